@@ -1,0 +1,138 @@
+"""Keep one study in MLflow, a parent run and a child run per trial, found again by tag; the only door to MLflow."""
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search.events import Events, Finished, Point, Status, as_points, flat, now_ms
+
+EXPERIMENT = "howcompact"
+STUDY, TRIAL, WHOLE = "howcompact.study", "howcompact.trial", "howcompact.whole"  # tags; a run is WHOLE at its status
+PARENT = "mlflow.parentRunId"
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds, where MLflow itself would wait 120
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the tracker tries again; urllib3 would repeat a POST and make two runs
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass
+class Run:
+    """A trial's open run in MLflow and what it already holds."""
+
+    id: str
+    params: set[str] = field(default_factory=set)
+    points: set[tuple[str, float, int]] = field(default_factory=set)
+    end: Status = "KILLED"  # how it ends if it is never whole
+
+
+class Store:
+    """The study's runs in MLflow. Every call blocks and may raise; after that the store is to be opened anew."""
+
+    def __init__(self, uri: str, study: str, params: Mapping[str, object], artifacts: str | None) -> None:
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+        # SQLAlchemy deprecates a loader that MLflow uses. Filters are global: this one is added, none is restored.
+        warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
+        from mlflow import MlflowClient
+
+        self._client = MlflowClient(uri)
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        folder = artifacts if uri.startswith("sqlite:") else None
+        self._experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, folder)
+        self._open: dict[str, Run] = {}
+        self._known: dict[str, tuple[str, Status | None]] = {}  # trial: its run, and its status if it is whole
+        parent = next(self._search(STUDY, study), None)
+        if parent is None:
+            parent = self._client.create_run(self._experiment, tags={STUDY: study}, run_name=study)
+        elif parent.info.status != "RUNNING":
+            self._client.update_run(parent.info.run_id, "RUNNING")
+        self._parent: str = parent.info.run_id
+        self._log(self._parent, {k: v for k, v in flat(params).items() if k not in parent.data.params}, [], {})
+        for run in self._search(PARENT, self._parent):
+            whole = run.info.status if run.data.tags.get(WHOLE) == run.info.status else None
+            self._known[run.data.tags.get(TRIAL, "")] = run.info.run_id, whole
+
+    def knows(self, key: str) -> bool:
+        """Tell whether the trial's run has been found, so that something of it may be missing."""
+        return key in self._known
+
+    def holds(self, trial: Finished) -> bool:
+        """Tell whether the trial's run is whole and ended as the trial did."""
+        return self.knows(trial.key) and self._known[trial.key][1] == trial.status
+
+    def write(self, key: str, events: Events, *, whole: bool) -> None:
+        """Write what is new of a trial; end its run if the trial has ended and nothing of it is missing."""
+        if key not in self._open:
+            self._open[key] = self._find(self._known[key][0]) if self.knows(key) else self._create(key, events.since)
+        run = self._open[key]
+        run.end = events.status or run.end
+        points, tags, end = events.points, events.tags, events.status if whole else None
+        if end:
+            last = max([step for _, _, step in run.points] + [point.step for point in points], default=0)
+            points, tags = points + as_points(events.final, last, now_ms()), tags | {WHOLE: end}
+        points = [point for point in points if point[:3] not in run.points]
+        params = {name: value for name, value in events.params.items() if name not in run.params}
+        self._log(run.id, params, points, tags)
+        run.points.update(point[:3] for point in points)
+        run.params.update(params)
+        if end:
+            self._client.set_terminated(run.id, end)
+            self._known[key] = run.id, end
+            del self._open[key]
+
+    def summary(self, files: Sequence[Path], points: Sequence[Point]) -> None:
+        """Put files and metrics on the study's own run."""
+        self._log(self._parent, {}, points, {})
+        for file in files:
+            self._client.log_artifact(self._parent, str(file))
+
+    def close(self) -> None:
+        """End every run that is still open, the study's last; one that is not whole does not end as FINISHED."""
+        for run in self._open.values():
+            self._client.set_terminated(run.id, "KILLED" if run.end == "FINISHED" else run.end)
+        self._client.set_terminated(self._parent, "FINISHED")
+
+    def _search(self, tag: str, value: str) -> Iterator[Any]:
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment], f"tags.`{tag}` = '{value}'", max_results=200, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _create(self, key: str, since: int) -> Run:
+        tags = {PARENT: self._parent, TRIAL: key}
+        return Run(self._client.create_run(self._experiment, since, tags, run_name=key).info.run_id)
+
+    def _find(self, run_id: str) -> Run:
+        found = self._client.get_run(run_id)
+        if found.info.status != "RUNNING":
+            self._client.update_run(run_id, "RUNNING")
+        history = [point for name in found.data.metrics for point in self._client.get_metric_history(run_id, name)]
+        return Run(run_id, set(found.data.params), {(point.key, point.value, point.step) for point in history})
+
+    def _log(self, run_id: str, params: Mapping[str, str], points: Sequence[Point], tags: Mapping[str, str]) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = [Metric(point.name, point.value, point.at, point.step) for point in points]
+        marks = [RunTag(name, str(value)[:6000]) for name, value in tags.items()]
+        self._client.log_batch(run_id, metrics, [Param(*pair) for pair in params.items()], marks)
+
+
+def refused(error: Exception) -> bool:
+    """Tell whether what was written is at fault, so that writing it again would not help."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return bool(error.error_code in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE"))
+    return isinstance(error, FileNotFoundError)

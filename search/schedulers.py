@@ -1,0 +1,88 @@
+"""Schedulers by name: which trials of a search are stopped early, each compared only with trials of its own search."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ray.tune.schedulers import TrialScheduler
+
+METRIC = "val_accuracy"
+TIME = "epoch"  # epoch 0, the recalibrated network, is the first rung
+
+
+def fifo(epochs: int) -> "TrialScheduler":
+    """Run every trial to its end."""
+    from ray.tune.schedulers import FIFOScheduler
+
+    return FIFOScheduler()
+
+
+def asha(epochs: int, brackets: int = 1) -> "TrialScheduler":
+    """Asynchronous successive halving (arXiv 1810.05934): at each rung only the best third goes on."""
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
+    return AsyncHyperBandScheduler(
+        time_attr=TIME,
+        metric=METRIC,
+        mode="max",
+        max_t=max(epochs, 1),
+        grace_period=1,
+        reduction_factor=3,
+        brackets=brackets,
+    )
+
+
+def hyperband(epochs: int) -> "TrialScheduler":
+    """Asynchronous Hyperband: successive halving from three different first rungs."""
+    return asha(epochs, brackets=3)
+
+
+def median(epochs: int) -> "TrialScheduler":
+    """Stop a trial whose best accuracy is below the median of the others' running averages (Vizier's rule)."""
+    from ray.tune.schedulers import MedianStoppingRule
+
+    return MedianStoppingRule(time_attr=TIME, metric=METRIC, mode="max", grace_period=1, min_samples_required=3)
+
+
+SCHEDULERS: dict[str, Callable[[int], "TrialScheduler"]] = {
+    "fifo": fifo,
+    "asha": asha,
+    "median": median,
+    "hyperband": hyperband,
+}
+
+
+def per_search(make: Callable[[], "TrialScheduler"], search_of: Callable[[Any], str | None]) -> "TrialScheduler":
+    """Give each search a scheduler of its own; `search_of(trial)` names it, None for a trial that is never stopped."""
+    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+    class PerSearch(FIFOScheduler):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self._schedulers: dict[str, TrialScheduler] = {}
+
+        def _of(self, trial: Any) -> "TrialScheduler | None":
+            search = search_of(trial)
+            if search is not None and search not in self._schedulers:
+                self._schedulers[search] = make()
+            return None if search is None else self._schedulers[search]
+
+        def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+            if scheduler := self._of(trial):
+                scheduler.on_trial_add(tune_controller, trial)
+
+        def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+            scheduler = self._of(trial)
+            if scheduler is None or METRIC not in result or "error" in result:
+                return str(TrialScheduler.CONTINUE)
+            return str(scheduler.on_trial_result(tune_controller, trial, result))
+
+        def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+            if (scheduler := self._of(trial)) and METRIC in result and "error" not in result:
+                scheduler.on_trial_complete(tune_controller, trial, result)
+
+        def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+            if scheduler := self._of(trial):
+                scheduler.on_trial_error(tune_controller, trial)
+
+    return PerSearch()

@@ -1,0 +1,214 @@
+"""A study: the settings that its trials share and those that they differ in. YAML in, all complaints at once."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from importlib import resources
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, StringConstraints, ValidationError, field_validator
+
+from trainables.spec import (
+    BudgetKind,
+    DataSpec,
+    DenseSpec,
+    Frozen,
+    GranularityName,
+    Recipe,
+    Sparsity,
+    TrialSpec,
+)
+from trainables.tables import did_you_mean
+
+SEARCHED = "searched"
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class SearchSpec(Frozen):
+    """How the policy "searched" looks for densities; each (model, criterion, sparsity, seed) is a search of its own."""
+
+    trials: int = Field(12, ge=1)  # evaluations of one search, its starting points included
+    sampler: str = "tpe"
+    scheduler: str = "fifo"  # stops unpromising trials of a search early; named policies always run to the end
+    warm_start: tuple[str, ...] = ("uniform", "capacity")  # policies of the study whose results each search starts from
+
+
+class Resources(Frozen):
+    """What one trial occupies on the cluster."""
+
+    cpus: float = Field(1.0, gt=0.0)
+    gpus: float | Literal["auto"] = "auto"  # auto: 1 where the running cluster has GPUs, else 0
+
+
+class StudySpec(Frozen):
+    """Every model x criterion x policy x sparsity x seed is a trial."""
+
+    name: Name
+    models: tuple[str, ...] = Field(("small_cnn",), min_length=1)
+    width: float = Field(1.0, gt=0.0, le=16.0)
+    data: DataSpec = DataSpec()
+    dense: Recipe = Recipe()
+    granularity: GranularityName = "weight"
+    criteria: tuple[str, ...] = Field(("magnitude",), min_length=1)
+    policies: tuple[str, ...] = Field(("uniform", "capacity", SEARCHED), min_length=1)
+    sparsities: tuple[Sparsity, ...] = Field((0.5, 0.8, 0.95), min_length=1)
+    budget: BudgetKind = "params"
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
+    calibration: int = Field(512, ge=1)
+    recalibrate: int = Field(100, ge=0)
+    finetune: Recipe = Recipe(epochs=3, lr=0.01)
+    search: SearchSpec = SearchSpec()
+    resources: Resources = Resources()
+    tracking: str = "auto"  # auto: MLFLOW_TRACKING_URI, else a local store beside the study; off; or a URI
+
+    @field_validator("tracking", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads a bare off as false
+
+    def trials(self) -> list[TrialSpec]:
+        """Every trial of a named policy, those that searches start from first."""
+        named = [policy for policy in self.all_policies() if policy != SEARCHED]
+        ordered = sorted(named, key=lambda policy: policy not in self.search.warm_start)
+        return [cell.model_copy(update={"policy": policy}) for policy in ordered for cell in self.cells()]
+
+    def all_policies(self) -> tuple[str, ...]:
+        """The policies asked for, and those that a search starts from."""
+        starts = self.search.warm_start if SEARCHED in self.policies else ()
+        return tuple(dict.fromkeys((*self.policies, *starts)))
+
+    def cells(self) -> list[TrialSpec]:
+        """One spec for each model x criterion x sparsity x seed, at the default policy."""
+        return [
+            TrialSpec(
+                dense=DenseSpec(model=model, width=self.width, data=self.data, recipe=self.dense, seed=seed),
+                granularity=self.granularity,
+                criterion=criterion,
+                sparsity=sparsity,
+                budget=self.budget,
+                calibration=self.calibration,
+                recalibrate=self.recalibrate,
+                finetune=self.finetune,
+            )
+            for seed, model, criterion, sparsity in product(self.seeds, self.models, self.criteria, self.sparsities)
+        ]
+
+
+def cell_key(spec: TrialSpec) -> str:
+    """Name of what a trial shares with its rivals: everything but the policy and the densities."""
+    return spec.model_copy(update={"policy": TrialSpec().policy, "densities": None}).key()
+
+
+def shipped() -> dict[str, str]:
+    """The studies that come with the package: name -> YAML."""
+    folder = resources.files("search") / "studies"
+    return {f.name.removesuffix(".yaml"): f.read_text() for f in folder.iterdir() if f.name.endswith(".yaml")}
+
+
+def read_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
+    """Read a study from a YAML file or by its shipped name, changed by `key=value`; ValueError says all that is wrong."""
+    settings = _parse(_text(source), source)
+    for override in overrides:
+        _override(settings, override)
+    if name is not None:
+        settings["name"] = name
+    elif source.endswith((".yaml", ".yml")):
+        settings.setdefault("name", Path(source).stem)
+    try:
+        study = StudySpec.model_validate(settings)
+    except ValidationError as error:
+        raise ValueError("\n".join(_explain(problem) for problem in error.errors())) from None
+    if found := complaints(study):
+        raise ValueError("\n".join(found))
+    return study
+
+
+def complaints(study: StudySpec) -> list[str]:
+    """Say all that is wrong with a study and can be told without reading its images."""
+    from search.samplers import SAMPLERS
+    from search.schedulers import SCHEDULERS
+    from trainables import catalog
+
+    found: list[str] = []
+    for field in ("models", "criteria", "policies", "sparsities", "seeds"):
+        values = getattr(study, field)
+        if len(set(values)) < len(values):
+            found.append(f"{field} must differ from each other, but got {list(values)}; name each once")
+    if SEARCHED in study.search.warm_start:
+        found.append(f"search.warm_start must name policies other than {SEARCHED!r}")
+    for kind, name, table in (
+        ("sampler", study.search.sampler, SAMPLERS),
+        ("scheduler", study.search.scheduler, SCHEDULERS),
+    ):
+        if name not in table:
+            found.append(str(did_you_mean(kind, name, table)))
+    wanted = len(study.search.warm_start)
+    if SEARCHED in study.policies and study.search.trials <= wanted:
+        found.append(f"search.trials must exceed its {wanted} starting points, but got {study.search.trials}; raise it")
+    for policy, cell in product(study.all_policies(), study.cells()):
+        found += catalog.complaints(cell.model_copy(update={"policy": policy}))
+    return list(dict.fromkeys(found)) or catalog.unreachable(study.cells())
+
+
+def _text(source: str) -> str:
+    studies = shipped()
+    if source in studies:
+        return studies[source]
+    path = Path(source)
+    if not path.is_file():
+        if path.suffix in (".yaml", ".yml"):
+            raise ValueError(
+                f"a study file must exist, but {source!r} does not; write one or name one of: {_listed(studies)}"
+            )
+        raise did_you_mean("study", source, studies)
+    return path.read_text()
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"a study must be YAML, but {source} is not: {error}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"a study must map settings to values, but {source} holds {type(settings).__name__}")
+    return settings
+
+
+def _override(settings: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ValueError(f"--set must be key=value, but got {override!r}; for example --set finetune.epochs=5")
+    *parents, leaf = key.split(".")
+    place = settings
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise ValueError(f"--set {key} must name a setting, but {parent!r} is a value, not a group")
+    try:
+        place[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ValueError(f"--set {key} must be a YAML value, but got {value!r}; quote it") from None
+
+
+def _explain(problem: Any) -> str:
+    """Put one complaint of pydantic in our words."""
+    location = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(problem["loc"][:-1])
+        near = get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"one of: {_listed(known)}"
+        return f"{location} must be a known setting, but is not; {hint}"
+    return f"{location} is wrong: {problem['msg']}, but got {problem['input']!r}"
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    model: Any = StudySpec
+    for part in location:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,183 @@
+"""Running a study: the one place where a Tuner is built. The same call starts, continues and extends."""
+
+import logging
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any, Protocol
+
+import ray
+from ray import tune
+
+from search.prepare import References, prepare
+from search.results import StudyFolder, TrialRow, row_of
+from search.schedulers import SCHEDULERS, per_search
+from search.searcher import StudySearcher
+from search.study import SEARCHED, StudySpec, cell_key
+from trainables.outcome import Outcome
+from trainables.spec import EpochReport, TrialSpec
+from trainables.storage import Folder
+from trainables.trial import prune_and_finetune, write_outcome
+
+RETRIES = 3  # of a trial whose worker or node was lost
+
+ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study folder holds what they would write
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's snapshots are never read
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",  # lets an autoscaler see that more trials wait
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray announces as its future default, without its warning
+}
+
+
+class Watcher(Protocol):
+    """Whoever wants to know how a study goes."""
+
+    def say(self, text: str) -> None:
+        """Hear a line of news."""
+
+    def planned(self, trials: int) -> None:
+        """Hear how many trials are still to come."""
+
+    def started(self, spec: TrialSpec) -> None:
+        """Hear that a trial runs."""
+
+    def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
+        """Hear of an epoch."""
+
+    def ended(self, row: TrialRow) -> None:
+        """Hear that a trial will not go on."""
+
+
+@dataclass
+class _Relay(tune.Callback):
+    """Passes Tune's events on, and writes the outcome of a trial that could not do so itself."""
+
+    folder: StudyFolder
+    watchers: Sequence[Watcher]
+    histories: dict[str, dict[int, EpochReport]] = field(default_factory=dict)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        for watcher in self.watchers:
+            watcher.started(spec_of(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if "error" in result or "val_accuracy" not in result:
+            return
+        report = EpochReport(**{name: result[name] for name in EpochReport.model_fields})
+        self.histories.setdefault(trial.trial_id, {})[report.epoch] = report
+        for watcher in self.watchers:
+            watcher.epoch(spec_of(trial), report)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._end(trial, "stopped", "")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._end(trial, "failed", f"lost more than {RETRIES} times; see {trial.error_file}")
+
+    def _end(self, trial: Any, status: Any, error: str) -> None:
+        spec = spec_of(trial)
+        outcome = self.folder.outcome(spec.key())
+        if outcome is None:
+            history = tuple(self.histories.get(trial.trial_id, {}).values())
+            outcome = Outcome(
+                spec=spec, status=status, facts=self.folder.facts(spec.key()), history=history, error=error
+            )
+            write_outcome(self.folder.trial(spec.key()), outcome)
+        self.histories.pop(trial.trial_id, None)
+        for watcher in self.watchers:
+            watcher.ended(row_of(outcome))
+
+
+@lru_cache(maxsize=4096)
+def _parse_spec(text: str) -> TrialSpec:
+    return TrialSpec.model_validate_json(text)
+
+
+def spec_of(trial: Any) -> TrialSpec:
+    """The spec of a Tune trial."""
+    return _parse_spec(trial.config["spec"])
+
+
+def run_trials(study: StudySpec, storage: Folder, address: str | None, watchers: Sequence[Watcher]) -> list[TrialRow]:
+    """Run what the study folder does not hold yet; return the rows of all its trials that have ended.
+
+    address: of a running Ray cluster, "auto" for the one of this machine; None starts a local one and stops it after.
+    """
+    folder = StudyFolder(storage / study.name)
+    folder.write_study(study)
+    searcher = StudySearcher(study, folder, configure=partial(_configure, study, storage, folder))
+    for watcher in watchers:
+        watcher.planned(searcher.total)
+    if searcher.total == 0:
+        return folder.write_table()
+    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
+    _connect(address)
+    try:
+        gpus = study.resources.gpus
+        if gpus == "auto":
+            gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
+        references = prepare(study, searcher.specs, storage, gpus, say=watchers[0].say)
+        _fit(study, folder, searcher, references, gpus, watchers)
+    finally:
+        ray.shutdown()
+    return folder.write_table()
+
+
+def _configure(study: StudySpec, storage: Folder, folder: StudyFolder, spec: TrialSpec) -> dict[str, Any]:
+    return {
+        "spec": spec.model_dump_json(),
+        "storage": storage.uri,
+        "folder": folder.trial(spec.key()).uri,
+        "cpus": study.resources.cpus,
+    }
+
+
+def _connect(address: str | None) -> None:
+    dashboard = None if address else False
+    ray.init(address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
+
+
+def _fit(
+    study: StudySpec,
+    folder: StudyFolder,
+    searcher: StudySearcher,
+    references: References,
+    gpus: float,
+    watchers: Sequence[Watcher],
+) -> None:
+    scratch = folder.folder / "ray"
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(prune_and_finetune, data=references), {"cpu": study.resources.cpus, "gpu": gpus}
+        ),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=per_search(partial(SCHEDULERS[study.search.scheduler], study.finetune.epochs), _search_of),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=uuid.uuid4().hex[:12],
+            storage_path=scratch.uri,
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[_Relay(folder, watchers)],
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        scratch.delete()
+
+
+def _search_of(trial: Any) -> str | None:
+    """Name the search that a Tune trial belongs to; None for a trial of a named policy."""
+    spec = spec_of(trial)
+    return cell_key(spec) if spec.policy == SEARCHED else None

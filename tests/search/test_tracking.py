@@ -1,0 +1,341 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search import tracking
+from search.tracking import Finished, Tracker
+
+# Fresh processes hold MLflow's first import and its database migration to the same silence that a user expects.
+FIRST_USE = """
+import sys
+from search.tracking import Finished, Tracker
+assert "mlflow" not in sys.modules, "importing search.tracking must stay cheap"
+tracker = Tracker(sys.argv[1], "first", {}, warn=print, artifacts=sys.argv[2])
+tracker.backfill([Finished("a", {}, {}, {"m": 1.0})])
+tracker.close(60)
+"""
+
+
+class Server:
+    """A tracking server of its own, on one port and one store however often it dies."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self.uri, self.folder = f"http://127.0.0.1:{self.port}", folder
+
+    def start(self) -> None:
+        store = ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
+        files = ["--artifacts-destination", str(self.folder / "files")]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1", *store, *files],
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until(self.answers, 60)
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            return False
+
+    def signal(self, number: signal.Signals) -> None:
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Make a store by first use, which must say nothing at all, not even a warning that Python would hide."""
+    folder = tmp_path_factory.mktemp("database")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    command = [sys.executable, "-W", "error", "-c", FIRST_USE, uri, str(folder / "files")]
+    run = subprocess.run(command, cwd=folder, capture_output=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+    return uri
+
+
+class Seen:
+    """A study as MLflow holds it."""
+
+    def __init__(self, uri: str, study: str) -> None:
+        from mlflow import MlflowClient
+
+        self.client = MlflowClient(uri)
+        experiment = self.client.get_experiment_by_name("howcompact")
+        assert experiment is not None
+        runs = self.client.search_runs([experiment.experiment_id], max_results=1000)
+        (self.parent,) = [run for run in runs if run.data.tags.get("howcompact.study") == study]
+        children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == self.parent.info.run_id]
+        self.trials = {run.data.tags["howcompact.trial"]: run for run in children}
+        assert len(self.trials) == len(children), "a trial has one run"
+
+    def points(self, key: str) -> dict[str, list[tuple[int, float]]]:
+        run = self.trials[key]
+        histories = {name: self.client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+        return {name: sorted((point.step, point.value) for point in points) for name, points in histories.items()}
+
+    def holds_once(self, trial: Finished) -> bool:
+        """Compare with the record: its parameters, its status, and each of its points exactly once."""
+        run = self.trials[trial.key]
+        expected: dict[str, list[tuple[int, float]]] = {}
+        for step, metrics in trial.epochs.items():
+            for name, value in metrics.items():
+                expected.setdefault(name, []).append((step, value))
+        for name, value in trial.metrics.items():
+            expected[name] = [(max(trial.epochs, default=0), value)]
+        params = {name: str(value) for name, value in trial.params.items()}
+        return (run.info.status, run.data.params, self.points(trial.key)) == (trial.status, params, expected)
+
+
+def record(key: str, epochs: int = 3, **changed: Any) -> Finished:
+    curve = {step: {"val_accuracy": 0.1 + step / 7, "val_loss": 1 / (1 + step)} for step in range(epochs)}
+    return Finished(**({"key": key, "params": {"policy": "lamp"}, "epochs": curve, "metrics": {"best": 0.7}} | changed))
+
+
+def tell(tracker: Tracker, trial: Finished, steps: range | None = None) -> None:
+    tracker.started(trial.key, trial.params)
+    for step in steps or trial.epochs:
+        tracker.epoch(trial.key, step, trial.epochs[step])
+    if steps is None:
+        tracker.finished(trial.key, trial.metrics, trial.status, trial.tags)
+
+
+def until(holds: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.05)
+
+
+def shows(uri: str, study: str, key: str) -> bool:
+    try:
+        return bool(Seen(uri, study).points(key))
+    except (AssertionError, KeyError, ValueError):
+        return False
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def test_a_study_and_its_trials_are_read_back(database: str, tmp_path: Path) -> None:
+    warnings: list[str] = []
+    table = tmp_path / "table.csv"
+    table.write_text("policy,accuracy\n")
+    settings = {"name": "digits", "space": {"sparsity": [0.5, 0.9]}, "many": {str(n): n for n in range(250)}}
+    tracker = Tracker(database, "whole", settings, warn=warnings.append)
+    trials = [record("a"), record("b", status="FAILED", tags={"error": "loss is NaN"}), record("c", epochs=0)]
+    for trial in trials:
+        tell(tracker, trial)
+    tracker.epoch("d", 4, {"val_loss": float("nan"), "val_accuracy": 0.5})
+    tracker.summary([table], {"headline": 0.25})
+    tracker.close()
+    seen = Seen(database, "whole")
+    assert all(seen.holds_once(trial) for trial in trials)
+    assert seen.trials["b"].data.tags["error"] == "loss is NaN"
+    assert seen.points("d") == {"val_accuracy": [(4, 0.5)]}
+    assert seen.trials["d"].info.status == "KILLED"  # it had not ended when the study did
+    assert (seen.parent.info.status, seen.parent.data.metrics) == ("FINISHED", {"headline": 0.25})
+    assert seen.parent.data.params["space.sparsity"] == "[0.5, 0.9]"
+    assert len(seen.parent.data.params) == 252
+    assert [file.path for file in seen.client.list_artifacts(seen.parent.info.run_id)] == ["table.csv"]
+    assert seen.parent.info.artifact_uri.startswith(str(Path(database.removeprefix("sqlite:///")).with_name("files")))
+    assert not warnings
+
+
+def test_a_resumed_study_goes_on_with_its_runs_and_writes_each_point_once(database: str) -> None:
+    trial, warnings = record("a", epochs=4), list[str]()
+    first = Tracker(database, "resumed", {"epochs": 4}, warn=warnings.append)
+    tell(first, trial, range(2))
+    first.close()
+    before = Seen(database, "resumed")
+    assert (before.parent.info.status, before.trials["a"].info.status) == ("FINISHED", "KILLED")
+    second = Tracker(database, "resumed", {"epochs": 5, "new": 1}, warn=warnings.append)
+    tell(second, trial, range(1, 4))  # its checkpoint was an epoch behind
+    second.finished("a", trial.metrics, "FINISHED")
+    second.backfill([trial])
+    second.close()
+    after = Seen(database, "resumed")
+    assert after.holds_once(trial)
+    assert after.parent.info.run_id == before.parent.info.run_id
+    assert after.trials["a"].info.run_id == before.trials["a"].info.run_id
+    assert after.parent.data.params == {"epochs": "4", "new": "1"}
+    assert not warnings
+
+
+def test_a_resumed_trial_is_not_called_finished_without_its_record(database: str) -> None:
+    """Its earlier process may have died with points that were never written."""
+    trial, warnings = record("a"), list[str]()
+    for steps in (range(1), range(2, 3)):
+        tracker = Tracker(database, "gap", {}, warn=warnings.append)
+        tell(tracker, trial, steps)
+        if steps.start:
+            tracker.finished("a", trial.metrics, "FINISHED")
+        tracker.close()
+    assert Seen(database, "gap").trials["a"].info.status == "KILLED"
+    assert len(warnings) == 1
+    assert "missing a " in warnings[0]
+    tracker = Tracker(database, "gap", {}, warn=warnings.append)
+    tracker.backfill([trial])
+    tracker.close()
+    assert Seen(database, "gap").holds_once(trial)
+    assert len(warnings) == 1
+
+
+def test_backfilling_twice_adds_nothing(database: str) -> None:
+    trials = [record("a"), record("b", status="KILLED"), record("c", status="FAILED", epochs=0, metrics={})]
+    for _ in range(2):
+        tracker = Tracker(database, "twice", {}, warn=pytest.fail)
+        tracker.backfill(iter(trials))
+        tracker.backfill(trials)
+        tracker.close()
+    seen = Seen(database, "twice")
+    assert all(seen.holds_once(trial) for trial in trials)
+
+
+def test_dropped_events_are_restored_from_the_record(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "MOST_WAITING", 5)  # a trial's three epochs of two points do not fit
+    trial = record("a")
+    tracker = Tracker(database, "full", {}, warn=pytest.fail)
+    tell(tracker, trial)
+    tracker.backfill([trial])
+    tracker.close()
+    assert Seen(database, "full").holds_once(trial)
+
+
+def test_what_mlflow_refuses_or_nobody_can_read_keeps_nothing_else_back(database: str, tmp_path: Path) -> None:
+    def broken() -> Iterator[Finished]:
+        yield record("read")
+        raise OSError("the folder is gone")
+
+    warnings: list[str] = []
+    tracker = Tracker(database, "refused", {}, warn=warnings.append)
+    tracker.backfill(broken())
+    tracker.backfill([record("bad", metrics={"/up": 1.0}), record("good")])
+    tracker.summary([tmp_path / "absent.svg"], {})
+    tracker.close()
+    seen = Seen(database, "refused")
+    assert seen.holds_once(record("read"))
+    assert seen.holds_once(record("good"))
+    assert seen.trials["bad"].info.status == "KILLED"
+    assert len(warnings) == 1
+    assert "missing bad, the summary, unreadable records" in warnings[0]
+
+
+def test_tracking_nothing_does_nothing() -> None:
+    tracker = Tracker(None, "off", {}, warn=pytest.fail)
+    tell(tracker, record("a"))
+    tracker.backfill(pytest.fail("read") for _ in range(1))
+    tracker.summary([Path("absent")], {})
+    tracker.close()
+
+
+def test_a_server_that_dies_costs_one_warning_and_the_next_run_restores_all(server: Server, tmp_path: Path) -> None:
+    trials, warnings = [record(key) for key in "abc"], list[str]()
+    page = tmp_path / "page.html"
+    page.write_text("<html/>")
+    first = Tracker(server.uri, "dies", {"seeds": 3}, warn=warnings.append)
+    tell(first, trials[0])
+    tell(first, trials[1], range(1))
+    until(lambda: shows(server.uri, "dies", "a") and shows(server.uri, "dies", "b"))  # while the study runs
+    server.kill()
+    slowest = max(seconds_of(partial(tell, first, trial)) for trial in trials[1:])
+    time.sleep(1.5 * tracking.GATHER_SECONDS)  # the writer meets the dead server
+    slowest = max(slowest, seconds_of(lambda: tell(first, record("d"))), seconds_of(lambda: first.backfill(trials)))
+    assert slowest < 0.05
+    assert seconds_of(first.close) < 5
+    assert len(warnings) == 1
+    assert "missing b, c, d (ConnectionRefusedError" in warnings[0]  # a was written before
+
+    server.start()
+    second = Tracker(server.uri, "dies", {"seeds": 3}, warn=warnings.append)
+    second.backfill([*trials, record("d")])
+    second.summary([page], {"trials": 4})
+    second.close()
+    seen = Seen(server.uri, "dies")
+    assert all(seen.holds_once(trial) for trial in [*trials, record("d")])
+    assert (seen.parent.info.status, seen.parent.data.metrics) == ("FINISHED", {"trials": 4})
+    assert [file.path for file in seen.client.list_artifacts(seen.parent.info.run_id)] == ["page.html"]
+    assert len(warnings) == 1
+
+
+def test_a_server_that_pauses_is_used_again_and_nothing_is_lost(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # the user's own setting is kept
+    trials = [record(key) for key in "ab"]
+    tracker = Tracker(server.uri, "pauses", {}, warn=pytest.fail)
+    tell(tracker, trials[0], range(1))
+    until(lambda: shows(server.uri, "pauses", "a"))
+    server.signal(signal.SIGSTOP)
+    try:
+        assert max(seconds_of(partial(tell, tracker, trial)) for trial in trials) < 0.05
+        time.sleep(3)  # long enough for the writer to have given up once
+    finally:
+        server.signal(signal.SIGCONT)
+    until(lambda: shows(server.uri, "pauses", "b"))  # no record is needed for that
+    tracker.backfill(trials)
+    tracker.close()
+    seen = Seen(server.uri, "pauses")
+    assert all(seen.holds_once(trial) for trial in trials)
+
+
+@pytest.mark.parametrize("listens", [True, False], ids=["hung", "absent"])
+def test_a_server_that_never_answers_costs_one_warning(listens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    warnings: list[str] = []
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        if listens:
+            deaf.listen(16)
+        uri = f"http://user:secret@127.0.0.1:{deaf.getsockname()[1]}"
+        tracker = Tracker(uri, "unheard", {}, warn=warnings.append)
+        until(lambda: len(warnings) == 1)  # at once, not at the end of a long study
+        assert seconds_of(lambda: tell(tracker, record("a"))) < 0.05
+        tracker.backfill([record("a")])
+        assert seconds_of(lambda: tracker.close(10)) < 5
+        assert seconds_of(lambda: tracker.close(0)) < 0.05
+    assert len(warnings) == 1
+    assert "does not answer" in warnings[0]
+    assert "secret" not in warnings[0]
+
+
+def test_closing_gives_up_in_time_on_a_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+    warnings: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        tracker = Tracker(f"http://127.0.0.1:{deaf.getsockname()[1]}", "late", {}, warn=warnings.append)
+        tell(tracker, record("a"))
+        assert seconds_of(lambda: tracker.close(0.5)) < 1
+        assert len(warnings) == 1
+        assert "missing a (not done in 0.5 s)" in warnings[0]
+        until(lambda: not tracker._thread.is_alive())

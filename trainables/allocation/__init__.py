@@ -1,0 +1,1 @@
+"""How one budget is shared among the parts of a network."""

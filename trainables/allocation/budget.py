@@ -1,0 +1,103 @@
+"""The budget: an integer total of weights or multiply-accumulates, spent to the last unit that fits.
+
+A policy is a path from nothing to everything; the budget decides where on that path to stop.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.pruning.granularity import Counts, Part, Prunable
+from trainables.spec import BudgetKind
+
+Path = Callable[[float], NDArray[np.float64]]  # scale > 0 -> (parts,) units wanted, growing with the scale
+
+
+def proportional(parts: tuple[Part, ...], weights: NDArray[np.float64]) -> Path:
+    """Keep min(1, scale * weight) of each part; weights: (parts,), finite and >= 0, not all 0."""
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.max() > 0):
+        raise ValueError(f"relative densities must be finite, >= 0 and not all 0, but got {weights.tolist()}")
+    relative = np.maximum(weights / weights.max(), 1e-9)  # a part of no importance is filled last, not never
+    units = np.array([part.units for part in parts], dtype=np.float64)
+    return lambda scale: np.minimum(1.0, scale * relative) * units
+
+
+def ranked(parts: tuple[Part, ...], ascending: list[NDArray[np.float64]]) -> Path:
+    """Keep every unit whose score is at least 1 / scale; ascending: one sorted (units,) array a part."""
+    units = np.array([part.units for part in parts], dtype=np.float64)
+    return lambda scale: units - np.array([np.searchsorted(scores, 1.0 / scale) for scores in ascending])
+
+
+def dense_counts(prunable: Prunable) -> Counts:
+    """Every unit of every part."""
+    return np.array([part.units for part in prunable.parts], dtype=np.int64)
+
+
+def total(prunable: Prunable, sparsity: float, kind: BudgetKind) -> int:
+    """The integer budget that a sparsity leaves; ValueError where the parts' floors alone need more."""
+    dense = prunable.cost(dense_counts(prunable), kind)
+    least = prunable.cost(np.array([part.floor for part in prunable.parts], dtype=np.int64), kind)
+    budget = round((1.0 - sparsity) * dense)
+    if budget < least:
+        raise ValueError(
+            f"budget must leave at least {least:,} of {dense:,} {kind}, but sparsity {sparsity} leaves {budget:,}; "
+            f"use a sparsity of at most {int((1 - least / dense) * 1e4) / 1e4}"
+        )
+    return budget
+
+
+def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind) -> Counts:
+    """Go as far along the path as the budget allows, then add units one by one until none fits.
+
+    Returns (parts,) units to keep, each from its part's floor to its units. A budget in params is met exactly at weight
+    granularity; otherwise what is left is less than any further unit costs.
+    """
+    parts = prunable.parts
+    floors = np.array([part.floor for part in parts], dtype=np.float64)
+    units = np.array([part.units for part in parts], dtype=np.float64)
+
+    def wanted(log_scale: float) -> NDArray[np.float64]:
+        return np.clip(path(float(np.exp(log_scale))), floors, units)
+
+    def fits(keep: Counts) -> bool:
+        return prunable.cost(keep, kind) <= budget
+
+    low, high = -80.0, 80.0
+    if fits(np.floor(wanted(high)).astype(np.int64)):
+        low = high
+    for _ in range(80):
+        middle = (low + high) / 2
+        if fits(np.floor(wanted(middle)).astype(np.int64)):
+            low = middle
+        else:
+            high = middle
+    keep = np.floor(wanted(low)).astype(np.int64)
+    room = units.astype(np.int64) - keep
+    for p in np.argsort(-(wanted(high) - keep), kind="stable"):
+        if room[p] > 0:
+            keep[p] += 1
+            if fits(keep):
+                room[p] -= 1
+            else:
+                keep[p] -= 1
+    return _fill(keep, room, prunable, kind, budget)
+
+
+def _fill(keep: Counts, room: Counts, prunable: Prunable, kind: BudgetKind, budget: int) -> Counts:
+    """Add as many units as fit, those of the dearest part first, so that few are needed."""
+    spent = prunable.cost(keep, kind)
+
+    def with_more(p: int, n: int) -> int:
+        more = keep.copy()
+        more[p] += n
+        return prunable.cost(more, kind)
+
+    prices = [with_more(p, 1) - spent for p in range(len(keep))]
+    for p in sorted(range(len(keep)), key=lambda p: -prices[p]):
+        low, high = 0, int(room[p])
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if with_more(p, middle) <= budget else (low, middle - 1)
+        keep[p] += low
+    return keep

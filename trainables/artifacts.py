@@ -1,0 +1,34 @@
+"""What trials share, found by content key: dense networks and profiles, made once for all studies of a storage."""
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Literal
+
+from trainables.spec import from_json
+from trainables.storage import Folder
+
+Kind = Literal["dense", "profile"]
+
+
+def find(storage: Folder, kind: Kind, key: str) -> Folder | None:
+    """Return the folder of this artifact, or None where nobody has finished one."""
+    shelf = storage / "artifacts" / kind
+    if not shelf.has(f"{key}.json"):
+        return None
+    return shelf / str(from_json(shelf.read(f"{key}.json").decode())["folder"])
+
+
+def find_or_make(storage: Folder, kind: Kind, key: str, make: Callable[[Folder], None]) -> Folder:
+    """Return the folder of this artifact, made by `make` in a fresh folder where it was missing.
+
+    Makers that race write apart; the pointer, written last, names one whole result.
+    """
+    found = find(storage, kind, key)
+    if found is not None:
+        return found
+    shelf = storage / "artifacts" / kind
+    name = f"{key}-{uuid.uuid4().hex[:8]}"
+    make(shelf / name)
+    shelf.write(f"{key}.json", json.dumps({"folder": name}).encode())
+    return shelf / name

@@ -1,0 +1,135 @@
+"""Checkpoints: safetensors and JSON, checksums, manifest last. No code, no pickle."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import torch as safetensors
+from torch import Tensor, nn
+
+from trainables.models import hub
+from trainables.spec import Frozen, from_json
+from trainables.storage import Folder
+
+MANIFEST = "manifest.json"
+Tensors = Mapping[str, Tensor]
+
+
+class Architecture(Frozen):
+    """How to build the network before the tensors of the checkpoint give each layer its width."""
+
+    model: str
+    width: float
+    classes: int
+    image: tuple[int, int, int]  # channels, height, width in pixels
+
+    def build(self) -> nn.Module:
+        """Build the dense network with fresh weights."""
+        return hub.build(self.model, self.classes, self.image[0], self.width)
+
+    def example(self) -> Tensor:
+        """A blank image batch (1, C, H, W)."""
+        return torch.zeros(1, *self.image)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was saved: groups of tensors by name, and one JSON record."""
+
+    tensors: Mapping[str, Tensors]
+    record: dict[str, Any]
+
+
+def save(folder: Folder, tensors: Mapping[str, Tensors], record: Mapping[str, Any]) -> None:
+    """Write each group of tensors and the record."""
+    files = {
+        f"{name}.safetensors": safetensors.save({k: t.detach().cpu().contiguous() for k, t in group.items()})
+        for name, group in tensors.items()
+    }
+    files["record.json"] = json.dumps(record, indent=1, allow_nan=False).encode()
+    write_files(folder, files)
+
+
+def write_files(folder: Folder, files: Mapping[str, bytes]) -> None:
+    """Write files, then the manifest with their checksums: where it is, the rest is whole."""
+    for name, content in files.items():
+        folder.write(name, content)
+    sums = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()
+    }
+    folder.write(MANIFEST, json.dumps({"files": sums}, indent=1).encode())
+
+
+def is_whole(folder: Folder) -> bool:
+    """Tell whether the manifest, written last, is there."""
+    return folder.has(MANIFEST)
+
+
+def load(folder: Folder) -> Checkpoint:
+    """Read a checkpoint back; ValueError names the file that is missing or differs from its checksum."""
+    files = read_files(folder)
+    tensors = {
+        name.removesuffix(".safetensors"): safetensors.load(content)
+        for name, content in files.items()
+        if name.endswith(".safetensors")
+    }
+    return Checkpoint(tensors, from_json(files["record.json"].decode()))
+
+
+def read_files(folder: Folder) -> dict[str, bytes]:
+    """Read every file that the manifest lists, checked against its checksum."""
+    try:
+        manifest = from_json(folder.read(MANIFEST).decode())
+    except FileNotFoundError:
+        raise ValueError(
+            f"a checkpoint must have a {MANIFEST}, but {folder.uri} has none: it was not finished"
+        ) from None
+    files = {}
+    for name, expected in manifest["files"].items():
+        try:
+            content = folder.read(name)
+        except FileNotFoundError:
+            raise ValueError(f"checkpoint {folder.uri} must hold {name}, but it is missing") from None
+        if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+            raise ValueError(
+                f"{name} of checkpoint {folder.uri} must match its checksum, but it was changed or cut short"
+            )
+        files[name] = content
+    return files
+
+
+def rebuild(architecture: Architecture, weights: Tensors) -> nn.Module:
+    """Build the network at the widths that the saved weights have, and fill them in."""
+    model = architecture.build()
+    _take_shapes(model, weights)
+    model.load_state_dict(dict(weights))
+    return model
+
+
+def _take_shapes(model: nn.Module, weights: Tensors) -> None:
+    """Give every layer the width of its saved tensors."""
+    for name, module in model.named_modules():
+        prefix = f"{name}." if name else ""
+        own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+        for key, tensor in own.items():
+            saved = weights.get(prefix + key)
+            if saved is not None and saved.shape != tensor.shape:
+                empty = torch.empty(saved.shape, dtype=tensor.dtype)
+                setattr(module, key, nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty)
+        _name_widths(module)
+
+
+def _name_widths(module: nn.Module) -> None:
+    """Make the attributes that a layer computes with say what its tensors are."""
+    if isinstance(module, nn.Conv2d):
+        depthwise = module.groups == module.in_channels == module.out_channels > 1
+        module.out_channels = module.weight.shape[0]
+        module.groups = module.out_channels if depthwise else module.groups
+        module.in_channels = module.weight.shape[1] * module.groups
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and module.weight is not None:
+        module.num_features = len(module.weight)

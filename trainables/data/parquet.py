@@ -1,0 +1,166 @@
+"""Parquet folders: files with the columns `image` (an encoded image, or a struct with its `bytes`) and `label`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from trainables.data.images import Encoded, Form, fill, form_of
+from trainables.data.splits import ROLES, Integers, Listing, Pixels, Role, Shape
+from trainables.spec import DataSpec
+
+ROWS = 1024  # read at a time: bounds the encoded images held in memory
+
+
+class File(NamedTuple):
+    """One Parquet file of a data set."""
+
+    path: Path
+    role: Role
+    rows: int
+    classes: tuple[str, ...]  # as named in the schema, or none
+
+
+def peek(data: DataSpec) -> Shape:
+    """Read the shape from the first image and the class names, or the labels where the classes have no names."""
+    files = _files(data)
+    return _first_form(files, data.size).shape(len(_labels_and_classes(files)[1]))
+
+
+def list_samples(data: DataSpec) -> Listing:
+    """Read all labels. Files are taken in the order train, val, test, and by name within each.
+
+    A file whose name starts with `test` or `val` is of that split, and any other is of train. The classes are the JSON
+    list under the schema's metadata key `classes`, and without it the numbers 0 to the largest label.
+    Raises ValueError for a folder, file, column or label that will not do.
+    """
+    files = _files(data)
+    labels, classes = _labels_and_classes(files)
+    roles = np.repeat([ROLES.index(file.role) for file in files], [file.rows for file in files]).astype(np.int8)
+    return Listing(labels, roles, classes, lambda positions: _decode(files, positions, data.size))
+
+
+def _files(data: DataSpec) -> list[File]:
+    if not data.path:
+        raise ValueError("data.path must name a folder of Parquet files, but is empty; set it")
+    folder = Path(data.path).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"data.path must be a folder of Parquet files, but {data.path!r} is not a folder; correct it")
+    files = [_open(path) for path in sorted(folder.glob("*.parquet"))]
+    if not any(file.role == "train" and file.rows for file in files):
+        raise ValueError(
+            f"{data.path!r} must hold Parquet files with training samples, but none of its {len(files)} is one; "
+            "add train-*.parquet (names that start with test or val are the other splits)"
+        )
+    for file in files:
+        if file.classes != files[0].classes:
+            raise ValueError(
+                f"all files must name the same classes, but {file.path.name} and {files[0].path.name} differ; "
+                "write the same list under the metadata key `classes` of every schema"
+            )
+    return sorted(files, key=lambda file: ROLES.index(file.role))
+
+
+def _open(path: Path) -> File:
+    try:
+        metadata = pq.read_metadata(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path.name} must be a Parquet file, but cannot be read ({error}); repair it") from error
+    schema = metadata.schema.to_arrow_schema()
+    _check_columns(path.name, schema)
+    role: Role = "test" if path.name.startswith("test") else "val" if path.name.startswith("val") else "train"
+    return File(path, role, metadata.num_rows, _named_classes(path.name, schema))
+
+
+def _check_columns(name: str, schema: pa.Schema) -> None:
+    for column in ("image", "label"):
+        if column not in schema.names:
+            raise ValueError(
+                f"{name} must have the columns image and label, but has {', '.join(schema.names)}; rename its columns"
+            )
+    image, label = schema.field("image").type, schema.field("label").type
+    if pa.types.is_struct(image) and image.get_field_index("bytes") >= 0:
+        image = image.field("bytes").type
+    if not any(test(image) for test in (pa.types.is_binary, pa.types.is_large_binary)):
+        raise ValueError(
+            f"column image must be binary (an encoded image, or a struct with its `bytes`), but in {name} it is "
+            f"{image}; write the encoded PNG, JPEG or WebP"
+        )
+    if not pa.types.is_integer(label):
+        raise ValueError(
+            f"column label must hold integers, but in {name} it is {label}; number the classes from 0, and name them "
+            "in a JSON list under the schema's metadata key `classes`"
+        )
+
+
+def _named_classes(name: str, schema: pa.Schema) -> tuple[str, ...]:
+    text = (schema.metadata or {}).get(b"classes", b"[]")
+    try:
+        classes = json.loads(text)
+    except ValueError:
+        classes = None
+    if not isinstance(classes, list) or not all(isinstance(entry, str) for entry in classes):
+        raise ValueError(f"metadata key `classes` must be a JSON list of names, but {name} has {text!r}; rewrite it")
+    return tuple(classes)
+
+
+def _labels_and_classes(files: list[File]) -> tuple[Integers, tuple[str, ...]]:
+    named = files[0].classes
+    limit = len(named) or sum(file.rows for file in files)  # without names no label can reach the number of samples
+    labels = np.concatenate([_labels(file, limit) for file in files])
+    return labels, named or tuple(str(number) for number in range(labels.max() + 1))
+
+
+def _labels(file: File, limit: int) -> Integers:
+    column = pq.read_table(file.path, columns=["label"])["label"]
+    legal = pc.fill_null(pc.and_(pc.greater_equal(column, 0), pc.less(column, limit)), False)
+    row = pc.index(legal, False).as_py()
+    if row >= 0:
+        raise ValueError(
+            f"label must be in 0..{limit - 1}, but {file.path.name} row {row} has {column[row].as_py()}; "
+            "correct it, or the list of classes in the schema"
+        )
+    return np.asarray(column.cast(pa.int64()).to_numpy(), np.int64)
+
+
+def _first_form(files: list[File], size: int | None) -> Form:
+    file = next(file for file in files if file.rows)
+    (first,) = next(_read(file, np.zeros(1, np.int64)))
+    return form_of(first, size)
+
+
+def _decode(files: list[File], positions: Integers, size: int | None) -> Pixels:
+    out = _first_form(files, size).empty(len(positions))
+    order = np.argsort(positions)
+    edges = np.cumsum([0, *(file.rows for file in files)])
+    for file, start, stop in zip(files, edges[:-1], edges[1:], strict=True):
+        slots = order[slice(*np.searchsorted(positions, (start, stop), sorter=order))]
+        for encoded in _read(file, positions[slots] - start):
+            here, slots = slots[: len(encoded)], slots[len(encoded) :]
+            fill(out, here, encoded, size)
+    return out
+
+
+def _read(file: File, rows: Integers) -> Iterator[list[Encoded]]:
+    """Yield the encoded images of `rows` (ascending), some at a time, from the row groups that hold them."""
+    name = file.path.name
+    with pq.ParquetFile(file.path) as parquet:
+        edges = np.cumsum([0, *(parquet.metadata.row_group(g).num_rows for g in range(parquet.num_row_groups))])
+        groups = np.unique(np.searchsorted(edges, rows, side="right") - 1)
+        numbers = np.concatenate([np.arange(0), *(np.arange(edges[g], edges[g + 1]) for g in groups)])
+        for batch in parquet.iter_batches(ROWS, row_groups=groups.tolist(), columns=["image"]):
+            here, numbers = numbers[: len(batch)], numbers[len(batch) :]
+            chosen = np.flatnonzero(np.isin(here, rows))
+            images = batch["image"].take(pa.array(chosen))
+            if pa.types.is_struct(images.type):
+                images = pc.struct_field(images, "bytes")
+            if images.null_count:
+                row = here[chosen[pc.index(images.is_null(), True).as_py()]]
+                raise ValueError(f"image must be given, but {name} row {row} has none; add or remove it")
+            names = (f"{name} row {row}" for row in here[chosen])
+            yield [Encoded(*pair) for pair in zip(images.to_pylist(), names, strict=True)]

@@ -1,0 +1,72 @@
+"""Sources of images by name, and what one can ask of them: check, peek, load, and the test split apart."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainables.data import arrays, folders, parquet
+from trainables.data.splits import Listing, Shape, Split, Splits, divide, statistics
+from trainables.spec import DataSpec
+from trainables.tables import pick
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images come from. Each function raises ValueError for settings or files that will not do."""
+
+    peek: Callable[[DataSpec], Shape]  # quick: decodes one image at most
+    list_samples: Callable[[DataSpec], Listing]  # labels of all samples, and how to decode the chosen ones
+    check: Callable[[DataSpec], None]  # reads no image and downloads nothing
+
+
+def check(data: DataSpec) -> None:
+    """Raise ValueError for all that can be refused without reading the images, labels included."""
+    _source(data).check(data)
+
+
+def peek(data: DataSpec) -> Shape:
+    """Return the shape of the images and the number of classes, reading at most one image and the labels."""
+    return _source(data).peek(data)
+
+
+def load(data: DataSpec) -> Splits:
+    """Load the train and the val split, decoding only the samples that they use.
+
+    Raises ValueError as `check` does, and for an image that will not do, naming its file and row.
+    """
+    listing = _source(data).list_samples(data)
+    dealt = divide(listing, data)
+    ids = np.concatenate([dealt["train"], dealt["val"]])
+    images, labels, size = listing.decode(ids), listing.labels[ids], len(dealt["train"])
+    train = Split(images[:size], labels[:size], ids[:size])
+    val = Split(images[size:], labels[size:], ids[size:])
+    return Splits(train, val, listing.classes, *statistics(train.images))
+
+
+def load_test(data: DataSpec) -> Split:
+    """Load the test split, which only a final comparison may look at. Raises ValueError as `load` does."""
+    listing = _source(data).list_samples(data)
+    ids = divide(listing, data)["test"]
+    return Split(listing.decode(ids), listing.labels[ids], ids)
+
+
+def _source(data: DataSpec) -> Source:
+    return pick("data.name", data.name, SOURCES)
+
+
+def _check_listing(list_samples: Callable[[DataSpec], Listing]) -> Callable[[DataSpec], None]:
+    def check(data: DataSpec) -> None:
+        divide(list_samples(data), data)
+
+    return check
+
+
+_TORCHVISION = Source(arrays.peek_torchvision, arrays.list_torchvision, arrays.check_torchvision)
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(arrays.peek_digits, arrays.list_digits, arrays.check_digits),
+    "parquet": Source(parquet.peek, parquet.list_samples, _check_listing(parquet.list_samples)),
+    "folder": Source(folders.peek, folders.list_samples, _check_listing(folders.list_samples)),
+    **dict.fromkeys(arrays.TORCHVISION, _TORCHVISION),
+}

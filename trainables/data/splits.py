@@ -1,0 +1,159 @@
+"""Splits of a data set: what they hold, and the one seeded rule that says which sample falls in which."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.spec import DataSpec
+
+Role = Literal["train", "val", "test"]
+ROLES: tuple[Role, ...] = ("train", "val", "test")
+Integers = NDArray[np.int64]
+Pixels = NDArray[np.uint8]
+
+
+class Shape(NamedTuple):
+    """What a model must know of a data set: one image is (channels, height, width)."""
+
+    channels: int
+    height: int
+    width: int
+    classes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Samples of one role; every prefix of them is spread evenly over the classes. The arrays are read-only."""
+
+    images: Pixels  # (N, C, H, W), contiguous
+    labels: Integers  # (N,), in 0..classes-1
+    ids: Integers  # (N,), positions in the source's natural order: the same sample has the same id under every spec
+
+    def __post_init__(self) -> None:
+        assert len(self.images) == len(self.labels) == len(self.ids)
+        for array in (self.images, self.labels, self.ids):
+            array.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """What a search may look at. The test split is loaded apart from it."""
+
+    train: Split
+    val: Split
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]  # (C,), of the train split's pixels scaled to [0, 1]
+    std: tuple[float, ...]  # (C,)
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """What a source says of its samples before it decodes them, in natural order: train, then val, then test."""
+
+    labels: Integers  # (N,)
+    roles: NDArray[np.int8]  # (N,), indices into ROLES: where the source itself puts each sample
+    classes: tuple[str, ...]
+    decode: Callable[[Integers], Pixels]  # positions (n,) in any order -> images (n, C, H, W) in that order
+
+
+def refuse_small_limits(data: DataSpec, classes: int) -> None:
+    """Raise ValueError where a split is limited to fewer samples than there are classes."""
+    for role, limit in zip(ROLES, (data.max_train, data.max_val, data.max_test), strict=True):
+        if limit is not None and limit < classes:
+            raise ValueError(
+                f"data.max_{role} must allow a sample of each of the {classes} classes, but got {limit}; "
+                f"set it to {classes} or more, or leave it out"
+            )
+
+
+def divide(listing: Listing, data: DataSpec) -> dict[Role, Integers]:
+    """Deal the positions of all samples out to the three roles, by class and by `split_seed`.
+
+    A role that the source itself fills keeps its samples. Otherwise `test_fraction` of the other samples are held out
+    for test, and then `val_fraction` of the training samples for validation: of each class, to the nearest sample, but
+    at least one and never all; a class of one sample stays in train. Each role is ordered so that every prefix is
+    spread evenly over the classes: `max_train=k` is the first k of any larger one. A limit above what there is takes
+    all.
+
+    Raises ValueError for a class without training samples, a role without samples, and a limit below the class count.
+    """
+    refuse_small_limits(data, len(listing.classes))
+    natural = {role: np.flatnonzero(listing.roles == index) for index, role in enumerate(ROLES)}
+    dealt = {role: _shuffle(positions, data.split_seed, role) for role, positions in natural.items()}
+    refuse_empty_classes(listing.labels[natural["train"]], listing.classes)
+    if not len(natural["test"]):
+        dealt["test"], dealt["train"] = _hold_out(dealt["train"], listing.labels, data.test_fraction)
+    if not len(natural["val"]):
+        dealt["val"], dealt["train"] = _hold_out(dealt["train"], listing.labels, data.val_fraction)
+    for role, limit in zip(ROLES, (data.max_train, data.max_val, data.max_test), strict=True):
+        dealt[role] = _spread(dealt[role], listing.labels)[:limit]
+        if not len(dealt[role]):
+            raise ValueError(
+                f"the {role} split must hold a sample, but {len(listing.labels)} samples of {len(listing.classes)} "
+                "classes leave it none; give every class three samples or more"
+            )
+    return dealt
+
+
+def refuse_empty_classes(train_labels: Integers, classes: tuple[str, ...]) -> None:
+    """Raise ValueError for the first class that no training sample has."""
+    counts = np.bincount(train_labels, minlength=len(classes))
+    if not counts.all():
+        number = int(np.argmin(counts))
+        raise ValueError(
+            f"every class must have training samples, but class {number} ({classes[number]!r}) has none; "
+            "add some, or remove the class and renumber the labels"
+        )
+
+
+def statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of `images` (N, C, H, W), scaled to [0, 1].
+
+    Both come from exact counts of the 256 values, so the order of the samples does not matter. A channel that is
+    constant gets the deviation 1: normalising it gives zeros instead of a division by zero.
+    """
+    channels = images.shape[1]
+    counts = np.zeros((channels, 256), np.int64)
+    for start in range(0, len(images), 1024):
+        for channel in range(channels):
+            counts[channel] += np.bincount(images[start : start + 1024, channel].ravel(), minlength=256)
+    values = np.arange(256) / 255
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    means = weights @ values
+    deviations = np.sqrt((weights * (values - means[:, None]) ** 2).sum(axis=1))
+    return tuple(means.tolist()), tuple(float(deviation) if deviation > 0 else 1.0 for deviation in deviations)
+
+
+def _shuffle(positions: Integers, seed: int, role: Role) -> Integers:
+    """Shuffle by raw output of PCG64, which NumPy promises never to change (NEP 19); its own shuffles may change."""
+    keys = np.random.PCG64([seed, ROLES.index(role)]).random_raw(len(positions))
+    return positions[np.argsort(keys, kind="stable")]
+
+
+def _spread(positions: Integers, labels: Integers) -> Integers:
+    """Reorder `positions` into rounds of one sample a class, keeping the order within each class."""
+    return positions[np.argsort(_ranks(labels[positions]), kind="stable")]
+
+
+def _ranks(labels: Integers) -> Integers:
+    """Count, for each label, how many equal ones come before it."""
+    by_class = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    ranks = np.empty(len(labels), np.int64)
+    ranks[by_class] = np.arange(len(labels)) - first
+    return ranks
+
+
+def _hold_out(positions: Integers, labels: Integers, fraction: float) -> tuple[Integers, Integers]:
+    """Part the held-out fraction of each class from the rest."""
+    counts = np.bincount(labels[positions])
+    held = np.clip(np.floor(counts * fraction + 0.5).astype(np.int64), 1, np.maximum(counts - 1, 0))
+    out = _ranks(labels[positions]) < held[labels[positions]]
+    return positions[out], positions[~out]

@@ -1,0 +1,115 @@
+"""The one training loop, for dense and for pruned networks, and the one way to judge them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trainables.data.batches import Resident, eval_batches, train_batches
+from trainables.pruning.layers import Masks, weight_of
+from trainables.spec import DataSpec, Recipe
+
+EVAL_BATCH = 512
+
+
+class DivergedError(RuntimeError):
+    """Training produced a loss that is not a number."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a network does on a split."""
+
+    accuracy: float
+    loss: float
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Compute in bfloat16 where the device gains by it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported())
+
+
+def place(model: nn.Module, device: torch.device) -> nn.Module:
+    """Put a network on the device, in the memory layout that its convolutions like best."""
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    return model.to(device=device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: Resident) -> Judgement:
+    """Judge a network in eval mode; its mode is restored."""
+    training = model.training
+    model.eval()
+    device = data.images.device
+    hits = torch.zeros((), dtype=torch.long, device=device)
+    loss = torch.zeros((), device=device)
+    for batch in eval_batches(data, EVAL_BATCH):
+        with autocast(device):
+            logits = model(batch.images).float()
+        hits += (logits.argmax(1) == batch.labels).sum()
+        loss += nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
+    model.train(training)
+    return Judgement(int(hits) / len(data), float(loss) / len(data))
+
+
+def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """Build the optimizer of a recipe."""
+    return torch.optim.SGD(
+        model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True
+    )
+
+
+def train(
+    model: nn.Module,
+    data: Resident,
+    recipe: Recipe,
+    augment: DataSpec,
+    seed: int,
+    optimizer: torch.optim.SGD,
+    masks: Masks | None = None,
+    done: int = 0,
+) -> Iterator[float]:
+    """Train on from epoch `done`, yielding the mean loss after each epoch; masked weights stay zero through every step.
+
+    An epoch's order, augmentation and dropout follow from the seed and the epoch alone, so a resumed run repeats them.
+    """
+    device = data.images.device
+    held = [(weight_of(model.get_submodule(name)), mask) for name, mask in (masks or {}).items()]
+    weights, kept = [w for w, _ in held], [m for _, m in held]
+    for epoch in range(done, recipe.epochs):
+        epoch_seed = (seed * 1_000_003 + epoch) % 2**63
+        torch.manual_seed(epoch_seed)
+        model.train()
+        total = torch.zeros((), device=device)
+        seen = 0
+        steps = math.ceil(len(data) / recipe.batch_size)
+        for step, batch in enumerate(train_batches(data, recipe.batch_size, augment.augment, epoch_seed)):
+            set_lr(optimizer, recipe, (epoch + step / steps) / recipe.epochs)
+            with autocast(device):
+                loss = nn.functional.cross_entropy(model(batch.images), batch.labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            zero(weights, kept)
+            total += loss.detach() * len(batch.labels)
+            seen += len(batch.labels)
+        mean = float(total) / seen
+        if not math.isfinite(mean):
+            raise DivergedError(f"loss must stay finite, but became {mean} in epoch {epoch + 1}; lower lr {recipe.lr}")
+        yield mean
+
+
+@torch.no_grad()
+def zero(weights: list[Tensor], kept: list[Tensor]) -> None:
+    """Zero what the masks have removed, all layers in one call."""
+    if weights:
+        torch._foreach_mul_(weights, kept)
+
+
+def set_lr(optimizer: torch.optim.SGD, recipe: Recipe, progress: float) -> None:
+    """Set the learning rate of a point of training; progress runs from 0 to 1."""
+    factor = 0.5 * (1.0 + math.cos(math.pi * progress)) if recipe.schedule == "cosine" else 1.0
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.lr * factor

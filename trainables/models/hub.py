@@ -1,0 +1,153 @@
+"""Any network by its name: the project's own, a torchvision classifier, or a user's "package.module:function".
+
+Where the project and torchvision share a name (vgg16), it means the project's.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.models.cifar import CIFAR
+from trainables.tables import did_you_mean
+
+_SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # pixels: what to propose where an image does not fit
+
+
+def names() -> list[str]:
+    """List the project's own networks."""
+    return sorted(CIFAR)
+
+
+def torchvision_names() -> list[str]:
+    """List torchvision's classifiers by their registered names."""
+    import torchvision.models  # takes a second, which the project's own networks need not pay
+
+    return sorted(torchvision.models.list_models(module=torchvision.models))
+
+
+def check(name: str, width: float = 1.0) -> None:
+    """Refuse what `build` would refuse, without building anything.
+
+    Raises:
+        ValueError: the name is unknown, the user's function cannot be found or called, or the width cannot be scaled.
+    """
+    if name in CIFAR:
+        return
+    if ":" in name:
+        _user_function(name)
+    else:
+        others = torchvision_names()
+        if name not in others:
+            raise did_you_mean("model", name, {*CIFAR, *others})
+    if width != 1.0:
+        raise ValueError(f"width must be 1.0 for {name}, but got {width}; these can scale: {', '.join(names())}")
+
+
+def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> nn.Module:
+    """Build a network with fresh weights that maps images (B, in_channels, H, W) to logits (B, num_classes).
+
+    Args:
+        name: one of `names()` or `torchvision_names()`, or "package.module:function", called as
+            `function(num_classes=..., in_channels=...)`.
+        num_classes: logits for each image.
+        in_channels: channels of an image; a torchvision network gets a new first convolution where they are not 3.
+        width: factor on the channels of the project's own networks.
+
+    Raises:
+        ValueError: as `check`; or the user's function returned something else than an nn.Module.
+    """
+    check(name, width)
+    if name in CIFAR:
+        return CIFAR[name](num_classes, in_channels, width)
+    if ":" not in name:
+        return _torchvision(name, num_classes, in_channels)
+    model = _user_function(name)(num_classes=num_classes, in_channels=in_channels)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{name} must return an nn.Module, but returned a {type(model).__name__}")
+    return model
+
+
+def check_images(name: str, num_classes: int, image: tuple[int, int, int], width: float = 1.0) -> None:
+    """Refuse images (channels, height, width in pixels) that the network cannot take, judged by shapes alone.
+
+    Raises:
+        ValueError: as `build`; or the image does not fit the network; or what comes out is not logits (B, num_classes).
+    """
+    model = _weightless(name, num_classes, image[0], width)
+    try:
+        logits = _forward(model, image)
+    except Exception as error:
+        if "meta tensor" in str(error):  # the forward pass looks at values, so that only a real run can tell
+            return
+        height_by_width = f"{image[1]} x {image[2]}"
+        size = next((size for size in _SIZES if _takes(model, (image[0], size, size))), None)
+        if size is None:
+            raise ValueError(f"{name} must run on images, but failed on {height_by_width} pixels: {error}") from error
+        raise ValueError(
+            f"{name} must get images that fit its layers, such as {size} x {size} pixels, but got {height_by_width}; "
+            f"set data.size to {size}"
+        ) from error
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if shape != (2, num_classes):
+        raise ValueError(f"{name} must map 2 images to logits {(2, num_classes)}, but returned {shape}")
+
+
+def _weightless(name: str, num_classes: int, in_channels: int, width: float) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return build(name, num_classes, in_channels, width)
+    except NotImplementedError:  # a constructor that reads values, as torchvision's RegNets do, needs real tensors
+        with torch.random.fork_rng(devices=[]):
+            return build(name, num_classes, in_channels, width).to("meta")
+
+
+def _forward(model: nn.Module, image: tuple[int, int, int]) -> Any:
+    with torch.device("meta"):
+        return model(torch.empty(2, *image))
+
+
+def _takes(model: nn.Module, image: tuple[int, int, int]) -> bool:
+    try:
+        _forward(model, image)
+    except Exception:
+        return False
+    return True
+
+
+def _torchvision(name: str, num_classes: int, in_channels: int) -> nn.Module:
+    import torchvision.models
+
+    one_head = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **one_head)
+    if in_channels != 3:
+        first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+        first.in_channels = in_channels
+        first.weight = nn.Parameter(torch.empty(first.out_channels, in_channels, *first.kernel_size))
+        first.reset_parameters()
+    return model
+
+
+def _user_function(name: str) -> Callable[..., object]:
+    module_name, _, function_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ValueError(
+            f"model {name!r} must name a module that can be imported, but {module_name!r} failed with: {error}; "
+            "install it, or put its folder on PYTHONPATH"
+        ) from error
+    function: Callable[..., object] | None = getattr(module, function_name, None)
+    if not callable(function):
+        known = [public for public in dir(module) if callable(getattr(module, public)) and not public.startswith("_")]
+        raise did_you_mean(f"function of {module_name}", function_name, known)
+    try:
+        inspect.signature(function).bind(num_classes=2, in_channels=3)
+    except TypeError as error:
+        raise ValueError(
+            f"model {name!r} must be callable as {function_name}(num_classes=..., in_channels=...), but: {error}"
+        ) from error
+    return function

@@ -1,0 +1,90 @@
+"""The prunable layers of a network, and what is left of them: weights counted, multiply-accumulates measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+Masks = Mapping[str, Tensor]  # layer name -> bool tensor of its weight's shape, True where the weight stays
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer that the network runs."""
+
+    name: str
+    shape: tuple[int, ...]  # of its weight: (n_out, n_in / groups, kh, kw) or (n_out, n_in)
+    positions: int  # places of one image at which each weight is used
+
+    @property
+    def size(self) -> int:
+        """Number of weights, bias excluded."""
+        size = 1
+        for extent in self.shape:
+            size *= extent
+        return size
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return self.size * self.positions
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a network holds and computes in its prunable layers, removed weights left out."""
+
+    weights: dict[str, int]  # layer name -> weights kept
+    macs: dict[str, int]  # layer name -> multiply-accumulates kept, for one image
+
+    @property
+    def params_kept(self) -> int:
+        """Weights kept in all."""
+        return sum(self.weights.values())
+
+    @property
+    def macs_kept(self) -> int:
+        """Multiply-accumulates kept in all, for one image; theoretical where weights are masked, not removed."""
+        return sum(self.macs.values())
+
+
+def prunable_layers(model: nn.Module, example: Tensor) -> tuple[Layer, ...]:
+    """Find every Conv2d and Linear that a forward pass of `example` (1, C, H, W) goes through, in module order."""
+    positions: dict[str, int] = {}
+
+    def watch(name: str, out_dim: int) -> torch.utils.hooks.RemovableHandle:
+        def count(module: nn.Module, _: object, output: Tensor) -> None:
+            outputs = module.out_channels if isinstance(module, nn.Conv2d) else output.shape[out_dim]
+            assert isinstance(outputs, int)
+            positions[name] = positions.get(name, 0) + output.numel() // (output.shape[0] * outputs)
+
+        return modules[name].register_forward_hook(count)
+
+    modules = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    handles = [watch(name, -1) for name in modules]
+    training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(example)
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    return tuple(
+        Layer(name, tuple(weight_of(m).shape), positions[name]) for name, m in modules.items() if name in positions
+    )
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """Return the weight of a prunable layer."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
+def count(model: nn.Module, masks: Masks, example: Tensor) -> Count:
+    """Count the network as it is now, by running it once on `example` (1, C, H, W)."""
+    layers = prunable_layers(model, example)
+    weights = {layer.name: int(masks[layer.name].sum()) if layer.name in masks else layer.size for layer in layers}
+    return Count(weights, {layer.name: weights[layer.name] * layer.positions for layer in layers})

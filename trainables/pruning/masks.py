@@ -1,0 +1,47 @@
+"""Weight granularity: single weights, masked."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.pruning.granularity import Counts, Part, Read
+from trainables.pruning.layers import Masks, prunable_layers, weight_of
+from trainables.spec import BudgetKind
+
+
+class Weights:
+    """A network as a set of single weights; at least as many stay in a layer as it has outputs."""
+
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        self.layers = prunable_layers(model, example)
+        self.parts = tuple(Part(layer.name, layer.size, layer.shape[0], (layer,)) for layer in self.layers)
+        self._model = model
+        self._positions = np.array([layer.positions for layer in self.layers])
+
+    def cost(self, keep: Counts, kind: BudgetKind) -> int:
+        """Count weights, or the multiply-accumulates that they would need if zeros were skipped."""
+        return int(keep.sum() if kind == "params" else keep @ self._positions)
+
+    def members(self, read: Read) -> dict[str, Tensor]:
+        """Gather each layer's weights as (weights, 1)."""
+        return {part.name: read(self._model.get_submodule(part.name)).detach().reshape(-1, 1) for part in self.parts}
+
+    def remove(self, keep: Mapping[str, Tensor]) -> Masks:
+        """Zero every other weight in place; the masks say what stays."""
+        masks = {}
+        for name, kept in keep.items():
+            weight = weight_of(self._model.get_submodule(name))
+            mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
+            mask[kept.to(weight.device)] = True
+            masks[name] = mask.view_as(weight)
+        apply(self._model, masks)
+        return masks
+
+
+@torch.no_grad()
+def apply(model: nn.Module, masks: Masks) -> None:
+    """Zero every masked weight in place."""
+    for name, mask in masks.items():
+        weight_of(model.get_submodule(name)).mul_(mask)

@@ -1,0 +1,16 @@
+"""The granularities by name."""
+
+from torch import Tensor, nn
+
+from trainables.pruning.channels import Channels
+from trainables.pruning.granularity import Prunable
+from trainables.pruning.masks import Weights
+from trainables.spec import GranularityName
+
+
+def view(model: nn.Module, granularity: GranularityName, example: Tensor) -> Prunable:
+    """See a network at a granularity; example: (1, C, H, W) on the network's device."""
+    return GRANULARITIES[granularity](model, example)
+
+
+GRANULARITIES: dict[str, type[Weights] | type[Channels]] = {"weight": Weights, "channel": Channels}

@@ -1,0 +1,114 @@
+"""What one trial is: frozen settings, every default stated here and nowhere else."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BudgetKind = Literal["params", "macs"]
+GranularityName = Literal["weight", "channel"]
+Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class Frozen(BaseModel):
+    """Settings that cannot change, with no room for a misspelt key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def key(self) -> str:
+        """Name these settings by a hash of what differs from the defaults, so that a new field renames nothing."""
+        changed = self.model_dump(mode="json", exclude_defaults=True)
+        canonical = json.dumps(changed, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class DataSpec(Frozen):
+    """A data set, how it is split and how its images are varied while training."""
+
+    name: str = "digits"
+    path: str = ""  # folder of a "parquet" or "folder" data set; download folder of a torchvision one
+    size: int | None = Field(None, ge=1, le=1024)  # resize to size x size pixels; None keeps the images' own size
+    max_train: int | None = Field(None, ge=1)  # use that many training samples, spread evenly over the classes
+    max_val: int | None = Field(None, ge=1)
+    max_test: int | None = Field(None, ge=1)
+    val_fraction: float = Field(0.1, gt=0.0, lt=1.0)  # of the training samples
+    test_fraction: float = Field(0.2, gt=0.0, lt=1.0)  # of all samples, where the source has no test split of its own
+    split_seed: int = 0
+    augment: Literal["none", "crop", "flip", "crop_flip"] = "none"
+
+
+class Recipe(Frozen):
+    """How a network is trained by SGD with momentum: the dense one, and the pruned one while it recovers."""
+
+    epochs: int = Field(10, ge=0)
+    lr: float = Field(0.05, gt=0.0)
+    batch_size: int = Field(128, ge=2)
+    momentum: float = Field(0.9, ge=0.0, lt=1.0)
+    weight_decay: float = Field(5e-4, ge=0.0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+
+
+class DenseSpec(Frozen):
+    """A dense network: what it is, what it learnt from, and the seed of its initialisation and training."""
+
+    model: str = "small_cnn"
+    width: float = Field(1.0, gt=0.0, le=16.0)  # multiplies the channels of the project's own models
+    data: DataSpec = DataSpec()
+    recipe: Recipe = Recipe()
+    seed: int = Field(0, ge=0)
+
+
+class ProfileSpec(Frozen):
+    """What a profile was measured on: the dense network, what is removed from it, and how many samples judged it."""
+
+    dense: DenseSpec = DenseSpec()
+    granularity: GranularityName = "weight"
+    criterion: str = "magnitude"
+    calibration: int = Field(512, ge=1)  # training samples
+
+
+class TrialSpec(Frozen):
+    """One trial: prune the dense network of this seed to the budget, then let it recover."""
+
+    dense: DenseSpec = DenseSpec()
+    granularity: GranularityName = "weight"
+    criterion: str = "magnitude"
+    policy: str = "uniform"
+    sparsity: Sparsity = 0.5  # fraction of the budget removed
+    budget: BudgetKind = "params"  # what the sparsity counts: prunable weights, or multiply-accumulates
+    densities: dict[str, float] | None = None  # relative densities of the policy "searched"
+    calibration: int = Field(512, ge=1)  # training samples that the profile of a policy may look at
+    recalibrate: int = Field(100, ge=0)  # batches that re-estimate batch-norm statistics; 0 leaves them
+    finetune: Recipe = Recipe(epochs=3, lr=0.01)
+
+    @property
+    def seed(self) -> int:
+        """One seed covers dense initialisation and training, pruning and fine-tuning."""
+        return self.dense.seed
+
+    @property
+    def profile(self) -> ProfileSpec:
+        """The profile that a profiled policy looks at."""
+        return ProfileSpec(
+            dense=self.dense, granularity=self.granularity, criterion=self.criterion, calibration=self.calibration
+        )
+
+
+class EpochReport(Frozen):
+    """What a trial knows after an epoch; epoch 0 is the pruned, recalibrated network before any fine-tuning."""
+
+    epoch: int
+    val_accuracy: float
+    val_loss: float
+    train_loss: float | None = None
+    seconds: float  # of this epoch, its validation and checkpoint included
+
+
+def from_json(text: str) -> Any:
+    """Parse JSON, refusing the NaN and infinity that the standard does not know."""
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"JSON numbers must be finite, but got {constant}")
+
+    return json.loads(text, parse_constant=refuse)

@@ -1,0 +1,103 @@
+"""One URI for all that is stored: a folder, NFS, s3:// or gs://, through pyarrow.fs."""
+
+import os
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pyarrow import fs
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A place below a storage URI. Cheap to make; picklable, as it is only text until it is used."""
+
+    base: str  # absolute path or URI, query included
+    inside: str = ""  # path below the base, with "/"
+
+    @classmethod
+    def at(cls, uri: str) -> "Folder":
+        """Take a local path, relative ones from here, or a URI; ValueError where pyarrow knows no such storage."""
+        if "://" not in uri:
+            return cls(os.path.abspath(os.path.expanduser(uri)))
+        folder = cls(uri)
+        try:
+            _ = folder._place
+        except Exception as error:
+            raise ValueError(
+                f"storage must be a folder or a URI that pyarrow can open, but {uri!r}: {error}"
+            ) from error
+        return folder
+
+    def __truediv__(self, name: str) -> "Folder":
+        return Folder(self.base, f"{self.inside}/{name}" if self.inside else name)
+
+    @property
+    def uri(self) -> str:
+        """The URI or local path of this folder."""
+        location, mark, query = self.base.partition("?")
+        return f"{location.rstrip('/')}/{self.inside}{mark}{query}" if self.inside else self.base
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.uri.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a path of the file system."""
+        return "://" not in self.base
+
+    @cached_property
+    def _place(self) -> tuple[fs.FileSystem, str]:
+        if self.is_local:
+            return fs.LocalFileSystem(), self.uri
+        return fs.FileSystem.from_uri(self.uri)  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"base": self.base, "inside": self.inside}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def read(self, name: str) -> bytes:
+        """Read a file whole; FileNotFoundError where there is none."""
+        system, path = self._place
+        with system.open_input_stream(f"{path}/{name}") as stream:
+            return bytes(stream.read())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file so that readers see all of it or none, also when this process is killed."""
+        system, path = self._place
+        if not self.is_local:
+            with system.open_output_stream(f"{path}/{name}") as stream:
+                stream.write(content)
+            return
+        os.makedirs(path, exist_ok=True)
+        unfinished = f"{path}/.{name}.{uuid.uuid4().hex}"
+        try:
+            with open(unfinished, "wb") as file:
+                file.write(content)
+            os.replace(unfinished, f"{path}/{name}")
+        except BaseException:
+            if os.path.exists(unfinished):
+                os.remove(unfinished)
+            raise
+
+    def has(self, name: str) -> bool:
+        """Tell whether a file is there."""
+        system, path = self._place
+        return bool(system.get_file_info(f"{path}/{name}").type == fs.FileType.File)
+
+    def folders(self) -> list[str]:
+        """Names of the folders in this one, sorted; none where it does not exist."""
+        system, path = self._place
+        found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
+    def delete(self) -> None:
+        """Delete this folder with all it holds; no error where it does not exist."""
+        system, path = self._place
+        if system.get_file_info(path).type == fs.FileType.Directory:
+            system.delete_dir(path)
