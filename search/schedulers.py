@@ -56,7 +56,7 @@ def per_search(make: Callable[[], "TrialScheduler"], search_of: Callable[[Any], 
     """Give each search a scheduler of its own; `search_of(trial)` names it, None for a trial that is never stopped."""
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-    class PerSearch(FIFOScheduler):  # type: ignore[misc]
+    class PerSearch(FIFOScheduler):
         def __init__(self) -> None:
             super().__init__()
             self._schedulers: dict[str, TrialScheduler] = {}

@@ -108,7 +108,7 @@ def shipped() -> dict[str, str]:
 
 
 def read_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
-    """Read a study from a YAML file or by its shipped name, changed by `key=value`; ValueError says all that is wrong."""
+    """Read a study, a YAML file or a shipped name, changed by `key=value`; ValueError says all that is wrong."""
     settings = _parse(_text(source), source)
     for override in overrides:
         _override(settings, override)

@@ -112,7 +112,7 @@ class Tracker:
             self._attempt()
             self._hurry.wait(GATHER_SECONDS)
             self._hurry.clear()
-        if not self._abandoned.is_set():
+        if not self._ended and not self._abandoned.is_set():
             self._resume_at = 0.0
             self._attempt()
 
@@ -185,7 +185,7 @@ class Tracker:
             self._warned = True
             where = _without_password(self._uri)
             with suppress(Exception):
-                self._warn(f"MLflow at {where} {message}; the next run of this study writes what is missing")
+                self._warn(f"MLflow at {where} {message}; the study's next run writes what is missing")
 
 
 def _without_password(text: str) -> str:

@@ -1,4 +1,5 @@
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -6,6 +7,8 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,26 +29,33 @@ tracker.close(60)
 """
 
 
+def free_port() -> int:
+    """Find a port below those that the system hands out, so that nobody takes it while its server is dead."""
+    while True:
+        port = random.randint(20_000, 30_000)
+        with socket.socket() as trial, suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
+
+
 class Server:
     """A tracking server of its own, on one port and one store however often it dies."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
-        self.uri, self.folder = f"http://127.0.0.1:{self.port}", folder
+        self.port = free_port()
+        self.uri, self.folder, self.log = f"http://127.0.0.1:{self.port}", folder, folder / "server.log"
 
     def start(self) -> None:
         store = ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
         files = ["--artifacts-destination", str(self.folder / "files")]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1", *store, *files],
-            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        until(self.answers, 60)
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [*command, *store, *files], env=environment, start_new_session=True, stdout=log, stderr=log
+            )
+        until(lambda: self.answers() or self.process.poll() is not None, 60)
+        assert self.process.poll() is None, self.log.read_text()[-2000:]
 
     def answers(self) -> bool:
         try:
@@ -134,9 +144,9 @@ def until(holds: Callable[[], bool], seconds: float = 15) -> None:
         time.sleep(0.05)
 
 
-def shows(uri: str, study: str, key: str) -> bool:
+def shows(uri: str, study: str, key: str, epochs: int = 1) -> bool:
     try:
-        return bool(Seen(uri, study).points(key))
+        return len(Seen(uri, study).points(key)["val_accuracy"]) >= epochs
     except (AssertionError, KeyError, ValueError):
         return False
 
@@ -180,7 +190,10 @@ def test_a_resumed_study_goes_on_with_its_runs_and_writes_each_point_once(databa
     before = Seen(database, "resumed")
     assert (before.parent.info.status, before.trials["a"].info.status) == ("FINISHED", "KILLED")
     second = Tracker(database, "resumed", {"epochs": 5, "new": 1}, warn=warnings.append)
-    tell(second, trial, range(1, 4))  # its checkpoint was an epoch behind
+    tell(second, replace(trial, params={"policy": "renamed"}), range(1, 4))  # its checkpoint was an epoch behind
+    until(lambda: shows(database, "resumed", "a", 4))
+    during = Seen(database, "resumed")
+    assert (during.parent.info.status, during.trials["a"].info.status) == ("RUNNING", "RUNNING")
     second.finished("a", trial.metrics, "FINISHED")
     second.backfill([trial])
     second.close()
@@ -211,15 +224,18 @@ def test_a_resumed_trial_is_not_called_finished_without_its_record(database: str
     assert len(warnings) == 1
 
 
-def test_backfilling_twice_adds_nothing(database: str) -> None:
+def test_backfilling_twice_adds_and_moves_nothing(database: str) -> None:
     trials = [record("a"), record("b", status="KILLED"), record("c", status="FAILED", epochs=0, metrics={})]
+    ends = []
     for _ in range(2):
         tracker = Tracker(database, "twice", {}, warn=pytest.fail)
         tracker.backfill(iter(trials))
         tracker.backfill(trials)
         tracker.close()
-    seen = Seen(database, "twice")
-    assert all(seen.holds_once(trial) for trial in trials)
+        seen = Seen(database, "twice")
+        assert all(seen.holds_once(trial) for trial in trials)
+        ends.append([seen.trials[trial.key].info.end_time for trial in trials])
+    assert ends[0] == ends[1]
 
 
 def test_dropped_events_are_restored_from_the_record(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

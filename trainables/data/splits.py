@@ -77,9 +77,9 @@ def divide(listing: Listing, data: DataSpec) -> dict[Role, Integers]:
 
     A role that the source itself fills keeps its samples. Otherwise `test_fraction` of the other samples are held out
     for test, and then `val_fraction` of the training samples for validation: of each class, to the nearest sample, but
-    at least one and never all; a class of one sample stays in train. Each role is ordered so that every prefix is
-    spread evenly over the classes: `max_train=k` is the first k of any larger one. A limit above what there is takes
-    all.
+    at least one, and leaving at least one for each role still to be filled; where a class has too few, train comes
+    first, then validation. Each role is ordered so that every prefix is spread evenly over the classes: `max_train=k`
+    is the first k of any larger one. A limit above what there is takes all.
 
     Raises ValueError for a class without training samples, a role without samples, and a limit below the class count.
     """
@@ -88,9 +88,10 @@ def divide(listing: Listing, data: DataSpec) -> dict[Role, Integers]:
     dealt = {role: _shuffle(positions, data.split_seed, role) for role, positions in natural.items()}
     refuse_empty_classes(listing.labels[natural["train"]], listing.classes)
     if not len(natural["test"]):
-        dealt["test"], dealt["train"] = _hold_out(dealt["train"], listing.labels, data.test_fraction)
+        leave = 1 if len(natural["val"]) else 2
+        dealt["test"], dealt["train"] = _hold_out(dealt["train"], listing.labels, data.test_fraction, leave)
     if not len(natural["val"]):
-        dealt["val"], dealt["train"] = _hold_out(dealt["train"], listing.labels, data.val_fraction)
+        dealt["val"], dealt["train"] = _hold_out(dealt["train"], listing.labels, data.val_fraction, leave=1)
     for role, limit in zip(ROLES, (data.max_train, data.max_val, data.max_test), strict=True):
         dealt[role] = _spread(dealt[role], listing.labels)[:limit]
         if not len(dealt[role]):
@@ -151,9 +152,9 @@ def _ranks(labels: Integers) -> Integers:
     return ranks
 
 
-def _hold_out(positions: Integers, labels: Integers, fraction: float) -> tuple[Integers, Integers]:
-    """Part the held-out fraction of each class from the rest."""
+def _hold_out(positions: Integers, labels: Integers, fraction: float, leave: int) -> tuple[Integers, Integers]:
+    """Part the held-out fraction of each class from the rest, which keeps at least `leave` samples of it."""
     counts = np.bincount(labels[positions])
-    held = np.clip(np.floor(counts * fraction + 0.5).astype(np.int64), 1, np.maximum(counts - 1, 0))
+    held = np.clip(np.floor(counts * fraction + 0.5).astype(np.int64), 1, np.maximum(counts - leave, 0))
     out = _ranks(labels[positions]) < held[labels[positions]]
     return positions[out], positions[~out]

@@ -1,0 +1,250 @@
+"""The command line: parse, call, print. Heavy libraries are imported inside the commands."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import search
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+app = typer.Typer(
+    name="howcompact",
+    help="How compact can each layer of a network become, and which way of sharing the pruning budget gets there?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Storage = Annotated[str, typer.Option(help="Folder or URI (s3://, gs://) where studies go.")]
+Settings = Annotated[list[str], typer.Option("--set", help="Settings as key=value, such as finetune.epochs=5.")]
+Study = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped study.")]
+StudyDir = Annotated[str, typer.Argument(help="The study folder that run printed; a path or a URI.")]
+Name = Annotated[str | None, typer.Option(help="Name of the study and its folder.")]
+Address = Annotated[str, typer.Option(help="Where the cluster's dashboard listens, as http://127.0.0.1:8265.")]
+
+
+@app.command()
+def run(
+    study: Study = "digits",
+    storage: Storage = search.STORAGE,
+    name: Name = None,
+    settings: Settings = [],  # noqa: B006
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster; default: a local one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Start, continue or extend a study."""
+    summary = search.run(study, storage, name=name, overrides=settings, address=address)
+    if as_json:
+        return _print_json(summary, exclude={"comparison"})
+    from search.tables import print_comparison
+
+    if summary.comparison:
+        print_comparison(summary.comparison)
+    counts = ", ".join(f"{count} {state}" for state, count in summary.trials.items())
+    print(
+        f"trials: {counts}; {summary.wall_seconds:.0f} s, of which {summary.trial_seconds:.0f} s in new trials, summed"
+    )
+    print(f"study folder: {summary.folder}")
+    if summary.tracking:
+        print(f"MLflow: mlflow ui --backend-store-uri {summary.tracking}")
+    if summary.best:
+        print(f"best checkpoint: howcompact best {summary.folder} --where 'sparsity>=0.9' --out best/")
+    return None
+
+
+@app.command()
+def status(folder: StudyDir, as_json: Json = False) -> None:
+    """Show how far a study is: trials by state, epochs, best so far, time left."""
+    from search.results import StudyFolder
+    from search.status import status_of
+
+    found = status_of(StudyFolder.open(folder))
+    if as_json:
+        return _print_json(found)
+    print(", ".join(f"{count} {state}" for state, count in found.trials.items()))
+    print(f"{found.epochs} epochs trained; about {found.seconds_left:.0f} s of trials left")
+    for policy, row in found.best.items():
+        print(
+            f"best of {policy}: {100 * (row.val_accuracy or 0):.1f} % at sparsity {row.sparsity:g} (trial {row.trial})"
+        )
+    return None
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[str], typer.Argument(help="Study folders.")],
+    out: Annotated[str | None, typer.Option(help="Write tables, plots and one HTML page to this folder.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="Read the test split, once for each trial.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare policies side by side: matched budgets, paired seeds, intervals."""
+    comparison = search.compare(folders, test=test)
+    written: list[Any] = []
+    if out is not None:
+        from pathlib import Path
+
+        from search.report import write_report
+
+        written = write_report(comparison, Path(out))
+    if as_json:
+        return _print_json(comparison)
+    from search.tables import print_comparison
+
+    print_comparison(comparison)
+    for path in written:
+        print(path)
+    return None
+
+
+@app.command()
+def best(
+    folder: StudyDir,
+    where: Annotated[list[str], typer.Option(help="Constraints, as 'sparsity>=0.9' 'macs<=0.5'.")] = [],  # noqa: B006
+    policy: Annotated[str | None, typer.Option(help="Only trials of this policy.")] = None,
+    out: Annotated[str, typer.Option(help="Folder to copy the checkpoint to.")] = "best",
+    as_json: Json = False,
+) -> None:
+    """Copy the best trial's checkpoint, verified by evaluating it again in a clean process."""
+    retrieved = search.best(folder, where=where, policy=policy, out=out)
+    if as_json:
+        return _print_json(retrieved)
+    print(f"trial {retrieved.trial}: {retrieved.policy} at sparsity {retrieved.sparsity:g}, seed {retrieved.seed}")
+    print(f"kept: {retrieved.params_kept:,} weights, {retrieved.macs_kept:,} multiply-accumulates")
+    print(
+        f"validation accuracy: reported {retrieved.reported_accuracy:.4f}, verified {retrieved.verified_accuracy:.4f}"
+    )
+    print(f"checkpoint: {retrieved.checkpoint}")
+    return None
+
+
+@app.command()
+def allocate(
+    network: Annotated[str, typer.Argument(help="A model's name, or the folder of a checkpoint.")],
+    policy: Annotated[str, typer.Option(help="An allocation policy.")],
+    sparsity: Annotated[float, typer.Option(help="Fraction of the budget to remove, in [0, 1).")],
+    budget: Annotated[str, typer.Option(help="params or macs.")] = "params",
+    granularity: Annotated[str, typer.Option(help="weight or channel.")] = "weight",
+    criterion: Annotated[str | None, typer.Option(help="Default: magnitude for weights, l1 for channels.")] = None,
+    image: Annotated[str, typer.Option(help="Channels x height x width, for a model's name.")] = "3x32x32",
+    classes: Annotated[int, typer.Option(help="Number of classes, for a model's name.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of a named model's weights and of random policies.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show what each layer would keep, before any trial is paid for."""
+    from search.allocating import allocation
+
+    found = allocation(network, policy, sparsity, budget, granularity, criterion, image, classes, seed)
+    if as_json:
+        return _print_json(found)
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{found.policy} at sparsity {found.sparsity:g} of {found.budget}", title_justify="left")
+    for column in ("layer", "weights", "kept", "density %", "MACs kept"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for layer in found.layers:
+        table.add_row(layer.name, f"{layer.size:,}", f"{layer.keep:,}", f"{100 * layer.density:.2f}", f"{layer.macs:,}")
+    table.add_row("all", "", f"{found.params_kept:,}", "", f"{found.macs_kept:,}")
+    Console().print(table)
+    return None
+
+
+@app.command()
+def catalog(kind: Annotated[str | None, typer.Argument(help="One kind only.")] = None, as_json: Json = False) -> None:
+    """List models, data sets, criteria, policies, schedulers, samplers, studies."""
+    from search.listing import listing
+
+    found = listing(kind)
+    if as_json:
+        return print(json.dumps(found))
+    for name, entries in found.items():
+        print(name)
+        for entry, about in entries.items():
+            print(f"  {entry:22} {about}")
+    return None
+
+
+@app.command()
+def submit(
+    study: Study,
+    address: Address,
+    storage: Annotated[str, typer.Option(help="Folder or URI that every node of the cluster reaches.")],
+    name: Name = None,
+    settings: Settings = [],  # noqa: B006
+    follow: Annotated[bool, typer.Option("--follow", help="Stream the job's output until it ends.")] = False,
+) -> None:
+    """Run a study as a job on a Ray cluster; submitting it again continues it."""
+    job = search.submit(study, address, storage, name=name, overrides=settings)
+    print(job, flush=True)
+    if follow:
+        from search.jobs import follow as follow_job
+
+        ended = follow_job(address, job, lambda text: print(text, flush=True))
+        print(f"{job}: {ended}")
+        if ended != "SUCCEEDED":
+            raise typer.Exit(1)
+
+
+@app.command()
+def jobs(address: Address) -> None:
+    """List the jobs of a cluster."""
+    from search.jobs import jobs as list_jobs
+
+    for job in list_jobs(address):
+        print(job)
+
+
+@app.command()
+def logs(job: str, address: Address) -> None:
+    """Print what a job has said."""
+    from search.jobs import logs as job_logs
+
+    print(job_logs(address, job))
+
+
+@app.command()
+def stop(job: str, address: Address) -> None:
+    """Stop a job; what it has finished stays."""
+    from search.jobs import stop as stop_job
+
+    stop_job(address, job)
+
+
+def main() -> None:
+    """Run the command line; the user's mistake is one `error:` and exit code 2."""
+    sys.path.append("")  # a user's own package.module:function is looked for where the command is called
+    try:
+        app(args=spread(sys.argv[1:]))
+    except ValueError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """Let --where and --set take several values: repeat the option before each further one."""
+    taken: list[str] = []
+    option: str | None = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            option = argument if argument in ("--where", "--set") else None
+            taken.append(argument)
+        elif option is not None and taken[-1] != option:
+            taken += [option, argument]
+        else:
+            taken.append(argument)
+    return taken
+
+
+def _print_json(told: "BaseModel", exclude: set[str] | None = None) -> None:
+    print(told.model_dump_json(exclude=exclude))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""The catalog as names and one line about each."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from search.samplers import SAMPLERS
+from search.schedulers import SCHEDULERS
+from search.study import shipped
+from trainables.allocation.policies import POLICIES
+from trainables.data.sources import SOURCES
+from trainables.models import hub
+from trainables.models.cifar import CIFAR
+from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.views import GRANULARITIES
+from trainables.tables import pick
+
+
+def listing(kind: str | None) -> dict[str, dict[str, str]]:
+    """List every kind, or one: kind -> name -> what it is. ValueError for an unknown kind."""
+    tables: Mapping[str, Callable[[], dict[str, str]]] = {
+        "models": _models,
+        "datasets": lambda: {name: _about(source) for name, source in SOURCES.items()},
+        "criteria": lambda: {n: f"{_about(c.score)} ({', '.join(c.granularities)})" for n, c in CRITERIA.items()},
+        "granularities": lambda: {name: _about(view) for name, view in GRANULARITIES.items()},
+        "policies": lambda: {name: _about(policy.path) for name, policy in POLICIES.items()},
+        "schedulers": lambda: {name: _about(make) for name, make in SCHEDULERS.items()},
+        "samplers": lambda: {name: _about(make) for name, make in SAMPLERS.items()},
+        "studies": lambda: {name: _comment(text.splitlines()) for name, text in shipped().items()},
+    }
+    chosen = tables if kind is None else {kind: pick("kind", kind, tables)}
+    return {name: table() for name, table in chosen.items()}
+
+
+def _models() -> dict[str, str]:
+    own = {name: _about(builder) for name, builder in CIFAR.items()}
+    theirs = {name: "torchvision classifier" for name in hub.torchvision_names() if name not in own}
+    return (
+        own | theirs | {"package.module:function": "your own: function(num_classes=..., in_channels=...) -> nn.Module"}
+    )
+
+
+def _about(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0].rstrip(".")
+
+
+def _comment(lines: Iterable[str]) -> str:
+    return next((line.lstrip("# ").rstrip(".") for line in lines if line.startswith("#")), "")

@@ -1,0 +1,151 @@
+"""One run of a study from start to end: trials, tracking, comparison."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from search.comparison import Comparison, compare
+from search.progress import Progress
+from search.report import write_report
+from search.results import StudyFolder, TrialRow
+from search.study import StudySpec
+from search.tracking import Finished, Status, Tracker
+from search.tune import run_trials
+from trainables.outcome import Outcome
+from trainables.spec import EpochReport, Frozen, TrialSpec
+from trainables.storage import Folder
+
+STATUS: dict[str, Status] = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+
+
+class RunSummary(Frozen):
+    """What a run did and where it left it."""
+
+    study: str
+    folder: str
+    trials: dict[str, int]  # total, done, new, failed, stopped
+    best: TrialRow | None  # of highest validation accuracy
+    comparison: Comparison | None
+    tracking: str | None  # where MLflow is
+    wall_seconds: float
+    trial_seconds: float  # of the trials that this run added
+
+
+class Mlflow:
+    """A watcher that tells MLflow."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+
+    def say(self, text: str) -> None:
+        """News are not tracked."""
+
+    def planned(self, trials: int) -> None:
+        """Plans are not tracked."""
+
+    def started(self, spec: TrialSpec) -> None:
+        """Open the trial's run."""
+        self._tracker.started(spec.key(), spec.model_dump(mode="json"))
+
+    def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
+        """Add an epoch's metrics."""
+        self._tracker.epoch(spec.key(), report.epoch, _epoch_metrics(report))
+
+    def ended(self, row: TrialRow) -> None:
+        """End the trial's run."""
+        self._tracker.finished(row.trial, _metrics(row), STATUS[row.status], {"error": row.error} if row.error else {})
+
+
+def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[str], None]) -> RunSummary:
+    """Start, continue or extend a study: run what its folder lacks, tell MLflow, compare.
+
+    address: as for `run_trials`. warn: told what went wrong without stopping the study.
+    """
+    started = time.perf_counter()
+    folder = StudyFolder(storage / study.name)
+    before = {row.trial for row in folder.rows() if row.status != "failed"}
+    uri, artifacts = tracking_store(study.tracking, storage)
+    if uri is None and study.tracking == "auto":
+        warn(f"tracking is off: set MLFLOW_TRACKING_URI, as {storage.uri} cannot hold MLflow's own store")
+    tracker = Tracker(uri, study.name, study.model_dump(mode="json"), warn=warn, artifacts=artifacts)
+    comparison = None
+    try:
+        with Progress() as progress:
+            rows = run_trials(study, storage, address, watchers=(progress, Mlflow(tracker)))
+        tracker.backfill(_finished(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))
+        if any(row.val_accuracy is not None and row.status != "failed" for row in rows):
+            comparison = compare([folder])
+        with tempfile.TemporaryDirectory() if uri and comparison else nullcontext() as scratch:
+            if scratch is not None and comparison is not None:
+                tracker.summary(write_report(comparison, Path(scratch)), _headline_metrics(comparison))
+            tracker.close()
+    except BaseException:
+        tracker.close(timeout=5.0)
+        raise
+    new = [row for row in rows if row.trial not in before]
+    states = {state: sum(row.status == state for row in rows) for state in ("done", "failed", "stopped")}
+    reached = [row for row in rows if row.status == "done"]
+    return RunSummary(
+        study=study.name,
+        folder=folder.folder.uri,
+        trials={"total": len(rows), "new": len(new), **states},
+        best=max(reached, key=lambda row: row.val_accuracy or 0.0, default=None),
+        comparison=comparison,
+        tracking=uri,
+        wall_seconds=time.perf_counter() - started,
+        trial_seconds=sum(row.seconds for row in new),
+    )
+
+
+def tracking_store(tracking: str, storage: Folder) -> tuple[str | None, str | None]:
+    """Find MLflow's URI and, for a local store of ours, the folder of its artifacts; None where nothing is tracked."""
+    if tracking == "off":
+        return None, None
+    if tracking != "auto":
+        return tracking, None
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri, None
+    if not storage.is_local:
+        return None, None
+    os.makedirs(storage.uri, exist_ok=True)
+    return f"sqlite:///{storage.uri}/mlflow.db", f"{storage.uri}/mlartifacts"
+
+
+def _finished(outcome: Outcome) -> Finished:
+    from search.results import row_of
+
+    row = row_of(outcome)
+    return Finished(
+        key=row.trial,
+        params=outcome.spec.model_dump(mode="json"),
+        epochs={report.epoch: _epoch_metrics(report) for report in outcome.history},
+        metrics=_metrics(row),
+        status=STATUS[row.status],
+        tags={"error": row.error} if row.error else {},
+    )
+
+
+def _epoch_metrics(report: EpochReport) -> dict[str, float]:
+    return {name: value for name, value in report.model_dump(exclude={"epoch"}).items() if value is not None}
+
+
+def _metrics(row: TrialRow) -> dict[str, float]:
+    """The numbers of a trial beside its epochs'."""
+    told: dict[str, Any] = row.model_dump()
+    names = [
+        name for name in told if name.endswith(("_kept", "_total")) or name in ("best_epoch", "allocation_seconds")
+    ]
+    accuracies = {"best_val_accuracy": row.val_accuracy} | {
+        name: told[name] for name in ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy")
+    }
+    found = {name: told[name] for name in names} | accuracies | {"trial_seconds": row.seconds}
+    density = {f"density/{layer}": value for layer, value in row.layers.items()}
+    return {name: float(value) for name, value in (found | density).items() if value is not None}
+
+
+def _headline_metrics(comparison: Comparison) -> dict[str, float]:
+    return {f"{policy}/mean_gap_to_uniform": headline.mean_gap for policy, headline in comparison.headline.items()}

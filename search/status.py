@@ -1,0 +1,42 @@
+"""How far a study is, told from its folder alone."""
+
+from statistics import fmean
+
+from search.results import StudyFolder, TrialRow
+from search.study import SEARCHED
+from trainables.learning.fit import newest_epoch
+from trainables.spec import Frozen
+
+
+class StudyStatus(Frozen):
+    """Trials by state, what they have cost, and what they have reached."""
+
+    study: str
+    trials: dict[str, int]  # total, done, stopped, failed, unfinished (started, not ended), missing (not started)
+    epochs: int  # of all trials, unfinished ones included
+    best: dict[str, TrialRow]  # policy -> its trial of highest validation accuracy
+    seconds_left: float  # what is missing and unfinished, at the mean seconds of the trials that are done, summed
+
+
+def status_of(folder: StudyFolder) -> StudyStatus:
+    """Tell how far a study is."""
+    study, rows = folder.study, folder.rows()
+    unfinished = folder.unfinished({row.trial for row in rows})
+    searches = len(study.cells()) if SEARCHED in study.policies else 0
+    per_search = study.search.trials - len(study.search.warm_start)
+    total = max(len(study.trials()) + searches * per_search, len(rows) + len(unfinished))
+    counts = {state: sum(row.status == state for row in rows) for state in ("done", "stopped", "failed")}
+    missing = total - len(rows) - len(unfinished)
+    done = [row.seconds for row in rows if row.status == "done"]
+    saved = [newest_epoch(folder.trial(spec.key())) for spec in unfinished]
+    best: dict[str, TrialRow] = {}
+    for row in sorted(rows, key=lambda row: row.val_accuracy or 0.0):
+        if row.status == "done":
+            best[row.policy] = row
+    return StudyStatus(
+        study=study.name,
+        trials={"total": total, **counts, "unfinished": len(unfinished), "missing": missing},
+        epochs=sum(row.epochs for row in rows) + sum(len(s.record["history"]) for s in saved if s is not None),
+        best=dict(sorted(best.items())),
+        seconds_left=(fmean(done) if done else 0.0) * (missing + len(unfinished)),
+    )

@@ -1,0 +1,99 @@
+"""Tables for the terminal, narrow enough for 80 columns."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from search.comparison import Comparison, ComparisonRow, Estimate
+
+MOST_LAYERS = 8  # columns; a deeper network's layers are in compare --json and on its page
+WIDTH = 100  # of what is printed to a file or a pipe
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print what each policy reached and what each layer keeps, network by network."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    networks: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
+    for row in in_order(comparison.rows):
+        networks[network_of(row), row.setting].append(row)
+    for (network, _), rows in networks.items():
+        console.print(_reached(f"{rows[0].dataset}, {network}", rows))
+        console.print(_kept(rows))
+    for policy, headline in comparison.headline.items():
+        low, high = headline.low, headline.high
+        interval = f" [{100 * low:+.1f}, {100 * high:+.1f}]" if low is not None and high is not None else ""
+        gap = f"{100 * headline.mean_gap:+.1f}{interval} points on average, at most {100 * headline.max_gap:+.1f}"
+        console.print(f"{policy} against uniform, fine-tuned: {gap}", highlight=False)
+    for text in warnings_of(comparison.rows):
+        console.print(f"! {text}", highlight=False)
+
+
+def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
+    """By network, then sparsity, then policy with uniform first."""
+    return sorted(
+        rows, key=lambda row: (network_of(row), row.setting, row.sparsity, row.policy != "uniform", row.policy)
+    )
+
+
+def network_of(row: ComparisonRow) -> str:
+    """Name what was pruned, and how its units were chosen."""
+    return f"{row.model}, {row.granularity}s by {row.criterion}"
+
+
+def percent(value: Estimate | None, signed: bool = False) -> str:
+    """Write an accuracy in percent with half its interval."""
+    if value is None:
+        return ""
+    mean = f"{100 * value.mean:{'+' if signed else ''}.1f}"
+    return mean if value.high is None else f"{mean} ±{100 * (value.high - value.mean):.1f}"
+
+
+def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Say which rows may not be comparable, and why."""
+    return list(dict.fromkeys(f"{row.policy} at {row.sparsity:g}: {text}" for row in rows for text in row.warnings))
+
+
+def _reached(title: str, rows: Sequence[ComparisonRow]) -> Table:
+    seeds = len(rows[0].seeds)
+    title = f"{title}: validation accuracy in %, dense {percent(rows[0].dense_accuracy)}"
+    table = _table(f"{title}\nmean ± 95 % interval over {seeds} seeds of dense training, pruning and fine-tuning")
+    test = any(row.test_accuracy for row in rows)
+    names = ["sparsity", "policy", "one-shot", "recalibrated", "fine-tuned", "vs uniform"]
+    for name in [*names, *(["test"] if test else []), "cost s", "trials"]:
+        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            f"{row.sparsity:g}",
+            f"{row.policy} !" if row.warnings else row.policy,
+            percent(row.one_shot_accuracy),
+            percent(row.recalibrated_accuracy),
+            percent(row.val_accuracy),
+            "" if row.policy == "uniform" else percent(row.gap_to_uniform, signed=True),
+            *([percent(row.test_accuracy)] if test else []),
+            f"{row.search_cost_seconds:.2f}",
+            str(row.trials),
+            end_section=row.sparsity != rows[min(rows.index(row) + 1, len(rows) - 1)].sparsity,
+        )
+    return table
+
+
+def _kept(rows: Sequence[ComparisonRow]) -> Table:
+    layers = list(rows[0].layers)
+    shown = layers[:MOST_LAYERS]
+    more = f" (first {MOST_LAYERS} of {len(layers)} layers)" if len(layers) > MOST_LAYERS else ""
+    table = _table(f"what is kept: weights, multiply-accumulates, and % of each layer's weights{more}")
+    for name in ("sparsity", "policy", "params", "MACs", *shown):
+        table.add_column(name, justify="left" if name == "policy" else "right", overflow="fold")
+    for row in rows:
+        density = (f"{100 * row.layers[name]:.1f}" for name in shown)
+        table.add_row(f"{row.sparsity:g}", row.policy, f"{row.params_kept:,}", f"{row.macs_kept:,}", *density)
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)

@@ -1,0 +1,51 @@
+"""A saved network as a plain one, and its accuracy: `python -m trainables.evaluate FOLDER` in a clean process."""
+
+import json
+import sys
+
+import torch
+from torch import nn
+
+from trainables import checkpoints
+from trainables.checkpoints import Architecture, Checkpoint
+from trainables.data import sources
+from trainables.data.batches import Resident
+from trainables.data.splits import Split, Splits
+from trainables.learning.fit import epoch_name
+from trainables.learning.train import evaluate, place
+from trainables.outcome import Outcome
+from trainables.spec import DataSpec
+from trainables.storage import Folder
+
+
+def load_pruned(path: str) -> nn.Module:
+    """Load a retrieved network as an nn.Module of its cut widths, in eval mode on the CPU."""
+    return _rebuild(checkpoints.load(Folder.at(path)), torch.device("cpu"))
+
+
+def load_trial(folder: Folder, outcome: Outcome, device: torch.device) -> nn.Module:
+    """Load the network of a trial's best epoch."""
+    best = outcome.best
+    assert best is not None, "only trials that have an epoch are loaded"
+    return _rebuild(checkpoints.load(folder / epoch_name(best.epoch)), device)
+
+
+def accuracy_of(model: nn.Module, split: Split, splits: Splits, device: torch.device) -> float:
+    """Measure accuracy on a split, normalised by the training statistics of `splits`."""
+    return evaluate(model, Resident(split, splits, device)).accuracy
+
+
+def _rebuild(saved: Checkpoint, device: torch.device) -> nn.Module:
+    built = Architecture.model_validate(saved.record["architecture"])
+    return place(checkpoints.rebuild(built, saved.tensors["network"]), device).eval()
+
+
+def _main(path: str) -> None:
+    saved = checkpoints.load(Folder.at(path))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    splits = sources.load(DataSpec.model_validate(saved.record["data"]))
+    print(json.dumps({"val_accuracy": accuracy_of(_rebuild(saved, device), splits.val, splits, device)}))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])
