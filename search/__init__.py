@@ -29,11 +29,13 @@ def run(
 
     overrides: settings as "key=value". address: of a running Ray cluster; None starts a local one.
     """
-    from search.running import run as run_study
     from search.study import read_study
     from trainables.storage import Folder
 
-    return run_study(read_study(study, overrides, name), Folder.at(storage), address, _warn)
+    checked, place = read_study(study, overrides, name), Folder.at(storage)
+    from search.running import run as run_study  # Ray is imported only for a study that can run
+
+    return run_study(checked, place, address, _warn)
 
 
 def compare(folders: Sequence[str], *, test: bool = False) -> "Comparison":

@@ -119,10 +119,22 @@ def read_study(source: str, overrides: Sequence[str] = (), name: str | None = No
     try:
         study = StudySpec.model_validate(settings)
     except ValidationError as error:
-        raise ValueError("\n".join(_explain(problem) for problem in error.errors())) from None
+        found = [_explain(problem) for problem in error.errors()]
+        raise ValueError("\n".join([*found, *_complaints_of_the_rest(settings, error)])) from None
     if found := complaints(study):
         raise ValueError("\n".join(found))
     return study
+
+
+def _complaints_of_the_rest(settings: dict[str, Any], error: ValidationError) -> list[str]:
+    """Say what else is wrong, so that the user hears of all of it at once."""
+    wrong = {problem["loc"][0] for problem in error.errors()}
+    try:
+        return complaints(
+            StudySpec.model_validate({"name": "rest"} | {k: v for k, v in settings.items() if k not in wrong})
+        )
+    except ValidationError:
+        return []
 
 
 def complaints(study: StudySpec) -> list[str]:

@@ -60,6 +60,10 @@ class _Relay(tune.Callback):
     watchers: Sequence[Watcher]
     histories: dict[str, dict[int, EpochReport]] = field(default_factory=dict)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshot, which nobody reads, nothing: watchers hold locks and terminals."""
+        return {}
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         for watcher in self.watchers:
             watcher.started(spec_of(trial))

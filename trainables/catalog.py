@@ -12,6 +12,7 @@ from trainables.data.splits import Shape
 from trainables.models import hub
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import Prunable
+from trainables.pruning.soundness import refuse_unsound_cuts
 from trainables.pruning.views import GRANULARITIES, view
 from trainables.spec import TrialSpec
 from trainables.tables import pick
@@ -75,7 +76,10 @@ def _view(spec: TrialSpec, shape: Shape) -> Prunable:
     image = (shape.channels, shape.height, shape.width)
     built = Architecture(model=spec.dense.model, width=spec.dense.width, classes=shape.classes, image=image)
     hub.check_images(spec.dense.model, shape.classes, image, spec.dense.width)
-    return view(built.build(), spec.granularity, built.example())
+    model = built.build()
+    if spec.granularity == "channel":
+        refuse_unsound_cuts(model, built.example())
+    return view(model, spec.granularity, built.example())
 
 
 def part_names(spec: TrialSpec) -> list[str]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from trainables.data import sources
+from trainables.data import parquet, sources
 from trainables.data.splits import ROLES, Listing, Shape, Split, Splits, divide, statistics
 from trainables.spec import DataSpec
 
@@ -226,7 +226,7 @@ def test_statistics_are_those_of_numpy() -> None:
 
 def test_digits_are_those_of_scikit_learn() -> None:
     images, labels, ids = everything(DataSpec())
-    assert np.array_equal(np.rint(images[:, 0] / 255 * 16), load_digits().images)
+    assert np.array_equal(images[:, 0], np.floor(load_digits().images * 255 / 16 + 0.5))
     assert images.max() == 255
     assert np.array_equal(labels, load_digits().target)
     assert np.array_equal(ids, np.arange(1797))
@@ -244,8 +244,11 @@ def test_resizing_is_that_of_pillow_for_arrays_and_files(tmp_path: Path, size: i
     assert sources.load(DataSpec(size=size, max_train=10)).train.images.shape == (10, 1, size, size)
 
 
-@pytest.mark.parametrize("struct", [False, True])
-def test_parquet_files_are_split_by_name_and_counted_in_order(tmp_path: Path, struct: bool) -> None:
+@pytest.mark.parametrize(("struct", "rows"), [(False, 1024), (True, 1024), (False, 3)])
+def test_parquet_files_are_split_by_name_and_counted_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, struct: bool, rows: int
+) -> None:
+    monkeypatch.setattr(parquet, "ROWS", rows)
     pixels = grey(60)
     labels = [0, 1, 2] * 20
     encoded = [png(image) for image in pixels]
@@ -301,7 +304,8 @@ def with_row(values: Sequence[Any], row: int, value: Any) -> list[Any]:
     ("images", "struct", "message"),
     [
         (with_row(GOOD, 17, b"not an image"), False, r"image must decode, but train-0\.parquet row 17 does not \(Unid"),
-        (with_row(GOOD, 3, GOOD[3][:40]), True, r"image must decode, but train-0\.parquet row 3 does not"),
+        (with_row(GOOD, 3, GOOD[3][:20]), True, r"image must decode, but train-0\.parquet row 3 does not"),
+        (with_row(GOOD, 3, GOOD[3][:-30]), False, r"image must decode, but train-0\.parquet row 3 does not"),
         (with_row(GOOD, 9, None), False, r"image must be given, but train-0\.parquet row 9 has none"),
         (with_row(GOOD, 9, None), True, r"image must be given, but train-0\.parquet row 9 has none"),
         (with_row(GOOD, 8, png(grey(1, 5)[0])), False, r"train-0\.parquet row 8 is 5x5 .*4x4; set data\.size"),

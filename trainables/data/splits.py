@@ -85,7 +85,7 @@ def divide(listing: Listing, data: DataSpec) -> dict[Role, Integers]:
     """
     refuse_small_limits(data, len(listing.classes))
     natural = {role: np.flatnonzero(listing.roles == index) for index, role in enumerate(ROLES)}
-    dealt = {role: _shuffle(positions, data.split_seed, role) for role, positions in natural.items()}
+    dealt = {role: _shuffle(positions, data.split_seed) for role, positions in natural.items()}
     refuse_empty_classes(listing.labels[natural["train"]], listing.classes)
     if not len(natural["test"]):
         leave = 1 if len(natural["val"]) else 2
@@ -131,9 +131,9 @@ def statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(means.tolist()), tuple(float(deviation) if deviation > 0 else 1.0 for deviation in deviations)
 
 
-def _shuffle(positions: Integers, seed: int, role: Role) -> Integers:
+def _shuffle(positions: Integers, seed: int) -> Integers:
     """Shuffle by raw output of PCG64, which NumPy promises never to change (NEP 19); its own shuffles may change."""
-    keys = np.random.PCG64([seed, ROLES.index(role)]).random_raw(len(positions))
+    keys = np.random.PCG64(seed).random_raw(len(positions))
     return positions[np.argsort(keys, kind="stable")]
 
 

@@ -1,0 +1,114 @@
+"""What a job takes along: the study, checked as far as this machine can, and the code; never data."""
+
+import ast
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from search.study import StudySpec, _explain, _override, _parse, _text, complaints
+from trainables.data import sources
+
+STUDY_FILE = "study.yaml"
+OURS = ("search", "trainables")
+CODE = (".py", ".yaml", ".yml", ".toml")  # what is taken along of a package; the rest may be data
+
+
+def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
+    """Read a study that is to run elsewhere and check it as here, but for images that only the cluster has.
+
+    Where data.path is not here, the job itself looks at the images first thing, and at what depends on their size.
+    Raises ValueError with all that is wrong.
+    """
+    study = _parsed(source, overrides, name)
+    found = complaints(study)
+    data, path = study.data, Path(study.data.path).expanduser()
+    if data.path and data.name in sources.SOURCES and not path.exists():
+        try:
+            sources.check(data)
+        except ValueError as absent:
+            found = [complaint for complaint in found if complaint != str(absent)]
+    if data.path and not path.is_absolute():
+        found.append(f"data.path must be absolute, as it is read on the cluster, but got {data.path!r}; write it out")
+    if "://" not in storage and not Path(storage).is_absolute():
+        found.append(
+            f"storage must be a place that all nodes reach, but got {storage!r}; "
+            "give a URI such as s3://bucket/studies, or the absolute path of a shared folder"
+        )
+    if found:
+        raise ValueError("\n".join(found))
+    return study
+
+
+def pack(study: StudySpec, folder: Path) -> None:
+    """Write the study as STUDY_FILE into a folder, and the code of this project and of the user's own models."""
+    settings = study.model_dump(mode="json", exclude_defaults=True)
+    (folder / STUDY_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
+    models = [model.partition(":")[0] for model in study.models if ":" in model]
+    for place in own_code([*OURS, *models]):
+        if place.is_dir():
+            shutil.copytree(place, folder / place.name, ignore=_not_code, dirs_exist_ok=True)
+        else:
+            shutil.copy(place, folder)
+
+
+def own_code(modules: Iterable[str]) -> list[Path]:
+    """Find the top-level packages and files of modules, and of all that they import, which nobody has installed."""
+    found: dict[str, list[Path]] = {}
+    waiting = [module.partition(".")[0] for module in modules]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = _places(name)
+            waiting += [imported for place in found[name] for imported in _imports(place)]
+    return [place for places in found.values() for place in places]
+
+
+def _places(name: str) -> list[Path]:
+    spec = None if name in sys.stdlib_module_names else find_spec(name)
+    if spec is None:
+        return []
+    places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
+    installed = {"site-packages", "dist-packages"}
+    return [p for p in places if (p.is_dir() or p.suffix == ".py") and (name in OURS or installed.isdisjoint(p.parts))]
+
+
+def _imports(place: Path) -> set[str]:
+    """Names of the top-level modules that a file, or any file of a package, imports."""
+    found: set[str] = set()
+    for file in place.rglob("*.py") if place.is_dir() else [place]:
+        with suppress(SyntaxError, UnicodeDecodeError):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    found.add(node.module.partition(".")[0])
+    return found
+
+
+def _not_code(folder: str, names: list[str]) -> list[str]:
+    """Tell what to leave behind: all but code, hidden files and caches."""
+    return [
+        name
+        for name in names
+        if name.startswith(".") or name == "__pycache__" or not ((Path(folder) / name).is_dir() or name.endswith(CODE))
+    ]
+
+
+def _parsed(source: str, overrides: Sequence[str], name: str | None) -> StudySpec:
+    settings = _parse(_text(source), source)
+    for override in overrides:
+        _override(settings, override)
+    if name is not None:
+        settings["name"] = name
+    elif source.endswith((".yaml", ".yml")):
+        settings.setdefault("name", Path(source).stem)
+    try:
+        return StudySpec.model_validate(settings)
+    except ValidationError as error:
+        raise ValueError("\n".join(_explain(problem) for problem in error.errors())) from None

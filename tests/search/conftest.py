@@ -1,0 +1,51 @@
+"""One small study, run once by the installed command, for all tests that look at its results."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SMALL = ("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]", "seeds=[0,1]", "search.trials=4")
+
+
+def howcompact(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command and return what it said."""
+    command = Path(sys.executable).with_name("howcompact")
+    ours = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | environment
+    return subprocess.run([command, *arguments], cwd=cwd, env=ours, capture_output=True, text=True, timeout=240)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A study that was run, and what the command printed."""
+
+    home: Path
+    folder: Path
+    summary: dict[str, Any]
+    stderr: str
+
+    def told(self, *arguments: str) -> Any:
+        """Run a command beside the study and parse its JSON."""
+        done = howcompact(*arguments, "--json", cwd=self.home)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+def run_small(home: Path, *arguments: str, settings: Sequence[str] = ()) -> Run:
+    """Run the small study, changed by settings."""
+    done = howcompact("run", "digits", "--set", *SMALL, *settings, "--json", *arguments, cwd=home)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    return Run(home, Path(summary["folder"]), summary, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The small study: 8 trials of named policies and 2 more for each of 4 searches."""
+    return run_small(tmp_path_factory.mktemp("small"))

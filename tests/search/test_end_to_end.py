@@ -1,0 +1,150 @@
+"""From the installed command to a compared search and a verified checkpoint."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from tests.search.conftest import Run, howcompact, run_small
+from mlflow.tracking import MlflowClient
+
+from trainables.checkpoints import load
+from trainables.data import sources
+from trainables.evaluate import load_pruned
+from trainables.spec import DataSpec
+from trainables.storage import Folder
+
+
+def test_a_run_tells_what_it_did(small_run: Run) -> None:
+    assert small_run.summary["trials"] == {"total": 16, "done": 16, "new": 16, "failed": 0, "stopped": 0}
+    assert small_run.summary["best"]["val_accuracy"] > 0.5
+    assert small_run.folder == small_run.home / "howcompact-runs" / "digits"
+    assert small_run.summary["trial_seconds"] > 0
+
+
+def test_the_same_command_again_runs_nothing(small_run: Run) -> None:
+    outcomes = {path: path.stat().st_mtime_ns for path in small_run.folder.glob("trials/*/outcome.json")}
+    again = run_small(small_run.home)
+    assert again.summary["trials"]["new"] == 0
+    assert {path: path.stat().st_mtime_ns for path in small_run.folder.glob("trials/*/outcome.json")} == outcomes
+    assert again.summary["best"] == small_run.summary["best"]
+
+
+def test_a_comparison_shows_every_policy_at_the_same_budget(small_run: Run) -> None:
+    told = small_run.told("compare", str(small_run.folder), "--out", "page")
+    rows = {(row["policy"], row["sparsity"]): row for row in told["rows"]}
+    assert set(rows) == {(p, s) for p in ("uniform", "capacity", "searched") for s in (0.5, 0.9)}
+    for sparsity in (0.5, 0.9):
+        kept = {rows[policy, sparsity]["params_kept"] for policy in ("uniform", "capacity", "searched")}
+        assert len(kept) == 1
+        best_named = max(rows[policy, sparsity]["val_accuracy"]["mean"] for policy in ("uniform", "capacity"))
+        assert rows["searched", sparsity]["val_accuracy"]["mean"] >= best_named
+    row = rows["capacity", 0.9]
+    assert row["seeds"] == [0, 1]
+    assert row["trials"] == 2
+    assert rows["searched", 0.9]["trials"] == 8
+    assert rows["searched", 0.9]["search_cost_seconds"] > row["search_cost_seconds"]
+    assert row["val_accuracy"]["low"] <= row["val_accuracy"]["mean"] <= row["val_accuracy"]["high"]
+    assert set(told["headline"]) == {"capacity", "searched"}
+    page = (small_run.home / "page" / "index.html").read_text()
+    assert "<svg" in page
+    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
+    assert (small_run.home / "page" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_best_checkpoint_is_that_of_the_best_epoch_and_verified(small_run: Run) -> None:
+    told = small_run.told("best", str(small_run.folder), "--where", "sparsity>=0.9", "--out", "taken/")
+    assert told["verified_accuracy"] == pytest.approx(told["reported_accuracy"], abs=1e-9)
+    assert told["sparsity"] == 0.9
+    outcome = json.loads((small_run.folder / "trials" / told["trial"] / "outcome.json").read_text())
+    assert told["reported_accuracy"] == max(report["val_accuracy"] for report in outcome["history"])
+    assert {path.name for path in (small_run.home / "taken").iterdir()} == {
+        "manifest.json",
+        "network.safetensors",
+        "record.json",
+    }
+    model = load_pruned(str(small_run.home / "taken"))
+    record = load(Folder.at(str(small_run.home / "taken"))).record
+    assert record["reported_accuracy"] == told["reported_accuracy"]
+    val = sources.load(DataSpec.model_validate(record["data"])).val
+    weights = {name: module for name, module in model.named_modules() if name in told["layers"]}
+    for name, density in told["layers"].items():
+        weight = weights[name].weight
+        assert isinstance(weight, torch.Tensor)
+        assert int((weight != 0).sum()) <= round(density * weight.numel())
+    assert model(torch.zeros(2, *val.images.shape[1:])).shape == (2, 10)
+
+
+def test_a_damaged_checkpoint_is_refused_and_leaves_nothing(small_run: Run, tmp_path: Path) -> None:
+    trial = small_run.told("best", str(small_run.folder), "--out", "whole")["trial"]
+    epochs = [path for path in (small_run.folder / "trials" / trial).glob("epoch-*/network.safetensors")]
+    kept = {path: path.read_bytes() for path in epochs}
+    try:
+        for path, content in kept.items():
+            path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        done = howcompact("best", str(small_run.folder), "--out", str(tmp_path / "new"), cwd=tmp_path)
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: network.safetensors of checkpoint")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_counts_what_is_there(small_run: Run) -> None:
+    told = small_run.told("status", str(small_run.folder))
+    assert told["trials"] == {"total": 16, "done": 16, "stopped": 0, "failed": 0, "unfinished": 0, "missing": 0}
+    assert told["epochs"] == 16 * 3
+    assert told["seconds_left"] == 0
+
+
+def test_the_table_is_parquet_that_others_read(small_run: Run) -> None:
+    table = pq.read_table(small_run.folder / "results.parquet").to_pandas()
+    assert len(table) == 16
+    assert set(table["status"]) == {"done"}
+    assert (table["params_kept"] <= (1 - table["sparsity"]) * table["params_total"] + 1).all()
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own query of its database
+def test_mlflow_has_a_parent_and_a_child_for_each_trial(small_run: Run) -> None:
+    client = MlflowClient(small_run.summary["tracking"])
+    experiment = client.get_experiment_by_name("howcompact")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=100)
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(children) == 16
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"comparison.json", "accuracy.png"}
+    child = children[0]
+    assert [m.step for m in client.get_metric_history(child.info.run_id, "val_accuracy")] == [0, 1, 2]
+    assert "one_shot_accuracy" in child.data.metrics
+
+
+def test_a_moved_study_is_read_where_it_is(small_run: Run, tmp_path: Path) -> None:
+    import shutil
+
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(small_run.folder, moved)
+    told = small_run.told("compare", str(moved))
+    assert told["rows"] == small_run.told("compare", str(small_run.folder))["rows"]
+
+
+def test_the_test_split_is_read_once_and_remembered(small_run: Run) -> None:
+    first = howcompact("compare", str(small_run.folder), "--test", "--json", cwd=small_run.home)
+    assert "read before" not in first.stderr
+    again = howcompact("compare", str(small_run.folder), "--test", "--json", cwd=small_run.home)
+    assert "the test split was read before for" in again.stderr
+    assert json.loads(first.stdout) == json.loads(again.stdout)
+    assert all(0 < row["test_accuracy"]["mean"] <= 1 for row in json.loads(first.stdout)["rows"])
+
+
+def test_a_study_grows_by_what_it_lacks(small_run: Run, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(small_run.home / "howcompact-runs", tmp_path / "howcompact-runs")
+    grown = run_small(tmp_path, settings=("policies=[uniform,erk,capacity,searched]", "tracking=off"))
+    assert grown.summary["trials"] == {"total": 20, "done": 20, "new": 4, "failed": 0, "stopped": 0}

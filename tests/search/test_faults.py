@@ -1,0 +1,122 @@
+"""Kill what can be killed: the same command finishes the study, and nothing that was finished is done again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SETTINGS = (
+    "dense.epochs=2",
+    "finetune.epochs=12",
+    "sparsities=[0.8]",
+    "seeds=[0,1]",
+    "policies=[uniform,erk,searched]",
+    "search.warm_start=[uniform]",
+    "search.trials=3",
+    "tracking=off",
+)
+TRIALS = 2 * 2 + 2 * 2
+EPOCHS = 13  # the recalibrated network and twelve of fine-tuning
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    """Start the study in a process group of its own."""
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--json", "--set", *SETTINGS]
+    return subprocess.Popen(
+        command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def finish(driver: subprocess.Popen[str]) -> dict[str, Any]:
+    """Wait for the study's end."""
+    out, err = driver.communicate(timeout=200)
+    assert driver.returncode == 0, err
+    summary: dict[str, Any] = json.loads(out)
+    return summary
+
+
+def until(found: Callable[[], Any], seconds: float = 90) -> Any:
+    """Wait until there is something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if hit := found():
+            return hit
+        time.sleep(0.02)
+    raise AssertionError("waited in vain")
+
+
+def histories(home: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every trial's epochs as its outcome or its newest whole checkpoint tells them."""
+    told = {}
+    for trial in (home / "howcompact-runs" / "digits" / "trials").glob("*"):
+        whole = [epoch / "record.json" for epoch in sorted(trial.glob("epoch-*")) if (epoch / "manifest.json").exists()]
+        for source in [trial / "outcome.json", *reversed(whole)]:
+            try:
+                told[trial.name] = json.loads(source.read_text())["history"]
+                break
+            except FileNotFoundError:
+                continue
+    return told
+
+
+def half_done(home: Path) -> bool:
+    """Some trial has ended and some other is well on its way."""
+    lengths = [len(history) for history in histories(home).values()]
+    return EPOCHS in lengths and any(3 <= length <= EPOCHS - 3 for length in lengths)
+
+
+def check_nothing_was_repeated(before: dict[str, list[dict[str, Any]]], home: Path) -> None:
+    """Epochs tell their own seconds, so an epoch that was run again is not the one of before."""
+    after = histories(home)
+    assert len(after) == TRIALS
+    assert {len(history) for history in after.values()} == {EPOCHS}
+    for trial, history in before.items():
+        assert after[trial][: len(history)] == history
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_driver_is_continued_by_the_same_command(tmp_path: Path, signum: signal.Signals) -> None:
+    with start(tmp_path) as driver:
+        until(lambda: half_done(tmp_path))
+        os.kill(driver.pid, signum)
+        driver.wait(30)
+    time.sleep(1.0)  # until Ray's workers have seen that their driver is gone
+    before = histories(tmp_path)
+    assert any(len(history) < EPOCHS for history in before.values())
+    with start(tmp_path) as again:
+        summary = finish(again)
+    assert summary["trials"]["done"] == TRIALS
+    check_nothing_was_repeated(before, tmp_path)
+    if signum is signal.SIGKILL:
+        os.killpg(driver.pid, signal.SIGKILL)  # Ray's own processes, which nobody told to stop
+
+
+def workers_of(driver: int) -> list[int]:
+    """Processes of this session that run a trial."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/cmdline"):
+        pid = int(status.parent.name)
+        try:
+            if os.getsid(pid) == driver and b"ray::" in status.read_bytes() and b"ImplicitFunc" in status.read_bytes():
+                found.append(pid)
+        except (ProcessLookupError, FileNotFoundError):
+            continue
+    return found
+
+
+def test_a_killed_worker_loses_no_epoch(tmp_path: Path) -> None:
+    with start(tmp_path) as driver:
+        until(lambda: half_done(tmp_path))
+        (victim, *_) = until(lambda: workers_of(driver.pid))
+        os.kill(victim, signal.SIGKILL)
+        before = histories(tmp_path)
+        summary = finish(driver)
+    assert summary["trials"] == {"total": TRIALS, "done": TRIALS, "new": TRIALS, "failed": 0, "stopped": 0}
+    check_nothing_was_repeated(before, tmp_path)

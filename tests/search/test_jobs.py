@@ -1,0 +1,377 @@
+"""Studies as jobs on a real Ray head of this machine, which asks for a token as the one of cluster.yaml does."""
+
+import os
+import secrets
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+from ray._private.authentication_test_utils import reset_auth_token_state
+from ray.job_submission import JobSubmissionClient
+
+from search import jobs
+from search.packing import STUDY_FILE, check_for_cluster, pack
+from search.results import StudyFolder
+from search.study import read_study
+
+FEW = ("policies=[uniform]", "sparsities=[0.5]", "seeds=[0]", "dense.epochs=1", "finetune.epochs=1", "tracking=off")
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def authentication(token: str) -> Iterator[None]:
+    """Show this token from now on. Ray keeps what it has read, so it is told to read again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", token)
+        patch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+        reset_auth_token_state()
+        yield
+    reset_auth_token_state()
+
+
+def answers(address: str) -> bool:
+    try:
+        urlopen(f"{address}/api/version", timeout=1).close()
+    except HTTPError as refusal:
+        refusal.close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Run a head in a process group and a folder of its own, and be its client; Ray's other processes are let be."""
+    token = secrets.token_hex(32)
+    dashboard = free_port()
+    names = ("port", "ray-client-server-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port")
+    ports = [f"--{name}={free_port()}" for name in (*names, "metrics-export-port", "runtime-env-agent-port")]
+    ports += ["--min-worker-port=0", "--max-worker-port=0", f"--dashboard-port={dashboard}"]
+    with ExitStack() as stack:
+        stack.enter_context(authentication(token))
+        environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTHONPATH")}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        session = stack.enter_context(tempfile.TemporaryDirectory(prefix="hc", ignore_cleanup_errors=True))
+        head = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
+                *("--num-cpus=2", "--num-gpus=0", "--object-store-memory=200000000", f"--temp-dir={session}"),
+                *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", *ports),
+            ],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            url = f"http://127.0.0.1:{dashboard}"
+            deadline = time.monotonic() + 60
+            while not answers(url):
+                assert head.poll() is None, "the head ended"
+                assert time.monotonic() < deadline, "the head does not answer"
+                time.sleep(0.1)
+            yield url
+        finally:
+            head.terminate()  # it lets running jobs end for a while, and then ends all that it started
+            with suppress(subprocess.TimeoutExpired):
+                head.wait(15)
+            with suppress(ProcessLookupError):
+                os.killpg(head.pid, signal.SIGKILL)
+            head.wait()
+
+
+def start(address: str, entrypoint: str) -> str:
+    """Start a job that is no study."""
+    client = JobSubmissionClient(address)
+    return str(client.submit_job(entrypoint=entrypoint, submission_id=f"howcompact-test-{secrets.token_hex(3)}"))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Write a model that only this process can import: a file, and a package that it needs, with data beside it."""
+    place = tmp_path / "modules"
+    (place / "hc_blocks" / "inner").mkdir(parents=True)
+    (place / "hc_blocks" / "__init__.py").write_text("from hc_blocks.inner.head import head\n")
+    (place / "hc_blocks" / "inner" / "head.py").write_text(
+        "from torch import nn\n\ndef head(classes):\n    return nn.Linear(8, classes)\n"
+    )
+    (place / "hc_blocks" / "weights.parquet").write_bytes(b"data")
+    (place / "hc_unused.py").write_text("")
+    (place / "hc_net.py").write_text(
+        "import torch\nfrom torch import nn\nimport hc_blocks\n\n"
+        "def build(num_classes, in_channels):\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),\n"
+        "                         hc_blocks.head(num_classes))\n"
+    )
+    monkeypatch.syspath_prepend(str(place))
+    return "hc_net:build"
+
+
+def test_package_holds_the_study_and_the_code_but_no_data(tmp_path: Path, own_model: str) -> None:
+    study = read_study("digits", [*FEW, f"models=[small_cnn, '{own_model}']"], "packed")
+    folder = tmp_path / "package"
+    folder.mkdir()
+    pack(study, folder)
+    assert read_study(str(folder / STUDY_FILE)) == study
+    packed = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {
+        "search/cli.py",
+        "search/studies/digits.yaml",
+        "trainables/trial.py",
+        "trainables/models/cifar.py",
+    } <= packed
+    assert {path for path in packed if path.startswith("hc_")} == {
+        "hc_net.py",
+        "hc_blocks/__init__.py",
+        "hc_blocks/inner/head.py",
+    }
+    assert {path.partition("/")[0] for path in packed} == {"search", "trainables", "hc_net.py", "hc_blocks", STUDY_FILE}
+    assert {Path(path).suffix for path in packed} == {".py", ".yaml"}
+
+
+def test_packed_code_is_taken_before_the_installed_one(tmp_path: Path) -> None:
+    pack(read_study("digits"), tmp_path)
+    where = "import search.jobs, trainables.trial; print(search.jobs.__file__, trainables.trial.__file__)"
+    told = subprocess.run(
+        [sys.executable, "-c", where], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert all(Path(path).is_relative_to(tmp_path) for path in told)
+
+
+def test_all_complaints_come_at_once_and_before_anything_is_sent(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="did you mean") as refusal:
+        jobs.submit(
+            "digits",
+            f"http://127.0.0.1:{free_port()}",
+            "studies",
+            overrides=["policies=[unifrom]", "data={name: folder, path: images}"],
+        )
+    lines = str(refusal.value).splitlines()
+    assert len(lines) == 3
+    for line, start_of_line in zip(
+        lines, ("policy must be", "data.path must be absolute", "storage must"), strict=True
+    ):
+        assert line.startswith(start_of_line)
+
+
+def test_images_that_only_the_cluster_has_are_left_for_it_to_check(tmp_path: Path) -> None:
+    absent = f"data={{name: folder, path: {tmp_path / 'absent'}}}"
+    study = check_for_cluster("digits", "s3://bucket/studies", [absent, "models=[resnet50]"])
+    assert study.data.path == str(tmp_path / "absent")
+    with pytest.raises(ValueError, match=r"^sampler must be a known name[^\n]*$"):
+        check_for_cluster("digits", "s3://bucket/studies", [absent, "search.sampler=tpee"])
+
+
+@pytest.mark.parametrize("name", ["fodler", "folder"])
+def test_images_that_are_here_and_will_not_do_are_refused_here(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"did you mean 'folder'|must hold a folder for each class"):
+        check_for_cluster("digits", "s3://bucket/studies", [f"data={{name: {name}, path: {tmp_path}}}"])
+
+
+@pytest.mark.parametrize(
+    ("uri", "sent"),
+    [
+        ("http://mlflow.example:5000", True),
+        ("https://me@mlflow.example", True),
+        ("https://me:secret@mlflow.example", False),
+        ("sqlite:////home/me/mlflow.db", False),
+        ("", False),
+    ],
+)
+def test_only_a_tracking_address_without_a_password_is_sent(
+    monkeypatch: pytest.MonkeyPatch, uri: str, sent: bool
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert jobs._environment() == ({"MLFLOW_TRACKING_URI": uri} if sent else {})
+
+
+def test_address_that_nobody_answers_is_refused_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for port in (free_port(), silent.getsockname()[1]):
+            begun = time.monotonic()
+            with pytest.raises(ValueError, match=r"address must answer.*ray dashboard") as refusal:
+                jobs.jobs(f"http://127.0.0.1:{port}")
+            assert time.monotonic() - begun < 3
+            assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_address_of_something_else_is_refused() -> None:
+    server = HTTPServer(("127.0.0.1", 0), type("Else", (BaseHTTPRequestHandler,), {"log_message": lambda *_: None}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(ValueError, match="address must be the dashboard of a Ray cluster"):
+            jobs.jobs(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+    with pytest.raises(ValueError, match=r"must be a dashboard's.*'auto'"):
+        jobs.jobs("auto")
+
+
+def test_address_is_not_silently_replaced_by_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert isinstance(jobs.jobs(f"{address}/"), list)
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:1")
+    with pytest.raises(ValueError, match="RAY_ADDRESS must not contradict"):
+        jobs.jobs(address)
+
+
+def test_wrong_token_is_refused_with_what_to_do(address: str) -> None:
+    with (
+        authentication(secrets.token_hex(32)),
+        pytest.raises(ValueError, match=r"RAY_AUTH_MODE=token here and put the cluster's token"),
+    ):
+        jobs.jobs(address)
+    reset_auth_token_state()
+
+
+def test_submitted_study_runs_on_the_cluster_and_leaves_its_folder_in_the_storage(
+    address: str, tmp_path: Path, own_model: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    storage = tmp_path / "storage"
+    overrides = [*FEW, f"models=['{own_model}']"]
+    job = jobs.submit("digits", address, str(storage), overrides=overrides, name="far")
+    assert job.startswith("howcompact-far-")
+    with pytest.raises(ValueError, match=f"once at a time, but {job} is running it"):
+        jobs.submit("digits", address, str(storage), overrides=overrides, name="far")
+    lines: list[str] = []
+    assert jobs.follow(address, job, lines.append) == "SUCCEEDED", "\n".join(lines)
+    folder = StudyFolder.open(str(storage / "far"))
+    (row,) = folder.rows()
+    assert (row.status, row.model, row.epochs) == ("done", own_model, 2)
+    assert folder.study == read_study("digits", overrides, "far")
+    assert any("study folder" in line and str(storage / "far") in line for line in lines)
+    assert jobs.logs(address, job) == "\n".join(lines)
+    (listed,) = [known for known in jobs.jobs(address) if known.id == job]
+    assert (listed.study, listed.storage, listed.status) == ("far", str(storage), "SUCCEEDED")
+    assert listed.started is not None
+    assert listed.ended is not None
+    assert abs(listed.started - time.time()) < 120
+    assert listed.started < listed.ended
+    assert capfd.readouterr() == ("", "")
+
+
+class Cuttable(socketserver.ThreadingTCPServer):
+    """Forward connections to an address until they are cut, as a tunnel over SSH does."""
+
+    daemon_threads = True
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.removeprefix("http://").partition(":")
+        ends: list[socket.socket] = []
+        self.ends = ends
+
+        class Forward(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with socket.create_connection((host, int(port))) as there:
+                    ends.extend((self.request, there))
+                    threading.Thread(target=pump, args=(there, self.request), daemon=True).start()
+                    pump(self.request, there)
+
+        super().__init__(("127.0.0.1", 0), Forward)
+
+    def cut(self) -> None:
+        while self.ends:
+            close(self.ends.pop())
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(65536):
+            sink.sendall(piece)
+    close(source)
+    close(sink)
+
+
+def close(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+
+
+def test_following_goes_on_where_a_lost_connection_broke(address: str) -> None:
+    job = start(address, "for i in $(seq 0 29); do echo line $i; sleep 0.2; done; printf end")
+    lines: list[str] = []
+    cuts = 0
+    with Cuttable(address) as tunnel:
+        threading.Thread(target=tunnel.serve_forever, daemon=True).start()
+
+        def hear(line: str) -> None:
+            nonlocal cuts
+            lines.append(line)
+            if line in ("line 2", "line 12"):
+                cuts += 1
+                tunnel.cut()
+
+        status = jobs.follow(f"http://127.0.0.1:{tunnel.server_address[1]}", job, hear)
+        tunnel.shutdown()
+    assert cuts == 2
+    assert status == "SUCCEEDED"
+    assert lines == [*(f"line {i}" for i in range(30)), "end"]
+
+
+def test_following_gives_up_on_a_cluster_that_stays_away(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PATIENCE", 1.0)
+    job = start(address, "echo here && sleep 30")
+    with Cuttable(address) as tunnel:
+        threading.Thread(target=tunnel.serve_forever, daemon=True).start()
+
+        def lose(line: str) -> None:
+            tunnel.shutdown()
+            tunnel.server_close()
+            tunnel.cut()
+
+        with pytest.raises(ValueError, match=f"must be reachable to follow {job}"):
+            jobs.follow(f"http://127.0.0.1:{tunnel.server_address[1]}", job, lose)
+    jobs.stop(address, job)
+
+
+def test_stopped_job_has_stopped_and_stopping_again_changes_nothing(address: str) -> None:
+    job = start(address, "echo begun && sleep 60")
+    wait_for(lambda: "begun" in jobs.logs(address, job))
+    jobs.stop(address, job)
+    jobs.stop(address, job)
+    lines: list[str] = []
+    assert jobs.follow(address, job, lines.append) == "STOPPED"
+    assert lines == ["begun"]
+
+
+def test_failed_job_is_told_as_failed(address: str) -> None:
+    job = start(address, "echo broken; exit 3")
+    lines: list[str] = []
+    assert jobs.follow(address, job, lines.append) == "FAILED"
+    assert lines == ["broken"]
+
+
+def test_unknown_job_is_refused(address: str) -> None:
+    for ask in (jobs.logs, jobs.stop, lambda where, job: jobs.follow(where, job, print)):
+        with pytest.raises(ValueError, match=r"job must be one of the cluster's, but got 'nobody'"):
+            ask(address, "nobody")

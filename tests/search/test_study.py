@@ -1,0 +1,113 @@
+"""Studies: what they expand to, and every complaint before anything runs."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from search.schedulers import SCHEDULERS
+from search.study import StudySpec, cell_key, read_study, shipped
+from trainables.data.sources import SOURCES
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_a_shipped_study_is_right_but_for_its_data(name: str, tmp_path: Path) -> None:
+    settings = ["data.name=digits", "data.path=''", "data.size=32"] if name != "digits" else []
+    study = read_study(name, settings)
+    assert study.name == name
+    assert {"uniform", "capacity", "searched"} <= set(study.policies)
+    assert len(study.seeds) >= 3
+
+
+def test_trials_are_the_product_of_what_differs_with_starting_points_first() -> None:
+    study = StudySpec(
+        name="s", policies=("erk", "uniform", "searched"), sparsities=(0.5, 0.9), seeds=(0, 1), models=("a", "b")
+    )
+    trials = study.trials()
+    assert len(trials) == len({spec.key() for spec in trials}) == 3 * 2 * 2 * 2  # capacity is a starting point
+    assert {spec.policy for spec in trials[:16]} == {"uniform", "capacity"}
+    assert {spec.policy for spec in trials[16:]} == {"erk"}
+    assert {cell_key(spec) for spec in trials} == {cell_key(cell) for cell in study.cells()}
+
+
+def test_without_a_search_there_are_no_starting_points() -> None:
+    assert StudySpec(name="s", policies=("erk",)).all_policies() == ("erk",)
+
+
+def test_settings_override_by_dotted_name() -> None:
+    study = read_study("digits", ["finetune.epochs=7", "seeds=[4]", "tracking=off", "search.sampler=random"])
+    assert (study.finetune.epochs, study.seeds, study.tracking, study.search.sampler) == (7, (4,), "off", "random")
+    assert study.finetune.lr == read_study("digits").finetune.lr
+
+
+def test_a_file_gives_its_name_unless_it_says_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"policies": ["uniform"]}))
+    assert read_study(str(path)).name == "mine"
+    assert read_study(str(path), name="other").name == "other"
+
+
+def test_all_complaints_come_at_once() -> None:
+    settings = ["finetune.epoch=3", "sparsities=[0.5,1.5]", "policies=[capcity]", "search.scheduler=ahsa"]
+    with pytest.raises(ValueError, match="error") as caught:
+        try:
+            read_study("digits", settings)
+        except ValueError as error:
+            raise ValueError(f"error {error}") from None
+    told = str(caught.value)
+    assert "finetune.epoch must be a known setting, but is not; did you mean 'epochs'?" in told
+    assert "sparsities.1 is wrong: Input should be less than 1, but got 1.5" in told
+    assert "policy must be a known name, but got 'capcity'; did you mean 'capacity'" in told
+    assert "scheduler must be a known name, but got 'ahsa'; did you mean 'asha'?" in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (["criteria=[l1]"], "criterion 'l1' must go with granularity channel, but got 'weight'"),
+        (["granularity=channel"], "criterion 'magnitude' must go with granularity weight"),
+        (["models=[resnet21]"], "model must be a known name, but got 'resnet21'; did you mean"),
+        (["models=[nowhere.at:all]"], "nowhere"),
+        (["data.name=digit"], "did you mean 'digits'"),
+        (["data.name=parquet", "data.path=/nowhere"], "/nowhere"),
+        (["sparsities=[0.5,0.9999]"], "use a sparsity of at most 0."),
+        (["models=[vgg16]"], "set data.size to 32"),
+        (["search.trials=2"], "search.trials must exceed its 2 starting points, but got 2"),
+        (["seeds=[1,1]"], "seeds must differ from each other"),
+        (["search.warm_start=[searched]"], "search.warm_start must name policies other than 'searched'"),
+        (["name=../out"], "name is wrong"),
+        (["finetune.lr=.nan"], "finetune.lr is wrong"),
+        (["nonsense"], "--set must be key=value"),
+        (["name.deep=1"], "must name a setting"),
+    ],
+)
+def test_a_wrong_setting_is_refused(settings: list[str], complaint: str) -> None:
+    with pytest.raises(ValueError, match=".") as caught:
+        read_study("digits", settings)
+    assert complaint in str(caught.value)
+
+
+def test_the_sparsity_that_a_refusal_names_is_accepted() -> None:
+    with pytest.raises(ValueError, match="at most") as caught:
+        read_study("digits", ["sparsities=[0.9999]"])
+    most = str(caught.value).rpartition("at most ")[2]
+    assert read_study("digits", [f"sparsities=[{most}]"]).sparsities == (float(most),)
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [unclosed", "42"])
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(ValueError, match="a study must"):
+        read_study(str(tmp_path / "bad.yaml"))
+
+
+def test_missing_files_and_unknown_names_are_told_apart() -> None:
+    with pytest.raises(ValueError, match="a study file must exist"):
+        read_study("nowhere.yaml")
+    with pytest.raises(ValueError, match="did you mean 'digits'"):
+        read_study("digit")
+
+
+def test_every_table_of_a_study_has_entries() -> None:
+    assert {"digits", "parquet", "folder", "cifar10", "cifar100", "fashion_mnist"} <= set(SOURCES)
+    assert set(SCHEDULERS) == {"fifo", "asha", "median", "hyperband"}

@@ -1,0 +1,54 @@
+"""Proof, before any trial is paid for, that a network can lose channels: what is cut must compute what it should."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from trainables.pruning.channels import Channels
+from trainables.pruning.layers import count
+
+TOLERANCE = 1e-3  # of the largest logit; a right cut differs by 1e-6 at most, in float32
+
+
+def refuse_unsound_cuts(model: nn.Module, example: Tensor) -> None:
+    """Cut half of each group and compare with the whole network whose layers ignore the same channels.
+
+    Torch-Pruning takes what it does not know for an element-wise operation. Raises ValueError where that is wrong, as
+    for a normalisation over channels or a shuffle of them. example: (1, C, H, W); the model stays as it is.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        whole = _told_apart(copy.deepcopy(model).eval())
+        images = torch.randn(2, *example.shape[1:])
+        cut = copy.deepcopy(whole)
+        from_whole, from_cut = Channels(whole, example), Channels(cut, example)
+        keep = {p.name: torch.randperm(p.units)[: (p.units + 1) // 2].sort().values for p in from_cut.parts}
+    from_whole.silence(keep)
+    try:
+        from_cut.remove(keep)
+        with torch.no_grad():
+            expected, got = whole(images), cut(images)
+    except Exception as error:
+        raise _unsound(model, f"the cut network failed with: {error}") from error
+    if got.shape != expected.shape or (got - expected).abs().max() > TOLERANCE * expected.abs().max():
+        raise _unsound(model, "the cut network computes something else")
+    widths = torch.tensor([len(keep[part.name]) for part in from_cut.parts]).numpy()
+    if from_cut.cost(widths, "params") != count(cut, {}, example).params_kept:
+        raise _unsound(model, "its layers lose other weights than were counted")
+
+
+def _unsound(model: nn.Module, why: str) -> ValueError:
+    return ValueError(
+        f"granularity 'channel' must leave a {type(model).__name__} that computes the same without the channels, "
+        f"but {why}; use granularity 'weight'"
+    )
+
+
+@torch.no_grad()
+def _told_apart(model: nn.Module) -> nn.Module:
+    """Give each channel its own scale, bias and statistics, so that taking one for another shows."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point() and tensor.numel() == max(tensor.shape, default=1):
+            tensor.uniform_(0.5, 1.5)
+    return model
