@@ -65,4 +65,4 @@ def submit(study: str, address: str, storage: str, *, name: str | None = None, o
 
 
 def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr, flush=True)
+    print(f"warning: {text}", file=sys.__stderr__, flush=True)

@@ -53,7 +53,7 @@ def allocation(
     classes: int,
     seed: int,
 ) -> Allocation:
-    """Plan an allocation for a model by name, with fresh weights, or for a checkpoint; ValueError says what is wrong."""
+    """Plan an allocation for a checkpoint, or for a model by name with fresh weights; ValueError says what is wrong."""
     pick("granularity", granularity, GRANULARITIES)
     chosen = criterion or DEFAULT_CRITERION[granularity]
     allowed = pick("criterion", chosen, CRITERIA).granularities

@@ -39,7 +39,11 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Start, continue or extend a study."""
-    summary = search.run(study, storage, name=name, overrides=settings, address=address)
+    try:
+        summary = search.run(study, storage, name=name, overrides=settings, address=address)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
     if as_json:
         return _print_json(summary, exclude={"comparison"})
     from search.tables import print_comparison

@@ -1,6 +1,7 @@
 """A study as a Ray job on a cluster: submit, follow, list, read the log, stop. Ray is imported by what needs it."""
 
 import asyncio
+import logging
 import os
 import secrets
 import shlex
@@ -8,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ PREFIX = "howcompact-"
 ANSWER = 5.0  # seconds in which the cluster must answer at all
 PATIENCE = 60.0  # seconds that following a job bears without the cluster
 STOPPING = 30.0  # seconds in which a job must have stopped; Ray kills it after 3
+CHATTY = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")  # loggers, of each upload
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ def follow(address: str, job: str, echo: Callable[[str], None]) -> str:
                 log.restart()
                 log.take(client.get_job_logs(job))
                 log.end()
+                if not log.lines:
+                    echo(str(client.get_job_info(job).message))  # why it did not get so far as to write anything
                 return str(status.value)
             log.restart()
             _tail(client, job, log.take)
@@ -149,6 +154,7 @@ class _Log:
     """Tells the lines of a log once each, though its text comes in pieces and again from the start."""
 
     def __init__(self, echo: Callable[[str], None]) -> None:
+        self.lines = 0  # told so far
         self._echo = echo
         self._told = 0  # characters, those of the line that is still open included
         self._position = 0
@@ -165,13 +171,18 @@ class _Log:
         self._told = max(self._told, self._position)
         *lines, self._open = (self._open + fresh).split("\n")
         for line in lines:
-            if not line.startswith("Running entrypoint for job ") and " job_manager.py:" not in line:  # Ray's own
-                self._echo(line)
+            self._tell(line)
 
     def end(self) -> None:
         """Tell the last line, should it have no end."""
         if self._open:
-            self._echo(self._open)
+            self._tell(self._open)
+            self._open = ""
+
+    def _tell(self, line: str) -> None:
+        if not line.startswith("Running entrypoint for job ") and " job_manager.py:" not in line:  # Ray's own
+            self.lines += 1
+            self._echo(line)
 
 
 def _tail(client: "JobSubmissionClient", job: str, take: Callable[[str], None]) -> None:
@@ -203,11 +214,13 @@ def _connect(address: str) -> "JobSubmissionClient":
         urlopen(f"{url}/api/version", timeout=ANSWER).close()
     except HTTPError as refusal:  # it answers; the client says what it refuses
         refusal.close()
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException) as error:
         raise ValueError(f"address must answer, but {address} does not ({error}); {hint}") from error
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         return JobSubmissionClient(url)
     except AuthenticationError as error:

@@ -11,11 +11,12 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+import trainables
 from search.study import StudySpec, _explain, _override, _parse, _text, complaints
 from trainables.data import sources
 
 STUDY_FILE = "study.yaml"
-OURS = ("search", "trainables")
+OURS = {"search": Path(__file__).parent, "trainables": Path(trainables.__file__).parent}
 CODE = (".py", ".yaml", ".yml", ".toml")  # what is taken along of a package; the rest may be data
 
 
@@ -50,7 +51,7 @@ def pack(study: StudySpec, folder: Path) -> None:
     settings = study.model_dump(mode="json", exclude_defaults=True)
     (folder / STUDY_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
     models = [model.partition(":")[0] for model in study.models if ":" in model]
-    for place in own_code([*OURS, *models]):
+    for place in (*OURS.values(), *own_code(models)):
         if place.is_dir():
             shutil.copytree(place, folder / place.name, ignore=_not_code, dirs_exist_ok=True)
         else:
@@ -58,7 +59,7 @@ def pack(study: StudySpec, folder: Path) -> None:
 
 
 def own_code(modules: Iterable[str]) -> list[Path]:
-    """Find the top-level packages and files of modules, and of all that they import, which nobody has installed."""
+    """Find the folders and files of top-level modules, and of all that they import, but for what is installed."""
     found: dict[str, list[Path]] = {}
     waiting = [module.partition(".")[0] for module in modules]
     while waiting:
@@ -70,12 +71,16 @@ def own_code(modules: Iterable[str]) -> list[Path]:
 
 
 def _places(name: str) -> list[Path]:
-    spec = None if name in sys.stdlib_module_names else find_spec(name)
+    spec = None if name in OURS or name in sys.stdlib_module_names else find_spec(name)
     if spec is None:
         return []
     places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
-    installed = {"site-packages", "dist-packages"}
-    return [p for p in places if (p.is_dir() or p.suffix == ".py") and (name in OURS or installed.isdisjoint(p.parts))]
+    return [
+        place
+        for place in places
+        if (place.is_dir() or place.suffix == ".py")
+        and not {"site-packages", "dist-packages"}.intersection(place.parts)
+    ]
 
 
 def _imports(place: Path) -> set[str]:

@@ -19,14 +19,14 @@ class Progress:
     """A watcher that tells on stderr how a study goes."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(file=sys.__stderr__)  # sys.stderr is Ray's while the trials run
         self._started = time.monotonic()
         self._first_trial: float | None = None
         self._last_line = 0.0
         self._news = ""
         self._total = 0
         self._done: Counter[str] = Counter()
-        self._running: Counter[str] = Counter()
+        self._running: dict[str, str] = {}  # trial -> its policy
         self._failed = 0
         self._best: dict[str, TrialRow] = {}
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=2, transient=True)
@@ -46,7 +46,7 @@ class Progress:
         """Tell a line of news."""
         self._news = text
         if not self._console.is_terminal:
-            print(f"{time.monotonic() - self._started:6.1f} s  {text}", file=sys.stderr, flush=True)
+            print(f"{time.monotonic() - self._started:6.1f} s  {text}", file=sys.__stderr__, flush=True)
 
     def planned(self, trials: int) -> None:
         """Take in how many trials are to come."""
@@ -56,14 +56,16 @@ class Progress:
     def started(self, spec: TrialSpec) -> None:
         """Take in that a trial runs."""
         self._first_trial = self._first_trial or time.monotonic()
-        self._running[spec.policy] += 1
+        if spec.key() in self._running:
+            self.say(f"a trial of {spec.policy} at sparsity {spec.sparsity:g} lost its worker and goes on")
+        self._running[spec.key()] = spec.policy
 
     def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
         """Nothing to tell: trials are counted, not epochs."""
 
     def ended(self, row: TrialRow) -> None:
         """Take in that a trial has ended."""
-        self._running[row.policy] = max(0, self._running[row.policy] - 1)
+        self._running.pop(row.trial, None)
         self._done[row.policy] += 1
         if row.status == "failed":
             self._failed += 1
@@ -91,13 +93,14 @@ class Progress:
         table = Table(title=f"{done} · {spent:.0f} s · {self._time_left()}", title_justify="left")
         for name in ("policy", "done", "running", "best accuracy", "at sparsity"):
             table.add_column(name, justify="left" if name == "policy" else "right")
-        for policy in sorted({*self._done, *(p for p, n in self._running.items() if n)}):
+        running = Counter(self._running.values())
+        for policy in sorted({*self._done, *running}):
             best = self._best.get(policy)
             accuracy = f"{100 * (best.val_accuracy or 0.0):.1f} %" if best else ""
             table.add_row(
                 policy,
                 str(self._done[policy]),
-                str(self._running[policy]),
+                str(running[policy]),
                 accuracy,
                 f"{best.sparsity:g}" if best else "",
             )

@@ -58,7 +58,7 @@ def per_search(make: Callable[[], "TrialScheduler"], search_of: Callable[[Any], 
 
     class PerSearch(FIFOScheduler):
         def __init__(self) -> None:
-            super().__init__()
+            TrialScheduler.__init__(self)
             self._schedulers: dict[str, TrialScheduler] = {}
 
         def _of(self, trial: Any) -> "TrialScheduler | None":

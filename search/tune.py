@@ -2,8 +2,11 @@
 
 import logging
 import os
+import signal
+import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Protocol
@@ -27,6 +30,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study folder holds what they would write
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's snapshots are never read
     "TUNE_MAX_PENDING_TRIALS_PG": "16",  # lets an autoscaler see that more trials wait
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run at once: the folder has every finished epoch
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray announces as its future default, without its warning
@@ -121,16 +125,33 @@ def run_trials(study: StudySpec, storage: Folder, address: str | None, watchers:
     if searcher.total == 0:
         return folder.write_table()
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
-    _connect(address)
-    try:
-        gpus = study.resources.gpus
-        if gpus == "auto":
-            gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
-        references = prepare(study, searcher.specs, storage, gpus, say=watchers[0].say)
-        _fit(study, folder, searcher, references, gpus, watchers)
-    finally:
-        ray.shutdown()
+    with _chatter_kept_away():
+        _connect(address)
+        try:
+            gpus = study.resources.gpus
+            if gpus == "auto":
+                gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
+            references = prepare(study, searcher.specs, storage, gpus, say=watchers[0].say)
+            _fit(study, folder, searcher, references, gpus, watchers)
+        finally:
+            ray.shutdown()
     return folder.write_table()
+
+
+@contextmanager
+def _chatter_kept_away() -> Iterator[None]:
+    """Send what Ray prints to a file, which is kept, and named, only where the run fails."""
+    with tempfile.NamedTemporaryFile("w", prefix="howcompact-ray-", suffix=".log", delete=False) as log:
+        try:
+            with redirect_stdout(log), redirect_stderr(log):
+                yield
+        except ValueError:
+            os.unlink(log.name)
+            raise
+        except Exception as error:
+            error.add_note(f"what Ray said is in {log.name}")
+            raise
+        os.unlink(log.name)
 
 
 def _configure(study: StudySpec, storage: Folder, folder: StudyFolder, spec: TrialSpec) -> dict[str, Any]:
@@ -145,6 +166,7 @@ def _configure(study: StudySpec, storage: Folder, folder: StudyFolder, spec: Tri
 def _connect(address: str | None) -> None:
     dashboard = None if address else False
     ray.init(address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # in place of Ray's: SIGTERM ends a run as Ctrl-C does
 
 
 def _fit(

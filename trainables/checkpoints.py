@@ -46,11 +46,16 @@ class Checkpoint:
 def save(folder: Folder, tensors: Mapping[str, Tensors], record: Mapping[str, Any]) -> None:
     """Write each group of tensors and the record."""
     files = {
-        f"{name}.safetensors": safetensors.save({k: t.detach().cpu().contiguous() for k, t in group.items()})
+        f"{name}.safetensors": safetensors.save({k: _own_memory(t) for k, t in group.items()})
         for name, group in tensors.items()
     }
     files["record.json"] = json.dumps(record, indent=1, allow_nan=False).encode()
     write_files(folder, files)
+
+
+def _own_memory(tensor: Tensor) -> Tensor:
+    """Copy a tensor, as safetensors refuses those that share memory."""
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def write_files(folder: Folder, files: Mapping[str, bytes]) -> None:
@@ -83,17 +88,20 @@ def read_files(folder: Folder) -> dict[str, bytes]:
     """Read every file that the manifest lists, checked against its checksum."""
     try:
         manifest = from_json(folder.read(MANIFEST).decode())
+        sums = {name: entry["sha256"] for name, entry in manifest["files"].items()}
     except FileNotFoundError:
         raise ValueError(
             f"a checkpoint must have a {MANIFEST}, but {folder.uri} has none: it was not finished"
         ) from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError(f"{MANIFEST} of checkpoint {folder.uri} must list its files, but it was changed") from None
     files = {}
-    for name, expected in manifest["files"].items():
+    for name, expected in sums.items():
         try:
             content = folder.read(name)
         except FileNotFoundError:
             raise ValueError(f"checkpoint {folder.uri} must hold {name}, but it is missing") from None
-        if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        if hashlib.sha256(content).hexdigest() != expected:
             raise ValueError(
                 f"{name} of checkpoint {folder.uri} must match its checksum, but it was changed or cut short"
             )
@@ -102,10 +110,16 @@ def read_files(folder: Folder) -> dict[str, bytes]:
 
 
 def rebuild(architecture: Architecture, weights: Tensors) -> nn.Module:
-    """Build the network at the widths that the saved weights have, and fill them in."""
+    """Build the network at the widths that the saved weights have, and fill them in.
+
+    Raises ValueError where the weights are those of another network, as after a change to a user's own model.
+    """
     model = architecture.build()
     _take_shapes(model, weights)
-    model.load_state_dict(dict(weights))
+    try:
+        model.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise ValueError(f"the weights must be those of {architecture.model}, but: {error}") from None
     return model
 
 

@@ -102,7 +102,7 @@ class EpochReport(Frozen):
     val_accuracy: float
     val_loss: float
     train_loss: float | None = None
-    seconds: float  # of this epoch, its validation and checkpoint included
+    seconds: float  # of this epoch and its validation; writing its checkpoint is left out
 
 
 def from_json(text: str) -> Any:

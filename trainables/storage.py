@@ -23,12 +23,12 @@ class Folder:
             return cls(os.path.abspath(os.path.expanduser(uri)))
         folder = cls(uri)
         try:
-            _ = folder._place
+            system, path = folder._place
         except Exception as error:
             raise ValueError(
                 f"storage must be a folder or a URI that pyarrow can open, but {uri!r}: {error}"
             ) from error
-        return folder
+        return cls(path) if isinstance(system, fs.LocalFileSystem) else folder
 
     def __truediv__(self, name: str) -> "Folder":
         return Folder(self.base, f"{self.inside}/{name}" if self.inside else name)
@@ -36,13 +36,13 @@ class Folder:
     @property
     def uri(self) -> str:
         """The URI or local path of this folder."""
-        location, mark, query = self.base.partition("?")
+        location, mark, query = (self.base, "", "") if self.is_local else self.base.partition("?")
         return f"{location.rstrip('/')}/{self.inside}{mark}{query}" if self.inside else self.base
 
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return self.uri.partition("?")[0].rstrip("/").rpartition("/")[2]
+        return (self.inside or self.base.partition("?")[0]).rstrip("/").rpartition("/")[2]
 
     @property
     def is_local(self) -> bool:

@@ -45,7 +45,9 @@ def test_a_mistake_is_one_clear_error(tmp_path: Path, arguments: list[str], comp
 
 
 def test_help_loads_nothing_heavy() -> None:
-    told = subprocess.run([sys.executable, "-X", "importtime", "-m", "search.cli", "--help"], capture_output=True, text=True)
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "search.cli", "--help"], capture_output=True, text=True
+    )
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in told.stderr.splitlines()}
     assert "typer" in loaded
     assert not loaded & {"torch", "ray", "mlflow", "optuna", "numpy", "pandas", "matplotlib", "pyarrow"}

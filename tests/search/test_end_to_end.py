@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tests.search.conftest import Run, howcompact, run_small
 from mlflow.tracking import MlflowClient
 
+from tests.search.conftest import Run, howcompact, run_small
 from trainables.checkpoints import load
 from trainables.data import sources
 from trainables.evaluate import load_pruned
@@ -80,7 +80,7 @@ def test_the_best_checkpoint_is_that_of_the_best_epoch_and_verified(small_run: R
 
 def test_a_damaged_checkpoint_is_refused_and_leaves_nothing(small_run: Run, tmp_path: Path) -> None:
     trial = small_run.told("best", str(small_run.folder), "--out", "whole")["trial"]
-    epochs = [path for path in (small_run.folder / "trials" / trial).glob("epoch-*/network.safetensors")]
+    epochs = list((small_run.folder / "trials" / trial).glob("epoch-*/network.safetensors"))
     kept = {path: path.read_bytes() for path in epochs}
     try:
         for path, content in kept.items():

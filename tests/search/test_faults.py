@@ -81,12 +81,13 @@ def check_nothing_was_repeated(before: dict[str, list[dict[str, Any]]], home: Pa
         assert after[trial][: len(history)] == history
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_driver_is_continued_by_the_same_command(tmp_path: Path, signum: signal.Signals) -> None:
     with start(tmp_path) as driver:
         until(lambda: half_done(tmp_path))
         os.kill(driver.pid, signum)
-        driver.wait(30)
+        told = driver.wait(60)
+    assert told == (130 if signum is signal.SIGTERM else -signum)
     time.sleep(1.0)  # until Ray's workers have seen that their driver is gone
     before = histories(tmp_path)
     assert any(len(history) < EPOCHS for history in before.values())

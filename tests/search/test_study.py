@@ -1,5 +1,6 @@
 """Studies: what they expand to, and every complaint before anything runs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,8 @@ def test_a_file_gives_its_name_unless_it_says_otherwise(tmp_path: Path) -> None:
 
 def test_all_complaints_come_at_once() -> None:
     settings = ["finetune.epoch=3", "sparsities=[0.5,1.5]", "policies=[capcity]", "search.scheduler=ahsa"]
-    with pytest.raises(ValueError, match="error") as caught:
-        try:
-            read_study("digits", settings)
-        except ValueError as error:
-            raise ValueError(f"error {error}") from None
+    with pytest.raises(ValueError, match="did you mean") as caught:
+        read_study("digits", settings)
     told = str(caught.value)
     assert "finetune.epoch must be a known setting, but is not; did you mean 'epochs'?" in told
     assert "sparsities.1 is wrong: Input should be less than 1, but got 1.5" in told
@@ -82,9 +80,8 @@ def test_all_complaints_come_at_once() -> None:
     ],
 )
 def test_a_wrong_setting_is_refused(settings: list[str], complaint: str) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=re.escape(complaint)):
         read_study("digits", settings)
-    assert complaint in str(caught.value)
 
 
 def test_the_sparsity_that_a_refusal_names_is_accepted() -> None:

@@ -1,5 +1,6 @@
 """Training that survives: every epoch is judged, kept as a checkpoint and reported."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from trainables import checkpoints
 from trainables.checkpoints import Checkpoint
 from trainables.data.batches import Resident
 from trainables.data.splits import Splits
-from trainables.learning.train import evaluate, sgd, train
+from trainables.learning.train import DivergedError, evaluate, sgd, train
 from trainables.pruning.layers import Masks
 from trainables.spec import DataSpec, EpochReport, Recipe
 from trainables.storage import Folder
@@ -42,9 +43,11 @@ def fit(
     optimizer = sgd(model, recipe)
     _restore(optimizer, model, momenta)
     reports = list(history)
-    started = time.perf_counter()
+    started = time.perf_counter()  # anew after each yield, so that no waiting for the caller counts
     for loss in train(model, train_data, recipe, augment, seed, optimizer, masks, done=reports[-1].epoch):
         judged = evaluate(model, val_data)
+        if not math.isfinite(judged.loss):
+            raise DivergedError(f"validation loss must stay finite, but became {judged.loss}; lower lr {recipe.lr}")
         report = EpochReport(
             epoch=reports[-1].epoch + 1,
             val_accuracy=judged.accuracy,
@@ -52,10 +55,10 @@ def fit(
             train_loss=loss,
             seconds=time.perf_counter() - started,
         )
-        started = time.perf_counter()
         reports.append(report)
         save_epoch(folder, model, masks, _momenta(optimizer, model), record, reports)
         yield report
+        started = time.perf_counter()
 
 
 def save_epoch(
@@ -72,14 +75,14 @@ def save_epoch(
     tensors = {"network": model.state_dict(), "masks": masks, "momenta": momenta}
     told = {**record, "history": [report.model_dump() for report in history]}
     checkpoints.save(folder / newest, {name: group for name, group in tensors.items() if group}, told)
-    for name in folder.folders():
+    for name in _epochs(folder):
         if name not in (newest, best):
             (folder / name).delete()
 
 
 def newest_epoch(folder: Folder) -> Checkpoint | None:
     """Load the newest whole epoch of a folder; a damaged one counts as never written."""
-    for name in reversed(folder.folders()):
+    for name in reversed(_epochs(folder)):
         try:
             return checkpoints.load(folder / name)
         except ValueError:
@@ -92,6 +95,10 @@ def epoch_name(epoch: int) -> str:
     return f"epoch-{epoch:05d}"
 
 
+def _epochs(folder: Folder) -> list[str]:
+    return [name for name in folder.folders() if name.startswith("epoch-")]
+
+
 def _momenta(optimizer: torch.optim.SGD, model: nn.Module) -> dict[str, Tensor]:
     buffers = {name: optimizer.state[p].get("momentum_buffer") for name, p in model.named_parameters()}
     return {name: buffer for name, buffer in buffers.items() if buffer is not None}
@@ -100,4 +107,5 @@ def _momenta(optimizer: torch.optim.SGD, model: nn.Module) -> dict[str, Tensor]:
 def _restore(optimizer: torch.optim.SGD, model: nn.Module, momenta: Mapping[str, Tensor]) -> None:
     for name, parameter in model.named_parameters():
         if name in momenta:
-            optimizer.state[parameter]["momentum_buffer"] = momenta[name].to(parameter.device)
+            buffer = torch.empty_like(parameter, requires_grad=False)  # in the layout of the weights
+            optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(momenta[name])

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.data.batches import Resident, train_batches
+from trainables.learning.train import autocast
 
 
 @torch.no_grad()
@@ -27,7 +28,8 @@ def recalibrate(model: nn.Module, data: Resident, batches: int, batch_size: int,
         norm.momentum = None
         norm.train()
     for batch in islice(train_batches(data, batch_size, "none", seed), batches):
-        model(batch.images)
+        with autocast(data.device):
+            model(batch.images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.train(training)

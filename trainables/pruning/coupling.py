@@ -4,6 +4,7 @@ Groups that reach the network's output, a grouped convolution other than a depth
 channels or depends on their number (layer norm, attention, splits) keep their width.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,9 +102,11 @@ def _graph(model: nn.Module, example: Tensor) -> Any:
     try:
         for p, _ in requires_grad:  # the graph is traced through autograd
             p.requires_grad_(True)
-        graph.build_dependency(
-            model.eval(), example, customized_pruners={PadShortcut: _PadShortcutCut()}, verbose=False
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Maximum recursive depth")  # what follows it takes all memory
+            graph.build_dependency(
+                model.eval(), example, customized_pruners={PadShortcut: _PadShortcutCut()}, verbose=False
+            )
     except Exception as error:
         raise ValueError(
             f"granularity 'channel' must be able to trace the network, but {type(model).__name__} failed with: "

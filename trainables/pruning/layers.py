@@ -50,14 +50,17 @@ class Count:
 
 
 def prunable_layers(model: nn.Module, example: Tensor) -> tuple[Layer, ...]:
-    """Find every Conv2d and Linear that a forward pass of `example` (1, C, H, W) goes through, in module order."""
+    """Find every Conv2d and Linear that a forward pass of `example` (1, C, H, W) goes through, in module order.
+
+    Raises ValueError for a weight that is computed from something else, or that two layers share: neither can be masked.
+    """
     positions: dict[str, int] = {}
 
     def watch(name: str, out_dim: int) -> torch.utils.hooks.RemovableHandle:
         def count(module: nn.Module, _: object, output: Tensor) -> None:
             outputs = module.out_channels if isinstance(module, nn.Conv2d) else output.shape[out_dim]
             assert isinstance(outputs, int)
-            positions[name] = positions.get(name, 0) + output.numel() // (output.shape[0] * outputs)
+            positions[name] = positions.get(name, 0) + output.numel() // (len(example) * outputs)
 
         return modules[name].register_forward_hook(count)
 
@@ -71,9 +74,19 @@ def prunable_layers(model: nn.Module, example: Tensor) -> tuple[Layer, ...]:
         model.train(training)
         for handle in handles:
             handle.remove()
-    return tuple(
-        Layer(name, tuple(weight_of(m).shape), positions[name]) for name, m in modules.items() if name in positions
-    )
+    weights = {name: weight_of(modules[name]) for name in modules if name in positions}
+    _refuse_borrowed(weights)
+    return tuple(Layer(name, tuple(weight.shape), positions[name]) for name, weight in weights.items())
+
+
+def _refuse_borrowed(weights: Mapping[str, Tensor]) -> None:
+    owners: dict[Tensor, str] = {}
+    for name, weight in weights.items():
+        if not isinstance(weight, nn.Parameter):
+            raise ValueError(f"layer {name} must have a weight of its own, but computes it; remove its parametrization")
+        if weight in owners:
+            raise ValueError(f"layer {name} must have a weight of its own, but shares it with {owners[weight]}")
+        owners[weight] = name
 
 
 def weight_of(module: nn.Module) -> Tensor:
