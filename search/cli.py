@@ -146,16 +146,9 @@ def allocate(
     found = allocation(network, policy, sparsity, budget, granularity, criterion, image, classes, seed)
     if as_json:
         return _print_json(found)
-    from rich.console import Console
-    from rich.table import Table
+    from search.tables import print_allocation
 
-    table = Table(title=f"{found.policy} at sparsity {found.sparsity:g} of {found.budget}", title_justify="left")
-    for column in ("layer", "weights", "kept", "density %", "MACs kept"):
-        table.add_column(column, justify="left" if column == "layer" else "right")
-    for layer in found.layers:
-        table.add_row(layer.name, f"{layer.size:,}", f"{layer.keep:,}", f"{100 * layer.density:.2f}", f"{layer.macs:,}")
-    table.add_row("all", "", f"{found.params_kept:,}", "", f"{found.macs_kept:,}")
-    Console().print(table)
+    print_allocation(found)
     return None
 
 

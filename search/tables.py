@@ -7,9 +7,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from search.allocating import Allocation
 from search.comparison import Comparison, ComparisonRow, Estimate
 
-MOST_LAYERS = 8  # columns; a deeper network's layers are in compare --json and on its page
+MOST_LAYERS = 6  # columns; a deeper network's layers are in compare --json and on its page
 WIDTH = 100  # of what is printed to a file or a pipe
 
 
@@ -31,6 +32,17 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(f"{policy} against uniform, fine-tuned: {gap}", highlight=False)
     for text in warnings_of(comparison.rows):
         console.print(f"! {text}", highlight=False)
+
+
+def print_allocation(allocation: Allocation) -> None:
+    """Print what each layer would keep."""
+    table = _table(f"{allocation.policy} at sparsity {allocation.sparsity:g} of {allocation.budget}")
+    for name in ("layer", "weights", "kept", "density %", "MACs kept"):
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    for layer in allocation.layers:
+        table.add_row(layer.name, f"{layer.size:,}", f"{layer.keep:,}", f"{100 * layer.density:.2f}", f"{layer.macs:,}")
+    table.add_row("all", "", f"{allocation.params_kept:,}", "", f"{allocation.macs_kept:,}")
+    Console().print(table)
 
 
 def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
@@ -59,9 +71,9 @@ def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
 
 
 def _reached(title: str, rows: Sequence[ComparisonRow]) -> Table:
-    seeds = len(rows[0].seeds)
+    seeds = ", ".join(map(str, rows[0].seeds))
     title = f"{title}: validation accuracy in %, dense {percent(rows[0].dense_accuracy)}"
-    table = _table(f"{title}\nmean ± 95 % interval over {seeds} seeds of dense training, pruning and fine-tuning")
+    table = _table(f"{title}\nmean ± 95 % interval over seeds {seeds} of dense training, pruning and fine-tuning")
     test = any(row.test_accuracy for row in rows)
     names = ["sparsity", "policy", "one-shot", "recalibrated", "fine-tuned", "vs uniform"]
     for name in [*names, *(["test"] if test else []), "cost s", "trials"]:
@@ -88,7 +100,8 @@ def _kept(rows: Sequence[ComparisonRow]) -> Table:
     more = f" (first {MOST_LAYERS} of {len(layers)} layers)" if len(layers) > MOST_LAYERS else ""
     table = _table(f"what is kept: weights, multiply-accumulates, and % of each layer's weights{more}")
     for name in ("sparsity", "policy", "params", "MACs", *shown):
-        table.add_column(name, justify="left" if name == "policy" else "right", overflow="fold")
+        fixed = name not in shown
+        table.add_column(name, justify="left" if name == "policy" else "right", overflow="fold", no_wrap=fixed)
     for row in rows:
         density = (f"{100 * row.layers[name]:.1f}" for name in shown)
         table.add_row(f"{row.sparsity:g}", row.policy, f"{row.params_kept:,}", f"{row.macs_kept:,}", *density)

@@ -10,11 +10,11 @@ FILES = sorted([*ROOT.glob("search/**/*.py"), *ROOT.glob("trainables/**/*.py")])
 
 FLOORS = (  # a module imports from its own floor or from a lower one; later means lower
     ("search.cli",),
-    ("search", "search.allocating", "search.listing"),
+    ("search", "search.listing"),
     ("search.running", "search.held_out", "search.retrieval", "search.jobs", "search.status"),
     ("search.report", "search.tables", "search.progress", "search.tune"),
-    ("search.comparison", "search.prepare", "search.searcher", "search.tracking"),
-    ("search.space", "search.mlflow_store", "search.events", "search.results"),
+    ("search.allocating", "search.comparison", "search.prepare", "search.searcher", "search.tracking"),
+    ("search.space", "search.mlflow_store", "search.events", "search.results", "search.packing"),
     ("search.study",),
     ("search.samplers", "search.schedulers"),
     ("trainables.trial",),
@@ -39,11 +39,11 @@ DOORS = {  # library -> the modules that may import it
     },
     "matplotlib": {"search.report"},
     "typer": {"search.cli"},
-    "torch_pruning": {"trainables.pruning.channels"},
+    "torch_pruning": {"trainables.pruning.coupling"},
     "torchvision": {"trainables.models.hub", "trainables.data"},
     "sklearn": {"trainables.data"},
     "safetensors": {"trainables.checkpoints"},
-    "yaml": {"search.study"},
+    "yaml": {"search.study", "search.packing"},
 }
 
 

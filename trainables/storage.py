@@ -36,13 +36,14 @@ class Folder:
     @property
     def uri(self) -> str:
         """The URI or local path of this folder."""
-        location, mark, query = (self.base, "", "") if self.is_local else self.base.partition("?")
+        location, mark, query = self.base.partition("?") if not self.is_local else (self.base, "", "")
         return f"{location.rstrip('/')}/{self.inside}{mark}{query}" if self.inside else self.base
 
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return (self.inside or self.base.partition("?")[0]).rstrip("/").rpartition("/")[2]
+        path = self.uri if self.is_local else self.uri.partition("?")[0]
+        return path.rstrip("/").rpartition("/")[2]
 
     @property
     def is_local(self) -> bool:

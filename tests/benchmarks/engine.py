@@ -75,7 +75,7 @@ def train_dense(study: StudySpec, storage: Folder) -> None:
 
 def howcompact(settings: list[str], home: Path, storage: Folder, study: StudySpec) -> dict[str, Any]:
     """(a) The installed command."""
-    command = [Path(sys.executable).with_name("howcompact"), "run", "digits", "--storage", storage.uri]
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--storage", storage.uri]
     started = time.perf_counter()
     clock = time.time()
     subprocess.run([*command, "--json", "--set", *settings], cwd=home, check=True, capture_output=True)
@@ -121,7 +121,7 @@ def plain_tune(study: StudySpec, home: Path, storage: Folder) -> dict[str, Any]:
     torch.save(given, home / "inputs.pt")
     (home / "plain").mkdir()
     started = time.perf_counter()
-    command = [sys.executable, HERE / "plain_tune.py", home / "inputs.pt", home / "plain"]
+    command = [sys.executable, str(HERE / "plain_tune.py"), str(home / "inputs.pt"), str(home / "plain")]
     subprocess.run(command, cwd=home, check=True, capture_output=True)
     return {"wall_seconds": time.perf_counter() - started}
 

@@ -1,0 +1,54 @@
+"""Schedulers: each search has its own, named policies are never stopped, and each survives a real run."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+
+from search.schedulers import SCHEDULERS, asha, per_search
+from tests.search.conftest import run_small
+
+
+def trial(name: str, search: str | None) -> Any:
+    return SimpleNamespace(trial_id=name, search=search, status="RUNNING")
+
+
+def test_a_trial_is_compared_with_its_own_search_only() -> None:
+    scheduler = per_search(lambda: asha(9), lambda t: t.search)
+    trials = {name: trial(name, name[0] if name != "named" else None) for name in ("a1", "a2", "a3", "b1", "named")}
+    for one in trials.values():
+        scheduler.on_trial_add(None, one)  # type: ignore[arg-type]
+
+    def decide(name: str, accuracy: float) -> str:
+        result = {"epoch": 1, "val_accuracy": accuracy}
+        return scheduler.on_trial_result(None, trials[name], result)  # type: ignore[arg-type]
+
+    assert decide("a1", 0.9) == TrialScheduler.CONTINUE
+    assert decide("a2", 0.8) == TrialScheduler.STOP
+    assert decide("b1", 0.1) == TrialScheduler.CONTINUE
+    assert decide("named", 0.0) == TrialScheduler.CONTINUE
+
+
+def test_a_failed_trial_is_not_a_bad_one() -> None:
+    scheduler = per_search(lambda: asha(9), lambda t: t.search)
+    failed = trial("a", "s")
+    scheduler.on_trial_add(None, failed)  # type: ignore[arg-type]
+    result = {"epoch": -1, "val_accuracy": 0.0, "error": "x"}
+    assert scheduler.on_trial_result(None, failed, result) == TrialScheduler.CONTINUE  # type: ignore[arg-type]
+    scheduler.on_trial_complete(None, failed, result)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(set(SCHEDULERS) - {"fifo"}))  # fifo runs wherever a study does
+def test_a_study_runs_to_its_end_under_every_scheduler(name: str, tmp_path: Path) -> None:
+    settings = ["seeds=[0]", "sparsities=[0.9]", "policies=[uniform,searched]", "search.warm_start=[uniform]"]
+    settings += ["search.trials=6", "finetune.epochs=4", f"search.scheduler={name}", "tracking=off"]
+    run = run_small(tmp_path, settings=settings)
+    counts = run.summary["trials"]
+    assert counts["done"] + counts["stopped"] == counts["total"] == 6
+    assert counts["failed"] == 0
+    rows = {row["policy"]: row for row in run.told("compare", str(run.folder))["rows"]}
+    assert rows["searched"]["trials"] == 6
+    again = run_small(tmp_path, settings=settings)
+    assert again.summary["trials"] == counts | {"new": 0}

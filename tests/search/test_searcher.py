@@ -1,0 +1,162 @@
+"""The order of a study's trials, and what a search knows, without Ray's event loop."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from search.results import StudyFolder
+from search.searcher import StudySearcher
+from search.space import SMALLEST, CellSearch
+from search.study import StudySpec, cell_key
+from tests.search.test_comparison import outcome
+from trainables.catalog import part_names
+from trainables.outcome import Outcome
+from trainables.spec import TrialSpec
+from trainables.storage import Folder
+from trainables.trial import write_outcome
+
+STUDY = StudySpec.model_validate(
+    {
+        "name": "s",
+        "sparsities": [0.5, 0.8],
+        "seeds": [0],
+        "search": {"trials": 5, "warm_start": ["uniform", "capacity"]},
+    }
+)
+PARTS = part_names(STUDY.cells()[0])
+
+
+def folder_of(path: Path) -> StudyFolder:
+    folder = StudyFolder(Folder.at(str(path)))
+    folder.write_study(STUDY)
+    return folder
+
+
+def searcher_of(folder: StudyFolder) -> StudySearcher:
+    return StudySearcher(STUDY, folder, configure=lambda spec: {"spec": spec})
+
+
+def finished(spec: TrialSpec, accuracy: float) -> Outcome:
+    """An outcome of this spec; every part keeps the same."""
+    known = outcome(spec.policy, spec.sparsity, spec.seed, accuracy)
+    assert known.facts is not None
+    facts = known.facts.model_copy(update={"parts": dict.fromkeys(PARTS, 1 - spec.sparsity)})
+    return known.model_copy(update={"spec": spec, "facts": facts})
+
+
+def end(searcher: StudySearcher, folder: StudyFolder, trial: str, spec: TrialSpec, accuracy: float) -> None:
+    """Let a trial report once and end."""
+    write_outcome(folder.trial(spec.key()), finished(spec, accuracy))
+    result = {"epoch": spec.finetune.epochs, "val_accuracy": accuracy}
+    searcher.on_trial_result(trial, result)
+    searcher.on_trial_complete(trial, result)
+
+
+def run_out(searcher: StudySearcher, folder: StudyFolder, at_most: int = 100) -> list[TrialSpec]:
+    """Run trials one by one until the searcher has no more."""
+    ran: list[TrialSpec] = []
+    for n in range(at_most):
+        config: Any = searcher.suggest(str(n))
+        if config == Searcher.FINISHED or config is None:
+            return ran
+        ran.append(config["spec"])
+        end(searcher, folder, str(n), config["spec"], 0.5 + n / 1000)
+    return ran
+
+
+def test_named_trials_come_first_and_each_search_makes_what_its_starts_leave(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    assert searcher.total == 2 * 2 + 2 * 3
+    ran = run_out(searcher, folder)
+    assert [spec.policy for spec in ran] == ["uniform"] * 2 + ["capacity"] * 2 + ["searched"] * 6
+    assert len({spec.key() for spec in ran}) == 10
+    for cell in STUDY.cells():
+        assert sum(cell_key(spec) == cell_key(cell) and spec.policy == "searched" for spec in ran) == 3
+
+
+def test_a_search_waits_for_what_it_starts_from(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    specs = [searcher.suggest(str(n))["spec"] for n in range(4)]  # type: ignore[index]
+    assert searcher.suggest("4") is None
+    for n, spec in enumerate(specs[:3]):
+        end(searcher, folder, str(n), spec, 0.5)
+    first: Any = searcher.suggest("4")
+    assert cell_key(first["spec"]) == cell_key(specs[0])
+
+
+def test_a_continued_study_repeats_nothing_and_goes_on_with_what_was_started(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    before = [config["spec"] for n in range(4) if (config := searcher.suggest(str(n)))]
+    for n, spec in enumerate(before):
+        end(searcher, folder, str(n), spec, 0.5)
+    started: Any = searcher.suggest("4")
+    again = searcher_of(folder)
+    assert again.total == 6
+    ran = run_out(again, folder)
+    assert ran[0] == started["spec"]
+    assert len(ran) == 6
+    assert not {spec.key() for spec in ran} & {spec.key() for spec in before}
+    assert searcher_of(folder).total == 0
+
+
+def test_failed_trials_are_tried_again_and_failed_proposals_counted(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    ran = run_out(searcher_of(folder), folder)
+    for spec in (ran[0], ran[-1]):
+        write_outcome(folder.trial(spec.key()), Outcome(spec=spec, status="failed", error="lost"))
+    again = searcher_of(folder)
+    assert [spec.key() for spec in again.specs if spec.policy != "searched"][:1] == [ran[0].key()]
+    rerun = run_out(again, folder)
+    assert rerun[0].key() == ran[0].key()
+    assert len(rerun) == 1
+
+
+def test_a_study_that_grows_asks_for_more_proposals_only(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    run_out(searcher_of(folder), folder)
+    more = STUDY.model_copy(update={"search": STUDY.search.model_copy(update={"trials": 7})})
+    assert StudySearcher(more, folder, configure=lambda spec: {"spec": spec}).total == 4
+
+
+def search_of(told: int = 0) -> CellSearch:
+    return CellSearch(STUDY.cells()[0], ["a", "b"], "tpe", 6, told)
+
+
+def test_proposals_are_relative_densities_within_their_bounds() -> None:
+    search = search_of()
+    proposals = [search.propose() for _ in range(6)]
+    assert search.remaining == 0
+    assert search.running == 6
+    assert len({spec.key() for spec in proposals}) == 6
+    for spec in proposals:
+        assert spec.policy == "searched"
+        assert spec.densities is not None
+        assert set(spec.densities) == {"a", "b"}
+        assert all(SMALLEST <= density <= 1.0 for density in spec.densities.values())
+
+
+def test_a_search_is_the_same_for_a_seed_and_draws_anew_when_continued() -> None:
+    assert search_of().propose() == search_of().propose()
+    assert search_of(told=1).propose() != search_of().propose()
+
+
+def test_states_say_how_a_proposal_ended() -> None:
+    search = search_of()
+    ended = {"done": (0.9, False), "stopped": (0.4, True), "failed": (None, False)}
+    for accuracy, stopped in ended.values():
+        key = search.propose().key()
+        search.report(key, 0, 0.3)
+        search.finish(key, accuracy, stopped)
+    search.tell({"a": 0.2, "b": 0.4}, 0.7)
+    done, cut, failed, told = search._study.trials
+    assert (done.state, done.value) == (TrialState.COMPLETE, 0.9)
+    assert (cut.state, cut.intermediate_values) == (TrialState.PRUNED, {0: 0.3})
+    assert failed.state == TrialState.FAIL
+    assert told.params == {"a": pytest.approx(0.5), "b": 1.0}
+    assert search.running == 0

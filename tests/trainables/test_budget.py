@@ -1,0 +1,196 @@
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from trainables.allocation.budget import Path, proportional, ranked, spend, total
+from trainables.pruning.granularity import Counts, Part, Prunable
+from trainables.spec import BudgetKind
+
+KINDS: tuple[BudgetKind, ...] = ("params", "macs")
+
+
+@dataclass(frozen=True)
+class Additive:
+    """Parts whose units cost the same however many there are, as single weights do."""
+
+    parts: tuple[Part, ...]
+    prices: NDArray[np.int64]  # (parts,) multiply-accumulates of a unit
+
+    def cost(self, keep: Counts, kind: BudgetKind) -> int:
+        return int(keep.sum() if kind == "params" else keep @ self.prices)
+
+    def members(self, read: Any) -> Any:
+        raise NotImplementedError
+
+    def remove(self, keep: Any) -> Any:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Chained(Additive):
+    """Layers in a row, where a unit of one part is an output of its layer and an input of the next, as channels are."""
+
+    def cost(self, keep: Counts, kind: BudgetKind) -> int:
+        weights = np.array([3, *keep]) * np.array([*keep, 10])
+        return int(weights.sum() if kind == "params" else weights[:-1] @ self.prices + weights[-1])
+
+
+@dataclass(frozen=True)
+class Case:
+    prunable: Prunable
+    path: Path
+    kind: BudgetKind
+
+    def keep(self, sparsity: float) -> Counts:
+        return spend(self.path, self.prunable, total(self.prunable, sparsity, self.kind), self.kind)
+
+    def least_and_dense(self) -> tuple[int, int]:
+        floors, units = bounds(self.prunable.parts)
+        return self.prunable.cost(floors, self.kind), self.prunable.cost(units, self.kind)
+
+
+def bounds(parts: tuple[Part, ...]) -> tuple[Counts, Counts]:
+    return np.array([p.floor for p in parts]), np.array([p.units for p in parts])
+
+
+def make_parts(sizes: list[tuple[int, int]]) -> tuple[Part, ...]:
+    return tuple(Part(f"p{i}", units, min(floor, units), ()) for i, (units, floor) in enumerate(sizes))
+
+
+sizes = st.lists(st.tuples(st.integers(1, 300), st.integers(1, 5)), min_size=1, max_size=6)
+sparsities = st.floats(0.0, 0.999)
+
+
+@st.composite
+def cases(draw: st.DrawFn, shape: type[Additive] | None = None) -> Case:
+    parts = make_parts(draw(sizes))
+    prices = np.array(draw(st.lists(st.integers(1, 50), min_size=len(parts), max_size=len(parts))))
+    prunable = (shape or draw(st.sampled_from([Additive, Chained])))(parts, prices)
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    if draw(st.booleans()):
+        path = proportional(parts, random.choice([0.0, 0.1, 1.0, 7.0, 1e6], len(parts)) + random.random(len(parts)))
+    else:  # scores of a few values, so that many are equal, 0 among them
+        path = ranked(parts, [np.sort(random.integers(0, 40, p.units) / 39.0) for p in parts])
+    return Case(prunable, path, draw(st.sampled_from(KINDS)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(), sparsities)
+def test_budget_is_spent_until_nothing_fits(case: Case, sparsity: float) -> None:
+    least, dense = case.least_and_dense()
+    budget = round((1.0 - sparsity) * dense)
+    if budget < least:
+        return
+    keep = case.keep(sparsity)
+    floors, units = bounds(case.prunable.parts)
+    assert (floors <= keep).all()
+    assert (keep <= units).all()
+    assert case.prunable.cost(keep, case.kind) <= budget
+    for p in np.flatnonzero(keep < units):
+        more = keep.copy()
+        more[p] += 1
+        assert case.prunable.cost(more, case.kind) > budget
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(Additive), sparsities)
+def test_budget_of_single_weights_is_met_exactly(case: Case, sparsity: float) -> None:
+    least, dense = Case(case.prunable, case.path, "params").least_and_dense()
+    budget = round((1.0 - sparsity) * dense)
+    if budget >= least:
+        assert spend(case.path, case.prunable, budget, "params").sum() == budget
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases())
+def test_sparsity_zero_keeps_all(case: Case) -> None:
+    assert (case.keep(0.0) == bounds(case.prunable.parts)[1]).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(), sparsities, sparsities)
+def test_lower_sparsity_keeps_at_least_as_much(case: Case, one: float, other: float) -> None:
+    least, dense = case.least_and_dense()
+    low, high = sorted((one, other))
+    if round((1.0 - high) * dense) < least:
+        return
+    at_low, at_high = case.keep(low), case.keep(high)
+    assert total(case.prunable, low, case.kind) >= total(case.prunable, high, case.kind)
+    spare = 0 if case.kind == "params" and type(case.prunable) is Additive else dearest(case)
+    assert case.prunable.cost(at_low, case.kind) >= case.prunable.cost(at_high, case.kind) - spare
+
+
+def dearest(case: Case) -> int:
+    """Cost of the dearest unit, which may just not fit."""
+    units = bounds(case.prunable.parts)[1]
+    cut = [np.where(np.arange(len(units)) == p, units - 1, units) for p in range(len(units))]
+    return max(case.prunable.cost(units, case.kind) - case.prunable.cost(less, case.kind) for less in cut)
+
+
+@settings(max_examples=50, deadline=None)
+@given(sizes, st.integers(0, 2**32), sparsities, st.sampled_from(KINDS))
+def test_order_of_the_parts_does_not_matter(
+    shapes: list[tuple[int, int]], seed: int, sparsity: float, kind: BudgetKind
+) -> None:
+    random = np.random.default_rng(seed)
+    parts = make_parts(shapes)
+    weights = random.uniform(0.1, 1.0, len(parts))
+    prices = random.permutation(np.arange(1, len(parts) + 1))  # all differ: no ties
+
+    def answer(order: NDArray[np.int64]) -> Counts:
+        chosen = tuple(parts[p] for p in order)
+        prunable = Additive(chosen, prices[order])
+        return spend(proportional(chosen, weights[order]), prunable, total(prunable, sparsity, kind), kind)
+
+    order = random.permutation(len(parts))
+    floors, units = bounds(parts)
+    stub = Additive(parts, prices)
+    if round((1.0 - sparsity) * stub.cost(units, kind)) >= stub.cost(floors, kind):
+        assert (answer(order) == answer(np.arange(len(parts)))[order]).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(sizes, st.integers(0, 2**32), st.floats(0.0, 1.0))
+def test_ranked_path_keeps_the_best_units_of_all(
+    shapes: list[tuple[int, int]], seed: int, fraction: float
+) -> None:
+    parts = make_parts(shapes)
+    random = np.random.default_rng(seed)
+    scores = [random.permutation(p.units * 10)[: p.units] + i / 10 + 0.01 for i, p in enumerate(parts)]  # all differ
+    floors, units = bounds(parts)
+    budget = int(floors.sum() + fraction * (units.sum() - floors.sum()))
+    keep = spend(ranked(parts, [np.sort(s) for s in scores]), Additive(parts, floors), budget, "params")
+    safe = [set(np.argsort(-s)[: p.floor]) for s, p in zip(scores, parts, strict=True)]
+    rest = [(s, p) for p, part in enumerate(scores) for u, s in enumerate(part) if u not in safe[p]]
+    best = sorted(rest, reverse=True)[: budget - floors.sum()]
+    assert keep.tolist() == [part.floor + sum(p == i for _, p in best) for i, part in enumerate(parts)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("units", "floor"), [((10, 10), 1), ((3, 300), 3), ((7, 1000003), 2), ((1, 1), 1)])
+def test_refusal_names_what_is_reachable(kind: BudgetKind, units: tuple[int, int], floor: int) -> None:
+    prunable = Additive(make_parts([(n, floor) for n in units]), np.array([1, 17]))
+    least, dense = Case(prunable, lambda s: np.zeros(2), kind).least_and_dense()
+    with pytest.raises(ValueError, match=f"at least {least:,} of {dense:,} {kind}") as refusal:
+        total(prunable, 0.9999999, kind)
+    named = float(str(refusal.value).rpartition("at most ")[2])
+    assert total(prunable, named, kind) >= least
+    assert named > 1.0 - least / dense - 2e-4
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0.0], [-1.0, 1.0], [np.nan, 1.0], [np.inf, 1.0]])
+def test_relative_densities_must_make_sense(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="relative densities must be finite, >= 0 and not all 0"):
+        proportional(make_parts([(5, 1), (5, 1)]), np.array(weights))
+
+
+def test_part_without_importance_is_filled_last_but_filled() -> None:
+    parts = make_parts([(10, 1), (10, 1)])
+    path = proportional(parts, np.array([0.0, 1.0]))
+    counts = [spend(path, Additive(parts, np.ones(2, int)), budget, "params").tolist() for budget in (2, 11, 15, 20)]
+    assert counts == [[1, 1], [1, 10], [5, 10], [10, 10]]
