@@ -14,10 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from search.packing import STUDY_FILE, check_for_cluster, pack
+from search.packing import STUDY_FILE, check_for_cluster, environment, pack
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -79,7 +78,7 @@ def submit(study: str, address: str, storage: str, *, overrides: Sequence[str] =
                 ["python", "-m", "search.cli", "run", STUDY_FILE, "--storage", storage, "--address", "auto"]
             ),
             submission_id=f"{PREFIX}{checked.name}-{secrets.token_hex(3)}",
-            runtime_env={"working_dir": folder, "env_vars": _environment()},
+            runtime_env={"working_dir": folder, "env_vars": environment()},
             metadata={"study": checked.name, "storage": storage},
         )
 
@@ -193,12 +192,6 @@ def _tail(client: "JobSubmissionClient", job: str, take: Callable[[str], None]) 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "ssl=None is deprecated", DeprecationWarning)  # Ray's call of aiohttp
         asyncio.run(hear())
-
-
-def _environment() -> dict[str, str]:
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    address = urlsplit(uri)
-    return {"MLFLOW_TRACKING_URI": uri} if address.scheme in ("http", "https") and not address.password else {}
 
 
 def _connect(address: str) -> "JobSubmissionClient":

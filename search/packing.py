@@ -1,18 +1,19 @@
 """What a job takes along: the study, checked as far as this machine can, and the code; never data."""
 
 import ast
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import ValidationError
 
 import trainables
-from search.study import StudySpec, _explain, _override, _parse, _text, complaints
+from search.study import StudySpec, complaints, parse_study
 from trainables.data import sources
 
 STUDY_FILE = "study.yaml"
@@ -26,7 +27,7 @@ def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), 
     Where data.path is not here, the job itself looks at the images first thing, and at what depends on their size.
     Raises ValueError with all that is wrong.
     """
-    study = _parsed(source, overrides, name)
+    study = parse_study(source, overrides, name)
     found = complaints(study)
     data, path = study.data, Path(study.data.path).expanduser()
     if data.path and data.name in sources.SOURCES and not path.exists():
@@ -56,6 +57,13 @@ def pack(study: StudySpec, folder: Path) -> None:
             shutil.copytree(place, folder / place.name, ignore=_not_code, dirs_exist_ok=True)
         else:
             shutil.copy(place, folder)
+
+
+def environment() -> dict[str, str]:
+    """Pick what a job gets of this environment: MLFLOW_TRACKING_URI, where it is a web address without a password."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    address = urlsplit(uri)
+    return {"MLFLOW_TRACKING_URI": uri} if address.scheme in ("http", "https") and not address.password else {}
 
 
 def own_code(modules: Iterable[str]) -> list[Path]:
@@ -103,17 +111,3 @@ def _not_code(folder: str, names: list[str]) -> list[str]:
         for name in names
         if name.startswith(".") or name == "__pycache__" or not ((Path(folder) / name).is_dir() or name.endswith(CODE))
     ]
-
-
-def _parsed(source: str, overrides: Sequence[str], name: str | None) -> StudySpec:
-    settings = _parse(_text(source), source)
-    for override in overrides:
-        _override(settings, override)
-    if name is not None:
-        settings["name"] = name
-    elif source.endswith((".yaml", ".yml")):
-        settings.setdefault("name", Path(source).stem)
-    try:
-        return StudySpec.model_validate(settings)
-    except ValidationError as error:
-        raise ValueError("\n".join(_explain(problem) for problem in error.errors())) from None

@@ -32,7 +32,7 @@ class SearchSpec(Frozen):
     trials: int = Field(12, ge=1)  # evaluations of one search, its starting points included
     sampler: str = "tpe"
     scheduler: str = "fifo"  # stops unpromising trials of a search early; named policies always run to the end
-    warm_start: tuple[str, ...] = ("uniform", "capacity")  # policies of the study whose results each search starts from
+    warm_start: tuple[str, ...] = ("uniform", "erk", "capacity")  # policies whose results each search starts from
 
 
 class Resources(Frozen):
@@ -109,6 +109,14 @@ def shipped() -> dict[str, str]:
 
 def read_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
     """Read a study, a YAML file or a shipped name, changed by `key=value`; ValueError says all that is wrong."""
+    study = parse_study(source, overrides, name)
+    if found := complaints(study):
+        raise ValueError("\n".join(found))
+    return study
+
+
+def parse_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
+    """Read a study as `read_study`, but leave the `complaints` to the caller; ValueError where a setting is wrong."""
     settings = _parse(_text(source), source)
     for override in overrides:
         _override(settings, override)
@@ -117,13 +125,10 @@ def read_study(source: str, overrides: Sequence[str] = (), name: str | None = No
     elif source.endswith((".yaml", ".yml")):
         settings.setdefault("name", Path(source).stem)
     try:
-        study = StudySpec.model_validate(settings)
+        return StudySpec.model_validate(settings)
     except ValidationError as error:
         found = [_explain(problem) for problem in error.errors()]
         raise ValueError("\n".join([*found, *_complaints_of_the_rest(settings, error)])) from None
-    if found := complaints(study):
-        raise ValueError("\n".join(found))
-    return study
 
 
 def _complaints_of_the_rest(settings: dict[str, Any], error: ValidationError) -> list[str]:
@@ -159,7 +164,8 @@ def complaints(study: StudySpec) -> list[str]:
     wanted = len(study.search.warm_start)
     if SEARCHED in study.policies and study.search.trials <= wanted:
         found.append(f"search.trials must exceed its {wanted} starting points, but got {study.search.trials}; raise it")
-    for policy, cell in product(study.all_policies(), study.cells()):
+    cells = {(cell.dense.model, cell.criterion): cell for cell in study.cells()}  # what one may complain of, all do
+    for policy, cell in product(study.all_policies(), cells.values()):
         found += catalog.complaints(cell.model_copy(update={"policy": policy}))
     return list(dict.fromkeys(found)) or catalog.unreachable(study.cells())
 

@@ -34,7 +34,7 @@ class DataSpec(Frozen):
     max_test: int | None = Field(None, ge=1)
     val_fraction: float = Field(0.1, gt=0.0, lt=1.0)  # of the training samples
     test_fraction: float = Field(0.2, gt=0.0, lt=1.0)  # of all samples, where the source has no test split of its own
-    split_seed: int = 0
+    split_seed: int = Field(0, ge=0)
     augment: Literal["none", "crop", "flip", "crop_flip"] = "none"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-SMALL = ("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]", "seeds=[0,1]", "search.trials=4")
+SMALL = ("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]", "seeds=[0,1]", "search.trials=5")
 
 
 def howcompact(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -47,5 +47,5 @@ def run_small(home: Path, *arguments: str, settings: Sequence[str] = ()) -> Run:
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The small study: 8 trials of named policies and 2 more for each of 4 searches."""
+    """The small study: 12 trials of named policies and 2 more for each of 4 searches."""
     return run_small(tmp_path_factory.mktemp("small"))

@@ -17,7 +17,7 @@ from trainables.storage import Folder
 
 
 def test_a_run_tells_what_it_did(small_run: Run) -> None:
-    assert small_run.summary["trials"] == {"total": 16, "done": 16, "new": 16, "failed": 0, "stopped": 0}
+    assert small_run.summary["trials"] == {"total": 20, "done": 20, "new": 20, "failed": 0, "stopped": 0}
     assert small_run.summary["best"]["val_accuracy"] > 0.5
     assert small_run.folder == small_run.home / "howcompact-runs" / "digits"
     assert small_run.summary["trial_seconds"] > 0
@@ -34,19 +34,19 @@ def test_the_same_command_again_runs_nothing(small_run: Run) -> None:
 def test_a_comparison_shows_every_policy_at_the_same_budget(small_run: Run) -> None:
     told = small_run.told("compare", str(small_run.folder), "--out", "page")
     rows = {(row["policy"], row["sparsity"]): row for row in told["rows"]}
-    assert set(rows) == {(p, s) for p in ("uniform", "capacity", "searched") for s in (0.5, 0.9)}
+    assert set(rows) == {(p, s) for p in ("uniform", "erk", "capacity", "searched") for s in (0.5, 0.9)}
     for sparsity in (0.5, 0.9):
         kept = {rows[policy, sparsity]["params_kept"] for policy in ("uniform", "capacity", "searched")}
         assert len(kept) == 1
-        best_named = max(rows[policy, sparsity]["val_accuracy"]["mean"] for policy in ("uniform", "capacity"))
+        best_named = max(rows[policy, sparsity]["val_accuracy"]["mean"] for policy in ("uniform", "erk", "capacity"))
         assert rows["searched", sparsity]["val_accuracy"]["mean"] >= best_named
     row = rows["capacity", 0.9]
     assert row["seeds"] == [0, 1]
     assert row["trials"] == 2
-    assert rows["searched", 0.9]["trials"] == 8
+    assert rows["searched", 0.9]["trials"] == 10
     assert rows["searched", 0.9]["search_cost_seconds"] > row["search_cost_seconds"]
     assert row["val_accuracy"]["low"] <= row["val_accuracy"]["mean"] <= row["val_accuracy"]["high"]
-    assert set(told["headline"]) == {"capacity", "searched"}
+    assert set(told["headline"]) == {"capacity", "erk", "searched"}
     page = (small_run.home / "page" / "index.html").read_text()
     assert "<svg" in page
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
@@ -96,14 +96,14 @@ def test_a_damaged_checkpoint_is_refused_and_leaves_nothing(small_run: Run, tmp_
 
 def test_status_counts_what_is_there(small_run: Run) -> None:
     told = small_run.told("status", str(small_run.folder))
-    assert told["trials"] == {"total": 16, "done": 16, "stopped": 0, "failed": 0, "unfinished": 0, "missing": 0}
-    assert told["epochs"] == 16 * 3
+    assert told["trials"] == {"total": 20, "done": 20, "stopped": 0, "failed": 0, "unfinished": 0, "missing": 0}
+    assert told["epochs"] == 20 * 3
     assert told["seconds_left"] == 0
 
 
 def test_the_table_is_parquet_that_others_read(small_run: Run) -> None:
     table = pq.read_table(small_run.folder / "results.parquet").to_pandas()
-    assert len(table) == 16
+    assert len(table) == 20
     assert set(table["status"]) == {"done"}
     assert (table["params_kept"] <= (1 - table["sparsity"]) * table["params_total"] + 1).all()
 
@@ -116,7 +116,7 @@ def test_mlflow_has_a_parent_and_a_child_for_each_trial(small_run: Run) -> None:
     runs = client.search_runs([experiment.experiment_id], max_results=100)
     children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    assert len(children) == 16
+    assert len(children) == 20
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"comparison.json", "accuracy.png"}
     child = children[0]
@@ -146,5 +146,5 @@ def test_a_study_grows_by_what_it_lacks(small_run: Run, tmp_path: Path) -> None:
     import shutil
 
     shutil.copytree(small_run.home / "howcompact-runs", tmp_path / "howcompact-runs")
-    grown = run_small(tmp_path, settings=("policies=[uniform,erk,capacity,searched]", "tracking=off"))
-    assert grown.summary["trials"] == {"total": 20, "done": 20, "new": 4, "failed": 0, "stopped": 0}
+    grown = run_small(tmp_path, settings=("policies=[uniform,erk,random,capacity,searched]", "tracking=off"))
+    assert grown.summary["trials"] == {"total": 24, "done": 24, "new": 4, "failed": 0, "stopped": 0}

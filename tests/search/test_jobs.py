@@ -22,7 +22,7 @@ from ray._private.authentication_test_utils import reset_auth_token_state
 from ray.job_submission import JobSubmissionClient
 
 from search import jobs
-from search.packing import STUDY_FILE, check_for_cluster, pack
+from search.packing import STUDY_FILE, check_for_cluster, environment, pack
 from search.results import StudyFolder
 from search.study import read_study
 
@@ -209,7 +209,7 @@ def test_only_a_tracking_address_without_a_password_is_sent(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert jobs._environment() == ({"MLFLOW_TRACKING_URI": uri} if sent else {})
+    assert environment() == ({"MLFLOW_TRACKING_URI": uri} if sent else {})
 
 
 def test_address_that_nobody_answers_is_refused_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

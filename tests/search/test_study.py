@@ -22,12 +22,12 @@ def test_a_shipped_study_is_right_but_for_its_data(name: str, tmp_path: Path) ->
 
 def test_trials_are_the_product_of_what_differs_with_starting_points_first() -> None:
     study = StudySpec(
-        name="s", policies=("erk", "uniform", "searched"), sparsities=(0.5, 0.9), seeds=(0, 1), models=("a", "b")
+        name="s", policies=("random", "uniform", "searched"), sparsities=(0.5, 0.9), seeds=(0, 1), models=("a", "b")
     )
     trials = study.trials()
-    assert len(trials) == len({spec.key() for spec in trials}) == 3 * 2 * 2 * 2  # capacity is a starting point
-    assert {spec.policy for spec in trials[:16]} == {"uniform", "capacity"}
-    assert {spec.policy for spec in trials[16:]} == {"erk"}
+    assert len(trials) == len({spec.key() for spec in trials}) == 4 * 2 * 2 * 2  # capacity is a starting point
+    assert {spec.policy for spec in trials[:24]} == {"uniform", "erk", "capacity"}
+    assert {spec.policy for spec in trials[24:]} == {"random"}
     assert {cell_key(spec) for spec in trials} == {cell_key(cell) for cell in study.cells()}
 
 
@@ -70,7 +70,7 @@ def test_all_complaints_come_at_once() -> None:
         (["data.name=parquet", "data.path=/nowhere"], "/nowhere"),
         (["sparsities=[0.5,0.9999]"], "use a sparsity of at most 0."),
         (["models=[vgg16]"], "set data.size to 32"),
-        (["search.trials=2"], "search.trials must exceed its 2 starting points, but got 2"),
+        (["search.trials=3"], "search.trials must exceed its 3 starting points, but got 3"),
         (["seeds=[1,1]"], "seeds must differ from each other"),
         (["search.warm_start=[searched]"], "search.warm_start must name policies other than 'searched'"),
         (["name=../out"], "name is wrong"),

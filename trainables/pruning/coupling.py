@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
@@ -102,7 +103,7 @@ def _graph(model: nn.Module, example: Tensor) -> Any:
     try:
         for p, _ in requires_grad:  # the graph is traced through autograd
             p.requires_grad_(True)
-        with warnings.catch_warnings():
+        with torch.enable_grad(), warnings.catch_warnings():
             warnings.filterwarnings("error", "Maximum recursive depth")  # what follows it takes all memory
             graph.build_dependency(
                 model.eval(), example, customized_pruners={PadShortcut: _PadShortcutCut()}, verbose=False

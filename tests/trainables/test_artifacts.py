@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from trainables import artifacts
+from trainables.storage import Folder
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Folder:
+    return Folder.at(str(tmp_path))
+
+
+def test_artifact_is_made_once_and_found_again(storage: Folder) -> None:
+    made = []
+
+    def make(folder: Folder) -> None:
+        folder.write("content", b"first")
+        made.append(folder)
+
+    assert artifacts.find(storage, "dense", "key") is None
+    first = artifacts.find_or_make(storage, "dense", "key", make)
+    assert artifacts.find_or_make(storage, "dense", "key", make) == first == artifacts.find(storage, "dense", "key")
+    assert first.read("content") == b"first"
+    assert made == [first]
+    assert artifacts.find(storage, "profile", "key") is None
+    assert artifacts.find(storage, "dense", "other") is None
+
+
+def test_maker_that_fails_leaves_nothing_to_be_found(storage: Folder) -> None:
+    def fail(folder: Folder) -> None:
+        folder.write("content", b"half")
+        raise RuntimeError("lost")
+
+    with pytest.raises(RuntimeError, match="lost"):
+        artifacts.find_or_make(storage, "dense", "key", fail)
+    assert artifacts.find(storage, "dense", "key") is None
+    again = artifacts.find_or_make(storage, "dense", "key", lambda folder: folder.write("content", b"whole"))
+    assert again.read("content") == b"whole"
+
+
+def test_makers_that_race_each_leave_a_whole_result(storage: Folder) -> None:
+    def slow(folder: Folder) -> None:
+        folder.write("one", b"slow")
+        fast = artifacts.find_or_make(storage, "dense", "key", lambda other: write_both(other, b"fast"))
+        assert (fast.read("one"), fast.read("two")) == (b"fast", b"fast")
+        folder.write("two", b"slow")
+
+    def write_both(folder: Folder, content: bytes) -> None:
+        folder.write("one", content)
+        folder.write("two", content)
+
+    artifacts.find_or_make(storage, "dense", "key", slow)
+    found = artifacts.find(storage, "dense", "key")
+    assert found is not None
+    assert found.read("one") == found.read("two")
+
+
+def test_storage_can_be_moved(tmp_path: Path) -> None:
+    artifacts.find_or_make(Folder.at(str(tmp_path / "old")), "dense", "key", lambda folder: folder.write("x", b"y"))
+    (tmp_path / "old").rename(tmp_path / "new")
+    found = artifacts.find(Folder.at(str(tmp_path / "new")), "dense", "key")
+    assert found is not None
+    assert found.read("x") == b"y"

@@ -1,0 +1,134 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from trainables import checkpoints
+from trainables.checkpoints import Architecture
+from trainables.storage import Folder
+
+RECORD = {"epoch": 3, "accuracy": 0.1 + 0.2, "name": "naïve"}
+
+
+def tensors() -> dict[str, dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    network = {
+        "weight": torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last),
+        "transposed": torch.randn(5, 2).T,
+        "count": torch.tensor(7),
+        "half": torch.randn(3, dtype=torch.bfloat16),
+    }
+    return {"network": network, "masks": {"weight": torch.rand(4, 3, 3, 3) > 0.5}}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    checkpoints.save(Folder.at(str(tmp_path / "one")), tensors(), RECORD)
+    return tmp_path / "one"
+
+
+def test_what_was_saved_comes_back(saved: Path) -> None:
+    loaded = checkpoints.load(Folder.at(str(saved)))
+    assert loaded.record == RECORD
+    for name, group in tensors().items():
+        assert list(loaded.tensors[name]) == sorted(group)
+        for key, tensor in group.items():
+            assert torch.equal(loaded.tensors[name][key], tensor)
+            assert loaded.tensors[name][key].dtype == tensor.dtype
+
+
+def test_files_are_safetensors_and_json_only(saved: Path) -> None:
+    names = sorted(path.name for path in saved.rglob("*"))
+    assert names == ["manifest.json", "masks.safetensors", "network.safetensors", "record.json"]
+    for path in saved.iterdir():
+        assert path.read_bytes()[:1] == b"{" or path.read_bytes()[8:9] == b"{"  # JSON, or a length and JSON
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("name", ["network.safetensors", "masks.safetensors", "record.json"])
+@pytest.mark.parametrize(("damage", "complaint"), [(flip, "checksum"), (truncate, "checksum"), (remove, "missing")])
+def test_damage_is_told_with_the_file_and_the_folder(
+    saved: Path, name: str, damage: Callable[[Path], None], complaint: str
+) -> None:
+    damage(saved / name)
+    with pytest.raises(ValueError, match=complaint) as refusal:
+        checkpoints.load(Folder.at(str(saved)))
+    assert name in str(refusal.value)
+    assert str(saved) in str(refusal.value)
+
+
+@pytest.mark.parametrize("manifest", [b"", b"{", b"[]", b"{}", b'{"files": {"record.json": 3}}', b"\xff", b'{"files": 1}'])
+def test_damaged_manifest_is_told(saved: Path, manifest: bytes) -> None:
+    (saved / "manifest.json").write_bytes(manifest)
+    with pytest.raises(ValueError, match=r"manifest.json of checkpoint .* must list its files, but it was changed"):
+        checkpoints.load(Folder.at(str(saved)))
+
+
+def test_checkpoint_without_manifest_was_not_finished(saved: Path) -> None:
+    assert checkpoints.is_whole(Folder.at(str(saved)))
+    (saved / "manifest.json").unlink()
+    assert not checkpoints.is_whole(Folder.at(str(saved)))
+    with pytest.raises(ValueError, match=r"must have a manifest.json, but .*one has none: it was not finished"):
+        checkpoints.load(Folder.at(str(saved)))
+
+
+def test_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    write = Folder.write
+    monkeypatch.setattr(Folder, "write", lambda self, name, content: (written.append(name), write(self, name, content)))
+    checkpoints.save(Folder.at(str(tmp_path)), tensors(), RECORD)
+    assert written[-1] == "manifest.json"
+    assert json.loads((tmp_path / "manifest.json").read_bytes())["files"].keys() == set(written[:-1])
+
+
+def test_record_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        checkpoints.save(Folder.at(str(tmp_path)), {}, {"accuracy": float("nan")})
+    assert not checkpoints.is_whole(Folder.at(str(tmp_path)))
+
+
+def test_tensors_that_share_memory_are_each_saved(tmp_path: Path) -> None:
+    weight = torch.randn(3, 3)
+    checkpoints.save(Folder.at(str(tmp_path)), {"network": {"a": weight, "b": weight, "c": weight[1:]}}, {})
+    loaded = checkpoints.load(Folder.at(str(tmp_path))).tensors["network"]
+    assert torch.equal(loaded["a"], weight)
+    assert torch.equal(loaded["b"], weight)
+    assert torch.equal(loaded["c"], weight[1:])
+
+
+def test_rebuilding_gives_the_widths_of_the_weights() -> None:
+    built = Architecture(model="small_cnn", width=0.5, classes=10, image=(1, 8, 8))
+    state = built.build().state_dict()
+    state["block1.conv.weight"] = state["block1.conv.weight"][:3]
+    state |= {k: v[:3] for k, v in state.items() if k.startswith("block1.bn") and v.dim()}
+    state["block2.conv.weight"] = state["block2.conv.weight"][:, :3]
+    model = checkpoints.rebuild(built, state)
+    first = model.get_submodule("block1.conv")
+    assert isinstance(first, nn.Conv2d)
+    assert (first.in_channels, first.out_channels) == (1, 3)
+    assert model(built.example().repeat(2, 1, 1, 1)).shape == (2, 10)
+    assert all(torch.equal(state[key], tensor) for key, tensor in model.state_dict().items())
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    state = Architecture(model="small_cnn", width=0.5, classes=10, image=(1, 8, 8)).build().state_dict()
+    other = Architecture(model="resnet20", width=0.5, classes=10, image=(1, 8, 8))
+    with pytest.raises(ValueError, match="the weights must be those of resnet20, but: .*"):
+        checkpoints.rebuild(other, state)

@@ -1,0 +1,137 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainables.models import hub
+from trainables.pruning import channels
+from trainables.pruning.channels import Channels
+from trainables.pruning.coupling import Group
+from trainables.pruning.soundness import refuse_unsound_cuts
+from trainables.pruning.views import view
+
+torch.set_num_threads(1)
+EXAMPLE = torch.zeros(1, 3, 6, 6)
+
+
+class Net(nn.Module):
+    """Three convolutions and a linear layer, wired by a function."""
+
+    def __init__(self, wiring: Callable[..., Tensor], classes_in: int = 8, c_in: int = 3) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 8, 3, padding=1)
+        self.b = nn.Conv2d(3, 8, 3, padding=1)
+        self.c = nn.Conv2d(c_in, 16, 3, padding=1)
+        self.head = nn.Linear(classes_in, 5)
+        self.wiring = wiring
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.wiring(self, x)
+
+
+def part_names(model: nn.Module) -> set[str]:
+    return {part.name for part in Channels(model, EXAMPLE).parts}
+
+
+def pooled(x: Tensor) -> Tensor:
+    return x.mean((2, 3))
+
+
+def plain(n: Net, x: Tensor) -> Tensor:
+    return n.head(pooled(n.a(x).relu()))
+
+
+def sum_with_concat(n: Net, x: Tensor) -> Tensor:
+    return n.head(pooled((n.c(x) + torch.cat([n.a(x), n.b(x)], 1)).relu()))
+
+
+def also_an_output(n: Net, x: Tensor) -> Tensor:
+    seen = n.a(x).relu()
+    return torch.cat([pooled(seen), n.head(pooled(n.c(seen).relu()))], 1)
+
+
+def normalised(n: Net, x: Tensor) -> Tensor:
+    x = n.a(x)
+    return n.head(pooled((x - x.mean(1, keepdim=True)).relu()))
+
+
+def shuffled(n: Net, x: Tensor) -> Tensor:
+    x = n.c(x)
+    mixed = x.view(len(x), 2, -1, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
+    return n.head(pooled(mixed.relu()))
+
+
+def of_fixed_width(n: Net, x: Tensor) -> Tensor:
+    return n.head(pooled(n.a(x).view(len(x), 8, 6, 6).relu()))
+
+
+def scaled_by_width(n: Net, x: Tensor) -> Tensor:
+    x = n.a(x)
+    return n.head(pooled((x / x.shape[1]).relu()))
+
+
+def flattened(n: Net, x: Tensor) -> Tensor:
+    return n.head(n.a(x).relu().flatten(1))
+
+
+def split(n: Net, x: Tensor) -> Tensor:
+    one, other = n.c(x).chunk(2, 1)
+    return n.head(pooled((n.a(x) + one * other.sigmoid()).relu()))
+
+
+@pytest.mark.parametrize(("wiring", "classes_in"), [(plain, 8), (flattened, 8 * 36)])
+def test_sound_networks_pass(wiring: Any, classes_in: int) -> None:
+    model = Net(wiring, classes_in)
+    assert part_names(model) == {"a"}
+    refuse_unsound_cuts(model, EXAMPLE)
+
+
+def test_layer_that_is_an_output_as_well_keeps_its_width() -> None:
+    model = Net(also_an_output, 16, c_in=8)
+    assert part_names(model) == {"c"}
+    refuse_unsound_cuts(model, EXAMPLE)
+
+
+@pytest.mark.parametrize(("wiring", "classes_in"), [(split, 8), (sum_with_concat, 16)])
+def test_channels_that_belong_to_part_of_a_group_keep_their_width(wiring: Any, classes_in: int) -> None:
+    with pytest.raises(ValueError, match="granularity 'channel' must find channels that can go, but Net has none; use"):
+        Channels(Net(wiring, classes_in), EXAMPLE)
+
+
+@pytest.mark.parametrize("wiring", [normalised, shuffled, of_fixed_width, scaled_by_width])
+def test_networks_that_would_be_cut_wrongly_are_refused(wiring: Any) -> None:
+    model = Net(wiring, 16 if wiring is shuffled else 8)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    with pytest.raises(ValueError, match="granularity 'channel' must leave a Net that computes .*use granularity 'weight'"):
+        refuse_unsound_cuts(model, EXAMPLE)
+    assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random_state)
+    view(model, "weight", EXAMPLE)
+
+
+def test_untraceable_network_is_refused_with_the_reason() -> None:
+    model = hub.build("shufflenet_v2_x0_5", 5, 3)
+    with pytest.raises(ValueError, match="must be able to trace .* ShuffleNetV2 failed with: .*; use granularity 'weight'"):
+        Channels(model, torch.zeros(1, 3, 32, 32))
+    assert model.training
+
+
+@pytest.mark.parametrize(("name", "width", "side"), [("small_cnn", 0.5, 8), ("resnet20", 0.5, 8), ("mobilenet", 0.1, 32)])
+def test_own_networks_are_sound(name: str, width: float, side: int) -> None:
+    refuse_unsound_cuts(hub.build(name, 10, 3, width), torch.zeros(1, 3, side, side))
+
+
+def test_wrong_bookkeeping_of_weights_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = channels.trace
+
+    def without_readers(*args: Any) -> tuple[Any, dict[str, Group]]:
+        graph, groups = real(*args)
+        return graph, {name: replace(group, inputs=()) for name, group in groups.items()}
+
+    monkeypatch.setattr(channels, "trace", without_readers)
+    with pytest.raises(ValueError, match="its layers lose other weights than were counted"):
+        refuse_unsound_cuts(Net(plain), EXAMPLE)

@@ -1,0 +1,114 @@
+import hashlib
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from trainables.spec import DataSpec, DenseSpec, EpochReport, Frozen, ProfileSpec, Recipe, TrialSpec, from_json
+
+CHANGED = TrialSpec(
+    dense=DenseSpec(model="vgg16", data=DataSpec(name="cifar10", augment="crop_flip"), seed=3),
+    policy="searched",
+    sparsity=0.9,
+    densities={"b": 0.5, "a": 1.0},
+    finetune=Recipe(epochs=5, lr=0.01),
+)
+
+
+def test_keys_are_the_hash_of_what_differs() -> None:
+    told = (
+        '{"dense":{"data":{"augment":"crop_flip","name":"cifar10"},"model":"vgg16","seed":3},'
+        '"densities":{"a":1.0,"b":0.5},"finetune":{"epochs":5,"lr":0.01},"policy":"searched","sparsity":0.9}'
+    )
+    assert CHANGED.key() == hashlib.sha256(told.encode()).hexdigest()[:16]
+    assert TrialSpec().key() == hashlib.sha256(b"{}").hexdigest()[:16]
+
+
+def test_keys_never_change() -> None:
+    assert TrialSpec().key() == "44136fa355b3678a"
+    assert CHANGED.key() == "f653f7fb0d03ace1"
+
+
+class Extended(TrialSpec):
+    distillation: float = 0.0
+    teacher: DenseSpec | None = None
+
+
+class ExtendedRecipe(Recipe):
+    warmup: int = 0
+
+
+class ExtendedDense(DenseSpec):
+    recipe: ExtendedRecipe = ExtendedRecipe()
+
+
+def test_new_field_with_a_default_renames_nothing() -> None:
+    told = CHANGED.model_dump()
+    assert Extended.model_validate(told).key() == CHANGED.key()
+    assert Extended.model_validate({**told, "distillation": 0.5}).key() != CHANGED.key()
+    dense = DenseSpec(recipe=Recipe(lr=0.1), seed=1)
+    assert ExtendedDense.model_validate(dense.model_dump()).key() == dense.key()
+
+
+OTHERS: dict[type[Frozen], dict[str, Any]] = {
+    DataSpec: {
+        **{"name": "x", "path": "p", "size": 9, "max_train": 9, "max_val": 9, "max_test": 9},
+        **{"val_fraction": 0.2, "test_fraction": 0.3, "split_seed": 1, "augment": "flip"},
+    },
+    Recipe: {"epochs": 1, "lr": 0.3, "batch_size": 7, "momentum": 0.1, "weight_decay": 0.1, "schedule": "constant"},
+    DenseSpec: {"model": "x", "width": 2.0, "data": DataSpec(size=9), "recipe": Recipe(lr=0.3), "seed": 1},
+    ProfileSpec: {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "x", "calibration": 9},
+    TrialSpec: {
+        **{"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "l1", "policy": "erk", "sparsity": 0.6},
+        **{"budget": "macs", "densities": {"a": 1.0}, "calibration": 9, "recalibrate": 9, "finetune": Recipe(lr=0.3)},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS, ids=lambda kind: kind.__name__)
+def test_key_differs_with_every_field(kind: type[Frozen]) -> None:
+    assert set(OTHERS[kind]) == set(kind.model_fields)
+    keys = [kind(**{field: value}).key() for field, value in OTHERS[kind].items()]
+    assert len({kind().key(), *keys}) == len(keys) + 1
+
+
+def test_nested_defaults_are_not_mixed_up() -> None:
+    recipes = [Recipe(), Recipe(epochs=3), Recipe(lr=0.01), Recipe(epochs=3, lr=0.01)]  # the last is a trial's default
+    assert len({TrialSpec(finetune=recipe).key() for recipe in recipes}) == 4
+    assert TrialSpec(finetune=recipes[-1]).key() == TrialSpec().key()
+
+
+def test_equal_specs_have_equal_keys_however_they_are_written() -> None:
+    same = TrialSpec.model_validate_json(CHANGED.model_dump_json())
+    assert same == CHANGED
+    assert same.key() == CHANGED.key()
+    assert TrialSpec(sparsity=0).key() == TrialSpec(sparsity=0.0).key()
+    assert TrialSpec(densities={"a": 1, "b": 2}).key() == TrialSpec(densities={"b": 2.0, "a": 1.0}).key()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"sparsity": 1.0}, {"sparsity": -0.1}, {"sparsity": float("nan")}, {"sparsty": 0.5}, {"finetune": {"epoch": 1}}],
+)
+def test_what_makes_no_sense_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TrialSpec.model_validate(settings)
+
+
+def test_spec_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        TrialSpec().sparsity = 0.9  # type: ignore[misc]
+
+
+def test_profile_is_that_of_the_dense_network_and_the_criterion() -> None:
+    spec = TrialSpec(dense=DenseSpec(seed=2), granularity="channel", criterion="l1", calibration=9, sparsity=0.9)
+    assert spec.profile == ProfileSpec(dense=DenseSpec(seed=2), granularity="channel", criterion="l1", calibration=9)
+    assert spec.seed == 2
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_json_numbers_must_be_finite(number: str) -> None:
+    with pytest.raises(ValueError, match=f"JSON numbers must be finite, but got {number}"):
+        from_json(f'{{"a": [{number}]}}')
+    with pytest.raises(ValidationError):
+        EpochReport(epoch=0, val_accuracy=float(number.replace("Infinity", "inf")), val_loss=0.0, seconds=0.0)
