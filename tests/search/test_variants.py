@@ -1,0 +1,87 @@
+"""What else a study can be made of: a user's own network and images, channels, a tracking server that is not there."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from tests.search.conftest import howcompact, run_small
+from trainables.evaluate import load_pruned
+
+OWN_MODEL = """
+from torch import nn
+
+def build(num_classes, in_channels):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU(),
+        nn.Conv2d(12, 24, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 9, num_classes),
+    )
+"""
+
+
+def png(pixels: Any) -> bytes:
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "PNG")
+    return sink.getvalue()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """600 handwritten digits as PNG in Parquet, two files of training and one of test images."""
+    digits = load_digits()
+    encoded = [png((image * 15.9375).astype(np.uint8)) for image in digits.images[:600]]
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, chosen in (("train-0", slice(0, 250)), ("train-1", slice(250, 500)), ("test-0", slice(500, 600))):
+        table = pa.table({"image": encoded[chosen], "label": digits.target[chosen]})
+        pq.write_table(table, folder / f"{name}.parquet", row_group_size=100)
+    return folder
+
+
+def test_channels_of_a_users_own_network_on_their_images_without_their_tracking_server(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine.py").write_text(OWN_MODEL)
+    settings = ["models=[mine:build]", "data.name=parquet", f"data.path={images}", "granularity=channel"]
+    settings += ["criteria=[l1,l2]", "budget=macs", "sparsities=[0.5]", "seeds=[0]", "search.trials=4"]
+    run = run_small(tmp_path, settings=[*settings, "tracking=http://127.0.0.1:9"])
+    assert run.summary["trials"]["done"] == run.summary["trials"]["total"] == 2 * 4
+    assert run.stderr.count("warning: ") == 1
+    rows = run.told("compare", str(run.folder))["rows"]
+    dense = 8 * 8 * 12 * 9 + 3 * 3 * 24 * 12 * 9 + 24 * 9 * 10
+    for row in rows:
+        assert row["macs_kept"] <= dense // 2
+        assert row["macs_kept"] > 0.85 * dense / 2
+    told = run.told("best", str(run.folder), "--out", "net")
+    widths = [tuple(p.shape) for name, p in load_pruned(str(tmp_path / "net")).named_parameters() if name == "3.weight"]
+    assert widths != [(24, 12, 3, 3)]
+    assert told["verified_accuracy"] == pytest.approx(told["reported_accuracy"], abs=1e-9)
+
+
+def test_a_broken_image_is_named_before_anything_is_trained(tmp_path: Path, images: Path) -> None:
+    table = pq.read_table(images / "train-1.parquet").to_pydict()
+    table["image"][17] = b"not an image"
+    pq.write_table(pa.table(table), images / "train-1.parquet")
+    done = howcompact("run", "digits", "--set", "data.name=parquet", f"data.path={images}", cwd=tmp_path)
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "train-1.parquet row 17" in errors[0]
+    assert not list((tmp_path / "howcompact-runs").glob("artifacts/*/*"))
+    assert not list((tmp_path / "howcompact-runs").glob("digits/trials/*"))
+
+
+def test_a_trial_that_diverges_fails_alone_and_says_why(tmp_path: Path) -> None:
+    settings = ["finetune.lr=1e9", "seeds=[0]", "sparsities=[0.5]", "policies=[uniform]", "tracking=off"]
+    run = run_small(tmp_path, settings=settings)
+    assert run.summary["trials"] == {"total": 1, "done": 0, "new": 1, "failed": 1, "stopped": 0}
+    assert "loss must stay finite" in run.stderr
+    assert run.told("status", str(run.folder))["trials"]["failed"] == 1
+    assert howcompact("compare", str(run.folder), cwd=tmp_path).returncode == 2
