@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from search.comparison import Comparison, ComparisonRow
+from search.comparison import BASELINE, Comparison, ComparisonRow
 from search.tables import in_order, network_of, percent, warnings_of
 
 STYLES = ("o-", "s--", "^-.", "D:", "v-", "P--", "X-.", "*:")  # told apart without colour, too
@@ -96,7 +96,7 @@ def _page(comparison: Comparison, svg: str) -> str:
             percent(row.recalibrated_accuracy),
             percent(row.val_accuracy),
             percent(row.test_accuracy) or "not read",
-            percent(row.gap_to_uniform, signed=True),
+            "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
             f"{row.params_kept:,}",
             f"{row.macs_kept:,}",
             f"{row.search_cost_seconds:.2f}",

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.allocating import Allocation
-from search.comparison import Comparison, ComparisonRow, Estimate
+from search.comparison import BASELINE, Comparison, ComparisonRow, Estimate
 
 MOST_LAYERS = 6  # columns; a deeper network's layers are in compare --json and on its page
 WIDTH = 100  # of what is printed to a file or a pipe
@@ -48,7 +48,7 @@ def print_allocation(allocation: Allocation) -> None:
 def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
     """By network, then sparsity, then policy with uniform first."""
     return sorted(
-        rows, key=lambda row: (network_of(row), row.setting, row.sparsity, row.policy != "uniform", row.policy)
+        rows, key=lambda row: (network_of(row), row.setting, row.sparsity, row.policy != BASELINE, row.policy)
     )
 
 
@@ -85,7 +85,7 @@ def _reached(title: str, rows: Sequence[ComparisonRow]) -> Table:
             percent(row.one_shot_accuracy),
             percent(row.recalibrated_accuracy),
             percent(row.val_accuracy),
-            "" if row.policy == "uniform" else percent(row.gap_to_uniform, signed=True),
+            "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
             *([percent(row.test_accuracy)] if test else []),
             f"{row.search_cost_seconds:.2f}",
             str(row.trials),
@@ -101,7 +101,7 @@ def _kept(rows: Sequence[ComparisonRow]) -> Table:
     table = _table(f"what is kept: weights, multiply-accumulates, and % of each layer's weights{more}")
     for name in ("sparsity", "policy", "params", "MACs", *shown):
         fixed = name not in shown
-        table.add_column(name, justify="left" if name == "policy" else "right", overflow="fold", no_wrap=fixed)
+        table.add_column(name.replace(".", "\n."), justify="left" if name == "policy" else "right", no_wrap=fixed)
     for row in rows:
         density = (f"{100 * row.layers[name]:.1f}" for name in shown)
         table.add_row(f"{row.sparsity:g}", row.policy, f"{row.params_kept:,}", f"{row.macs_kept:,}", *density)
