@@ -1,23 +1,23 @@
 """What each layer would keep under a policy, before any trial is paid for."""
 
 import re
+import time
+from collections.abc import Mapping
 
 import torch
 from pydantic import ValidationError
 
-from trainables import checkpoints
+from search.study import SEARCHED
+from trainables import catalog, checkpoints
 from trainables.allocation.plan import plan
 from trainables.allocation.policies import POLICIES
 from trainables.checkpoints import Architecture
+from trainables.data import sources
+from trainables.learning.profile import measure_profile
 from trainables.models import hub
-from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.layers import count
-from trainables.pruning.views import GRANULARITIES
-from trainables.spec import BudgetKind, DenseSpec, Frozen, TrialSpec
+from trainables.spec import BudgetKind, DataSpec, DenseSpec, Frozen, TrialSpec
 from trainables.storage import Folder
-from trainables.tables import pick
-
-DEFAULT_CRITERION = {"weight": "magnitude", "channel": "l1"}
 
 
 class LayerShare(Frozen):
@@ -42,69 +42,64 @@ class Allocation(Frozen):
     cost_seconds: float  # scoring and sharing the budget
 
 
-def allocation(
-    network: str,
-    policy: str,
-    sparsity: float,
-    budget: str,
-    granularity: str,
-    criterion: str | None,
-    image: str,
-    classes: int,
-    seed: int,
-) -> Allocation:
-    """Plan an allocation for a checkpoint, or for a model by name with fresh weights; ValueError says what is wrong."""
-    pick("granularity", granularity, GRANULARITIES)
-    chosen = criterion or DEFAULT_CRITERION[granularity]
-    allowed = pick("criterion", chosen, CRITERIA).granularities
-    if granularity not in allowed:
-        raise ValueError(
-            f"criterion {chosen!r} must go with granularity {' or '.join(allowed)}, but got {granularity!r}"
-        )
-    if pick("policy", policy, POLICIES).profiled or policy == "searched":
-        raise ValueError(f"policy must decide without trials, but {policy!r} does not; run a study")
-    try:
-        spec = TrialSpec.model_validate(
-            {
-                "dense": DenseSpec(seed=seed),
-                "granularity": granularity,
-                "criterion": chosen,
-                "policy": policy,
-                "sparsity": sparsity,
-                "budget": budget,
-            }
-        )
-    except ValidationError as error:
-        raise ValueError(
-            "\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, but got {e['input']!r}" for e in error.errors())
-        ) from None
-    built, model = _network(network, image, classes, seed)
+def allocation(network: str, settings: Mapping[str, object], image: str, classes: int, seed: int) -> Allocation:
+    """Plan an allocation for a checkpoint, or for a model by name with fresh weights; ValueError says what is wrong.
+
+    settings: of the TrialSpec. image, as "3x32x32", and classes: what a model by name is built for.
+    """
+    spec = _spec(settings, seed)
+    built, model, data = _network(network, image, classes, seed)
     before = count(model, {}, built.example())
-    made = plan(model, built.example(), spec, None)
+    started = time.perf_counter()
+    profile = None
+    if POLICIES[spec.policy].profiled:
+        if data is None:
+            raise ValueError(
+                f"policy {spec.policy!r} must measure a trained network, but {network!r} is a name; give a checkpoint"
+            )
+        profile = measure_profile(model, built.example(), spec.profile, sources.load(data))
+    made = plan(model, built.example(), spec, profile)
+    seconds = time.perf_counter() - started
     after = count(model, made.carry_out(), built.example())
+    kept, macs = after.weights, after.macs
     layers = [
-        LayerShare(
-            name=name, size=size, keep=after.weights[name], density=after.weights[name] / size, macs=after.macs[name]
-        )
+        LayerShare(name=name, size=size, keep=kept[name], density=kept[name] / size, macs=macs[name])
         for name, size in before.weights.items()
     ]
     return Allocation(
-        policy=policy,
-        sparsity=sparsity,
+        policy=spec.policy,
+        sparsity=spec.sparsity,
         budget=spec.budget,
         layers=layers,
         params_kept=after.params_kept,
         macs_kept=after.macs_kept,
-        cost_seconds=made.seconds,
+        cost_seconds=seconds,
     )
 
 
-def _network(network: str, image: str, classes: int, seed: int) -> tuple[Architecture, torch.nn.Module]:
+def _spec(settings: Mapping[str, object], seed: int) -> TrialSpec:
+    try:
+        spec = TrialSpec.model_validate({"dense": DenseSpec(seed=seed), **settings})
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, but got {e['input']!r}" for e in error.errors())
+        raise ValueError("\n".join(problems)) from None
+    if found := catalog.mismatches(spec):
+        raise ValueError("\n".join(found))
+    if spec.policy == SEARCHED:
+        raise ValueError(f"policy must decide without trials, but {SEARCHED!r} does not; run a study")
+    return spec
+
+
+def _network(
+    network: str, image: str, classes: int, seed: int
+) -> tuple[Architecture, torch.nn.Module, DataSpec | None]:
+    """Load a checkpoint, with the data that it was trained on, or build a model by name."""
     folder = Folder.at(network)
     if checkpoints.is_whole(folder):
         saved = checkpoints.load(folder)
         built = Architecture.model_validate(saved.record["architecture"])
-        return built, checkpoints.rebuild(built, saved.tensors["network"])
+        model = checkpoints.rebuild(built, saved.tensors["network"])
+        return built, model, DataSpec.model_validate(saved.record["data"])
     shape = re.fullmatch(r"(\d+)x(\d+)x(\d+)", image)
     if not shape:
         raise ValueError(f"--image must be channels x height x width, as 3x32x32, but got {image!r}")
@@ -113,4 +108,4 @@ def _network(network: str, image: str, classes: int, seed: int) -> tuple[Archite
     hub.check_images(network, classes, (channels, height, width))
     torch.manual_seed(seed)
     built = Architecture(model=network, width=1.0, classes=classes, image=(channels, height, width))
-    return built, built.build()
+    return built, built.build(), None

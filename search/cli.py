@@ -143,7 +143,15 @@ def allocate(
     """Show what each layer would keep, before any trial is paid for."""
     from search.allocating import allocation
 
-    found = allocation(network, policy, sparsity, budget, granularity, criterion, image, classes, seed)
+    chosen = criterion or {"channel": "l1"}.get(granularity, "magnitude")
+    settings = {
+        "policy": policy,
+        "sparsity": sparsity,
+        "budget": budget,
+        "granularity": granularity,
+        "criterion": chosen,
+    }
+    found = allocation(network, settings, image, classes, seed)
     if as_json:
         return _print_json(found)
     from search.tables import print_allocation

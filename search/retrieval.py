@@ -52,8 +52,6 @@ def best(folder: StudyFolder, where: Sequence[str], policy: str | None, out: str
     """
     row = choose(folder.rows(), where, policy)
     _check_free(out)
-    outcome = folder.outcome(row.trial)
-    assert outcome is not None
     assert row.best_epoch is not None
     assert row.val_accuracy is not None
     saved = checkpoints.load(folder.trial(row.trial) / epoch_name(row.best_epoch))
@@ -62,7 +60,6 @@ def best(folder: StudyFolder, where: Sequence[str], policy: str | None, out: str
         "trial": row.trial,
         "epoch": row.best_epoch,
         "reported_accuracy": row.val_accuracy,
-        "data": outcome.spec.dense.data.model_dump(mode="json"),
     }
     fresh = f"{out.rstrip('/')}.{uuid.uuid4().hex[:8]}"
     try:

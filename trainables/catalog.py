@@ -32,6 +32,17 @@ def resolve(kind: str, name: str) -> Any:
 
 def complaints(spec: TrialSpec) -> list[str]:
     """Say all that is wrong with a trial and can be told without reading images."""
+    found = mismatches(spec)
+    for check in (partial(hub.check, spec.dense.model, spec.dense.width), partial(sources.check, spec.dense.data)):
+        try:
+            check()
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def mismatches(spec: TrialSpec) -> list[str]:
+    """Say which names are unknown and which do not go together."""
     found = []
     for kind, name in (("criterion", spec.criterion), ("policy", spec.policy)):
         try:
@@ -45,11 +56,6 @@ def complaints(spec: TrialSpec) -> list[str]:
                 f"criterion {name!r} must go with granularity {' or '.join(entry.granularities)}, "
                 f"but got {spec.granularity!r}; for that use one of: {', '.join(fits)}"
             )
-    for check in (partial(hub.check, spec.dense.model, spec.dense.width), partial(sources.check, spec.dense.data)):
-        try:
-            check()
-        except ValueError as error:
-            found.append(str(error))
     return found
 
 

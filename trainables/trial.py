@@ -121,6 +121,7 @@ def _prune(spec: TrialSpec, data: Data, storage: Folder, folder: Folder, device:
     )
     record = {
         "spec": spec.model_dump(mode="json"),
+        "data": spec.dense.data.model_dump(mode="json"),
         "architecture": dense.record["architecture"],
         "facts": facts.model_dump(mode="json"),
     }

@@ -46,6 +46,7 @@ def make_dense(spec: DenseSpec, splits: Splits, folder: Folder, unfinished: Fold
     record = {
         "architecture": built.model_dump(mode="json"),
         "spec": spec.model_dump(mode="json"),
+        "data": spec.data.model_dump(mode="json"),
         "val_accuracy": history[-1].val_accuracy,
         "seconds": sum(report.seconds for report in history),
         "history": [report.model_dump() for report in history],

@@ -5,7 +5,7 @@ import json
 import time
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainables import artifacts, checkpoints
 from trainables.allocation import profiles
@@ -28,20 +28,23 @@ def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Fol
     found = artifacts.find(storage, "dense", spec.dense.key())
     assert found is not None, "dense networks are made before their profiles"
     saved = checkpoints.load(found)
-    dense = load_dense(saved, device)
     example = Architecture.model_validate(saved.record["architecture"]).example().to(device)
-    data = Resident(calibration_samples(splits.train, spec.calibration), splits, device)
+    profile = measure_profile(load_dense(saved, device), example, spec, splits)
+    record = {"spec": spec.model_dump(mode="json"), "seconds": time.perf_counter() - started}
+    files = {"profile.parquet": profiles.to_parquet(profile), "record.json": json.dumps(record).encode()}
+    checkpoints.write_files(folder, files)
+
+
+def measure_profile(dense: nn.Module, example: Tensor, spec: ProfileSpec, splits: Splits) -> Profile:
+    """Measure the profile of a dense network; example: (1, C, H, W) on the network's device."""
+    data = Resident(calibration_samples(splits.train, spec.calibration), splits, example.device)
 
     def fresh() -> tuple[nn.Module, Prunable]:
         model = copy.deepcopy(dense)
         return model, view(model, spec.granularity, example)
 
-    profile = profiles.measure(
-        fresh, CRITERIA[spec.criterion], spec.dense.seed, lambda model: evaluate(model, data).accuracy
-    )
-    record = {"spec": spec.model_dump(mode="json"), "seconds": time.perf_counter() - started, "images": len(data)}
-    files = {"profile.parquet": profiles.to_parquet(profile), "record.json": json.dumps(record).encode()}
-    checkpoints.write_files(folder, files)
+    seed = spec.dense.seed
+    return profiles.measure(fresh, CRITERIA[spec.criterion], seed, lambda model: evaluate(model, data).accuracy)
 
 
 def load_profile(folder: Folder) -> tuple[Profile, float]:
