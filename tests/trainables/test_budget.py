@@ -14,7 +14,7 @@ from trainables.spec import BudgetKind
 KINDS: tuple[BudgetKind, ...] = ("params", "macs")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Additive:
     """Parts whose units cost the same however many there are, as single weights do."""
 
@@ -31,7 +31,7 @@ class Additive:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chained(Additive):
     """Layers in a row, where a unit of one part is an output of its layer and an input of the next, as channels are."""
 
@@ -121,7 +121,8 @@ def test_lower_sparsity_keeps_at_least_as_much(case: Case, one: float, other: fl
         return
     at_low, at_high = case.keep(low), case.keep(high)
     assert total(case.prunable, low, case.kind) >= total(case.prunable, high, case.kind)
-    spare = 0 if case.kind == "params" and type(case.prunable) is Additive else dearest(case)
+    exact = case.kind == "params" and not isinstance(case.prunable, Chained)
+    spare = 0 if exact else dearest(case)
     assert case.prunable.cost(at_low, case.kind) >= case.prunable.cost(at_high, case.kind) - spare
 
 
@@ -156,9 +157,7 @@ def test_order_of_the_parts_does_not_matter(
 
 @settings(max_examples=50, deadline=None)
 @given(sizes, st.integers(0, 2**32), st.floats(0.0, 1.0))
-def test_ranked_path_keeps_the_best_units_of_all(
-    shapes: list[tuple[int, int]], seed: int, fraction: float
-) -> None:
+def test_ranked_path_keeps_the_best_units_of_all(shapes: list[tuple[int, int]], seed: int, fraction: float) -> None:
     parts = make_parts(shapes)
     random = np.random.default_rng(seed)
     scores = [random.permutation(p.units * 10)[: p.units] + i / 10 + 0.01 for i, p in enumerate(parts)]  # all differ
@@ -189,8 +188,15 @@ def test_relative_densities_must_make_sense(weights: list[float]) -> None:
         proportional(make_parts([(5, 1), (5, 1)]), np.array(weights))
 
 
-def test_part_without_importance_is_filled_last_but_filled() -> None:
+def test_parts_without_importance_are_filled_last_and_alike() -> None:
+    parts = make_parts([(10, 1), (10, 1), (20, 1)])
+    path = proportional(parts, np.array([0.0, 1.0, 0.0]))
+    prunable = Additive(parts, np.ones(3, int))
+    counts = [spend(path, prunable, budget, "params").tolist() for budget in (3, 12, 22, 40)]
+    assert counts == [[1, 1, 1], [1, 10, 1], [4, 10, 8], [10, 10, 20]]
+
+
+def test_equal_scores_are_filled_with_the_dearest_units_first() -> None:
     parts = make_parts([(10, 1), (10, 1)])
-    path = proportional(parts, np.array([0.0, 1.0]))
-    counts = [spend(path, Additive(parts, np.ones(2, int)), budget, "params").tolist() for budget in (2, 11, 15, 20)]
-    assert counts == [[1, 1], [1, 10], [5, 10], [10, 10]]
+    path = ranked(parts, [np.zeros(10), np.zeros(10)])
+    assert spend(path, Additive(parts, np.array([1, 10])), 34, "macs").tolist() == [4, 3]

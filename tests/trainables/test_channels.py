@@ -15,7 +15,7 @@ from trainables.checkpoints import Architecture, load, rebuild, save
 from trainables.models import hub
 from trainables.models.cifar import PadShortcut
 from trainables.pruning.channels import Channels
-from trainables.pruning.layers import count, prunable_layers
+from trainables.pruning.layers import count, prunable_layers, weight_of
 from trainables.storage import Folder
 
 torch.set_num_threads(1)
@@ -24,36 +24,20 @@ SIDES = {"vgg16": 32, "resnet20": 16, "mobilenet": 32, "small_cnn": 8, "resnet18
 WIDTHS = {"vgg16": 0.25, "mobilenet": 0.25}
 
 
-def small_densenet() -> nn.Module:
-    return tv.DenseNet(8, (3, 4, 3), 16, num_classes=10)
-
-
-def small_resnext() -> nn.Module:
-    return tv.ResNet(Bottleneck, [1, 1, 1, 1], 10, groups=4, width_per_group=8)
-
-
-def small_vit() -> nn.Module:
-    vit = tv.VisionTransformer(32, 16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=48, num_classes=10)
-    nn.init.normal_(vit.heads.head.weight)  # starts as zeros, through which nothing would show
-    return vit
-
-
-def small_convnext() -> nn.Module:
-    return tv.ConvNeXt([CNBlockConfig(16, 24, 2), CNBlockConfig(24, None, 2)], layer_scale=0.5, num_classes=10)
-
-
-OTHERS: dict[str, Callable[[], nn.Module]] = {
-    "densenet": small_densenet,
-    "resnext": small_resnext,
-    "vit": small_vit,
-    "convnext": small_convnext,
+OTHERS: dict[str, Callable[[], Any]] = {
+    "densenet": lambda: tv.DenseNet(8, (3, 4, 3), 16, num_classes=10),
+    "resnext": lambda: tv.ResNet(Bottleneck, [1, 1, 1, 1], 10, groups=4, width_per_group=8),
+    "vit": lambda: tv.VisionTransformer(32, 16, 2, 2, hidden_dim=16, mlp_dim=48, num_classes=10),
+    "convnext": lambda: tv.ConvNeXt([CNBlockConfig(16, 24, 2), CNBlockConfig(24, None, 2)], 0.0, 0.5, num_classes=10),
 }
 
 
 def build(name: str) -> nn.Module:
     """An untrained network in eval mode, its batch norms as different from doing nothing as trained ones."""
     torch.manual_seed(0)
-    model = OTHERS[name]() if name in OTHERS else hub.build(name, 10, 3, WIDTHS.get(name, 1.0))
+    model: nn.Module = OTHERS[name]() if name in OTHERS else hub.build(name, 10, 3, WIDTHS.get(name, 1.0))
+    if isinstance(model, tv.VisionTransformer):
+        nn.init.normal_(model.heads.head.weight)  # starts as zeros, through which nothing would show
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -103,7 +87,9 @@ def masked(model: nn.Module, stays: dict[str, list[int]]) -> nn.Module:
     """The network at full width, with zeros in place of every channel that is gone."""
     reference = copy.deepcopy(model)
     for name, module in reference.named_modules():
-        outputs = stays.get(name.replace(".shortcut", ".bn2"), []) if isinstance(module, PadShortcut) else stays.get(name)
+        outputs = (
+            stays.get(name.replace(".shortcut", ".bn2"), []) if isinstance(module, PadShortcut) else stays.get(name)
+        )
         if outputs is not None:
             module.register_forward_hook(_zeroing(outputs, channels_last=isinstance(module, nn.Linear)))
     return reference
@@ -147,7 +133,7 @@ def test_cost_is_that_of_the_cut_network(name: str, seed: int) -> None:
     params, macs = channels.cost(widths, "params"), channels.cost(widths, "macs")
     channels.remove(keep)
     run = [layer.name for layer in channels.layers]
-    assert params == sum(model.get_submodule(layer).weight.numel() for layer in run)  # type: ignore[operator,union-attr]
+    assert params == sum(weight_of(model.get_submodule(layer)).numel() for layer in run)
     assert macs == count(model, {}, example).macs_kept
     if name != "vit":  # attention multiplies activations with each other, which is no layer's work
         with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -176,7 +162,10 @@ def test_one_channel_of_each_group_is_enough_and_classes_stay(name: str) -> None
 @pytest.mark.parametrize(
     ("name", "whole"),
     [
-        ("resnext", {f"layer{stage}.0.conv{n}" for stage in (1, 2, 3, 4) for n in (1, 2)}),  # around grouped convolutions
+        (
+            "resnext",
+            {f"layer{stage}.0.conv{n}" for stage in (1, 2, 3, 4) for n in (1, 2)},
+        ),  # around grouped convolutions
         ("vit", {"conv_proj"} | {f"encoder.layers.encoder_layer_{n}.mlp.3" for n in (0, 1)}),  # around attention
         ("convnext", {"features.0.0", "features.2.1"} | {f"features.1.{n}.block.5" for n in (0, 1)}),  # layer norm
         ("densenet", {"classifier"}),
@@ -186,9 +175,9 @@ def test_one_channel_of_each_group_is_enough_and_classes_stay(name: str) -> None
 def test_what_cannot_be_cut_keeps_its_width(name: str, whole: set[str]) -> None:
     model, example = build(name), images(name, 1)
     channels = Channels(model, example)
-    widths = {layer: len(model.get_submodule(layer).weight) for layer in whole}  # type: ignore[arg-type]
+    widths = {layer: len(weight_of(model.get_submodule(layer))) for layer in whole}
     channels.remove({part.name: torch.tensor([0]) for part in channels.parts})
-    assert widths == {layer: len(model.get_submodule(layer).weight) for layer in whole}  # type: ignore[arg-type]
+    assert widths == {layer: len(weight_of(model.get_submodule(layer))) for layer in whole}
 
 
 @pytest.mark.parametrize("name", sorted(SIDES))
@@ -205,7 +194,7 @@ def test_cut_network_survives_saving_and_can_be_cut_again(name: str, tmp_path: A
     with torch.no_grad():
         assert torch.equal(again(some), model(some))
     for part, kept in keep.items():
-        assert len(again.get_submodule(part).weight) == len(kept)  # type: ignore[arg-type]
+        assert len(weight_of(again.get_submodule(part))) == len(kept)
     attributes = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features")
     for module, cut_one in zip(again.modules(), model.modules(), strict=True):
         for attribute in attributes:
@@ -227,4 +216,6 @@ def test_model_that_is_looked_at_stays_as_it_was() -> None:
     Channels(model, images("resnet20", 1))
     assert all(module.training for module in model.modules())
     assert [p.requires_grad for p in model.parameters()] == [p.requires_grad for p in before.parameters()]
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), before.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), before.state_dict().values(), strict=True)
+    )

@@ -34,7 +34,7 @@ def test_what_was_saved_comes_back(saved: Path) -> None:
     loaded = checkpoints.load(Folder.at(str(saved)))
     assert loaded.record == RECORD
     for name, group in tensors().items():
-        assert list(loaded.tensors[name]) == sorted(group)
+        assert set(loaded.tensors[name]) == set(group)
         for key, tensor in group.items():
             assert torch.equal(loaded.tensors[name][key], tensor)
             assert loaded.tensors[name][key].dtype == tensor.dtype
@@ -73,7 +73,9 @@ def test_damage_is_told_with_the_file_and_the_folder(
     assert str(saved) in str(refusal.value)
 
 
-@pytest.mark.parametrize("manifest", [b"", b"{", b"[]", b"{}", b'{"files": {"record.json": 3}}', b"\xff", b'{"files": 1}'])
+@pytest.mark.parametrize(
+    "manifest", [b"", b"{", b"[]", b"{}", b'{"files": {"record.json": 3}}', b"\xff", b'{"files": 1}']
+)
 def test_damaged_manifest_is_told(saved: Path, manifest: bytes) -> None:
     (saved / "manifest.json").write_bytes(manifest)
     with pytest.raises(ValueError, match=r"manifest.json of checkpoint .* must list its files, but it was changed"):
@@ -89,9 +91,14 @@ def test_checkpoint_without_manifest_was_not_finished(saved: Path) -> None:
 
 
 def test_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = []
+    written: list[str] = []
     write = Folder.write
-    monkeypatch.setattr(Folder, "write", lambda self, name, content: (written.append(name), write(self, name, content)))
+
+    def watched(self: Folder, name: str, content: bytes) -> None:
+        written.append(name)
+        write(self, name, content)
+
+    monkeypatch.setattr(Folder, "write", watched)
     checkpoints.save(Folder.at(str(tmp_path)), tensors(), RECORD)
     assert written[-1] == "manifest.json"
     assert json.loads((tmp_path / "manifest.json").read_bytes())["files"].keys() == set(written[:-1])
@@ -118,7 +125,7 @@ def test_rebuilding_gives_the_widths_of_the_weights() -> None:
     state["block1.conv.weight"] = state["block1.conv.weight"][:3]
     state |= {k: v[:3] for k, v in state.items() if k.startswith("block1.bn") and v.dim()}
     state["block2.conv.weight"] = state["block2.conv.weight"][:, :3]
-    model = checkpoints.rebuild(built, state)
+    model = checkpoints.rebuild(built, state).eval()
     first = model.get_submodule("block1.conv")
     assert isinstance(first, nn.Conv2d)
     assert (first.in_channels, first.out_channels) == (1, 3)
@@ -130,5 +137,5 @@ def test_rebuilding_gives_the_widths_of_the_weights() -> None:
 def test_weights_of_another_network_are_refused() -> None:
     state = Architecture(model="small_cnn", width=0.5, classes=10, image=(1, 8, 8)).build().state_dict()
     other = Architecture(model="resnet20", width=0.5, classes=10, image=(1, 8, 8))
-    with pytest.raises(ValueError, match="the weights must be those of resnet20, but: .*"):
+    with pytest.raises(ValueError, match="the weights must be those of resnet20, but: "):
         checkpoints.rebuild(other, state)

@@ -1,17 +1,20 @@
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from trainables import catalog
 from trainables.models import hub
 from trainables.pruning import channels
 from trainables.pruning.channels import Channels
-from trainables.pruning.coupling import Group
+from trainables.pruning.coupling import Group, trace
 from trainables.pruning.soundness import refuse_unsound_cuts
 from trainables.pruning.views import view
+from trainables.spec import DenseSpec, TrialSpec
 
 torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 3, 6, 6)
@@ -20,7 +23,7 @@ EXAMPLE = torch.zeros(1, 3, 6, 6)
 class Net(nn.Module):
     """Three convolutions and a linear layer, wired by a function."""
 
-    def __init__(self, wiring: Callable[..., Tensor], classes_in: int = 8, c_in: int = 3) -> None:
+    def __init__(self, wiring: Callable[..., Any], classes_in: int = 8, c_in: int = 3) -> None:
         super().__init__()
         self.a = nn.Conv2d(3, 8, 3, padding=1)
         self.b = nn.Conv2d(3, 8, 3, padding=1)
@@ -29,7 +32,8 @@ class Net(nn.Module):
         self.wiring = wiring
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.wiring(self, x)
+        logits: Tensor = self.wiring(self, x)
+        return logits
 
 
 def part_names(model: nn.Module) -> set[str]:
@@ -40,44 +44,44 @@ def pooled(x: Tensor) -> Tensor:
     return x.mean((2, 3))
 
 
-def plain(n: Net, x: Tensor) -> Tensor:
+def plain(n: Net, x: Tensor) -> Any:
     return n.head(pooled(n.a(x).relu()))
 
 
-def sum_with_concat(n: Net, x: Tensor) -> Tensor:
+def sum_with_concat(n: Net, x: Tensor) -> Any:
     return n.head(pooled((n.c(x) + torch.cat([n.a(x), n.b(x)], 1)).relu()))
 
 
-def also_an_output(n: Net, x: Tensor) -> Tensor:
+def also_an_output(n: Net, x: Tensor) -> Any:
     seen = n.a(x).relu()
-    return torch.cat([pooled(seen), n.head(pooled(n.c(seen).relu()))], 1)
+    return torch.cat([pooled(seen), n.head(pooled(n.c(seen).relu()))], 1).tanh()
 
 
-def normalised(n: Net, x: Tensor) -> Tensor:
+def normalised(n: Net, x: Tensor) -> Any:
     x = n.a(x)
     return n.head(pooled((x - x.mean(1, keepdim=True)).relu()))
 
 
-def shuffled(n: Net, x: Tensor) -> Tensor:
+def shuffled(n: Net, x: Tensor) -> Any:
     x = n.c(x)
     mixed = x.view(len(x), 2, -1, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
     return n.head(pooled(mixed.relu()))
 
 
-def of_fixed_width(n: Net, x: Tensor) -> Tensor:
+def of_fixed_width(n: Net, x: Tensor) -> Any:
     return n.head(pooled(n.a(x).view(len(x), 8, 6, 6).relu()))
 
 
-def scaled_by_width(n: Net, x: Tensor) -> Tensor:
+def scaled_by_width(n: Net, x: Tensor) -> Any:
     x = n.a(x)
     return n.head(pooled((x / x.shape[1]).relu()))
 
 
-def flattened(n: Net, x: Tensor) -> Tensor:
+def flattened(n: Net, x: Tensor) -> Any:
     return n.head(n.a(x).relu().flatten(1))
 
 
-def split(n: Net, x: Tensor) -> Tensor:
+def split(n: Net, x: Tensor) -> Any:
     one, other = n.c(x).chunk(2, 1)
     return n.head(pooled((n.a(x) + one * other.sigmoid()).relu()))
 
@@ -106,27 +110,64 @@ def test_networks_that_would_be_cut_wrongly_are_refused(wiring: Any) -> None:
     model = Net(wiring, 16 if wiring is shuffled else 8)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     random_state = torch.get_rng_state()
-    with pytest.raises(ValueError, match="granularity 'channel' must leave a Net that computes .*use granularity 'weight'"):
+    with pytest.raises(
+        ValueError, match=r"granularity 'channel' must leave a Net that computes .*use granularity 'weight'"
+    ):
         refuse_unsound_cuts(model, EXAMPLE)
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random_state)
     view(model, "weight", EXAMPLE)
 
 
+def test_mistakes_show_through_layers_that_start_as_zeros() -> None:
+    model = Net(normalised)
+    nn.init.zeros_(model.head.weight)
+    with pytest.raises(ValueError, match="computes something else"):
+        refuse_unsound_cuts(model, EXAMPLE)
+
+
+USERS_MODULE = """
+from torch import nn
+
+class Centred(nn.Module):
+    def forward(self, x):
+        return x - x.mean(1, keepdim=True)
+
+def build(num_classes, in_channels):
+    conv = nn.Conv2d(in_channels, 8, 3)
+    return nn.Sequential(conv, Centred(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes))
+"""
+
+
+def test_study_hears_of_it_before_any_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "centred_net.py").write_text(USERS_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = TrialSpec(dense=DenseSpec(model="centred_net:build"), granularity="channel", criterion="l1")
+    (complaint,) = catalog.unreachable([spec, spec.model_copy(update={"sparsity": 0.9})])
+    assert complaint.startswith(
+        "centred_net:build: granularity 'channel' must leave a Sequential that computes the same"
+    )
+    assert catalog.unreachable([spec.model_copy(update={"granularity": "weight", "criterion": "magnitude"})]) == []
+
+
 def test_untraceable_network_is_refused_with_the_reason() -> None:
     model = hub.build("shufflenet_v2_x0_5", 5, 3)
-    with pytest.raises(ValueError, match="must be able to trace .* ShuffleNetV2 failed with: .*; use granularity 'weight'"):
+    with pytest.raises(
+        ValueError, match=r"must be able to trace .* ShuffleNetV2 failed with: .*; use granularity 'weight'"
+    ):
         Channels(model, torch.zeros(1, 3, 32, 32))
     assert model.training
 
 
-@pytest.mark.parametrize(("name", "width", "side"), [("small_cnn", 0.5, 8), ("resnet20", 0.5, 8), ("mobilenet", 0.1, 32)])
+@pytest.mark.parametrize(
+    ("name", "width", "side"), [("small_cnn", 0.5, 8), ("resnet20", 0.5, 8), ("mobilenet", 0.1, 32)]
+)
 def test_own_networks_are_sound(name: str, width: float, side: int) -> None:
     refuse_unsound_cuts(hub.build(name, 10, 3, width), torch.zeros(1, 3, side, side))
 
 
 def test_wrong_bookkeeping_of_weights_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = channels.trace
+    real = trace
 
     def without_readers(*args: Any) -> tuple[Any, dict[str, Group]]:
         graph, groups = real(*args)

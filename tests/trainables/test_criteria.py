@@ -7,6 +7,7 @@ from torch import nn
 
 from trainables.models import hub
 from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.layers import weight_of
 from trainables.pruning.views import view
 from trainables.spec import GranularityName
 
@@ -64,7 +65,7 @@ def test_random_scores_differ_between_seeds_and_parts(granularity: GranularityNa
 def test_magnitude_is_that_of_each_weight() -> None:
     model = trained("small_cnn")
     scores = CRITERIA["magnitude"].score(view(model, "weight", torch.zeros(1, 1, 8, 8)), 0)
-    assert torch.equal(scores["block2.conv"], model.get_submodule("block2.conv").weight.abs().flatten())  # type: ignore[operator,union-attr]
+    assert torch.equal(scores["block2.conv"], weight_of(model.get_submodule("block2.conv")).abs().flatten())
 
 
 @pytest.mark.parametrize(("name", "power"), [("l1", 1), ("l2", 2)])
@@ -72,8 +73,8 @@ def test_channel_norms_count_the_filters_of_every_coupled_layer(name: str, power
     model = trained("resnet20")
     scores = CRITERIA[name].score(view(model, "channel", torch.zeros(1, 1, 8, 8)), 0)
     writers = ["block3_1.conv2", "block3_2.conv2", "block3_3.conv2"]  # all that is added up in the last stage
-    filters = torch.cat([model.get_submodule(w).weight.detach().flatten(1) for w in writers], 1)  # type: ignore[operator,union-attr]
+    filters = torch.cat([weight_of(model.get_submodule(w)).detach().flatten(1) for w in writers], 1)
     stage = next(scores[w] for w in writers if w in scores)
     torch.testing.assert_close(stage, (filters.abs() ** power).sum(1) ** (1 / power))
-    inner = model.get_submodule("block3_2.conv1").weight.detach().flatten(1)  # type: ignore[operator,union-attr]
+    inner = weight_of(model.get_submodule("block3_2.conv1")).detach().flatten(1)
     torch.testing.assert_close(scores["block3_2.conv1"], (inner.abs() ** power).sum(1) ** (1 / power))

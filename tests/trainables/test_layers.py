@@ -27,7 +27,8 @@ class Mixed(nn.Module):
         x = self.norm(self.depthwise(self.stem(x)))  # (B, 8, 4, 4)
         x = self.twice(self.twice(x.movedim(1, -1)))
         windows = x.reshape(-1, 2, 4)  # (16 B, 2, 4)
-        return self.head(self.windows(windows).view(len(x), -1, 6).mean(1))
+        logits: Tensor = self.head(self.windows(windows).view(len(x), -1, 6).mean(1))
+        return logits
 
 
 LAYERS = (

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.models.cifar import PadShortcut
-from trainables.pruning.coupling import Group, is_depthwise, trace
+from trainables.pruning.coupling import Group, trace
 from trainables.pruning.granularity import Counts, Part, Read
 from trainables.pruning.layers import Layer, Masks, prunable_layers
 from trainables.spec import BudgetKind
@@ -28,7 +28,7 @@ class Channels:
             Part(name, len(group.outputs[0].units), 1, tuple(sizes[side.layer] for side in group.outputs))
             for name, group in self._groups.items()
         )
-        self._areas = _areas(self.layers, self.parts, self._groups, model)
+        self._areas = _areas(self.layers, self.parts, self._groups)
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         """Count the weights, or multiply-accumulates for one image, of the network cut to these widths."""
@@ -78,7 +78,7 @@ class Channels:
 
 @dataclass(frozen=True)
 class _Area:
-    """A layer's weights as a product of what its groups keep: kernel x outputs x inputs (1 where depthwise)."""
+    """A layer's weights as a product of what its groups keep: kernel x outputs x inputs (always 1 where depthwise)."""
 
     kernel: int
     positions: int
@@ -91,9 +91,7 @@ class _Area:
         return self.kernel * int(self.fixed_outputs + self.outputs @ keep) * int(self.fixed_inputs + self.inputs @ keep)
 
 
-def _areas(
-    layers: tuple[Layer, ...], parts: tuple[Part, ...], groups: Mapping[str, Group], model: nn.Module
-) -> list[_Area]:
+def _areas(layers: tuple[Layer, ...], parts: tuple[Part, ...], groups: Mapping[str, Group]) -> list[_Area]:
     outputs = {layer.name: np.zeros(len(parts), dtype=np.int64) for layer in layers}
     inputs = {layer.name: np.zeros(len(parts), dtype=np.int64) for layer in layers}
     for p, part in enumerate(parts):
@@ -104,8 +102,6 @@ def _areas(
     areas = []
     for layer in layers:
         out, inp = outputs[layer.name], inputs[layer.name]
-        if is_depthwise(model.get_submodule(layer.name)):
-            inp = np.zeros_like(inp)
         n_out, n_in = layer.shape[:2]
         kernel = layer.size // (n_out * n_in)
         areas.append(_Area(kernel, layer.positions, n_out - int(out @ units), n_in - int(inp @ units), out, inp))

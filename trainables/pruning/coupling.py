@@ -158,10 +158,8 @@ def _ends_network(graph: Any, module: nn.Module) -> bool:
     return False
 
 
-def is_depthwise(module: nn.Module) -> bool:
-    """Tell whether each channel has its own filter, so that inputs and outputs go together."""
-    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels == module.out_channels > 1
-
-
 def _is_grouped(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise(module)
+    """Tell whether several filters share a group of inputs; in a depthwise one, input and output go together."""
+    if not isinstance(module, nn.Conv2d) or module.groups == 1:
+        return False
+    return not module.groups == module.in_channels == module.out_channels

@@ -52,7 +52,7 @@ class Count:
 def prunable_layers(model: nn.Module, example: Tensor) -> tuple[Layer, ...]:
     """Find every Conv2d and Linear that a forward pass of `example` (1, C, H, W) goes through, in module order.
 
-    Raises ValueError for a weight that is computed from something else, or that two layers share: neither can be masked.
+    Raises ValueError for a weight that is computed, or that two layers share: neither can be masked.
     """
     positions: dict[str, int] = {}
 

@@ -31,7 +31,7 @@ def refuse_unsound_cuts(model: nn.Module, example: Tensor) -> None:
             expected, got = whole(images), cut(images)
     except Exception as error:
         raise _unsound(model, f"the cut network failed with: {error}") from error
-    if got.shape != expected.shape or (got - expected).abs().max() > TOLERANCE * expected.abs().max():
+    if got.shape != expected.shape or not (got - expected).abs().max() <= TOLERANCE * expected.abs().max():
         raise _unsound(model, "the cut network computes something else")
     widths = torch.tensor([len(keep[part.name]) for part in from_cut.parts]).numpy()
     if from_cut.cost(widths, "params") != count(cut, {}, example).params_kept:
@@ -47,8 +47,8 @@ def _unsound(model: nn.Module, why: str) -> ValueError:
 
 @torch.no_grad()
 def _told_apart(model: nn.Module) -> nn.Module:
-    """Give each channel its own scale, bias and statistics, so that taking one for another shows."""
+    """Give each channel its own scale, bias and statistics, and fill what starts as zeros, so that mistakes show."""
     for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.is_floating_point() and tensor.numel() == max(tensor.shape, default=1):
+        if tensor.is_floating_point() and (tensor.numel() == max(tensor.shape, default=1) or not tensor.any()):
             tensor.uniform_(0.5, 1.5)
     return model
