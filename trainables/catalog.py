@@ -56,6 +56,8 @@ def mismatches(spec: TrialSpec) -> list[str]:
                 f"criterion {name!r} must go with granularity {' or '.join(entry.granularities)}, "
                 f"but got {spec.granularity!r}; for that use one of: {', '.join(fits)}"
             )
+    if spec.densities is not None and spec.policy != "searched":
+        found.append(f"densities must come with policy 'searched', but got {spec.policy!r}; leave them out")
     return found
 
 

@@ -55,7 +55,7 @@ def test_all_complaints_come_at_once() -> None:
     told = str(caught.value)
     assert "finetune.epoch must be a known setting, but is not; did you mean 'epochs'?" in told
     assert "sparsities.1 is wrong: Input should be less than 1, but got 1.5" in told
-    assert "policy must be a known name, but got 'capcity'; did you mean 'capacity'" in told
+    assert "policy must be a known name, but got 'capcity'; did you mean 'capacity" in told
     assert "scheduler must be a known name, but got 'ahsa'; did you mean 'asha'?" in told
 
 

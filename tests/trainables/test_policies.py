@@ -82,14 +82,14 @@ def test_vgg16_at_95_percent_has_the_published_densities(
     dense = dense_counts(prunable)
     assert prunable.cost(dense, "params") == 14_715_584
     assert prunable.cost(dense, "macs") == 313_201_664
-    keep = np.array(list(allocate(POLICIES[policy], Problem(prunable, {}), 0.95, "params").values()))
+    keep = np.array(list(allocate(POLICIES[policy], Problem(prunable), 0.95, "params").values()))
     np.testing.assert_allclose(keep / dense, densities, atol=6e-4)
     assert prunable.cost(keep, "macs") / 313_201_664 == pytest.approx(macs, abs=1e-4)
     assert keep.sum() == round(0.05 * 14_715_584)
 
 
 def test_energy_scores_of_1_2_3_are_their_squares_over_14() -> None:
-    path = POLICIES["capacity"].path(Problem(linears([[3.0, 1.0, 2.0]]), {}))
+    path = POLICIES["capacity"].path(Problem(linears([[3.0, 1.0, 2.0]])))
     for below, at, above in ((0, 14 / 9, 1), (1, 14 / 4, 2), (2, 14.0, 3)):
         assert path(at * 0.999).tolist() == [below]
         assert path(at * 1.001).tolist() == [above]
@@ -100,7 +100,7 @@ def test_energy_keeps_the_largest_share_of_every_layer_together(seed: int) -> No
     random = np.random.default_rng(seed)
     matrices = [random.normal(0, scale, (1, n)) for scale, n in ((1.0, 4), (10.0, 6), (0.1, 3))]
     prunable = linears(*(m.tolist() for m in matrices))
-    path = POLICIES["capacity-energy"].path(Problem(prunable, {}))
+    path = POLICIES["capacity"].path(Problem(prunable))
     shares = [np.sort((m**2 / (m**2).sum()).ravel())[::-1] for m in matrices]
     for budget in range(3, 14):
         choices = itertools.product(*(range(1, len(s) + 1) for s in shares))
@@ -113,7 +113,7 @@ def test_energy_keeps_the_largest_share_of_every_layer_together(seed: int) -> No
 
 def test_energy_survives_a_layer_of_zeros() -> None:
     prunable = linears([[0.0, 0.0, 0.0, 0.0]], [[1.0, 2.0]])
-    keep = allocate(POLICIES["capacity"], Problem(prunable, {}), 0.5, "params")
+    keep = allocate(POLICIES["capacity"], Problem(prunable), 0.5, "params")
     assert list(keep.values()) == [1, 2]
 
 
@@ -122,13 +122,13 @@ def test_functional_importance_is_the_trapezoid_of_the_damage() -> None:
     names = [part.name for part in prunable.parts]
     curves = ((0.8, 0.4, 0.0), (0.8, 0.8, 0.4), (0.8, 0.9, 0.9))  # damage: (0, .5, 1), (0, 0, .5), less than none
     profile = Profile((0.0, 0.25, 1.0), dict(zip(names, curves, strict=True)), dense_accuracy=0.8)
-    path = POLICIES["capacity-functional"].path(Problem(prunable, {}, profile=profile))
+    path = POLICIES["capacity-functional"].path(Problem(prunable, profile=profile))
     # 0.25 * (0 + .5) / 2 + 0.75 * (.5 + 1) / 2 = 0.625 and 0.75 * .5 / 2 = 0.1875
     np.testing.assert_allclose(path(1.0), [100, 100 * 0.1875 / 0.625, 100 * 1e-3 / 0.625])
 
 
 def test_random_is_the_same_for_a_seed_and_another_for_another() -> None:
-    answers = [allocate(POLICIES["random"], Problem(vgg16(), {}, seed=s), 0.8, "params") for s in (0, 0, 1)]
+    answers = [allocate(POLICIES["random"], Problem(vgg16(), seed=s), 0.8, "params") for s in (0, 0, 1)]
     assert answers[0] == answers[1] != answers[2]
     densities = np.array(list(answers[0].values())) / dense_counts(vgg16())
     assert densities.max() / densities.min() > 2
@@ -137,16 +137,16 @@ def test_random_is_the_same_for_a_seed_and_another_for_another() -> None:
 @pytest.mark.parametrize("kind", ["params", "macs"])
 def test_searched_with_equal_densities_is_uniform(kind: BudgetKind) -> None:
     ones = {part.name: 1.0 for part in vgg16().parts}
-    searched = allocate(POLICIES["searched"], Problem(vgg16(), {}, densities=ones), 0.9, kind)
-    assert searched == allocate(POLICIES["uniform"], Problem(vgg16(), {}), 0.9, kind)
+    searched = allocate(POLICIES["searched"], Problem(vgg16(), densities=ones), 0.9, kind)
+    assert searched == allocate(POLICIES["uniform"], Problem(vgg16()), 0.9, kind)
 
 
 def test_searched_refuses_missing_and_unknown_parts() -> None:
     densities = {part.name: 1.0 for part in vgg16().parts if part.name != "head"} | {"haed": 1.0}
     with pytest.raises(ValueError, match=r"missing are \['head'\] and unknown are \['haed'\]"):
-        allocate(POLICIES["searched"], Problem(vgg16(), {}, densities=densities), 0.5, "params")
+        allocate(POLICIES["searched"], Problem(vgg16(), densities=densities), 0.5, "params")
     with pytest.raises(ValueError, match=r"missing are .*'head'"):
-        allocate(POLICIES["searched"], Problem(vgg16(), {}), 0.5, "params")
+        allocate(POLICIES["searched"], Problem(vgg16()), 0.5, "params")
 
 
 def dense_networks() -> Iterator[tuple[str, GranularityName, Prunable]]:
@@ -174,7 +174,6 @@ def test_every_policy_spends_the_budget(policy: str, prunable: Prunable, kind: B
     def ask(sparsity: float) -> Counts:
         problem = Problem(
             prunable,
-            {part.name: torch.rand(part.units) for part in prunable.parts},
             profile=profile if POLICIES[policy].profiled else None,
             densities=densities if policy == "searched" else None,
         )

@@ -42,7 +42,7 @@ def plan(model: nn.Module, example: Tensor, spec: TrialSpec, profile: Profile | 
     started = time.perf_counter()
     prunable = view(model, spec.granularity, example)
     scores = CRITERIA[spec.criterion].score(prunable, spec.seed)
-    problem = Problem(prunable, scores, spec.seed, profile, spec.densities)
+    problem = Problem(prunable, spec.seed, profile, spec.densities)
     counts = allocate(POLICIES[spec.policy], problem, spec.sparsity, spec.budget)
     keep = {name: top_units(scores[name], units) for name, units in counts.items()}
     return Plan(prunable, keep, time.perf_counter() - started)

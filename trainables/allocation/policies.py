@@ -31,7 +31,6 @@ POLICIES: Mapping[str, Policy] = {
     "random": Policy(random),
     "erk": Policy(erk),
     "capacity": Policy(energy),
-    "capacity-energy": Policy(energy),
     "capacity-functional": Policy(functional, profiled=True),
     "searched": Policy(searched),
 }

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainables.allocation.profiles import Profile
-from trainables.pruning.criteria import Scores
 from trainables.pruning.granularity import Prunable
 
 
@@ -13,7 +12,6 @@ class Problem:
     """A dense, trained network at one granularity, and what is known of its parts."""
 
     prunable: Prunable
-    scores: Scores
     seed: int = 0
     profile: Profile | None = None  # only for policies that ask for it
     densities: Mapping[str, float] | None = None  # only for the policy "searched"
