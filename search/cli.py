@@ -2,12 +2,12 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import search
+from search.arguments import Address, Json, Name, Settings, Storage, Study, StudyDir, spread
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -19,14 +19,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Storage = Annotated[str, typer.Option(help="Folder or URI (s3://, gs://) where studies go.")]
-Settings = Annotated[list[str], typer.Option("--set", help="Settings as key=value, such as finetune.epochs=5.")]
-Study = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped study.")]
-StudyDir = Annotated[str, typer.Argument(help="The study folder that run printed; a path or a URI.")]
-Name = Annotated[str | None, typer.Option(help="Name of the study and its folder.")]
-Address = Annotated[str, typer.Option(help="Where the cluster's dashboard listens, as http://127.0.0.1:8265.")]
 
 
 @app.command()
@@ -230,21 +222,6 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
-
-
-def spread(arguments: Sequence[str]) -> list[str]:
-    """Let --where and --set take several values: repeat the option before each further one."""
-    taken: list[str] = []
-    option: str | None = None
-    for argument in arguments:
-        if argument.startswith("-"):
-            option = argument if argument in ("--where", "--set") else None
-            taken.append(argument)
-        elif option is not None and taken[-1] != option:
-            taken += [option, argument]
-        else:
-            taken.append(argument)
-    return taken
 
 
 def _print_json(told: "BaseModel", exclude: set[str] | None = None) -> None:

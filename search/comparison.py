@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
-from scipy import stats
+from scipy.special import stdtrit
 
 from search.results import StudyFolder, TrialRow
 from search.study import SEARCHED
@@ -29,7 +29,7 @@ class Estimate(Frozen):
         if len(values) == 1:
             return cls(mean=mean)
         sd = stdev(values)
-        half = float(stats.t.ppf(0.975, len(values) - 1)) * sd / len(values) ** 0.5
+        half = float(stdtrit(len(values) - 1, 0.975)) * sd / len(values) ** 0.5
         return cls(mean=mean, sd=sd, low=mean - half, high=mean + half)
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from search.study import StudySpec, cell_key
 from trainables.learning.fit import newest_epoch
-from trainables.outcome import Facts, Outcome, Status
+from trainables.outcome import Outcome, Status
 from trainables.spec import BudgetKind, Frozen, GranularityName, TrialSpec, from_json
 from trainables.storage import Folder
 
@@ -148,10 +148,11 @@ class StudyFolder:
         except (FileNotFoundError, ValueError):
             return None
 
-    def facts(self, key: str) -> Facts | None:
-        """What a trial that has not ended is known to have kept; None where it has not got so far."""
-        saved = newest_epoch(self.trial(key))
-        return Facts.model_validate(saved.record["facts"]) if saved else None
+    def unended(self, spec: TrialSpec, status: Status, error: str) -> Outcome:
+        """Say of a trial that did not end by itself how it ended, with what its newest checkpoint knows."""
+        saved = newest_epoch(self.trial(spec.key()))
+        known = {name: saved.record[name] for name in ("facts", "history")} if saved else {}
+        return Outcome.model_validate({"spec": spec, "status": status, "error": error, **known})
 
     def read_outcomes(self, keys: Iterable[str]) -> list[Outcome]:
         """Read outcomes side by side, leaving out the trials that have none."""

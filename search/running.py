@@ -10,7 +10,6 @@ from typing import Any
 
 from search.comparison import Comparison, compare
 from search.progress import Progress
-from search.report import write_report
 from search.results import StudyFolder, TrialRow
 from search.study import StudySpec
 from search.tracking import Finished, Status, Tracker
@@ -81,6 +80,8 @@ def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[
             comparison = compare([folder])
         with tempfile.TemporaryDirectory() if uri and comparison else nullcontext() as scratch:
             if scratch is not None and comparison is not None:
+                from search.report import write_report  # a second of imports that an untracked run does not pay
+
                 tracker.summary(write_report(comparison, Path(scratch)), _headline_metrics(comparison))
             tracker.close()
     except BaseException:

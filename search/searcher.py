@@ -29,7 +29,6 @@ class StudySearcher(Searcher):
         self._folder = folder
         self._configure = configure
         self._running: dict[str, TrialSpec] = {}  # by Tune's trial id
-        self._best: dict[str, float] = {}  # by key
         rows = folder.rows()
         done = {row.trial for row in rows if row.status != "failed" or row.policy == SEARCHED}
         self._queue = [spec for spec in study.trials() if spec.key() not in done]
@@ -99,7 +98,6 @@ class StudySearcher(Searcher):
         key = spec.key()
         if "error" in result:
             return
-        self._best[key] = max(self._best.get(key, 0.0), result["val_accuracy"])
         if spec.policy == SEARCHED:
             self._searches[cell_key(spec)].report(key, result["epoch"], result["val_accuracy"])
 
@@ -108,7 +106,7 @@ class StudySearcher(Searcher):
         spec = self._running.pop(trial_id)
         key, cell = spec.key(), cell_key(spec)
         failed = error or result is None or "error" in result
-        accuracy = None if failed else self._best.pop(key)
+        accuracy = result["best_val_accuracy"] if result is not None and not failed else None
         if spec.policy == SEARCHED:
             stopped = not failed and result is not None and result["epoch"] < spec.finetune.epochs
             self._searches[cell].finish(key, accuracy, stopped)

@@ -19,7 +19,6 @@ from search.results import StudyFolder, TrialRow, row_of
 from search.schedulers import SCHEDULERS, per_search
 from search.searcher import StudySearcher
 from search.study import SEARCHED, StudySpec, cell_key
-from trainables.outcome import Outcome
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage import Folder
 from trainables.trial import prune_and_finetune, write_outcome
@@ -62,7 +61,7 @@ class _Relay(tune.Callback):
 
     folder: StudyFolder
     watchers: Sequence[Watcher]
-    histories: dict[str, dict[int, EpochReport]] = field(default_factory=dict)
+    heard: dict[str, set[int]] = field(default_factory=dict)  # epochs of each running trial, by Tune's id
 
     def __getstate__(self) -> dict[str, Any]:
         """Give Tune's snapshot, which nobody reads, nothing: watchers hold locks and terminals."""
@@ -78,7 +77,7 @@ class _Relay(tune.Callback):
         if "error" in result or "val_accuracy" not in result:
             return
         report = EpochReport(**{name: result[name] for name in EpochReport.model_fields})
-        self.histories.setdefault(trial.trial_id, {})[report.epoch] = report
+        self.heard.setdefault(trial.trial_id, set()).add(report.epoch)
         for watcher in self.watchers:
             watcher.epoch(spec_of(trial), report)
 
@@ -92,13 +91,13 @@ class _Relay(tune.Callback):
         spec = spec_of(trial)
         outcome = self.folder.outcome(spec.key())
         if outcome is None:
-            history = tuple(self.histories.get(trial.trial_id, {}).values())
-            outcome = Outcome(
-                spec=spec, status=status, facts=self.folder.facts(spec.key()), history=history, error=error
-            )
+            outcome = self.folder.unended(spec, status, error)
             write_outcome(self.folder.trial(spec.key()), outcome)
-        self.histories.pop(trial.trial_id, None)
+        heard = self.heard.pop(trial.trial_id, set())
         for watcher in self.watchers:
+            for report in outcome.history:
+                if report.epoch not in heard:
+                    watcher.epoch(spec, report)
             watcher.ended(row_of(outcome))
 
 

@@ -1,6 +1,6 @@
 """The same trials (a) by `howcompact run`, (b) by a plain Ray Tune script, (c) in bare Python loops, one a core.
 
-    python -m tests.benchmarks.engine [--seeds N] [--out FILE]
+    python -m tests.benchmarks.engine [--seeds N] [--epochs N] [--out FILE]
 
 Dense networks are trained beforehand and shared by all three. Ratios come from one run on one machine.
 """
@@ -35,12 +35,13 @@ def main() -> None:
     """Run all three and print their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=8, help="of fine-tuning; longer trials show what is fixed cost")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     settings = [
         "policies=[uniform,erk,capacity]",
         f"seeds={list(range(options.seeds))}",
-        "tracking=auto",
+        f"finetune.epochs={options.epochs}",
     ]
     study = read_study("digits", settings)
     with tempfile.TemporaryDirectory() as scratch:

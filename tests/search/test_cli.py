@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.cli import spread
+from search.arguments import spread
 from tests.search.conftest import Run, howcompact
 
 

@@ -72,33 +72,6 @@ def half_done(home: Path) -> bool:
     return EPOCHS in lengths and any(3 <= length <= EPOCHS - 3 for length in lengths)
 
 
-def check_nothing_was_repeated(before: dict[str, list[dict[str, Any]]], home: Path) -> None:
-    """Epochs tell their own seconds, so an epoch that was run again is not the one of before."""
-    after = histories(home)
-    assert len(after) == TRIALS
-    assert {len(history) for history in after.values()} == {EPOCHS}
-    for trial, history in before.items():
-        assert after[trial][: len(history)] == history
-
-
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_driver_is_continued_by_the_same_command(tmp_path: Path, signum: signal.Signals) -> None:
-    with start(tmp_path) as driver:
-        until(lambda: half_done(tmp_path))
-        os.kill(driver.pid, signum)
-        told = driver.wait(60)
-    assert told == (130 if signum is signal.SIGTERM else -signum)
-    time.sleep(1.0)  # until Ray's workers have seen that their driver is gone
-    before = histories(tmp_path)
-    assert any(len(history) < EPOCHS for history in before.values())
-    with start(tmp_path) as again:
-        summary = finish(again)
-    assert summary["trials"]["done"] == TRIALS
-    check_nothing_was_repeated(before, tmp_path)
-    if signum is signal.SIGKILL:
-        os.killpg(driver.pid, signal.SIGKILL)  # Ray's own processes, which nobody told to stop
-
-
 def workers_of(driver: int) -> list[int]:
     """Processes of this session that run a trial."""
     found = []
@@ -110,6 +83,43 @@ def workers_of(driver: int) -> list[int]:
         except (ProcessLookupError, FileNotFoundError):
             continue
     return found
+
+
+def check_nothing_was_repeated(before: dict[str, list[dict[str, Any]]], home: Path) -> None:
+    """Epochs tell their own seconds, so an epoch that was run again is not the one of before."""
+    after = histories(home)
+    assert len(after) == TRIALS
+    assert {len(history) for history in after.values()} == {EPOCHS}
+    for trial, history in before.items():
+        assert after[trial][: len(history)] == history
+
+
+def test_a_killed_driver_is_continued_by_the_same_command(tmp_path: Path) -> None:
+    with start(tmp_path) as driver:
+        until(lambda: half_done(tmp_path))
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait(60)
+    time.sleep(1.0)  # until Ray's workers have seen that their driver is gone
+    before = histories(tmp_path)
+    assert any(len(history) < EPOCHS for history in before.values())
+    with start(tmp_path) as again:
+        summary = finish(again)
+    assert summary["trials"]["done"] == TRIALS
+    check_nothing_was_repeated(before, tmp_path)
+    os.killpg(driver.pid, signal.SIGKILL)  # Ray's own processes, which nobody told to stop
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_driver_that_is_told_to_stop_does_so_at_once_and_says_how_to_go_on(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
+    with start(tmp_path) as driver:
+        until(lambda: any(histories(tmp_path).values()))
+        os.kill(driver.pid, signum)
+        _, told = driver.communicate(timeout=30)
+    assert driver.returncode == 130
+    assert told.endswith("stopped; the same command goes on from here\n")
+    assert not workers_of(driver.pid)
 
 
 def test_a_killed_worker_loses_no_epoch(tmp_path: Path) -> None:

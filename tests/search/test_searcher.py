@@ -50,7 +50,7 @@ def finished(spec: TrialSpec, accuracy: float) -> Outcome:
 def end(searcher: StudySearcher, folder: StudyFolder, trial: str, spec: TrialSpec, accuracy: float) -> None:
     """Let a trial report once and end."""
     write_outcome(folder.trial(spec.key()), finished(spec, accuracy))
-    result = {"epoch": spec.finetune.epochs, "val_accuracy": accuracy}
+    result = {"epoch": spec.finetune.epochs, "val_accuracy": accuracy, "best_val_accuracy": accuracy}
     searcher.on_trial_result(trial, result)
     searcher.on_trial_complete(trial, result)
 

@@ -1,0 +1,29 @@
+"""The arguments that several commands take."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Storage = Annotated[str, typer.Option(help="Folder or URI (s3://, gs://) where studies go.")]
+Settings = Annotated[list[str], typer.Option("--set", help="Settings as key=value, such as finetune.epochs=5.")]
+Study = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped study.")]
+StudyDir = Annotated[str, typer.Argument(help="The study folder that run printed; a path or a URI.")]
+Name = Annotated[str | None, typer.Option(help="Name of the study and its folder.")]
+Address = Annotated[str, typer.Option(help="Where the cluster's dashboard listens, as http://127.0.0.1:8265.")]
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """Let --where and --set take several values: repeat the option before each further one."""
+    taken: list[str] = []
+    option: str | None = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            option = argument if argument in ("--where", "--set") else None
+            taken.append(argument)
+        elif option is not None and taken[-1] != option:
+            taken += [option, argument]
+        else:
+            taken.append(argument)
+    return taken
