@@ -23,6 +23,7 @@ from trainables.spec import (
 from trainables.tables import did_you_mean
 
 SEARCHED = "searched"
+TAKEN = ("artifacts", "mlartifacts")  # folders beside the studies of a storage
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
@@ -149,6 +150,10 @@ def complaints(study: StudySpec) -> list[str]:
     from trainables import catalog
 
     found: list[str] = []
+    if study.name in TAKEN:
+        found.append(
+            f"name must not be one of {', '.join(TAKEN)}, which a storage needs itself, but got {study.name!r}"
+        )
     for field in ("models", "criteria", "policies", "sparsities", "seeds"):
         values = getattr(study, field)
         if len(set(values)) < len(values):

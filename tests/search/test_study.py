@@ -74,6 +74,7 @@ def test_all_complaints_come_at_once() -> None:
         (["seeds=[1,1]"], "seeds must differ from each other"),
         (["search.warm_start=[searched]"], "search.warm_start must name policies other than 'searched'"),
         (["name=../out"], "name is wrong"),
+        (["name=artifacts"], "name must not be one of artifacts, mlartifacts"),
         (["finetune.lr=.nan"], "finetune.lr is wrong"),
         (["nonsense"], "--set must be key=value"),
         (["name.deep=1"], "must name a setting"),
