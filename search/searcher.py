@@ -1,6 +1,6 @@
 """Which trial of a study comes next: the named policies, then each cell's search, all in one Tune run."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +11,8 @@ from search.space import CellSearch
 from search.study import SEARCHED, StudySpec, cell_key
 from trainables.catalog import part_names
 from trainables.spec import TrialSpec
+
+LOSSES = 3  # workers that a trial may lose before it has failed
 
 Configure = Callable[[TrialSpec], dict[str, Any]]
 
@@ -29,6 +31,7 @@ class StudySearcher(Searcher):
         self._folder = folder
         self._configure = configure
         self._running: dict[str, TrialSpec] = {}  # by Tune's trial id
+        self._losses: Counter[str] = Counter()  # of a trial's workers, by key
         rows = folder.rows()
         done = {row.trial for row in rows if row.status != "failed" or row.policy == SEARCHED}
         self._queue = [spec for spec in study.trials() if spec.key() not in done]
@@ -82,8 +85,8 @@ class StudySearcher(Searcher):
             spec = self._queue.pop(0)
         else:
             open_searches = {key: search for key, search in self._searches.items() if search.remaining > 0}
-            if not open_searches:
-                return Searcher.FINISHED  # type: ignore[return-value]
+            if not open_searches:  # what still runs may lose its worker and come back
+                return None if self._running else Searcher.FINISHED  # type: ignore[return-value]
             ready = [search for key, search in open_searches.items() if not self._awaited[key]]
             if not ready:
                 return None
@@ -105,6 +108,11 @@ class StudySearcher(Searcher):
         """Note how a trial ended."""
         spec = self._running.pop(trial_id)
         key, cell = spec.key(), cell_key(spec)
+        if error:
+            self._losses[key] += 1
+            if not self.gave_up(spec):
+                self._queue.insert(0, spec)
+                return
         failed = error or result is None or "error" in result
         accuracy = result["best_val_accuracy"] if result is not None and not failed else None
         if spec.policy == SEARCHED:
@@ -115,6 +123,10 @@ class StudySearcher(Searcher):
             outcome = self._folder.outcome(key)
             if outcome is not None and outcome.status == "done":
                 self._tell(row_of(outcome))
+
+    def gave_up(self, spec: TrialSpec) -> bool:
+        """Tell whether a trial has lost its worker too often to be tried again in this run."""
+        return self._losses[spec.key()] > LOSSES
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study folder is the truth."""

@@ -17,13 +17,11 @@ from ray import tune
 from search.prepare import References, prepare
 from search.results import StudyFolder, TrialRow, row_of
 from search.schedulers import SCHEDULERS, per_search
-from search.searcher import StudySearcher
+from search.searcher import LOSSES, StudySearcher
 from search.study import SEARCHED, StudySpec, cell_key
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage import Folder
 from trainables.trial import prune_and_finetune, write_outcome
-
-RETRIES = 3  # of a trial whose worker or node was lost
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study folder holds what they would write
@@ -60,6 +58,7 @@ class _Relay(tune.Callback):
     """Passes Tune's events on, and writes the outcome of a trial that could not do so itself."""
 
     folder: StudyFolder
+    searcher: StudySearcher
     watchers: Sequence[Watcher]
     heard: dict[str, set[int]] = field(default_factory=dict)  # epochs of each running trial, by Tune's id
 
@@ -85,7 +84,8 @@ class _Relay(tune.Callback):
         self._end(trial, "stopped", "")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(trial, "failed", f"lost more than {RETRIES} times; see {trial.error_file}")
+        if self.searcher.gave_up(spec_of(trial)):
+            self._end(trial, "failed", f"its worker was lost more than {LOSSES} times; see {trial.error_file}")
 
     def _end(self, trial: Any, status: Any, error: str) -> None:
         spec = spec_of(trial)
@@ -191,8 +191,7 @@ def _fit(
         run_config=tune.RunConfig(
             name=uuid.uuid4().hex[:12],
             storage_path=scratch.uri,
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
-            callbacks=[_Relay(folder, watchers)],
+            callbacks=[_Relay(folder, searcher, watchers)],
             verbose=0,
         ),
     )

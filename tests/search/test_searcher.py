@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from search.results import StudyFolder
-from search.searcher import StudySearcher
+from search.searcher import LOSSES, StudySearcher
 from search.space import SMALLEST, CellSearch
 from search.study import StudySpec, cell_key
 from tests.search.test_comparison import outcome
@@ -122,6 +122,36 @@ def test_a_study_that_grows_asks_for_more_proposals_only(tmp_path: Path) -> None
     run_out(searcher_of(folder), folder)
     more = STUDY.model_copy(update={"search": STUDY.search.model_copy(update={"trials": 7})})
     assert StudySearcher(more, folder, configure=lambda spec: {"spec": spec}).total == 4
+
+
+def test_a_trial_that_loses_its_worker_comes_back_until_it_is_given_up(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    first: Any = searcher.suggest("0")
+    for n in range(LOSSES):
+        searcher.on_trial_complete(str(n), error=True)
+        again: Any = searcher.suggest(str(n + 1))
+        assert again == first
+        assert not searcher.gave_up(first["spec"])
+    searcher.on_trial_complete(str(LOSSES), error=True)
+    assert searcher.gave_up(first["spec"])
+    assert first["spec"].key() not in {spec.key() for spec in run_out(searcher, folder)}
+
+
+def test_the_end_waits_for_what_still_runs(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    run_out(searcher_of(folder), folder)
+    more = STUDY.model_copy(update={"policies": ("uniform", "random")})
+    searcher = StudySearcher(more, folder, configure=lambda spec: {"spec": spec})
+    two = [searcher.suggest(str(n))["spec"] for n in range(2)]  # type: ignore[index]
+    assert searcher.suggest("2") is None
+    end(searcher, folder, "0", two[0], 0.5)
+    searcher.on_trial_complete("1", error=True)
+    last: Any = searcher.suggest("2")
+    assert last["spec"] == two[1]
+    end(searcher, folder, "2", two[1], 0.5)
+    after: Any = searcher.suggest("3")
+    assert after == Searcher.FINISHED
 
 
 def search_of(told: int = 0) -> CellSearch:
