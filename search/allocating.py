@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from search.study import SEARCHED
 from trainables import catalog, checkpoints
-from trainables.allocation.plan import plan
+from trainables.allocation.plan import looks_at_samples, plan
 from trainables.allocation.policies import POLICIES
 from trainables.checkpoints import Architecture
 from trainables.data import sources
+from trainables.learning.calibration import calibration_samples
 from trainables.learning.profile import measure_profile
 from trainables.models import hub
 from trainables.pruning.layers import count
@@ -51,14 +52,17 @@ def allocation(network: str, settings: Mapping[str, object], image: str, classes
     built, model, data = _network(network, image, classes, seed)
     before = count(model, {}, built.example())
     started = time.perf_counter()
-    profile = None
-    if POLICIES[spec.policy].profiled:
+    calibration = profile = None
+    profiled = POLICIES[spec.policy].profiled
+    if profiled or looks_at_samples(spec):
         if data is None:
             raise ValueError(
-                f"policy {spec.policy!r} must measure a trained network, but {network!r} is a name; give a checkpoint"
+                f"policy {spec.policy!r} and criterion {spec.criterion!r} must measure a trained network, "
+                f"but {network!r} is a name; give a checkpoint"
             )
-        profile = measure_profile(model, built.example(), spec.profile, sources.load(data))
-    made = plan(model, built.example(), spec, profile)
+        calibration = calibration_samples(sources.load(data), spec.calibration, torch.device("cpu"))
+        profile = measure_profile(model, built.example(), spec.profile, calibration) if profiled else None
+    made = plan(model, built.example(), spec, calibration, profile)
     seconds = time.perf_counter() - started
     after = count(model, made.carry_out(), built.example())
     kept, macs = after.weights, after.macs

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from trainables import artifacts, checkpoints
-from trainables.allocation.plan import plan
+from trainables.allocation.plan import looks_at_samples, plan
 from trainables.allocation.policies import POLICIES
 from trainables.checkpoints import Architecture
 from trainables.data.batches import Resident
 from trainables.data.splits import Splits
+from trainables.learning.calibration import calibration_samples
 from trainables.learning.dense import load_dense
 from trainables.learning.fit import fit, newest_epoch, residents, save_epoch
 from trainables.learning.profile import load_profile
@@ -50,7 +51,7 @@ def run_trial(
     storage: where the shared artifacts are. folder: this trial's own.
     """
     data = residents(splits, device)
-    state = _go_on(folder, device) or _prune(spec, data, storage, folder, device)
+    state = _go_on(folder, device) or _prune(spec, splits, data, storage, folder, device)
     history = state.history
     yield from tuple(history)
     for report in fit(
@@ -86,7 +87,9 @@ def _go_on(folder: Folder, device: torch.device) -> _State | None:
     return _State(model, masks, saved.tensors.get("momenta", {}), saved.record, history)
 
 
-def _prune(spec: TrialSpec, data: Data, storage: Folder, folder: Folder, device: torch.device) -> _State:
+def _prune(
+    spec: TrialSpec, splits: Splits, data: Data, storage: Folder, folder: Folder, device: torch.device
+) -> _State:
     started = time.perf_counter()
     found = artifacts.find(storage, "dense", spec.dense.key())
     assert found is not None, "dense networks are made before the trials"
@@ -99,7 +102,8 @@ def _prune(spec: TrialSpec, data: Data, storage: Folder, folder: Folder, device:
         made = artifacts.find(storage, "profile", spec.profile.key())
         assert made is not None, "profiles are made before the trials that look at them"
         profile, profile_seconds = load_profile(made)
-    chosen = plan(model, example, spec, profile)
+    calibration = calibration_samples(splits, spec.calibration, device) if looks_at_samples(spec) else None
+    chosen = plan(model, example, spec, calibration, profile)
     masks = chosen.carry_out()
     after = count(model, masks, example)
     one_shot = evaluate(model, data[1])

@@ -29,8 +29,7 @@ def functional(problem: Problem) -> Path:
 
     A(s) is the accuracy on calibration samples with only this part pruned to sparsity s.
     """
-    profile = problem.profile
-    assert profile is not None, "the trial must bring the profile"
+    profile = problem.measured
     accuracy = np.array([profile.accuracy[part.name] for part in problem.prunable.parts])
     damage = 1.0 - accuracy / max(profile.dense_accuracy, 1e-12)
     importance = np.trapezoid(damage, profile.levels, axis=1)

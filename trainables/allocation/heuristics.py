@@ -15,7 +15,9 @@ def uniform(problem: Problem) -> Path:
 
 def random(problem: Problem) -> Path:
     """Control: relative densities from U(0.1, 1), the same for a seed (after Li et al., CVPR 2022; sampler ours)."""
-    draw = np.random.default_rng(problem.seed).uniform(SMALLEST_RANDOM_DENSITY, 1.0, len(problem.prunable.parts))
+    draw = np.random.default_rng(problem.subject.seed).uniform(
+        SMALLEST_RANDOM_DENSITY, 1.0, len(problem.prunable.parts)
+    )
     return proportional(problem.prunable.parts, draw)
 
 

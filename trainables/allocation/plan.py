@@ -12,6 +12,7 @@ from trainables.allocation.profiles import Profile
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import Prunable, top_units
 from trainables.pruning.layers import Masks
+from trainables.pruning.subject import Calibration, Subject
 from trainables.pruning.views import view
 from trainables.spec import TrialSpec
 
@@ -34,15 +35,25 @@ class Plan:
         return self.prunable.remove(self.keep)
 
 
-def plan(model: nn.Module, example: Tensor, spec: TrialSpec, profile: Profile | None) -> Plan:
+def looks_at_samples(spec: TrialSpec) -> bool:
+    """Tell whether the criterion or the policy of a trial needs calibration samples."""
+    return CRITERIA[spec.criterion].calibrated or POLICIES[spec.policy].calibrated
+
+
+def plan(
+    model: nn.Module, example: Tensor, spec: TrialSpec, calibration: Calibration | None, profile: Profile | None
+) -> Plan:
     """Share the budget of `spec` among the parts of a dense network and pick the units of highest score in each.
 
-    example: (1, C, H, W) on the network's device. profile: needed by profiled policies only.
+    example: (1, C, H, W) on the network's device. calibration and profile: for whom asks for them.
     """
     started = time.perf_counter()
     prunable = view(model, spec.granularity, example)
-    scores = CRITERIA[spec.criterion].score(prunable, spec.seed)
-    problem = Problem(prunable, spec.seed, profile, spec.densities)
-    counts = allocate(POLICIES[spec.policy], problem, spec.sparsity, spec.budget)
+    subject = Subject(prunable, spec.seed, calibration)
+    scores = CRITERIA[spec.criterion].score(subject)
+    problem = Problem(
+        subject, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, profile=profile, densities=spec.densities
+    )
+    counts = allocate(POLICIES[spec.policy], problem)
     keep = {name: top_units(scores[name], units) for name, units in counts.items()}
     return Plan(prunable, keep, time.perf_counter() - started)

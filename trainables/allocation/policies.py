@@ -3,26 +3,28 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from trainables.allocation.budget import Path, spend, total
+from trainables.allocation.budget import Path, spend
 from trainables.allocation.capacity import energy, functional
 from trainables.allocation.heuristics import erk, random, searched, uniform
 from trainables.allocation.problem import Problem
 from trainables.pruning.granularity import Counts
-from trainables.spec import BudgetKind
+from trainables.spec import GranularityName
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A rule that turns a problem into a path, and whether it needs the layers' profile."""
+    """A rule that turns a problem into a path to spend the budget along, and what it needs to know."""
 
     path: Callable[[Problem], Path]
-    profiled: bool = False
+    granularities: tuple[GranularityName, ...] = ("weight", "channel")
+    calibrated: bool = False  # looks at calibration samples
+    profiled: bool = False  # looks at the profile
 
 
-def allocate(policy: Policy, problem: Problem, sparsity: float, kind: BudgetKind) -> dict[str, int]:
-    """Spend the budget that `sparsity` leaves: part name -> units to keep. Sparsity 0 keeps all."""
+def allocate(policy: Policy, problem: Problem) -> dict[str, int]:
+    """Spend the problem's budget: part name -> units to keep. Sparsity 0 keeps all."""
     prunable = problem.prunable
-    keep: Counts = spend(policy.path(problem), prunable, total(prunable, sparsity, kind), kind)
+    keep: Counts = spend(policy.path(problem), prunable, problem.total, problem.budget)
     return {part.name: int(units) for part, units in zip(prunable.parts, keep, strict=True)}
 
 

@@ -2,56 +2,36 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch import nn
 
-from trainables.pruning.criteria import Criterion
-from trainables.pruning.granularity import Part, Prunable, top_units
-
+CURVES = ("accuracy", "divergence", "distortion", "worst_distortion")
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # sparsity of the part; 1.0 leaves its floor
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Accuracy of the dense network with one part pruned, for every part and level."""
+    """What the dense network loses with one part pruned, for every part and level, on the calibration samples."""
 
     levels: tuple[float, ...]  # (levels,) sparsities, rising from 0 to 1
-    accuracy: Mapping[str, tuple[float, ...]]  # part name -> (levels,)
     dense_accuracy: float
-
-
-def measure(
-    fresh: Callable[[], tuple[nn.Module, Prunable]],
-    criterion: Criterion,
-    seed: int,
-    evaluate: Callable[[nn.Module], float],
-) -> Profile:
-    """Measure a profile; `fresh` gives an unpruned copy of the network, `evaluate` judges it."""
-    dense_model, dense_parts = fresh()
-    dense = evaluate(dense_model)
-
-    def pruned(part: Part, level: float) -> float:
-        model, prunable = fresh()
-        keep = {p.name: p.units for p in prunable.parts}
-        keep[part.name] = max(part.floor, round((1.0 - level) * part.units))
-        scores = criterion.score(prunable, seed)
-        prunable.remove({name: top_units(scores[name], units) for name, units in keep.items()})
-        return evaluate(model)
-
-    accuracy = {p.name: (dense, *(pruned(p, level) for level in LEVELS[1:])) for p in dense_parts.parts}
-    return Profile(LEVELS, accuracy, dense)
+    accuracy: Mapping[str, tuple[float, ...]]  # part name -> (levels,), as are the next three
+    divergence: Mapping[str, tuple[float, ...]]  # KL of the dense network's predictions from the pruned one's, in nats
+    distortion: Mapping[str, tuple[float, ...]]  # squared difference of the logits, their mean over classes and samples
+    worst_distortion: Mapping[str, tuple[float, ...]]  # the same, its mean over classes only, at the worst sample
 
 
 def to_parquet(profile: Profile) -> bytes:
     """Write a profile as Parquet: one row for each part and level."""
     rows = [
-        (name, s, a) for name, curve in profile.accuracy.items() for s, a in zip(profile.levels, curve, strict=True)
+        {"part": name, "sparsity": level} | {curve: getattr(profile, curve)[name][i] for curve in CURVES}
+        for name in profile.accuracy
+        for i, level in enumerate(profile.levels)
     ]
-    table = pa.table(dict(zip(("part", "sparsity", "accuracy"), map(list, zip(*rows, strict=True)), strict=True)))
+    table = pa.Table.from_pylist(rows)
     table = table.replace_schema_metadata({"profile": json.dumps({"dense_accuracy": profile.dense_accuracy})})
     sink = io.BytesIO()
     pq.write_table(table, sink)
@@ -62,8 +42,9 @@ def from_parquet(content: bytes) -> Profile:
     """Read a profile back."""
     table = pq.read_table(io.BytesIO(content))
     told = json.loads(table.schema.metadata[b"profile"])
-    curves: dict[str, list[tuple[float, float]]] = {}
+    rows: dict[str, list[dict[str, float]]] = {}
     for row in table.to_pylist():
-        curves.setdefault(row["part"], []).append((row["sparsity"], row["accuracy"]))
-    levels = tuple(s for s, _ in next(iter(curves.values())))
-    return Profile(levels, {name: tuple(a for _, a in curve) for name, curve in curves.items()}, told["dense_accuracy"])
+        rows.setdefault(row["part"], []).append(row)
+    levels = tuple(row["sparsity"] for row in next(iter(rows.values())))
+    curves = {curve: {name: tuple(row[curve] for row in mine) for name, mine in rows.items()} for curve in CURVES}
+    return Profile(levels, told["dense_accuracy"], **curves)

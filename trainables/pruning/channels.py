@@ -21,7 +21,7 @@ class Channels:
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         self.layers = prunable_layers(model, example)
-        self._model = model
+        self.model = model
         sizes = {layer.name: layer for layer in self.layers}
         self._graph, self._groups = trace(model, example, sizes)
         self.parts = tuple(
@@ -40,7 +40,7 @@ class Channels:
         for part in self.parts:
             filters = []
             for side in self._groups[part.name].outputs:
-                values = read(self._model.get_submodule(side.layer)).detach()
+                values = read(self.model.get_submodule(side.layer)).detach()
                 rows = torch.empty(part.units, dtype=torch.long, device=values.device)
                 rows[torch.tensor(side.units, device=values.device)] = torch.tensor(side.channels, device=values.device)
                 filters.append(values.flatten(1)[rows])

@@ -28,6 +28,7 @@ class Part:
 class Prunable(Protocol):
     """A network seen at one granularity."""
 
+    model: nn.Module
     parts: tuple[Part, ...]
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
@@ -35,6 +36,9 @@ class Prunable(Protocol):
 
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather what belongs to each unit: part name -> (units, elements)."""
+
+    def silence(self, keep: Mapping[str, Tensor]) -> None:
+        """Zero weights in place so that the network computes as without all units but `keep`, at its full shape."""
 
     def remove(self, keep: Mapping[str, Tensor]) -> Masks:
         """Remove all units but `keep` (part name -> sorted unit indices) in place; return what must stay masked."""

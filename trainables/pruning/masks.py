@@ -17,7 +17,7 @@ class Weights:
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         self.layers = prunable_layers(model, example)
         self.parts = tuple(Part(layer.name, layer.size, layer.shape[0], (layer,)) for layer in self.layers)
-        self._model = model
+        self.model = model
         self._positions = np.array([layer.positions for layer in self.layers])
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
@@ -26,17 +26,21 @@ class Weights:
 
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather each layer's weights as (weights, 1)."""
-        return {part.name: read(self._model.get_submodule(part.name)).detach().reshape(-1, 1) for part in self.parts}
+        return {part.name: read(self.model.get_submodule(part.name)).detach().reshape(-1, 1) for part in self.parts}
+
+    def silence(self, keep: Mapping[str, Tensor]) -> None:
+        """Zero every other weight in place."""
+        self.remove(keep)
 
     def remove(self, keep: Mapping[str, Tensor]) -> Masks:
         """Zero every other weight in place; the masks say what stays."""
         masks = {}
         for name, kept in keep.items():
-            weight = weight_of(self._model.get_submodule(name))
+            weight = weight_of(self.model.get_submodule(name))
             mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
             mask[kept.to(weight.device)] = True
             masks[name] = mask.view_as(weight)
-        apply(self._model, masks)
+        apply(self.model, masks)
         return masks
 
 
