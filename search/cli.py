@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import search
-from search.arguments import Address, Json, Name, Settings, Storage, Study, StudyDir, spread
+from search.arguments import Json, Name, Settings, Storage, Study, StudyDir, spread
+from search.cli_cluster import cluster
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -135,13 +136,12 @@ def allocate(
     """Show what each layer would keep, before any trial is paid for."""
     from search.allocating import allocation
 
-    chosen = criterion or {"channel": "l1"}.get(granularity, "magnitude")
     settings = {
         "policy": policy,
         "sparsity": sparsity,
         "budget": budget,
         "granularity": granularity,
-        "criterion": chosen,
+        "criterion": criterion or _usual_criterion(granularity),
     }
     found = allocation(network, settings, image, classes, seed)
     if as_json:
@@ -153,8 +153,38 @@ def allocate(
 
 
 @app.command()
+def profile(
+    network: Annotated[str, typer.Argument(help="The folder of a checkpoint.")],
+    granularity: Annotated[str, typer.Option(help="weight or channel.")] = "weight",
+    criterion: Annotated[str | None, typer.Option(help="Default: magnitude for weights, l1 for channels.")] = None,
+    calibration: Annotated[int, typer.Option(help="Training samples that judge the network.")] = 512,
+    out: Annotated[str | None, typer.Option(help="Write JSON, the curves and a picture to this folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show where a trained network is most compact: how much of each part can go before accuracy falls."""
+    from search.profiling import compactness
+
+    found = compactness(network, granularity, criterion or _usual_criterion(granularity), calibration)
+    written: list[Any] = []
+    if out is not None:
+        from pathlib import Path
+
+        from search.pictures import write_profile
+
+        written = write_profile(found, Path(out))
+    if as_json:
+        return _print_json(found)
+    from search.tables import print_compactness
+
+    print_compactness(found)
+    for path in written:
+        print(path)
+    return None
+
+
+@app.command()
 def catalog(kind: Annotated[str | None, typer.Argument(help="One kind only.")] = None, as_json: Json = False) -> None:
-    """List models, data sets, criteria, policies, schedulers, samplers, studies."""
+    """List models, data sets, criteria, policies, schedules, recoveries, schedulers, samplers, studies."""
     from search.listing import listing
 
     found = listing(kind)
@@ -167,50 +197,7 @@ def catalog(kind: Annotated[str | None, typer.Argument(help="One kind only.")] =
     return None
 
 
-@app.command()
-def submit(
-    study: Study,
-    address: Address,
-    storage: Annotated[str, typer.Option(help="Folder or URI that every node of the cluster reaches.")],
-    name: Name = None,
-    settings: Settings = [],  # noqa: B006
-    follow: Annotated[bool, typer.Option("--follow", help="Stream the job's output until it ends.")] = False,
-) -> None:
-    """Run a study as a job on a Ray cluster; submitting it again continues it."""
-    job = search.submit(study, address, storage, name=name, overrides=settings)
-    print(job, flush=True)
-    if follow:
-        from search.jobs import follow as follow_job
-
-        ended = follow_job(address, job, lambda text: print(text, flush=True))
-        print(f"{job}: {ended}")
-        if ended != "SUCCEEDED":
-            raise typer.Exit(1)
-
-
-@app.command()
-def jobs(address: Address) -> None:
-    """List the jobs of a cluster."""
-    from search.jobs import jobs as list_jobs
-
-    for job in list_jobs(address):
-        print(job)
-
-
-@app.command()
-def logs(job: str, address: Address) -> None:
-    """Print what a job has said."""
-    from search.jobs import logs as job_logs
-
-    print(job_logs(address, job))
-
-
-@app.command()
-def stop(job: str, address: Address) -> None:
-    """Stop a job; what it has finished stays."""
-    from search.jobs import stop as stop_job
-
-    stop_job(address, job)
+app.add_typer(cluster)
 
 
 def main() -> None:
@@ -222,6 +209,10 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
+
+
+def _usual_criterion(granularity: str) -> str:
+    return {"channel": "l1"}.get(granularity, "magnitude")
 
 
 def _print_json(told: "BaseModel", exclude: set[str] | None = None) -> None:

@@ -38,6 +38,8 @@ class ComparisonRow(Frozen):
 
     policy: str
     criterion: str
+    schedule: str
+    recovery: str
     granularity: GranularityName
     model: str
     dataset: str
@@ -74,7 +76,7 @@ class Comparison(Frozen):
 
     study: str
     rows: list[ComparisonRow]
-    headline: dict[str, Headline]
+    headline: dict[str, Headline]  # by policy, "policy, recovery" where there are several recoveries
 
 
 class _Entry(Frozen):
@@ -141,6 +143,8 @@ def _row(policy: str, by_seed: dict[int, _Entry], baseline: dict[int, _Entry]) -
     return ComparisonRow(
         policy=policy,
         criterion=first.criterion,
+        schedule=first.schedule,
+        recovery=first.recovery,
         granularity=first.granularity,
         model=first.model,
         dataset=first.dataset,
@@ -193,22 +197,28 @@ def _spent(row: ComparisonRow) -> int:
 
 
 def _looks(row: ComparisonRow) -> tuple[str, ...]:
-    return (row.dataset, row.model, row.granularity, row.criterion, row.budget)
+    return (row.dataset, row.model, row.granularity, row.criterion, row.schedule, row.recovery, row.budget)
 
 
 def _headline(entries: dict[tuple[str, float, str], dict[int, _Entry]]) -> dict[str, Headline]:
     by_seed: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     by_place: dict[str, list[float]] = defaultdict(list)
+    recoveries = {_recovery(own) for own in entries.values()}
     for (setting, sparsity, policy), own in entries.items():
         baseline = entries.get((setting, sparsity, BASELINE), {})
         gaps = {seed: _accuracy(own[seed]) - _accuracy(baseline[seed]) for seed in own if seed in baseline}
         if policy == BASELINE or not gaps:
             continue
-        by_place[policy].append(fmean(gaps.values()))
+        name = policy if len(recoveries) == 1 else f"{policy}, {_recovery(own)}"
+        by_place[name].append(fmean(gaps.values()))
         for seed, gap in gaps.items():
-            by_seed[policy][seed].append(gap)
+            by_seed[name][seed].append(gap)
     headline = {}
-    for policy, places in sorted(by_place.items()):
-        mean = Estimate.of([fmean(gaps) for gaps in by_seed[policy].values()])
-        headline[policy] = Headline(mean_gap=mean.mean, max_gap=max(places), low=mean.low, high=mean.high)
+    for name, places in sorted(by_place.items()):
+        mean = Estimate.of([fmean(gaps) for gaps in by_seed[name].values()])
+        headline[name] = Headline(mean_gap=mean.mean, max_gap=max(places), low=mean.low, high=mean.high)
     return headline
+
+
+def _recovery(by_seed: dict[int, _Entry]) -> str:
+    return next(iter(by_seed.values())).winner.recovery

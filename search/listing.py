@@ -7,11 +7,13 @@ from typing import Any
 from search.samplers import SAMPLERS
 from search.schedulers import SCHEDULERS
 from search.study import shipped
-from trainables.allocation.policies import POLICIES
+from trainables.allocation.policies import POLICIES, Policy
+from trainables.allocation.schedules import SCHEDULES
 from trainables.data.sources import SOURCES
+from trainables.learning.recovery import RECOVERIES
 from trainables.models import hub
 from trainables.models.cifar import CIFAR
-from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.criteria import CRITERIA, Criterion
 from trainables.pruning.views import GRANULARITIES
 from trainables.tables import pick
 
@@ -21,9 +23,11 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
     tables: Mapping[str, Callable[[], dict[str, str]]] = {
         "models": _models,
         "datasets": lambda: {name: _about(source) for name, source in SOURCES.items()},
-        "criteria": lambda: {n: f"{_about(c.score)} ({', '.join(c.granularities)})" for n, c in CRITERIA.items()},
+        "criteria": lambda: {name: f"{_about(c.score)} ({_needs(c)})" for name, c in CRITERIA.items()},
         "granularities": lambda: {name: _about(view) for name, view in GRANULARITIES.items()},
-        "policies": lambda: {name: _about(policy.path) for name, policy in POLICIES.items()},
+        "policies": lambda: {name: f"{_about(p.path)} ({_needs(p)})" for name, p in POLICIES.items()},
+        "schedules": lambda: {name: _about(curve) for name, curve in SCHEDULES.items()},
+        "recoveries": lambda: {name: _about(recovery) for name, recovery in RECOVERIES.items()},
         "schedulers": lambda: {name: _about(make) for name, make in SCHEDULERS.items()},
         "samplers": lambda: {name: _about(make) for name, make in SAMPLERS.items()},
         "studies": lambda: {name: _comment(text.splitlines()) for name, text in shipped().items()},
@@ -38,6 +42,12 @@ def _models() -> dict[str, str]:
     return (
         own | theirs | {"package.module:function": "your own: function(num_classes=..., in_channels=...) -> nn.Module"}
     )
+
+
+def _needs(entry: Criterion | Policy) -> str:
+    samples = "; looks at calibration samples" if entry.calibrated else ""
+    profile = "; looks at a profile of calibration samples" if isinstance(entry, Policy) and entry.profiled else ""
+    return ", ".join(entry.granularities) + samples + profile
 
 
 def _about(thing: Any) -> str:

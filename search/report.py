@@ -2,13 +2,13 @@
 
 import html
 from collections import defaultdict
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from search.comparison import BASELINE, Comparison, ComparisonRow
+from search.pictures import image
 from search.tables import in_order, network_of, percent, warnings_of
 
 STYLES = ("o-", "s--", "^-.", "D:", "v-", "P--", "X-.", "*:")  # told apart without colour, too
@@ -37,8 +37,8 @@ def write_report(comparison: Comparison, out: Path) -> list[Path]:
     figure = plot(comparison)
     written = {
         "comparison.json": comparison.model_dump_json(indent=1).encode(),
-        "accuracy.png": _image(figure, "png"),
-        "accuracy.svg": _image(figure, "svg"),
+        "accuracy.png": image(figure, "png"),
+        "accuracy.svg": image(figure, "svg"),
     }
     written["index.html"] = _page(comparison, written["accuracy.svg"].decode()).encode()
     for name, content in written.items():
@@ -47,7 +47,7 @@ def write_report(comparison: Comparison, out: Path) -> list[Path]:
 
 
 def plot(comparison: Comparison) -> Figure:
-    """Accuracy against sparsity, one line a policy with its interval, one-shot above fine-tuned; a column a network."""
+    """Accuracy against sparsity, one line a policy with its interval, one-shot above recovered; a column a network."""
     networks: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
     for row in in_order(comparison.rows):
         networks[f"{row.dataset}: {network_of(row)}", row.setting].append(row)
@@ -55,7 +55,7 @@ def plot(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(6.4 * len(networks), 8), layout="constrained")
     axes = figure.subplots(2, len(networks), sharex="col", sharey=True, squeeze=False)
     for column, ((title, _), rows) in enumerate(networks.items()):
-        for line, (field, label) in enumerate((("one_shot_accuracy", "one-shot"), ("val_accuracy", "fine-tuned"))):
+        for line, (field, label) in enumerate((("one_shot_accuracy", "one-shot"), ("val_accuracy", "recovered"))):
             axis = axes[line][column]
             for style, policy in zip(STYLES * len(policies), policies, strict=False):
                 own = [row for row in rows if row.policy == policy]
@@ -76,15 +76,8 @@ def plot(comparison: Comparison) -> Figure:
     return figure
 
 
-def _image(figure: Figure, kind: str) -> bytes:
-    sink = BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "howcompact"}):
-        figure.savefig(sink, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
-    return sink.getvalue()
-
-
 def _page(comparison: Comparison, svg: str) -> str:
-    head = ["network", "sparsity", "policy", "one-shot", "recalibrated", "fine-tuned", "test", "gap to uniform"]
+    head = ["network", "sparsity", "policy", "one-shot", "recalibrated", "recovered", "test", "gap to uniform"]
     head += ["params kept", "MACs kept", "search cost (s)", "trials", "seeds"]
     body = StringIO()
     for row in in_order(comparison.rows):
@@ -110,7 +103,7 @@ def _page(comparison: Comparison, svg: str) -> str:
     ]
     return PAGE.format(
         title=html.escape(f"howcompact: {comparison.study}"),
-        headline=html.escape("Gap to uniform after fine-tuning. " + "; ".join(gaps)) if gaps else "",
+        headline=html.escape("Gap to uniform after recovery. " + "; ".join(gaps)) if gaps else "",
         plot=svg[svg.index("<svg") :],
         head="".join(f"<th>{name}</th>" for name in head),
         body=body.getvalue(),

@@ -29,6 +29,8 @@ class TrialRow(Frozen):
     setting: str  # what it shares with all that it may be averaged or plotted with: the cell but for sparsity and seed
     policy: str
     criterion: str
+    schedule: str = "one-shot"
+    recovery: str = "finetune"
     granularity: GranularityName
     model: str
     width: float
@@ -68,6 +70,8 @@ def row_of(outcome: Outcome) -> TrialRow:
         setting=seedless.key(),
         policy=spec.policy,
         criterion=spec.criterion,
+        schedule=spec.schedule.name,
+        recovery=spec.recovery,
         granularity=spec.granularity,
         model=spec.dense.model,
         width=spec.dense.width,
@@ -87,7 +91,8 @@ def row_of(outcome: Outcome) -> TrialRow:
 
 SCHEMA = pa.schema(
     [
-        *[(n, pa.string()) for n in ("trial", "cell", "setting", "policy", "criterion", "granularity", "model")],
+        *[(n, pa.string()) for n in ("trial", "cell", "setting", "policy", "criterion", "schedule", "recovery")],
+        *[(n, pa.string()) for n in ("granularity", "model")],
         ("width", pa.float64()),
         ("dataset", pa.string()),
         ("sparsity", pa.float64()),

@@ -131,7 +131,7 @@ def _finished(outcome: Outcome) -> Finished:
 
 
 def _epoch_metrics(report: EpochReport) -> dict[str, float]:
-    return {name: value for name, value in report.model_dump(exclude={"epoch"}).items() if value is not None}
+    return {name: value for name, value in report.model_dump(exclude={"epoch", "final"}).items() if value is not None}
 
 
 def _metrics(row: TrialRow) -> dict[str, float]:

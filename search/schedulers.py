@@ -7,17 +7,18 @@ if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
 
 METRIC = "val_accuracy"
-TIME = "epoch"  # epoch 0, the recalibrated network, is the first rung
+TIME = "epoch"  # epoch 0, what the recovery starts from, is the first rung
+FURTHEST = 1_000_000  # epochs; a rung that no trial reaches costs nothing
 
 
-def fifo(epochs: int) -> "TrialScheduler":
+def fifo() -> "TrialScheduler":
     """Run every trial to its end."""
     from ray.tune.schedulers import FIFOScheduler
 
     return FIFOScheduler()
 
 
-def asha(epochs: int, brackets: int = 1) -> "TrialScheduler":
+def asha(brackets: int = 1) -> "TrialScheduler":
     """Asynchronous successive halving (arXiv 1810.05934): at each rung only the best third goes on."""
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
@@ -25,26 +26,26 @@ def asha(epochs: int, brackets: int = 1) -> "TrialScheduler":
         time_attr=TIME,
         metric=METRIC,
         mode="max",
-        max_t=max(epochs, 1),
+        max_t=FURTHEST,
         grace_period=1,
         reduction_factor=3,
         brackets=brackets,
     )
 
 
-def hyperband(epochs: int) -> "TrialScheduler":
+def hyperband() -> "TrialScheduler":
     """Asynchronous Hyperband: successive halving from three different first rungs."""
-    return asha(epochs, brackets=3)
+    return asha(brackets=3)
 
 
-def median(epochs: int) -> "TrialScheduler":
+def median() -> "TrialScheduler":
     """Stop a trial whose best accuracy is below the median of the others' running averages (Vizier's rule)."""
     from ray.tune.schedulers import MedianStoppingRule
 
     return MedianStoppingRule(time_attr=TIME, metric=METRIC, mode="max", grace_period=1, min_samples_required=3)
 
 
-SCHEDULERS: dict[str, Callable[[int], "TrialScheduler"]] = {
+SCHEDULERS: dict[str, Callable[[], "TrialScheduler"]] = {
     "fifo": fifo,
     "asha": asha,
     "median": median,
@@ -73,7 +74,7 @@ def per_search(make: Callable[[], "TrialScheduler"], search_of: Callable[[Any], 
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
             scheduler = self._of(trial)
-            if scheduler is None or METRIC not in result or "error" in result:
+            if scheduler is None or METRIC not in result or "error" in result or result["final"]:
                 return str(TrialScheduler.CONTINUE)
             return str(scheduler.on_trial_result(tune_controller, trial, result))
 

@@ -116,7 +116,7 @@ class StudySearcher(Searcher):
         failed = error or result is None or "error" in result
         accuracy = result["best_val_accuracy"] if result is not None and not failed else None
         if spec.policy == SEARCHED:
-            stopped = not failed and result is not None and result["epoch"] < spec.finetune.epochs
+            stopped = not failed and result is not None and not result["final"]
             self._searches[cell].finish(key, accuracy, stopped)
         elif key in self._awaited[cell]:
             self._awaited[cell].discard(key)

@@ -14,9 +14,11 @@ from trainables.spec import (
     BudgetKind,
     DataSpec,
     DenseSpec,
+    Distillation,
     Frozen,
     GranularityName,
     Recipe,
+    Schedule,
     Sparsity,
     TrialSpec,
 )
@@ -28,7 +30,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,9
 
 
 class SearchSpec(Frozen):
-    """How the policy "searched" looks for densities; each (model, criterion, sparsity, seed) is a search of its own."""
+    """How the policy "searched" looks for densities; each cell of the study is a search of its own."""
 
     trials: int = Field(12, ge=1)  # evaluations of one search, its starting points included
     sampler: str = "tpe"
@@ -44,7 +46,7 @@ class Resources(Frozen):
 
 
 class StudySpec(Frozen):
-    """Every model x criterion x policy x sparsity x seed is a trial."""
+    """Every model x criterion x recovery x policy x sparsity x seed is a trial."""
 
     name: Name
     models: tuple[str, ...] = Field(("small_cnn",), min_length=1)
@@ -59,7 +61,10 @@ class StudySpec(Frozen):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
     calibration: int = Field(512, ge=1)
     recalibrate: int = Field(100, ge=0)
+    schedule: Schedule = Schedule()
+    recoveries: tuple[str, ...] = Field(("finetune",), min_length=1)
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
+    distillation: Distillation = Distillation()
     search: SearchSpec = SearchSpec()
     resources: Resources = Resources()
     tracking: str = "auto"  # auto: MLFLOW_TRACKING_URI, else a local store beside the study; off; or a URI
@@ -81,7 +86,7 @@ class StudySpec(Frozen):
         return tuple(dict.fromkeys((*self.policies, *starts)))
 
     def cells(self) -> list[TrialSpec]:
-        """One spec for each model x criterion x sparsity x seed, at the default policy."""
+        """One spec for each model x criterion x recovery x sparsity x seed, at the default policy."""
         return [
             TrialSpec(
                 dense=DenseSpec(model=model, width=self.width, data=self.data, recipe=self.dense, seed=seed),
@@ -91,9 +96,14 @@ class StudySpec(Frozen):
                 budget=self.budget,
                 calibration=self.calibration,
                 recalibrate=self.recalibrate,
+                schedule=self.schedule,
+                recovery=recovery,
                 finetune=self.finetune,
+                distillation=self.distillation if recovery == "distill" else Distillation(),
             )
-            for seed, model, criterion, sparsity in product(self.seeds, self.models, self.criteria, self.sparsities)
+            for seed, model, criterion, recovery, sparsity in product(
+                self.seeds, self.models, self.criteria, self.recoveries, self.sparsities
+            )
         ]
 
 
@@ -154,10 +164,12 @@ def complaints(study: StudySpec) -> list[str]:
         found.append(
             f"name must not be one of {', '.join(TAKEN)}, which a storage needs itself, but got {study.name!r}"
         )
-    for field in ("models", "criteria", "policies", "sparsities", "seeds"):
+    for field in ("models", "criteria", "recoveries", "policies", "sparsities", "seeds"):
         values = getattr(study, field)
         if len(set(values)) < len(values):
             found.append(f"{field} must differ from each other, but got {list(values)}; name each once")
+    if study.distillation != Distillation() and "distill" not in study.recoveries:
+        found.append("distillation must come with recovery 'distill'; add it to recoveries, or leave distillation out")
     if SEARCHED in study.search.warm_start:
         found.append(f"search.warm_start must name policies other than {SEARCHED!r}")
     for kind, name, table in (
@@ -169,10 +181,10 @@ def complaints(study: StudySpec) -> list[str]:
     wanted = len(study.search.warm_start)
     if SEARCHED in study.policies and study.search.trials <= wanted:
         found.append(f"search.trials must exceed its {wanted} starting points, but got {study.search.trials}; raise it")
-    cells = {(cell.dense.model, cell.criterion): cell for cell in study.cells()}  # what one may complain of, all do
-    for policy, cell in product(study.all_policies(), cells.values()):
+    alike = {(cell.dense.model, cell.criterion, cell.recovery): cell for cell in study.cells()}
+    for policy, cell in product(study.all_policies(), alike.values()):
         found += catalog.complaints(cell.model_copy(update={"policy": policy}))
-    return list(dict.fromkeys(found)) or catalog.unreachable(study.cells())
+    return list(dict.fromkeys(found)) or catalog.unreachable([*study.trials(), *study.cells()])
 
 
 def _text(source: str) -> str:

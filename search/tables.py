@@ -9,6 +9,8 @@ from rich.table import Table
 
 from search.allocating import Allocation
 from search.comparison import BASELINE, Comparison, ComparisonRow, Estimate
+from search.profiling import FALLS, Compactness
+from trainables.spec import Schedule
 
 MOST_LAYERS = 6  # columns; a deeper network's layers are in compare --json and on its page
 WIDTH = 100  # of what is printed to a file or a pipe
@@ -29,7 +31,7 @@ def print_comparison(comparison: Comparison) -> None:
         low, high = headline.low, headline.high
         interval = f" [{100 * low:+.1f}, {100 * high:+.1f}]" if low is not None and high is not None else ""
         gap = f"{100 * headline.mean_gap:+.1f}{interval} points on average, at most {100 * headline.max_gap:+.1f}"
-        console.print(f"{policy} against uniform, fine-tuned: {gap}", highlight=False)
+        console.print(f"{policy} against uniform, recovered: {gap}", highlight=False)
     for text in warnings_of(comparison.rows):
         console.print(f"! {text}", highlight=False)
 
@@ -45,6 +47,21 @@ def print_allocation(allocation: Allocation) -> None:
     Console().print(table)
 
 
+def print_compactness(found: Compactness) -> None:
+    """Print how much of each part can go before accuracy falls, the most compact part of each column marked."""
+    unit, dense = found.granularity, 100 * found.profile.dense_accuracy
+    print(f"{found.model}, {unit}s by {found.criterion}; dense {dense:.1f} % of {found.calibration:,} training samples")
+    print("% of a part that can go, it alone and nothing retrained, before accuracy falls by so many points:")
+    table = _table("")
+    for name in ("part", "weights", f"{unit}s", *(f"{points} point{'s' if points > 1 else ''}" for points in FALLS)):
+        table.add_column(name, justify="left" if name == "part" else "right")
+    for part in found.parts:
+        marked = (f"{'* ' if found.most_compact[p] == part.name else ''}{100 * part.tolerated[p]:.1f}" for p in FALLS)
+        table.add_row(part.name, f"{part.weights:,}", f"{part.units:,}", *marked)
+    Console().print(table)
+    print("* the most compact: the part that can lose the largest share")
+
+
 def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
     """By network, then sparsity, then policy with uniform first."""
     return sorted(
@@ -53,8 +70,9 @@ def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
 
 
 def network_of(row: ComparisonRow) -> str:
-    """Name what was pruned, and how its units were chosen."""
-    return f"{row.model}, {row.granularity}s by {row.criterion}"
+    """Name what was pruned, how its units were chosen, and how it was pruned and recovered."""
+    schedule = "" if row.schedule == Schedule().name else f", {row.schedule}"
+    return f"{row.model}, {row.granularity}s by {row.criterion}{schedule}, {row.recovery}"
 
 
 def percent(value: Estimate | None, signed: bool = False) -> str:
@@ -73,9 +91,9 @@ def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
 def _reached(title: str, rows: Sequence[ComparisonRow]) -> Table:
     seeds = ", ".join(map(str, rows[0].seeds))
     title = f"{title}: validation accuracy in %, dense {percent(rows[0].dense_accuracy)}"
-    table = _table(f"{title}\nmean ± 95 % interval over seeds {seeds} of dense training, pruning and fine-tuning")
+    table = _table(f"{title}\nmean ± 95 % interval over seeds {seeds} of dense training, pruning and recovery")
     test = any(row.test_accuracy for row in rows)
-    names = ["sparsity", "policy", "one-shot", "recalibrated", "fine-tuned", "vs uniform"]
+    names = ["sparsity", "policy", "one-shot", "recalibrated", "recovered", "vs uniform"]
     for name in [*names, *(["test"] if test else []), "cost s", "trials"]:
         table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     for row in rows:

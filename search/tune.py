@@ -183,7 +183,7 @@ def _fit(
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=per_search(partial(SCHEDULERS[study.search.scheduler], study.finetune.epochs), _search_of),
+            scheduler=per_search(SCHEDULERS[study.search.scheduler], _search_of),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,

@@ -6,21 +6,25 @@ from typing import Any
 
 from trainables.allocation import budget
 from trainables.allocation.policies import POLICIES
+from trainables.allocation.schedules import SCHEDULES
 from trainables.checkpoints import Architecture
 from trainables.data import sources
 from trainables.data.splits import Shape
+from trainables.learning.recovery import RECOVERIES
 from trainables.models import hub
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import Prunable
 from trainables.pruning.soundness import refuse_unsound_cuts
 from trainables.pruning.views import GRANULARITIES, view
-from trainables.spec import TrialSpec
-from trainables.tables import pick
+from trainables.spec import Distillation, Schedule, TrialSpec
+from trainables.tables import did_you_mean, pick
 
 TABLES: Mapping[str, Mapping[str, Any]] = {
     "criterion": CRITERIA,
     "granularity": GRANULARITIES,
     "policy": POLICIES,
+    "schedule": SCHEDULES,
+    "recovery": RECOVERIES,
     "data": sources.SOURCES,
 }
 
@@ -50,15 +54,38 @@ def mismatches(spec: TrialSpec) -> list[str]:
         except ValueError as error:
             found.append(str(error))
             continue
-        if kind == "criterion" and spec.granularity not in entry.granularities:
-            fits = sorted(n for n, c in CRITERIA.items() if spec.granularity in c.granularities)
+        if spec.granularity not in entry.granularities:
+            fits = sorted(n for n, other in TABLES[kind].items() if spec.granularity in other.granularities)
             found.append(
-                f"criterion {name!r} must go with granularity {' or '.join(entry.granularities)}, "
+                f"{kind} {name!r} must go with granularity {' or '.join(entry.granularities)}, "
                 f"but got {spec.granularity!r}; for that use one of: {', '.join(fits)}"
             )
+    found += [*_of_schedule(spec), *_of_recovery(spec)]
     if spec.densities is not None and spec.policy != "searched":
         found.append(f"densities must come with policy 'searched', but got {spec.policy!r}; leave them out")
     return found
+
+
+def _of_schedule(spec: TrialSpec) -> list[str]:
+    schedule = spec.schedule
+    if schedule.name not in SCHEDULES:
+        return [str(did_you_mean("schedule", schedule.name, SCHEDULES))]
+    if schedule.name == Schedule().name and schedule != Schedule():
+        return [f"schedule {schedule.name!r} must have neither steps nor step_epochs; leave them out, or name another"]
+    if schedule.name != Schedule().name and schedule.steps < 2:
+        return [f"schedule {schedule.name!r} must have steps >= 2, but got {schedule.steps}; set schedule.steps"]
+    return []
+
+
+def _of_recovery(spec: TrialSpec) -> list[str]:
+    dense, own = spec.dense.recipe.epochs, spec.finetune.epochs
+    if spec.recovery not in RECOVERIES:
+        return [str(did_you_mean("recovery", spec.recovery, RECOVERIES))]
+    if spec.recovery == "rewind" and dense < own:
+        return [f"recovery 'rewind' must repeat at most the {dense} dense epochs, but got {own}; lower finetune.epochs"]
+    if spec.recovery != "distill" and spec.distillation != Distillation():
+        return [f"distillation must come with recovery 'distill', but got {spec.recovery!r}; leave it out"]
+    return []
 
 
 def unreachable(specs: list[TrialSpec]) -> list[str]:
@@ -68,15 +95,17 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
     shape = sources.peek(specs[0].dense.data)
     for spec in specs:
         place = (spec.dense.model, spec.granularity)
+        least = POLICIES[spec.policy].least
+        who = spec.dense.model if least is budget.floors else f"{spec.dense.model}, policy {spec.policy!r}"
         try:
             if place not in views:
                 views[place] = None
                 views[place] = _view(spec, shape)
             prunable = views[place]
             if prunable is not None:
-                budget.total(prunable, spec.sparsity, spec.budget)
+                budget.total(prunable, spec.sparsity, spec.budget, least(prunable))
         except ValueError as error:
-            found.append(f"{spec.dense.model}: {error}")
+            found.append(f"{who}: {error}")
     return list(dict.fromkeys(found))
 
 

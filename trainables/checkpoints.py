@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,17 @@ def write_files(folder: Folder, files: Mapping[str, bytes]) -> None:
         name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()
     }
     folder.write(MANIFEST, json.dumps({"files": sums}, indent=1).encode())
+
+
+def forget(folder: Folder, groups: Collection[str]) -> None:
+    """Drop groups of tensors from a checkpoint; it is whole at any moment, as the manifest stops listing them first."""
+    manifest = from_json(folder.read(MANIFEST).decode())
+    gone = [name for name in manifest["files"] if name.removesuffix(".safetensors") in groups]
+    for name in gone:
+        del manifest["files"][name]
+    folder.write(MANIFEST, json.dumps(manifest, indent=1).encode())
+    for name in gone:
+        folder.remove(name)
 
 
 def is_whole(folder: Folder) -> bool:
@@ -139,9 +150,8 @@ def _take_shapes(model: nn.Module, weights: Tensors) -> None:
 def _name_widths(module: nn.Module) -> None:
     """Make the attributes that a layer computes with say what its tensors are."""
     if isinstance(module, nn.Conv2d):
-        depthwise = module.groups == module.in_channels == module.out_channels > 1
         module.out_channels = module.weight.shape[0]
-        module.groups = module.out_channels if depthwise else module.groups
+        module.groups = min(module.groups, module.out_channels)  # only a depthwise one loses groups
         module.in_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape

@@ -11,7 +11,7 @@ class Facts(Frozen):
     """What is known once the network is pruned, counted on the pruned network itself."""
 
     dense_accuracy: float
-    one_shot_accuracy: float
+    one_shot_accuracy: float  # of the network as it was pruned last
     recalibrated_accuracy: float
     params_total: int
     params_kept: int

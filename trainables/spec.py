@@ -68,6 +68,21 @@ class ProfileSpec(Frozen):
     calibration: int = Field(512, ge=1)  # training samples
 
 
+class Schedule(Frozen):
+    """How pruning comes to its sparsity: at once, or in steps with training between two of them."""
+
+    name: str = "one-shot"
+    steps: int = Field(1, ge=1)
+    step_epochs: int = Field(1, ge=1)  # of training between two steps, at the constant learning rate of fine-tuning
+
+
+class Distillation(Frozen):
+    """How a pruned network listens to the dense one; both defaults are ours."""
+
+    temperature: float = Field(4.0, gt=0.0)
+    weight: float = Field(0.9, ge=0.0, le=1.0)  # of the dense network's opinion; the labels have the rest
+
+
 class TrialSpec(Frozen):
     """One trial: prune the dense network of this seed to the budget, then let it recover."""
 
@@ -81,10 +96,13 @@ class TrialSpec(Frozen):
     calibration: int = Field(512, ge=1)  # training samples that the profile of a policy may look at
     recalibrate: int = Field(100, ge=0)  # batches that re-estimate batch-norm statistics; 0 leaves them
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
+    schedule: Schedule = Schedule()
+    recovery: str = "finetune"
+    distillation: Distillation = Distillation()  # of the recovery "distill"
 
     @property
     def seed(self) -> int:
-        """One seed covers dense initialisation and training, pruning and fine-tuning."""
+        """One seed covers dense initialisation and training, pruning and recovery."""
         return self.dense.seed
 
     @property
@@ -96,13 +114,14 @@ class TrialSpec(Frozen):
 
 
 class EpochReport(Frozen):
-    """What a trial knows after an epoch; epoch 0 is the pruned, recalibrated network before any fine-tuning."""
+    """What a trial knows after an epoch; epoch 0 is what recovery starts from: recalibrated, or drawn anew."""
 
     epoch: int
     val_accuracy: float
     val_loss: float
     train_loss: float | None = None
     seconds: float  # of this epoch and its validation; writing its checkpoint is left out
+    final: bool = False  # whether no epoch follows
 
 
 def from_json(text: str) -> Any:

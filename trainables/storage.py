@@ -102,3 +102,8 @@ class Folder:
         system, path = self._place
         if system.get_file_info(path).type == fs.FileType.Directory:
             system.delete_dir(path)
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        system, path = self._place
+        system.delete_file(f"{path}/{name}")

@@ -1,8 +1,10 @@
 """Comparisons against numbers worked out by hand and by scipy."""
 
+import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +13,9 @@ from scipy import stats
 from search.comparison import Estimate, compare
 from search.results import StudyFolder, from_parquet, row_of, to_parquet
 from search.study import StudySpec
+from search.tables import network_of
 from trainables.outcome import Facts, Outcome
-from trainables.spec import DenseSpec, EpochReport, Recipe, TrialSpec
+from trainables.spec import DenseSpec, EpochReport, Recipe, Schedule, TrialSpec
 from trainables.storage import Folder
 from trainables.trial import write_outcome
 
@@ -112,6 +115,38 @@ def test_unequal_training_is_marked_and_never_averaged(tmp_path: Path) -> None:
     assert all("trained or pruned unlike" in row.warnings[0] for row in rows)
 
 
+def test_recoveries_are_paired_and_averaged_each_by_itself(tmp_path: Path) -> None:
+    reached = {("uniform", "finetune"): 0.5, ("erk", "finetune"): 0.6, ("uniform", "scratch"): 0.7}
+    reached[("erk", "scratch")] = 0.9
+    outcomes = [
+        outcome(policy, 0.5, seed, accuracy + seed / 100, recovery=recovery)
+        for (policy, recovery), accuracy in reached.items()
+        for seed in range(2)
+    ]
+    found = compare([study_of(tmp_path / "s", outcomes)])
+    rows = {(row.policy, row.recovery): row for row in found.rows}
+    assert {key: row.val_accuracy.mean - 0.005 for key, row in rows.items()} == pytest.approx(reached)
+    gaps = {recovery: row.gap_to_uniform for (policy, recovery), row in rows.items() if policy == "erk"}
+    assert {recovery: gap.mean for recovery, gap in gaps.items() if gap} == pytest.approx(
+        {"finetune": 0.1, "scratch": 0.2}
+    )
+    assert {name: h.mean_gap for name, h in found.headline.items()} == pytest.approx(
+        {"erk, finetune": 0.1, "erk, scratch": 0.2}
+    )
+    assert not any(row.warnings for row in found.rows)
+    assert {network_of(row) for row in found.rows} == {
+        *("small_cnn, weights by magnitude, finetune", "small_cnn, weights by magnitude, scratch")
+    }
+
+
+def test_a_schedule_is_told_by_its_name(tmp_path: Path) -> None:
+    stepwise = outcome("uniform", 0.5, 0, 0.5, schedule=Schedule(name="gradual", steps=3))
+    rows = compare([study_of(tmp_path / "s", [outcome("uniform", 0.5, 0, 0.6), stepwise])]).rows
+    assert sorted(row.schedule for row in rows) == ["gradual", "one-shot"]
+    assert "small_cnn, weights by magnitude, gradual, finetune" in map(network_of, rows)
+    assert not any(row.warnings for row in rows)
+
+
 def test_missing_seeds_are_marked(tmp_path: Path) -> None:
     outcomes = [outcome("uniform", 0.5, 0, 0.5), outcome("uniform", 0.5, 1, 0.6), outcome("capacity", 0.5, 1, 0.7)]
     rows = {row.policy: row for row in compare([study_of(tmp_path / "s", outcomes)]).rows}
@@ -135,7 +170,16 @@ def test_nothing_to_compare_is_an_error(tmp_path: Path) -> None:
 
 def test_rows_survive_parquet() -> None:
     rows = [row_of(outcome("uniform", 0.5, 0, 0.5)), row_of(Outcome(spec=TrialSpec(), status="failed", error="x"))]
+    rows.append(row_of(outcome("erk", 0.5, 0, 0.5, recovery="rewind", schedule=Schedule(name="iterative", steps=2))))
     assert from_parquet(to_parquet(rows)) == rows
+
+
+def test_a_table_from_before_there_were_recoveries_is_read() -> None:
+    row = row_of(outcome("uniform", 0.5, 0, 0.5))
+    told = pq.read_table(io.BytesIO(to_parquet([row]))).drop_columns(["recovery", "schedule"])
+    sink = io.BytesIO()
+    pq.write_table(told, sink)
+    assert from_parquet(sink.getvalue()) == [row]
 
 
 def test_a_failed_trial_is_read_anew_and_a_finished_one_from_the_table(tmp_path: Path) -> None:

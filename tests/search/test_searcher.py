@@ -50,7 +50,7 @@ def finished(spec: TrialSpec, accuracy: float) -> Outcome:
 def end(searcher: StudySearcher, folder: StudyFolder, trial: str, spec: TrialSpec, accuracy: float) -> None:
     """Let a trial report once and end."""
     write_outcome(folder.trial(spec.key()), finished(spec, accuracy))
-    result = {"epoch": spec.finetune.epochs, "val_accuracy": accuracy, "best_val_accuracy": accuracy}
+    result = {"epoch": 3, "final": True, "val_accuracy": accuracy, "best_val_accuracy": accuracy}
     searcher.on_trial_result(trial, result)
     searcher.on_trial_complete(trial, result)
 
@@ -76,6 +76,31 @@ def test_named_trials_come_first_and_each_search_makes_what_its_starts_leave(tmp
     assert len({spec.key() for spec in ran}) == 10
     for cell in STUDY.cells():
         assert sum(cell_key(spec) == cell_key(cell) and spec.policy == "searched" for spec in ran) == 3
+
+
+def test_each_recovery_has_a_search_of_its_own(tmp_path: Path) -> None:
+    folder, two = folder_of(tmp_path / "s"), STUDY.model_copy(update={"recoveries": ("finetune", "scratch")})
+    searcher = StudySearcher(two, folder, configure=lambda spec: {"spec": spec})
+    assert searcher.total == 2 * 10
+    ran = run_out(searcher, folder)
+    for cell in two.cells():
+        assert sum(cell_key(spec) == cell_key(cell) and spec.policy == "searched" for spec in ran) == 3
+    assert len({cell_key(cell) for cell in two.cells()}) == 2 * 2
+
+
+def test_a_proposal_was_stopped_where_epochs_were_still_to_come(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    for n in range(4):
+        config: Any = searcher.suggest(str(n))
+        end(searcher, folder, str(n), config["spec"], 0.5)
+    for final in (False, True):
+        proposed: Any = searcher.suggest("last")
+        search = searcher._searches[cell_key(proposed["spec"])]
+        result = {"epoch": 3, "final": final, "val_accuracy": 0.4, "best_val_accuracy": 0.4}
+        searcher.on_trial_result("last", result)
+        searcher.on_trial_complete("last", result)
+        assert search._study.trials[-1].state == (TrialState.COMPLETE if final else TrialState.PRUNED)
 
 
 def test_a_search_waits_for_what_it_starts_from(tmp_path: Path) -> None:

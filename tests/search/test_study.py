@@ -31,6 +31,14 @@ def test_trials_are_the_product_of_what_differs_with_starting_points_first() -> 
     assert {cell_key(spec) for spec in trials} == {cell_key(cell) for cell in study.cells()}
 
 
+def test_every_recovery_is_tried_in_every_cell_and_only_distilling_ones_know_its_constants() -> None:
+    study = read_study("digits", ["recoveries=[finetune,distill]", "distillation.temperature=2", "seeds=[0]"])
+    assert [spec.recovery for spec in study.trials()].count("distill") == 3 * 3
+    assert {spec.recovery: spec.distillation.temperature for spec in study.cells()} == {"finetune": 4, "distill": 2}
+    plain = {spec.key() for spec in read_study("digits", ["seeds=[0]"]).trials()}
+    assert plain == {spec.key() for spec in study.trials() if spec.recovery == "finetune"}
+
+
 def test_without_a_search_there_are_no_starting_points() -> None:
     assert StudySpec(name="s", policies=("erk",)).all_policies() == ("erk",)
 
@@ -70,6 +78,14 @@ def test_all_complaints_come_at_once() -> None:
         (["data.name=parquet", "data.path=/nowhere"], "/nowhere"),
         (["sparsities=[0.5,0.9999]"], "use a sparsity of at most 0."),
         (["models=[vgg16]"], "set data.size to 32"),
+        (["schedule.name=gradul", "schedule.steps=3"], "did you mean 'gradual'"),
+        (["schedule.name=gradual"], "schedule 'gradual' must have steps >= 2, but got 1"),
+        (["schedule.steps=3"], "schedule 'one-shot' must have neither steps nor step_epochs"),
+        (["schedule.name=gradual", "schedule.steps=0"], "schedule.steps is wrong"),
+        (["recoveries=[finetun]"], "recovery must be a known name, but got 'finetun'; did you mean 'finetune'?"),
+        (["recoveries=[rewind,rewind]"], "recoveries must differ from each other"),
+        (["recoveries=[rewind]", "finetune.epochs=11"], "must repeat at most the 10 dense epochs, but got 11"),
+        (["distillation.weight=0.5"], "distillation must come with recovery 'distill'"),
         (["search.trials=3"], "search.trials must exceed its 3 starting points, but got 3"),
         (["seeds=[1,1]"], "seeds must differ from each other"),
         (["search.warm_start=[searched]"], "search.warm_start must name policies other than 'searched'"),

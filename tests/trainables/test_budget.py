@@ -3,9 +3,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch import nn
 
 from trainables.allocation.budget import Path, proportional, ranked, spend, total
 from trainables.pruning.granularity import Counts, Part, Prunable
@@ -24,7 +26,13 @@ class Additive:
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         return int(keep.sum() if kind == "params" else keep @ self.prices)
 
+    model = nn.Module()
+    example = torch.empty(1, 1, 1, 1)
+
     def members(self, read: Any) -> Any:
+        raise NotImplementedError
+
+    def silence(self, keep: Any) -> Any:
         raise NotImplementedError
 
     def remove(self, keep: Any) -> Any:
@@ -75,7 +83,7 @@ def cases(draw: st.DrawFn, shape: type[Additive] | None = None) -> Case:
     if draw(st.booleans()):
         path = proportional(parts, random.choice([0.0, 0.1, 1.0, 7.0, 1e6], len(parts)) + random.random(len(parts)))
     else:  # scores of a few values, so that many are equal, 0 among them
-        path = ranked(parts, [np.sort(random.integers(0, 40, p.units) / 39.0) for p in parts])
+        path = ranked([random.integers(0, 40, p.units) / 39.0 for p in parts])
     return Case(prunable, path, draw(st.sampled_from(KINDS)))
 
 
@@ -156,14 +164,16 @@ def test_order_of_the_parts_does_not_matter(
 
 
 @settings(max_examples=50, deadline=None)
-@given(sizes, st.integers(0, 2**32), st.floats(0.0, 1.0))
-def test_ranked_path_keeps_the_best_units_of_all(shapes: list[tuple[int, int]], seed: int, fraction: float) -> None:
+@given(sizes, st.integers(0, 2**32), st.floats(0.0, 1.0), st.sampled_from([1e-200, 1.0, 1e200]))
+def test_ranked_path_keeps_the_best_units_of_all(
+    shapes: list[tuple[int, int]], seed: int, fraction: float, scale: float
+) -> None:
     parts = make_parts(shapes)
     random = np.random.default_rng(seed)
     scores = [random.permutation(p.units * 10)[: p.units] + i / 10 + 0.01 for i, p in enumerate(parts)]  # all differ
     floors, units = bounds(parts)
     budget = int(floors.sum() + fraction * (units.sum() - floors.sum()))
-    keep = spend(ranked(parts, [np.sort(s) for s in scores]), Additive(parts, floors), budget, "params")
+    keep = spend(ranked([np.asarray(s * scale, np.float64) for s in scores]), Additive(parts, floors), budget, "params")
     safe = [set(np.argsort(-s)[: p.floor]) for s, p in zip(scores, parts, strict=True)]
     rest = [(s, p) for p, part in enumerate(scores) for u, s in enumerate(part) if u not in safe[p]]
     best = sorted(rest, reverse=True)[: budget - floors.sum()]
@@ -198,5 +208,16 @@ def test_parts_without_importance_are_filled_last_and_alike() -> None:
 
 def test_equal_scores_are_filled_with_the_dearest_units_first() -> None:
     parts = make_parts([(10, 1), (10, 1)])
-    path = ranked(parts, [np.zeros(10), np.zeros(10)])
+    path = ranked([np.zeros(10), np.zeros(10)])
     assert spend(path, Additive(parts, np.array([1, 10])), 34, "macs").tolist() == [4, 3]
+
+
+def test_what_must_stay_stays_and_counts() -> None:
+    parts = make_parts([(10, 1), (10, 1), (20, 1)])
+    prunable, least = Additive(parts, np.ones(3, int)), np.array([10, 1, 4])
+    path = proportional(parts, np.ones(3))
+    counts = [spend(path, prunable, budget, "params", least).tolist() for budget in (15, 17, 25, 40)]
+    assert counts == [[10, 1, 4], [10, 2, 5], [10, 5, 10], [10, 10, 20]]
+    with pytest.raises(ValueError, match="at least 15 of 40 params"):
+        total(prunable, 0.65, "params", least)
+    assert total(prunable, 0.625, "params", least) == 15

@@ -104,6 +104,23 @@ def test_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert json.loads((tmp_path / "manifest.json").read_bytes())["files"].keys() == set(written[:-1])
 
 
+def test_what_is_forgotten_leaves_a_whole_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder.at(str(saved))
+    remove_file, whole = Folder.remove, []
+
+    def watched(self: Folder, name: str) -> None:
+        whole.append(set(checkpoints.load(folder).tensors))
+        remove_file(self, name)
+
+    monkeypatch.setattr(Folder, "remove", watched)
+    checkpoints.forget(folder, ("masks", "momenta"))
+    assert whole == [{"network"}]  # at the moment before the file goes
+    assert {path.name for path in saved.iterdir()} == {"manifest.json", "network.safetensors", "record.json"}
+    loaded = checkpoints.load(folder)
+    assert loaded.record == RECORD
+    assert all(torch.equal(loaded.tensors["network"][key], t) for key, t in tensors()["network"].items())
+
+
 def test_record_that_is_no_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         checkpoints.save(Folder.at(str(tmp_path)), {}, {"accuracy": float("nan")})

@@ -1,17 +1,16 @@
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.maxvit import MaxVit
 
 from trainables import catalog
-from trainables.models import hub
-from trainables.pruning import channels
 from trainables.pruning.channels import Channels
-from trainables.pruning.coupling import Group, trace
+from trainables.pruning.layers import weight_of
 from trainables.pruning.soundness import refuse_unsound_cuts
 from trainables.pruning.views import view
 from trainables.spec import DenseSpec, TrialSpec
@@ -119,6 +118,54 @@ def test_networks_that_would_be_cut_wrongly_are_refused(wiring: Any) -> None:
     view(model, "weight", EXAMPLE)
 
 
+def grouped(channels_out: int, groups: int) -> Net:
+    """Two convolutions and a linear layer, in a row; the second convolution has groups."""
+    model = Net(lambda n, x: n.head(pooled(n.c(n.a(x).relu()).relu())), channels_out)
+    model.c = nn.Conv2d(8, channels_out, 3, groups=groups)
+    return model
+
+
+def test_channels_of_a_grouped_convolution_go_from_all_its_groups() -> None:
+    model = grouped(16, groups=4)  # two inputs and four outputs a group
+    first, second = (weight_of(layer).clone() for layer in (model.a, model.c))
+    view_of = Channels(model, EXAMPLE)
+    assert {part.name: (part.units, part.floor) for part in view_of.parts} == {"c": (4, 2), "a": (2, 1)}
+    assert view_of.cost(np.array([2, 1]), "params") == 4 * 27 + 8 * 1 * 9 + 8 * 5
+    refuse_unsound_cuts(model, EXAMPLE)
+    view_of.remove({"a": torch.tensor([1]), "c": torch.tensor([0, 3])})
+    assert torch.equal(weight_of(model.a), first[[1, 3, 5, 7]])
+    assert torch.equal(weight_of(model.c), second[[0, 3, 4, 7, 8, 11, 12, 15]][:, [1]])
+    assert model.head.in_features == 8
+
+
+@pytest.mark.parametrize(
+    ("channels_out", "groups", "parts"),
+    [
+        (24, 8, {"c": 3}),  # a depthwise convolution of three filters a channel: its input cannot go alone
+        (24, 2, {"a": 4, "c": 12}),
+        (8, 8, {"c": 8}),  # a plain depthwise one
+    ],
+)
+def test_units_around_grouped_convolutions(channels_out: int, groups: int, parts: dict[str, int]) -> None:
+    model = grouped(channels_out, groups)
+    assert {part.name: part.units for part in Channels(model, EXAMPLE).parts} == parts
+    refuse_unsound_cuts(model, EXAMPLE)
+
+
+def test_one_filter_for_several_channels_keeps_its_width() -> None:
+    with pytest.raises(ValueError, match="Net has none"):
+        Channels(grouped(4, groups=4), EXAMPLE)
+
+
+def test_grouped_convolutions_around_a_sum_share_their_units() -> None:
+    model = Net(lambda n, x: n.head(pooled((n.c(n.a(x)) + n.b(n.a(x))).relu())), 16, c_in=8)
+    model.b = nn.Conv2d(8, 16, 3, padding=1, groups=2)
+    model.c = nn.Conv2d(8, 16, 3, padding=1, groups=4)
+    units = {part.name: part.units for part in Channels(model, EXAMPLE).parts}
+    assert sorted(units.values()) == [2, 4]  # of a: every second channel; of b and c: every fourth
+    refuse_unsound_cuts(model, EXAMPLE)
+
+
 def test_mistakes_show_through_layers_that_start_as_zeros() -> None:
     model = Net(normalised)
     nn.init.zeros_(model.head.weight)
@@ -150,29 +197,13 @@ def test_study_hears_of_it_before_any_trial(tmp_path: Path, monkeypatch: pytest.
     assert catalog.unreachable([spec.model_copy(update={"granularity": "weight", "criterion": "magnitude"})]) == []
 
 
-def test_untraceable_network_is_refused_with_the_reason() -> None:
-    model = hub.build("shufflenet_v2_x0_5", 5, 3)
-    with pytest.raises(
-        ValueError, match=r"must be able to trace .* ShuffleNetV2 failed with: .*; use granularity 'weight'"
-    ):
-        Channels(model, torch.zeros(1, 3, 32, 32))
-    assert model.training
-
-
-@pytest.mark.parametrize(
-    ("name", "width", "side"), [("small_cnn", 0.5, 8), ("resnet20", 0.5, 8), ("mobilenet", 0.1, 32)]
-)
-def test_own_networks_are_sound(name: str, width: float, side: int) -> None:
-    refuse_unsound_cuts(hub.build(name, 10, 3, width), torch.zeros(1, 3, side, side))
+def test_windows_of_pixels_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match=r"MaxVit failed with: its views fold .*; use granularity 'weight'"):
+        Channels(MaxVit((32, 32), 8, 4, [8, 16], [1, 1], 4, 0.0, num_classes=5), torch.zeros(1, 3, 32, 32))
 
 
 def test_wrong_bookkeeping_of_weights_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = trace
-
-    def without_readers(*args: Any) -> tuple[Any, dict[str, Group]]:
-        graph, groups = real(*args)
-        return graph, {name: replace(group, inputs=()) for name, group in groups.items()}
-
-    monkeypatch.setattr(channels, "trace", without_readers)
+    cost = Channels.cost
+    monkeypatch.setattr(Channels, "cost", lambda *args: cost(*args) + 1)
     with pytest.raises(ValueError, match="its layers lose other weights than were counted"):
         refuse_unsound_cuts(Net(plain), EXAMPLE)

@@ -1,16 +1,14 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
-import torch_pruning as tp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -180,57 +178,6 @@ def test_a_state_dict_brings_the_wiring_of_a_cut_pad_shortcut_back() -> None:
     rebuilt.load_state_dict(cut.state_dict())
     x = torch.randn(2, 3, 4, 4)
     assert torch.equal(rebuilt(x), cut(x))
-
-
-class PadShortcutCut(tp.pruner.function.BasePruningFunc):  # type: ignore[misc]
-    def prune_out_channels(self, layer: PadShortcut, idxs: list[int]) -> PadShortcut:
-        layer.keep_outputs(sorted(set(range(len(layer.source))) - set(idxs)))
-        return layer
-
-    def prune_in_channels(self, layer: PadShortcut, idxs: list[int]) -> PadShortcut:
-        layer.keep_inputs(sorted(set(range(layer.in_channels)) - set(idxs)))
-        return layer
-
-    def get_out_channels(self, layer: PadShortcut) -> int:
-        return len(layer.source)
-
-    def get_in_channels(self, layer: PadShortcut) -> int:
-        return layer.in_channels
-
-
-def masking(gone: list[int]) -> Callable[[nn.Module, object, Tensor], Tensor]:
-    def zero(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        return output.index_fill(1, torch.tensor(gone), 0.0)
-
-    return zero
-
-
-@pytest.mark.parametrize("name", sorted(CIFAR))
-def test_half_of_every_channel_group_can_be_cut_as_if_it_were_masked(name: str) -> None:
-    torch.manual_seed(0)
-    model = hub.build(name, 10, 3, width=0.5).eval()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.bias)
-    x = torch.randn(2, 3, 32, 32)
-    masked = deepcopy(model)
-    twins = dict(zip(model.modules(), masked.modules(), strict=True))
-    graph = tp.DependencyGraph()
-    graph.build_dependency(model, example_inputs=x, customized_pruners={PadShortcut: PadShortcutCut()})
-    for whole_group in graph.get_all_groups(ignored_layers=[model.get_submodule("head")]):
-        root = whole_group[0].dep.target.module
-        width = root.weight.shape[0]
-        gone = torch.randperm(width)[: width // 2].tolist()
-        group = graph.get_pruning_group(root, graph.get_pruner_of_module(root).prune_out_channels, gone)
-        for dep, channels in group:
-            module = dep.target.module
-            produces = graph.is_out_channel_pruning_fn(dep.handler)
-            if produces and isinstance(module, nn.BatchNorm2d | nn.Linear | PadShortcut):
-                twins[module].register_forward_hook(masking(channels))
-        group.prune()
-    assert conv_widths(model) == [width // 2 for width in conv_widths(masked)]
-    with torch.no_grad():
-        torch.testing.assert_close(model(x), masked(x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["resnet20", "mobilenet"])

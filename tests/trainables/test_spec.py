@@ -4,7 +4,18 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from trainables.spec import DataSpec, DenseSpec, EpochReport, Frozen, ProfileSpec, Recipe, TrialSpec, from_json
+from trainables.spec import (
+    DataSpec,
+    DenseSpec,
+    Distillation,
+    EpochReport,
+    Frozen,
+    ProfileSpec,
+    Recipe,
+    Schedule,
+    TrialSpec,
+    from_json,
+)
 
 CHANGED = TrialSpec(
     dense=DenseSpec(model="vgg16", data=DataSpec(name="cifar10", augment="crop_flip"), seed=3),
@@ -27,10 +38,12 @@ def test_keys_are_the_hash_of_what_differs() -> None:
 def test_keys_never_change() -> None:
     assert TrialSpec().key() == "44136fa355b3678a"
     assert CHANGED.key() == "f653f7fb0d03ace1"
+    stepwise = TrialSpec(schedule=Schedule(name="gradual", steps=4), recovery="rewind")
+    assert stepwise.key() == "8d692b67185af9b0"
 
 
 class Extended(TrialSpec):
-    distillation: float = 0.0
+    curriculum: float = 0.0
     teacher: DenseSpec | None = None
 
 
@@ -45,7 +58,7 @@ class ExtendedDense(DenseSpec):
 def test_new_field_with_a_default_renames_nothing() -> None:
     told = CHANGED.model_dump()
     assert Extended.model_validate(told).key() == CHANGED.key()
-    assert Extended.model_validate({**told, "distillation": 0.5}).key() != CHANGED.key()
+    assert Extended.model_validate({**told, "curriculum": 0.5}).key() != CHANGED.key()
     dense = DenseSpec(recipe=Recipe(lr=0.1), seed=1)
     assert ExtendedDense.model_validate(dense.model_dump()).key() == dense.key()
 
@@ -58,11 +71,14 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (ProfileSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "x", "calibration": 9}),
     (TrialSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "l1", "policy": "erk"}),
     (TrialSpec, {"sparsity": 0.6, "budget": "macs", "densities": {"a": 1.0}, "calibration": 9, "recalibrate": 9}),
-    (TrialSpec, {"finetune": Recipe(lr=0.3)}),
+    (TrialSpec, {"finetune": Recipe(lr=0.3), "recovery": "x"}),
+    (TrialSpec, {"schedule": Schedule(steps=2), "distillation": Distillation(weight=0.5)}),
+    (Schedule, {"name": "x", "steps": 2, "step_epochs": 2}),
+    (Distillation, {"temperature": 2.0, "weight": 0.5}),
 ]
 
 
-@pytest.mark.parametrize("kind", [DataSpec, Recipe, DenseSpec, ProfileSpec, TrialSpec])
+@pytest.mark.parametrize("kind", [DataSpec, Recipe, DenseSpec, ProfileSpec, Schedule, Distillation, TrialSpec])
 def test_key_differs_with_every_field(kind: type[Frozen]) -> None:
     others = {field: value for owner, changes in OTHERS if owner is kind for field, value in changes.items()}
     assert set(others) == set(kind.model_fields)

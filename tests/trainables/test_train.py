@@ -9,7 +9,7 @@ from torch import nn
 from trainables.data import sources
 from trainables.data.batches import Resident, train_batches
 from trainables.data.splits import Splits
-from trainables.learning.fit import fit
+from trainables.learning.fit import Course, State, fit
 from trainables.learning.train import DivergedError, evaluate, place, set_lr, sgd, train
 from trainables.models import hub
 from trainables.spec import DataSpec, EpochReport, Recipe
@@ -114,7 +114,7 @@ def test_divergence_in_the_last_step_is_told_too(splits: Splits, tmp_path: objec
     both = (Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU))
     folder = Folder.at(str(tmp_path))
     with pytest.raises(DivergedError, match="validation loss must stay finite"):
-        list(fit(network(), {}, both, recipe, DataSpec(), 0, folder, {}, start, {}))
+        list(fit(State(network(), {}, start), both, Course(recipe), DataSpec(), 0, folder))
     assert folder.folders() == []
 
 
@@ -122,4 +122,4 @@ def test_placing_keeps_what_the_network_computes() -> None:
     model = network().eval()
     images = torch.randn(2, 1, 8, 8)
     expected = copy.deepcopy(model)(images)
-    assert torch.equal(place(model, CPU)(images), expected)
+    torch.testing.assert_close(place(model, CPU)(images), expected)

@@ -6,65 +6,34 @@ from typing import Any
 import pytest
 import torch
 
+from tests.trainables.trials import (
+    CHANNEL,
+    CPU,
+    DENSE,
+    SPECS,
+    WEIGHT,
+    assert_identical,
+    dense_network,
+    facts_of,
+    newest,
+    outcome_of,
+    without_times,
+)
 from trainables import artifacts, checkpoints
 from trainables.allocation.plan import plan
-from trainables.checkpoints import Architecture, Checkpoint
-from trainables.data import sources
+from trainables.checkpoints import Architecture
 from trainables.data.splits import Splits
-from trainables.learning.dense import load_dense, make_dense
-from trainables.learning.fit import epoch_name, fit, newest_epoch, residents
+from trainables.learning.dense import make_dense, saved_dense
+from trainables.learning.fit import epoch_name, fit, residents
 from trainables.learning.profile import load_profile, make_profile
-from trainables.learning.recovery import recalibrate
+from trainables.learning.recalibration import recalibrate
 from trainables.learning.train import DivergedError, evaluate
-from trainables.outcome import Outcome
 from trainables.pruning.layers import count
-from trainables.spec import DataSpec, DenseSpec, EpochReport, Recipe, TrialSpec
+from trainables.spec import EpochReport, Recipe, TrialSpec
 from trainables.storage import Folder
 from trainables.trial import OUTCOME, run_trial
 
 torch.set_num_threads(1)
-CPU = torch.device("cpu")
-DATA = DataSpec(max_train=300, max_val=90, augment="crop")
-DENSE = DenseSpec(width=0.5, data=DATA, recipe=Recipe(epochs=3, lr=0.05, batch_size=64), seed=1)
-WEIGHT = TrialSpec(dense=DENSE, sparsity=0.9, recalibrate=3, finetune=Recipe(epochs=3, lr=0.02, batch_size=64))
-CHANNEL = WEIGHT.model_copy(update={"granularity": "channel", "criterion": "l1", "policy": "erk", "sparsity": 0.6})
-SPECS = pytest.mark.parametrize("spec", [WEIGHT, CHANNEL], ids=["weight", "channel"])
-
-
-@pytest.fixture(scope="module")
-def splits() -> Splits:
-    return sources.load(DATA)
-
-
-@pytest.fixture(scope="module")
-def storage(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """A storage that has the dense network."""
-    folder = Folder.at(str(tmp_path_factory.mktemp("storage")))
-    artifacts.find_or_make(
-        folder, "dense", DENSE.key(), lambda made: make_dense(DENSE, splits, made, folder / "unfinished", CPU)
-    )
-    return folder
-
-
-def outcome_of(folder: Folder) -> Outcome:
-    return Outcome.model_validate_json(folder.read(OUTCOME))
-
-
-def without_times(history: list[EpochReport] | tuple[EpochReport, ...]) -> list[EpochReport]:
-    return [report.model_copy(update={"seconds": 0.0}) for report in history]
-
-
-def assert_identical(one: Checkpoint, other: Checkpoint) -> None:
-    assert one.tensors.keys() == other.tensors.keys()
-    for group, tensors in one.tensors.items():
-        assert tensors.keys() == other.tensors[group].keys()
-        assert all(torch.equal(tensor, other.tensors[group][key]) for key, tensor in tensors.items())
-
-
-def newest(folder: Folder) -> Checkpoint:
-    found = newest_epoch(folder)
-    assert found is not None
-    return found
 
 
 @SPECS
@@ -72,23 +41,29 @@ def test_interrupted_trial_goes_on_as_if_nothing_had_happened(
     spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
     whole = Folder.at(str(tmp_path / "whole"))
-    reports = list(run_trial(spec, splits, storage, whole, CPU))
+    running = run_trial(spec, splits, storage, whole, CPU)
+    reports = list(islice(running, 4))
+    last = newest(whole)
+    assert list(running) == []
     assert [report.epoch for report in reports] == [0, 1, 2, 3]
+    assert [report.final for report in reports] == [False, False, False, True]
     assert outcome_of(whole).history == tuple(reports)
     for epoch in range(4):
         folder = Folder.at(str(tmp_path / f"broken-{epoch}"))
         before = list(islice(run_trial(spec, splits, storage, folder, CPU), epoch + 1))
         assert not folder.has(OUTCOME)
         torch.manual_seed(99)  # another process, with another past
-        after = list(run_trial(spec, splits, storage, folder, CPU))
+        running = run_trial(spec, splits, storage, folder, CPU)
+        after = list(islice(running, 4))
+        assert_identical(newest(folder), last)
+        assert list(running) == []
         assert after[: epoch + 1] == before
         assert without_times(after) == without_times(reports)
-        assert_identical(newest(folder), newest(whole))
         assert folder.folders() == whole.folders()
 
 
 @SPECS
-def test_only_the_best_and_the_newest_epoch_are_kept(
+def test_only_the_best_and_the_newest_epoch_are_kept_and_in_the_end_the_best_network(
     spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
     folder = Folder.at(str(tmp_path))
@@ -102,6 +77,30 @@ def test_only_the_best_and_the_newest_epoch_are_kept(
         for name in (epoch_name(best), epoch_name(report.epoch)):
             assert checkpoints.load(folder / name).record["history"][-1]["epoch"] == int(name[-5:])
     assert outcome_of(folder).status == "done"
+    assert folder.folders() == [epoch_name(best), "notes"]
+    assert sorted(path.name for path in (tmp_path / epoch_name(best)).iterdir()) == [
+        *("manifest.json", "network.safetensors", "record.json")
+    ]
+    assert set(checkpoints.load(folder / epoch_name(best)).tensors) == {"network"}
+
+
+def test_a_trial_that_is_done_is_not_done_again(splits: Splits, storage: Folder, tmp_path: Path) -> None:
+    folder = Folder.at(str(tmp_path))
+    reports = list(run_trial(WEIGHT, splits, storage, folder, CPU))
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert list(run_trial(WEIGHT, splits, storage, folder, CPU)) == reports
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files
+
+
+def test_masks_take_a_bit_a_weight(splits: Splits, storage: Folder, tmp_path: Path) -> None:
+    folder = Folder.at(str(tmp_path))
+    next(iter(run_trial(WEIGHT, splits, storage, folder, CPU)))
+    saved = newest(folder)
+    for name, mask in saved.tensors["masks"].items():
+        weight = saved.tensors["network"][f"{name}.weight"].flatten()
+        bits = torch.stack([mask >> shift & 1 for shift in range(7, -1, -1)], dim=1).flatten()[: len(weight)]
+        assert len(mask) == -(-len(weight) // 8)
+        assert torch.equal(bits.bool(), weight != 0)
 
 
 @SPECS
@@ -110,36 +109,29 @@ def test_facts_are_those_of_the_network_on_disk(
 ) -> None:
     folder = Folder.at(str(tmp_path))
     list(run_trial(spec, splits, storage, folder, CPU))
-    facts = outcome_of(folder).facts
-    assert facts is not None
-    found = artifacts.find(storage, "dense", DENSE.key())
-    assert found is not None
-    dense = checkpoints.load(found)
+    facts = facts_of(folder)
     example = torch.zeros(1, 1, 8, 8)
-    pruned = load_dense(dense, CPU)
-    chosen = plan(pruned, example, spec, None)
+    pruned = dense_network(storage)
+    chosen = plan(pruned, example, spec, None, None)
     assert facts.parts == chosen.parts
-    chosen.carry_out()
+    masks = chosen.carry_out()
     train, val = residents(splits, CPU)
     assert facts.one_shot_accuracy == evaluate(pruned, val).accuracy
     recalibrate(pruned, train, spec.recalibrate, spec.finetune.batch_size, spec.seed)
     judged, first = evaluate(pruned, val), outcome_of(folder).history[0]
     assert (facts.recalibrated_accuracy, first.val_accuracy, first.val_loss) == (*[judged.accuracy] * 2, judged.loss)
-    assert facts.dense_accuracy == dense.record["val_accuracy"]
-    assert facts.params_total == count(load_dense(dense, CPU), {}, example).params_kept
+    assert facts.dense_accuracy == saved_dense(storage, DENSE).record["val_accuracy"]
+    assert facts.params_total == count(dense_network(storage), {}, example).params_kept
     saved = newest(folder)
     model = checkpoints.rebuild(Architecture.model_validate(saved.record["architecture"]), saved.tensors["network"])
-    counted = count(model, saved.tensors.get("masks", {}), example)
+    counted = count(model, masks, example)
     assert (facts.params_kept, facts.macs_kept) == (counted.params_kept, counted.macs_kept)
+    matrices = [tensor for tensor in saved.tensors["network"].values() if tensor.dim() > 1]
     if spec.granularity == "weight":
         assert facts.params_kept == round((1 - spec.sparsity) * facts.params_total)
-        zeros = {
-            name: int((tensor == 0).sum()) for name, tensor in saved.tensors["network"].items() if tensor.dim() > 1
-        }
-        assert sum(zeros.values()) == facts.params_total - facts.params_kept
+        assert sum(int((tensor == 0).sum()) for tensor in matrices) == facts.params_total - facts.params_kept
     else:
-        assert "masks" not in saved.tensors
-        assert facts.params_kept == sum(t.numel() for t in saved.tensors["network"].values() if t.dim() > 1)
+        assert facts.params_kept == sum(tensor.numel() for tensor in matrices)
         assert 0 < round((1 - spec.sparsity) * facts.params_total) - facts.params_kept < 0.05 * facts.params_total
 
 
@@ -185,9 +177,8 @@ def killed_after_two(*args: Any) -> Iterator[EpochReport]:
 def test_interrupted_dense_training_goes_on_as_if_nothing_had_happened(
     splits: Splits, storage: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = artifacts.find(storage, "dense", DENSE.key())
-    assert found is not None
-    whole, folder, unfinished = checkpoints.load(found), *(Folder.at(str(tmp_path / n)) for n in ("made", "unfinished"))
+    whole = saved_dense(storage, DENSE)
+    folder, unfinished = (Folder.at(str(tmp_path / name)) for name in ("made", "unfinished"))
     with monkeypatch.context() as patched:
         patched.setattr("trainables.learning.dense.fit", killed_after_two)
         with pytest.raises(KeyboardInterrupt):
@@ -217,10 +208,6 @@ def test_profiled_trial_looks_at_the_shared_profile_and_is_charged_for_it(
     assert all(len(curve) == len(profile.levels) for curve in profile.accuracy.values())
     assert {round(a * 60, 6) % 1 for curve in profile.accuracy.values() for a in curve} == {0.0}  # of 60 samples
     list(run_trial(spec, splits, storage, Folder.at(str(tmp_path)), CPU))
-    facts = outcome_of(Folder.at(str(tmp_path))).facts
-    assert facts is not None
+    facts = facts_of(Folder.at(str(tmp_path)))
     assert facts.profile_seconds == seconds > 0
-    found = artifacts.find(storage, "dense", DENSE.key())
-    assert found is not None
-    chosen = plan(load_dense(checkpoints.load(found), CPU), torch.zeros(1, 1, 8, 8), spec, profile)
-    assert facts.parts == chosen.parts
+    assert facts.parts == plan(dense_network(storage), torch.zeros(1, 1, 8, 8), spec, None, profile).parts

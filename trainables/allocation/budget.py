@@ -23,10 +23,14 @@ def proportional(parts: tuple[Part, ...], weights: NDArray[np.float64]) -> Path:
     return lambda scale: np.minimum(1.0, scale * relative) * units
 
 
-def ranked(parts: tuple[Part, ...], ascending: list[NDArray[np.float64]]) -> Path:
-    """Keep every unit whose score is at least 1 / scale; ascending: one sorted (units,) array a part."""
-    units = np.array([part.units for part in parts], dtype=np.float64)
-    return lambda scale: units - np.array([np.searchsorted(scores, 1.0 / scale) for scores in ascending])
+def ranked(scores: list[NDArray[np.float64]]) -> Path:
+    """Keep the units of highest score, wherever they are: all whose score is at least the highest of all / scale.
+
+    scores: (units,) for each part, finite and >= 0, in any order. Units that score 0 are filled last.
+    """
+    highest = max(float(mine.max()) for mine in scores) or 1.0
+    ascending = [np.sort(mine[mine > 0] / highest) for mine in scores]
+    return lambda scale: np.array([len(mine) - np.searchsorted(mine, 1.0 / scale) for mine in ascending], np.float64)
 
 
 def dense_counts(prunable: Prunable) -> Counts:
@@ -34,10 +38,15 @@ def dense_counts(prunable: Prunable) -> Counts:
     return np.array([part.units for part in prunable.parts], dtype=np.int64)
 
 
-def total(prunable: Prunable, sparsity: float, kind: BudgetKind) -> int:
-    """The integer budget that a sparsity leaves; ValueError where the parts' floors alone need more."""
+def floors(prunable: Prunable) -> Counts:
+    """The fewest units that may stay of every part."""
+    return np.array([part.floor for part in prunable.parts], dtype=np.int64)
+
+
+def total(prunable: Prunable, sparsity: float, kind: BudgetKind, at_least: Counts | None = None) -> int:
+    """The integer budget that a sparsity leaves; ValueError where `at_least`, by default the floors, needs more."""
     dense = prunable.cost(dense_counts(prunable), kind)
-    least = prunable.cost(np.array([part.floor for part in prunable.parts], dtype=np.int64), kind)
+    least = prunable.cost(floors(prunable) if at_least is None else at_least, kind)
     budget = round((1.0 - sparsity) * dense)
     if budget < least:
         raise ValueError(
@@ -47,18 +56,17 @@ def total(prunable: Prunable, sparsity: float, kind: BudgetKind) -> int:
     return budget
 
 
-def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind) -> Counts:
+def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind, at_least: Counts | None = None) -> Counts:
     """Go as far along the path as the budget allows, then add units one by one until none fits.
 
-    Returns (parts,) units to keep, each from its part's floor to its units. A budget in params is met exactly at weight
-    granularity; otherwise what is left is less than any further unit costs.
+    Returns (parts,) units to keep, each from `at_least`, by default its part's floor, to its units. A budget in params
+    is met exactly at weight granularity; otherwise what is left is less than any further unit costs.
     """
-    parts = prunable.parts
-    floors = np.array([part.floor for part in parts], dtype=np.float64)
-    units = np.array([part.units for part in parts], dtype=np.float64)
+    least = floors(prunable) if at_least is None else at_least
+    units = dense_counts(prunable)
 
     def wanted(log_scale: float) -> NDArray[np.float64]:
-        return np.clip(path(float(np.exp(log_scale))), floors, units)
+        return np.clip(path(float(np.exp(log_scale))), least, units)
 
     def fits(keep: Counts) -> bool:
         return prunable.cost(keep, kind) <= budget
@@ -66,14 +74,14 @@ def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind) -> Coun
     low, high = -80.0, 80.0
     if fits(np.floor(wanted(high)).astype(np.int64)):
         low = high
-    for _ in range(80):
+    while low < (low + high) / 2 < high:
         middle = (low + high) / 2
         if fits(np.floor(wanted(middle)).astype(np.int64)):
             low = middle
         else:
             high = middle
     keep = np.floor(wanted(low)).astype(np.int64)
-    room = units.astype(np.int64) - keep
+    room = units - keep
     for p in np.argsort(-(wanted(high) - keep), kind="stable"):
         if room[p] > 0:
             keep[p] += 1

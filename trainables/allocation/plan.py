@@ -2,36 +2,41 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.profiles import Profile
-from trainables.pruning.criteria import CRITERIA
+from trainables.allocation.schedules import sparsities
+from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularity import Prunable, top_units
 from trainables.pruning.layers import Masks
 from trainables.pruning.subject import Calibration, Subject
 from trainables.pruning.views import view
 from trainables.spec import TrialSpec
 
+Quota = Mapping[str, int]  # part name -> units to keep
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The units that each part keeps, and which ones."""
+    """The units that each part keeps after each step of the schedule, and which ones after the first."""
 
     prunable: Prunable
+    steps: tuple[Quota, ...]
     keep: Mapping[str, Tensor]  # part name -> sorted unit indices
     seconds: float  # spent on scoring and on sharing the budget
 
     @property
     def parts(self) -> dict[str, float]:
-        """Fraction of its units that each part keeps."""
-        return {part.name: len(self.keep[part.name]) / part.units for part in self.prunable.parts}
+        """Fraction of its units that each part keeps in the end."""
+        return {part.name: self.steps[-1][part.name] / part.units for part in self.prunable.parts}
 
     def carry_out(self) -> Masks:
-        """Remove everything else from the network, in place; return what must stay masked."""
+        """Take the first step, which is the only one of one-shot pruning, in place; return what must stay masked."""
         return self.prunable.remove(self.keep)
 
 
@@ -45,7 +50,9 @@ def plan(
 ) -> Plan:
     """Share the budget of `spec` among the parts of a dense network and pick the units of highest score in each.
 
-    example: (1, C, H, W) on the network's device. calibration and profile: for whom asks for them.
+    Each step's sparsity is shared on the dense network; a part keeps at least what a later step leaves it (our choice),
+    so the last step is what one-shot pruning would keep. example: (1, C, H, W) on the network's device. calibration and
+    profile: for whom asks for them.
     """
     started = time.perf_counter()
     prunable = view(model, spec.granularity, example)
@@ -54,6 +61,29 @@ def plan(
     problem = Problem(
         subject, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, profile=profile, densities=spec.densities
     )
-    counts = allocate(POLICIES[spec.policy], problem)
-    keep = {name: top_units(scores[name], units) for name, units in counts.items()}
-    return Plan(prunable, keep, time.perf_counter() - started)
+    shares = [
+        allocate(POLICIES[spec.policy], replace(problem, sparsity=s)) for s in sparsities(spec.schedule, spec.sparsity)
+    ]
+    steps = [shares[-1]]
+    for share in reversed(shares[:-1]):
+        steps.insert(0, {name: max(units, steps[0][name]) for name, units in share.items()})
+    return Plan(prunable, tuple(steps), _pick(scores, steps[0]), time.perf_counter() - started)
+
+
+def prune_further(
+    model: nn.Module, example: Tensor, spec: TrialSpec, calibration: Calibration | None, masks: Masks, quota: Quota
+) -> Masks:
+    """Take a later step, in place: keep the units that score highest now of those still there; return the new masks."""
+    prunable = view(model, spec.granularity, example)
+    scores = CRITERIA[spec.criterion].score(Subject(prunable, spec.seed, calibration))
+    gone = {name: ~mask.flatten() for name, mask in masks.items()}
+    left = {
+        name: score.masked_fill(gone[name].to(score.device), -torch.inf) if name in gone else score
+        for name, score in scores.items()
+    }
+    parts = [part.name for part in prunable.parts]  # a group of which one channel is left is a part no more
+    return prunable.remove(_pick(left, {name: quota[name] for name in parts}))
+
+
+def _pick(scores: Scores, quota: Quota) -> dict[str, Tensor]:
+    return {name: top_units(scores[name], units) for name, units in quota.items()}

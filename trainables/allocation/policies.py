@@ -3,11 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from trainables.allocation.budget import Path, spend
-from trainables.allocation.capacity import energy, functional
-from trainables.allocation.heuristics import erk, random, searched, uniform
+from trainables.allocation.budget import Path, floors, spend, total
+from trainables.allocation.capacity import coding, energy, functional, information
+from trainables.allocation.curves import rdp, rdp_worst, sensitivity
+from trainables.allocation.heuristics import ends_kept, erk, igq, random, searched, uniform, uniform_plus
+from trainables.allocation.marginal import capacity
 from trainables.allocation.problem import Problem
-from trainables.pruning.granularity import Counts
+from trainables.allocation.ranked import global_magnitude, lamp, snip
+from trainables.allocation.spectral import alpha_pruning
+from trainables.allocation.synflow import synflow
+from trainables.pruning.granularity import Counts, Prunable
 from trainables.spec import GranularityName
 
 
@@ -19,20 +24,38 @@ class Policy:
     granularities: tuple[GranularityName, ...] = ("weight", "channel")
     calibrated: bool = False  # looks at calibration samples
     profiled: bool = False  # looks at the profile
+    least: Callable[[Prunable], Counts] = floors  # (parts,) units that it leaves at any sparsity
 
 
 def allocate(policy: Policy, problem: Problem) -> dict[str, int]:
-    """Spend the problem's budget: part name -> units to keep. Sparsity 0 keeps all."""
-    prunable = problem.prunable
-    keep: Counts = spend(policy.path(problem), prunable, problem.total, problem.budget)
+    """Spend the problem's budget: part name -> units to keep. Sparsity 0 keeps all.
+
+    Raises ValueError where what the policy leaves at any sparsity is more than the budget.
+    """
+    prunable, least = problem.prunable, policy.least(problem.prunable)
+    budget = total(prunable, problem.sparsity, problem.budget, least)
+    keep = spend(policy.path(problem), prunable, budget, problem.budget, least)
     return {part.name: int(units) for part, units in zip(prunable.parts, keep, strict=True)}
 
 
 POLICIES: Mapping[str, Policy] = {
     "uniform": Policy(uniform),
+    "uniform-plus": Policy(uniform_plus, ("weight",), least=ends_kept),
     "random": Policy(random),
     "erk": Policy(erk),
-    "capacity": Policy(energy),
+    "igq": Policy(igq),
+    "global": Policy(global_magnitude),
+    "lamp": Policy(lamp),
+    "snip": Policy(snip, calibrated=True),
+    "synflow": Policy(synflow),
+    "alpha-pruning": Policy(alpha_pruning),
+    "sensitivity": Policy(sensitivity, profiled=True),
+    "rdp": Policy(rdp, profiled=True),
+    "rdp-worst": Policy(rdp_worst, profiled=True),
+    "capacity": Policy(capacity, calibrated=True),
+    "capacity-energy": Policy(energy),
+    "capacity-coding": Policy(coding),
     "capacity-functional": Policy(functional, profiled=True),
+    "capacity-information": Policy(information, calibrated=True),
     "searched": Policy(searched),
 }

@@ -8,8 +8,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainables.pruning.granularity import Part
+from trainables.spec import GranularityName
+
 CURVES = ("accuracy", "divergence", "distortion", "worst_distortion")
-LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # sparsity of the part; 1.0 leaves its floor
+LEVELS: Mapping[GranularityName, tuple[float, ...]] = {  # sparsities of a part; 1.0 leaves its floor
+    "weight": (0.0, 0.5, 0.7, 0.85, 0.95, 1.0),
+    "channel": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,11 @@ class Profile:
     divergence: Mapping[str, tuple[float, ...]]  # KL of the dense network's predictions from the pruned one's, in nats
     distortion: Mapping[str, tuple[float, ...]]  # squared difference of the logits, their mean over classes and samples
     worst_distortion: Mapping[str, tuple[float, ...]]  # the same, its mean over classes only, at the worst sample
+
+
+def units_at(part: Part, level: float) -> int:
+    """The units that a level leaves a part."""
+    return max(part.floor, round((1.0 - level) * part.units))
 
 
 def to_parquet(profile: Profile) -> bytes:

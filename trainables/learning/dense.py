@@ -1,13 +1,14 @@
 """Dense networks: trained once, shared by every trial that starts from them."""
 
 import time
+from collections import deque
 
 import torch
 
-from trainables import checkpoints
+from trainables import artifacts, checkpoints
 from trainables.checkpoints import Architecture, Checkpoint
 from trainables.data.splits import Splits
-from trainables.learning.fit import fit, newest_epoch, residents
+from trainables.learning.fit import Course, State, fit, residents, resume
 from trainables.learning.train import evaluate, place
 from trainables.spec import DenseSpec, EpochReport
 from trainables.storage import Folder
@@ -27,32 +28,34 @@ def make_dense(spec: DenseSpec, splits: Splits, folder: Folder, unfinished: Fold
     The network of the last epoch is kept; its record holds the validation accuracy and the history.
     """
     data = residents(splits, device)
-    built = architecture(spec, splits)
-    saved = newest_epoch(unfinished)
-    if saved is None:
+    state = resume(unfinished, device)
+    if state is None:
         started = time.perf_counter()
+        built = architecture(spec, splits)
         torch.manual_seed(spec.seed)
         model = place(built.build(), device)
         judged = evaluate(model, data[1])
         seconds = time.perf_counter() - started
-        history = [EpochReport(epoch=0, val_accuracy=judged.accuracy, val_loss=judged.loss, seconds=seconds)]
-    else:
-        model = place(checkpoints.rebuild(built, saved.tensors["network"]), device)
-        history = [EpochReport.model_validate(report) for report in saved.record["history"]]
-    momenta = saved.tensors.get("momenta", {}) if saved else {}
-    reports = fit(model, {}, data, spec.recipe, spec.data, spec.seed, unfinished, {}, history, momenta)
-    for report in reports:
-        history.append(report)
+        first = EpochReport(epoch=0, val_accuracy=judged.accuracy, val_loss=judged.loss, seconds=seconds)
+        state = State(model, {"architecture": built.model_dump(mode="json")}, [first])
+    deque(fit(state, data, Course(spec.recipe), spec.data, spec.seed, unfinished), maxlen=0)
     record = {
-        "architecture": built.model_dump(mode="json"),
+        **state.record,
         "spec": spec.model_dump(mode="json"),
         "data": spec.data.model_dump(mode="json"),
-        "val_accuracy": history[-1].val_accuracy,
-        "seconds": sum(report.seconds for report in history),
-        "history": [report.model_dump() for report in history],
+        "val_accuracy": state.history[-1].val_accuracy,
+        "seconds": sum(report.seconds for report in state.history),
+        "history": [report.model_dump() for report in state.history],
     }
-    checkpoints.save(folder, {"network": model.state_dict()}, record)
+    checkpoints.save(folder, {"network": state.model.state_dict()}, record)
     unfinished.delete()
+
+
+def saved_dense(storage: Folder, spec: DenseSpec) -> Checkpoint:
+    """Read the dense network of `spec`, which `storage` has."""
+    found = artifacts.find(storage, "dense", spec.key())
+    assert found is not None, "dense networks are made before what starts from them"
+    return checkpoints.load(found)
 
 
 def load_dense(dense: Checkpoint, device: torch.device) -> torch.nn.Module:

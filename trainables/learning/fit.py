@@ -2,82 +2,118 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from trainables import checkpoints
-from trainables.checkpoints import Checkpoint
+from trainables.checkpoints import Architecture, Checkpoint
 from trainables.data.batches import Resident
 from trainables.data.splits import Splits
-from trainables.learning.train import DivergedError, evaluate, sgd, train
-from trainables.pruning.layers import Masks
+from trainables.learning.train import DivergedError, Loss, evaluate, hard_labels, place, sgd, train
+from trainables.pruning.layers import Masks, weight_of
 from trainables.spec import DataSpec, EpochReport, Recipe
 from trainables.storage import Folder
 
+Data = tuple[Resident, Resident]  # training and validation samples
 
-def residents(splits: Splits, device: torch.device) -> tuple[Resident, Resident]:
+
+@dataclass
+class State:
+    """A network between two epochs, with all that it needs to go on."""
+
+    model: nn.Module
+    record: dict[str, Any]  # what every checkpoint tells; "architecture" says how the network was built
+    history: list[EpochReport]
+    masks: Masks = field(default_factory=dict)
+    momenta: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that is done; 0 before any."""
+        return self.history[-1].epoch if self.history else 0
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a training does."""
+
+    recipe: Recipe
+    skipped: int = 0  # epochs at the recipe's beginning that are left out
+    loss: Loss = hard_labels
+    anew: bool = False  # whether the weights are drawn anew before it
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are trained."""
+        return self.recipe.epochs - self.skipped
+
+
+def residents(splits: Splits, device: torch.device) -> Data:
     """Put the training and the validation samples on a device."""
     return Resident(splits.train, splits, device), Resident(splits.val, splits, device)
 
 
 def fit(
-    model: nn.Module,
-    masks: Masks,
-    splits: tuple[Resident, Resident],
-    recipe: Recipe,
-    augment: DataSpec,
-    seed: int,
-    folder: Folder,
-    record: Mapping[str, Any],
-    history: Sequence[EpochReport],
-    momenta: Mapping[str, Tensor],
+    state: State, data: Data, course: Course, augment: DataSpec, seed: int, folder: Folder
 ) -> Iterator[EpochReport]:
-    """Train on from the last epoch of `history`; yield the report of each further one, once its checkpoint is written.
-
-    splits: training and validation samples. record: what every checkpoint tells beside the history.
-    """
-    train_data, val_data = splits
-    optimizer = sgd(model, recipe)
-    _restore(optimizer, model, momenta)
-    reports = list(history)
+    """Train on to the end of the course; yield the report of each epoch once `state` and its checkpoint have it."""
+    recipe, done = course.recipe, course.skipped + state.epoch
+    optimizer = sgd(state.model, recipe)
+    _restore(optimizer, state.model, state.momenta)
     started = time.perf_counter()  # anew after each yield, so that no waiting for the caller counts
-    for loss in train(model, train_data, recipe, augment, seed, optimizer, masks, done=reports[-1].epoch):
-        judged = evaluate(model, val_data)
+    for loss in train(state.model, data[0], recipe, augment, seed, optimizer, state.masks, done, course.loss):
+        judged = evaluate(state.model, data[1])
         if not math.isfinite(judged.loss):
             raise DivergedError(f"validation loss must stay finite, but became {judged.loss}; lower lr {recipe.lr}")
         report = EpochReport(
-            epoch=reports[-1].epoch + 1,
+            epoch=state.epoch + 1,
             val_accuracy=judged.accuracy,
             val_loss=judged.loss,
             train_loss=loss,
             seconds=time.perf_counter() - started,
+            final=state.epoch + 1 == course.epochs,
         )
-        reports.append(report)
-        save_epoch(folder, model, masks, _momenta(optimizer, model), record, reports)
+        state.history.append(report)
+        state.momenta = _momenta(optimizer, state.model)
+        save_epoch(folder, state)
         yield report
         started = time.perf_counter()
 
 
-def save_epoch(
-    folder: Folder,
-    model: nn.Module,
-    masks: Masks,
-    momenta: Mapping[str, Tensor],
-    record: Mapping[str, Any],
-    history: Sequence[EpochReport],
-) -> None:
+def save_epoch(folder: Folder, state: State) -> None:
     """Save the newest epoch with all it needs to go on, then delete every other one but the best."""
-    newest = epoch_name(history[-1].epoch)
-    best = epoch_name(max(history, key=lambda report: report.val_accuracy).epoch)
-    tensors = {"network": model.state_dict(), "masks": masks, "momenta": momenta}
-    told = {**record, "history": [report.model_dump() for report in history]}
-    checkpoints.save(folder / newest, {name: group for name, group in tensors.items() if group}, told)
-    for name in _epochs(folder):
-        if name not in (newest, best):
-            (folder / name).delete()
+    newest, best = epoch_name(state.epoch), _best(state.history)
+    masks = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in state.masks.items()}
+    groups = {"network": state.model.state_dict(), "masks": masks, "momenta": state.momenta}
+    told = {**state.record, "history": [report.model_dump() for report in state.history]}
+    checkpoints.save(folder / newest, {name: group for name, group in groups.items() if group}, told)
+    _keep(folder, {newest, best})
+
+
+def keep_best(folder: Folder, history: list[EpochReport]) -> None:
+    """Keep the network of the best epoch only, once nobody will go on from here."""
+    _keep(folder, {_best(history)})
+    checkpoints.forget(folder / _best(history), ("masks", "momenta"))
+
+
+def resume(folder: Folder, device: torch.device) -> State | None:
+    """Take up the newest whole epoch of a folder; None where there is none."""
+    saved = newest_epoch(folder)
+    if saved is None:
+        return None
+    built = Architecture.model_validate(saved.record["architecture"])
+    model = place(checkpoints.rebuild(built, saved.tensors["network"]), device)
+    masks = {
+        name: _unpacked(bits, weight_of(model.get_submodule(name)))
+        for name, bits in saved.tensors.get("masks", {}).items()
+    }
+    history = [EpochReport.model_validate(report) for report in saved.record.pop("history")]
+    return State(model, saved.record, history, masks, saved.tensors.get("momenta", {}))
 
 
 def newest_epoch(folder: Folder) -> Checkpoint | None:
@@ -95,8 +131,23 @@ def epoch_name(epoch: int) -> str:
     return f"epoch-{epoch:05d}"
 
 
+def _best(history: list[EpochReport]) -> str:
+    return epoch_name(max(history, key=lambda report: report.val_accuracy).epoch)
+
+
 def _epochs(folder: Folder) -> list[str]:
     return [name for name in folder.folders() if name.startswith("epoch-")]
+
+
+def _keep(folder: Folder, names: set[str]) -> None:
+    for name in _epochs(folder):
+        if name not in names:
+            (folder / name).delete()
+
+
+def _unpacked(bits: Tensor, weight: Tensor) -> Tensor:
+    mask = np.unpackbits(bits.numpy(), count=weight.numel()).astype(bool)
+    return torch.from_numpy(mask).view(weight.shape).to(weight.device)
 
 
 def _momenta(optimizer: torch.optim.SGD, model: nn.Module) -> dict[str, Tensor]:

@@ -1,35 +1,112 @@
-"""What brings accuracy back without training: batch-norm statistics of the network as it is now."""
+"""The recoveries by name: how a pruned network gets its accuracy back by training."""
 
-from itertools import islice
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainables.data.batches import Resident, train_batches
-from trainables.learning.train import autocast
+from trainables.checkpoints import Architecture
+from trainables.data.batches import Batch
+from trainables.learning.fit import Course
+from trainables.learning.train import Loss
+from trainables.pruning.layers import Masks
+from trainables.pruning.masks import apply
+from trainables.spec import Distillation, TrialSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """A pruned network that is to recover, as far as a recovery needs to know it."""
+
+    spec: TrialSpec
+    macs: float  # dense multiply-accumulates over kept ones
+    dense: Callable[[], nn.Module]  # loads the dense network
+
+
+def finetune(pruned: Pruned) -> Course:
+    """Train the kept weights on, from their final values, by the recipe of fine-tuning."""
+    return Course(pruned.spec.finetune)
+
+
+def rewind(pruned: Pruned) -> Course:
+    """Repeat the last epochs of dense training, as many as fine-tuning has, from the final weights.
+
+    Learning-rate rewinding (Renda et al., arXiv 2003.02389): the learning rates, batch size and order are those that
+    the dense network saw in these epochs; momentum starts from zero (ours).
+    """
+    recipe = pruned.spec.dense.recipe
+    return Course(recipe, skipped=recipe.epochs - pruned.spec.finetune.epochs)
+
+
+def distill(pruned: Pruned) -> Course:
+    """Fine-tune towards the dense network's opinion as well as the labels (Hinton et al., arXiv 1503.02531)."""
+    return Course(pruned.spec.finetune, loss=distillation(pruned.dense(), pruned.spec.distillation))
+
+
+def scratch(pruned: Pruned) -> Course:
+    """Control: draw the weights anew at the found widths and masks, train as the dense network was (Scratch-E).
+
+    Liu et al., arXiv 1810.05270: the same recipe for as many epochs.
+    """
+    return Course(pruned.spec.dense.recipe, anew=True)
+
+
+def scratch_b(pruned: Pruned) -> Course:
+    """Control: as scratch, but for as many multiply-accumulates as dense training took (Scratch-B).
+
+    Liu et al., arXiv 1810.05270: the epochs are stretched by dense over kept multiply-accumulates, and the schedule
+    with them; rounding to whole epochs is ours, and so is counting masked weights as saved.
+    """
+    recipe = pruned.spec.dense.recipe
+    return Course(recipe.model_copy(update={"epochs": round(recipe.epochs * pruned.macs)}), anew=True)
+
+
+def distillation(teacher: nn.Module, settings: Distillation) -> Loss:
+    """(1 - a) CE(labels) + a T^2 KL(softmax(z_teacher / T) || softmax(z / T)), a mean over the batch.
+
+    The teacher is put in eval mode for good; a is `settings.weight` and T `settings.temperature`.
+    """
+    teacher.eval()
+    a, t = settings.weight, settings.temperature
+
+    def loss(batch: Batch, logits: Tensor) -> Tensor:
+        with torch.no_grad():
+            told = F.log_softmax(teacher(batch.images) / t, dim=1)
+        apart = F.kl_div(F.log_softmax(logits / t, dim=1), told, reduction="batchmean", log_target=True)
+        return (1 - a) * F.cross_entropy(logits, batch.labels) + a * t**2 * apart
+
+    return loss
 
 
 @torch.no_grad()
-def recalibrate(model: nn.Module, data: Resident, batches: int, batch_size: int, seed: int) -> None:
-    """Re-estimate batch-norm statistics in place, from at most `batches` training batches and at most one pass.
+def draw_anew(model: nn.Module, masks: Masks, built: Architecture, seed: int) -> None:
+    """Replace every weight and statistic by a fresh one, in place; widths and masks stay.
 
-    The old statistics are forgotten, the new ones a plain average over the batches; dropout stays off (EagleEye's
-    adaptive batch norm, arXiv 2007.02491; forgetting and plain averaging are ours).
+    A cut layer takes its share of a layer drawn at full width, scaled to the variance that its own number of inputs
+    asks for: exact where the builder's own initialisation goes by fan-in, and ours. The draw is none that a dense
+    network of any seed starts from.
     """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    if not norms or batches == 0:
-        return
-    training = model.training
-    momenta = [norm.momentum for norm in norms]
-    model.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    for batch in islice(train_batches(data, batch_size, "none", seed), batches):
-        with autocast(data.device):
-            model(batch.images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.train(training)
+    torch.manual_seed(2**63 - 1 - seed)
+    fresh = dict(built.build().named_parameters())
+    for name, parameter in model.named_parameters():
+        drawn = fresh[name]
+        share = drawn[tuple(slice(extent) for extent in parameter.shape)]
+        if parameter.dim() > 1:
+            share = share * (drawn[0].numel() / parameter[0].numel()) ** 0.5
+        parameter.copy_(share)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.reset_running_stats()
+    apply(model, masks)
+
+
+RECOVERIES: Mapping[str, Callable[[Pruned], Course]] = {
+    "finetune": finetune,
+    "rewind": rewind,
+    "distill": distill,
+    "scratch": scratch,
+    "scratch-b": scratch_b,
+}

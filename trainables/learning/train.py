@@ -1,17 +1,18 @@
 """The one training loop, for dense and for pruned networks, and the one way to judge them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from trainables.data.batches import Resident, eval_batches, train_batches
+from trainables.data.batches import Batch, Resident, eval_batches, train_batches
 from trainables.pruning.layers import Masks, weight_of
 from trainables.spec import DataSpec, Recipe
 
 EVAL_BATCH = 512
+Loss = Callable[[Batch, Tensor], Tensor]  # a batch and its logits (B, classes) -> what one step lowers
 
 
 class DivergedError(RuntimeError):
@@ -60,6 +61,11 @@ def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     )
 
 
+def hard_labels(batch: Batch, logits: Tensor) -> Tensor:
+    """Cross-entropy with the labels, the loss of everything that listens to no teacher."""
+    return nn.functional.cross_entropy(logits, batch.labels)
+
+
 def train(
     model: nn.Module,
     data: Resident,
@@ -69,6 +75,7 @@ def train(
     optimizer: torch.optim.SGD,
     masks: Masks | None = None,
     done: int = 0,
+    loss_of: Loss = hard_labels,
 ) -> Iterator[float]:
     """Train on from epoch `done`, yielding the mean loss after each epoch; masked weights stay zero through every step.
 
@@ -87,7 +94,7 @@ def train(
         for step, batch in enumerate(train_batches(data, recipe.batch_size, augment.augment, epoch_seed)):
             set_lr(optimizer, recipe, (epoch + step / steps) / recipe.epochs)
             with autocast(device):
-                loss = nn.functional.cross_entropy(model(batch.images), batch.labels)
+                loss = loss_of(batch, model(batch.images))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -1,8 +1,7 @@
 """Channel granularity: whole channels, removed together with everything coupled to them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,70 +9,78 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.models.cifar import PadShortcut
-from trainables.pruning.coupling import Group, trace
+from trainables.pruning.coupling import Group, Side, trace
 from trainables.pruning.granularity import Counts, Part, Read
-from trainables.pruning.layers import Layer, Masks, prunable_layers
+from trainables.pruning.layers import Layer, Masks, prunable_layers, weight_of
 from trainables.spec import BudgetKind
 
 
 class Channels:
-    """A network as groups of coupled channels; at least one channel stays in each group."""
+    """A network as groups of coupled channels; at least one stays in each group, two around a grouped convolution."""
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         self.layers = prunable_layers(model, example)
         self.model = model
-        sizes = {layer.name: layer for layer in self.layers}
-        self._graph, self._groups = trace(model, example, sizes)
+        self.example = example
+        self._groups = trace(model, example)
+        layers = {layer.name: layer for layer in self.layers}
         self.parts = tuple(
-            Part(name, len(group.outputs[0].units), 1, tuple(sizes[side.layer] for side in group.outputs))
+            Part(name, group.units, group.floor, tuple(layers[side.name] for side in group.outputs))
             for name, group in self._groups.items()
         )
-        self._areas = _areas(self.layers, self.parts, self._groups)
+        self._areas = _areas(self.layers, tuple(self._groups.values()))
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         """Count the weights, or multiply-accumulates for one image, of the network cut to these widths."""
         return int(sum(area.weights(keep) * (1 if kind == "params" else area.positions) for area in self._areas))
 
     def members(self, read: Read) -> dict[str, Tensor]:
-        """Gather, for each channel, the filters that produce it in every layer of its group."""
-        gathered = {}
-        for part in self.parts:
-            filters = []
-            for side in self._groups[part.name].outputs:
-                values = read(self.model.get_submodule(side.layer)).detach()
-                rows = torch.empty(part.units, dtype=torch.long, device=values.device)
-                rows[torch.tensor(side.units, device=values.device)] = torch.tensor(side.channels, device=values.device)
-                filters.append(values.flatten(1)[rows])
-            gathered[part.name] = torch.cat(filters, dim=1)
-        return gathered
+        """Gather, for each unit, the filters that produce its channels in every layer of its group."""
+        return {
+            name: torch.cat([_of_units(read(side.module), side) for side in group.outputs], dim=1)
+            for name, group in self._groups.items()
+        }
+
+    def scales(self) -> dict[str, Tensor]:
+        """Gather the scales that batch norms give each unit's channels: part name -> (units, scales)."""
+        return {
+            name: torch.cat([_of_units(weight_of(side.module), side) for side in group.norms], dim=1)
+            for name, group in self._groups.items()
+            if group.norms
+        }
 
     def remove(self, keep: Mapping[str, Tensor]) -> Masks:
-        """Cut every other channel out of the network; nothing is left to mask."""
-        for part in self.parts:
-            coupled = self._others(part, keep)
-            if coupled is not None:
-                coupled.prune()
+        """Cut every other unit's channels out of the network; nothing is left to mask."""
+        for side, gone in self._gone(keep):
+            side.cut(side.module, gone)
         return {}
 
     @torch.no_grad()
     def silence(self, keep: Mapping[str, Tensor]) -> None:
         """Make whatever reads every other channel ignore it, in place: at full width, what `remove` must compute."""
-        for part in self.parts:
-            for item in self._others(part, keep) or ():
-                module = item.dep.target.module
-                if self._graph.is_out_channel_pruning_fn(item.dep.handler):
-                    continue
-                if isinstance(module, PadShortcut):
-                    module.source[torch.isin(module.source, torch.tensor(item.idxs))] = -1
-                elif isinstance(module, nn.Conv2d | nn.Linear):
-                    module.weight[:, item.idxs] = 0.0
+        for side, gone in self._gone(keep):
+            if isinstance(side.module, PadShortcut) and not side.is_output:
+                source = side.module.source
+                source[torch.isin(source, torch.tensor(gone, device=source.device))] = -1
+            elif isinstance(side.module, nn.Conv2d | nn.Linear) and not side.is_output:
+                weight = side.module.weight
+                weight[:, torch.tensor(gone) % weight.shape[1]] = 0.0  # one position in each group of a convolution
 
-    def _others(self, part: Part, keep: Mapping[str, Tensor]) -> Any:
-        """All that is coupled to the channels of a part that do not stay; None where all stay."""
-        gone = sorted(set(range(part.units)) - set(keep[part.name].tolist()))
-        root = self._groups[part.name].root
-        cut = self._graph.get_pruner_of_module(root).prune_out_channels
-        return self._graph.get_pruning_group(root, cut, gone) if gone else None
+    def _gone(self, keep: Mapping[str, Tensor]) -> Iterator[tuple[Side, list[int]]]:
+        """Gather the channels that do not stay, of all parts at once, for each side of a module."""
+        gone: dict[tuple[str, bool], tuple[Side, list[int]]] = {}
+        for name, kept in keep.items():
+            units = np.setdiff1d(np.arange(self._groups[name].units), kept.cpu().numpy())
+            for side in self._groups[name].sides if len(units) else ():
+                _, channels = gone.setdefault((side.name, side.is_output), (side, []))
+                channels += side.channels[units].flatten().tolist()
+        return iter(gone.values())
+
+
+def _of_units(values: Tensor, side: Side) -> Tensor:
+    """Gather what belongs to each unit from a tensor whose first dimension is the side's channels."""
+    rows = torch.from_numpy(side.channels).to(values.device)
+    return values.detach().flatten(1)[rows].flatten(1) if values.dim() > 1 else values.detach()[rows]
 
 
 @dataclass(frozen=True)
@@ -85,20 +92,21 @@ class _Area:
     fixed_outputs: int
     fixed_inputs: int
     outputs: NDArray[np.int64]  # (parts,) output channels for each unit of a part
-    inputs: NDArray[np.int64]  # (parts,)
+    inputs: NDArray[np.int64]  # (parts,) channels that each filter reads for each unit of a part
 
     def weights(self, keep: Counts) -> int:
         return self.kernel * int(self.fixed_outputs + self.outputs @ keep) * int(self.fixed_inputs + self.inputs @ keep)
 
 
-def _areas(layers: tuple[Layer, ...], parts: tuple[Part, ...], groups: Mapping[str, Group]) -> list[_Area]:
-    outputs = {layer.name: np.zeros(len(parts), dtype=np.int64) for layer in layers}
-    inputs = {layer.name: np.zeros(len(parts), dtype=np.int64) for layer in layers}
-    for p, part in enumerate(parts):
-        for sides, table in ((groups[part.name].outputs, outputs), (groups[part.name].inputs, inputs)):
-            for side in sides:
-                table[side.layer][p] += len(side.channels) // part.units
-    units = np.array([part.units for part in parts], dtype=np.int64)
+def _areas(layers: tuple[Layer, ...], groups: tuple[Group, ...]) -> list[_Area]:
+    outputs = {layer.name: np.zeros(len(groups), dtype=np.int64) for layer in layers}
+    inputs = {layer.name: np.zeros(len(groups), dtype=np.int64) for layer in layers}
+    for g, group in enumerate(groups):
+        for side in group.outputs:
+            outputs[side.name][g] += side.channels.shape[1]
+        for side in group.inputs:
+            inputs[side.name][g] += side.channels.shape[1] // getattr(side.module, "groups", 1)
+    units = np.array([group.units for group in groups], dtype=np.int64)
     areas = []
     for layer in layers:
         out, inp = outputs[layer.name], inputs[layer.name]

@@ -1,21 +1,25 @@
 """Which channels must go together, found by Torch-Pruning, and which of them may go at all.
 
-Groups that reach the network's output, a grouped convolution other than a depthwise one, or an operation that mixes
-channels or depends on their number (layer norm, attention, splits) keep their width.
+Around a grouped convolution, a unit is one position in each of its groups, so that these stay equal. Channels all stay
+where they reach the network's output, or an operation that mixes them or depends on their number (layer norm,
+attention, splits).
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch_pruning as tp
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 
 from trainables.models.cifar import PadShortcut
-from trainables.pruning.layers import Layer
+from trainables.pruning.layers import undisturbed
 
 _CUT_SAFELY = {  # a view may be a flattening; where it is anything else, `soundness` refuses the network
     tp.ops.OPTYPE.CONV,
@@ -32,20 +36,45 @@ _CUT_SAFELY = {  # a view may be a flattening; where it is anything else, `sound
 
 @dataclass(frozen=True)
 class Side:
-    """The output or input channels of a layer that go along with the units of a part."""
+    """The output or input channels of a module that go along with the units of a group."""
 
-    layer: str
-    channels: list[int]  # positions in that layer
-    units: list[int]  # the unit that each of them belongs to
+    name: str
+    module: nn.Module
+    is_output: bool  # so are the channels of a batch norm or a depthwise convolution
+    cut: Callable[[nn.Module, list[int]], object]  # removes channels of this side from the module
+    channels: NDArray[np.int64]  # (units, channels of a unit)
 
 
 @dataclass(frozen=True)
 class Group:
-    """All layers that lose channels when their first one, the root, does."""
+    """All modules that lose channels when the first one's output does."""
 
-    root: nn.Module
-    outputs: tuple[Side, ...]  # one channel for each unit
-    inputs: tuple[Side, ...]  # as many channels for each unit
+    sides: tuple[Side, ...]
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return len(self.sides[0].channels)
+
+    @property
+    def floor(self) -> int:
+        """Fewest units that may stay; with one, a grouped convolution would next be taken for a depthwise one."""
+        return 2 if any(_conv_groups(side.module) > 1 for side in self.outputs) else 1
+
+    @property
+    def outputs(self) -> tuple[Side, ...]:
+        """The layers whose filters produce the channels."""
+        return tuple(s for s in self.sides if s.is_output and isinstance(s.module, nn.Conv2d | nn.Linear))
+
+    @property
+    def inputs(self) -> tuple[Side, ...]:
+        """The layers that read the channels."""
+        return tuple(s for s in self.sides if not s.is_output and isinstance(s.module, nn.Conv2d | nn.Linear))
+
+    @property
+    def norms(self) -> tuple[Side, ...]:
+        """The batch norms that scale the channels."""
+        return tuple(s for s in self.sides if isinstance(s.module, _BatchNorm) and s.module.affine)
 
 
 class _PadShortcutCut(tp.pruner.function.BasePruningFunc):  # type: ignore[misc]
@@ -71,95 +100,130 @@ def _complement(idxs: list[int], width: int) -> list[int]:
     return [i for i in range(width) if i not in gone]
 
 
-def trace(model: nn.Module, example: Tensor, layers: Mapping[str, Layer]) -> tuple[Any, dict[str, Group]]:
-    """Find the groups whose channels may go, by the name of their root; also return Torch-Pruning's graph.
+def trace(model: nn.Module, example: Tensor) -> dict[str, Group]:
+    """Find the groups whose channels may go, by the name of their first layer.
 
     Raises ValueError where the network cannot be traced, or has no such group.
     """
     graph = _graph(model, example)
     names = {module: name for name, module in model.named_modules()}
-    last = [m for m in graph.module2node if names.get(m) in layers and _ends_network(graph, m)]
+    last = [node.module for node in graph.module2node.values() if _is_layer(node) and _ends_network(node)]
     groups = {}
-    for group in graph.get_all_groups(ignored_layers=last, root_module_types=(nn.Conv2d, nn.Linear)):
-        sides = list(_sides(graph, group, names, layers))
-        root = group[0].dep.target.module
-        outputs = tuple(side for is_output, side in sides if is_output)
-        inputs = tuple(side for is_output, side in sides if not is_output)
-        grouped = any(_is_grouped(model.get_submodule(side.layer)) for _, side in sides)
-        if names.get(root) in layers and not grouped and _can_go(group, outputs, inputs):
-            groups[names[root]] = Group(root, outputs, inputs)
+    for coupled in graph.get_all_groups(ignored_layers=last, root_module_types=(nn.Conv2d, nn.Linear)):
+        group = _group(graph, coupled, names)
+        if group is not None and group.units > group.floor:
+            groups[group.sides[0].name] = group
     if not groups:
         raise ValueError(
             f"granularity 'channel' must find channels that can go, but {type(model).__name__} has none; "
             "use granularity 'weight'"
         )
-    return graph, groups
+    return groups
 
 
 def _graph(model: nn.Module, example: Tensor) -> Any:
-    requires_grad = [(p, p.requires_grad) for p in model.parameters()]
-    training = model.training
     graph = tp.DependencyGraph()
     try:
-        for p, _ in requires_grad:  # the graph is traced through autograd
-            p.requires_grad_(True)
-        with torch.enable_grad(), warnings.catch_warnings():
+        with undisturbed(model), torch.enable_grad(), warnings.catch_warnings():  # it is traced through autograd
             warnings.filterwarnings("error", "Maximum recursive depth")  # what follows it takes all memory
-            graph.build_dependency(
-                model.eval(), example, customized_pruners={PadShortcut: _PadShortcutCut()}, verbose=False
-            )
+            graph.build_dependency(model, example, customized_pruners={PadShortcut: _PadShortcutCut()}, verbose=False)
+        _refuse_folding(graph)
     except Exception as error:
         raise ValueError(
             f"granularity 'channel' must be able to trace the network, but {type(model).__name__} failed with: "
             f"{error}; use granularity 'weight'"
         ) from error
-    finally:
-        model.train(training)
-        for p, required in requires_grad:
-            p.requires_grad_(required)
     return graph
 
 
-def _sides(
-    graph: Any, group: Any, names: Mapping[nn.Module, str], layers: Mapping[str, Layer]
-) -> Iterator[tuple[bool, Side]]:
-    for item in group:
-        name = names.get(item.dep.target.module)
-        if name is not None and name in layers:
-            is_output = graph.is_out_channel_pruning_fn(item.dep.handler)
-            yield is_output, Side(name, list(item.idxs), list(item.root_idxs))
+def _group(graph: Any, coupled: Any, names: Mapping[nn.Module, str]) -> Group | None:
+    """Sort what is coupled by units; None where an operation is unknown or units have unequal shares of a side."""
+    if not all(_is_known(item.dep.target) for item in coupled):
+        return None
+    items = [item for item in coupled if item.dep.target.module in names]
+    roots = [np.array(item.root_idxs) for item in items]
+    units = _units(list(zip(roots, [_positions(graph, item) for item in items], strict=True)))
+    sides = []
+    for item, mine in zip(items, roots, strict=True):
+        owners, channels = np.unique(np.stack([units[mine], item.idxs]), axis=1)
+        shares = np.bincount(owners, minlength=units.max() + 1)
+        if shares.min() != shares.max():
+            return None
+        module, cut = item.dep.target.module, item.dep.handler
+        is_output = graph.is_out_channel_pruning_fn(cut)
+        sides.append(Side(names[module], module, is_output, cut, channels.reshape(len(shares), -1)))
+    return Group(tuple(sides))
 
 
-def _can_go(group: Any, outputs: tuple[Side, ...], inputs: tuple[Side, ...]) -> bool:
-    """Tell whether only known operations are coupled, and every unit takes the same from each layer."""
-    known = all(_is_known(item.dep.target) for item in group)
-    units = len(group[0].idxs)
-    shares = [np.bincount(side.units, minlength=units) for side in (*outputs, *inputs)]
-    even = all(share.min() == share.max() for share in shares)
-    return known and even and all(len(side.channels) == units for side in outputs)
+def _positions(graph: Any, item: Any) -> NDArray[np.int64]:
+    """Find the position of each channel within its group of a convolution."""
+    module = item.dep.target.module
+    channels: NDArray[np.int64] = np.array(item.idxs)
+    if _conv_groups(module) > 1:
+        is_output = graph.is_out_channel_pruning_fn(item.dep.handler)
+        channels %= (module.out_channels if is_output else module.in_channels) // module.groups
+    return channels
+
+
+def _conv_groups(module: nn.Module) -> int:
+    """Number of groups in which a convolution keeps its channels apart; 1 for a depthwise one, whose groups may go."""
+    return module.groups if isinstance(module, nn.Conv2d) and not _is_depthwise(module) else 1
+
+
+def _is_depthwise(conv: nn.Conv2d) -> bool:
+    return conv.groups == conv.in_channels == conv.out_channels > 1
+
+
+def _units(sides: list[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
+    """Number the units that the root's channels belong to: those that share a position on any side are one.
+
+    sides: the root's channel and the position of each channel, both (channels,). Returns (root's channels,).
+    """
+    root = sides[0][0]
+    units = np.arange(len(root))
+    while True:
+        before = units.copy()
+        for mine, positions in sides:
+            lowest = np.full(positions.max() + 1, len(root))
+            np.minimum.at(lowest, positions, units[mine])
+            np.minimum.at(units, mine, lowest[positions])
+        if np.array_equal(units, before):
+            return np.unique(units, return_inverse=True)[1]
 
 
 def _is_known(node: Any) -> bool:
+    if node.type == tp.ops.OPTYPE.DEPTHWISE_CONV and not _is_depthwise(node.module):
+        return False  # Torch-Pruning looks at its outputs only
     takes_pixels = node.type == tp.ops.OPTYPE.SLICE and node.module.dim in (2, 3)
     return takes_pixels or node.type in _CUT_SAFELY or isinstance(node.module, PadShortcut)
 
 
-def _ends_network(graph: Any, module: nn.Module) -> bool:
+def _is_layer(node: Any) -> bool:
+    return isinstance(node.module, nn.Conv2d | nn.Linear)
+
+
+def _ends_network(layer: Any) -> bool:
     """Tell whether what this layer computes reaches the network's output without passing another layer."""
-    first = graph.module2node[module]
-    seen, waiting = {first}, [first]
+    return any(not node.outputs for node in {layer} | _reached(layer))
+
+
+def _refuse_folding(graph: Any) -> None:
+    """Refuse views that fold pixels into channels one after the other: Torch-Pruning would follow them for hours."""
+    folds = {node for node in graph.module2node.values() if node.type == tp.ops.OPTYPE.RESHAPE and _folds(node)}
+    if any(folds & _reached(node) for node in folds):
+        raise ValueError("its views fold pixels into channels more than once on the way to a layer")
+
+
+def _folds(view: Any) -> bool:
+    return any(isinstance(mapping, _FlattenIndexMapping) for dep in view.dependencies for mapping in dep.index_mapping)
+
+
+def _reached(start: Any) -> set[Any]:
+    """Follow what a node computes through the graph, up to the next layers and without them."""
+    seen: set[Any] = set()
+    waiting = {start}
     while waiting:
-        node = waiting.pop()
-        if not node.outputs:
-            return True
-        further = {n for n in node.outputs if not isinstance(n.module, nn.Conv2d | nn.Linear)}
-        waiting += further - seen
+        further = {node for node in waiting.pop().outputs if not _is_layer(node)}
+        waiting |= further - seen
         seen |= further
-    return False
-
-
-def _is_grouped(module: nn.Module) -> bool:
-    """Tell whether several filters share a group of inputs; in a depthwise one, input and output go together."""
-    if not isinstance(module, nn.Conv2d) or module.groups == 1:
-        return False
-    return not module.groups == module.in_channels == module.out_channels
+    return seen

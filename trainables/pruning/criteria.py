@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainables.pruning.channels import Channels
+from trainables.pruning.gradients import weight_gradients
 from trainables.pruning.layers import weight_of
 from trainables.pruning.subject import Subject
 from trainables.spec import GranularityName
@@ -32,6 +34,47 @@ def l2(subject: Subject) -> Scores:
     return {name: unit.norm(dim=1) for name, unit in subject.prunable.members(weight_of).items()}
 
 
+def bn_scale(subject: Subject) -> Scores:
+    """Magnitude of the batch norm's scale behind a channel (network slimming, Liu et al., arXiv 1708.06519).
+
+    Of several batch norms that scale a unit, the mean: our choice. Raises ValueError for a part that none scales.
+    """
+    assert isinstance(subject.prunable, Channels)
+    scales = subject.prunable.scales()
+    for part in subject.prunable.parts:
+        if part.name not in scales:
+            raise ValueError(
+                f"criterion 'bn-scale' must find a batch norm behind every channel, but {part.name} has none; use 'l1'"
+            )
+    return {name: scale.abs().mean(1) for name, scale in scales.items()}
+
+
+def taylor(subject: Subject) -> Scores:
+    """First-order change of the loss, sum |w dL/dw| over a unit's weights.
+
+    After Molchanov et al. (arXiv 1906.10771), in the form that Torch-Pruning gives it.
+    """
+    return {name: unit.abs().sum(1) for name, unit in _saliencies(subject).items()}
+
+
+def snip(subject: Subject) -> Scores:
+    """Sensitivity of the loss to a gate on the unit, |dL/dm| = |sum w dL/dw|, as a share of all units' (SNIP).
+
+    Lee et al. (arXiv 1810.02340) gate single weights, which it ranks as `taylor` does; a gate on all of a channel's
+    weights, where the signs count, is our reading.
+    """
+    gates = {name: unit.sum(1).abs() for name, unit in _saliencies(subject).items()}
+    total = sum(gate.sum(dtype=torch.float64).item() for gate in gates.values())
+    return {name: gate / (total or 1.0) for name, gate in gates.items()}
+
+
+def _saliencies(subject: Subject) -> dict[str, Tensor]:
+    """w dL/dw of every weight: part name -> (units, elements)."""
+    gradients = weight_gradients(subject)
+    owners = {subject.prunable.model.get_submodule(name): gradient for name, gradient in gradients.items()}
+    return subject.prunable.members(lambda module: weight_of(module) * owners[module])
+
+
 def random(subject: Subject) -> Scores:
     """Control: uniform noise, the same for a seed."""
     generator = torch.Generator().manual_seed(subject.seed)
@@ -42,5 +85,8 @@ CRITERIA: dict[str, Criterion] = {
     "magnitude": Criterion(l1, ("weight",)),
     "l1": Criterion(l1, ("channel",)),
     "l2": Criterion(l2, ("channel",)),
+    "bn-scale": Criterion(bn_scale, ("channel",)),
+    "taylor": Criterion(taylor, calibrated=True),
+    "snip": Criterion(snip, calibrated=True),
     "random": Criterion(random),
 }

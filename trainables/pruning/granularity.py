@@ -29,6 +29,7 @@ class Prunable(Protocol):
     """A network seen at one granularity."""
 
     model: nn.Module
+    example: Tensor  # (1, C, H, W) on its device
     parts: tuple[Part, ...]
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
@@ -38,7 +39,10 @@ class Prunable(Protocol):
         """Gather what belongs to each unit: part name -> (units, elements)."""
 
     def silence(self, keep: Mapping[str, Tensor]) -> None:
-        """Zero weights in place so that the network computes as without all units but `keep`, at its full shape."""
+        """Zero weights in place so that the network computes as without all units but `keep`, at its full shape.
+
+        keep: part name -> sorted unit indices; parts that it leaves out stay whole.
+        """
 
     def remove(self, keep: Mapping[str, Tensor]) -> Masks:
         """Remove all units but `keep` (part name -> sorted unit indices) in place; return what must stay masked."""

@@ -1,6 +1,7 @@
 """The prunable layers of a network, and what is left of them: weights counted, multiply-accumulates measured."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -66,17 +67,30 @@ def prunable_layers(model: nn.Module, example: Tensor) -> tuple[Layer, ...]:
 
     modules = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
     handles = [watch(name, -1) for name in modules]
-    training = model.training
     try:
-        with torch.no_grad():
-            model.eval()(example)
+        with undisturbed(model), torch.no_grad():
+            model(example)
     finally:
-        model.train(training)
         for handle in handles:
             handle.remove()
     weights = {name: weight_of(modules[name]) for name in modules if name in positions}
     _refuse_borrowed(weights)
     return tuple(Layer(name, tuple(weight.shape), positions[name]) for name, weight in weights.items())
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """For a while, put a model in eval mode and let every parameter have a gradient; then make both what they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    try:
+        model.eval().requires_grad_(True)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter in frozen:
+            parameter.requires_grad_(False)
 
 
 def _refuse_borrowed(weights: Mapping[str, Tensor]) -> None:
@@ -90,7 +104,7 @@ def _refuse_borrowed(weights: Mapping[str, Tensor]) -> None:
 
 
 def weight_of(module: nn.Module) -> Tensor:
-    """Return the weight of a prunable layer."""
+    """Return the weight of a layer."""
     weight = module.weight
     assert isinstance(weight, Tensor)
     return weight

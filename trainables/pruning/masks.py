@@ -18,6 +18,7 @@ class Weights:
         self.layers = prunable_layers(model, example)
         self.parts = tuple(Part(layer.name, layer.size, layer.shape[0], (layer,)) for layer in self.layers)
         self.model = model
+        self.example = example
         self._positions = np.array([layer.positions for layer in self.layers])
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:

@@ -1,0 +1,78 @@
+"""What a command looks at without a study: a network, saved or fresh, and the settings to do it with."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from trainables import catalog, checkpoints
+from trainables.checkpoints import Architecture
+from trainables.data import sources
+from trainables.learning.calibration import calibration_samples
+from trainables.models import hub
+from trainables.pruning.subject import Calibration
+from trainables.spec import DataSpec, DenseSpec, TrialSpec
+from trainables.storage import Folder
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network on the CPU, and what it was trained on."""
+
+    name: str  # as it was asked for
+    architecture: Architecture
+    model: nn.Module
+    data: DataSpec | None  # None where the weights are fresh
+
+    def calibration(self, samples: int, who: str, device: torch.device) -> Calibration:
+        """Take the first training samples; ValueError says that `who` needs them where the weights are fresh."""
+        if self.data is None:
+            raise untrained(who, self.name)
+        return calibration_samples(sources.load(self.data), samples, device)
+
+
+def untrained(who: str, name: str) -> ValueError:
+    """Build the error for a network that has not learnt anything."""
+    return ValueError(
+        f"{who} must measure a trained network, but {name!r} is not the folder of a checkpoint; give one that "
+        "`howcompact best --out` wrote, or one in artifacts/dense of a storage"
+    )
+
+
+def saved(name: str) -> Network | None:
+    """Load the network of a checkpoint; None where the name is not the folder of one."""
+    folder = Folder.at(name)
+    if not checkpoints.is_whole(folder):
+        return None
+    found = checkpoints.load(folder)
+    built = Architecture.model_validate(found.record["architecture"])
+    model = checkpoints.rebuild(built, found.tensors["network"])
+    return Network(name, built, model, DataSpec.model_validate(found.record["data"]))
+
+
+def fresh(name: str, image: str, classes: int, seed: int) -> Network:
+    """Build a model by its name; ValueError for an unknown one. image: what it is built for, as "3x32x32"."""
+    shape = re.fullmatch(r"(\d+)x(\d+)x(\d+)", image)
+    if not shape:
+        raise ValueError(f"--image must be channels x height x width, as 3x32x32, but got {image!r}")
+    channels, height, width = (int(extent) for extent in shape.groups())
+    hub.check(name)
+    hub.check_images(name, classes, (channels, height, width))
+    torch.manual_seed(seed)
+    built = Architecture(model=name, width=1.0, classes=classes, image=(channels, height, width))
+    return Network(name, built, built.build(), None)
+
+
+def trial_spec(settings: Mapping[str, object], seed: int) -> TrialSpec:
+    """Check the settings of a trial; ValueError says all that is wrong with them."""
+    try:
+        spec = TrialSpec.model_validate({"dense": DenseSpec(seed=seed), **settings})
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, but got {e['input']!r}" for e in error.errors())
+        raise ValueError("\n".join(problems)) from None
+    if found := catalog.mismatches(spec):
+        raise ValueError("\n".join(found))
+    return spec

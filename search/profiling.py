@@ -1,0 +1,95 @@
+"""Where a network is most compact: how much of each part can go before accuracy falls."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from search.networks import saved, trial_spec, untrained
+from trainables.allocation.profiles import Profile, units_at
+from trainables.learning.profile import measure_profile
+from trainables.learning.train import place
+from trainables.pruning.layers import prunable_layers
+from trainables.pruning.views import view
+from trainables.spec import Frozen, GranularityName
+
+FALLS = (1, 2, 5)  # points of accuracy
+
+
+class PartTolerance(Frozen):
+    """What one part can lose."""
+
+    name: str
+    units: int
+    weights: int  # of the layers that its units are made of
+    sparsities: tuple[float, ...]  # of its units, at each level of the profile
+    tolerated: dict[int, float]  # points of accuracy -> sparsity at which it has fallen by them
+
+
+class Compactness(Frozen):
+    """What every part of a network can lose while the others stay whole."""
+
+    network: str
+    model: str
+    granularity: GranularityName
+    criterion: str
+    calibration: int  # training samples
+    most_compact: dict[int, str]  # points of accuracy -> the part that can lose the largest share of its units
+    parts: tuple[PartTolerance, ...]
+    profile: Profile
+    seconds: float  # of measuring the profile
+
+
+def compactness(network: str, granularity: str, criterion: str, calibration: int) -> Compactness:
+    """Measure the network of a checkpoint on its first training samples; ValueError says what is wrong."""
+    settings = {"granularity": granularity, "criterion": criterion, "calibration": calibration}
+    spec = trial_spec(settings, seed=0).profile
+    found = saved(network)
+    if found is None:
+        raise untrained("profile", network)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, example = place(found.model, device), found.architecture.example().to(device)
+    samples = found.calibration(spec.calibration, "profile", device)
+    started = time.perf_counter()
+    profile = measure_profile(model, example, spec, samples)
+    seconds = time.perf_counter() - started
+    depth = [layer.name for layer in prunable_layers(model, example)]
+    parts = []
+    for part in sorted(view(model, spec.granularity, example).parts, key=lambda part: depth.index(part.layers[0].name)):
+        sparsities = tuple(1.0 - units_at(part, level) / part.units for level in profile.levels)
+        curve = profile.accuracy[part.name]
+        parts.append(
+            PartTolerance(
+                name=part.name,
+                units=part.units,
+                weights=sum(layer.size for layer in part.layers),
+                sparsities=sparsities,
+                tolerated={points: tolerated(sparsities, curve, points / 100) for points in FALLS},
+            )
+        )
+    return Compactness(
+        network=network,
+        model=found.architecture.model,
+        granularity=spec.granularity,
+        criterion=spec.criterion,
+        calibration=len(samples.labels),
+        most_compact={points: max(parts, key=lambda part: part.tolerated[points]).name for points in FALLS},
+        parts=tuple(parts),
+        profile=profile,
+        seconds=seconds,
+    )
+
+
+def tolerated(sparsities: Sequence[float], accuracies: Sequence[float], fall: float) -> float:
+    """Find the sparsity at which accuracy has fallen that far from its first value; the last one where it never does.
+
+    The curve is made to fall only, by its running minimum, and is straight between two levels.
+    """
+    falling = np.minimum.accumulate(accuracies)
+    least = accuracies[0] - fall
+    below = np.flatnonzero(falling < least)
+    if not len(below):
+        return float(sparsities[-1])
+    after = below[0]
+    return float(np.interp(-least, -falling[after - 1 : after + 1], sparsities[after - 1 : after + 1]))

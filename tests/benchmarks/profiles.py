@@ -1,0 +1,161 @@
+"""What a profile costs: against a plain loop that prunes a copy for each part and level, and against a training epoch.
+
+    python -m tests.benchmarks.profiles [--images N] [--steps N]
+
+One thread; seconds of processor time, all taken in one run. The epoch is extrapolated from a few training steps, half
+of them before the profile and half after it. Images are noise and networks untrained: neither changes the work.
+"""
+
+import argparse
+import copy
+import json
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.allocation.profiles import LEVELS, Profile
+from trainables.data.batches import Resident
+from trainables.data.splits import Split, Splits
+from trainables.learning.calibration import calibration_samples
+from trainables.learning.profile import BATCH, measure_profile
+from trainables.learning.train import place, sgd, train
+from trainables.models import hub
+from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.granularity import top_units
+from trainables.pruning.subject import Calibration, Subject
+from trainables.pruning.views import view
+from trainables.spec import DataSpec, GranularityName, ProfileSpec, Recipe
+from trainables.trial import leave_no_trace
+
+EPOCH = 45_000  # images
+STEP = 128
+CPU = torch.device("cpu")
+Result = TypeVar("Result")
+CRITERION: dict[GranularityName, str] = {"weight": "magnitude", "channel": "l1"}
+
+
+def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration) -> Profile:
+    """Measure a profile as it is defined: copy the network, remove, evaluate, for every part and level."""
+    example, levels = calibration.images[:1], LEVELS[spec.granularity]
+    whole = view(copy.deepcopy(dense), spec.granularity, example)
+    scores = CRITERIA[spec.criterion].score(Subject(whole, spec.dense.seed, calibration))
+    expected = _logits(dense, calibration)
+    curves: tuple[dict[str, tuple[float, ...]], ...] = ({}, {}, {}, {})
+    for part in whole.parts:
+        rows = []
+        for level in levels:
+            model = copy.deepcopy(dense)
+            keep = {other.name: torch.arange(other.units) for other in whole.parts}
+            keep[part.name] = top_units(scores[part.name], max(part.floor, round((1 - level) * part.units)))
+            view(model, spec.granularity, example).remove(keep)
+            logits = _logits(model, calibration)
+            p, q = expected.softmax(1), logits.softmax(1)
+            error = (logits - expected).square().mean(1)
+            divergence = (p * (p.log() - q.log())).sum(1).mean()
+            rows.append((_accuracy(logits, calibration), float(divergence), float(error.mean()), float(error.max())))
+        for curve, values in zip(curves, zip(*rows, strict=True), strict=True):
+            curve[part.name] = values
+    return Profile(levels, _accuracy(expected, calibration), *curves)
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, calibration: Calibration) -> Tensor:
+    """Judge in eval mode: (N, classes) in float64."""
+    training = model.training
+    logits = torch.cat([model.eval()(images) for images, _ in calibration.batches(BATCH)]).double()
+    model.train(training)
+    return logits
+
+
+def _accuracy(logits: Tensor, calibration: Calibration) -> float:
+    return float((logits.argmax(1) == calibration.labels).double().mean())
+
+
+def main() -> None:
+    """Print both comparisons as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=1024, help="of the ResNet-56 profile")
+    parser.add_argument("--steps", type=int, default=30, help="of training that the epoch is extrapolated from")
+    options = parser.parse_args()
+    leave_no_trace(1)
+    for granularity in CRITERION:
+        for model in ("resnet20", "vgg16"):
+            print(model, granularity, json.dumps(against_plain_loop(model, granularity)), flush=True)
+        print(
+            "resnet56", granularity, json.dumps(against_epoch(granularity, options.images, options.steps)), flush=True
+        )
+
+
+def against_plain_loop(model: str, granularity: GranularityName) -> dict[str, float]:
+    """Profile a quarter-width network on 256 images, both ways."""
+    dense, calibration = place(hub.build(model, 10, 3, 0.25), CPU), calibration_samples(noise(256), 256, CPU)
+    spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity])
+    seconds, fast = timed(lambda: measure_profile(dense, calibration.images[:1], spec, calibration))
+    plain_seconds, plain = timed(lambda: plain_profile(dense, spec, calibration))
+    differences = [
+        np.abs(np.subtract(fast.distortion[name], curve)).max() / max(curve) for name, curve in plain.distortion.items()
+    ]
+    return {
+        "profile_seconds": seconds,
+        "plain_loop_seconds": plain_seconds,
+        "times_as_fast": plain_seconds / seconds,
+        "largest_difference_of_a_distortion": float(max(differences)),
+    }
+
+
+def against_epoch(granularity: GranularityName, images: int, steps: int) -> dict[str, float]:
+    """Profile a full-width ResNet-56, and train it for a few steps."""
+    dense, splits = place(hub.build("resnet56", 10, 3), CPU), noise(max(images, STEP * steps // 2))
+    calibration = calibration_samples(splits, images, CPU)
+    spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity])
+    before = step_seconds(dense, splits, steps // 2)
+    seconds, profile = timed(lambda: measure_profile(dense, calibration.images[:1], spec, calibration))
+    after = step_seconds(dense, splits, steps // 2)
+    epoch = (before + after) / 2 * EPOCH / STEP
+    return {
+        "profile_seconds": seconds,
+        "parts": len(profile.accuracy),
+        "levels": len(profile.levels),
+        "epoch_seconds_extrapolated": epoch,
+        "profile_over_epoch": seconds / epoch,
+        "step_seconds_before": before,
+        "step_seconds_after": after,
+    }
+
+
+def step_seconds(model: nn.Module, splits: Splits, steps: int) -> float:
+    """Time a training step, after one that fills the caches."""
+    recipe = Recipe(epochs=1, batch_size=STEP)
+    optimizer = sgd(model, recipe)
+
+    def run(count: int) -> None:
+        whole, size = splits.train, STEP * count
+        data = Resident(Split(whole.images[:size], whole.labels[:size], whole.ids[:size]), splits, CPU)
+        list(train(model, data, recipe, DataSpec(augment="crop_flip"), 0, optimizer))
+
+    run(1)
+    return timed(lambda: run(steps))[0] / steps
+
+
+def noise(count: int) -> Splits:
+    """CIFAR-10's shapes."""
+    draw = np.random.default_rng(0)
+    split = Split(
+        draw.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8), draw.integers(0, 10, count), np.arange(count)
+    )
+    return Splits(split, split, tuple("0123456789"), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+def timed(run: Callable[[], Result]) -> tuple[float, Result]:
+    """Seconds of processor time, and what came out."""
+    started = time.process_time()
+    result = run()
+    return time.process_time() - started, result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""What tests of several networks share."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainables.trials import DATA, storage_with_dense
+from trainables.data import sources
+from trainables.data.splits import Splits
+from trainables.storage import Folder
+
+
+@torch.no_grad()
+def as_if_trained(model: nn.Module) -> nn.Module:
+    """Put a fresh network in eval mode, with scales, biases and statistics that do something, and nothing all zeros."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point() and tensor.numel() == max(tensor.shape, default=1):
+            tensor.uniform_(0.5, 1.5)
+        elif tensor.is_floating_point() and not tensor.any():
+            tensor.normal_()
+    return model.eval()
+
+
+def assert_same(got: Tensor, expected: Tensor) -> None:
+    """Hold two outputs to 1e-5 of the largest value."""
+    assert got.shape == expected.shape
+    assert (got - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.fixture(scope="session")
+def splits() -> Splits:
+    return sources.load(DATA)
+
+
+@pytest.fixture(scope="session")
+def storage(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """A storage that has the dense network of `trials`."""
+    return storage_with_dense(str(tmp_path_factory.mktemp("storage")), splits)

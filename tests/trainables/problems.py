@@ -1,0 +1,81 @@
+"""Problems for policies: networks of few weights, of bare shapes, and what may be known of them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.allocation.policies import POLICIES, allocate
+from trainables.allocation.problem import Problem
+from trainables.allocation.profiles import Profile
+from trainables.models import hub
+from trainables.pruning.granularity import Counts, Prunable
+from trainables.pruning.layers import weight_of
+from trainables.pruning.masks import Weights
+from trainables.pruning.subject import Calibration, Subject
+from trainables.spec import BudgetKind
+
+LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+
+
+class Abreast(nn.Module):
+    """Linear layers, each of which sees the same number as often as it wants; their outputs side by side."""
+
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([layer(x.expand(len(x), weight_of(layer).shape[1])) for layer in self.layers], 1)
+
+
+def linears(*matrices: Any) -> Weights:
+    """One linear layer for each matrix of weights (n_out, n_in)."""
+    layers = []
+    for matrix in matrices:
+        weight = torch.as_tensor(matrix, dtype=torch.float32)
+        layers.append(nn.Linear(weight.shape[1], weight.shape[0], bias=False))
+        layers[-1].weight.data = weight
+    return Weights(Abreast(layers), torch.zeros(1, 1))
+
+
+def vgg16() -> Weights:
+    """VGG-16 for CIFAR-10 without memory for its weights."""
+    with torch.device("meta"):
+        return Weights(hub.build("vgg16", 10, 3), torch.zeros(1, 3, 32, 32))
+
+
+def problem(
+    prunable: Prunable,
+    sparsity: float = 0.5,
+    kind: BudgetKind = "params",
+    *,
+    seed: int = 0,
+    calibration: Calibration | None = None,
+    **known: Any,
+) -> Problem:
+    return Problem(Subject(prunable, seed, calibration), {}, sparsity, kind, **known)
+
+
+def quotas(policy: str, asked: Problem) -> Counts:
+    """Units that a policy keeps of each part, in order."""
+    return np.array(list(allocate(POLICIES[policy], asked).values()))
+
+
+def profile(levels: Iterable[float], curves: Iterable[Iterable[float]], prunable: Prunable) -> Profile:
+    """A profile of 90 % dense accuracy, where every curve of a part tells the same of it: what it loses at each level.
+
+    curves: (parts, levels), from 0.
+    """
+    losses = {part.name: tuple(curve) for part, curve in zip(prunable.parts, curves, strict=True)}
+    accuracy = {name: tuple(0.9 - loss for loss in curve) for name, curve in losses.items()}
+    return Profile(tuple(levels), 0.9, accuracy, losses, losses, losses)
+
+
+def random_profile(prunable: Prunable, seed: int = 0) -> Profile:
+    """Convex curves, in the order of the parts."""
+    random = np.random.default_rng(seed)
+    curves = [0.8 * random.uniform() * np.power(LEVELS, random.uniform(1.0, 6.0)) for _ in prunable.parts]
+    return profile(LEVELS, curves, prunable)

@@ -1,0 +1,83 @@
+"""Trials small enough to run again and again, and how two of them are told apart."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from trainables import artifacts, checkpoints
+from trainables.checkpoints import Checkpoint
+from trainables.data.splits import Splits
+from trainables.learning.dense import load_dense, make_dense, saved_dense
+from trainables.learning.fit import newest_epoch
+from trainables.outcome import Facts, Outcome
+from trainables.spec import DataSpec, DenseSpec, EpochReport, Recipe, TrialSpec
+from trainables.storage import Folder
+from trainables.trial import OUTCOME
+
+CPU = torch.device("cpu")
+DATA = DataSpec(max_train=300, max_val=90, augment="crop")
+DENSE = DenseSpec(width=0.5, data=DATA, recipe=Recipe(epochs=3, lr=0.05, batch_size=64), seed=1)
+WEIGHT = TrialSpec(dense=DENSE, sparsity=0.9, recalibrate=3, finetune=Recipe(epochs=3, lr=0.02, batch_size=64))
+CHANNEL = WEIGHT.model_copy(update={"granularity": "channel", "criterion": "l1", "policy": "erk", "sparsity": 0.6})
+SPECS = pytest.mark.parametrize("spec", [WEIGHT, CHANNEL], ids=["weight", "channel"])
+
+
+def storage_with_dense(path: str, splits: Splits) -> Folder:
+    folder = Folder.at(path)
+    unfinished = folder / "unfinished"
+    artifacts.find_or_make(folder, "dense", DENSE.key(), lambda made: make_dense(DENSE, splits, made, unfinished, CPU))
+    return folder
+
+
+def dense_network(storage: Folder) -> torch.nn.Module:
+    return load_dense(saved_dense(storage, DENSE), CPU)
+
+
+def outcome_of(folder: Folder) -> Outcome:
+    return Outcome.model_validate_json(folder.read(OUTCOME))
+
+
+def facts_of(folder: Folder) -> Facts:
+    facts = outcome_of(folder).facts
+    assert facts is not None
+    return facts
+
+
+def newest(folder: Folder) -> Checkpoint:
+    found = newest_epoch(folder)
+    assert found is not None
+    return found
+
+
+def without_times(history: list[EpochReport] | tuple[EpochReport, ...]) -> list[EpochReport]:
+    return [report.model_copy(update={"seconds": 0.0}) for report in history]
+
+
+def assert_identical(one: Checkpoint, other: Checkpoint) -> None:
+    assert one.tensors.keys() == other.tensors.keys()
+    for group, tensors in one.tensors.items():
+        assert tensors.keys() == other.tensors[group].keys()
+        assert all(torch.equal(tensor, other.tensors[group][key]) for key, tensor in tensors.items())
+
+
+class Killed(BaseException):
+    """What ends a process that is not asked."""
+
+
+def run_until_killed(trial: Iterator[EpochReport], epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a trial until it has saved that many more epochs."""
+    save, left = checkpoints.save, epochs
+
+    def watched(*args: Any) -> None:
+        nonlocal left
+        save(*args)
+        left -= 1
+        if left == 0:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save", watched)
+        with pytest.raises(Killed):
+            list(trial)

@@ -1,0 +1,64 @@
+"""What the whole network loses under an allocation: measured by silencing units for a moment and putting them back."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trainables.allocation.problem import Problem
+from trainables.pruning.granularity import Counts, top_units
+from trainables.pruning.layers import undisturbed
+
+BATCH = 256  # samples at a time; where batch norm uses their statistics, enough of them
+SCALES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25)  # of the logits, where batch norm is left as it was
+
+Loss = Callable[[Counts], float]  # (parts,) units kept -> nats for each sample
+
+
+@contextmanager
+def candidates(problem: Problem) -> Iterator[Loss]:
+    """Give a measure of allocations: the divergence of the dense network's predictions from the pruned one's.
+
+    Batch norm uses the statistics that the pruned network will: those of each calibration batch where they will be
+    estimated anew, else the dense network's. Left as they are, they only shift and shrink what a pruned network says,
+    so its logits count at the scale at which they say most. The network is as found once the context is left.
+    """
+    prunable, model = problem.prunable, problem.prunable.model
+    tensors = (*model.parameters(), *model.buffers())
+    saved = [tensor.detach().clone() for tensor in tensors]
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    known: dict[bytes, float] = {}
+
+    @torch.no_grad()
+    def restore() -> None:
+        for tensor, original in zip(tensors, saved, strict=True):
+            tensor.copy_(original)
+
+    @torch.no_grad()
+    def log_probabilities(scales: tuple[float, ...]) -> Tensor:
+        logits = torch.cat([model(images) for images, _ in problem.subject.samples.batches(BATCH)]).float()
+        return torch.stack([(scale * logits).log_softmax(1) for scale in scales])  # (scales, N, classes)
+
+    def loss(keep: Counts) -> float:
+        if (key := keep.tobytes()) not in known:
+            restore()
+            counts = zip(prunable.parts, keep.tolist(), strict=True)
+            prunable.silence({part.name: top_units(problem.scores[part.name], units) for part, units in counts})
+            found = log_probabilities((1.0,) if problem.recalibrated else SCALES)
+            known[key] = float((dense.exp() * (dense - found)).sum(2).mean(1).min())
+        return known[key]
+
+    with undisturbed(model):
+        dense = log_probabilities((1.0,))
+        try:
+            for norm in norms:
+                norm.momentum = 0.0
+                norm.train(problem.recalibrated)
+            yield loss
+        finally:
+            restore()
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum

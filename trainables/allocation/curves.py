@@ -1,0 +1,101 @@
+"""Policies that look at a profile: what each part's own pruning costs, level by level."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.allocation.budget import Path, dense_counts, floors
+from trainables.allocation.problem import Problem
+
+BINS = 8192  # steps of the budget that the dynamic programme tells apart
+GRID = np.linspace(0.0, 1.0, 101)  # sparsities that it chooses from, as in RDP
+_SLOPE = 1e-9  # of accuracy, from sparsity 0 to 1
+
+
+def sensitivity(problem: Problem) -> Path:
+    """Prune each part as far as costs T of accuracy when it alone is pruned, one T for all (US 11,556,795 B2).
+
+    Ours: the curve between two levels is straight, and its running maximum makes it rise. Where it is flat, every
+    sparsity of the plateau has the same T: its largest one is taken, unless the budget ends within the plateau.
+    """
+    profile = problem.measured
+    levels = np.array(profile.levels)
+    units = dense_counts(problem.prunable)
+    losses = []
+    for part in problem.prunable.parts:
+        loss = np.maximum(profile.dense_accuracy - np.array(profile.accuracy[part.name]), 0.0)
+        losses.append(np.maximum.accumulate(loss) + _SLOPE * levels)  # strictly rising, so that it has an inverse
+    return lambda scale: (1.0 - np.array([np.interp(1.0 / scale, loss, levels) for loss in losses])) * units
+
+
+def rdp(problem: Problem) -> Path:
+    """Least sum of distortions, each the mean squared change of the logits when one part alone is pruned (RDP).
+
+    Xu et al. (ICCV 2023) choose each part's sparsity from {0, 0.01, ..., 1} by dynamic programming.
+    """
+    return _least_sum(problem, problem.measured.distortion)
+
+
+def rdp_worst(problem: Problem) -> Path:
+    """Least sum of distortions as `rdp`, each that of the calibration sample whose logits change most."""
+    return _least_sum(problem, problem.measured.worst_distortion)
+
+
+def _least_sum(problem: Problem, curves: Mapping[str, tuple[float, ...]]) -> Path:
+    """Walk through the answers for every budget, so that the counted budget picks its own.
+
+    Ours: between two measured levels the curve is a cubic that rises or falls only where they do; what an answer leaves
+    of the budget goes to the parts that the next one gives more. A unit's price is what it costs in the dense network:
+    exact for weights; for channels, whose costs are products of widths, an approximation that only puts the answers in
+    order, as the counted cost decides.
+    """
+    from scipy.interpolate import PchipInterpolator  # takes half a second, which no other policy need pay
+
+    prunable, levels = problem.prunable, problem.measured.levels
+    units, least = dense_counts(prunable), floors(prunable)
+    dense = prunable.cost(units, problem.budget)
+    prices = np.array([dense - prunable.cost(units - one, problem.budget) for one in np.eye(len(units), dtype=int)])
+    keep = np.maximum(least[:, None], np.rint((1.0 - GRID) * units[:, None]).astype(np.int64))  # (parts, grid)
+    bin_size = max(1, -(-int(prices @ units) // (BINS - len(units))))
+    costs = -(-keep * prices[:, None] // bin_size)  # in bins, rounded up
+    distortions = np.array([PchipInterpolator(levels, curves[part.name])(GRID) for part in prunable.parts])
+    answers = np.take_along_axis(keep, cheapest(distortions, costs), axis=1)  # (parts, budgets)
+    first = int(costs.min(1).sum())
+    changes = np.flatnonzero((np.diff(answers) != 0).any(0)) + 1
+
+    def path(scale: float) -> NDArray[np.float64]:
+        """Scale: the budget in bins."""
+        at = min(max(int(scale) - first, 0), answers.shape[1] - 1)
+        following = changes[np.searchsorted(changes, at, side="right") :][:1]  # none after the last
+        more = (answers[:, following].sum(1) - answers[:, at]).clip(0)
+        left = scale * bin_size - prices @ answers[:, at]
+        further: NDArray[np.float64] = answers[:, at] + min(max(left / max(prices @ more, 1), 0.0), 1.0) * more
+        return further
+
+    return path
+
+
+def cheapest(distortions: NDArray[np.float64], costs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Choose one level for each part, of the least sum of distortions whose costs stay within a budget, for every one.
+
+    distortions, costs >= 0: (parts, levels). Returns (parts, budgets) levels, for the budgets from what the cheapest
+    levels cost to what the dearest do. Of equal sums, the first level is taken.
+    """
+    budgets = int(costs.max(1).sum()) + 1
+    least = np.zeros(budgets)  # no part distorts nothing, whatever the budget
+    chosen = np.full((len(costs), budgets), -1, dtype=np.int64)  # with the parts up to this one, that budget
+    for part, levels in enumerate(zip(distortions, costs, strict=True)):
+        with_part = np.full(budgets, np.inf)
+        for level, (distortion, cost) in enumerate(zip(*levels, strict=True)):
+            candidate = least[: budgets - cost] + distortion
+            better = candidate < with_part[cost:]
+            with_part[cost:][better] = candidate[better]
+            chosen[part, cost:][better] = level
+        least = with_part
+    left = np.arange(costs.min(1).sum(), budgets)
+    answers = np.empty((len(costs), len(left)), dtype=np.int64)
+    for part in reversed(range(len(costs))):
+        answers[part] = chosen[part, left]
+        left = left - costs[part, answers[part]]
+    return answers

@@ -1,0 +1,119 @@
+"""Capacity at work: the budget shared until a unit of it is worth the same in every part of the pruned network.
+
+Our reading of "How Compact?" (arXiv 1901.02757), whose open text fixes the idea and not the formula: the importance of
+a layer is its capacity, and sparsities follow from it without training. Here the capacity of a part is what the whole
+network loses and gains, at the allocation reached so far, when that part alone gets less or more.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.allocation.budget import Path, floors, spend
+from trainables.allocation.candidates import Loss, candidates
+from trainables.allocation.heuristics import erk, igq, uniform
+from trainables.allocation.problem import Problem
+from trainables.allocation.ranked import global_magnitude, lamp
+from trainables.pruning.granularity import Counts
+
+Floats = NDArray[np.float64]
+
+STARTS = (uniform, erk, igq, global_magnitude, lamp)  # the best of them is refined
+SPEECHLESS = 0.95  # of the loss with all parts at their floors: without recalibration, nothing is left to be measured
+STEP = 0.5  # logarithm of the change of one part's units that its capacity is measured with
+REACH = 0.7  # logarithm of the most that one exchange changes a part
+EXCHANGES = 100  # random ones tried after the measured one
+
+
+def capacity(problem: Problem) -> Path:
+    """Share the budget by measured capacity: start from the best data-free rule, equalise marginal losses, exchange.
+
+    It looks at calibration samples and never at labels, and trains nothing. A network that would say nothing as it is,
+    whatever it kept, is measured as if it were recalibrated. All of this is ours.
+    """
+    prunable = problem.prunable
+    starts = [spend(rule(problem), prunable, problem.total, problem.budget) for rule in STARTS]
+    with candidates(problem) as loss:
+        speechless = min(map(loss, starts)) >= SPEECHLESS * loss(floors(prunable))
+    with candidates(replace(problem, recalibrated=problem.recalibrated or speechless)) as loss:
+        keep = min(starts, key=loss)
+        keep = equalised(problem, keep, loss)
+        keep = exchanged(problem, keep, loss)
+    return lambda scale: scale * keep.astype(np.float64)
+
+
+def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
+    """Move along the measured capacities to where the additive model of the loss has its least; only if that is better.
+
+    With u the logarithm of a part's change, its loss is modelled as a exp(-b u): a and b follow from the losses
+    measured with less and with more of it. At the least, marginal loss over marginal cost is the same in all parts.
+    """
+    units = np.array([part.units for part in problem.prunable.parts])
+    floor, now = floors(problem.prunable), loss(keep)
+    slope, curvature = np.zeros(len(keep)), np.ones(len(keep))
+    for p in range(len(keep)):
+        less, more = keep.copy(), keep.copy()
+        less[p] = max(floor[p], round(keep[p] * np.exp(-STEP)))
+        more[p] = min(units[p], round(keep[p] * np.exp(STEP)))
+        rates = [
+            max(sign * (loss(other) - now), 0.0) / abs(np.log(other[p] / keep[p]))
+            for other, sign in ((less, 1.0), (more, -1.0))
+            if other[p] != keep[p]
+        ]
+        slope[p] = np.mean(rates) if rates else 0.0
+        if len(rates) == 2 and min(rates) > 0.0:
+            slope[p] = np.sqrt(rates[0] * rates[1])
+            curvature[p] = np.clip(np.log(rates[0] / rates[1]) / STEP, 0.5, 6.0)
+    change = _least(problem, keep, np.maximum(slope, 1e-9), curvature)
+    steps = [_changed(problem, keep, part_of_it * change) for part_of_it in (1.0, 0.5, 0.25)]
+    return min([keep, *steps], key=loss)
+
+
+def _least(problem: Problem, keep: Counts, slope: Floats, curvature: Floats) -> Floats:
+    """Solve for the changes u, (parts,) within REACH, at which slope exp(-curvature u) / (cost exp(u)) is the same."""
+    prices = _prices(problem, keep)
+    room = np.log(np.array([part.units for part in problem.prunable.parts]) / keep)
+
+    def change(log_rate: float) -> Floats:
+        u = (np.log(slope / (prices * keep)) - log_rate) / (1.0 + curvature)
+        return np.clip(u, -REACH, np.minimum(REACH, room))
+
+    low, high = -100.0, 100.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        dearer = float(prices @ (keep * np.exp(change(middle)))) > float(prices @ keep)
+        low, high = (middle, high) if dearer else (low, middle)
+    return change(high)
+
+
+def _prices(problem: Problem, keep: Counts) -> Floats:
+    """What one unit more, or at full width one less, of each part costs."""
+    prunable, spent = problem.prunable, problem.prunable.cost(keep, problem.budget)
+    prices = np.empty(len(keep))
+    for p, part in enumerate(prunable.parts):
+        other = keep.copy()
+        other[p] += 1 if keep[p] < part.units else -1
+        prices[p] = abs(prunable.cost(other, problem.budget) - spent)
+    return np.maximum(prices, 1e-9)
+
+
+def exchanged(problem: Problem, keep: Counts, loss: Loss) -> Counts:
+    """Try random exchanges between a few parts, each kept if the loss falls; their size adapts to their success."""
+    random = np.random.default_rng(problem.subject.seed)
+    size, trend = 0.35, np.zeros(len(keep))
+    for _ in range(EXCHANGES):
+        change = random.normal(0.0, size, len(keep)) * (random.random(len(keep)) < 0.3) + 0.5 * trend
+        tried = _changed(problem, keep, np.clip(change, -REACH, REACH))
+        if loss(tried) < loss(keep):
+            trend = 0.5 * (trend + np.log(tried / keep))
+            keep, size = tried, min(1.3 * size, 0.8)
+        else:
+            trend, size = 0.5 * trend, max(0.97 * size, 0.08)
+    return keep
+
+
+def _changed(problem: Problem, keep: Counts, change: Floats) -> Counts:
+    """Multiply each part's units by exp(change) and spend the problem's budget in these proportions."""
+    wanted: Floats = keep * np.exp(change)
+    return spend(lambda scale: scale * wanted, problem.prunable, problem.total, problem.budget)

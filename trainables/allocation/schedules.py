@@ -1,0 +1,31 @@
+"""The pruning schedules by name: how much is gone after each step."""
+
+from collections.abc import Callable, Mapping
+
+from trainables.spec import Schedule
+
+Curve = Callable[[float, float], float]  # target sparsity, fraction of the steps done -> sparsity by then
+
+
+def one_shot(sparsity: float, done: float) -> float:
+    """All at once."""
+    return sparsity
+
+
+def iterative(sparsity: float, done: float) -> float:
+    """Each step keeps the same fraction of what remains (Han et al., arXiv 1506.02626, prune and train in turns)."""
+    return 1.0 - float((1.0 - sparsity) ** done)
+
+
+def gradual(sparsity: float, done: float) -> float:
+    """Cubic: much goes early, little at the end (Zhu & Gupta, arXiv 1710.01878)."""
+    return sparsity * (1.0 - (1.0 - done) ** 3)
+
+
+SCHEDULES: Mapping[str, Curve] = {"one-shot": one_shot, "iterative": iterative, "gradual": gradual}
+
+
+def sparsities(schedule: Schedule, target: float) -> tuple[float, ...]:
+    """The sparsity after each step, never falling; the last one is the target itself."""
+    curve = SCHEDULES[schedule.name]
+    return (*(curve(target, step / schedule.steps) for step in range(1, schedule.steps)), target)

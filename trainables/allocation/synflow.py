@@ -1,0 +1,55 @@
+"""SynFlow: quotas from the flow of synapses, without data."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from trainables.allocation.budget import Path, dense_counts, spend
+from trainables.allocation.problem import Problem
+from trainables.allocation.ranked import by_score
+from trainables.pruning.granularity import Prunable, top_units
+from trainables.pruning.layers import weight_of
+
+ROUNDS = 100
+
+
+def synflow(problem: Problem) -> Path:
+    """One threshold on synaptic flow, reached in 100 rounds of exponentially falling density (arXiv 2006.05467).
+
+    Tanaka et al.: every state tensor becomes its absolute value, the input is all ones, the network in eval mode, R the
+    sum of its outputs, and a weight's score |dR/dw w|. After round k the density is rho^(k/100), here of the problem's
+    own kind of budget. A channel scores the sum over its weights, which is our reading. In float64, as R grows with
+    every layer; raises ValueError where even that overflows.
+    """
+    prunable = copy.deepcopy(problem.prunable)
+    with torch.no_grad():
+        for tensor in prunable.model.eval().requires_grad_(True).double().state_dict().values():
+            if tensor.is_floating_point():
+                tensor.abs_()
+    dense = prunable.cost(dense_counts(prunable), problem.budget)
+    rho = problem.total / dense
+    scores = flow(prunable)
+    for k in range(1, ROUNDS):
+        counts = spend(by_score(problem, scores), prunable, round(rho ** (k / ROUNDS) * dense), problem.budget)
+        parts = zip(prunable.parts, counts, strict=True)
+        prunable.silence({part.name: top_units(scores[part.name], int(units)) for part, units in parts})
+        scores = flow(prunable)
+    return by_score(problem, scores)
+
+
+def flow(prunable: Prunable) -> dict[str, Tensor]:
+    """Score every unit of a network of absolute values in float64 by |dR/dw w|: part name -> (units,)."""
+    model = prunable.model
+    layers = list(dict.fromkeys(model.get_submodule(layer.name) for part in prunable.parts for layer in part.layers))
+    flowing = model(torch.ones_like(prunable.example, dtype=torch.float64)).sum()
+    gradients = torch.autograd.grad(flowing, [weight_of(layer) for layer in layers], materialize_grads=True)
+    owners = dict(zip(layers, gradients, strict=True))
+    units = prunable.members(lambda layer: (owners[layer] * weight_of(layer)).abs())
+    scores = {name: unit.sum(1) for name, unit in units.items()}
+    if not all(score.sum().isfinite() for score in scores.values()):
+        raise ValueError(
+            f"policy 'synflow' must have a flow within the range of float64, but that of {type(model).__name__} "
+            "exceeds it; use another policy"
+        )
+    return scores

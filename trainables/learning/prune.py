@@ -1,0 +1,105 @@
+"""From a trial's dense network to its pruned one: at once, or in steps with training between two of them."""
+
+import time
+from collections import deque
+
+import torch
+
+from trainables import artifacts
+from trainables.allocation.plan import looks_at_samples, plan, prune_further
+from trainables.allocation.policies import POLICIES
+from trainables.checkpoints import Architecture
+from trainables.data.splits import Splits
+from trainables.learning.calibration import calibration_samples
+from trainables.learning.dense import load_dense, saved_dense
+from trainables.learning.fit import Course, Data, State, fit, resume
+from trainables.learning.profile import load_profile
+from trainables.learning.recalibration import recalibrate
+from trainables.learning.train import evaluate, place
+from trainables.outcome import Facts
+from trainables.pruning.layers import count
+from trainables.pruning.subject import Calibration
+from trainables.spec import EpochReport, TrialSpec
+from trainables.storage import Folder
+
+
+def prune(spec: TrialSpec, splits: Splits, data: Data, storage: Folder, folder: Folder, device: torch.device) -> State:
+    """Prune the dense network that `storage` has to the budget of `spec`, and recalibrate it: epoch 0, not saved.
+
+    folder: for the epochs between two steps; the newest one that it holds is gone on from. Between two steps the
+    network trains at the constant learning rate of the fine-tuning recipe, whose momentum each step forgets.
+    """
+    calibration = calibration_samples(splits, spec.calibration, device) if looks_at_samples(spec) else None
+    state = resume(folder, device) or _first_step(spec, storage, calibration, device)
+    example = Architecture.model_validate(state.record["architecture"]).example().to(device)
+    for step, quota in enumerate(state.record["steps"][1:], start=1):
+        until = step * spec.schedule.step_epochs
+        if state.epoch > until:
+            continue
+        course = Course(spec.finetune.model_copy(update={"epochs": until, "schedule": "constant"}))
+        deque(fit(state, data, course, spec.dense.data, spec.seed, folder), maxlen=0)
+        started = time.perf_counter()
+        state.masks = prune_further(state.model, example, spec, calibration, state.masks, quota)
+        state.momenta = {}
+        place(state.model, device)  # a cut changes the layout in memory
+        state.record["seconds"] += time.perf_counter() - started
+    return _judged(state, spec, data, example)
+
+
+def _first_step(spec: TrialSpec, storage: Folder, calibration: Calibration | None, device: torch.device) -> State:
+    started = time.perf_counter()
+    dense = saved_dense(storage, spec.dense)
+    model = load_dense(dense, device)
+    example = Architecture.model_validate(dense.record["architecture"]).example().to(device)
+    before = count(model, {}, example)
+    profile, profile_seconds = None, 0.0
+    if POLICIES[spec.policy].profiled:
+        made = artifacts.find(storage, "profile", spec.profile.key())
+        assert made is not None, "profiles are made before the trials that look at them"
+        profile, profile_seconds = load_profile(made)
+    chosen = plan(model, example, spec, calibration, profile)
+    masks = chosen.carry_out()
+    known = {
+        "dense_accuracy": dense.record["val_accuracy"],
+        "params_total": before.params_kept,
+        "macs_total": before.macs_kept,
+        "parts": chosen.parts,
+        "allocation_seconds": chosen.seconds,
+        "profile_seconds": profile_seconds,
+    }
+    record = {
+        "architecture": dense.record["architecture"],
+        "known": known,
+        "sizes": before.weights,
+        "steps": [dict(quota) for quota in chosen.steps],
+        "seconds": time.perf_counter() - started,
+    }
+    return State(place(model, device), record, [], masks)
+
+
+def _judged(state: State, spec: TrialSpec, data: Data, example: torch.Tensor) -> State:
+    started = time.perf_counter()
+    model, told = state.model, state.record
+    after = count(model, state.masks, example)
+    one_shot = evaluate(model, data[1])
+    recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
+    recalibrated = evaluate(model, data[1])
+    seconds = told["seconds"] + sum(report.seconds for report in state.history) + time.perf_counter() - started
+    facts = Facts(
+        **told["known"],
+        one_shot_accuracy=one_shot.accuracy,
+        recalibrated_accuracy=recalibrated.accuracy,
+        params_kept=after.params_kept,
+        macs_kept=after.macs_kept,
+        layers={name: after.weights[name] / size for name, size in told["sizes"].items()},
+        prune_seconds=seconds,
+        hardware=torch.cuda.get_device_name(example.device) if example.device.type == "cuda" else "cpu",
+    )
+    record = {
+        "spec": spec.model_dump(mode="json"),
+        "data": spec.dense.data.model_dump(mode="json"),
+        "architecture": told["architecture"],
+        "facts": facts.model_dump(mode="json"),
+    }
+    first = EpochReport(epoch=0, val_accuracy=recalibrated.accuracy, val_loss=recalibrated.loss, seconds=seconds)
+    return State(model, record, [first], state.masks)
