@@ -1,12 +1,10 @@
-"""Policies that look at shapes only, at chance, or at densities found elsewhere."""
+"""Policies that look at shapes only, or at densities found elsewhere."""
 
 import numpy as np
 
 from trainables.allocation.budget import Path, dense_counts, floors, proportional
 from trainables.allocation.problem import Problem
 from trainables.pruning.granularity import Counts, Prunable
-
-SMALLEST_RANDOM_DENSITY = 0.1  # our choice; Li et al. do not state theirs
 
 
 def uniform(problem: Problem) -> Path:
@@ -29,14 +27,6 @@ def ends_kept(prunable: Prunable) -> Counts:
     least[-1] = max(least[-1], -(-units[-1] // 5))
     least[0] = units[0]
     return least
-
-
-def random(problem: Problem) -> Path:
-    """Control: relative densities from U(0.1, 1), the same for a seed (after Li et al., CVPR 2022; sampler ours)."""
-    draw = np.random.default_rng(problem.subject.seed).uniform(
-        SMALLEST_RANDOM_DENSITY, 1.0, len(problem.prunable.parts)
-    )
-    return proportional(problem.prunable.parts, draw)
 
 
 def erk(problem: Problem) -> Path:

@@ -20,7 +20,7 @@ from trainables.pruning.granularity import Counts
 Floats = NDArray[np.float64]
 
 STARTS = (uniform, erk, igq, global_magnitude, lamp)  # the best of them is refined
-SPEECHLESS = 0.95  # of the loss with all parts at their floors: without recalibration, nothing is left to be measured
+SPEECHLESS = 0.95  # of the loss with all parts at their floors
 STEP = 0.5  # logarithm of the change of one part's units that its capacity is measured with
 REACH = 0.7  # logarithm of the most that one exchange changes a part
 EXCHANGES = 100  # random ones tried after the measured one
@@ -34,13 +34,19 @@ def capacity(problem: Problem) -> Path:
     """
     prunable = problem.prunable
     starts = [spend(rule(problem), prunable, problem.total, problem.budget) for rule in STARTS]
+    if not problem.recalibrated and _is_speechless(problem, starts):
+        problem = replace(problem, recalibrated=True)
     with candidates(problem) as loss:
-        speechless = min(map(loss, starts)) >= SPEECHLESS * loss(floors(prunable))
-    with candidates(replace(problem, recalibrated=problem.recalibrated or speechless)) as loss:
         keep = min(starts, key=loss)
         keep = equalised(problem, keep, loss)
         keep = exchanged(problem, keep, loss)
     return lambda scale: scale * keep.astype(np.float64)
+
+
+def _is_speechless(problem: Problem, starts: list[Counts]) -> bool:
+    """Tell whether the pruned network says as little as with all parts at their floors, whichever start it takes."""
+    with candidates(problem) as loss:
+        return min(map(loss, starts)) >= SPEECHLESS * loss(floors(problem.prunable))
 
 
 def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
@@ -115,5 +121,5 @@ def exchanged(problem: Problem, keep: Counts, loss: Loss) -> Counts:
 
 def _changed(problem: Problem, keep: Counts, change: Floats) -> Counts:
     """Multiply each part's units by exp(change) and spend the problem's budget in these proportions."""
-    wanted: Floats = keep * np.exp(change)
+    wanted = np.asarray(keep * np.exp(change), dtype=np.float64)
     return spend(lambda scale: scale * wanted, problem.prunable, problem.total, problem.budget)

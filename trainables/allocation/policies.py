@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from trainables.allocation.budget import Path, floors, spend, total
 from trainables.allocation.capacity import coding, energy, functional, information
 from trainables.allocation.curves import rdp, rdp_worst, sensitivity
-from trainables.allocation.heuristics import ends_kept, erk, igq, random, searched, uniform, uniform_plus
+from trainables.allocation.draws import random, random_best
+from trainables.allocation.heuristics import ends_kept, erk, igq, searched, uniform, uniform_plus
 from trainables.allocation.marginal import capacity
 from trainables.allocation.problem import Problem
 from trainables.allocation.ranked import global_magnitude, lamp, snip
@@ -42,6 +43,7 @@ POLICIES: Mapping[str, Policy] = {
     "uniform": Policy(uniform),
     "uniform-plus": Policy(uniform_plus, ("weight",), least=ends_kept),
     "random": Policy(random),
+    "random-best": Policy(random_best, calibrated=True),
     "erk": Policy(erk),
     "igq": Policy(igq),
     "global": Policy(global_magnitude),

@@ -83,7 +83,7 @@ def _judged(state: State, spec: TrialSpec, data: Data, example: torch.Tensor) ->
     after = count(model, state.masks, example)
     one_shot = evaluate(model, data[1])
     recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
-    recalibrated = evaluate(model, data[1])
+    recalibrated = evaluate(model, data[1]) if spec.recalibrate else one_shot
     seconds = told["seconds"] + sum(report.seconds for report in state.history) + time.perf_counter() - started
     facts = Facts(
         **told["known"],
