@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all that may start Ray, one after the other, beside everything else: two processes share the tests."""
+    for item in items:
+        if "trainables" not in item.path.parts[-2:]:
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 @pytest.fixture(scope="session")
 def cifar10() -> Path:
     """Find the CIFAR-10 Parquet folder, or skip."""

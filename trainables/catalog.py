@@ -15,6 +15,7 @@ from trainables.models import hub
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import Prunable
 from trainables.pruning.soundness import refuse_unsound_cuts
+from trainables.pruning.subject import Subject
 from trainables.pruning.views import GRANULARITIES, view
 from trainables.spec import Distillation, Schedule, TrialSpec
 from trainables.tables import did_you_mean, pick
@@ -89,8 +90,12 @@ def _of_recovery(spec: TrialSpec) -> list[str]:
 
 
 def unreachable(specs: list[TrialSpec]) -> list[str]:
-    """Say which images do not fit their network and which budgets are below what it can reach, at its true widths."""
+    """Say what only the networks can tell, at their true widths.
+
+    Images that do not fit, criteria that find nothing to score by, budgets below what is reachable.
+    """
     found: list[str] = []
+    scored: set[tuple[str, str, str]] = set()
     views: dict[tuple[str, str], Prunable | None] = {}
     shape = sources.peek(specs[0].dense.data)
     for spec in specs:
@@ -103,6 +108,9 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
                 views[place] = _view(spec, shape)
             prunable = views[place]
             if prunable is not None:
+                if (*place, spec.criterion) not in scored and not CRITERIA[spec.criterion].calibrated:
+                    scored.add((*place, spec.criterion))
+                    CRITERIA[spec.criterion].score(Subject(prunable))
                 budget.total(prunable, spec.sparsity, spec.budget, least(prunable))
         except ValueError as error:
             found.append(f"{who}: {error}")

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-SMALL = ("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]", "seeds=[0,1]", "search.trials=5")
+SMALL = (
+    *("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]"),
+    *("seeds=[0,1]", "search.trials=5", "calibration=64"),
+)
 
 
 def howcompact(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

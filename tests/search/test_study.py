@@ -72,6 +72,7 @@ def test_all_complaints_come_at_once() -> None:
     [
         (["criteria=[l1]"], "criterion 'l1' must go with granularity channel, but got 'weight'"),
         (["granularity=channel"], "criterion 'magnitude' must go with granularity weight"),
+        (["granularity=channel", "criteria=[bn-scale]"], "criterion 'bn-scale' must find a batch norm"),
         (["models=[resnet21]"], "model must be a known name, but got 'resnet21'; did you mean"),
         (["models=[nowhere.at:all]"], "nowhere"),
         (["data.name=digit"], "did you mean 'digits'"),

@@ -1,0 +1,98 @@
+"""Capacity against the published rules: `python -m tests.benchmarks.allocation PICTURE STUDY_FOLDER...`.
+
+Prints, for each study folder, the accuracy of every policy at every sparsity, its gap to uniform, and that of capacity
+to the published rules, each paired by dense network; draws all studies side by side.
+"""
+
+import sys
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+from search.comparison import Estimate
+from search.report import STYLES
+from search.results import StudyFolder
+
+RIVALS = ("lamp", "erk", "igq", "rdp")
+OURS = "capacity"
+Accuracy = Mapping[tuple[str, float, int], float]  # policy, sparsity, seed -> accuracy in %
+
+
+def read(folder: str) -> tuple[str, Accuracy]:
+    """Name a study and read its accuracies before any fine-tuning."""
+    rows = [row for row in StudyFolder.open(folder).rows() if row.status == "done"]
+    recalibrated = StudyFolder.open(folder).study.recalibrate > 0
+    title = f"{rows[0].model}, width {rows[0].width:g}, {'recalibrated' if recalibrated else 'one-shot'}"
+    return title, {(row.policy, row.sparsity, row.seed): 100 * (row.recalibrated_accuracy or 0.0) for row in rows}
+
+
+def told(estimate: Estimate) -> str:
+    """Write a mean and its interval in points."""
+    half = f" ±{estimate.high - estimate.mean:.1f}" if estimate.high is not None else ""
+    return f"{estimate.mean:.1f}{half}"
+
+
+def report(title: str, accuracy: Accuracy) -> None:
+    """Print one study as Markdown."""
+    policies = list(dict.fromkeys(policy for policy, _, _ in accuracy))
+    sparsities = sorted({sparsity for _, sparsity, _ in accuracy})
+    seeds = sorted({seed for _, _, seed in accuracy})
+    headline = [s for s in sparsities if 0.3 <= s <= 0.95]
+    mean = {(p, s): sum(accuracy[p, s, k] for k in seeds) / len(seeds) for p in policies for s in sparsities}
+    print(f"\n**{title}**, seeds {seeds}\n")
+    print("| policy |", " | ".join(f"{s:g}" for s in sparsities), "| mean gap to uniform, 0.3 to 0.95 | largest |")
+    print("|---" * (len(sparsities) + 3) + "|")
+    for policy in policies:
+        gaps = [
+            sum(accuracy[policy, s, k] - accuracy["uniform", s, k] for s in headline) / len(headline) for k in seeds
+        ]
+        largest = max(mean[policy, s] - mean["uniform", s] for s in headline)
+        cells = " | ".join(told(Estimate.of([accuracy[policy, s, k] for k in seeds])) for s in sparsities)
+        print(f"| {policy} | {cells} | {told(Estimate.of(gaps))} | {largest:.1f} |")
+    rivals = [policy for policy in RIVALS if policy in policies]
+    print(f"\n{OURS} less a rival, in the mean over all sparsities, paired by dense network:")
+    for rival in rivals:
+        ahead = [sum(accuracy[OURS, s, k] - accuracy[rival, s, k] for s in sparsities) / len(sparsities) for k in seeds]
+        print(f"- {rival}: {told(Estimate.of(ahead))}")
+    best = [
+        sum(accuracy[OURS, s, k] - max(accuracy[r, s, k] for r in rivals) for s in sparsities) / len(sparsities)
+        for k in seeds
+    ]
+    print(f"- whichever is best for that network at that sparsity: {told(Estimate.of(best))}")
+    print(f"\n{OURS} less the best rival of each sparsity, which is the one best in the mean:")
+    for s in sparsities:
+        rival = max(rivals, key=lambda r: mean[r, s])
+        print(f"- {s:g}: {told(Estimate.of([accuracy[OURS, s, k] - accuracy[rival, s, k] for k in seeds]))} ({rival})")
+
+
+def draw(studies: Mapping[str, Accuracy]) -> Figure:
+    """Accuracy against sparsity, one line a policy, with the range over dense networks as a band."""
+    figure = Figure(figsize=(5.6 * len(studies), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(studies), sharey=True, squeeze=False)[0]
+    for axis, (title, accuracy) in zip(axes, studies.items(), strict=True):
+        sparsities = sorted({sparsity for _, sparsity, _ in accuracy})
+        seeds = sorted({seed for _, _, seed in accuracy})
+        for style, policy in zip(STYLES, dict.fromkeys(policy for policy, _, _ in accuracy), strict=False):
+            lines = [[accuracy[policy, s, k] for k in seeds] for s in sparsities]
+            wide = 2.5 if policy == OURS else 1.2
+            axis.plot(sparsities, [sum(v) / len(v) for v in lines], style, label=policy, markersize=4, linewidth=wide)
+            axis.fill_between(sparsities, [min(v) for v in lines], [max(v) for v in lines], alpha=0.12)
+        axis.set_title(title, fontsize=11)
+        axis.set_xlabel("sparsity (fraction of weights removed)")
+        axis.set_ylim(0, 100)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("validation accuracy (%)")
+    axes[0].legend(fontsize=9)
+    return figure
+
+
+def main(picture: str, folders: list[str]) -> None:
+    """Report and draw."""
+    studies = dict(map(read, folders))
+    for title, accuracy in studies.items():
+        report(title, accuracy)
+    draw(studies).savefig(picture, dpi=110)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
