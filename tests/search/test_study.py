@@ -16,7 +16,7 @@ def test_a_shipped_study_is_right_but_for_its_data(name: str, tmp_path: Path) ->
     settings = ["data.name=digits", "data.path=''", "data.size=32"] if name != "digits" else []
     study = read_study(name, settings)
     assert study.name == name
-    assert {"uniform", "capacity", "searched"} <= set(study.policies)
+    assert {"uniform", "capacity"} <= set(study.policies)
     assert len(study.seeds) >= 3
 
 
