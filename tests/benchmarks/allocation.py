@@ -20,8 +20,10 @@ Accuracy = Mapping[tuple[str, float, int], float]  # policy, sparsity, seed -> a
 
 def read(folder: str) -> tuple[str, Accuracy]:
     """Name a study and read its accuracies before any fine-tuning."""
-    rows = [row for row in StudyFolder.open(folder).rows() if row.status == "done"]
-    recalibrated = StudyFolder.open(folder).study.recalibrate > 0
+    opened = StudyFolder.open(folder)
+    order = opened.study.policies.index
+    rows = sorted((row for row in opened.rows() if row.status == "done"), key=lambda row: order(row.policy))
+    recalibrated = opened.study.recalibrate > 0
     title = f"{rows[0].model}, width {rows[0].width:g}, {'recalibrated' if recalibrated else 'one-shot'}"
     return title, {(row.policy, row.sparsity, row.seed): 100 * (row.recalibrated_accuracy or 0.0) for row in rows}
 
