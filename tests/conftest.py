@@ -2,15 +2,23 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all that may start Ray, one after the other, beside everything else: two processes share the tests."""
-    for item in items:
-        if "trainables" not in item.path.parts[-2:]:
-            item.add_marker(pytest.mark.xdist_group("ray"))
+class OneRay(LoadScopeScheduling):  # type: ignore[misc]
+    """Two processes share the tests: all that may start Ray run one after the other in one of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return str(file) if "/trainables/" in file else "ray"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRay:
+    """Tell xdist how to share the tests."""
+    return OneRay(config, log)
 
 
 @pytest.fixture(scope="session")
