@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from search.listing import listing
 from tests.trainables.problems import LEVELS, linears, problem, profile, quotas, random_profile
 from trainables import catalog
-from trainables.allocation import marginal, synflow
+from trainables.allocation import draws, marginal, synflow
 from trainables.allocation.budget import dense_counts, total
 from trainables.allocation.policies import POLICIES
 from trainables.allocation.problem import Problem
@@ -26,8 +26,9 @@ from trainables.pruning.views import GRANULARITIES, view
 from trainables.spec import BudgetKind, DenseSpec, GranularityName, TrialSpec
 
 torch.set_num_threads(1)
-MONOTONE = sorted(set(POLICIES) - {"rdp", "rdp-worst", "synflow", "capacity"})  # optima and changing scores are not
-SYMMETRIC = sorted(set(POLICIES) - {"random", "searched", "uniform-plus", "capacity"})  # draws and named layers are not
+SEARCHING = {"capacity", "random-best"}  # by measuring what they try, some of it drawn
+MONOTONE = sorted(set(POLICIES) - {"rdp", "rdp-worst", "synflow"} - SEARCHING)  # optima and changing scores are not
+SYMMETRIC = sorted(set(POLICIES) - {"random", "searched", "uniform-plus"} - SEARCHING)  # draws and named layers are not
 
 
 class Awkward(nn.Module):
@@ -64,6 +65,7 @@ SAMPLES = Calibration(torch.randn(8, 1, 8, 8, generator=torch.Generator().manual
 def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synflow, "ROUNDS", 3)
     monkeypatch.setattr(marginal, "EXCHANGES", 3)
+    monkeypatch.setattr(draws, "DRAWS", 3)
 
 
 def known_to(policy: str, prunable: Prunable, calibration: Calibration, sparsity: float, kind: BudgetKind) -> Problem:
