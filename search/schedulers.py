@@ -1,5 +1,6 @@
 """Schedulers by name: which trials of a search are stopped early, each compared only with trials of its own search."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,15 @@ def median() -> "TrialScheduler":
     """Stop a trial whose best accuracy is below the median of the others' running averages (Vizier's rule)."""
     from ray.tune.schedulers import MedianStoppingRule
 
-    return MedianStoppingRule(time_attr=TIME, metric=METRIC, mode="max", grace_period=1, min_samples_required=3)
+    return MedianStoppingRule(
+        time_attr=TIME,
+        metric=METRIC,
+        mode="max",
+        grace_period=1,
+        min_samples_required=3,
+        # Ray's rule pauses a trial so that others catch up: a restart, which an infinite slice forgoes
+        min_time_slice=math.inf,  # type: ignore[arg-type]
+    )
 
 
 SCHEDULERS: dict[str, Callable[[], "TrialScheduler"]] = {

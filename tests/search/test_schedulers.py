@@ -51,6 +51,7 @@ def test_a_study_runs_to_its_end_under_every_scheduler(name: str, tmp_path: Path
     counts, folder = run.summary["trials"], StudyFolder.open(str(run.folder))
     assert counts["done"] + counts["stopped"] == counts["total"] == 6
     assert counts["failed"] == 0
+    assert "goes on" not in run.stderr  # nothing is paused, nothing lost
     searched = [row for row in folder.rows() if row.policy == "searched"]
     assert all((row.status == "done") is (row.epochs == 1 + 4) for row in searched)
     rows = {row["policy"]: row for row in run.told("compare", str(run.folder))["rows"]}

@@ -51,7 +51,7 @@ def to_parquet(profile: Profile) -> bytes:
 
 def from_parquet(content: bytes) -> Profile:
     """Read a profile back."""
-    table = pq.read_table(io.BytesIO(content))
+    table = pq.ParquetFile(pa.BufferReader(content)).read()
     told = json.loads(table.schema.metadata[b"profile"])
     rows: dict[str, list[dict[str, float]]] = {}
     for row in table.to_pylist():
