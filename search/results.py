@@ -195,7 +195,7 @@ def to_parquet(rows: list[TrialRow]) -> bytes:
 
 def from_parquet(content: bytes) -> list[TrialRow]:
     """Read rows back."""
-    rows = pq.read_table(io.BytesIO(content)).to_pylist(maps_as_pydicts="strict")
+    rows = pq.ParquetFile(pa.BufferReader(content)).read().to_pylist(maps_as_pydicts="strict")
     return [TrialRow.model_validate(row) for row in rows]
 
 
