@@ -12,7 +12,7 @@ from trainables.pruning.granularity import Counts, top_units
 from trainables.pruning.layers import undisturbed
 
 BATCH = 256  # samples at a time; where batch norm uses their statistics, enough of them
-SCALES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25)  # of the logits, where batch norm is left as it was
+SCALES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25)  # of the logits
 
 Loss = Callable[[Counts], float]  # (parts,) units kept -> nats for each sample
 
@@ -22,8 +22,9 @@ def candidates(problem: Problem) -> Iterator[Loss]:
     """Give a measure of allocations: the divergence of the dense network's predictions from the pruned one's.
 
     Batch norm uses the statistics that the pruned network will: those of each calibration batch where they will be
-    estimated anew, else the dense network's. Left as they are, they only shift and shrink what a pruned network says,
-    so its logits count at the scale at which they say most. The network is as found once the context is left.
+    estimated anew, else the dense network's. The logits count at the scale at which they say most: pruning shrinks
+    them, which changes no prediction, and a network that says something, however boldly, is worth more than a silent
+    one. The network is as found once the context is left.
     """
     prunable, model = problem.prunable, problem.prunable.model
     tensors = (*model.parameters(), *model.buffers())
@@ -47,7 +48,7 @@ def candidates(problem: Problem) -> Iterator[Loss]:
             restore()
             counts = zip(prunable.parts, keep.tolist(), strict=True)
             prunable.silence({part.name: top_units(problem.scores[part.name], units) for part, units in counts})
-            found = log_probabilities((1.0,) if problem.recalibrated else SCALES)
+            found = log_probabilities(SCALES)
             known[key] = float((dense.exp() * (dense - found)).sum(2).mean(1).min())
         return known[key]
 
