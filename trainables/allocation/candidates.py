@@ -14,17 +14,19 @@ from trainables.pruning.layers import undisturbed
 BATCH = 256  # samples at a time; where batch norm uses their statistics, enough of them
 SCALES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25)  # of the logits
 
-Loss = Callable[[Counts], float]  # (parts,) units kept -> nats for each sample
+Loss = Callable[[Counts], float]  # (parts,) units kept -> what is lost, mean over samples
 
 
 @contextmanager
 def candidates(problem: Problem) -> Iterator[Loss]:
-    """Give a measure of allocations: the divergence of the dense network's predictions from the pruned one's.
+    """Give a measure of allocations: the divergence of the dense network's predictions from the pruned one's, in nats,
+    plus the dense network's confidence that is forgone by answering as the pruned one does, in probability.
 
     Batch norm uses the statistics that the pruned network will: those of each calibration batch where they will be
-    estimated anew, else the dense network's. The logits count at the scale at which they say most: pruning shrinks
-    them, which changes no prediction, and a network that says something, however boldly, is worth more than a silent
-    one. The network is as found once the context is left.
+    estimated anew, else the dense network's. The divergence is that at the scale of the logits at which they say most:
+    pruning shrinks them, which changes no answer, and a network that says something, however boldly, is worth more
+    than a silent one. Where nearly nothing is said, the answers tell more. The network is as found once the context is
+    left.
     """
     prunable, model = problem.prunable, problem.prunable.model
     tensors = (*model.parameters(), *model.buffers())
@@ -49,11 +51,14 @@ def candidates(problem: Problem) -> Iterator[Loss]:
             counts = zip(prunable.parts, keep.tolist(), strict=True)
             prunable.silence({part.name: top_units(problem.scores[part.name], units) for part, units in counts})
             found = log_probabilities(SCALES)
-            known[key] = float((dense.exp() * (dense - found)).sum(2).mean(1).min())
+            divergence = (dense.exp() * (dense - found)).sum(2).mean(1).min()
+            answers = found[-1].argmax(1, keepdim=True)  # the same at every scale but 0
+            forgone = dense.amax(1).exp() - dense.gather(1, answers)[:, 0].exp()
+            known[key] = float(divergence + forgone.mean())
         return known[key]
 
     with undisturbed(model):
-        dense = log_probabilities((1.0,))
+        dense = log_probabilities((1.0,))[0]
         try:
             for norm in norms:
                 norm.momentum = 0.0

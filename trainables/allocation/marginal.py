@@ -20,7 +20,7 @@ from trainables.pruning.granularity import Counts
 Floats = NDArray[np.float64]
 
 STARTS = (uniform, erk, igq, global_magnitude, lamp)  # the best of them is refined
-SPEECHLESS = 0.95  # of the loss with all parts at their floors
+SPEECHLESS = 0.99  # of the loss with all parts at their floors
 STEP = 0.5  # logarithm of the change of one part's units that its capacity is measured with
 REACH = 0.7  # logarithm of the most that one exchange changes a part
 EXCHANGES = 100  # random ones tried after the measured one
