@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search.comparison import Comparison
-    from search.retrieval import Retrieved
+    from search.copying import Retrieved
+    from search.notebook import Compared
+    from search.retrieval import Front
     from search.running import RunSummary
 
-__all__ = ["best", "compare", "run", "submit"]
+__all__ = ["best", "compare", "front", "run", "submit"]
 
 STORAGE = "howcompact-runs"  # where studies go unless told otherwise
 
@@ -38,23 +39,63 @@ def run(
     return run_study(checked, place, address, _warn)
 
 
-def compare(folders: Sequence[str], *, test: bool = False) -> "Comparison":
-    """Compare the policies of finished studies; `test` reads the test split, once for each trial."""
+def compare(folders: Sequence[str], *, test: bool = False) -> "Compared":
+    """Compare the policies of finished studies; `test` reads the test split, once for each trial.
+
+    What comes back has `.table` (pyarrow; `.table.to_pandas()`), `.plot()` and shows itself in a notebook.
+    """
     from search.comparison import compare as compare_studies
-    from search.held_out import with_test
+    from search.notebook import Compared
     from search.results import StudyFolder
 
     opened = [StudyFolder.open(folder) for folder in folders]
     comparison = compare_studies(opened)
-    return with_test(comparison, opened) if test else comparison
+    if test:
+        from search.held_out import with_test  # brings torch, which the rest does not need
+
+        comparison = with_test(comparison, opened)
+    return Compared.model_validate(dict(comparison))
 
 
-def best(folder: str, *, where: Sequence[str] = (), policy: str | None = None, out: str = "best") -> "Retrieved":
-    """Copy the best trial's network to `out`, verified; where: constraints as "sparsity>=0.9"."""
+def best(
+    folder: str,
+    *,
+    metric: str = "val_accuracy",
+    where: Sequence[str] = (),
+    policy: str | None = None,
+    out: str = "best",
+    export: Sequence[str] = (),
+    register: str | None = None,
+) -> "Retrieved":
+    """Copy the network of the best trial to `out`, whole or not at all, and judge it again in a clean process.
+
+    metric: a number of the results; accuracies and sparsity are best high, all others low. where: constraints, such as
+    "sparsity>=0.9", "macs<=0.5" (of the dense network's), "recovery==finetune", or "latency_ms<=3", measured here.
+    export: "onnx", "torch". register: name of a model in MLflow's registry. ValueError says what does not fit.
+    """
     from search.results import StudyFolder
     from search.retrieval import best as retrieve
 
-    return retrieve(StudyFolder.open(folder), where, policy, out)
+    return retrieve(StudyFolder.open(folder), metric, where, policy, out, export, register)
+
+
+def front(
+    folder: str,
+    *,
+    metric: str = "val_accuracy",
+    where: Sequence[str] = (),
+    policy: str | None = None,
+    out: str = "front",
+    export: Sequence[str] = (),
+) -> "Front":
+    """Copy every network that no other beats in the metric, weights and multiply-accumulates at once; else as `best`.
+
+    Latency counts, too, where a constraint names it.
+    """
+    from search.results import StudyFolder
+    from search.retrieval import best_front
+
+    return best_front(StudyFolder.open(folder), metric, where, policy, out, export)
 
 
 def submit(study: str, address: str, storage: str, *, name: str | None = None, overrides: Sequence[str] = ()) -> str:

@@ -87,8 +87,9 @@ def compare(
         from pathlib import Path
 
         from search.report import write_report
+        from search.results import StudyFolder
 
-        written = write_report(comparison, Path(out))
+        written = write_report(comparison, Path(out), [StudyFolder.open(folder) for folder in folders])
     if as_json:
         return _print_json(comparison)
     from search.tables import print_comparison
@@ -102,22 +103,31 @@ def compare(
 @app.command()
 def best(
     folder: StudyDir,
-    where: Annotated[list[str], typer.Option(help="Constraints, as 'sparsity>=0.9' 'macs<=0.5'.")] = [],  # noqa: B006
+    metric: Annotated[str, typer.Option(help="A number of the results, or latency_ms.")] = "val_accuracy",
+    where: Annotated[list[str], typer.Option(help="Constraints, as 'sparsity>=0.9' 'latency_ms<=3'.")] = [],  # noqa: B006
     policy: Annotated[str | None, typer.Option(help="Only trials of this policy.")] = None,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Every network that no other beats.")] = False,
     out: Annotated[str, typer.Option(help="Folder to copy the checkpoint to.")] = "best",
+    export: Annotated[list[str], typer.Option(help="Also write it as onnx or torch.")] = [],  # noqa: B006
+    register: Annotated[str | None, typer.Option(help="Name of a model in MLflow's registry.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Copy the best trial's checkpoint, verified by evaluating it again in a clean process."""
-    retrieved = search.best(folder, where=where, policy=policy, out=out)
+    """Copy the best trial's network, verified by judging it again in a clean process."""
+    if pareto:
+        if register is not None:
+            raise ValueError(f"--register must have one network, but --pareto takes several for {register!r}; use one")
+        front = search.front(folder, metric=metric, where=where, policy=policy, out=out, export=export)
+        if as_json:
+            return _print_json(front)
+        from search.receipts import print_front
+
+        return print_front(front)
+    taken = search.best(folder, metric=metric, where=where, policy=policy, out=out, export=export, register=register)
     if as_json:
-        return _print_json(retrieved)
-    print(f"trial {retrieved.trial}: {retrieved.policy} at sparsity {retrieved.sparsity:g}, seed {retrieved.seed}")
-    print(f"kept: {retrieved.params_kept:,} weights, {retrieved.macs_kept:,} multiply-accumulates")
-    print(
-        f"validation accuracy: reported {retrieved.reported_accuracy:.4f}, verified {retrieved.verified_accuracy:.4f}"
-    )
-    print(f"checkpoint: {retrieved.checkpoint}")
-    return None
+        return _print_json(taken)
+    from search.receipts import print_network
+
+    return print_network(taken)
 
 
 @app.command()
@@ -146,7 +156,7 @@ def allocate(
     found = allocation(network, settings, image, classes, seed)
     if as_json:
         return _print_json(found)
-    from search.tables import print_allocation
+    from search.network_tables import print_allocation
 
     print_allocation(found)
     return None
@@ -174,7 +184,7 @@ def profile(
         written = write_profile(found, Path(out))
     if as_json:
         return _print_json(found)
-    from search.tables import print_compactness
+    from search.network_tables import print_compactness
 
     print_compactness(found)
     for path in written:

@@ -1,36 +1,19 @@
 """Policies side by side: matched budgets, paired seeds, intervals."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from statistics import fmean, stdev
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
 
-from scipy.special import stdtrit
-
-from search.results import StudyFolder, TrialRow
-from search.study import SEARCHED
+from search.estimates import Estimate
+from search.headline import BASELINE, Cells, Headline, Versus, matched, summarised
+from search.results import StudyFolder
+from search.unlike import unlike
+from search.winners import TOLERANCE, Layers, Winner, winners
 from trainables.spec import BudgetKind, Frozen, GranularityName
 
-BASELINE = "uniform"
-TOLERANCE = 0.01  # largest difference of two measured budgets that still counts as matched
+__all__ = ["BASELINE", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
 
-
-class Estimate(Frozen):
-    """A mean over seeds with Student's 95 % interval; a single seed has none."""
-
-    mean: float
-    sd: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Estimate":
-        """Estimate the mean of at least one value."""
-        mean = fmean(values)
-        if len(values) == 1:
-            return cls(mean=mean)
-        sd = stdev(values)
-        half = float(stdtrit(len(values) - 1, 0.975)) * sd / len(values) ** 0.5
-        return cls(mean=mean, sd=sd, low=mean - half, high=mean + half)
+CONTROLS = {"random", "random-best", "scratch", "scratch-b"}  # policies, criteria and recoveries
 
 
 class ComparisonRow(Frozen):
@@ -42,18 +25,26 @@ class ComparisonRow(Frozen):
     recovery: str
     granularity: GranularityName
     model: str
+    width: float
     dataset: str
     sparsity: float
     budget: BudgetKind
     setting: str  # rows of one setting were trained and pruned alike
+    family: str  # rows of one family differ in nothing but policy, sparsity and recovery
+    control: bool  # random or from scratch: what the other rows have to beat
     seeds: list[int]
+    seeds_cover: list[str]  # what was repeated for each seed; the split of the samples never is
     params_kept: int  # mean over seeds, as macs_kept
+    params_total: int  # of the dense network
+    params_density: float  # fraction kept
     macs_kept: int
+    macs_total: int
+    macs_density: float
     dense_accuracy: Estimate
     one_shot_accuracy: Estimate
     recalibrated_accuracy: Estimate
     val_accuracy: Estimate  # of the best epoch
-    gap_to_uniform: Estimate | None  # of val_accuracy, paired by seed
+    gap_to_uniform: Estimate | None  # of val_accuracy, paired by seed, where budgets match
     search_cost_seconds: float  # mean over seeds: allocation and profile, and every trial that a search evaluated
     trials: int  # evaluations, over all seeds
     layers: dict[str, float]  # layer -> density, mean over seeds
@@ -62,13 +53,14 @@ class ComparisonRow(Frozen):
     test_accuracy: Estimate | None = None
 
 
-class Headline(Frozen):
-    """Gap to uniform over all sparsities: mean over seeds with its interval, and the largest mean gap."""
+class HeldOut(Frozen):
+    """When the test split was read for the trials of this comparison."""
 
-    mean_gap: float
-    max_gap: float
-    low: float | None
-    high: float | None
+    trials: int
+    read_now: int  # the others were read before
+    first: str  # time in UTC, ISO 8601, as last
+    last: str
+    by: list[str]  # the comparisons that read it
 
 
 class Comparison(Frozen):
@@ -76,70 +68,50 @@ class Comparison(Frozen):
 
     study: str
     rows: list[ComparisonRow]
-    headline: dict[str, Headline]  # by policy, "policy, recovery" where there are several recoveries
-
-
-class _Entry(Frozen):
-    """What one policy reached in one cell."""
-
-    winner: TrialRow
-    cost: float
-    trials: int
+    headline: dict[str, Headline]  # by policy, followed by what else differs: "erk, scratch"
+    versus: list[Versus]
+    warnings: list[str]  # what the headline and the counts leave out
+    held_out: HeldOut | None = None
 
 
 def compare(folders: Sequence[StudyFolder]) -> Comparison:
     """Compare the policies of all finished trials in these study folders; ValueError where there are none."""
-    entries: dict[tuple[str, float, str], dict[int, _Entry]] = defaultdict(dict)
-    for folder in folders:
-        for policy, entry in _entries(folder):
-            row = entry.winner
-            entries[row.setting, row.sparsity, policy].setdefault(row.seed, entry)
-    if not entries:
+    found = winners(folders)
+    if not found.cells:
         raise ValueError("a comparison must have finished trials, but there are none; run the study first")
-    rows = [
-        _row(policy, by_seed, entries.get((setting, sparsity, BASELINE), {}))
-        for (setting, sparsity, policy), by_seed in sorted(entries.items())
+    apart = unlike(found.cells, folders)
+    budgets = _budgets(found.cells)
+    rows = []
+    for (setting, sparsity, policy), by_seed in sorted(found.cells.items()):
+        baseline = found.cells.get((setting, sparsity, BASELINE), {})
+        warnings = _warnings(by_seed, baseline, budgets[setting, sparsity], apart.get(setting))
+        rows.append(_row(policy, by_seed, baseline, found.layers, warnings))
+    headline, versus = summarised({key: own for key, own in found.cells.items() if key[0] not in apart})
+    left_out = [
+        f"{name}: {told.left_out} of {told.left_out + told.cells} cells are left out of the headline, as uniform has "
+        "no match there or other cells lack the seed"
+        for name, told in headline.items()
+        if told.left_out
     ]
+    if apart:
+        left_out.append("what was trained or pruned unlike others that look the same is left out of every headline")
     return Comparison(
-        study=" + ".join(f.folder.name for f in folders), rows=_checked(rows), headline=_headline(entries)
+        study=" + ".join(f.folder.name for f in folders),
+        rows=rows,
+        headline=headline,
+        versus=versus,
+        warnings=left_out,
     )
 
 
-def _entries(folder: StudyFolder) -> Iterable[tuple[str, _Entry]]:
-    """Find what each policy reached in each cell: a search reaches the best of all that it looked at."""
-    starts = folder.study.search.warm_start
-    searched: dict[str, list[TrialRow]] = defaultdict(list)
-    started: dict[str, list[TrialRow]] = defaultdict(list)
-    for row in folder.rows():
-        if row.val_accuracy is None or row.status == "failed":
-            continue
-        if row.policy == SEARCHED:
-            searched[row.cell].append(row)
-            continue
-        if row.policy in starts:
-            started[row.cell].append(row)
-        yield row.policy, _Entry(winner=row, cost=row.allocation_seconds + row.profile_seconds, trials=1)
-    for cell, own in searched.items():
-        seen = [*started[cell], *own]
-        winner = max(
-            (row for row in seen if row.status == "done"), key=lambda row: row.val_accuracy or 0.0, default=None
-        )
-        if winner is not None:
-            yield (
-                SEARCHED,
-                _Entry(winner=winner, cost=sum(r.seconds + r.profile_seconds for r in seen), trials=len(seen)),
-            )
-
-
-def _row(policy: str, by_seed: dict[int, _Entry], baseline: dict[int, _Entry]) -> ComparisonRow:
-    winners = [by_seed[seed].winner for seed in sorted(by_seed)]
-    first = winners[0]
-    paired = [seed for seed in sorted(by_seed) if seed in baseline]
-    gaps = [_accuracy(by_seed[seed]) - _accuracy(baseline[seed]) for seed in paired]
-
-    def over_seeds(field: str) -> Estimate:
-        return Estimate.of([getattr(row, field) for row in winners])
-
+def _row(
+    policy: str, by_seed: Mapping[int, Winner], baseline: Mapping[int, Winner], layers: Layers, warnings: list[str]
+) -> ComparisonRow:
+    own = [by_seed[seed] for seed in sorted(by_seed)]
+    first = own[0]
+    pairs = [(winner, baseline[winner.seed]) for winner in own if winner.seed in baseline]
+    gaps = [winner.val_accuracy - rival.val_accuracy for winner, rival in pairs if matched(winner, rival)]
+    params, macs = fmean([winner.params_kept for winner in own]), fmean([winner.macs_kept for winner in own])
     return ComparisonRow(
         policy=policy,
         criterion=first.criterion,
@@ -147,78 +119,65 @@ def _row(policy: str, by_seed: dict[int, _Entry], baseline: dict[int, _Entry]) -
         recovery=first.recovery,
         granularity=first.granularity,
         model=first.model,
+        width=first.width,
         dataset=first.dataset,
         sparsity=first.sparsity,
         budget=first.budget,
         setting=first.setting,
-        seeds=sorted(by_seed),
-        params_kept=round(fmean(row.params_kept or 0 for row in winners)),
-        macs_kept=round(fmean(row.macs_kept or 0 for row in winners)),
-        dense_accuracy=over_seeds("dense_accuracy"),
-        one_shot_accuracy=over_seeds("one_shot_accuracy"),
-        recalibrated_accuracy=over_seeds("recalibrated_accuracy"),
-        val_accuracy=over_seeds("val_accuracy"),
+        family=first.family or first.setting,
+        control=not CONTROLS.isdisjoint((policy, first.criterion, first.recovery)),
+        seeds=[winner.seed for winner in own],
+        seeds_cover=_covered(own),
+        params_kept=round(params),
+        params_total=first.params_total,
+        params_density=params / first.params_total,
+        macs_kept=round(macs),
+        macs_total=first.macs_total,
+        macs_density=macs / first.macs_total,
+        dense_accuracy=Estimate.of([winner.dense_accuracy for winner in own]),
+        one_shot_accuracy=Estimate.of([winner.one_shot_accuracy for winner in own]),
+        recalibrated_accuracy=Estimate.of([winner.recalibrated_accuracy for winner in own]),
+        val_accuracy=Estimate.of([winner.val_accuracy for winner in own]),
         gap_to_uniform=Estimate.of(gaps) if gaps else None,
-        search_cost_seconds=fmean(entry.cost for entry in by_seed.values()),
-        trials=sum(entry.trials for entry in by_seed.values()),
-        layers={name: fmean(row.layers[name] for row in winners) for name in first.layers},
-        trial_keys=[row.trial for row in winners],
-        warnings=[] if set(by_seed) == set(baseline) or not baseline else ["seeds differ from uniform's"],
+        search_cost_seconds=fmean([winner.cost for winner in own]),
+        trials=sum(winner.trials for winner in own),
+        layers=layers.mean([winner.place for winner in own]),
+        trial_keys=[winner.trial for winner in own],
+        warnings=warnings,
     )
 
 
-def _accuracy(entry: _Entry) -> float:
-    accuracy = entry.winner.val_accuracy
-    assert accuracy is not None
-    return accuracy
+def _covered(own: Sequence[Winner]) -> list[str]:
+    """A seed stands for a dense network of its own, unless that is taken as it was built, and for a trial's draws."""
+    trained = ["dense training"] if own[0].dense_epochs != 0 else []
+    recovered = ["recovery"] if any(winner.epochs > 1 for winner in own) else []
+    return [*trained, "pruning", *recovered]
 
 
-def _checked(rows: list[ComparisonRow]) -> list[ComparisonRow]:
-    """Mark rows whose measured budget differs from a rival's, or that were trained unlike others that look the same."""
-    budgets: dict[tuple[str, float], list[int]] = defaultdict(list)
-    settings: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    for row in rows:
-        budgets[row.setting, row.sparsity].append(_spent(row))
-        settings[_looks(row)].add(row.setting)
-    checked = []
-    for row in rows:
-        rivals = budgets[row.setting, row.sparsity]
-        found = list(row.warnings)
-        if max(rivals) - min(rivals) > TOLERANCE * max(rivals):
-            found.append(f"{row.budget} kept differ from a rival's by more than {TOLERANCE:.0%}")
-        if len(settings[_looks(row)]) > 1:
-            found.append("trained or pruned unlike other rows of this model; compare within a setting only")
-        checked.append(row.model_copy(update={"warnings": found}))
-    return checked
+def _budgets(cells: Cells) -> dict[tuple[str, float], dict[int, float]]:
+    """What the rivals of a cell should keep, by setting and sparsity, then by seed: uniform's, else their median."""
+    kept: dict[tuple[str, float], dict[int, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+    for (setting, sparsity, policy), own in cells.items():
+        for seed, winner in own.items():
+            kept[setting, sparsity][seed][policy] = winner.spent
+    return {
+        place: {
+            seed: rivals[BASELINE] if BASELINE in rivals else median(rivals.values())
+            for seed, rivals in by_seed.items()
+        }
+        for place, by_seed in kept.items()
+    }
 
 
-def _spent(row: ComparisonRow) -> int:
-    return row.params_kept if row.budget == "params" else row.macs_kept
-
-
-def _looks(row: ComparisonRow) -> tuple[str, ...]:
-    return (row.dataset, row.model, row.granularity, row.criterion, row.schedule, row.recovery, row.budget)
-
-
-def _headline(entries: dict[tuple[str, float, str], dict[int, _Entry]]) -> dict[str, Headline]:
-    by_seed: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    by_place: dict[str, list[float]] = defaultdict(list)
-    recoveries = {_recovery(own) for own in entries.values()}
-    for (setting, sparsity, policy), own in entries.items():
-        baseline = entries.get((setting, sparsity, BASELINE), {})
-        gaps = {seed: _accuracy(own[seed]) - _accuracy(baseline[seed]) for seed in own if seed in baseline}
-        if policy == BASELINE or not gaps:
-            continue
-        name = policy if len(recoveries) == 1 else f"{policy}, {_recovery(own)}"
-        by_place[name].append(fmean(gaps.values()))
-        for seed, gap in gaps.items():
-            by_seed[name][seed].append(gap)
-    headline = {}
-    for name, places in sorted(by_place.items()):
-        mean = Estimate.of([fmean(gaps) for gaps in by_seed[name].values()])
-        headline[name] = Headline(mean_gap=mean.mean, max_gap=max(places), low=mean.low, high=mean.high)
-    return headline
-
-
-def _recovery(by_seed: dict[int, _Entry]) -> str:
-    return next(iter(by_seed.values())).winner.recovery
+def _warnings(
+    by_seed: Mapping[int, Winner], baseline: Mapping[int, Winner], budgets: Mapping[int, float], apart: str | None
+) -> list[str]:
+    """Say why a row may not be comparable: other seeds, another budget, or training unlike what looks the same."""
+    found = ["seeds differ from uniform's"] if baseline and set(by_seed) != set(baseline) else []
+    off = max(abs(winner.spent / budgets[seed] - 1) for seed, winner in by_seed.items())
+    if off > TOLERANCE:
+        kind, rival = next(iter(by_seed.values())).budget, "uniform's" if baseline else "the rivals' median"
+        found.append(f"{kind} kept differ from {rival} by {off:.1%}: its gap, headline and counts leave them out")
+    if apart is not None:
+        found.append(f"trained or pruned unlike other rows of this model ({apart}); compare within a setting only")
+    return found

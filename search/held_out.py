@@ -1,48 +1,81 @@
 """The test split, read once: only on finished trials that validation has chosen, and remembered for good."""
 
-import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import torch
+from pydantic import RootModel
 
-from search.comparison import Comparison, ComparisonRow, Estimate
+from search.comparison import Comparison, ComparisonRow, Estimate, HeldOut
 from search.results import StudyFolder
 from trainables.data import sources
-from trainables.data.splits import Split
+from trainables.data.splits import Split, Splits
 from trainables.evaluate import accuracy_of, load_trial
-from trainables.spec import from_json
+from trainables.spec import Frozen
 
-READINGS = "test.json"  # trial -> its accuracy on the test split, and when that was read
+READINGS = "test.json"
+
+
+class Reading(Frozen):
+    """What a trial reached on the test split, and who read it when."""
+
+    accuracy: float
+    read: str  # time in UTC, ISO 8601
+    by: str = ""  # the comparison: its studies
+
+
+Readings = RootModel[dict[str, Reading]]  # by trial
 
 
 def with_test(comparison: Comparison, folders: Sequence[StudyFolder]) -> Comparison:
     """Add the accuracy of each row's trials on the test split, reading it only for trials that were never read."""
-    readings: dict[str, float] = {}
+    wanted = {key for row in comparison.rows for key in row.trial_keys}
+    known = {key: told for folder in folders for key, told in readings_of(folder).items() if key in wanted}
+    if known:
+        first = min(told.read for told in known.values())
+        print(f"the test split was read before for {len(known)} trials, first on {first}", file=sys.stderr)
+    fresh: dict[str, Reading] = {}
     for folder in folders:
-        readings |= _read(folder, {key for row in comparison.rows for key in row.trial_keys} & set(folder.keys()))
-    return comparison.model_copy(update={"rows": [_with(row, readings) for row in comparison.rows]})
+        fresh |= _read(folder, (wanted - set(known) - set(fresh)) & set(folder.keys()), comparison.study)
+    readings = known | fresh
+    times = sorted(told.read for told in readings.values())
+    held_out = HeldOut(
+        trials=len(readings),
+        read_now=len(fresh),
+        first=times[0],
+        last=times[-1],
+        by=sorted({told.by for told in readings.values() if told.by}),
+    )
+    rows = [_with(row, readings) for row in comparison.rows]
+    return comparison.model_copy(update={"rows": rows, "held_out": held_out})
 
 
-def _with(row: ComparisonRow, readings: dict[str, float]) -> ComparisonRow:
-    return row.model_copy(update={"test_accuracy": Estimate.of([readings[key] for key in row.trial_keys])})
+def readings_of(folder: StudyFolder) -> dict[str, Reading]:
+    """What a study folder remembers of the test split, by trial."""
+    if not folder.folder.has(READINGS):
+        return {}
+    return Readings.model_validate_json(folder.folder.read(READINGS)).root
 
 
-def _read(folder: StudyFolder, keys: set[str]) -> dict[str, float]:
-    known = from_json(folder.folder.read(READINGS).decode()) if folder.folder.has(READINGS) else {}
-    if read_before := sorted(known[key]["read"] for key in keys & set(known)):
-        print(f"the test split was read before for {len(read_before)} trials, on {read_before[0]}", file=sys.stderr)
+def _with(row: ComparisonRow, readings: dict[str, Reading]) -> ComparisonRow:
+    estimate = Estimate.of([readings[key].accuracy for key in row.trial_keys])
+    return row.model_copy(update={"test_accuracy": estimate})
+
+
+def _read(folder: StudyFolder, keys: set[str], by: str) -> dict[str, Reading]:
+    """Read the test split for these trials, each remembered before the next is read."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tests: dict[str, Split] = {}
-    for key in sorted(keys - set(known)):
+    loaded: dict[str, tuple[Split, Splits]] = {}
+    found: dict[str, Reading] = {}
+    for key in sorted(keys):
         outcome = folder.outcome(key)
         assert outcome is not None
         data = outcome.spec.dense.data
-        if data.key() not in tests:
-            tests[data.key()] = sources.load_test(data)
-        model = load_trial(folder.trial(key), outcome, device)
-        accuracy = accuracy_of(model, tests[data.key()], sources.load(data), device)
-        known[key] = {"accuracy": accuracy, "read": datetime.now(UTC).isoformat(timespec="seconds")}
-        folder.folder.write(READINGS, json.dumps(known, indent=1).encode())
-    return {key: known[key]["accuracy"] for key in keys}
+        if data.key() not in loaded:
+            loaded[data.key()] = sources.load_test(data), sources.load(data)
+        accuracy = accuracy_of(load_trial(folder.trial(key), outcome, device), *loaded[data.key()], device)
+        found[key] = Reading(accuracy=accuracy, read=datetime.now(UTC).isoformat(timespec="seconds"), by=by)
+        remembered = Readings(readings_of(folder) | {key: found[key]})
+        folder.folder.write(READINGS, remembered.model_dump_json(indent=1).encode())
+    return found

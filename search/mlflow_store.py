@@ -1,6 +1,7 @@
-"""Keep one study in MLflow, a parent run and a child run per trial, found again by tag; the only door to MLflow."""
+"""Keep one study in MLflow, a parent run and a child run per trial, found again by tag."""
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from search.events import Events, Finished, Point, Status, as_points, flat, now_ms
+from trainables.storage import Folder
 
 EXPERIMENT = "howcompact"
 STUDY, TRIAL, WHOLE = "howcompact.study", "howcompact.trial", "howcompact.whole"  # tags; a run is WHOLE at its status
 PARENT = "mlflow.parentRunId"
 SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds, where MLflow itself would wait 120
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the tracker tries again; urllib3 would repeat a POST and make two runs
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
@@ -32,20 +33,58 @@ class Run:
     end: Status = "KILLED"  # how it ends if it is never whole
 
 
+def tracking_store(tracking: str, storage: Folder) -> tuple[str | None, str | None]:
+    """Find MLflow's URI and, for a local store of ours, the folder of its artifacts; None where nothing is tracked."""
+    if tracking == "off":
+        return None, None
+    if tracking != "auto":
+        return tracking, None
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri, None
+    if not storage.is_local:
+        return None, None
+    os.makedirs(storage.uri, exist_ok=True)
+    return f"sqlite:///{storage.uri}/mlflow.db", f"{storage.uri}/mlartifacts"
+
+
+def client(uri: str, timeout: int = 5) -> Any:
+    """Open MLflow's own client, quiet, without repeats, and for `timeout` seconds patient, where MLflow has 120."""
+    for name, value in {**SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout)}.items():
+        os.environ.setdefault(name, value)
+    # SQLAlchemy deprecates a loader that MLflow uses, and MLflow warns of its own type hints when it is imported.
+    # Filters are global: these are added, none is restored.
+    warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
+    warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def experiment(client: Any, uri: str, artifacts: str | None) -> str:
+    """Find or make the experiment that all studies are in, and return its id. artifacts: for a new local database."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    folder = artifacts if uri.startswith("sqlite:") else None
+    return str(found.experiment_id if found else client.create_experiment(EXPERIMENT, folder))
+
+
+def without_password(text: str) -> str:
+    """Strip names and passwords from the URIs in a text."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def cause_of(error: BaseException) -> str:
+    """Tell what is at the root of an error, such as "connection refused", below the layers that wrap it."""
+    while below := error.__cause__ or error.__context__:
+        error = below
+    return without_password(f"{type(error).__name__}: {error}".splitlines()[0][:200])
+
+
 class Store:
     """The study's runs in MLflow. Every call blocks and may raise; after that the store is to be opened anew."""
 
     def __init__(self, uri: str, study: str, params: Mapping[str, object], artifacts: str | None) -> None:
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
-        # SQLAlchemy deprecates a loader that MLflow uses. Filters are global: this one is added, none is restored.
-        warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
-        from mlflow import MlflowClient
-
-        self._client = MlflowClient(uri)
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        folder = artifacts if uri.startswith("sqlite:") else None
-        self._experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, folder)
+        self._client = client(uri)
+        self._experiment = experiment(self._client, uri, artifacts)
         self._open: dict[str, Run] = {}
         self._known: dict[str, tuple[str, Status | None]] = {}  # trial: its run, and its status if it is whole
         parent = next(self._search(STUDY, study), None)

@@ -1,16 +1,16 @@
 """The study folder, which is the truth: what is done, what is missing, as rows and as Parquet."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
 from search.study import StudySpec, cell_key
-from trainables.learning.fit import newest_epoch
 from trainables.outcome import Outcome, Status
 from trainables.spec import BudgetKind, Frozen, GranularityName, TrialSpec, from_json
 from trainables.storage import Folder
@@ -24,38 +24,41 @@ TABLE = "results.parquet"
 class TrialRow(Frozen):
     """One trial that will not go on, flat. Accuracies are on validation samples; None is what was not reached."""
 
-    trial: str  # its key, and the name of its folder
-    cell: str  # what it shares with its rivals: all but the policy and the densities
-    setting: str  # what it shares with all that it may be averaged or plotted with: the cell but for sparsity and seed
-    policy: str
-    criterion: str
-    schedule: str = "one-shot"
-    recovery: str = "finetune"
-    granularity: GranularityName
-    model: str
-    width: float
-    dataset: str
-    sparsity: float
-    budget: BudgetKind
-    seed: int
-    status: Status
-    dense_accuracy: float | None = None
-    one_shot_accuracy: float | None = None
-    recalibrated_accuracy: float | None = None
-    val_accuracy: float | None = None  # of the best epoch
-    best_epoch: int | None = None
-    epochs: int = 0
-    params_kept: int | None = None
-    params_total: int | None = None
-    macs_kept: int | None = None
-    macs_total: int | None = None
-    seconds: float = 0.0
-    allocation_seconds: float = 0.0
-    profile_seconds: float = 0.0
-    hardware: str = ""
-    error: str = ""
-    layers: dict[str, float] = Field(default_factory=dict)  # layer -> density
-    parts: dict[str, float] = Field(default_factory=dict)  # part -> fraction of its units kept
+    trial: str = Field(description="key of the trial, and the name of its folder in trials/")
+    cell: str = Field(description="key of what it shares with its rivals: all but the policy and the densities")
+    setting: str = Field(description="key of the cell but for sparsity and seed: what may be averaged as one")
+    family: str = Field("", description="key of the setting but for the recovery: what stands in one table")
+    policy: str = Field(description="how the budget was shared among the layers")
+    criterion: str = Field(description="what scored the units that could go")
+    schedule: str = Field("one-shot", description="how pruning came to its sparsity")
+    recovery: str = Field("finetune", description="how the pruned network was trained")
+    granularity: GranularityName = Field(description="what was removed: weight or channel")
+    model: str = Field(description="the network's name")
+    width: float = Field(description="factor on the network's channels")
+    dataset: str = Field(description="the data set's name")
+    sparsity: float = Field(description="fraction of the budget asked to be removed")
+    budget: BudgetKind = Field(description="what the sparsity counts: params or macs")
+    seed: int = Field(description="of dense training, pruning and recovery")
+    status: Status = Field(description="done, stopped (early, by a scheduler) or failed")
+    dense_epochs: int | None = Field(None, description="epochs of dense training; 0: taken as it was built")
+    dense_accuracy: float | None = Field(None, description="of the dense network, in [0, 1]")
+    one_shot_accuracy: float | None = Field(None, description="as it was pruned last")
+    recalibrated_accuracy: float | None = Field(None, description="with batch-norm statistics estimated anew")
+    val_accuracy: float | None = Field(None, description="of the best epoch; epoch 0 is what recovery starts from")
+    best_epoch: int | None = Field(None, description="the first epoch of highest validation accuracy")
+    epochs: int = Field(0, description="reported, epoch 0 included")
+    params_kept: int | None = Field(None, description="weights of convolutions and linear layers, counted")
+    params_total: int | None = Field(None, description="the same of the dense network")
+    macs_kept: int | None = Field(None, description="multiply-accumulates of one image, counted")
+    macs_total: int | None = Field(None, description="the same of the dense network")
+    seconds: float = Field(0.0, description="spent in the trial, repeats after a crash left out")
+    allocation_seconds: float = Field(0.0, description="scoring and sharing the budget, a part of seconds")
+    profile_seconds: float = Field(0.0, description="making the profile that the policy needed, by whoever made it")
+    ended: str = Field("", description="when: UTC, ISO 8601")
+    hardware: str = Field("", description="cpu, or the GPU's name")
+    error: str = Field("", description="why it failed")
+    layers: dict[str, float] = Field({}, description="layer -> density of its weights")
+    parts: dict[str, float] = Field({}, description="part -> fraction of its units kept")
 
 
 def row_of(outcome: Outcome) -> TrialRow:
@@ -63,11 +66,13 @@ def row_of(outcome: Outcome) -> TrialRow:
     spec, facts, best = outcome.spec, outcome.facts, outcome.best
     shared = spec.model_copy(update={"policy": TrialSpec().policy, "densities": None, "sparsity": 0.5})
     seedless = shared.model_copy(update={"dense": spec.dense.model_copy(update={"seed": 0})})
+    familiar = seedless.model_copy(update={"recovery": TrialSpec().recovery, "distillation": TrialSpec().distillation})
     known = facts.model_dump(exclude={"prune_seconds"}) if facts else {}
     return TrialRow(
         trial=spec.key(),
         cell=cell_key(spec),
         setting=seedless.key(),
+        family=familiar.key(),
         policy=spec.policy,
         criterion=spec.criterion,
         schedule=spec.schedule.name,
@@ -80,32 +85,25 @@ def row_of(outcome: Outcome) -> TrialRow:
         budget=spec.budget,
         seed=spec.seed,
         status=outcome.status,
+        dense_epochs=spec.dense.recipe.epochs,
         val_accuracy=best.val_accuracy if best else None,
         best_epoch=best.epoch if best else None,
         epochs=len(outcome.history),
         seconds=outcome.seconds,
+        ended=outcome.ended,
         error=outcome.error,
         **known,
     )
 
 
-SCHEMA = pa.schema(
-    [
-        *[(n, pa.string()) for n in ("trial", "cell", "setting", "policy", "criterion", "schedule", "recovery")],
-        *[(n, pa.string()) for n in ("granularity", "model")],
-        ("width", pa.float64()),
-        ("dataset", pa.string()),
-        ("sparsity", pa.float64()),
-        ("budget", pa.string()),
-        ("seed", pa.int64()),
-        ("status", pa.string()),
-        *[(f"{n}_accuracy", pa.float64()) for n in ("dense", "one_shot", "recalibrated", "val")],
-        *[(n, pa.int64()) for n in ("best_epoch", "epochs", "params_kept", "params_total", "macs_kept", "macs_total")],
-        *[(n, pa.float64()) for n in ("seconds", "allocation_seconds", "profile_seconds")],
-        ("hardware", pa.string()),
-        ("error", pa.string()),
-        *[(n, pa.map_(pa.string(), pa.float64())) for n in ("layers", "parts")],
-    ]
+def _arrow(annotation: Any) -> pa.DataType:
+    kinds = {int: pa.int64(), float: pa.float64(), dict[str, float]: pa.map_(pa.string(), pa.float64())}
+    return next((kinds[kind] for kind in (annotation, *get_args(annotation)) if kind in kinds), pa.string())
+
+
+SCHEMA = pa.schema(  # of results.parquet; each field carries its description
+    pa.field(name, _arrow(field.annotation), metadata={"description": field.description or ""})
+    for name, field in TrialRow.model_fields.items()
 )
 
 
@@ -137,10 +135,18 @@ class StudyFolder:
         return self.folder / "trials" / key
 
     def rows(self) -> list[TrialRow]:
-        """Every trial that will not go on, by key: from the table, and from the outcomes that it does not hold yet."""
-        known = {row.trial: row for row in self._table() if row.status != "failed"}
-        fresh = self.read_outcomes(key for key in self.keys() if key not in known)
-        return sorted([*known.values(), *map(row_of, fresh)], key=lambda row: row.trial)
+        """Every trial that will not go on, by key."""
+        return from_table(self.table())
+
+    def table(self, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
+        """The same as columns: from results.parquet, and from the outcomes that it does not hold yet."""
+        wanted = [*columns, "trial", "status"]
+        known = from_parquet(self.folder.read(TABLE), wanted) if self.folder.has(TABLE) else SCHEMA.empty_table()
+        known = known.filter(pc.field("status") != "failed")
+        held = set(known["trial"].to_pylist())
+        fresh = to_table(map(row_of, self.read_outcomes(key for key in self.keys() if key not in held)))
+        both = pa.concat_tables([known.select(columns), fresh.select(columns)])
+        return both.sort_by("trial") if len(fresh) else both
 
     def keys(self) -> list[str]:
         """Keys of all trials that were ever started."""
@@ -155,6 +161,8 @@ class StudyFolder:
 
     def unended(self, spec: TrialSpec, status: Status, error: str) -> Outcome:
         """Say of a trial that did not end by itself how it ended, with what its newest checkpoint knows."""
+        from trainables.learning.fit import newest_epoch  # brings torch, which reading results does not need
+
         saved = newest_epoch(self.trial(spec.key()))
         known = {name: saved.record[name] for name in ("facts", "history")} if saved else {}
         return Outcome.model_validate({"spec": spec, "status": status, "error": error, **known})
@@ -178,25 +186,39 @@ class StudyFolder:
 
     def write_table(self) -> list[TrialRow]:
         """Write all rows as Parquet and return them."""
-        rows = self.rows()
-        self.folder.write(TABLE, to_parquet(rows))
-        return rows
-
-    def _table(self) -> list[TrialRow]:
-        return from_parquet(self.folder.read(TABLE)) if self.folder.has(TABLE) else []
+        table = self.table()
+        self.folder.write(TABLE, to_parquet(table))
+        return from_table(table)
 
 
-def to_parquet(rows: list[TrialRow]) -> bytes:
-    """Write rows as Parquet."""
+def to_table(rows: Iterable[TrialRow]) -> pa.Table:
+    """Turn rows into columns."""
+    return pa.Table.from_pylist([_maps(row.model_dump()) for row in rows], SCHEMA)
+
+
+def from_table(table: pa.Table) -> list[TrialRow]:
+    """Turn columns into rows."""
+    return [TrialRow.model_validate(row) for row in table.to_pylist(maps_as_pydicts="strict")]
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Write columns as Parquet."""
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([_maps(row.model_dump()) for row in rows], SCHEMA), sink)
+    pq.write_table(table, sink)
     return sink.getvalue()
 
 
-def from_parquet(content: bytes) -> list[TrialRow]:
-    """Read rows back."""
-    rows = pq.ParquetFile(pa.BufferReader(content)).read().to_pylist(maps_as_pydicts="strict")
-    return [TrialRow.model_validate(row) for row in rows]
+def from_parquet(content: bytes, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
+    """Read columns back; those that an older version did not write have their defaults."""
+    fields = [field for field in SCHEMA if field.name in columns]
+    told = pq.ParquetFile(pa.BufferReader(content)).read([field.name for field in fields])
+    return pa.table([_column(told, field) for field in fields], pa.schema(fields))
+
+
+def _column(told: pa.Table, field: pa.Field) -> Any:
+    if field.name in told.column_names:
+        return told[field.name].cast(field.type)
+    return pa.array([TrialRow.model_fields[field.name].default] * len(told), field.type)
 
 
 def _maps(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,150 +1,91 @@
-"""The best trial's network: chosen by validation, copied whole or not at all, verified in a clean process."""
+"""Networks to take home: the best of a study, or its whole Pareto set, whole or not at all."""
 
-import json
-import operator
 import os
-import re
-import shutil
-import subprocess
-import sys
-import uuid
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
-from search.results import StudyFolder, TrialRow
-from trainables import checkpoints
-from trainables.learning.fit import epoch_name
-from trainables.spec import Frozen
+from search.choosing import choose, choose_front
+from search.copying import Retrieved, take
+from search.registry import Registry
+from search.replacing import replacing
+from search.results import StudyFolder
+from search.stopwatch import Stopwatch
+from trainables import checkpoints, export
+from trainables.spec import Frozen, from_json
 from trainables.storage import Folder
-from trainables.tables import did_you_mean
 
-COMPARE: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-FRACTIONS = {"params": ("params_kept", "params_total"), "macs": ("macs_kept", "macs_total")}
-SAME_HARDWARE, OTHER_HARDWARE = 0.001, 0.005  # how far a re-evaluated accuracy may be from the reported one
+FRONT = "front.json"
 
 
-class Retrieved(Frozen):
-    """A network that was copied and verified."""
+class Front(Frozen):
+    """A study's Pareto set, each network in a folder of its own."""
 
-    trial: str
-    checkpoint: str  # the folder that it was copied to
-    policy: str
-    sparsity: float
-    seed: int
-    params_kept: int
-    macs_kept: int
-    reported_accuracy: float
-    verified_accuracy: float
-    layers: dict[str, float]
+    folder: str
+    metric: str
+    where: list[str]
+    networks: list[Retrieved]  # the best by the metric first
 
 
-def best(folder: StudyFolder, where: Sequence[str], policy: str | None, out: str) -> Retrieved:
-    """Copy the network of the best epoch of the best trial to `out` and evaluate it again.
+def best(
+    folder: StudyFolder,
+    metric: str,
+    where: Sequence[str],
+    policy: str | None,
+    out: str,
+    exports: Sequence[str],
+    register: str | None,
+) -> Retrieved:
+    """Copy the network of the best epoch of the best trial to `out`, judge it again, export it, register it in MLflow.
 
-    where: constraints as "sparsity>=0.9"; "params" and "macs" are fractions of the dense network's. Raises ValueError
-    where no trial meets them, where `out` holds something else, or where the accuracies do not agree.
+    metric, where, policy: as for `choose`. exports: kinds of files to write beside it. register: name of a model in the
+    registry. Whatever fails, `out` stays as it was. Raises ValueError where no trial fits, where `out` holds something
+    else, and for all that `take` and `Registry` refuse.
     """
-    row = choose(folder.rows(), where, policy)
-    _check_free(out)
-    assert row.best_epoch is not None
-    assert row.val_accuracy is not None
-    saved = checkpoints.load(folder.trial(row.trial) / epoch_name(row.best_epoch))
-    record = {
-        **saved.record,
-        "trial": row.trial,
-        "epoch": row.best_epoch,
-        "reported_accuracy": row.val_accuracy,
-    }
-    fresh = f"{out.rstrip('/')}.{uuid.uuid4().hex[:8]}"
-    try:
-        checkpoints.save(Folder.at(fresh), {"network": saved.tensors["network"]}, record)
-        verified = _verify(fresh)
-        allowed = SAME_HARDWARE if row.hardware == "cpu" else OTHER_HARDWARE
-        if abs(verified - row.val_accuracy) > allowed:
-            raise ValueError(
-                f"the copied network must reach its reported accuracy {row.val_accuracy:.4f} within {allowed}, but "
-                f"reached {verified:.4f}; its data or its checkpoint has changed since"
-            )
-        if os.path.isdir(out):
-            shutil.rmtree(out)
-        os.replace(fresh, out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return Retrieved(
-        trial=row.trial,
-        checkpoint=out,
-        policy=row.policy,
-        sparsity=row.sparsity,
-        seed=row.seed,
-        params_kept=row.params_kept or 0,
-        macs_kept=row.macs_kept or 0,
-        reported_accuracy=row.val_accuracy,
-        verified_accuracy=verified,
-        layers=row.layers,
-    )
+    _refuse(out, exports)
+    registry = Registry(folder, register) if register else None
+    watch = Stopwatch(folder)
+    row = choose(folder.rows(), metric, where, policy, watch.milliseconds)
+    with replacing(out) as fresh:
+        (taken,) = take(folder, {out: row}, {out: fresh}, exports, watch)
+        if registry:
+            taken = taken.model_copy(update={"registered": registry.add(fresh, taken)})
+    return taken
 
 
-def choose(rows: Sequence[TrialRow], where: Sequence[str], policy: str | None) -> TrialRow:
-    """Choose the finished trial of highest validation accuracy; of equal ones that with fewest weights."""
-    conditions = [_condition(text) for text in where]
-    finished = [row for row in rows if row.status == "done" and row.val_accuracy is not None]
-    if policy is not None and policy not in {row.policy for row in finished}:
-        raise did_you_mean("policy", policy, {row.policy for row in finished})
-    fitting = [
-        row for row in finished if policy in (None, row.policy) and all(condition(row) for condition in conditions)
-    ]
-    if not fitting:
-        asked = ", ".join(where) or "no constraint"
-        raise ValueError(f"a finished trial must meet {asked}, but none of {len(finished)} does; loosen --where")
-    return min(fitting, key=lambda row: (-(row.val_accuracy or 0.0), row.params_kept or 0, row.trial))
-
-
-def _condition(text: str) -> Callable[[TrialRow], bool]:
-    match = re.fullmatch(r"\s*(\w+)\s*(>=|<=|==|>|<)\s*([-+.\deE]+)\s*", text)
-    if not match:
-        raise ValueError(f"--where must be like 'sparsity>=0.9', but got {text!r}")
-    name, sign, number = match.groups()
-    numeric = [
-        n for n, field in TrialRow.model_fields.items() if field.annotation in (int, float, int | None, float | None)
-    ]
-    if name not in (*FRACTIONS, *numeric):
-        raise did_you_mean("--where", name, (*FRACTIONS, *numeric))
-    try:
-        bound = float(number)
-    except ValueError:
-        raise ValueError(f"--where must compare with a number, but got {text!r}") from None
-
-    def holds(row: TrialRow) -> bool:
-        value = _value(row, name)
-        return value is not None and COMPARE[sign](value, bound)
-
-    return holds
-
-
-def _value(row: TrialRow, name: str) -> float | None:
-    if name not in FRACTIONS:
-        value: float | None = getattr(row, name)
-        return value
-    kept, total = (getattr(row, field) for field in FRACTIONS[name])
-    return None if kept is None else kept / total
-
-
-def _check_free(out: str) -> None:
-    if os.path.exists(out) and not (os.path.isdir(out) and (not os.listdir(out) or "manifest.json" in os.listdir(out))):
-        raise ValueError(f"--out must be a new folder or one that best has filled before, but {out} is neither")
-
-
-def _verify(path: str) -> float:
-    done = subprocess.run([sys.executable, "-m", "trainables.evaluate", path], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise ValueError(
-            f"the copied network must rebuild in a clean process, but failed: {done.stderr.strip()[-500:]}"
+def best_front(
+    folder: StudyFolder, metric: str, where: Sequence[str], policy: str | None, out: str, exports: Sequence[str]
+) -> Front:
+    """Copy every network that `choose_front` finds to a folder of its own in `out`, and list them in `front.json`."""
+    _refuse(out, exports)
+    watch = Stopwatch(folder)
+    rows = choose_front(folder.rows(), metric, where, policy, watch.milliseconds)
+    with replacing(out) as fresh:
+        chosen = {os.path.join(out, f"{row.policy}-{row.sparsity:g}-{row.trial}"): row for row in rows}
+        places = {home: fresh / os.path.basename(home) for home in chosen}
+        found = Front(
+            folder=out, metric=metric, where=list(where), networks=take(folder, chosen, places, exports, watch)
         )
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return float(told["val_accuracy"])
+        Folder.at(str(fresh)).write(FRONT, found.model_dump_json(indent=1).encode())
+    return found
+
+
+def _refuse(out: str, exports: Sequence[str]) -> None:
+    """Raise ValueError for a place that is not ours to fill, and for exports that cannot be written here."""
+    if "://" in out:
+        raise ValueError(f"--out must be a folder of this machine, but got {out!r}; copy the folder there afterwards")
+    if os.path.lexists(out) and not (os.path.isdir(out) and set(os.listdir(out)) <= _filled(Path(out))):
+        raise ValueError(f"--out must be a new folder or one that best has filled, but {out} is neither; name another")
+    for kind in exports:
+        export.check(kind)
+
+
+def _filled(place: Path) -> set[str]:
+    """Name what `best` has left in a folder and nobody has added to."""
+    folder = Folder.at(str(place))
+    if folder.has(FRONT):
+        names = [Path(network["checkpoint"]).name for network in from_json(folder.read(FRONT).decode())["networks"]]
+        return {FRONT} | {name for name in names if set(os.listdir(place / name)) <= _filled(place / name)}
+    if not (folder.has(checkpoints.MANIFEST) and folder.has("record.json")):
+        return set()
+    ours = "verified_accuracy" in from_json(folder.read("record.json").decode())
+    return {checkpoints.MANIFEST, *from_json(folder.read(checkpoints.MANIFEST).decode())["files"]} if ours else set()

@@ -1,6 +1,5 @@
 """One run of a study from start to end: trials, tracking, comparison."""
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.comparison import Comparison, compare
+from search.mlflow_store import tracking_store
 from search.progress import Progress
 from search.results import StudyFolder, TrialRow
 from search.study import StudySpec
@@ -82,7 +82,7 @@ def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[
             if scratch is not None and comparison is not None:
                 from search.report import write_report  # a second of imports that an untracked run does not pay
 
-                tracker.summary(write_report(comparison, Path(scratch)), _headline_metrics(comparison))
+                tracker.summary(write_report(comparison, Path(scratch), [folder]), _headline_metrics(comparison))
             tracker.close()
     except BaseException:
         tracker.close(timeout=5.0)
@@ -100,20 +100,6 @@ def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[
         wall_seconds=time.perf_counter() - started,
         trial_seconds=sum(row.seconds for row in new),
     )
-
-
-def tracking_store(tracking: str, storage: Folder) -> tuple[str | None, str | None]:
-    """Find MLflow's URI and, for a local store of ours, the folder of its artifacts; None where nothing is tracked."""
-    if tracking == "off":
-        return None, None
-    if tracking != "auto":
-        return tracking, None
-    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
-        return uri, None
-    if not storage.is_local:
-        return None, None
-    os.makedirs(storage.uri, exist_ok=True)
-    return f"sqlite:///{storage.uri}/mlflow.db", f"{storage.uri}/mlartifacts"
 
 
 def _finished(outcome: Outcome) -> Finished:

@@ -1,130 +1,179 @@
-"""Tables for the terminal, narrow enough for 80 columns."""
+"""A comparison as tables for the terminal."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from search.allocating import Allocation
 from search.comparison import BASELINE, Comparison, ComparisonRow, Estimate
-from search.profiling import FALLS, Compactness
+from search.headline import Gap
 from trainables.spec import Schedule
 
 MOST_LAYERS = 6  # columns; a deeper network's layers are in compare --json and on its page
+MOST_ROWS = 300  # policies and sparsities
+MOST_NAMED = 4  # rows that one warning names
 WIDTH = 100  # of what is printed to a file or a pipe
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print what each policy reached and what each layer keeps, network by network."""
+    """Print what each policy reached and what each layer keeps, network by network, and each against uniform."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    networks: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
-    for row in in_order(comparison.rows):
-        networks[network_of(row), row.setting].append(row)
-    for (network, _), rows in networks.items():
-        console.print(_reached(f"{rows[0].dataset}, {network}", rows))
+    families: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
+    for row in in_order(comparison.rows)[:MOST_ROWS]:
+        families[network_of(row, recovery=False), row.family].append(row)
+    for (network, _), rows in families.items():
+        console.print(_reached(network, rows))
         console.print(_kept(rows))
-    for policy, headline in comparison.headline.items():
-        low, high = headline.low, headline.high
-        interval = f" [{100 * low:+.1f}, {100 * high:+.1f}]" if low is not None and high is not None else ""
-        gap = f"{100 * headline.mean_gap:+.1f}{interval} points on average, at most {100 * headline.max_gap:+.1f}"
-        console.print(f"{policy} against uniform, recovered: {gap}", highlight=False)
-    for text in warnings_of(comparison.rows):
+    if len(comparison.rows) > MOST_ROWS:
+        console.print(f"{len(comparison.rows) - MOST_ROWS:,} more rows are in --json and on the page of --out")
+    if comparison.headline:
+        console.print(_against_uniform(comparison))
+    if comparison.held_out:
+        read = comparison.held_out
+        before = f", {read.trials - read.read_now} of them before, first on {read.first}"
+        told = before if read.read_now < read.trials else ""
+        console.print(f"the test split was read for {read.trials} trials{told}", highlight=False)
+    for text in [*warnings_of(comparison.rows), *comparison.warnings]:
         console.print(f"! {text}", highlight=False)
 
 
-def print_allocation(allocation: Allocation) -> None:
-    """Print what each layer would keep."""
-    table = _table(f"{allocation.policy} at sparsity {allocation.sparsity:g} of {allocation.budget}")
-    for name in ("layer", "weights", "kept", "density %", "MACs kept"):
-        table.add_column(name, justify="left" if name == "layer" else "right")
-    for layer in allocation.layers:
-        table.add_row(layer.name, f"{layer.size:,}", f"{layer.keep:,}", f"{100 * layer.density:.2f}", f"{layer.macs:,}")
-    table.add_row("all", "", f"{allocation.params_kept:,}", "", f"{allocation.macs_kept:,}")
-    Console().print(table)
-
-
-def print_compactness(found: Compactness) -> None:
-    """Print how much of each part can go before accuracy falls, the most compact part of each column marked."""
-    unit, dense = found.granularity, 100 * found.profile.dense_accuracy
-    print(f"{found.model}, {unit}s by {found.criterion}; dense {dense:.1f} % of {found.calibration:,} training samples")
-    print("% of a part that can go, it alone and nothing retrained, before accuracy falls by so many points:")
-    table = _table("")
-    for name in ("part", "weights", f"{unit}s", *(f"{points} point{'s' if points > 1 else ''}" for points in FALLS)):
-        table.add_column(name, justify="left" if name == "part" else "right")
-    for part in found.parts:
-        marked = (f"{'* ' if found.most_compact[p] == part.name else ''}{100 * part.tolerated[p]:.1f}" for p in FALLS)
-        table.add_row(part.name, f"{part.weights:,}", f"{part.units:,}", *marked)
-    Console().print(table)
-    print("* the most compact: the part that can lose the largest share")
-
-
 def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-    """By network, then sparsity, then policy with uniform first."""
+    """By network, then sparsity, then policy with uniform first, then recovery."""
     return sorted(
-        rows, key=lambda row: (network_of(row), row.setting, row.sparsity, row.policy != BASELINE, row.policy)
+        rows,
+        key=lambda row: (
+            *(network_of(row, recovery=False), row.family, row.sparsity),
+            *(row.policy != BASELINE, row.policy, row.recovery, row.setting),
+        ),
     )
 
 
-def network_of(row: ComparisonRow) -> str:
+def network_of(row: ComparisonRow, recovery: bool = True) -> str:
     """Name what was pruned, how its units were chosen, and how it was pruned and recovered."""
+    width = "" if row.width == 1 else f" x {row.width:g}"
     schedule = "" if row.schedule == Schedule().name else f", {row.schedule}"
-    return f"{row.model}, {row.granularity}s by {row.criterion}{schedule}, {row.recovery}"
+    recovered = f", {row.recovery}" if recovery else ""
+    return f"{row.model}{width}, {row.granularity}s by {row.criterion}{schedule}{recovered}"
 
 
 def percent(value: Estimate | None, signed: bool = False) -> str:
-    """Write an accuracy in percent with half its interval."""
-    if value is None:
-        return ""
-    mean = f"{100 * value.mean:{'+' if signed else ''}.1f}"
-    return mean if value.high is None else f"{mean} ±{100 * (value.high - value.mean):.1f}"
+    """Write an accuracy in percent with its interval."""
+    return "" if value is None else _interval(value.mean, value.low, value.high, "+" if signed else "")
 
 
 def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
     """Say which rows may not be comparable, and why."""
-    return list(dict.fromkeys(f"{row.policy} at {row.sparsity:g}: {text}" for row in rows for text in row.warnings))
+    places: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        for text in row.warnings:
+            places[text].append(f"{row.policy} at {row.sparsity:g}")
+    return [f"{_listed(list(dict.fromkeys(found)))}: {text}" for text, found in places.items()]
 
 
-def _reached(title: str, rows: Sequence[ComparisonRow]) -> Table:
-    seeds = ", ".join(map(str, rows[0].seeds))
-    title = f"{title}: validation accuracy in %, dense {percent(rows[0].dense_accuracy)}"
-    table = _table(f"{title}\nmean ± 95 % interval over seeds {seeds} of dense training, pruning and recovery")
-    test = any(row.test_accuracy for row in rows)
+def covered(row: ComparisonRow) -> str:
+    """Say what the row's seeds cover, and what they do not."""
+    seeds = f"seed {row.seeds[0]}" if len(row.seeds) == 1 else f"seeds {', '.join(map(str, row.seeds))}"
+    shared = "" if "dense training" in row.seeds_cover else "; the dense network is one for all"
+    return f"{seeds} of {', '.join(row.seeds_cover)}{shared}"
+
+
+def plain(title: str) -> Table:
+    """Make a table without frames."""
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
+    several, test = len({row.recovery for row in rows}) > 1, any(row.test_accuracy for row in rows)
+    intervals = sorted({row.val_accuracy.method for row in rows if row.val_accuracy.method})
+    kind = {"student": "Student's", "bootstrap": "studentised bootstrap"}
+    interval = f", 95 % interval ({', '.join(kind[name] for name in intervals)})" if intervals else ""
+    recovery = "" if several else f", {rows[0].recovery}"
+    table = plain(
+        f"{rows[0].dataset}: {network}{recovery}\n"
+        f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * control, ! see below"
+    )
     names = ["sparsity", "policy", "one-shot", "recalibrated", "recovered", "vs uniform"]
     for name in [*names, *(["test"] if test else []), "cost s", "trials"]:
         table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            f"{row.sparsity:g}",
-            f"{row.policy} !" if row.warnings else row.policy,
-            percent(row.one_shot_accuracy),
-            percent(row.recalibrated_accuracy),
-            percent(row.val_accuracy),
-            "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
-            *([percent(row.test_accuracy)] if test else []),
-            f"{row.search_cost_seconds:.2f}",
-            str(row.trials),
-            end_section=row.sparsity != rows[min(rows.index(row) + 1, len(rows) - 1)].sparsity,
-        )
+    table.add_row("0", "dense *", "", "", percent(rows[0].dense_accuracy), end_section=True)
+    for _, own in groupby(rows, key=lambda row: row.sparsity):
+        for row in own:
+            table.add_row(
+                f"{row.sparsity:g}",
+                _label(row, several),
+                percent(row.one_shot_accuracy),
+                percent(row.recalibrated_accuracy),
+                percent(row.val_accuracy),
+                "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
+                *([percent(row.test_accuracy)] if test else []),
+                f"{row.search_cost_seconds:.2f}",
+                str(row.trials),
+            )
+        table.add_section()
     return table
 
 
 def _kept(rows: Sequence[ComparisonRow]) -> Table:
+    several = len({row.recovery for row in rows}) > 1
     layers = list(rows[0].layers)
     shown = layers[:MOST_LAYERS]
     more = f" (first {MOST_LAYERS} of {len(layers)} layers)" if len(layers) > MOST_LAYERS else ""
-    table = _table(f"what is kept: weights, multiply-accumulates, and % of each layer's weights{more}")
-    for name in ("sparsity", "policy", "params", "MACs", *shown):
+    table = plain(f"what is kept: weights, multiply-accumulates, and % of each layer's weights{more}")
+    for name in ("sparsity", "policy", "params", "%", "MACs", "% ", *shown):
         fixed = name not in shown
         table.add_column(name.replace(".", "\n."), justify="left" if name == "policy" else "right", no_wrap=fixed)
+    table.add_row("0", "dense *", f"{rows[0].params_total:,}", "100", f"{rows[0].macs_total:,}", "100")
     for row in rows:
+        params, macs = f"{100 * row.params_density:.1f}", f"{100 * row.macs_density:.1f}"
         density = (f"{100 * row.layers[name]:.1f}" for name in shown)
-        table.add_row(f"{row.sparsity:g}", row.policy, f"{row.params_kept:,}", f"{row.macs_kept:,}", *density)
+        label = _label(row, several)
+        table.add_row(f"{row.sparsity:g}", label, f"{row.params_kept:,}", params, f"{row.macs_kept:,}", macs, *density)
     return table
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+def _against_uniform(comparison: Comparison) -> Table:
+    rivals = {", ".join(filter(None, (v.policy, v.arm))): v for v in comparison.versus if v.rival == BASELINE}
+    smallest = max(v.smallest_p or 0.0 for v in rivals.values())
+    table = plain(
+        "points ahead of uniform: mean over sparsities with its 95 % interval over seeds, and largest; matched cells\n"
+        f"won-tied-lost; p of sign flips over seeds, which cannot be below {smallest:.2g} here, and after Holm"
+    )
+    table.add_column("policy")
+    for name in ("one-shot", "max", "recalibrated", "max", "recovered", "max", "w-t-l", "p", "Holm"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, headline in comparison.headline.items():
+        versus = rivals[name]
+        gaps = (text for gap in (headline.one_shot, headline.recalibrated, headline) for text in _gap(gap))
+        tests = ("" if p is None else f"{p:.2g}" for p in (versus.p, versus.holm_p))
+        table.add_row(name, *gaps, f"{versus.wins}-{versus.ties}-{versus.losses}", *tests)
+    return table
+
+
+def _gap(gap: Gap) -> tuple[str, str]:
+    return _interval(gap.mean_gap, gap.low, gap.high, "+"), f"{100 * gap.max_gap:+.1f}"
+
+
+def _interval(mean: float, low: float | None, high: float | None, sign: str) -> str:
+    """In percent: half the interval, or both ends where they are not as far from the mean."""
+    middle = f"{100 * mean:{sign}.1f}"
+    if low is None or high is None:
+        return middle
+    if math.isclose(high - mean, mean - low, rel_tol=1e-6, abs_tol=1e-9):
+        return f"{middle} ±{100 * (high - mean):.1f}"
+    return f"{middle} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+
+
+def _label(row: ComparisonRow, several: bool) -> str:
+    marks = (" *" if row.control else "") + (" !" if row.warnings else "")
+    return f"{row.policy}{f', {row.recovery}' if several else ''}{marks}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more

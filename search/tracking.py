@@ -5,7 +5,6 @@ never a trial. Everything is written from one daemon thread; what gets lost on t
 the trials' own records.
 """
 
-import re
 import threading
 import time
 from collections import deque
@@ -15,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from search.events import Events, Finished, Inbox, Point, Status, as_points, flat, now_ms
-from search.mlflow_store import Store, refused
+from search.mlflow_store import Store, cause_of, refused, without_password
 
 __all__ = ["Finished", "Status", "Tracker"]
 
@@ -173,20 +172,13 @@ class Tracker:
                 self._note(error)
 
     def _note(self, error: Exception) -> None:
-        root: BaseException = error  # "connection refused", below the layers that wrap it
-        while below := root.__cause__ or root.__context__:
-            root = below
-        self._cause = _without_password(f"{type(root).__name__}: {root}".splitlines()[0][:200])
+        self._cause = cause_of(error)
         if not self._reached:
             self._say(f"does not answer ({self._cause})")
 
     def _say(self, message: str) -> None:
         if not self._warned:
             self._warned = True
-            where = _without_password(self._uri)
+            where = without_password(self._uri)
             with suppress(Exception):
                 self._warn(f"MLflow at {where} {message}; the study's next run writes what is missing")
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//", text)

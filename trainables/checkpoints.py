@@ -1,4 +1,7 @@
-"""Checkpoints: safetensors and JSON, checksums, manifest last. No code, no pickle."""
+"""Checkpoints: safetensors and JSON, checksums, manifest last. No code, no pickle.
+
+Tensors that are mostly zeros are stored packed, in the form that `trainables.compressed` describes.
+"""
 
 import hashlib
 import json
@@ -10,6 +13,7 @@ import torch
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from trainables.compressed import pack, unpack
 from trainables.models import hub
 from trainables.spec import Frozen, from_json
 from trainables.storage import Folder
@@ -45,12 +49,19 @@ class Checkpoint:
 
 def save(folder: Folder, tensors: Mapping[str, Tensors], record: Mapping[str, Any]) -> None:
     """Write each group of tensors and the record."""
-    files = {
-        f"{name}.safetensors": safetensors.save({k: _own_memory(t) for k, t in group.items()})
-        for name, group in tensors.items()
-    }
+    files = {f"{name}.safetensors": _to_bytes(group) for name, group in tensors.items()}
     files["record.json"] = json.dumps(record, indent=1, allow_nan=False).encode()
     write_files(folder, files)
+
+
+def _to_bytes(group: Tensors) -> bytes:
+    stored, metadata = pack({name: _own_memory(tensor) for name, tensor in group.items()})
+    return safetensors.save(stored, metadata)
+
+
+def _from_bytes(content: bytes) -> dict[str, Tensor]:
+    length = int.from_bytes(content[:8], "little")  # of the header, which safetensors reads without its metadata
+    return unpack(safetensors.load(content), json.loads(content[8 : 8 + length]).get("__metadata__", {}))
 
 
 def _own_memory(tensor: Tensor) -> Tensor:
@@ -88,7 +99,7 @@ def load(folder: Folder) -> Checkpoint:
     """Read a checkpoint back; ValueError names the file that is missing or differs from its checksum."""
     files = read_files(folder)
     tensors = {
-        name.removesuffix(".safetensors"): safetensors.load(content)
+        name.removesuffix(".safetensors"): _from_bytes(content)
         for name, content in files.items()
         if name.endswith(".safetensors")
     }

@@ -1,7 +1,8 @@
-"""A saved network as a plain one, and its accuracy: `python -m trainables.evaluate FOLDER` in a clean process."""
+"""A saved network as a plain one, and its accuracy: `python -m trainables.evaluate FOLDER...` in a clean process."""
 
 import json
 import sys
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -40,12 +41,26 @@ def _rebuild(saved: Checkpoint, device: torch.device) -> nn.Module:
     return place(checkpoints.rebuild(built, saved.tensors["network"]), device).eval()
 
 
-def _main(path: str) -> None:
-    saved = checkpoints.load(Folder.at(path))
+def _main(paths: Sequence[str]) -> None:
+    """Print, for each folder, the accuracy on validation samples, where it was measured, and what the network takes."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    splits = sources.load(DataSpec.model_validate(saved.record["data"]))
-    print(json.dumps({"val_accuracy": accuracy_of(_rebuild(saved, device), splits.val, splits, device)}))
+    known: dict[str, Splits] = {}
+    told = []
+    for path in paths:
+        saved = checkpoints.load(Folder.at(path))
+        data = DataSpec.model_validate(saved.record["data"])
+        if data.key() not in known:
+            known[data.key()] = sources.load(data)
+        splits = known[data.key()]
+        told.append(
+            {
+                "val_accuracy": accuracy_of(_rebuild(saved, device), splits.val, splits, device),
+                "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+                "input": {"mean": splits.mean, "std": splits.std, "classes": splits.classes},
+            }
+        )
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    _main(sys.argv[1:])

@@ -33,6 +33,7 @@ class Outcome(Frozen):
     facts: Facts | None = None
     history: tuple[EpochReport, ...] = ()
     error: str = ""
+    ended: str = ""  # when this was written: UTC, ISO 8601
 
     @property
     def best(self) -> EpochReport | None:

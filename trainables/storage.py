@@ -40,6 +40,14 @@ class Folder:
         return f"{location.rstrip('/')}/{self.inside}{mark}{query}" if self.inside else self.base
 
     @property
+    def parent(self) -> "Folder":
+        """The folder that this one is in."""
+        if self.inside:
+            return Folder(self.base, self.inside.rpartition("/")[0])
+        location, mark, query = self.base.partition("?") if not self.is_local else (self.base, "", "")
+        return Folder(f"{location.rstrip('/').rpartition('/')[0]}{mark}{query}")
+
+    @property
     def name(self) -> str:
         """The last part of the path."""
         path = self.uri if self.is_local else self.uri.partition("?")[0]

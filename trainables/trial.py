@@ -4,6 +4,7 @@ import ctypes
 import gc
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -70,7 +71,8 @@ def _done(folder: Folder) -> Outcome | None:
 
 def write_outcome(folder: Folder, outcome: Outcome) -> None:
     """Say how a trial ended; from here on it will not go on."""
-    folder.write(OUTCOME, outcome.model_dump_json().encode())
+    ended = datetime.now(UTC).isoformat(timespec="milliseconds")
+    folder.write(OUTCOME, outcome.model_copy(update={"ended": ended}).model_dump_json().encode())
 
 
 def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any]) -> None:

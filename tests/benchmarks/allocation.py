@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from search.comparison import Estimate
-from search.report import STYLES
+from search.report.chart import styles
 from search.results import StudyFolder
 
 RIVALS = ("lamp", "erk", "igq", "rdp")
@@ -19,13 +19,15 @@ Accuracy = Mapping[tuple[str, float, int], float]  # policy, sparsity, seed -> a
 
 
 def read(folder: str) -> tuple[str, Accuracy]:
-    """Name a study and read its accuracies before any fine-tuning."""
+    """Name a study and read the accuracies that its trials reached."""
     opened = StudyFolder.open(folder)
     order = opened.study.policies.index
     rows = sorted((row for row in opened.rows() if row.status == "done"), key=lambda row: order(row.policy))
-    recalibrated = opened.study.recalibrate > 0
-    title = f"{rows[0].model}, width {rows[0].width:g}, {'recalibrated' if recalibrated else 'one-shot'}"
-    return title, {(row.policy, row.sparsity, row.seed): 100 * (row.recalibrated_accuracy or 0.0) for row in rows}
+    epochs, recalibrated = opened.study.finetune.epochs, "recalibrated" if opened.study.recalibrate else "one-shot"
+    title = f"{rows[0].model}, width {rows[0].width:g}, {recalibrated}"
+    title += f", {epochs} epoch{'s' if epochs > 1 else ''} of fine-tuning" if epochs else ""
+    title += ", channels at matched MACs" if opened.study.budget == "macs" else ""
+    return title, {(row.policy, row.sparsity, row.seed): 100 * (row.val_accuracy or 0.0) for row in rows}
 
 
 def told(estimate: Estimate) -> str:
@@ -42,7 +44,11 @@ def report(title: str, accuracy: Accuracy) -> None:
     headline = [s for s in sparsities if 0.3 <= s <= 0.95]
     mean = {(p, s): sum(accuracy[p, s, k] for k in seeds) / len(seeds) for p in policies for s in sparsities}
     print(f"\n**{title}**, seeds {seeds}\n")
-    print("| policy |", " | ".join(f"{s:g}" for s in sparsities), "| mean gap to uniform, 0.3 to 0.95 | largest |")
+    print(
+        "| policy |",
+        " | ".join(f"{s:g}" for s in sparsities),
+        f"| mean gap to uniform, {headline[0]:g} to {headline[-1]:g} | largest |",
+    )
     print("|---" * (len(sparsities) + 3) + "|")
     for policy in policies:
         gaps = [
@@ -74,13 +80,15 @@ def draw(studies: Mapping[str, Accuracy]) -> Figure:
     for axis, (title, accuracy) in zip(axes, studies.items(), strict=True):
         sparsities = sorted({sparsity for _, sparsity, _ in accuracy})
         seeds = sorted({seed for _, _, seed in accuracy})
-        for style, policy in zip(STYLES, dict.fromkeys(policy for policy, _, _ in accuracy), strict=False):
+        for policy, style in styles(list(dict.fromkeys(policy for policy, _, _ in accuracy))).items():
             lines = [[accuracy[policy, s, k] for k in seeds] for s in sparsities]
-            wide = 2.5 if policy == OURS else 1.2
-            axis.plot(sparsities, [sum(v) / len(v) for v in lines], style, label=policy, markersize=4, linewidth=wide)
-            axis.fill_between(sparsities, [min(v) for v in lines], [max(v) for v in lines], alpha=0.12)
+            look = {**style.line, "linewidth": 2.5 if policy == OURS else 1.2}
+            axis.plot(sparsities, [sum(v) / len(v) for v in lines], label=policy, **look)
+            axis.fill_between(
+                sparsities, [min(v) for v in lines], [max(v) for v in lines], color=style.hue, alpha=0.12, lw=0
+            )
         axis.set_title(title, fontsize=11)
-        axis.set_xlabel("sparsity (fraction of weights removed)")
+        axis.set_xlabel("sparsity (fraction removed)")
         axis.set_ylim(0, 100)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("validation accuracy (%)")

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from search.results import StudyFolder
+from search.study import StudySpec
+
 SMALL = (
     *("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]"),
     *("seeds=[0,1]", "search.trials=5", "calibration=64"),
@@ -52,3 +55,21 @@ def run_small(home: Path, *arguments: str, settings: Sequence[str] = ()) -> Run:
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The small study: 12 trials of named policies and 2 more for each of 4 searches."""
     return run_small(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    """A study folder of four real trials on few digits, run without Ray: weights, and channels cut, twice each."""
+    from tests.trainables.trials import CHANNEL, CPU, DATA, WEIGHT, storage_with_dense
+    from trainables.data import sources
+    from trainables.trial import run_trial
+
+    splits = sources.load(DATA)
+    storage = storage_with_dense(str(tmp_path_factory.mktemp("trained")), splits)
+    study = StudyFolder(storage / "small")
+    study.write_study(StudySpec.model_validate({"name": "small", "data": DATA, "tracking": "off"}))
+    for spec in (WEIGHT, CHANNEL):
+        for sparsity in (0.5, 0.8):
+            trial = spec.model_copy(update={"sparsity": sparsity})
+            list(run_trial(trial, splits, storage, study.trial(trial.key()), CPU))
+    return study

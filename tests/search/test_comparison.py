@@ -1,19 +1,13 @@
-"""Comparisons against numbers worked out by hand and by scipy."""
+"""Comparisons against numbers worked out by hand."""
 
-import io
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
-from search.comparison import Estimate, compare
-from search.results import StudyFolder, from_parquet, row_of, to_parquet
+from search.comparison import compare
+from search.results import StudyFolder
 from search.study import StudySpec
-from search.tables import network_of
+from search.tables import covered, network_of
 from trainables.outcome import Facts, Outcome
 from trainables.spec import DenseSpec, EpochReport, Recipe, Schedule, TrialSpec
 from trainables.storage import Folder
@@ -52,20 +46,6 @@ def study_of(path: Path, outcomes: list[Outcome], **settings: object) -> StudyFo
     return folder
 
 
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=8))
-def test_an_interval_is_scipys(values: list[float]) -> None:
-    estimate = Estimate.of(values)
-    mean, deviation = np.mean(values), np.std(values, ddof=1)
-    if deviation > 1e-9:
-        low, high = stats.t.interval(0.95, len(values) - 1, loc=mean, scale=deviation / len(values) ** 0.5)
-        assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=1e-9)
-    assert estimate.sd == pytest.approx(deviation, abs=1e-9)
-
-
-def test_one_seed_has_no_interval() -> None:
-    assert Estimate.of([0.5]) == Estimate(mean=0.5)
-
-
 def test_gaps_are_paired_by_seed(tmp_path: Path) -> None:
     uniform = [outcome("uniform", 0.5, seed, accuracy) for seed, accuracy in enumerate((0.5, 0.6, 0.7))]
     capacity = [outcome("capacity", 0.5, seed, accuracy) for seed, accuracy in enumerate((0.52, 0.62, 0.72))]
@@ -77,42 +57,74 @@ def test_gaps_are_paired_by_seed(tmp_path: Path) -> None:
     assert rows["capacity"].val_accuracy.sd == pytest.approx(0.1)
 
 
-def test_the_headline_is_the_mean_and_the_largest_gap_over_sparsities(tmp_path: Path) -> None:
-    gaps = {(0.5, 0): 0.1, (0.5, 1): 0.2, (0.9, 0): 0.3, (0.9, 1): 0.6}
-    outcomes = [outcome("uniform", s, seed, 0.3) for s, seed in gaps]
-    outcomes += [outcome("capacity", s, seed, 0.3 + gap) for (s, seed), gap in gaps.items()]
-    headline = compare([study_of(tmp_path / "s", outcomes)]).headline
-    assert set(headline) == {"capacity"}
-    assert headline["capacity"].mean_gap == pytest.approx(0.3)
-    assert headline["capacity"].max_gap == pytest.approx(0.45)
-    expected = Estimate.of([0.2, 0.4])
-    assert (headline["capacity"].low, headline["capacity"].high) == pytest.approx((expected.low, expected.high))
-
-
-def test_a_search_reaches_the_best_of_all_it_saw_and_pays_for_all(tmp_path: Path) -> None:
-    starts = [outcome("uniform", 0.5, 0, 0.5), outcome("capacity", 0.5, 0, 0.8)]
-    own = [outcome("searched", 0.5, 0, accuracy, densities={"a": accuracy}) for accuracy in (0.6, 0.7)]
-    rows = {row.policy: row for row in compare([study_of(tmp_path / "s", [*starts, *own])]).rows}
-    assert rows["searched"].val_accuracy.mean == 0.8
-    assert rows["searched"].trial_keys == rows["capacity"].trial_keys
-    assert rows["searched"].trials == 4
-    assert rows["searched"].search_cost_seconds == pytest.approx(4 * (1.0 + 2 * 2.0 + 3.0))
-    assert rows["capacity"].search_cost_seconds == pytest.approx(0.25 + 3.0)
-
-
 def test_a_budget_that_differs_by_more_than_a_percent_is_marked(tmp_path: Path) -> None:
     close = [outcome("uniform", 0.5, 0, 0.5, kept=500), outcome("capacity", 0.5, 0, 0.5, kept=496)]
     assert not any(row.warnings for row in compare([study_of(tmp_path / "close", close)]).rows)
     far = [outcome("uniform", 0.5, 0, 0.5, kept=500), outcome("capacity", 0.5, 0, 0.5, kept=494)]
-    assert all("params kept differ" in row.warnings[0] for row in compare([study_of(tmp_path / "far", far)]).rows)
+    rows = {row.policy: row for row in compare([study_of(tmp_path / "far", far)]).rows}
+    assert rows["uniform"].warnings == []
+    assert "params kept differ from uniform's by 1.2%" in rows["capacity"].warnings[0]
+    assert rows["capacity"].gap_to_uniform is None
+
+
+def test_without_uniform_budgets_are_held_against_the_rivals(tmp_path: Path) -> None:
+    kept = {"erk": 500, "lamp": 501, "igq": 520}
+    rivals = [outcome(policy, 0.5, 0, 0.5, kept=own, budget="macs") for policy, own in kept.items()]
+    rows = {row.policy: row.warnings for row in compare([study_of(tmp_path / "s", rivals)]).rows}
+    assert rows["erk"] == rows["lamp"] == []
+    assert "macs kept differ from the rivals' median by 3.8%" in rows["igq"][0]
+
+
+def test_both_budgets_are_told_as_counts_and_fractions(tmp_path: Path) -> None:
+    (row,) = compare([study_of(tmp_path / "s", [outcome("uniform", 0.5, seed, 0.5, kept=480) for seed in (0, 1)])]).rows
+    assert (row.params_kept, row.params_total, row.params_density) == (480, 1000, 0.48)
+    assert (row.macs_kept, row.macs_total, row.macs_density) == (4320, 9000, 0.48)
+
+
+def test_what_seeds_cover_is_told_from_the_trials(tmp_path: Path) -> None:
+    whole = outcome("uniform", 0.5, 0, 0.5)
+    pruned = outcome("uniform", 0.5, 0, 0.5, finetune=Recipe(epochs=0))
+    pruned = pruned.model_copy(update={"history": pruned.history[:1]})
+    given = outcome("uniform", 0.5, 0, 0.5, dense=DenseSpec(recipe=Recipe(epochs=0)))
+    expected = (["dense training", "pruning", "recovery"], ["dense training", "pruning"], ["pruning", "recovery"])
+    for index, (one, covers) in enumerate(zip((whole, pruned, given), expected, strict=True)):
+        (row,) = compare([study_of(tmp_path / str(index), [one])]).rows
+        assert row.seeds_cover == covers
+    assert covered(row) == "seed 0 of pruning, recovery; the dense network is one for all"
 
 
 def test_unequal_training_is_marked_and_never_averaged(tmp_path: Path) -> None:
     short = outcome("uniform", 0.5, 0, 0.5)
-    long = outcome("uniform", 0.5, 1, 0.9, finetune=Recipe(epochs=30))
+    long = outcome("uniform", 0.5, 1, 0.9, finetune=Recipe(epochs=30, lr=0.01))
     rows = compare([study_of(tmp_path / "s", [short, long])]).rows
     assert sorted(row.val_accuracy.mean for row in rows) == [0.5, 0.9]
-    assert all("trained or pruned unlike" in row.warnings[0] for row in rows)
+    assert sorted(row.warnings[0] for row in rows) == [
+        f"trained or pruned unlike other rows of this model (finetune.epochs={epochs}); compare within a setting only"
+        for epochs in (3, 30)
+    ]
+
+
+def test_unequal_training_is_left_out_of_headline_and_counts(tmp_path: Path) -> None:
+    outcomes = [
+        outcome(policy, 0.5, 0, accuracy, finetune=Recipe(epochs=epochs))
+        for policy, accuracy in (("uniform", 0.5), ("erk", 0.6))
+        for epochs in (3, 30)
+    ]
+    found = compare([study_of(tmp_path / "s", outcomes)])
+    assert (found.headline, found.versus) == ({}, [])
+    assert "left out of every headline" in found.warnings[0]
+    assert [row.gap_to_uniform.mean for row in found.rows if row.gap_to_uniform and row.policy == "erk"] == (
+        pytest.approx([0.1, 0.1])  # each against the uniform that was trained like it
+    )
+
+
+def test_widths_are_different_networks(tmp_path: Path) -> None:
+    outcomes = [outcome("uniform", 0.5, 0, 0.5, dense=DenseSpec(width=width)) for width in (0.5, 1.0)]
+    rows = compare([study_of(tmp_path / "s", outcomes)]).rows
+    assert not any(row.warnings for row in rows)
+    assert {network_of(row) for row in rows} == {
+        *("small_cnn, weights by magnitude, finetune", "small_cnn x 0.5, weights by magnitude, finetune")
+    }
 
 
 def test_recoveries_are_paired_and_averaged_each_by_itself(tmp_path: Path) -> None:
@@ -134,6 +146,8 @@ def test_recoveries_are_paired_and_averaged_each_by_itself(tmp_path: Path) -> No
         {"erk, finetune": 0.1, "erk, scratch": 0.2}
     )
     assert not any(row.warnings for row in found.rows)
+    assert len({row.family for row in found.rows}) == 1  # one table
+    assert {row.recovery: row.control for row in found.rows} == {"finetune": False, "scratch": True}
     assert {network_of(row) for row in found.rows} == {
         *("small_cnn, weights by magnitude, finetune", "small_cnn, weights by magnitude, scratch")
     }
@@ -157,35 +171,6 @@ def test_missing_seeds_are_marked(tmp_path: Path) -> None:
     assert gap.low is None
 
 
-def test_failed_trials_are_left_out(tmp_path: Path) -> None:
-    failed = Outcome(spec=TrialSpec(policy="capacity"), status="failed", error="loss")
-    rows = compare([study_of(tmp_path / "s", [outcome("uniform", 0.5, 0, 0.5), failed])]).rows
-    assert [row.policy for row in rows] == ["uniform"]
-
-
 def test_nothing_to_compare_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="finished trials"):
         compare([study_of(tmp_path / "s", [])])
-
-
-def test_rows_survive_parquet() -> None:
-    rows = [row_of(outcome("uniform", 0.5, 0, 0.5)), row_of(Outcome(spec=TrialSpec(), status="failed", error="x"))]
-    rows.append(row_of(outcome("erk", 0.5, 0, 0.5, recovery="rewind", schedule=Schedule(name="iterative", steps=2))))
-    assert from_parquet(to_parquet(rows)) == rows
-
-
-def test_a_table_from_before_there_were_recoveries_is_read() -> None:
-    row = row_of(outcome("uniform", 0.5, 0, 0.5))
-    told = pq.read_table(io.BytesIO(to_parquet([row]))).drop_columns(["recovery", "schedule"])
-    sink = io.BytesIO()
-    pq.write_table(told, sink)
-    assert from_parquet(sink.getvalue()) == [row]
-
-
-def test_a_failed_trial_is_read_anew_and_a_finished_one_from_the_table(tmp_path: Path) -> None:
-    failed = Outcome(spec=TrialSpec(), status="failed", error="x")
-    folder = study_of(tmp_path / "s", [failed, outcome("capacity", 0.5, 0, 0.5)])
-    assert {row.status for row in folder.write_table()} == {"failed", "done"}
-    write_outcome(folder.trial(failed.spec.key()), outcome("uniform", 0.5, 0, 0.7))
-    (tmp_path / "s" / "trials" / TrialSpec(policy="capacity").key() / "outcome.json").unlink()
-    assert sorted(row.status for row in folder.rows()) == ["done", "done"]

@@ -138,8 +138,15 @@ def test_the_test_split_is_read_once_and_remembered(small_run: Run) -> None:
     assert "read before" not in first.stderr
     again = howcompact("compare", str(small_run.folder), "--test", "--json", cwd=small_run.home)
     assert "the test split was read before for" in again.stderr
-    assert json.loads(first.stdout) == json.loads(again.stdout)
-    assert all(0 < row["test_accuracy"]["mean"] <= 1 for row in json.loads(first.stdout)["rows"])
+    told, later = json.loads(first.stdout), json.loads(again.stdout)
+    assert told["rows"] == later["rows"]
+    assert all(0 < row["test_accuracy"]["mean"] <= 1 for row in told["rows"])
+    trials = len({key for row in told["rows"] for key in row["trial_keys"]})
+    assert told["held_out"] == {**later["held_out"], "read_now": trials, "trials": trials}
+    assert (later["held_out"]["read_now"], later["held_out"]["by"]) == (0, ["digits"])
+    remembered = json.loads((small_run.folder / "test.json").read_text())
+    assert len(remembered) == trials
+    assert all(set(reading) == {"accuracy", "read", "by"} for reading in remembered.values())
 
 
 def test_a_study_grows_by_what_it_lacks(small_run: Run, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from search.network_tables import print_compactness
 from search.profiling import FALLS, compactness, tolerated
-from search.tables import print_compactness
 from tests.search.conftest import howcompact
 from trainables.allocation.profiles import from_parquet
 from trainables.data import sources

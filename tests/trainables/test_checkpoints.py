@@ -1,4 +1,6 @@
+import copy
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +10,9 @@ from torch import nn
 
 from trainables import checkpoints
 from trainables.checkpoints import Architecture
+from trainables.learning.train import place
+from trainables.pruning.channels import Channels
+from trainables.pruning.masks import Weights
 from trainables.storage import Folder
 
 RECORD = {"epoch": 3, "accuracy": 0.1 + 0.2, "name": "naïve"}
@@ -156,3 +161,39 @@ def test_weights_of_another_network_are_refused() -> None:
     other = Architecture(model="resnet20", width=0.5, classes=10, image=(1, 8, 8))
     with pytest.raises(ValueError, match="the weights must be those of resnet20, but: "):
         checkpoints.rebuild(other, state)
+
+
+BIG = Architecture(model="vgg16", width=0.25, classes=10, image=(3, 32, 32))
+
+
+def size_on_disk(model: nn.Module, path: Path) -> int:
+    """Save a network, see that it comes back bit by bit, and tell its bytes."""
+    checkpoints.save(Folder.at(str(path)), {"network": model.state_dict()}, {})
+    again = checkpoints.rebuild(BIG, checkpoints.load(Folder.at(str(path))).tensors["network"])
+    for key, tensor in model.state_dict().items():
+        assert again.state_dict()[key].numpy().tobytes() == tensor.contiguous().numpy().tobytes()
+    return (path / "network.safetensors").stat().st_size
+
+
+def parameters_of(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.2])
+def test_a_cut_network_takes_bytes_in_proportion_to_its_parameters(kept: float, tmp_path: Path) -> None:
+    dense, cut = BIG.build(), BIG.build()
+    channels = Channels(cut, BIG.example())
+    channels.remove({part.name: torch.arange(math.ceil(part.units * kept)) for part in channels.parts})
+    share = size_on_disk(cut, tmp_path / "cut") / size_on_disk(dense, tmp_path / "dense")
+    assert share == pytest.approx(parameters_of(cut) / parameters_of(dense), abs=0.02)  # file headers are the same
+
+
+@pytest.mark.parametrize(("sparsity", "bytes_a_weight"), [(0.5, 2.125), (0.9, 0.5), (0.98, 0.1)])
+def test_a_sparse_network_takes_bytes_for_what_is_kept(sparsity: float, bytes_a_weight: float, tmp_path: Path) -> None:
+    dense = BIG.build()
+    pruned = place(copy.deepcopy(dense), torch.device("cpu"))
+    whole = Weights(pruned, BIG.example())
+    keep = {part.name: torch.randperm(part.units)[: round(part.units * (1 - sparsity))] for part in whole.parts}
+    whole.remove(keep)
+    saved = size_on_disk(dense, tmp_path / "dense") - size_on_disk(pruned, tmp_path / "pruned")
+    assert saved / sum(part.units for part in whole.parts) == pytest.approx(4 - bytes_a_weight, abs=0.02)

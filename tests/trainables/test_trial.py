@@ -81,7 +81,10 @@ def test_only_the_best_and_the_newest_epoch_are_kept_and_in_the_end_the_best_net
     assert sorted(path.name for path in (tmp_path / epoch_name(best)).iterdir()) == [
         *("manifest.json", "network.safetensors", "record.json")
     ]
-    assert set(checkpoints.load(folder / epoch_name(best)).tensors) == {"network"}
+    saved = checkpoints.load(folder / epoch_name(best)).tensors
+    assert set(saved) == {"network"}
+    weights = [tensor for name, tensor in saved["network"].items() if name.endswith("weight")]
+    assert not any(tensor[tensor == 0].signbit().any() for tensor in weights)  # -0.0 would have to be stored
 
 
 def test_a_trial_that_is_done_is_not_done_again(splits: Splits, storage: Folder, tmp_path: Path) -> None:

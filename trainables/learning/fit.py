@@ -16,6 +16,7 @@ from trainables.data.batches import Resident
 from trainables.data.splits import Splits
 from trainables.learning.train import DivergedError, Loss, evaluate, hard_labels, place, sgd, train
 from trainables.pruning.layers import Masks, weight_of
+from trainables.pruning.masks import apply
 from trainables.spec import DataSpec, EpochReport, Recipe
 from trainables.storage import Folder
 
@@ -87,6 +88,7 @@ def fit(
 
 def save_epoch(folder: Folder, state: State) -> None:
     """Save the newest epoch with all it needs to go on, then delete every other one but the best."""
+    apply(state.model, state.masks)  # training may leave -0.0 where a weight was removed; 0.0 need not be stored
     newest, best = epoch_name(state.epoch), _best(state.history)
     masks = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in state.masks.items()}
     groups = {"network": state.model.state_dict(), "masks": masks, "momenta": state.momenta}

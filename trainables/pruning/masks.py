@@ -49,4 +49,4 @@ class Weights:
 def apply(model: nn.Module, masks: Masks) -> None:
     """Zero every masked weight in place."""
     for name, mask in masks.items():
-        weight_of(model.get_submodule(name)).mul_(mask)
+        weight_of(model.get_submodule(name)).masked_fill_(~mask, 0.0)

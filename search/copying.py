@@ -1,0 +1,165 @@
+"""Copies of trials' networks: checksums checked on both sides, rebuilt and judged again in a clean process."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from search.results import StudyFolder, TrialRow
+from search.stopwatch import Stopwatch, checkpoint_of, measure
+from trainables import checkpoints
+from trainables.checkpoints import Architecture
+from trainables.evaluate import load_pruned
+from trainables.export import KINDS, export
+from trainables.latency import Speed
+from trainables.spec import Frozen, from_json
+from trainables.storage import Folder
+
+SAME_HARDWARE, OTHER_HARDWARE = 0.001, 0.005  # how far a re-evaluated accuracy may be from the reported one
+LIBRARIES = ("howcompact", "torch", "torchvision", "numpy", "safetensors")
+
+
+class Registered(Frozen):
+    """A version in MLflow's model registry."""
+
+    uri: str  # what mlflow.pyfunc.load_model takes
+    version: int
+    tracking: str  # where MLflow is
+
+
+class Retrieved(Frozen):
+    """A network that was copied and verified. Accuracies are on validation samples."""
+
+    checkpoint: str  # the folder that it was copied to
+    study: str
+    trial: str
+    model: str
+    image: tuple[int, int, int]  # channels, height, width in pixels
+    policy: str
+    criterion: str
+    schedule: str
+    recovery: str
+    sparsity: float
+    seed: int
+    epoch: int
+    params_kept: int
+    params_total: int
+    macs_kept: int
+    macs_total: int
+    reported_accuracy: float
+    verified_accuracy: float
+    layers: dict[str, float]  # layer -> density
+    bytes: int  # of its tensors on disk
+    exports: list[str]  # files beside them
+    speeds: list[Speed]  # on this machine, beside the dense network
+    registered: Registered | None = None
+
+
+def take(
+    folder: StudyFolder,
+    chosen: Mapping[str, TrialRow],
+    places: Mapping[str, Path],
+    exports: Sequence[str],
+    watch: Stopwatch,
+) -> list[Retrieved]:
+    """Copy the networks of chosen trials, judge them again, export them.
+
+    chosen: final folder -> trial. places: final folder -> where its files are written now. Raises ValueError where a
+    file differs from its checksum, where an accuracy differs from the reported one by more than the same network's may
+    on that hardware, and where an export refuses.
+    """
+    for home, row in chosen.items():
+        _copy(folder, row, places[home])
+    verdicts = _judge([places[home] for home in chosen])
+    for row, verdict in zip(chosen.values(), verdicts, strict=True):
+        _refuse_mismatch(row, verdict)
+    return [
+        _complete(folder, row, home, places[home], verdict, exports, watch)
+        for (home, row), verdict in zip(chosen.items(), verdicts, strict=True)
+    ]
+
+
+def _copy(folder: StudyFolder, row: TrialRow, place: Path) -> None:
+    saved = checkpoints.load(checkpoint_of(folder, row))
+    record = {
+        **saved.record,
+        "study": folder.study.name,
+        "trial": row.trial,
+        "epoch": row.best_epoch,
+        "result": row.model_dump(mode="json"),
+        "reported_accuracy": row.val_accuracy,
+    }
+    checkpoints.save(Folder.at(str(place)), {"network": saved.tensors["network"]}, record)
+
+
+def _judge(places: Sequence[Path]) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "trainables.evaluate", *map(str, places)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ValueError(
+            f"the copied network must rebuild in a clean process, but failed: {done.stderr.strip()[-500:]}"
+        )
+    told: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def _refuse_mismatch(row: TrialRow, verdict: Mapping[str, Any]) -> None:
+    assert row.val_accuracy is not None
+    allowed = SAME_HARDWARE if row.hardware == verdict["hardware"] else OTHER_HARDWARE
+    if abs(verdict["val_accuracy"] - row.val_accuracy) > allowed:
+        raise ValueError(
+            f"the copied network of trial {row.trial} must reach its reported accuracy {row.val_accuracy:.4f} within "
+            f"{allowed}, but reached {verdict['val_accuracy']:.4f}; its data or its checkpoint has changed since"
+        )
+
+
+def _complete(
+    folder: StudyFolder,
+    row: TrialRow,
+    home: str,
+    place: Path,
+    verdict: Mapping[str, Any],
+    exports: Sequence[str],
+    watch: Stopwatch,
+) -> Retrieved:
+    """Add exports and what the judgement showed; the manifest comes last and covers all."""
+    target = Folder.at(str(place))
+    written = _export(place, exports)
+    files = checkpoints.read_files(target)
+    record = from_json(files["record.json"].decode()) | {
+        "verified_accuracy": verdict["val_accuracy"],
+        "verified_on": verdict["hardware"],
+        "input": verdict["input"],
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+    }
+    files["record.json"] = json.dumps(record, indent=1, allow_nan=False).encode()
+    checkpoints.write_files(target, files | {name: target.read(name) for name in written})
+    checkpoints.read_files(target)
+    speeds = [watch.speed(row)] + ([measure(target, "onnxruntime")] if "onnx" in exports else [])
+    shared = set(Retrieved.model_fields) & set(TrialRow.model_fields)
+    return Retrieved(
+        **{name: getattr(row, name) for name in shared},
+        checkpoint=home,
+        study=record["study"],
+        image=record["architecture"]["image"],
+        epoch=record["epoch"],
+        reported_accuracy=record["reported_accuracy"],
+        verified_accuracy=record["verified_accuracy"],
+        bytes=len(files["network.safetensors"]),
+        exports=[os.path.join(home, name) for name in written],
+        speeds=speeds,
+    )
+
+
+def _export(place: Path, kinds: Sequence[str]) -> list[str]:
+    if not kinds:
+        return []
+    target = Folder.at(str(place))
+    example = Architecture.model_validate(checkpoints.load(target).record["architecture"]).example()
+    model = load_pruned(target.uri)
+    return [export(model, example, place / f"network{KINDS[kind].suffix}", kind).path.name for kind in kinds]

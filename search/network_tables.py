@@ -1,0 +1,33 @@
+"""What one network may lose, as tables for the terminal."""
+
+from rich.console import Console
+
+from search.allocating import Allocation
+from search.profiling import FALLS, Compactness
+from search.tables import plain
+
+
+def print_allocation(allocation: Allocation) -> None:
+    """Print what each layer would keep."""
+    table = plain(f"{allocation.policy} at sparsity {allocation.sparsity:g} of {allocation.budget}")
+    for name in ("layer", "weights", "kept", "density %", "MACs kept"):
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    for layer in allocation.layers:
+        table.add_row(layer.name, f"{layer.size:,}", f"{layer.keep:,}", f"{100 * layer.density:.2f}", f"{layer.macs:,}")
+    table.add_row("all", "", f"{allocation.params_kept:,}", "", f"{allocation.macs_kept:,}")
+    Console().print(table)
+
+
+def print_compactness(found: Compactness) -> None:
+    """Print how much of each part can go before accuracy falls, the most compact part of each column marked."""
+    unit, dense = found.granularity, 100 * found.profile.dense_accuracy
+    print(f"{found.model}, {unit}s by {found.criterion}; dense {dense:.1f} % of {found.calibration:,} training samples")
+    print("% of a part that can go, it alone and nothing retrained, before accuracy falls by so many points:")
+    table = plain("")
+    for name in ("part", "weights", f"{unit}s", *(f"{points} point{'s' if points > 1 else ''}" for points in FALLS)):
+        table.add_column(name, justify="left" if name == "part" else "right")
+    for part in found.parts:
+        marked = (f"{'* ' if found.most_compact[p] == part.name else ''}{100 * part.tolerated[p]:.1f}" for p in FALLS)
+        table.add_row(part.name, f"{part.weights:,}", f"{part.units:,}", *marked)
+    Console().print(table)
+    print("* the most compact: the part that can lose the largest share")

@@ -1,0 +1,55 @@
+"""A folder that is replaced whole or not at all, also when this process is killed."""
+
+import ctypes
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+
+
+@contextmanager
+def replacing(folder: str) -> Iterator[Path]:
+    """Yield an empty folder beside `folder` that takes its place when the block ends well, and is gone otherwise.
+
+    What a killed process left beside it is cleared away first.
+    """
+    place = Path(os.path.realpath(folder))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _clear(place)
+    fresh = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.new")
+    fresh.mkdir()
+    try:
+        yield fresh
+        if place.exists():
+            _exchange(fresh, place)
+        else:
+            fresh.rename(place)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _exchange(fresh: Path, place: Path) -> None:
+    """Swap two folders at once where the system can; else in steps, and `_clear` mends what a kill leaves of them."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None or renameat2(HERE, os.fsencode(fresh), HERE, os.fsencode(place), EXCHANGE):
+        place.rename(_aside(place))  # macOS and some network file systems
+        fresh.rename(place)
+        shutil.rmtree(_aside(place))
+
+
+def _clear(place: Path) -> None:
+    if _aside(place).exists():
+        if place.exists():
+            shutil.rmtree(_aside(place))
+        else:
+            _aside(place).rename(place)
+    for left in place.parent.glob(f".{place.name}.*.new"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _aside(place: Path) -> Path:
+    return place.with_name(f".{place.name}.old")

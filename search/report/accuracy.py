@@ -1,0 +1,160 @@
+"""What each policy reaches: accuracy against sparsity and against multiply-accumulates."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+
+from search.comparison import BASELINE, ComparisonRow, Estimate
+from search.report.chart import INK, Panel, Style, end_labels, label_room
+from search.report.evidence import Evidence, Section, Table, seeds_of
+from search.tables import percent
+
+STAGES = {"one_shot_accuracy": "one-shot", "recalibrated_accuracy": "recalibrated", "val_accuracy": "recovered"}
+WORDS = {"finetune": "fine-tuned", "distill": "distilled", "rewind": "rewound", "scratch": "from scratch"}
+INTERVALS = "Lines are means over seeds, bands their 95 % intervals; the dotted line is the dense network."
+TICK_GAP = 15.0  # points
+
+X = Callable[[ComparisonRow], float]
+
+
+def sparsity_section(evidence: Evidence) -> Section:
+    """Accuracy against sparsity: one-shot, recalibrated and recovered."""
+    groups = {
+        name: [_curve(evidence, rows, stage, title, _depth, _sparsity_axis) for stage, title in _stages(rows).items()]
+        for name, rows in evidence.settings.items()
+    }
+    text = f"{INTERVALS} The axis is logarithmic in what is kept, so that high sparsities have room."
+    return Section("accuracy", "Accuracy against sparsity", text, groups, [_reached(evidence)])
+
+
+def macs_section(evidence: Evidence) -> Section:
+    """Accuracy against the multiply-accumulates that are left."""
+    groups = {
+        name: [_curve(evidence, rows, stage, title, _fewer, _macs_axis) for stage, title in _stages(rows).items()]
+        for name, rows in evidence.settings.items()
+    }
+    text = (
+        f"{INTERVALS} Multiply-accumulates are counted on the pruned network; those of masked weights are saved in "
+        "theory only."
+    )
+    return Section("macs", "Accuracy against multiply-accumulates", text, groups, [_kept(evidence)])
+
+
+def _stages(rows: Sequence[ComparisonRow]) -> dict[str, str]:
+    """Stages that differ from the one before: without recalibration or recovery there is nothing new to show."""
+    found: dict[str, str] = {}
+    for stage, title in STAGES.items():
+        before = next(reversed(found), None)
+        if before is None or any(getattr(row, stage) != getattr(row, before) for row in rows):
+            found[stage] = WORDS.get(rows[0].recovery, title) if stage == "val_accuracy" else title
+    return found
+
+
+def _reached(evidence: Evidence) -> Table:
+    tested = any(row.test_accuracy for row in evidence.comparison.rows)
+    head = ("network", "policy", "sparsity", "one-shot", "recalibrated", "recovered", *(["test"] if tested else []))
+    rows = [
+        (
+            name,
+            row.policy + (" (control)" if row.control else ""),
+            f"{row.sparsity:g}",
+            *(percent(getattr(row, stage)) for stage in STAGES),
+            *([percent(row.test_accuracy)] if tested else []),
+            "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
+            ", ".join(map(str, row.seeds)),
+        )
+        for name, own in evidence.settings.items()
+        for row in own
+    ]
+    caption = "Accuracy in %, mean ± half of the 95 % interval over seeds"
+    return Table(caption, (*head, "gap to uniform", "seeds"), rows, words=2)
+
+
+def _kept(evidence: Evidence) -> Table:
+    head = ("network", "policy", "sparsity", "weights kept", "MACs kept", "MACs kept (%)", "accuracy (%)")
+    rows = [
+        (
+            name,
+            row.policy,
+            f"{row.sparsity:g}",
+            f"{row.params_kept:,}",
+            f"{row.macs_kept:,}",
+            f"{100 * row.macs_density:.1f}",
+            percent(row.val_accuracy),
+        )
+        for name, own in evidence.settings.items()
+        for row in own
+    ]
+    return Table("What is kept, and the accuracy of the recovered network", head, rows, words=2)
+
+
+def _curve(
+    evidence: Evidence, rows: Sequence[ComparisonRow], stage: str, title: str, x: X, dress: Callable[..., None]
+) -> Panel:
+    policies = evidence.policies(rows)
+    looks = evidence.looks
+
+    def draw(axis: Axes) -> None:
+        dense = max(100 * row.dense_accuracy.mean for row in rows)
+        means = [100 * getattr(row, stage).mean for row in rows]
+        margin = 0.06 * (max(*means, dense) - min(means)) + 0.3
+        axis.set_ylim(max(0.0, min(means) - margin), min(100.0, max(*means, dense) + margin))
+        axis.axhline(dense, color=INK, lw=0.8, ls=(0, (1, 2)))
+        ends = {}
+        for policy in policies:
+            own = sorted((row for row in rows if row.policy == policy), key=x)
+            places, estimates = [x(row) for row in own], [getattr(row, stage) for row in own]
+            _band(axis, places, estimates, looks[policy])
+            axis.plot(places, [100 * e.mean for e in estimates], **looks[policy].line)
+            ends[policy] = 100 * max(zip(places, estimates, strict=True), key=lambda pair: pair[0])[1].mean
+        axis.set_ylabel("validation accuracy (%)")
+        dress(axis, rows)
+        end_labels(axis, ends, looks)
+
+    last = max(row.sparsity for row in rows)
+    told = ", ".join(f"{row.policy} {percent(getattr(row, stage))}" for row in rows if row.sparsity == last)
+    description = f"Validation accuracy in %, {title}, {seeds_of(rows)}. At sparsity {last:g}: {told}."
+    return Panel(title, description, draw, right=label_room(policies))
+
+
+def _band(axis: Axes, places: Sequence[float], estimates: Sequence[Estimate], look: Style) -> None:
+    low, high = [e.low for e in estimates], [e.high for e in estimates]
+    if None not in low and None not in high:
+        axis.fill_between(places, [100 * v for v in low if v is not None], [100 * v for v in high if v is not None],
+                          color=look.hue, alpha=0.09, lw=0)  # fmt: skip
+
+
+def _depth(row: ComparisonRow) -> float:
+    return -math.log10(1 - row.sparsity)
+
+
+def _fewer(row: ComparisonRow) -> float:
+    return -math.log10(row.macs_density)
+
+
+def _sparsity_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
+    _ticks(axis, {_depth(row): f"{row.sparsity:g}".lstrip("0") or "0" for row in rows})
+    axis.set_xlabel(f"sparsity (fraction of {rows[0].budget} removed)")
+
+
+def _macs_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
+    low, high = axis.get_xlim()
+    shares = [step * 10.0**power for power in range(-3, 3) for step in (1, 2, 5)]
+    places = {-math.log10(share / 100): f"{share:g}" for share in shares}
+    _ticks(axis, {place: text for place, text in places.items() if low <= place <= high})
+    axis.set_xlim(low, high)
+    axis.set_xlabel("multiply-accumulates kept (% of dense)")
+
+
+def _ticks(axis: Axes, places: Mapping[float, str]) -> None:
+    """Name places of the x axis, leaving out those that would touch the one to their right."""
+    low, high = axis.get_xlim()
+    points = axis.get_position().width * axis.figure.get_figwidth() * 72  # type: ignore[union-attr]
+    named: dict[float, str] = {}
+    for place in sorted(places, reverse=True):
+        if not named or (min(named) - place) / (high - low) * points >= TICK_GAP:
+            named[place] = places[place]
+    axis.set_xticks(list(named), list(named.values()))
+    axis.xaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,241 @@
+"""How a chart looks: one style a policy, panels that stand alone on a page or side by side in a file, SVG and PNG."""
+
+import html
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+INK = "#1c2024"  # text and axes; on a page whatever colour its text has
+HUES = ("#5c6166", "#0072b2", "#d55e00", "#00876a", "#b5548c", "#b07c00", "#2e93cc", "#7a5230")  # after Okabe and Ito
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+DASHES = ((), (5, 1.5), (1.2, 1.2), (5, 1.2, 1.2, 1.2), (8, 2), (3, 1, 1, 1, 1, 1), (2, 3))
+SMALL, NORMAL = 7.0, 8.0  # points; a panel is 270 points wide, which is a telephone's width in pixels
+WIDTH, HEIGHT = 270.0, 200.0
+NAME, GAP = 15.0, 14.0  # of a group's name; between panels
+
+
+@dataclass(frozen=True)
+class Style:
+    """What one policy is drawn with: hue, marker and dashes differ, so that no single one is needed to tell."""
+
+    hue: str
+    marker: str
+    dashes: tuple[float, ...]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keywords of `Axes.plot` for a line with markers."""
+        return {**self.point, "linestyle": (0, self.dashes) if self.dashes else "-", "linewidth": 1.3}
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """Keywords of `Axes.plot` for markers alone."""
+        return {
+            "color": self.hue,
+            "marker": self.marker,
+            "markersize": 4.2,
+            "markeredgewidth": 0.0,
+            "linestyle": "none",
+        }
+
+
+def styles(policies: Sequence[str]) -> dict[str, Style]:
+    """Give each policy its style, by its place in the list."""
+    return {
+        policy: Style(HUES[i % len(HUES)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)])
+        for i, policy in enumerate(policies)
+    }
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes: title, what a reader who cannot see it is told, how it is drawn. Sizes and margins in points."""
+
+    title: str
+    description: str
+    draw: Callable[[Axes], None]
+    width: float = WIDTH
+    height: float = HEIGHT
+    left: float = 36.0
+    right: float = 8.0
+    bottom: float = 32.0
+    top: float = 18.0
+
+
+def compose(groups: Mapping[str, Sequence[Panel]], columns: int = 1, heading: str = "", footer: str = "") -> Figure:
+    """Draw groups of panels into a figure, each under its name, `columns` panels side by side at their own sizes."""
+    wide = max(panel.width for panels in groups.values() for panel in panels)
+    rows: list[tuple[str, Sequence[Panel]]] = []
+    for name, panels in groups.items():
+        rows += [(name if i == 0 else "", panels[i : i + columns]) for i in range(0, len(panels), columns)]
+    heights = [max(panel.height for panel in panels) + (NAME if name else 0.0) for name, panels in rows]
+    across = max(len(panels) for _, panels in rows)
+    width = across * (wide + GAP) - GAP
+    height = sum(heights) + GAP * (len(rows) - 1) + (2 * NAME if heading else 0.0) + (NAME if footer else 0.0)
+    with _look():
+        figure = Figure(figsize=(width / 72, height / 72))
+
+        def write(text: str, below: float, size: float, **how: Any) -> None:
+            figure.text(2 / width, below / height, text, fontsize=size, va="top", **how)
+
+        top = height
+        if heading:
+            write(heading, top - 4, NORMAL + 3, fontweight="bold")
+            top -= 2 * NAME
+        for (name, panels), high in zip(rows, heights, strict=True):
+            if name:
+                write(name, top - 2, NORMAL + 1.5)
+            for i, panel in enumerate(panels):
+                _place(figure, panel, i * (wide + GAP), top - (NAME if name else 0.0))
+            top -= high + GAP
+        if footer:
+            write(footer, SMALL + 3, SMALL - 1, alpha=0.75)
+    return figure
+
+
+def _place(figure: Figure, panel: Panel, left: float, top: float) -> None:
+    """Draw a panel whose upper left corner is so many points from the figure's lower left one."""
+    width, height = 72 * figure.get_figwidth(), 72 * figure.get_figheight()
+    inner = panel.width - panel.left - panel.right, panel.height - panel.bottom - panel.top
+    corner = left + panel.left, top - panel.height + panel.bottom
+    axis = figure.add_axes((corner[0] / width, corner[1] / height, inner[0] / width, inner[1] / height))
+    panel.draw(axis)
+    title = (left + 2) / width, (top - NORMAL - 2) / height
+    figure.text(*title, panel.title, fontsize=NORMAL + 0.5, fontweight="bold")
+
+
+def to_file(figure: Figure, kind: str) -> bytes:
+    """Write a figure as "png" or "svg" on white, for print; the same figure gives the same bytes."""
+    sink = BytesIO()
+    with _look():
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(sink, format=kind, dpi=200, facecolor="white", metadata=metadata, pad_inches=0.1)
+    return sink.getvalue()
+
+
+def inline(panel: Panel, name: str, share: float) -> str:
+    """Write a panel as SVG for a page, in the page's colours and font.
+
+    name: its own among the panels of the page. share: its width, as a fraction of the widest panel's beside it.
+    """
+    sink = BytesIO()
+    with _look(name):
+        compose({"": [panel]}).savefig(sink, format="svg", transparent=True, metadata={"Date": None})
+    svg = sink.getvalue().decode()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="(?:figure|axes|patch|text|line2d|matplotlib|xtick|ytick|[A-Z]\w*Collection)[\w.]*"', "", svg)
+    svg = re.sub(r"(\d\.\d{2})\d+(?![\d<])", r"\1", svg)
+    svg = re.sub(r"(?<=[;'\"\s])(font: (?:bold )?[\d.]+px) [^;\"]*", r"\1 var(--font)", svg)
+    svg = re.sub(r"\n\s*", "\n", svg).replace(INK, "currentColor")
+    for i, hue in enumerate(HUES):
+        svg = svg.replace(hue, f"var(--hue{i})")
+    width, height = f"{panel.width:g}", f"{panel.height:g}"
+    svg = re.sub(r"<svg [^>]*>", "", svg, count=1)
+    told = f"<title>{html.escape(panel.title)}</title><desc>{html.escape(panel.description)}</desc>"
+    return (
+        f'<svg role="img" viewBox="0 0 {width} {height}" style="--s:{share:.4g}" '
+        f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{told}{svg}'
+    )
+
+
+def label_room(policies: Sequence[str]) -> float:
+    """Points that the longest of these names needs beside a panel."""
+    return 18.0 + 0.58 * SMALL * max(map(len, policies), default=0)
+
+
+def end_labels(axis: Axes, ends: Mapping[str, float], looks: Mapping[str, Style]) -> None:
+    """Name each line at the right, where it ends; ends: policy -> its last value. Names that would touch move apart."""
+    for name, (end, place) in beside(axis, ends).items():
+        axis.plot([1.0, 1.035], [end, place], transform=axis.transAxes, clip_on=False, color=INK, lw=0.4, alpha=0.5)
+        _name(axis, name, looks[name], place)
+
+
+def beside(axis: Axes, ends: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Find where values are on an axis of heights from 0 to 1, and where their names do not touch."""
+    low, high = axis.get_ylim()
+    points = axis.get_position().height * axis.figure.get_figheight() * 72  # type: ignore[union-attr]
+    wanted = {name: min(1.0, max(0.0, (value - low) / (high - low))) for name, value in ends.items()}
+    return {name: (wanted[name], place) for name, place in _apart(wanted, (SMALL + 1.5) / points).items()}
+
+
+def key(axis: Axes, policies: Sequence[str], looks: Mapping[str, Style]) -> None:
+    """Name policies at the right, from the top down, where their points are anywhere."""
+    points = axis.get_position().height * axis.figure.get_figheight() * 72  # type: ignore[union-attr]
+    step = min((SMALL + 2.5) / points, 1.0 / max(1, len(policies)))
+    for i, name in enumerate(policies):
+        _name(axis, name, looks[name], 0.97 - i * step)
+
+
+def log_ticks(axis: Axes) -> None:
+    """Write a logarithmic x axis in plain numbers: 1, 2 and 5 of each power of ten, or fewer where that is many."""
+    low, high = axis.get_xlim()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(powers) <= 4 else (1, 3) if len(powers) <= 6 else (1,)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    shown = [tick for tick in ticks if low <= tick <= high]
+    axis.set_xticks(shown, [f"{tick:g}" for tick in shown])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlim(low, high)
+
+
+def _name(axis: Axes, name: str, look: Style, place: float) -> None:
+    points = axis.get_position().width * axis.figure.get_figwidth() * 72  # type: ignore[union-attr]
+    axis.plot([1 + 9 / points], [place], transform=axis.transAxes, clip_on=False, **look.point)
+    axis.text(1 + 14 / points, place, name, transform=axis.transAxes, fontsize=SMALL, va="center_baseline")
+
+
+def _apart(wanted: Mapping[str, float], gap: float) -> dict[str, float]:
+    """Move places in [0, 1] as little as needed for `gap` between neighbours, their order kept."""
+    names = sorted(wanted, key=lambda name: wanted[name])
+    places: list[float] = []
+    for name in names:
+        places.append(max(wanted[name], places[-1] + gap) if places else wanted[name])
+    ceiling = max(1.0, gap * (len(names) - 1))
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], ceiling)
+        ceiling = places[i] - gap
+    return dict(zip(names, places, strict=True))
+
+
+@contextmanager
+def _look(salt: str = "howcompact") -> Iterator[None]:
+    with matplotlib.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": salt,
+            "font.size": NORMAL,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.edgecolor": INK,
+            "axes.linewidth": 0.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.labelsize": NORMAL,
+            "axes.axisbelow": True,
+            "axes.grid": True,
+            "grid.color": INK,
+            "grid.alpha": 0.15,
+            "grid.linewidth": 0.5,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "xtick.labelsize": SMALL,
+            "ytick.labelsize": SMALL,
+            "xtick.major.size": 2.5,
+            "ytick.major.size": 2.5,
+            "xtick.major.width": 0.6,
+            "ytick.major.width": 0.6,
+            "axes.labelpad": 2.5,
+        }
+    ):
+        yield

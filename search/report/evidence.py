@@ -1,0 +1,99 @@
+"""What a report shows: a comparison, the trials behind it, and how they are named and drawn throughout."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from search.comparison import BASELINE, Comparison, ComparisonRow
+from search.report.chart import Panel, Style, styles
+from search.results import StudyFolder, TrialRow
+from search.study import StudySpec
+from search.tables import in_order, network_of
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a caption; the first `words` columns are words, the others numbers."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    words: int = 1
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question, answered by charts and tables; `text` says how to read them, or why there are none."""
+
+    name: str  # of its files, and its place in the page
+    title: str
+    text: str
+    groups: Mapping[str, Sequence[Panel]] = field(default_factory=dict)  # heading -> panels
+    tables: Sequence[Table] = ()
+    columns: int = 3  # of the figure in a file
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the sections draw from."""
+
+    comparison: Comparison
+    folders: Sequence[StudyFolder]
+    studies: Sequence[StudySpec]
+    trials: Sequence[TrialRow]  # each once, failed ones left out
+    looks: Mapping[str, Style]  # policy -> its style
+    settings: Mapping[str, list[ComparisonRow]]  # name of a network and its treatment -> rows by sparsity and policy
+
+    @property
+    def finished(self) -> list[TrialRow]:
+        """Trials that ran to their end."""
+        return [trial for trial in self.trials if trial.status == "done"]
+
+    def policies(self, rows: Sequence[ComparisonRow | TrialRow]) -> list[str]:
+        """Policies of these rows, in the order that all charts have."""
+        present = {row.policy for row in rows}
+        return [policy for policy in self.looks if policy in present]
+
+    def trials_of(self, rows: Sequence[ComparisonRow]) -> list[TrialRow]:
+        """Trials of the setting that these rows are of."""
+        return [trial for trial in self.trials if trial.setting == rows[0].setting]
+
+
+def gather(comparison: Comparison, folders: Sequence[StudyFolder]) -> Evidence:
+    """Read what a report on these study folders shows beside their comparison."""
+    trials: dict[str, TrialRow] = {}
+    homes: dict[str, dict[str, None]] = {}  # setting -> names of its studies
+    for folder in folders:
+        for row in folder.rows():
+            if row.status != "failed" and row.val_accuracy is not None:
+                trials.setdefault(row.trial, row)
+                homes.setdefault(row.setting, {})[folder.folder.name] = None
+    rows = in_order(comparison.rows)
+    grouped: dict[str, list[ComparisonRow]] = {}
+    for compared in rows:
+        grouped.setdefault(compared.setting, []).append(compared)
+    settings: dict[str, list[ComparisonRow]] = {}
+    for setting, own in grouped.items():
+        home = " + ".join(homes.get(setting, {})) if len(folders) > 1 else own[0].dataset
+        name = f"{home}: {network_of(own[0])}"
+        settings[f"{name} ({setting[:6]})" if name in settings else name] = own
+    policies = sorted({row.policy for row in rows}, key=lambda policy: (policy != BASELINE, policy))
+    return Evidence(
+        comparison=comparison,
+        folders=folders,
+        studies=[folder.study for folder in folders],
+        trials=list(trials.values()),
+        looks=styles(policies),
+        settings=settings,
+    )
+
+
+def network(trial: TrialRow) -> str:
+    """Name what was pruned."""
+    width = "" if trial.width == 1 else f" x {trial.width:g}"
+    return f"{trial.dataset}: {trial.model}{width}"
+
+
+def seeds_of(rows: Sequence[ComparisonRow]) -> str:
+    """Name the seeds of these rows."""
+    seeds = sorted({seed for row in rows for seed in row.seeds})
+    return f"seed{'s' if len(seeds) != 1 else ''} {', '.join(map(str, seeds))}"

@@ -1,0 +1,50 @@
+"""How fast a trial's network is on this machine, beside its dense one."""
+
+import torch
+
+from search.results import StudyFolder, TrialRow
+from trainables import checkpoints
+from trainables.checkpoints import Architecture
+from trainables.evaluate import load_pruned
+from trainables.latency import Speed, compare
+from trainables.learning.fit import epoch_name
+from trainables.learning.train import place
+from trainables.storage import Folder
+
+
+class Stopwatch:
+    """Measures networks when asked: one image at a time on one thread, or on the GPU where there is one.
+
+    Networks of the same shape are measured once: zeros in a weight change nothing.
+    """
+
+    def __init__(self, folder: StudyFolder) -> None:
+        self._folder = folder
+        self._engine = "torch-cuda" if torch.cuda.is_available() else "torch"
+        self._known: dict[str, Speed] = {}
+
+    def speed(self, row: TrialRow) -> Speed:
+        """Measure a trial's network and the dense one by turns."""
+        cut = sorted(row.parts.items()) if row.granularity == "channel" else []
+        shape = repr((row.setting, cut))
+        if shape not in self._known:
+            self._known[shape] = measure(checkpoint_of(self._folder, row), self._engine)
+        return self._known[shape]
+
+    def milliseconds(self, row: TrialRow) -> float:
+        """Median of the trial's network."""
+        return self.speed(row).pruned.median_ms
+
+
+def measure(saved: Folder, engine: str) -> Speed:
+    """Measure the network of a checkpoint beside a dense one of its architecture."""
+    built = Architecture.model_validate(checkpoints.load(saved).record["architecture"])
+    dense = place(built.build(), torch.device("cpu"))  # in the same memory layout
+    (speed,) = compare(dense, load_pruned(saved.uri), built.example(), [engine])
+    return speed
+
+
+def checkpoint_of(folder: StudyFolder, row: TrialRow) -> Folder:
+    """Folder of the best epoch of a trial that has one."""
+    assert row.best_epoch is not None, "only trials that have an epoch are taken"
+    return folder.trial(row.trial) / epoch_name(row.best_epoch)

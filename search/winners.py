@@ -1,0 +1,134 @@
+"""What each policy reached in each cell, worked out column by column, so that only winners become Python objects."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from search.results import SCHEMA, StudyFolder
+from search.study import SEARCHED
+from trainables.spec import BudgetKind, GranularityName
+
+TOLERANCE = 0.01  # largest difference of two measured budgets, as a share of the larger, that counts as matched
+
+
+class Winner(NamedTuple):
+    """The finished trial that a policy reached in a cell. Columns of results.parquet, then what finding it took."""
+
+    trial: str
+    setting: str
+    family: str
+    criterion: str
+    schedule: str
+    recovery: str
+    granularity: GranularityName
+    model: str
+    width: float
+    dataset: str
+    sparsity: float
+    budget: BudgetKind
+    seed: int
+    dense_epochs: int | None
+    dense_accuracy: float
+    one_shot_accuracy: float
+    recalibrated_accuracy: float
+    val_accuracy: float
+    epochs: int
+    params_kept: int
+    params_total: int
+    macs_kept: int
+    macs_total: int
+    spent: int  # what it keeps of the budget that was asked
+    reached_by: str  # the policy; not the winner's own where a search ends where it started
+    cost: float  # seconds: allocation and profile, and every trial that a search evaluated
+    trials: int  # evaluations
+    place: int  # its row in the table of winners
+
+
+COSTS = ("seconds", "allocation_seconds", "profile_seconds")
+DECISIVE = ["trial", "cell", "policy", "status", "val_accuracy", *COSTS, "starts"]  # of who wins and at what cost
+COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE, "layers")]
+
+
+class Winners(NamedTuple):
+    """Winners by setting, sparsity and policy, then by seed; and what they keep of each layer."""
+
+    cells: Mapping[tuple[str, float, str], Mapping[int, Winner]]
+    layers: "Layers"
+
+
+class Layers:
+    """The densities of many networks' layers, left where Arrow has them."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        maps = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        self._starts = maps.offsets.to_numpy()
+        self._densities = maps.items.to_numpy()
+        names = maps.keys.dictionary_encode()
+        self._names, self._codes = names.dictionary.to_pylist(), names.indices.to_numpy()
+
+    def mean(self, places: Sequence[int]) -> dict[str, float]:
+        """Average the densities of networks that have the same layers: layer -> density."""
+        spans = [slice(self._starts[place], self._starts[place + 1]) for place in places]
+        means = np.mean([self._densities[span] for span in spans], axis=0)
+        return {self._names[code]: mean for code, mean in zip(self._codes[spans[0]], means.tolist(), strict=True)}
+
+
+def winners(folders: Sequence[StudyFolder]) -> Winners:
+    """Find what each policy reached in each cell of these studies.
+
+    A search reaches the best of all it looked at, what it started from included, and pays for all of it, in whichever
+    folder it lies. A trial that lies in several folders counts once. Trials that a scheduler stopped cost their search
+    something and win nothing.
+    """
+    table = pa.concat_tables([_with_starts(folder) for folder in folders])
+    scan = table.select(DECISIVE).append_column("row", pa.array(np.arange(len(table))))
+    scan = scan.filter((pc.field("status") != "failed") & pc.field("val_accuracy").is_valid())
+    scan = _once(scan) if len(folders) > 1 else scan
+    searched, done = pc.field("policy") == SEARCHED, pc.field("status") == "done"
+    named = scan.filter(~searched & done)
+    cells = pc.unique(scan.filter(searched)["cell"])
+    seen = scan.filter(searched | (pc.field("starts") & pc.field("cell").isin(cells)))
+    order = [("val_accuracy", "descending"), ("starts", "descending"), ("trial", "ascending")]
+    best = seen.filter(done).sort_by(order).group_by("cell", use_threads=False).aggregate([("row", "first")])
+    paid = _paid(seen)
+    ran = [paid[cell] for cell in best["cell"].to_pylist()]
+
+    quick = pc.add(named["allocation_seconds"], named["profile_seconds"])
+    won = table.take(pa.array(np.concatenate([named["row"].to_numpy(), best["row_first"].to_numpy()])))
+    found = {
+        **{name: won[name].to_pylist() for name in Winner._fields if name in won.column_names},
+        "spent": pc.if_else(pc.equal(won["budget"], "params"), won["params_kept"], won["macs_kept"]).to_pylist(),
+        "reached_by": [*named["policy"].to_pylist(), *[SEARCHED] * len(best)],
+        "cost": [*quick.to_pylist(), *(seconds for seconds, _ in ran)],
+        "trials": [*[1] * len(named), *(count for _, count in ran)],
+        "place": range(len(won)),
+    }
+    by_cell: dict[tuple[str, float, str], dict[int, Winner]] = defaultdict(dict)
+    for winner in map(Winner._make, zip(*(found[name] for name in Winner._fields), strict=True)):
+        by_cell[winner.setting, winner.sparsity, winner.reached_by][winner.seed] = winner
+    return Winners(by_cell, Layers(won["layers"]))
+
+
+def _with_starts(folder: StudyFolder) -> pa.Table:
+    """Trials of a folder; `starts`: whether its searches start from them."""
+    table = folder.table(COLUMNS)
+    starts = pa.array(folder.study.search.warm_start, pa.string())
+    return table.append_column("starts", pc.is_in(table["policy"], starts))
+
+
+def _once(scan: pa.Table) -> pa.Table:
+    """Every trial once, finished before stopped; it is a start if it is one in any folder."""
+    firsts = [(name, "first") for name in scan.column_names if name not in ("trial", "starts")]
+    grouped = scan.sort_by("status").group_by("trial", use_threads=False).aggregate([*firsts, ("starts", "any")])
+    return grouped.rename_columns([name.removesuffix("_first").removesuffix("_any") for name in grouped.column_names])
+
+
+def _paid(seen: pa.Table) -> dict[str, tuple[float, int]]:
+    """Cell of a search -> seconds and number of the trials that it looked at."""
+    sums = seen.group_by("cell").aggregate([("seconds", "sum"), ("profile_seconds", "sum"), ("cell", "count")])
+    columns = (sums[name].to_pylist() for name in ("cell", "seconds_sum", "profile_seconds_sum", "cell_count"))
+    return {cell: (seconds + profiles, count) for cell, seconds, profiles, count in zip(*columns, strict=True)}
