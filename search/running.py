@@ -135,4 +135,5 @@ def _metrics(row: TrialRow) -> dict[str, float]:
 
 
 def _headline_metrics(comparison: Comparison) -> dict[str, float]:
-    return {f"{policy}/mean_gap_to_uniform": headline.mean_gap for policy, headline in comparison.headline.items()}
+    # MLflow takes no commas
+    return {f"{name.replace(',', '')}/mean_gap_to_uniform": told.mean_gap for name, told in comparison.headline.items()}

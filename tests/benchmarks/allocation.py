@@ -4,6 +4,7 @@ Prints, for each study folder, the accuracy of every policy at every sparsity, i
 to the published rules, each paired by dense network; draws all studies side by side.
 """
 
+import math
 import sys
 from collections.abc import Mapping
 
@@ -75,23 +76,25 @@ def report(title: str, accuracy: Accuracy) -> None:
 
 def draw(studies: Mapping[str, Accuracy]) -> Figure:
     """Accuracy against sparsity, one line a policy, with the range over dense networks as a band."""
-    figure = Figure(figsize=(5.6 * len(studies), 4.6), layout="constrained")
-    axes = figure.subplots(1, len(studies), sharey=True, squeeze=False)[0]
-    for axis, (title, accuracy) in zip(axes, studies.items(), strict=True):
+    lines = math.ceil(len(studies) / 2)
+    figure = Figure(figsize=(11, 4 * lines), layout="constrained")
+    axes = figure.subplots(lines, 2, sharex=True, sharey=True, squeeze=False).ravel()
+    for axis, (title, accuracy) in zip(axes, studies.items(), strict=False):
         sparsities = sorted({sparsity for _, sparsity, _ in accuracy})
         seeds = sorted({seed for _, _, seed in accuracy})
         for policy, style in styles(list(dict.fromkeys(policy for policy, _, _ in accuracy))).items():
-            lines = [[accuracy[policy, s, k] for k in seeds] for s in sparsities]
+            reached = [[accuracy[policy, s, k] for k in seeds] for s in sparsities]
             look = {**style.line, "linewidth": 2.5 if policy == OURS else 1.2}
-            axis.plot(sparsities, [sum(v) / len(v) for v in lines], label=policy, **look)
+            axis.plot(sparsities, [sum(v) / len(v) for v in reached], label=policy, **look)
             axis.fill_between(
-                sparsities, [min(v) for v in lines], [max(v) for v in lines], color=style.hue, alpha=0.12, lw=0
+                sparsities, [min(v) for v in reached], [max(v) for v in reached], color=style.hue, alpha=0.12, lw=0
             )
         axis.set_title(title, fontsize=11)
         axis.set_xlabel("sparsity (fraction removed)")
+        axis.label_outer()
         axis.set_ylim(0, 100)
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("validation accuracy (%)")
+    figure.supylabel("validation accuracy (%)")
     axes[0].legend(fontsize=9)
     return figure
 

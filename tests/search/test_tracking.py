@@ -54,12 +54,12 @@ class Server:
             self.process = subprocess.Popen(
                 [*command, *store, *files], env=environment, start_new_session=True, stdout=log, stderr=log
             )
-        until(lambda: self.answers() or self.process.poll() is not None, 60)
+        until(lambda: self.answers() or self.process.poll() is not None, 180)
         assert self.process.poll() is None, self.log.read_text()[-2000:]
 
     def answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as reply:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as reply:
                 return bool(reply.status == 200)
         except OSError:
             return False
