@@ -7,18 +7,20 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+STUDIES = ("test_readme", "search/test_cli", "search/test_end_to_end", "search/test_faults", "search/test_jobs")
 
-class OneRay(LoadScopeScheduling):  # type: ignore[misc]
-    """Two processes share the tests: all that may start Ray run one after the other in one of them."""
+
+class Halves(LoadScopeScheduling):  # type: ignore[misc]
+    """Two processes share the tests: most that run studies, one after the other, and all others file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return str(file) if "/trainables/" in file else "ray"
+        return "studies" if file.endswith(tuple(f"{name}.py" for name in STUDIES)) else str(file)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRay:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Halves:
     """Tell xdist how to share the tests."""
-    return OneRay(config, log)
+    return Halves(config, log)
 
 
 @pytest.fixture(scope="session")
