@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.estimates import Estimate, Floats, holm, sign_flip
+from search.results import TrialRow
 from search.winners import TOLERANCE, Winner
 from trainables.spec import BudgetKind, Frozen, GranularityName
 
@@ -82,10 +83,10 @@ def matched(a: Winner, b: Winner) -> bool:
     return abs(a.spent - b.spent) <= TOLERANCE * max(a.spent, b.spent)
 
 
-def network(winner: Winner) -> str:
+def network(pruned: Winner | TrialRow) -> str:
     """Name what was pruned."""
-    width = "" if winner.width == 1 else f" x {winner.width:g}"
-    return f"{winner.dataset}: {winner.model}{width}"
+    width = "" if pruned.width == 1 else f" x {pruned.width:g}"
+    return f"{pruned.dataset}: {pruned.model}{width}"
 
 
 def summarised(cells: Cells) -> tuple[dict[str, Headline], list[Versus]]:

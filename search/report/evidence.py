@@ -87,12 +87,6 @@ def gather(comparison: Comparison, folders: Sequence[StudyFolder]) -> Evidence:
     )
 
 
-def network(trial: TrialRow) -> str:
-    """Name what was pruned."""
-    width = "" if trial.width == 1 else f" x {trial.width:g}"
-    return f"{trial.dataset}: {trial.model}{width}"
-
-
 def seeds_of(rows: Sequence[ComparisonRow]) -> str:
     """Name the seeds of these rows."""
     seeds = sorted({seed for row in rows for seed in row.seeds})

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from search.fronts import pareto
+from search.headline import network
 from search.report.chart import INK, Panel, key, label_room, log_ticks
-from search.report.evidence import Evidence, Section, Table, network
+from search.report.evidence import Evidence, Section, Table
 from search.results import TrialRow
 
 GRID = 110  # cells along an axis: of a policy's trials that fall into one cell, one is drawn

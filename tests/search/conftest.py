@@ -1,10 +1,10 @@
-"""One small study, run once by the installed command, for all tests that look at its results."""
+"""What tests of the search share: small studies run once, and a tracking server."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 
 from search.results import StudyFolder
 from search.study import StudySpec
+from tests.search.mlflow_server import Server
 
 SMALL = (
     *("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]"),
@@ -73,3 +74,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
             trial = spec.model_copy(update={"sparsity": sparsity})
             list(run_trial(trial, splits, storage, study.trial(trial.key()), CPU))
     return study
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A tracking server of the module's own, which its tests may kill and start again."""
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.kill()

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import search
 from search.registry import Registry
 from search.results import StudyFolder
 from search.tracking import Finished, Tracker
-from tests.search.test_tracking import Seen, Server, free_port
+from tests.search.mlflow_server import Seen, Server, free_port
 from trainables import load_pruned
 
 LOAD = """
@@ -29,14 +28,6 @@ assert not any(name.partition(".")[0] in ("search", "ray", "optuna") for name in
 np.save(sys.argv[3], model.predict(np.load(sys.argv[2])))
 print(model.metadata.metadata["classes"], model.input_example.shape)
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.kill()
 
 
 def test_a_registered_network_is_found_and_loads_to_the_same_outputs(

@@ -1,13 +1,9 @@
-import os
-import random
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +13,7 @@ import pytest
 
 from search import tracking
 from search.tracking import Finished, Tracker
+from tests.search.mlflow_server import Seen, Server, until
 
 # Fresh processes hold MLflow's first import and its database migration to the same silence that a user expects.
 FIRST_USE = """
@@ -27,57 +24,6 @@ tracker = Tracker(sys.argv[1], "first", {}, warn=print, artifacts=sys.argv[2])
 tracker.backfill([Finished("a", {}, {}, {"m": 1.0})])
 tracker.close(60)
 """
-
-
-def free_port() -> int:
-    """Find a port below those that the system hands out, so that nobody takes it while its server is dead."""
-    while True:
-        port = random.randint(20_000, 30_000)
-        with socket.socket() as trial, suppress(OSError):
-            trial.bind(("127.0.0.1", port))
-            return port
-
-
-class Server:
-    """A tracking server of its own, on one port and one store however often it dies."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.uri, self.folder, self.log = f"http://127.0.0.1:{self.port}", folder, folder / "server.log"
-
-    def start(self) -> None:
-        store = ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
-        files = ["--artifacts-destination", str(self.folder / "files")]
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
-        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [*command, *store, *files], env=environment, start_new_session=True, stdout=log, stderr=log
-            )
-        until(lambda: self.answers() or self.process.poll() is not None, 180)
-        assert self.process.poll() is None, self.log.read_text()[-2000:]
-
-    def answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as reply:
-                return bool(reply.status == 200)
-        except OSError:
-            return False
-
-    def signal(self, number: signal.Signals) -> None:
-        os.killpg(self.process.pid, number)
-
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        self.process.wait()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture(scope="module")
@@ -91,39 +37,6 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     return uri
 
 
-class Seen:
-    """A study as MLflow holds it."""
-
-    def __init__(self, uri: str, study: str) -> None:
-        from mlflow import MlflowClient
-
-        self.client = MlflowClient(uri)
-        experiment = self.client.get_experiment_by_name("howcompact")
-        assert experiment is not None
-        runs = self.client.search_runs([experiment.experiment_id], max_results=1000)
-        (self.parent,) = [run for run in runs if run.data.tags.get("howcompact.study") == study]
-        children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == self.parent.info.run_id]
-        self.trials = {run.data.tags["howcompact.trial"]: run for run in children}
-        assert len(self.trials) == len(children), "a trial has one run"
-
-    def points(self, key: str) -> dict[str, list[tuple[int, float]]]:
-        run = self.trials[key]
-        histories = {name: self.client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-        return {name: sorted((point.step, point.value) for point in points) for name, points in histories.items()}
-
-    def holds_once(self, trial: Finished) -> bool:
-        """Compare with the record: its parameters, its status, and each of its points exactly once."""
-        run = self.trials[trial.key]
-        expected: dict[str, list[tuple[int, float]]] = {}
-        for step, metrics in trial.epochs.items():
-            for name, value in metrics.items():
-                expected.setdefault(name, []).append((step, value))
-        for name, value in trial.metrics.items():
-            expected[name] = [(max(trial.epochs, default=0), value)]
-        params = {name: str(value) for name, value in trial.params.items()}
-        return (run.info.status, run.data.params, self.points(trial.key)) == (trial.status, params, expected)
-
-
 def record(key: str, epochs: int = 3, **changed: Any) -> Finished:
     curve = {step: {"val_accuracy": 0.1 + step / 7, "val_loss": 1 / (1 + step)} for step in range(epochs)}
     return Finished(**({"key": key, "params": {"policy": "lamp"}, "epochs": curve, "metrics": {"best": 0.7}} | changed))
@@ -135,13 +48,6 @@ def tell(tracker: Tracker, trial: Finished, steps: range | None = None) -> None:
         tracker.epoch(trial.key, step, trial.epochs[step])
     if steps is None:
         tracker.finished(trial.key, trial.metrics, trial.status, trial.tags)
-
-
-def until(holds: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "what was waited for did not come"
-        time.sleep(0.05)
 
 
 def shows(uri: str, study: str, key: str, epochs: int = 1) -> bool:
