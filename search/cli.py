@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Heavy libraries are imported inside the commands."""
 
+import gc
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,7 +82,10 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare policies side by side: matched budgets, paired seeds, intervals."""
+    gc.disable()  # a large comparison is a million objects, none of them garbage
     comparison = search.compare(folders, test=test)
+    gc.freeze()
+    gc.enable()
     written: list[Any] = []
     if out is not None:
         from pathlib import Path

@@ -1,8 +1,9 @@
 """Policies side by side: matched budgets, paired seeds, intervals."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median
+from typing import NamedTuple
 
 from search.estimates import Estimate
 from search.headline import BASELINE, Cells, Headline, Versus, matched, summarised
@@ -81,11 +82,13 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
         raise ValueError("a comparison must have finished trials, but there are none; run the study first")
     apart = unlike(found.cells, folders)
     budgets = _budgets(found.cells)
+    cells = [(key, _in_order(by_seed)) for key, by_seed in sorted(found.cells.items())]
+    baselines = [found.cells.get((setting, sparsity, BASELINE), {}) for (setting, sparsity, _), _ in cells]
+    estimates = _estimates([own for _, own in cells], baselines)
     rows = []
-    for (setting, sparsity, policy), by_seed in sorted(found.cells.items()):
-        baseline = found.cells.get((setting, sparsity, BASELINE), {})
-        warnings = _warnings(by_seed, baseline, budgets[setting, sparsity], apart.get(setting))
-        rows.append(_row(policy, by_seed, baseline, found.layers, warnings))
+    for ((setting, sparsity, policy), own), baseline, estimated in zip(cells, baselines, estimates, strict=True):
+        warnings = _warnings(own, baseline, budgets[setting, sparsity], apart.get(setting))
+        rows.append(_row(policy, own, estimated, found.layers, warnings))
     headline, versus = summarised({key: own for key, own in found.cells.items() if key[0] not in apart})
     left_out = [
         f"{name}: {told.left_out} of {told.left_out + told.cells} cells are left out of the headline, as uniform has "
@@ -104,13 +107,43 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
     )
 
 
+def _in_order(by_seed: Mapping[int, Winner]) -> list[Winner]:
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
+
+class _Estimated(NamedTuple):
+    """What a row says of its seeds."""
+
+    dense_accuracy: Estimate
+    one_shot_accuracy: Estimate
+    recalibrated_accuracy: Estimate
+    val_accuracy: Estimate
+    gap_to_uniform: Estimate | None
+
+
+def _estimates(cells: Sequence[Sequence[Winner]], baselines: Sequence[Mapping[int, Winner]]) -> Iterator[_Estimated]:
+    """Estimate all rows at once, cell by cell."""
+    pairs = [
+        [(winner, by_seed.get(winner.seed)) for winner in own] for own, by_seed in zip(cells, baselines, strict=True)
+    ]
+    gaps = [
+        [winner.val_accuracy - rival.val_accuracy for winner, rival in own if rival and matched(winner, rival)]
+        for own in pairs
+    ]
+    of_gaps = iter(Estimate.of_all([own for own in gaps if own]))
+    columns = [
+        Estimate.of_all([[getattr(winner, name) for winner in own] for own in cells])
+        for name in _Estimated._fields
+        if name != "gap_to_uniform"
+    ]
+    for own, dense, one_shot, recalibrated, best in zip(gaps, *columns, strict=True):
+        yield _Estimated(dense, one_shot, recalibrated, best, next(of_gaps) if own else None)
+
+
 def _row(
-    policy: str, by_seed: Mapping[int, Winner], baseline: Mapping[int, Winner], layers: Layers, warnings: list[str]
+    policy: str, own: Sequence[Winner], estimated: _Estimated, layers: Layers, warnings: list[str]
 ) -> ComparisonRow:
-    own = [by_seed[seed] for seed in sorted(by_seed)]
     first = own[0]
-    pairs = [(winner, baseline[winner.seed]) for winner in own if winner.seed in baseline]
-    gaps = [winner.val_accuracy - rival.val_accuracy for winner, rival in pairs if matched(winner, rival)]
     params, macs = fmean([winner.params_kept for winner in own]), fmean([winner.macs_kept for winner in own])
     return ComparisonRow(
         policy=policy,
@@ -134,11 +167,7 @@ def _row(
         macs_kept=round(macs),
         macs_total=first.macs_total,
         macs_density=macs / first.macs_total,
-        dense_accuracy=Estimate.of([winner.dense_accuracy for winner in own]),
-        one_shot_accuracy=Estimate.of([winner.one_shot_accuracy for winner in own]),
-        recalibrated_accuracy=Estimate.of([winner.recalibrated_accuracy for winner in own]),
-        val_accuracy=Estimate.of([winner.val_accuracy for winner in own]),
-        gap_to_uniform=Estimate.of(gaps) if gaps else None,
+        **estimated._asdict(),
         search_cost_seconds=fmean([winner.cost for winner in own]),
         trials=sum(winner.trials for winner in own),
         layers=layers.mean([winner.place for winner in own]),
@@ -170,13 +199,13 @@ def _budgets(cells: Cells) -> dict[tuple[str, float], dict[int, float]]:
 
 
 def _warnings(
-    by_seed: Mapping[int, Winner], baseline: Mapping[int, Winner], budgets: Mapping[int, float], apart: str | None
+    own: Sequence[Winner], baseline: Mapping[int, Winner], budgets: Mapping[int, float], apart: str | None
 ) -> list[str]:
     """Say why a row may not be comparable: other seeds, another budget, or training unlike what looks the same."""
-    found = ["seeds differ from uniform's"] if baseline and set(by_seed) != set(baseline) else []
-    off = max(abs(winner.spent / budgets[seed] - 1) for seed, winner in by_seed.items())
+    found = ["seeds differ from uniform's"] if baseline and {winner.seed for winner in own} != set(baseline) else []
+    off = max(abs(winner.spent / budgets[winner.seed] - 1) for winner in own)
     if off > TOLERANCE:
-        kind, rival = next(iter(by_seed.values())).budget, "uniform's" if baseline else "the rivals' median"
+        kind, rival = own[0].budget, "uniform's" if baseline else "the rivals' median"
         found.append(f"{kind} kept differ from {rival} by {off:.1%}: its gap, headline and counts leave them out")
     if apart is not None:
         found.append(f"trained or pruned unlike other rows of this model ({apart}); compare within a setting only")

@@ -1,7 +1,7 @@
 """What a few seeds can say: a mean with its interval, a paired test, and Holm's correction."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
 from statistics import fmean
@@ -16,6 +16,7 @@ from trainables.spec import Frozen
 TAIL = 0.025  # left out at each end of an interval
 BOOTSTRAPPED = 8  # seeds from which the interval is bootstrapped; Student's t below
 DRAWS = 999  # resamples
+TOGETHER = 128  # samples, so that their resamples stay in the processor's cache
 EXACT = 12  # seeds up to which all sign flips are looked at
 
 Floats = NDArray[np.float64]
@@ -45,14 +46,28 @@ class Estimate(Frozen):
     @classmethod
     def of(cls, values: Sequence[float]) -> "Estimate":
         """Estimate the mean of at least one value, one for each seed; the same values give the same interval."""
+        (estimate,) = cls.of_all([values])
+        return estimate
+
+    @classmethod
+    def of_all(cls, samples: Sequence[Sequence[float]]) -> list["Estimate"]:
+        """Estimate the mean of each sample, in half the time that one after the other would take."""
+        ends: dict[int, tuple[float, float]] = {}
+        for n in {len(values) for values in samples if len(values) >= BOOTSTRAPPED}:
+            alike = [index for index, values in enumerate(samples) if len(values) == n]
+            found = _bootstrapped(np.array([samples[index] for index in alike]))
+            ends |= {index: own for index, own in zip(alike, found, strict=True) if own}
+        return [cls._between(values, ends.get(index)) for index, values in enumerate(samples)]
+
+    @classmethod
+    def _between(cls, values: Sequence[float], bootstrapped: tuple[float, float] | None) -> "Estimate":
         n, mean = len(values), fmean(values)
         if n == 1:
             return cls(mean=mean)
         sd = math.dist(values, [mean] * n) / math.sqrt(n - 1)
         error = sd / math.sqrt(n)
-        ends = _bootstrapped(np.asarray(values), mean) if n >= BOOTSTRAPPED and sd > 0 else None
-        low, high = ends or (-_student(n), _student(n))
-        method: Literal["student", "bootstrap"] = "bootstrap" if ends else "student"
+        low, high = bootstrapped or (-_student(n), _student(n))
+        method: Literal["student", "bootstrap"] = "bootstrap" if bootstrapped else "student"
         return cls(mean=mean, sd=sd, low=mean + low * error, high=mean + high * error, n=n, method=method)
 
 
@@ -89,16 +104,25 @@ def _student(n: int) -> float:
     return float(stdtrit(n - 1, 1 - TAIL))
 
 
-def _bootstrapped(values: Floats, mean: float) -> tuple[float, float] | None:
-    """Ends of the interval in standard errors from the mean; None where resamples without spread decide them."""
-    weights, apart = _weights(len(values)), values - mean
-    means, squares = weights @ apart, weights @ apart**2  # (DRAWS,)
-    floor = (1e-9 * np.abs(apart).max()) ** 2
-    t = means / np.sqrt(np.maximum(squares - means**2, floor) / (len(values) - 1))
-    cut = round(TAIL * (DRAWS + 1))
-    t.partition((cut - 1, DRAWS - cut))
-    low, high = -float(t[DRAWS - cut]), -float(t[cut - 1])
-    return (low, high) if high - low < 1e6 else None
+def _bootstrapped(samples: Floats) -> Iterator[tuple[float, float] | None]:
+    """Ends of each sample's interval in standard errors from its mean; None where resamples without spread decide.
+
+    samples: (samples, n)
+    """
+    cut, n = round(TAIL * (DRAWS + 1)), samples.shape[1]
+    for start in range(0, len(samples), TOGETHER):
+        values = samples[start : start + TOGETHER]
+        apart = values - values.mean(axis=1, keepdims=True)
+        means, squares = apart @ _weights(n).T, apart**2 @ _weights(n).T  # (TOGETHER, DRAWS)
+        differ = np.ptp(values, axis=1) > 0
+        floor = np.where(differ, (1e-9 * np.abs(apart).max(axis=1)) ** 2, 1)[:, None]
+        t = means / np.sqrt(np.maximum(squares - means**2, floor) / (n - 1))
+        t.partition((cut - 1, DRAWS - cut), axis=1)
+        lows, highs = -t[:, DRAWS - cut], -t[:, cut - 1]
+        yield from (
+            (low, high) if has_end else None
+            for low, high, has_end in zip(lows.tolist(), highs.tolist(), differ & (highs - lows < 1e6), strict=True)
+        )
 
 
 @cache

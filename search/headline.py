@@ -141,7 +141,7 @@ class _Grid:
             if policy == BASELINE or not seeds.size:
                 continue
             one_shot, recalibrated, recovered = (self._gap(gaps, places, seeds) for gaps in apart)
-            networks = {name: [p for p in places if self.networks[p] == name] for name in self.networks}
+            networks = {name: [p for p in places if self.networks[p] == name] for name in dict.fromkeys(self.networks)}
             tried = int(np.isfinite(self.spent[self.policies.index(policy)]).sum())
             yield (
                 policy,

@@ -65,7 +65,7 @@ class Layers:
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         maps = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-        self._starts = maps.offsets.to_numpy()
+        self._starts: list[int] = maps.offsets.to_pylist()
         self._densities = maps.items.to_numpy()
         names = maps.keys.dictionary_encode()
         self._names, self._codes = names.dictionary.to_pylist(), names.indices.to_numpy()

@@ -36,6 +36,21 @@ def test_with_many_seeds_an_interval_is_the_studentised_bootstraps() -> None:
     assert estimate == Estimate.of(values.tolist())
 
 
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 1000).map(lambda hits: hits / 1000), min_size=1, max_size=10), max_size=8))
+def test_samples_are_estimated_together_as_one_by_one(samples: list[list[float]]) -> None:
+    for together, values in zip(Estimate.of_all(samples), samples, strict=True):
+        alone = Estimate.of(values)
+        assert (together.n, together.method, together.mean, together.sd) == (
+            alone.n,
+            alone.method,
+            alone.mean,
+            alone.sd,
+        )
+        if alone.low is not None:  # the last bits of a resample's mean may hang on how many are multiplied at once
+            assert (together.low, together.high) == pytest.approx((alone.low, alone.high), rel=1e-6, abs=1e-9)
+
+
 @pytest.mark.parametrize("seeds", [3, BOOTSTRAPPED, 15])
 def test_intervals_hold_the_truth_as_often_as_they_say(seeds: int) -> None:
     samples = np.random.default_rng(seeds).normal(0.7, 0.01, size=(1500, seeds))
