@@ -12,8 +12,9 @@ from search.unlike import unlike
 from search.winners import TOLERANCE, Layers, Winner, winners
 from trainables.spec import BudgetKind, Frozen, GranularityName
 
-__all__ = ["BASELINE", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
+__all__ = ["BASELINE", "RECOVERY", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
 
+RECOVERY = "recovery"  # among what seeds cover, where networks were trained after they were pruned
 CONTROLS = {"random", "random-best", "scratch", "scratch-b"}  # policies, criteria and recoveries
 
 
@@ -90,11 +91,14 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
         warnings = _warnings(own, baseline, budgets[setting, sparsity], apart.get(setting))
         rows.append(_row(policy, own, estimated, found.layers, warnings))
     headline, versus = summarised({key: own for key, own in found.cells.items() if key[0] not in apart})
+    lacking: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for name, told in headline.items():
+        if told.left_out:
+            lacking[told.left_out, told.left_out + told.cells].append(name)
     left_out = [
-        f"{name}: {told.left_out} of {told.left_out + told.cells} cells are left out of the headline, as uniform has "
-        "no match there or other cells lack the seed"
-        for name, told in headline.items()
-        if told.left_out
+        f"{', '.join(names)}: {lost} of {all_of_them} cells are left out of the headline, as uniform has no match "
+        "there or other cells lack the seed"
+        for (lost, all_of_them), names in lacking.items()
     ]
     if apart:
         left_out.append("what was trained or pruned unlike others that look the same is left out of every headline")
@@ -179,7 +183,7 @@ def _row(
 def _covered(own: Sequence[Winner]) -> list[str]:
     """A seed stands for a dense network of its own, unless that is taken as it was built, and for a trial's draws."""
     trained = ["dense training"] if own[0].dense_epochs != 0 else []
-    recovered = ["recovery"] if any(winner.epochs > 1 for winner in own) else []
+    recovered = [RECOVERY] if any(winner.epochs > 1 for winner in own) else []
     return [*trained, "pruning", *recovered]
 
 

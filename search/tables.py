@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from search.comparison import BASELINE, Comparison, ComparisonRow, Estimate
+from search.comparison import BASELINE, RECOVERY, Comparison, ComparisonRow, Estimate
 from search.headline import Gap
 from trainables.spec import Schedule
 
@@ -58,8 +58,13 @@ def network_of(row: ComparisonRow, recovery: bool = True) -> str:
     """Name what was pruned, how its units were chosen, and how it was pruned and recovered."""
     width = "" if row.width == 1 else f" x {row.width:g}"
     schedule = "" if row.schedule == Schedule().name else f", {row.schedule}"
-    recovered = f", {row.recovery}" if recovery else ""
+    recovered = f", {recovery_of(row)}" if recovery else ""
     return f"{row.model}{width}, {row.granularity}s by {row.criterion}{schedule}{recovered}"
+
+
+def recovery_of(row: ComparisonRow) -> str:
+    """Name how the network was trained again, if it was."""
+    return row.recovery if RECOVERY in row.seeds_cover else "not recovered"
 
 
 def percent(value: Estimate | None, signed: bool = False) -> str:
@@ -93,7 +98,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
     intervals = sorted({row.val_accuracy.method for row in rows if row.val_accuracy.method})
     kind = {"student": "Student's", "bootstrap": "studentised bootstrap"}
     interval = f", 95 % interval ({', '.join(kind[name] for name in intervals)})" if intervals else ""
-    recovery = "" if several else f", {rows[0].recovery}"
+    recovery = "" if several else f", {recovery_of(rows[0])}"
     table = plain(
         f"{rows[0].dataset}: {network}{recovery}\n"
         f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * control, ! see below"

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from search.comparison import BASELINE, ComparisonRow, Estimate
-from search.report.chart import INK, Panel, Style, end_labels, label_room
+from search.report.chart import INK, Panel, Style, end_labels, label_room, round_numbers
 from search.report.evidence import Evidence, Section, Table, seeds_of
 from search.tables import percent
 
@@ -141,9 +141,7 @@ def _sparsity_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
 
 def _macs_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
     low, high = axis.get_xlim()
-    shares = [step * 10.0**power for power in range(-3, 3) for step in (1, 2, 5)]
-    places = {-math.log10(share / 100): f"{share:g}" for share in shares}
-    _ticks(axis, {place: text for place, text in places.items() if low <= place <= high})
+    _ticks(axis, {-math.log10(share / 100): f"{share:g}" for share in round_numbers(100 / 10**high, 100 / 10**low)})
     axis.set_xlim(low, high)
     axis.set_xlabel("multiply-accumulates kept (% of dense)")
 

@@ -177,13 +177,21 @@ def key(axis: Axes, policies: Sequence[str], looks: Mapping[str, Style]) -> None
         _name(axis, name, looks[name], 0.97 - i * step)
 
 
-def log_ticks(axis: Axes) -> None:
-    """Write a logarithmic x axis in plain numbers: 1, 2 and 5 of each power of ten, or fewer where that is many."""
-    low, high = axis.get_xlim()
+def round_numbers(low: float, high: float) -> list[float]:
+    """Find the fewest round numbers between two that a logarithmic axis can be read by: three, if there are so many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if len(powers) <= 4 else (1, 3) if len(powers) <= 6 else (1,)
-    ticks = [step * 10.0**power for power in powers for step in steps]
-    shown = [tick for tick in ticks if low <= tick <= high]
+    found: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7)):
+        found = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+        if len(found) >= 3:
+            break
+    return found
+
+
+def log_ticks(axis: Axes) -> None:
+    """Write a logarithmic x axis in plain numbers."""
+    low, high = axis.get_xlim()
+    shown = round_numbers(low, high)
     axis.set_xticks(shown, [f"{tick:g}" for tick in shown])
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlim(low, high)
