@@ -6,12 +6,11 @@ from collections.abc import Mapping
 import torch
 
 from search.networks import fresh, saved, trial_spec
-from search.study import SEARCHED
 from trainables.allocation.plan import looks_at_samples, plan
 from trainables.allocation.policies import POLICIES
 from trainables.learning.profile import measure_profile
 from trainables.pruning.layers import count
-from trainables.spec import BudgetKind, Frozen
+from trainables.spec import SEARCHES, BudgetKind, Frozen
 
 
 class LayerShare(Frozen):
@@ -42,8 +41,8 @@ def allocation(network: str, settings: Mapping[str, object], image: str, classes
     settings: of the TrialSpec. image, as "3x32x32", and classes: what a model by name is built for.
     """
     spec = trial_spec(settings, seed)
-    if spec.policy == SEARCHED:
-        raise ValueError(f"policy must decide without trials, but {SEARCHED!r} does not; run a study")
+    if spec.policy in SEARCHES:
+        raise ValueError(f"policy must decide without trials, but {spec.policy!r} does not; run a study")
     found = saved(network) or fresh(network, image, classes, seed)
     built, model = found.architecture, found.model
     before = count(model, {}, built.example())

@@ -10,6 +10,7 @@ Storage = Annotated[str, typer.Option(help="Folder or URI (s3://, gs://) where s
 Settings = Annotated[list[str], typer.Option("--set", help="Settings as key=value, such as finetune.epochs=5.")]
 Study = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped study.")]
 StudyDir = Annotated[str, typer.Argument(help="The study folder that run printed; a path or a URI.")]
+Evaluator = Annotated[str, typer.Option(help="Of importances: ped-anova or fanova.")]
 Name = Annotated[str | None, typer.Option(help="Name of the study and its folder.")]
 Address = Annotated[str, typer.Option(help="Where the cluster's dashboard listens, as http://127.0.0.1:8265.")]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import search
-from search.arguments import Json, Name, Settings, Storage, Study, StudyDir, spread
+from search.arguments import Evaluator, Json, Name, Settings, Storage, Study, StudyDir, spread
 from search.cli_cluster import cluster
 
 if TYPE_CHECKING:
@@ -194,6 +194,17 @@ def profile(
     for path in written:
         print(path)
     return None
+
+
+@app.command()
+def importance(folder: StudyDir, evaluator: Evaluator = "ped-anova", as_json: Json = False) -> None:
+    """Show which parts' densities decided about the accuracy, among the trials of a study's searches."""
+    from search.importance import importances
+    from search.results import StudyFolder
+    from search.search_tables import print_importances
+
+    found = importances(StudyFolder.open(folder), evaluator)
+    return _print_json(found) if as_json else print_importances(found)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from search.headline import BASELINE, Cells, Headline, Versus, matched, summaris
 from search.results import StudyFolder
 from search.unlike import unlike
 from search.winners import TOLERANCE, Layers, Winner, winners
+from trainables.outcome import total
 from trainables.spec import BudgetKind, Frozen, GranularityName
 
 __all__ = ["BASELINE", "RECOVERY", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
@@ -48,7 +49,9 @@ class ComparisonRow(Frozen):
     val_accuracy: Estimate  # of the best epoch
     gap_to_uniform: Estimate | None  # of val_accuracy, paired by seed, where budgets match
     search_cost_seconds: float  # mean over seeds: allocation and profile, and every trial that a search evaluated
-    trials: int  # evaluations, over all seeds
+    search_cost_evaluations: float | None  # the same in passes of all calibration samples, and trials evaluated
+    search_cost_images: float | None  # the same in images, trained on or not; None: some ran by an older version
+    trials: int  # that a search evaluated, or there are, over all seeds
     layers: dict[str, float]  # layer -> density, mean over seeds
     trial_keys: list[str]  # the trial of each seed
     warnings: list[str]  # why the row may not be comparable
@@ -172,12 +175,19 @@ def _row(
         macs_total=first.macs_total,
         macs_density=macs / first.macs_total,
         **estimated._asdict(),
-        search_cost_seconds=fmean([winner.cost for winner in own]),
+        search_cost_seconds=fmean([winner.cost_seconds for winner in own]),
+        search_cost_evaluations=_mean([winner.cost_evaluations for winner in own]),
+        search_cost_images=_mean([winner.cost_images for winner in own]),
         trials=sum(winner.trials for winner in own),
         layers=layers.mean([winner.place for winner in own]),
         trial_keys=[winner.trial for winner in own],
         warnings=warnings,
     )
+
+
+def _mean(counts: Sequence[int | None]) -> float | None:
+    known = total(counts)
+    return None if known is None else known / len(counts)
 
 
 def _covered(own: Sequence[Winner]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.estimates import Estimate, Floats, holm, sign_flip
+from search.evaluated import Searches
 from search.results import TrialRow
 from search.winners import TOLERANCE, Winner
 from trainables.spec import BudgetKind, Frozen, GranularityName
@@ -83,7 +84,7 @@ def matched(a: Winner, b: Winner) -> bool:
     return abs(a.spent - b.spent) <= TOLERANCE * max(a.spent, b.spent)
 
 
-def network(pruned: Winner | TrialRow) -> str:
+def network(pruned: Winner | TrialRow | Searches) -> str:
     """Name what was pruned."""
     width = "" if pruned.width == 1 else f" x {pruned.width:g}"
     return f"{pruned.dataset}: {pruned.model}{width}"

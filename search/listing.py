@@ -29,7 +29,7 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
         "schedules": lambda: {name: _about(curve) for name, curve in SCHEDULES.items()},
         "recoveries": lambda: {name: _about(recovery) for name, recovery in RECOVERIES.items()},
         "schedulers": lambda: {name: _about(make) for name, make in SCHEDULERS.items()},
-        "samplers": lambda: {name: _about(make) for name, make in SAMPLERS.items()},
+        "samplers": lambda: {name: _about(sampler.make) for name, sampler in SAMPLERS.items()},
         "studies": lambda: {name: _comment(text.splitlines()) for name, text in shipped().items()},
     }
     chosen = tables if kind is None else {kind: pick("kind", kind, tables)}

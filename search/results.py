@@ -52,8 +52,14 @@ class TrialRow(Frozen):
     macs_kept: int | None = Field(None, description="multiply-accumulates of one image, counted")
     macs_total: int | None = Field(None, description="the same of the dense network")
     seconds: float = Field(0.0, description="spent in the trial, repeats after a crash left out")
+    images: int | None = Field(None, description="through the network in these seconds; none: ran by an older version")
     allocation_seconds: float = Field(0.0, description="scoring and sharing the budget, a part of seconds")
+    allocation_evaluations: int | None = Field(None, description="forward passes of all calibration samples in these")
+    allocation_images: int | None = Field(None, description="in these evaluations, a part of images")
     profile_seconds: float = Field(0.0, description="making the profile that the policy needed, by whoever made it")
+    profile_evaluations: int | None = Field(None, description="the same in these, from the first changed layer on")
+    profile_images: int | None = Field(None, description="in these evaluations")
+    latency_ms: float | None = Field(None, description="of one image on the trial's device, median; none: not asked")
     ended: str = Field("", description="when: UTC, ISO 8601")
     hardware: str = Field("", description="cpu, or the GPU's name")
     error: str = Field("", description="why it failed")
@@ -90,6 +96,7 @@ def row_of(outcome: Outcome) -> TrialRow:
         best_epoch=best.epoch if best else None,
         epochs=len(outcome.history),
         seconds=outcome.seconds,
+        images=outcome.images,
         ended=outcome.ended,
         error=outcome.error,
         **known,

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from search.adoption import adopt
 from search.comparison import Comparison, compare
 from search.mlflow_store import tracking_store
 from search.progress import Progress
@@ -66,6 +67,7 @@ def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[
     """
     started = time.perf_counter()
     folder = StudyFolder(storage / study.name)
+    adopted = adopt(study, storage)
     before = {row.trial for row in folder.rows() if row.status != "failed"}
     uri, artifacts = tracking_store(study.tracking, storage)
     if uri is None and study.tracking == "auto":
@@ -74,6 +76,8 @@ def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[
     comparison = None
     try:
         with Progress() as progress:
+            for name, trials in adopted.items():
+                progress.say(f"starting points taken over from study {name}: {trials}")
             rows = run_trials(study, storage, address, watchers=(progress, Mlflow(tracker)))
         tracker.backfill(_finished(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))
         if any(row.val_accuracy is not None and row.status != "failed" for row in rows):

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
 
 METRIC = "val_accuracy"
-TIME = "epoch"  # epoch 0, what the recovery starts from, is the first rung
+AGE = "age"  # epochs judged so far, epoch 0 among them, as Ray has no rung before 1
 FURTHEST = 1_000_000  # epochs; a rung that no trial reaches costs nothing
 
 
@@ -20,11 +20,15 @@ def fifo() -> "TrialScheduler":
 
 
 def asha(brackets: int = 1) -> "TrialScheduler":
-    """Asynchronous successive halving (arXiv 1810.05934): at each rung only the best third goes on."""
+    """Asynchronous successive halving (arXiv 1810.05934): at each rung only the best third goes on.
+
+    Rungs are epochs 0, 2, 8, 26, ..., where a trial has been judged 1, 3, 9, 27, ... times: the first costs a trial its
+    pruning and no training (ours). A trial that reports no epoch of a rung is judged by its next one.
+    """
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
     return AsyncHyperBandScheduler(
-        time_attr=TIME,
+        time_attr=AGE,
         metric=METRIC,
         mode="max",
         max_t=FURTHEST,
@@ -35,16 +39,19 @@ def asha(brackets: int = 1) -> "TrialScheduler":
 
 
 def hyperband() -> "TrialScheduler":
-    """Asynchronous Hyperband: successive halving from three different first rungs."""
+    """Asynchronous Hyperband (arXiv 1603.06560): successive halving whose first rung is epoch 0, 2 or 8, by chance."""
     return asha(brackets=3)
 
 
 def median() -> "TrialScheduler":
-    """Stop a trial whose best accuracy is below the median of the others' running averages (Vizier's rule)."""
+    """Stop a trial whose best accuracy is below the median of the others' running averages, from epoch 0 on.
+
+    The rule of Vizier (Golovin et al., KDD 2017, section 3.2.2), once three others have come as far.
+    """
     from ray.tune.schedulers import MedianStoppingRule
 
     return MedianStoppingRule(
-        time_attr=TIME,
+        time_attr=AGE,
         metric=METRIC,
         mode="max",
         grace_period=1,
@@ -62,9 +69,18 @@ SCHEDULERS: dict[str, Callable[[], "TrialScheduler"]] = {
 }
 
 
-def per_search(make: Callable[[], "TrialScheduler"], search_of: Callable[[Any], str | None]) -> "TrialScheduler":
-    """Give each search a scheduler of its own; `search_of(trial)` names it, None for a trial that is never stopped."""
+def per_search(
+    make: Callable[[], "TrialScheduler"], search_of: Callable[[Any], str | None], first_epoch_of: Callable[[Any], int]
+) -> "TrialScheduler":
+    """Give each search a scheduler of its own.
+
+    search_of: names the search of a trial, None for one that is never stopped. first_epoch_of: the first epoch by
+    which a trial can be judged.
+    """
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+    def aged(trial: Any, result: dict[str, Any]) -> dict[str, Any]:
+        return {**result, AGE: result["epoch"] - first_epoch_of(trial) + 1}
 
     class PerSearch(FIFOScheduler):
         def __init__(self) -> None:
@@ -85,11 +101,11 @@ def per_search(make: Callable[[], "TrialScheduler"], search_of: Callable[[Any], 
             scheduler = self._of(trial)
             if scheduler is None or METRIC not in result or "error" in result or result["final"]:
                 return str(TrialScheduler.CONTINUE)
-            return str(scheduler.on_trial_result(tune_controller, trial, result))
+            return str(scheduler.on_trial_result(tune_controller, trial, aged(trial, result)))
 
         def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
             if (scheduler := self._of(trial)) and METRIC in result and "error" not in result:
-                scheduler.on_trial_complete(tune_controller, trial, result)
+                scheduler.on_trial_complete(tune_controller, trial, aged(trial, result))
 
         def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
             if scheduler := self._of(trial):

@@ -1,16 +1,18 @@
-"""Which trial of a study comes next: the named policies, then each cell's search, all in one Tune run."""
+"""Which trial of a study comes next: the named policies, then its searches, all in one Tune run."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from optuna.storages import JournalStorage
 from ray.tune.search import Searcher
 
+from search.journal import Journal
 from search.results import StudyFolder, TrialRow, row_of
-from search.space import CellSearch
-from search.study import SEARCHED, StudySpec, cell_key
-from trainables.catalog import part_names
-from trainables.spec import TrialSpec
+from search.searches import Search
+from search.study import StudySpec, cell_key
+from trainables.outcome import Outcome
+from trainables.spec import SEARCHED, SEARCHES, TrialSpec
 
 LOSSES = 3  # workers that a trial may lose before it has failed
 
@@ -33,76 +35,70 @@ class StudySearcher(Searcher):
         self._running: dict[str, TrialSpec] = {}  # by Tune's trial id
         self._losses: Counter[str] = Counter()  # of a trial's workers, by key
         rows = folder.rows()
-        done = {row.trial for row in rows if row.status != "failed" or row.policy == SEARCHED}
+        done = {row.trial for row in rows if row.status != "failed" or row.policy in SEARCHES}
         self._queue = [spec for spec in study.trials() if spec.key() not in done]
-        self._searches: dict[str, CellSearch] = {}
-        self._awaited: dict[str, set[str]] = defaultdict(set)  # cell -> keys of the policies that it starts from
-        if SEARCHED in study.policies:
-            self._open_searches(rows, folder.unfinished(done))
+        self._journal = Journal(folder.folder)
+        self._searches: list[Search] = []
+        self._search_of: dict[tuple[str, str], Search] = {}  # by policy and cell
+        self._awaited: dict[Search, set[str]] = defaultdict(set)  # keys of the policies that a search starts from
+        self._open_searches(rows, folder.unfinished(done))
 
-    def _open_searches(self, rows: Sequence[TrialRow], unfinished: Sequence[TrialSpec]) -> None:
-        search, starts = self._study.search, self._study.search.warm_start
-        of_cell: dict[str, list[TrialRow]] = defaultdict(list)
+    def _open_searches(self, rows: list[TrialRow], unfinished: list[TrialSpec]) -> None:
+        storage = JournalStorage(self._journal)
+        for policy, cells in self._study.searches():
+            search = Search(policy, cells, self._study.search, storage, self._folder.outcome)
+            self._searches.append(search)
+            self._search_of |= {(policy, cell_key(cell)): search for cell in cells}
         for row in rows:
-            if row.policy == SEARCHED or (row.policy in starts and row.status == "done"):
-                of_cell[row.cell].append(row)
-        parts: dict[str, list[str]] = {}  # by model: the granularity is the study's
-        for cell in self._study.cells():
-            if cell.dense.model not in parts:
-                parts[cell.dense.model] = part_names(cell)
-            key = cell_key(cell)
-            told = of_cell[key]
-            self._searches[key] = CellSearch(cell, parts[cell.dense.model], search.sampler, search.trials, len(told))
-            for row in told:
-                self._tell(row)
+            if (begins := self._starting_from(row.policy, row.cell)) and row.status == "done":
+                begins.start(row)
+            if own := self._search_of.get((row.policy, row.cell)):
+                own.past(row)
         for spec in self._queue:
-            if spec.policy in starts:
-                self._awaited[cell_key(spec)].add(spec.key())
+            if begins := self._starting_from(spec.policy, cell_key(spec)):
+                self._awaited[begins].add(spec.key())
         for spec in unfinished:
-            if spec.policy == SEARCHED and cell_key(spec) in self._searches:
-                self._searches[cell_key(spec)].go_on(spec)
+            if own := self._search_of.get((spec.policy, cell_key(spec))):
+                own.resume(spec)
                 self._queue.insert(0, spec)
 
-    def _tell(self, row: TrialRow) -> None:
-        if row.status == "failed":
-            self._searches[row.cell].give_up()
-        else:
-            self._searches[row.cell].tell(row.parts, row.val_accuracy)
+    def _starting_from(self, policy: str, cell: str) -> Search | None:
+        """Find the search that starts from a policy's result in a cell."""
+        return self._search_of.get((SEARCHED, cell)) if policy in self._study.search.warm_start else None
 
     @property
     def specs(self) -> list[TrialSpec]:
         """A spec of every kind still to come: what they need is made before they run."""
-        return [*self._queue, *(search.cell for search in self._searches.values() if search.remaining > 0)]
+        cells = [cell for search in self._searches if search.remaining > 0 for cell in search.cells.values()]
+        return [*self._queue, *cells]
 
     @property
     def total(self) -> int:
         """Trials still to come."""
-        return len(self._queue) + sum(s.remaining - len(self._awaited[key]) for key, s in self._searches.items())
+        return len(self._queue) + sum(max(0, s.remaining - len(self._awaited[s])) for s in self._searches)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Give Tune the next trial, nothing for now, or the end."""
         if self._queue:
             spec = self._queue.pop(0)
         else:
-            open_searches = {key: search for key, search in self._searches.items() if search.remaining > 0}
-            if not open_searches:  # what still runs may lose its worker and come back
+            unfinished = [search for search in self._searches if search.remaining > 0]
+            if not unfinished:  # what still runs may lose its worker and come back
                 return None if self._running else Searcher.FINISHED  # type: ignore[return-value]
-            ready = [search for key, search in open_searches.items() if not self._awaited[key]]
+            ready = [search for search in unfinished if not self._awaited[search]]
             if not ready:
                 return None
             spec = min(ready, key=lambda search: (search.running, -search.remaining)).propose()
         self._running[trial_id] = spec
         self._folder.start_trial(spec)
+        self._journal.save_in_time()
         return self._configure(spec)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note an epoch."""
         spec = self._running[trial_id]
-        key = spec.key()
-        if "error" in result:
-            return
-        if spec.policy == SEARCHED:
-            self._searches[cell_key(spec)].report(key, result["epoch"], result["val_accuracy"])
+        if "error" not in result and (search := self._search_of.get((spec.policy, cell_key(spec)))):
+            search.report(spec.key(), result["epoch"], result["val_accuracy"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note how a trial ended."""
@@ -113,20 +109,27 @@ class StudySearcher(Searcher):
             if not self.gave_up(spec):
                 self._queue.insert(0, spec)
                 return
-        failed = error or result is None or "error" in result
-        accuracy = result["best_val_accuracy"] if result is not None and not failed else None
-        if spec.policy == SEARCHED:
-            stopped = not failed and result is not None and not result["final"]
-            self._searches[cell].finish(key, accuracy, stopped)
-        elif key in self._awaited[cell]:
-            self._awaited[cell].discard(key)
-            outcome = self._folder.outcome(key)
-            if outcome is not None and outcome.status == "done":
-                self._tell(row_of(outcome))
+        outcome = self._folder.outcome(key)
+        if outcome is None:  # stopped, or lost: whoever hears of it next writes it down
+            lost = error or result is None
+            outcome = Outcome(
+                spec=spec, status="failed" if lost else "stopped", error="its workers were lost" if lost else ""
+            )
+        if own := self._search_of.get((spec.policy, cell)):
+            own.finish(key, row_of(outcome))
+        if begins := self._starting_from(spec.policy, cell):
+            self._awaited[begins].discard(key)
+            if outcome.status == "done":
+                begins.start(row_of(outcome))
+        self._journal.save_in_time()
 
     def gave_up(self, spec: TrialSpec) -> bool:
         """Tell whether a trial has lost its worker too often to be tried again in this run."""
         return self._losses[spec.key()] > LOSSES
+
+    def close(self) -> None:
+        """Leave in the study folder what Optuna knows."""
+        self._journal.save()
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study folder is the truth."""

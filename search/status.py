@@ -3,9 +3,8 @@
 from statistics import fmean
 
 from search.results import StudyFolder, TrialRow
-from search.study import SEARCHED
 from trainables.learning.fit import newest_epoch
-from trainables.spec import Frozen
+from trainables.spec import SEARCHED, Frozen
 
 
 class StudyStatus(Frozen):
@@ -22,9 +21,11 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     """Tell how far a study is."""
     study, rows = folder.study, folder.rows()
     unfinished = folder.unfinished({row.trial for row in rows})
-    searches = len(study.cells()) if SEARCHED in study.policies else 0
-    per_search = study.search.trials - len(study.search.warm_start)
-    total = max(len(study.trials()) + searches * per_search, len(rows) + len(unfinished))
+    proposals = sum(
+        study.search.trials - (len(study.search.warm_start) * len(cells) if policy == SEARCHED else 0)
+        for policy, cells in study.searches()
+    )
+    total = max(len(study.trials()) + proposals, len(rows) + len(unfinished))
     counts = {state: sum(row.status == state for row in rows) for state in ("done", "stopped", "failed")}
     missing = total - len(rows) - len(unfinished)
     done = [row.seconds for row in rows if row.status == "done"]

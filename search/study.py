@@ -10,7 +10,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, StringConstraints, ValidationError, field_validator
 
+from search.search_spec import SearchSpec
 from trainables.spec import (
+    SEARCHED,
+    SEARCHES,
     BudgetKind,
     DataSpec,
     DenseSpec,
@@ -24,18 +27,8 @@ from trainables.spec import (
 )
 from trainables.tables import did_you_mean
 
-SEARCHED = "searched"
 TAKEN = ("artifacts", "mlartifacts")  # folders beside the studies of a storage
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-
-
-class SearchSpec(Frozen):
-    """How the policy "searched" looks for densities; each cell of the study is a search of its own."""
-
-    trials: int = Field(12, ge=1)  # evaluations of one search, its starting points included
-    sampler: str = "tpe"
-    scheduler: str = "fifo"  # stops unpromising trials of a search early; named policies always run to the end
-    warm_start: tuple[str, ...] = ("uniform", "erk", "capacity")  # policies whose results each search starts from
 
 
 class Resources(Frozen):
@@ -76,9 +69,18 @@ class StudySpec(Frozen):
 
     def trials(self) -> list[TrialSpec]:
         """Every trial of a named policy, those that searches start from first."""
-        named = [policy for policy in self.all_policies() if policy != SEARCHED]
+        named = [policy for policy in self.all_policies() if policy not in SEARCHES]
         ordered = sorted(named, key=lambda policy: policy not in self.search.warm_start)
         return [cell.model_copy(update={"policy": policy}) for policy in ordered for cell in self.cells()]
+
+    def searches(self) -> list[tuple[str, list[TrialSpec]]]:
+        """Every search: its policy, and the cells that it proposes for, which differ in nothing but sparsity."""
+        together = len(self.search.goals) > 1
+        groups: dict[str, list[TrialSpec]] = {}
+        for cell in self.cells():
+            shared = cell.model_copy(update={"sparsity": TrialSpec().sparsity}) if together else cell
+            groups.setdefault(shared.key(), []).append(cell)
+        return [(policy, cells) for policy in self.policies if policy in SEARCHES for cells in groups.values()]
 
     def all_policies(self) -> tuple[str, ...]:
         """The policies asked for, and those that a search starts from."""
@@ -100,6 +102,7 @@ class StudySpec(Frozen):
                 recovery=recovery,
                 finetune=self.finetune,
                 distillation=self.distillation if recovery == "distill" else Distillation(),
+                latency=self.search.timed,
             )
             for seed, model, criterion, recovery, sparsity in product(
                 self.seeds, self.models, self.criteria, self.recoveries, self.sparsities
@@ -155,8 +158,7 @@ def _complaints_of_the_rest(settings: dict[str, Any], error: ValidationError) ->
 
 def complaints(study: StudySpec) -> list[str]:
     """Say all that is wrong with a study and can be told without reading its images."""
-    from search.samplers import SAMPLERS
-    from search.schedulers import SCHEDULERS
+    from search import search_spec
     from trainables import catalog
 
     found: list[str] = []
@@ -170,21 +172,17 @@ def complaints(study: StudySpec) -> list[str]:
             found.append(f"{field} must differ from each other, but got {list(values)}; name each once")
     if study.distillation != Distillation() and "distill" not in study.recoveries:
         found.append("distillation must come with recovery 'distill'; add it to recoveries, or leave distillation out")
-    if SEARCHED in study.search.warm_start:
-        found.append(f"search.warm_start must name policies other than {SEARCHED!r}")
-    for kind, name, table in (
-        ("sampler", study.search.sampler, SAMPLERS),
-        ("scheduler", study.search.scheduler, SCHEDULERS),
-    ):
-        if name not in table:
-            found.append(str(did_you_mean(kind, name, table)))
-    wanted = len(study.search.warm_start)
-    if SEARCHED in study.policies and study.search.trials <= wanted:
-        found.append(f"search.trials must exceed its {wanted} starting points, but got {study.search.trials}; raise it")
+    starts = [policy for policy in study.search.warm_start if SEARCHED in study.policies]
+    together = len(study.sparsities) if len(study.search.goals) > 1 else 1
+    found += search_spec.complaints(study.search, len(starts) * together)
     alike = {(cell.dense.model, cell.criterion, cell.recovery): cell for cell in study.cells()}
     for policy, cell in product(study.all_policies(), alike.values()):
         found += catalog.complaints(cell.model_copy(update={"policy": policy}))
-    return list(dict.fromkeys(found)) or catalog.unreachable([*study.trials(), *study.cells()])
+    return (
+        list(dict.fromkeys(found))
+        or catalog.unreachable([*study.trials(), *study.cells()])
+        or search_spec.unvaried(study.search, [cells[0] for _, cells in study.searches()])
+    )
 
 
 def _text(source: str) -> str:

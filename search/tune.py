@@ -13,13 +13,15 @@ from typing import Any, Protocol
 
 import ray
 from ray import tune
+from torch import nn
 
 from search.prepare import References, prepare
 from search.results import StudyFolder, TrialRow, row_of
 from search.schedulers import SCHEDULERS, per_search
 from search.searcher import LOSSES, StudySearcher
-from search.study import SEARCHED, StudySpec, cell_key
-from trainables.spec import EpochReport, TrialSpec
+from search.study import StudySpec, cell_key
+from trainables.learning.recovery import RECOVERIES, Pruned
+from trainables.spec import SEARCHES, EpochReport, TrialSpec
 from trainables.storage import Folder
 from trainables.trial import prune_and_finetune, write_outcome
 
@@ -133,6 +135,7 @@ def run_trials(study: StudySpec, storage: Folder, address: str | None, watchers:
             references = prepare(study, searcher.specs, storage, gpus, say=watchers[0].say)
             _fit(study, folder, searcher, references, gpus, watchers)
         finally:
+            searcher.close()
             ray.shutdown()
     return folder.write_table()
 
@@ -183,7 +186,7 @@ def _fit(
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=per_search(SCHEDULERS[study.search.scheduler], _search_of),
+            scheduler=per_search(SCHEDULERS[study.search.scheduler], _search_of, _first_epoch_of),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -204,4 +207,10 @@ def _fit(
 def _search_of(trial: Any) -> str | None:
     """Name the search that a Tune trial belongs to; None for a trial of a named policy."""
     spec = spec_of(trial)
-    return cell_key(spec) if spec.policy == SEARCHED else None
+    return f"{spec.policy}/{cell_key(spec)}" if spec.policy in SEARCHES else None
+
+
+def _first_epoch_of(trial: Any) -> int:
+    """Find the first epoch that tells allocations apart: 1 where the recovery draws the weights of epoch 0 anew."""
+    spec = spec_of(trial)
+    return int(RECOVERIES[spec.recovery](Pruned(spec, 1.0, nn.Identity)).anew)

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from search import costs
 from search.results import SCHEMA, StudyFolder
-from search.study import SEARCHED
-from trainables.spec import BudgetKind, GranularityName
+from trainables.spec import SEARCHED, BudgetKind, GranularityName
 
 TOLERANCE = 0.01  # largest difference of two measured budgets, as a share of the larger, that counts as matched
 
@@ -43,13 +43,15 @@ class Winner(NamedTuple):
     macs_total: int
     spent: int  # what it keeps of the budget that was asked
     reached_by: str  # the policy; not the winner's own where a search ends where it started
-    cost: float  # seconds: allocation and profile, and every trial that a search evaluated
-    trials: int  # evaluations
+    cost_seconds: float  # allocation and profile, and every trial that a search evaluated; the next two alike
+    cost_evaluations: int | None  # None: not counted, by an older version
+    cost_images: int | None
+    trials: int  # evaluated by a search; 1 for any other policy
     place: int  # its row in the table of winners
 
 
-COSTS = ("seconds", "allocation_seconds", "profile_seconds")
-DECISIVE = ["trial", "cell", "policy", "status", "val_accuracy", *COSTS, "starts"]  # of who wins and at what cost
+# of who wins and at what cost
+DECISIVE = ["trial", "cell", "policy", "status", "val_accuracy", *costs.COLUMNS, "starts"]
 COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE, "layers")]
 
 
@@ -94,17 +96,16 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
     seen = scan.filter(searched | (pc.field("starts") & pc.field("cell").isin(cells)))
     order = [("val_accuracy", "descending"), ("starts", "descending"), ("trial", "ascending")]
     best = seen.filter(done).sort_by(order).group_by("cell", use_threads=False).aggregate([("row", "first")])
-    paid = _paid(seen)
+    paid, quick = costs.of_searches(seen), costs.of_rules(named)
     ran = [paid[cell] for cell in best["cell"].to_pylist()]
 
-    quick = pc.add(named["allocation_seconds"], named["profile_seconds"])
     won = table.take(pa.array(np.concatenate([named["row"].to_numpy(), best["row_first"].to_numpy()])))
     found = {
         **{name: won[name].to_pylist() for name in Winner._fields if name in won.column_names},
         "spent": pc.if_else(pc.equal(won["budget"], "params"), won["params_kept"], won["macs_kept"]).to_pylist(),
         "reached_by": [*named["policy"].to_pylist(), *[SEARCHED] * len(best)],
-        "cost": [*quick.to_pylist(), *(seconds for seconds, _ in ran)],
-        "trials": [*[1] * len(named), *(count for _, count in ran)],
+        **{f"cost_{kind}": [*own, *(getattr(spent, kind) for spent in ran)] for kind, own in quick.items()},
+        "trials": [*[1] * len(named), *(spent.trials for spent in ran)],
         "place": range(len(won)),
     }
     by_cell: dict[tuple[str, float, str], dict[int, Winner]] = defaultdict(dict)
@@ -125,10 +126,3 @@ def _once(scan: pa.Table) -> pa.Table:
     firsts = [(name, "first") for name in scan.column_names if name not in ("trial", "starts")]
     grouped = scan.sort_by("status").group_by("trial", use_threads=False).aggregate([*firsts, ("starts", "any")])
     return grouped.rename_columns([name.removesuffix("_first").removesuffix("_any") for name in grouped.column_names])
-
-
-def _paid(seen: pa.Table) -> dict[str, tuple[float, int]]:
-    """Cell of a search -> seconds and number of the trials that it looked at."""
-    sums = seen.group_by("cell").aggregate([("seconds", "sum"), ("profile_seconds", "sum"), ("cell", "count")])
-    columns = (sums[name].to_pylist() for name in ("cell", "seconds_sum", "profile_seconds_sum", "cell_count"))
-    return {cell: (seconds + profiles, count) for cell, seconds, profiles, count in zip(*columns, strict=True)}

@@ -17,7 +17,7 @@ from trainables.pruning.granularity import Prunable
 from trainables.pruning.soundness import refuse_unsound_cuts
 from trainables.pruning.subject import Subject
 from trainables.pruning.views import GRANULARITIES, view
-from trainables.spec import Distillation, Schedule, TrialSpec
+from trainables.spec import SEARCHES, Distillation, Schedule, TrialSpec
 from trainables.tables import did_you_mean, pick
 
 TABLES: Mapping[str, Mapping[str, Any]] = {
@@ -62,7 +62,7 @@ def mismatches(spec: TrialSpec) -> list[str]:
                 f"but got {spec.granularity!r}; for that use one of: {', '.join(fits)}"
             )
     found += [*_of_schedule(spec), *_of_recovery(spec)]
-    if spec.densities is not None and spec.policy != "searched":
+    if spec.densities is not None and spec.policy not in SEARCHES:
         found.append(f"densities must come with policy 'searched', but got {spec.policy!r}; leave them out")
     return found
 
@@ -118,15 +118,25 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
 
 
 def _view(spec: TrialSpec, shape: Shape) -> Prunable:
-    image = (shape.channels, shape.height, shape.width)
-    built = Architecture(model=spec.dense.model, width=spec.dense.width, classes=shape.classes, image=image)
-    hub.check_images(spec.dense.model, shape.classes, image, spec.dense.width)
+    built = _architecture(spec, shape)
+    hub.check_images(built.model, built.classes, built.image, built.width)
     model = built.build()
     if spec.granularity == "channel":
         refuse_unsound_cuts(model, built.example())
     return view(model, spec.granularity, built.example())
 
 
+def _architecture(spec: TrialSpec, shape: Shape) -> Architecture:
+    image = (shape.channels, shape.height, shape.width)
+    return Architecture(model=spec.dense.model, width=spec.dense.width, classes=shape.classes, image=image)
+
+
+def blank(spec: TrialSpec) -> Prunable:
+    """A network such as a trial's, with fresh weights, at its granularity; for which checks, see `unreachable`."""
+    built = _architecture(spec, sources.peek(spec.dense.data))
+    return view(built.build(), spec.granularity, built.example())
+
+
 def part_names(spec: TrialSpec) -> list[str]:
     """Names of the parts that a trial shares its budget among."""
-    return [part.name for part in _view(spec, sources.peek(spec.dense.data)).parts]
+    return [part.name for part in blank(spec).parts]

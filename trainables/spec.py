@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 BudgetKind = Literal["params", "macs"]
 GranularityName = Literal["weight", "channel"]
+SEARCHED, RANDOM_SEARCH = SEARCHES = ("searched", "random-search")  # told their densities; the second is a control
 Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -92,13 +93,14 @@ class TrialSpec(Frozen):
     policy: str = "uniform"
     sparsity: Sparsity = 0.5  # fraction of the budget removed
     budget: BudgetKind = "params"  # what the sparsity counts: prunable weights, or multiply-accumulates
-    densities: dict[str, float] | None = None  # relative densities of the policy "searched"
+    densities: dict[str, float] | None = None  # relative densities of a search
     calibration: int = Field(512, ge=1)  # training samples that the profile of a policy may look at
     recalibrate: int = Field(100, ge=0)  # batches that re-estimate batch-norm statistics; 0 leaves them
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
     schedule: Schedule = Schedule()
     recovery: str = "finetune"
     distillation: Distillation = Distillation()  # of the recovery "distill"
+    latency: bool = False  # whether the pruned network's latency is measured
 
     @property
     def seed(self) -> int:
@@ -121,6 +123,7 @@ class EpochReport(Frozen):
     val_loss: float
     train_loss: float | None = None
     seconds: float  # of this epoch and its validation; writing its checkpoint is left out
+    images: int | None = None  # through the network in these seconds; None: not counted, by an older version
     final: bool = False  # whether no epoch follows
 
 

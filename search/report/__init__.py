@@ -12,10 +12,12 @@ from search.report.compact import compact_section
 from search.report.effort import cost_section, progress_section
 from search.report.evidence import Section, gather
 from search.report.gap import gap_section
+from search.report.importance import importance_section
 from search.report.layers import kept_section
 from search.report.made import made
 from search.report.page import page
 from search.report.pareto import pareto_section
+from search.report.ranking import ranking_section
 from search.results import StudyFolder
 
 SECTIONS = (  # in the order of the page
@@ -27,6 +29,8 @@ SECTIONS = (  # in the order of the page
     pareto_section,
     cost_section,
     progress_section,
+    ranking_section,
+    importance_section,
 )
 
 

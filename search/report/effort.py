@@ -11,8 +11,8 @@ from search.comparison import ComparisonRow
 from search.report.chart import INK, SMALL, Panel, beside, key, label_room, log_ticks
 from search.report.evidence import Evidence, Section, Table
 from search.results import TrialRow
-from search.study import SEARCHED
 from search.tables import percent
+from trainables.spec import SEARCHED
 
 LEAST_SECONDS = 0.001  # what took less is drawn here, as the axis is logarithmic
 
@@ -28,17 +28,21 @@ def cost_section(evidence: Evidence) -> Section:
             row.policy,
             f"{row.sparsity:g}",
             f"{row.search_cost_seconds:.2f}",
+            *map(_counted, (row.search_cost_evaluations, row.search_cost_images)),
             str(row.trials),
             percent(row.val_accuracy),
         )
         for name, own in evidence.settings.items()
         for row in own
     ]
-    head = ("network", "policy", "sparsity", "search cost (s)", "evaluations", "accuracy (%)")
+    head = ("network", "policy", "sparsity", "search cost (s)", "evaluations", "images", "trials", "accuracy (%)")
     text = (
-        "Search cost is the time to find the densities: sharing the budget, the profile it looks at, and every trial "
+        "Search cost is what finding the densities took: sharing the budget, the profile it looks at, and every trial "
         "that a search evaluated, in the mean over seeds. The thin lines, one for each sparsity, are the best that so "
-        "much buys. A search's winner was chosen by the same samples, which favours it."
+        "much time buys. A search's winner was chosen by the same samples, which favours it. The table counts, too: "
+        "evaluations are forward passes of all calibration samples, each from the first changed layer on, and trials "
+        "that a search evaluated; images are those in all passes, in training and validation of these trials as well; "
+        "blank where an older version ran some, which did not count. Trials are over all seeds."
     )
     return Section("cost", "Accuracy against search cost", text, groups, [Table("Search cost", head, rows, words=2)])
 
@@ -106,6 +110,10 @@ def _cost(evidence: Evidence, rows: Sequence[ComparisonRow]) -> Panel:
         draw,
         right=label_room(policies),
     )
+
+
+def _counted(mean: float | None) -> str:
+    return "" if mean is None else f"{mean:,.0f}"
 
 
 def _seconds(row: ComparisonRow) -> float:

@@ -48,6 +48,11 @@ class Evidence:
         """Trials that ran to their end."""
         return [trial for trial in self.trials if trial.status == "done"]
 
+    @property
+    def starts(self) -> set[str]:
+        """Policies that searches start from."""
+        return {start for study in self.studies for start in study.search.warm_start}
+
     def policies(self, rows: Sequence[ComparisonRow | TrialRow]) -> list[str]:
         """Policies of these rows, in the order that all charts have."""
         present = {row.policy for row in rows}

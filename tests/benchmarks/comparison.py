@@ -53,6 +53,7 @@ def table_of(rows: int, seeds: int, searched: int) -> pa.Table:
         "epochs": np.full(rows, 4),
         "dense_epochs": np.full(rows, 10),
         **{name: random.random(rows) for name in SCHEMA.names if name.endswith(("_accuracy", "seconds"))},
+        **{name: random.integers(10**6, size=rows) for name in SCHEMA.names if name.endswith(("evaluations", "images"))},
         "layers": maps,
         "parts": maps,
     }

@@ -1,4 +1,4 @@
-"""What tests of the search share: small studies run once, and a tracking server."""
+"""What tests of the search share: small studies run once, a model of a user's own, and a tracking server."""
 
 import json
 import os
@@ -19,6 +19,7 @@ SMALL = (
     *("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]"),
     *("seeds=[0,1]", "search.trials=5", "calibration=64"),
 )
+FEW = ("policies=[uniform]", "sparsities=[0.5]", "seeds=[0]", "dense.epochs=1", "finetune.epochs=1", "tracking=off")
 
 
 def howcompact(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -74,6 +75,27 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
             trial = spec.model_copy(update={"sparsity": sparsity})
             list(run_trial(trial, splits, storage, study.trial(trial.key()), CPU))
     return study
+
+
+@pytest.fixture
+def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Write a model that only this process can import: a file, and a package that it needs, with data beside it."""
+    place = tmp_path / "modules"
+    (place / "hc_blocks" / "inner").mkdir(parents=True)
+    (place / "hc_blocks" / "__init__.py").write_text("from hc_blocks.inner.head import head\n")
+    (place / "hc_blocks" / "inner" / "head.py").write_text(
+        "from torch import nn\n\ndef head(classes):\n    return nn.Linear(8, classes)\n"
+    )
+    (place / "hc_blocks" / "weights.parquet").write_bytes(b"data")
+    (place / "hc_unused.py").write_text("")
+    (place / "hc_net.py").write_text(
+        "import torch\nfrom torch import nn\nimport hc_blocks\n\n"
+        "def build(num_classes, in_channels):\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),\n"
+        "                         hc_blocks.head(num_classes))\n"
+    )
+    monkeypatch.syspath_prepend(str(place))
+    return "hc_net:build"
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,16 @@
 """A real MLflow server that tests may kill, and a study as it holds it."""
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from search.tracking import Finished
-
-
-def free_port() -> int:
-    """Find a port below those that the system hands out, so that nobody takes it while its server is dead."""
-    while True:
-        port = random.randint(20_000, 30_000)
-        with socket.socket() as trial, suppress(OSError):
-            trial.bind(("127.0.0.1", port))
-            return port
+from tests.search.ports import free_port
 
 
 class Server:
@@ -91,8 +80,21 @@ class Seen:
         return (run.info.status, run.data.params, self.points(trial.key)) == (trial.status, params, expected)
 
 
+def shows(uri: str, study: str, key: str, epochs: int = 1) -> bool:
+    try:
+        return len(Seen(uri, study).points(key)["val_accuracy"]) >= epochs
+    except (AssertionError, KeyError, ValueError):
+        return False
+
+
 def until(holds: Callable[[], bool], seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "what was waited for did not come"
         time.sleep(0.05)
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

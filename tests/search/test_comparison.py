@@ -18,7 +18,8 @@ def outcome(policy: str, sparsity: float, seed: int, accuracy: float, kept: int 
     """Make a finished trial whose best epoch is the second of three."""
     spec = TrialSpec(dense=DenseSpec(seed=seed), policy=policy, sparsity=sparsity).model_copy(update=changes)
     accuracies = (accuracy / 2, accuracy, accuracy - 0.01)
-    reports = [EpochReport(epoch=e, val_accuracy=a, val_loss=1.0, seconds=2.0) for e, a in enumerate(accuracies)]
+    judged = {"val_loss": 1.0, "seconds": 2.0, "images": 500}
+    reports = [EpochReport(epoch=epoch, val_accuracy=value, **judged) for epoch, value in enumerate(accuracies)]
     facts = Facts(
         dense_accuracy=0.9,
         one_shot_accuracy=accuracy / 4,
@@ -30,7 +31,11 @@ def outcome(policy: str, sparsity: float, seed: int, accuracy: float, kept: int 
         layers={"a": kept / 1000},
         parts={"a": kept / 1000},
         allocation_seconds=0.25,
+        allocation_evaluations=7,
+        allocation_images=700,
         profile_seconds=3.0,
+        profile_evaluations=11,
+        profile_images=1100,
         prune_seconds=1.0,
         hardware="cpu",
     )

@@ -4,7 +4,6 @@ import os
 import secrets
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
 import tempfile
@@ -22,20 +21,11 @@ from ray._private.authentication_test_utils import reset_auth_token_state
 from ray.job_submission import JobSubmissionClient
 
 from search import jobs
-from search.packing import STUDY_FILE, check_for_cluster, environment, pack
 from search.results import StudyFolder
 from search.study import read_study
-
-FEW = ("policies=[uniform]", "sparsities=[0.5]", "seeds=[0]", "dense.epochs=1", "finetune.epochs=1", "tracking=off")
-
-
-def free_port() -> int:
-    """Find a free port below those that systems hand out unasked, so that nobody takes it before the head does."""
-    while True:
-        port = 20000 + secrets.randbelow(12000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+from tests.search.conftest import FEW
+from tests.search.ports import free_port
+from tests.search.tunnel import Cuttable
 
 
 @contextmanager
@@ -112,58 +102,6 @@ def start(address: str, entrypoint: str, runtime_env: dict[str, str] | None = No
     )
 
 
-@pytest.fixture
-def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Write a model that only this process can import: a file, and a package that it needs, with data beside it."""
-    place = tmp_path / "modules"
-    (place / "hc_blocks" / "inner").mkdir(parents=True)
-    (place / "hc_blocks" / "__init__.py").write_text("from hc_blocks.inner.head import head\n")
-    (place / "hc_blocks" / "inner" / "head.py").write_text(
-        "from torch import nn\n\ndef head(classes):\n    return nn.Linear(8, classes)\n"
-    )
-    (place / "hc_blocks" / "weights.parquet").write_bytes(b"data")
-    (place / "hc_unused.py").write_text("")
-    (place / "hc_net.py").write_text(
-        "import torch\nfrom torch import nn\nimport hc_blocks\n\n"
-        "def build(num_classes, in_channels):\n"
-        "    return nn.Sequential(nn.Conv2d(in_channels, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),\n"
-        "                         hc_blocks.head(num_classes))\n"
-    )
-    monkeypatch.syspath_prepend(str(place))
-    return "hc_net:build"
-
-
-def test_package_holds_the_study_and_the_code_but_no_data(tmp_path: Path, own_model: str) -> None:
-    study = read_study("digits", [*FEW, f"models=[small_cnn, '{own_model}']"], "packed")
-    folder = tmp_path / "package"
-    folder.mkdir()
-    pack(study, folder)
-    assert read_study(str(folder / STUDY_FILE)) == study
-    packed = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert {
-        "search/cli.py",
-        "search/studies/digits.yaml",
-        "trainables/trial.py",
-        "trainables/models/cifar.py",
-    } <= packed
-    assert {path for path in packed if path.startswith("hc_")} == {
-        "hc_net.py",
-        "hc_blocks/__init__.py",
-        "hc_blocks/inner/head.py",
-    }
-    assert {path.partition("/")[0] for path in packed} == {"search", "trainables", "hc_net.py", "hc_blocks", STUDY_FILE}
-    assert {Path(path).suffix for path in packed} == {".py", ".yaml"}
-
-
-def test_packed_code_is_taken_before_the_installed_one(tmp_path: Path) -> None:
-    pack(read_study("digits"), tmp_path)
-    where = "import search, trainables.tables; print(search.__file__, trainables.tables.__file__)"
-    told = subprocess.run(
-        [sys.executable, "-c", where], cwd=tmp_path, check=True, capture_output=True, text=True
-    ).stdout.split()
-    assert all(Path(path).is_relative_to(tmp_path) for path in told)
-
-
 def test_all_complaints_come_at_once_and_before_anything_is_sent(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="did you mean") as refusal:
         jobs.submit(
@@ -178,38 +116,6 @@ def test_all_complaints_come_at_once_and_before_anything_is_sent(tmp_path: Path)
         lines, ("policy must be", "data.path must be absolute", "storage must"), strict=True
     ):
         assert line.startswith(start_of_line)
-
-
-def test_images_that_only_the_cluster_has_are_left_for_it_to_check(tmp_path: Path) -> None:
-    absent = f"data={{name: folder, path: {tmp_path / 'absent'}}}"
-    study = check_for_cluster("digits", "s3://bucket/studies", [absent, "models=[resnet50]"])
-    assert study.data.path == str(tmp_path / "absent")
-    with pytest.raises(ValueError, match=r"^sampler must be a known name[^\n]*$"):
-        check_for_cluster("digits", "s3://bucket/studies", [absent, "search.sampler=tpee"])
-
-
-@pytest.mark.parametrize("name", ["fodler", "folder"])
-def test_images_that_are_here_and_will_not_do_are_refused_here(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=r"did you mean 'folder'|must hold a folder for each class"):
-        check_for_cluster("digits", "s3://bucket/studies", [f"data={{name: {name}, path: {tmp_path}}}"])
-
-
-@pytest.mark.parametrize(
-    ("uri", "sent"),
-    [
-        ("http://mlflow.example:5000", True),
-        ("https://me@mlflow.example", True),
-        ("https://me:secret@mlflow.example", False),
-        ("sqlite:////home/me/mlflow.db", False),
-        ("", False),
-    ],
-)
-def test_only_a_tracking_address_without_a_password_is_sent(
-    monkeypatch: pytest.MonkeyPatch, uri: str, sent: bool
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert environment() == ({"MLFLOW_TRACKING_URI": uri} if sent else {})
 
 
 def test_address_that_nobody_answers_is_refused_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,43 +185,6 @@ def test_submitted_study_runs_on_the_cluster_and_leaves_its_folder_in_the_storag
     assert abs(listed.started - time.time()) < 120
     assert listed.started < listed.ended
     assert not caplog.records, "submitting and following are to be quiet"
-
-
-class Cuttable(socketserver.ThreadingTCPServer):
-    """Forward connections to an address until they are cut, as a tunnel over SSH does."""
-
-    daemon_threads = True
-
-    def __init__(self, target: str) -> None:
-        host, _, port = target.removeprefix("http://").partition(":")
-        ends: list[socket.socket] = []
-        self.ends = ends
-
-        class Forward(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                with socket.create_connection((host, int(port))) as there:
-                    ends.extend((self.request, there))
-                    threading.Thread(target=pump, args=(there, self.request), daemon=True).start()
-                    pump(self.request, there)
-
-        super().__init__(("127.0.0.1", 0), Forward)
-
-    def cut(self) -> None:
-        while self.ends:
-            close(self.ends.pop())
-
-
-def pump(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(65536):
-            sink.sendall(piece)
-    close(source)
-    close(sink)
-
-
-def close(end: socket.socket) -> None:
-    with suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
 
 
 def test_following_goes_on_where_a_lost_connection_broke(address: str) -> None:

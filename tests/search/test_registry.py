@@ -13,7 +13,8 @@ import search
 from search.registry import Registry
 from search.results import StudyFolder
 from search.tracking import Finished, Tracker
-from tests.search.mlflow_server import Seen, Server, free_port
+from tests.search.mlflow_server import Seen, Server
+from tests.search.ports import free_port
 from trainables import load_pruned
 
 LOAD = """

@@ -1,124 +1,19 @@
 """The page and its files: what they show, and how a real browser shows them."""
 
 import asyncio
-import itertools
 import re
-import shlex
 import xml.etree.ElementTree as ET
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from search.comparison import Comparison, compare
-from search.report import SECTIONS, write_report
-from search.report.chart import HUES, _apart, styles
-from search.report.compact import compact_section
-from search.report.effort import progress_section
-from search.report.evidence import gather
-from search.report.made import run_command
+from search.report.chart import HUES
 from search.report.pareto import front
-from search.results import TABLE, StudyFolder, TrialRow, to_parquet, to_table
-from search.study import StudySpec, parse_study, shipped
 from tests.search.browser import CHROMIUM, Tab, tab
-from trainables import artifacts, checkpoints
-from trainables.allocation.profiles import Profile
-from trainables.allocation.profiles import to_parquet as profile_to_parquet
-from trainables.storage import Folder
-
-POLICIES = ("uniform", "capacity", "erk", "lamp")
-DENSE = 100_000
-
-
-def trial_row(policy: str, sparsity: float, seed: int, accuracy: float, layers: int, **given: object) -> TrialRow:
-    names = [f"block{i // 2 + 1}.conv{i % 2 + 1}" for i in range(layers)]
-    rng = np.random.default_rng([seed, round(100 * sparsity), len(policy)])
-    density = dict(zip(names, rng.uniform(0, 2 * (1 - sparsity), layers).tolist(), strict=True))
-    known = {
-        "trial": f"{policy}-{sparsity}-{seed}",
-        "cell": f"cell-{sparsity}-{seed}",
-        "setting": "setting",
-        "policy": policy,
-        "criterion": "magnitude",
-        "granularity": "weight",
-        "model": "resnet56",
-        "width": 0.5,
-        "dataset": "cifar10",
-        "sparsity": sparsity,
-        "budget": "params",
-        "seed": seed,
-        "status": "done",
-        "dense_accuracy": 0.93,
-        "one_shot_accuracy": accuracy / 3,
-        "recalibrated_accuracy": accuracy / 2,
-        "val_accuracy": accuracy,
-        "best_epoch": 2,
-        "epochs": 3,
-        "params_kept": round(DENSE * (1 - sparsity)),
-        "params_total": DENSE,
-        "macs_kept": round(1e7 * (1 - sparsity) * rng.uniform(0.8, 1.5)),
-        "macs_total": 10_000_000,
-        "seconds": 60.0,
-        "allocation_seconds": 0.02 + 20 * (policy == "capacity"),
-        "hardware": "cpu",
-        "ended": "2026-01-01T00:00:00.000+00:00",
-        "layers": density,
-        "parts": density,
-    }
-    return TrialRow.model_validate(known | given)
-
-
-def trial_rows(
-    searched: int, seeds: int = 3, sparsities: Sequence[float] = (0.5, 0.8, 0.95), layers: int = 10
-) -> list[TrialRow]:
-    """Policies that differ by a point or two, and searches that creep ahead of them."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for sparsity, seed in itertools.product(sparsities, range(seeds)):
-        reached = 0.94 - 0.3 * sparsity**6
-        for place, policy in enumerate(POLICIES):
-            accuracy = reached + 0.01 * place + rng.normal(0, 0.004)
-            rows.append(trial_row(policy, sparsity, seed, accuracy, layers))
-        for number in range(searched):
-            accuracy = reached + 0.03 - abs(rng.normal(0, 0.1))
-            name, ended = f"searched-{sparsity}-{seed}-{number:05d}", f"2026-01-02T00:00:00.{number:05d}+00:00"
-            rows.append(trial_row("searched", sparsity, seed, accuracy, layers, trial=name, ended=ended))
-    return rows
-
-
-def study_of(storage: Path, rows: Sequence[TrialRow], **settings: object) -> StudyFolder:
-    folder = StudyFolder(Folder.at(str(storage)) / "made-up")
-    told = {"name": "made-up", "models": ["resnet56"], "policies": [*POLICIES, "searched"], **settings}
-    folder.write_study(StudySpec.model_validate(told))
-    folder.folder.write(TABLE, to_parquet(to_table(rows)))
-    return folder
-
-
-@dataclass(frozen=True)
-class Report:
-    """A written report and what it is of."""
-
-    out: Path
-    comparison: Comparison
-    folder: StudyFolder
-
-    @property
-    def page(self) -> Path:
-        return self.out / "index.html"
-
-
-def report_of(home: Path, rows: Sequence[TrialRow]) -> Report:
-    folder = study_of(home, rows)
-    comparison = compare([folder])
-    write_report(comparison, home / "report", [folder])
-    return Report(home / "report", comparison, folder)
+from tests.search.reports import Report, report_of, trial_rows
 
 
 @pytest.fixture(scope="module")
@@ -180,90 +75,6 @@ def test_figures_come_as_files_for_print(small: Report) -> None:
             assert picture.width > 700
             corner = picture.convert("RGB").getpixel((1, picture.height - 1))
             assert corner == (255, 255, 255)
-
-
-def test_a_search_is_followed_in_the_order_in_which_it_ended(tmp_path: Path) -> None:
-    starts = [trial_row(policy, 0.5, 0, accuracy, 2) for policy, accuracy in (("uniform", 0.6), ("erk", 0.7))]
-    ended = {"2026-01-02T00:00:03": 0.8, "2026-01-02T00:00:01": 0.65, "2026-01-02T00:00:02": 0.75}
-    found = [trial_row("searched", 0.5, 0, a, 2, trial=when, ended=when) for when, a in ended.items()]
-    stopped = trial_row("searched", 0.5, 0, 0.9, 2, trial="x", ended="2026-01-02T00:00:04", status="stopped")
-    folder = study_of(tmp_path, [*starts, *found, stopped])
-    section = progress_section(gather(compare([folder]), [folder]))
-    (table,) = section.tables
-    assert [row[-2:] for row in table.rows] == [("1", "60.00"), ("2", "70.00"), ("4", "75.00"), ("5", "80.00")]
-
-
-def test_sections_without_evidence_say_why(tmp_path: Path) -> None:
-    rows = [trial_row("erk", 0.5, seed, 0.8, 2, ended="") for seed in range(2)]
-    folder = study_of(tmp_path, rows, policies=["erk"])
-    evidence = gather(compare([folder]), [folder])
-    sections = {section.name: section for section in (make(evidence) for make in SECTIONS)}
-    for name in ("gap", "compact", "progress"):
-        assert not sections[name].groups
-        assert len(sections[name].text) > 40
-    assert sections["accuracy"].groups
-
-
-def test_the_most_compact_part_is_that_which_can_lose_most(tmp_path: Path) -> None:
-    folder = study_of(tmp_path, trial_rows(searched=0, layers=2), seeds=[0, 1])
-    falls = {"block1.conv1": (0.9, 0.88, 0.8), "block1.conv2": (0.9, 0.9, 0.89)}
-    flat = dict.fromkeys(falls, (0.0, 0.0, 0.0))
-    for key in {cell.profile.key() for cell in folder.study.cells()}:
-        profile = profile_to_parquet(Profile((0.0, 0.5, 1.0), 0.9, falls, flat, flat, flat))
-        files = {"profile.parquet": profile, "record.json": b'{"seconds": 1.0}'}
-        make = partial(checkpoints.write_files, files=files)
-        artifacts.find_or_make(folder.folder.parent, "profile", key, make)
-    (table,) = compact_section(gather(compare([folder]), [folder])).tables
-    assert table.rows == [
-        ("block1.conv1", "25.0", "50.0", "68.8"),  # 2 points at half, 8 more at the end: 5 are 3/8 of the way
-        ("block1.conv2", "100.0 *", "100.0 *", "100.0 *"),
-    ]
-
-
-@pytest.mark.parametrize("source", sorted(shipped()))
-@pytest.mark.parametrize(
-    "changes",
-    [
-        [],
-        ["finetune.lr=0.00003", "width=0.25", "models=[vgg16]", "recoveries=[finetune, scratch]"],
-        ["data.name=parquet", "data.path=/some where/it's", "data.size=32", "tracking=off", "search.scheduler=asha"],
-    ],
-)
-def test_the_command_of_a_study_gives_the_study(source: str, changes: list[str]) -> None:
-    study = parse_study(source, changes, "renamed")
-    program, verb, base, *rest = shlex.split(run_command(study))
-    assert (program, verb) == ("howcompact", "run")
-    assert rest[:2] == ["--name", "renamed"]
-    assert rest[2:3] == ["--set"] or not rest[2:]
-    assert parse_study(base, rest[3:], "renamed") == study
-
-
-ACCURACIES = st.integers(0, 5).map(lambda tenths: tenths / 10)
-
-
-@given(st.lists(st.tuples(st.integers(1, 5), ACCURACIES), min_size=1, max_size=12))
-def test_the_front_is_what_nothing_beats(points: list[tuple[int, float]]) -> None:
-    rows = [trial_row("erk", 0.5, 0, accuracy, 1, params_kept=kept) for kept, accuracy in points]
-    found = {(row.params_kept, row.val_accuracy) for row in front(rows, "params")}
-    beaten = {a for a, b in itertools.permutations(points, 2) if b[0] <= a[0] and b[1] >= a[1] and b != a}
-    assert found == set(points) - beaten
-
-
-@given(st.dictionaries(st.integers().map(str), st.floats(0, 1), min_size=1, max_size=20), st.floats(0.01, 0.05))
-def test_names_beside_lines_keep_their_order_and_do_not_touch(wanted: dict[str, float], gap: float) -> None:
-    places = _apart(wanted, gap)
-    order = sorted(wanted, key=lambda name: wanted[name])
-    for lower, upper in itertools.pairwise(order):
-        assert places[upper] - places[lower] >= gap - 1e-9
-    assert max(places.values()) <= 1 + 1e-9
-    if all(wanted[b] - wanted[a] >= gap for a, b in itertools.pairwise(order)):
-        assert places == pytest.approx(wanted)
-
-
-def test_no_two_policies_look_alike_without_colour() -> None:
-    looks = styles([f"policy {i}" for i in range(20)]).values()
-    assert len({(look.marker, look.dashes) for look in looks}) == 20
-    assert len({look.hue for look in list(looks)[: len(HUES)]}) == len(HUES)
 
 
 def test_a_large_study_stays_a_small_page(large: Report) -> None:

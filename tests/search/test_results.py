@@ -53,9 +53,11 @@ def test_rows_survive_parquet() -> None:
 
 def test_a_table_that_an_older_version_wrote_is_read() -> None:
     row = row_of(outcome("uniform", 0.5, 0, 0.5))
-    added = ["recovery", "schedule", "family", "dense_epochs"]
+    stages, kinds = ("allocation", "profile"), ("evaluations", "images")
+    counts = ["images", *(f"{stage}_{kind}" for stage in stages for kind in kinds)]
+    added = ["recovery", "schedule", "family", "dense_epochs", "latency_ms", *counts]
     told = from_parquet(to_parquet(to_table([row]).drop_columns(added)))
-    assert from_table(told) == [row.model_copy(update={"family": "", "dense_epochs": None})]
+    assert from_table(told) == [row.model_copy(update={"family": "", "dense_epochs": None, **dict.fromkeys(counts)})]
 
 
 def test_a_failed_trial_is_read_anew_and_a_finished_one_from_the_table(tmp_path: Path) -> None:

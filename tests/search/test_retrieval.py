@@ -17,7 +17,7 @@ import search
 from search.copying import Retrieved
 from search.receipts import print_network
 from search.results import StudyFolder
-from tests.search.mlflow_server import free_port
+from tests.search.ports import free_port
 from tests.trainables.trials import DATA
 from trainables import checkpoints, load_pruned
 from trainables.data import sources

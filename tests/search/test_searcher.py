@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from search.journal import JOURNAL
 from search.results import StudyFolder
 from search.searcher import LOSSES, StudySearcher
-from search.space import SMALLEST, CellSearch
 from search.study import StudySpec, cell_key
 from tests.search.test_comparison import outcome
 from trainables.catalog import part_names
@@ -55,6 +57,14 @@ def end(searcher: StudySearcher, folder: StudyFolder, trial: str, spec: TrialSpe
     searcher.on_trial_complete(trial, result)
 
 
+def studies_in(folder: StudyFolder) -> dict[str, optuna.Study]:
+    """Open the journal as Optuna itself does."""
+    storage = JournalStorage(JournalFileBackend(f"{folder.folder.uri}/{JOURNAL}"))
+    return {
+        study: optuna.load_study(study_name=study, storage=storage) for study in optuna.get_all_study_names(storage)
+    }
+
+
 def run_out(searcher: StudySearcher, folder: StudyFolder, at_most: int = 100) -> list[TrialSpec]:
     """Run trials one by one until the searcher has no more."""
     ran: list[TrialSpec] = []
@@ -96,11 +106,15 @@ def test_a_proposal_was_stopped_where_epochs_were_still_to_come(tmp_path: Path) 
         end(searcher, folder, str(n), config["spec"], 0.5)
     for final in (False, True):
         proposed: Any = searcher.suggest("last")
-        search = searcher._searches[cell_key(proposed["spec"])]
-        result = {"epoch": 3, "final": final, "val_accuracy": 0.4, "best_val_accuracy": 0.4}
-        searcher.on_trial_result("last", result)
-        searcher.on_trial_complete("last", result)
-        assert search._study.trials[-1].state == (TrialState.COMPLETE if final else TrialState.PRUNED)
+        if final:
+            end(searcher, folder, "last", proposed["spec"], 0.4)
+        else:
+            result = {"epoch": 3, "final": final, "val_accuracy": 0.4, "best_val_accuracy": 0.4}
+            searcher.on_trial_result("last", result)
+            searcher.on_trial_complete("last", result)
+    searcher.close()
+    states = [trial.state for study in studies_in(folder).values() for trial in study.trials if trial.number >= 2]
+    assert sorted(states) == [TrialState.COMPLETE, TrialState.PRUNED]
 
 
 def test_a_search_waits_for_what_it_starts_from(tmp_path: Path) -> None:
@@ -177,41 +191,3 @@ def test_the_end_waits_for_what_still_runs(tmp_path: Path) -> None:
     end(searcher, folder, "2", two[1], 0.5)
     after: Any = searcher.suggest("3")
     assert after == Searcher.FINISHED
-
-
-def search_of(told: int = 0) -> CellSearch:
-    return CellSearch(STUDY.cells()[0], ["a", "b"], "tpe", 6, told)
-
-
-def test_proposals_are_relative_densities_within_their_bounds() -> None:
-    search = search_of()
-    proposals = [search.propose() for _ in range(6)]
-    assert search.remaining == 0
-    assert search.running == 6
-    assert len({spec.key() for spec in proposals}) == 6
-    for spec in proposals:
-        assert spec.policy == "searched"
-        assert spec.densities is not None
-        assert set(spec.densities) == {"a", "b"}
-        assert all(SMALLEST <= density <= 1.0 for density in spec.densities.values())
-
-
-def test_a_search_is_the_same_for_a_seed_and_draws_anew_when_continued() -> None:
-    assert search_of().propose() == search_of().propose()
-    assert search_of(told=1).propose() != search_of().propose()
-
-
-def test_states_say_how_a_proposal_ended() -> None:
-    search = search_of()
-    ended = {"done": (0.9, False), "stopped": (0.4, True), "failed": (None, False)}
-    for accuracy, stopped in ended.values():
-        key = search.propose().key()
-        search.report(key, 0, 0.3)
-        search.finish(key, accuracy, stopped)
-    search.tell({"a": 0.2, "b": 0.4}, 0.7)
-    done, cut, failed, told = search._study.trials
-    assert (done.state, done.value) == (TrialState.COMPLETE, 0.9)
-    assert (cut.state, cut.intermediate_values) == (TrialState.PRUNED, {0: 0.3})
-    assert failed.state == TrialState.FAIL
-    assert told.params == {"a": pytest.approx(0.5), "b": 1.0}
-    assert search.running == 0

@@ -25,9 +25,9 @@ def test_trials_are_the_product_of_what_differs_with_starting_points_first() -> 
         name="s", policies=("random", "uniform", "searched"), sparsities=(0.5, 0.9), seeds=(0, 1), models=("a", "b")
     )
     trials = study.trials()
-    assert len(trials) == len({spec.key() for spec in trials}) == 4 * 2 * 2 * 2  # capacity is a starting point
-    assert {spec.policy for spec in trials[:24]} == {"uniform", "erk", "capacity"}
-    assert {spec.policy for spec in trials[24:]} == {"random"}
+    assert len(trials) == len({spec.key() for spec in trials}) == 6 * 2 * 2 * 2  # five are starting points
+    assert {spec.policy for spec in trials[:40]} == {"uniform", "erk", "lamp", "rdp", "capacity"}
+    assert {spec.policy for spec in trials[40:]} == {"random"}
     assert {cell_key(spec) for spec in trials} == {cell_key(cell) for cell in study.cells()}
 
 
@@ -88,6 +88,19 @@ def test_all_complaints_come_at_once() -> None:
         (["recoveries=[rewind]", "finetune.epochs=11"], "must repeat at most the 10 dense epochs, but got 11"),
         (["distillation.weight=0.5"], "distillation must come with recovery 'distill'"),
         (["search.trials=3"], "search.trials must exceed its 3 starting points, but got 3"),
+        (["search.sampler=tpee"], "sampler must be a known name, but got 'tpee'; did you mean 'tpe'?"),
+        (["search.space=stage"], "space must be a known name, but got 'stage'; did you mean 'stages'?"),
+        (["search.space=family", "search.warm_start=[erk]"], "'family' must know the densities of 'capacity'"),
+        (["search.goals=[macs]"], "search.goals must begin with val_accuracy"),
+        (["search.goals=[val_accuracy,flops]"], "goal must be a known name, but got 'flops'"),
+        (
+            ["search.goals=[val_accuracy,macs]", "search.sampler=cmaes"],
+            "must take several goals, but 'cmaes' takes one",
+        ),
+        (["search.goals=[val_accuracy,macs]", "search.trials=9"], "search.trials must exceed its 9 starting points"),
+        (["search.goals=[val_accuracy,macs]", "search.scheduler=asha"], "search.scheduler must be 'fifo'"),
+        (["search.constraints=['sparsity>=0.4']"], "search.constraints must bound one of params, macs, latency_ms"),
+        (["search.constraints=['macs<=0.4']", "search.sampler=qmc"], "must learn from constraints, but 'qmc' does not"),
         (["seeds=[1,1]"], "seeds must differ from each other"),
         (["search.warm_start=[searched]"], "search.warm_start must name policies other than 'searched'"),
         (["name=../out"], "name is wrong"),

@@ -3,7 +3,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 
 from search import tracking
 from search.tracking import Finished, Tracker
-from tests.search.mlflow_server import Seen, Server, until
+from tests.search.mlflow_server import Seen, Server, seconds_of, shows, until
 
 # Fresh processes hold MLflow's first import and its database migration to the same silence that a user expects.
 FIRST_USE = """
@@ -48,19 +48,6 @@ def tell(tracker: Tracker, trial: Finished, steps: range | None = None) -> None:
         tracker.epoch(trial.key, step, trial.epochs[step])
     if steps is None:
         tracker.finished(trial.key, trial.metrics, trial.status, trial.tags)
-
-
-def shows(uri: str, study: str, key: str, epochs: int = 1) -> bool:
-    try:
-        return len(Seen(uri, study).points(key)["val_accuracy"]) >= epochs
-    except (AssertionError, KeyError, ValueError):
-        return False
-
-
-def seconds_of(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def test_a_study_and_its_trials_are_read_back(database: str, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """What each policy reached, over one folder and several, against trials laid out by hand."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from search.comparison import compare
 from search.winners import Winner, winners
 from tests.search.test_comparison import outcome, study_of
 from trainables.outcome import Outcome
@@ -20,13 +22,39 @@ def reached(*folders: object) -> dict[tuple[float, str], dict[int, Winner]]:
 def test_a_search_reaches_the_best_of_all_it_saw_and_pays_for_all(tmp_path: Path) -> None:
     starts = [outcome("uniform", 0.5, 0, 0.5), outcome("capacity", 0.5, 0, 0.8), outcome("lamp", 0.5, 0, 0.9)]
     own = [outcome("searched", 0.5, 0, accuracy, densities={"a": accuracy}) for accuracy in (0.6, 0.7)]
-    found = reached(study_of(tmp_path / "s", [*starts, *own]))
+    found = reached(study_of(tmp_path / "s", [*starts, *own], search={"warm_start": ["uniform", "capacity"]}))
     searched = found[0.5, "searched"][0]
     assert searched.val_accuracy == 0.8
     assert searched.trial == found[0.5, "capacity"][0].trial
     assert searched.trials == 4  # lamp is none of its starting points
-    assert searched.cost == pytest.approx(4 * (1.0 + 2 * 2.0 + 3.0))
-    assert found[0.5, "capacity"][0].cost == pytest.approx(0.25 + 3.0)
+    assert searched.cost_seconds == pytest.approx(4 * (1.0 + 2 * 2.0 + 3.0))
+    assert searched.cost_evaluations == 4 * (1 + 7 + 11)
+    assert searched.cost_images == 4 * (3 * 500 + 1100)
+    capacity = found[0.5, "capacity"][0]
+    assert capacity.cost_seconds == pytest.approx(0.25 + 3.0)
+    assert (capacity.cost_evaluations, capacity.cost_images) == (7 + 11, 700 + 1100)
+
+
+def test_what_an_older_version_did_not_count_is_not_guessed(tmp_path: Path) -> None:
+    new = [outcome("searched", 0.5, 0, 0.6, densities={"a": 0.1}), outcome("capacity", 0.5, 1, 0.7)]
+    old = [outcome("uniform", 0.5, 0, 0.5), outcome("erk", 0.5, 0, 0.4)]
+    folder = study_of(tmp_path / "s", [*new, *old], search={"warm_start": ["uniform"]})
+    for spec in (one.spec for one in old):
+        told = json.loads(folder.trial(spec.key()).read("outcome.json"))
+        for name in ("evaluations", "images"):
+            del told["facts"][f"allocation_{name}"], told["facts"][f"profile_{name}"]
+        del told["facts"]["latency_ms"], told["history"][0]["images"]
+        folder.trial(spec.key()).write("outcome.json", json.dumps(told).encode())
+    folder.write_table()
+    found = reached(folder)
+    for policy in ("searched", "uniform", "erk"):  # the search started from uniform
+        winner = found[0.5, policy][0]
+        assert winner.cost_seconds > 0
+        assert (winner.cost_evaluations, winner.cost_images) == (None, None)
+    assert found[0.5, "capacity"][1].cost_images == 1800
+    rows = {(row.policy, tuple(row.seeds)): row for row in compare([folder]).rows}
+    assert rows["erk", (0,)].search_cost_images is None
+    assert rows["capacity", (1,)].search_cost_images == 1800
 
 
 def test_a_stopped_trial_costs_its_search_and_wins_nothing(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (ProfileSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "x", "calibration": 9}),
     (TrialSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "l1", "policy": "erk"}),
     (TrialSpec, {"sparsity": 0.6, "budget": "macs", "densities": {"a": 1.0}, "calibration": 9, "recalibrate": 9}),
-    (TrialSpec, {"finetune": Recipe(lr=0.3), "recovery": "x"}),
+    (TrialSpec, {"finetune": Recipe(lr=0.3), "recovery": "x", "latency": True}),
     (TrialSpec, {"schedule": Schedule(steps=2), "distillation": Distillation(weight=0.5)}),
     (Schedule, {"name": "x", "steps": 2, "step_epochs": 2}),
     (Distillation, {"temperature": 2.0, "weight": 0.5}),

@@ -28,6 +28,7 @@ from trainables.learning.fit import epoch_name, fit, residents
 from trainables.learning.profile import load_profile, make_profile
 from trainables.learning.recalibration import recalibrate
 from trainables.learning.train import DivergedError, evaluate
+from trainables.outcome import Cost
 from trainables.pruning.layers import count
 from trainables.spec import EpochReport, Recipe, TrialSpec
 from trainables.storage import Folder
@@ -165,6 +166,20 @@ class Clock:
         return self.now
 
 
+def test_latency_is_measured_where_asked_and_changes_nothing_else(
+    splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
+    asked, plain = (Folder.at(str(tmp_path / name)) for name in ("asked", "plain"))
+    for folder, latency in ((asked, True), (plain, False)):
+        list(run_trial(CHANNEL.model_copy(update={"latency": latency}), splits, storage, folder, CPU))
+    measured = facts_of(asked).latency_ms
+    assert measured is not None
+    assert 0 < measured < 1e3 * facts_of(asked).prune_seconds / 60  # the median of 50 runs after 10
+    assert facts_of(plain).latency_ms is None
+    assert without_times(outcome_of(asked).history) == without_times(outcome_of(plain).history)
+    assert_identical(newest(asked), newest(plain))
+
+
 def test_trial_that_diverges_says_so(splits: Splits, storage: Folder, tmp_path: Path) -> None:
     spec = WEIGHT.model_copy(update={"finetune": Recipe(epochs=3, lr=1e6)})
     with pytest.raises(DivergedError, match="must stay finite"):
@@ -207,10 +222,14 @@ def test_profiled_trial_looks_at_the_shared_profile_and_is_charged_for_it(
         spec.profile.key(),
         lambda folder: make_profile(spec.profile, splits, storage, folder, CPU),
     )
-    profile, seconds = load_profile(made)
+    profile, cost = load_profile(made)
     assert all(len(curve) == len(profile.levels) for curve in profile.accuracy.values())
     assert {round(a * 60, 6) % 1 for curve in profile.accuracy.values() for a in curve} == {0.0}  # of 60 samples
     list(run_trial(spec, splits, storage, Folder.at(str(tmp_path)), CPU))
     facts = facts_of(Folder.at(str(tmp_path)))
-    assert facts.profile_seconds == seconds > 0
+    assert cost.seconds > 0
+    assert cost.images == 60 * (cost.evaluations or 0) > 0
+    charged = {name: getattr(facts, f"profile_{name}") for name in Cost.model_fields}
+    assert Cost.model_validate(charged) == cost
+    assert (facts.allocation_evaluations, facts.allocation_images) == (0, 0)
     assert facts.parts == plan(dense_network(storage), torch.zeros(1, 1, 8, 8), spec, None, profile).parts

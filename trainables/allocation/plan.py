@@ -1,6 +1,5 @@
 """A plan: what each part of one network keeps, decided before anything is removed."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -11,10 +10,11 @@ from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.profiles import Profile
 from trainables.allocation.schedules import sparsities
+from trainables.outcome import Cost
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularity import Prunable, top_units
 from trainables.pruning.layers import Masks
-from trainables.pruning.subject import Calibration, Subject
+from trainables.pruning.subject import Calibration, Meter, Subject
 from trainables.pruning.views import view
 from trainables.spec import TrialSpec
 
@@ -28,7 +28,7 @@ class Plan:
     prunable: Prunable
     steps: tuple[Quota, ...]
     keep: Mapping[str, Tensor]  # part name -> sorted unit indices
-    seconds: float  # spent on scoring and on sharing the budget
+    cost: Cost  # of scoring and of sharing the budget
 
     @property
     def parts(self) -> dict[str, float]:
@@ -54,7 +54,7 @@ def plan(
     so the last step is what one-shot pruning would keep. example: (1, C, H, W) on the network's device. calibration and
     profile: for whom asks for them.
     """
-    started = time.perf_counter()
+    spent = Meter(calibration)
     prunable = view(model, spec.granularity, example)
     subject = Subject(prunable, spec.seed, calibration)
     scores = CRITERIA[spec.criterion].score(subject)
@@ -67,7 +67,7 @@ def plan(
     steps = [shares[-1]]
     for share in reversed(shares[:-1]):
         steps.insert(0, {name: max(units, steps[0][name]) for name, units in share.items()})
-    return Plan(prunable, tuple(steps), _pick(scores, steps[0]), time.perf_counter() - started)
+    return Plan(prunable, tuple(steps), _pick(scores, steps[0]), spent.read())
 
 
 def prune_further(

@@ -14,7 +14,7 @@ from trainables.allocation.ranked import global_magnitude, lamp, snip
 from trainables.allocation.spectral import alpha_pruning
 from trainables.allocation.synflow import synflow
 from trainables.pruning.granularity import Counts, Prunable
-from trainables.spec import GranularityName
+from trainables.spec import SEARCHES, GranularityName
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,5 @@ POLICIES: Mapping[str, Policy] = {
     "capacity-coding": Policy(coding),
     "capacity-functional": Policy(functional, profiled=True),
     "capacity-information": Policy(information, calibrated=True),
-    "searched": Policy(searched),
+    **dict.fromkeys(SEARCHES, Policy(searched)),
 }

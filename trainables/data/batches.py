@@ -35,6 +35,7 @@ class Resident:
         self.labels = from_dlpack(split.labels).to(device)  # (N,) int64
         self.mean = 255 * torch.tensor(splits.mean).view(-1, 1, 1).to(device)  # in pixel values, as is std
         self.std = 255 * torch.tensor(splits.std).view(-1, 1, 1).to(device)
+        self.taken = 0  # images that batches were made of
 
     @property
     def device(self) -> torch.device:
@@ -71,6 +72,7 @@ def train_batches(resident: Resident, batch_size: int, augment: Augment, generat
         images = resident.normalise(resident.images[index])
         if augment != "none":
             images = vary(images, margin, shifts[:, drawn], flips[drawn])
+        resident.taken += len(index)
         yield Batch(images, resident.labels[index], index)
 
 
@@ -79,6 +81,7 @@ def eval_batches(resident: Resident, batch_size: int) -> Iterator[Batch]:
     index = torch.arange(len(resident), device=resident.device)
     for start in range(0, len(resident), batch_size):
         batch = slice(start, start + batch_size)
+        resident.taken += len(index[batch])
         yield Batch(resident.normalise(resident.images[batch]), resident.labels[batch], index[batch])
 
 

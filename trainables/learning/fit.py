@@ -59,6 +59,11 @@ def residents(splits: Splits, device: torch.device) -> Data:
     return Resident(splits.train, splits, device), Resident(splits.val, splits, device)
 
 
+def images_taken(data: Data) -> int:
+    """Count the images that batches were made of so far."""
+    return sum(split.taken for split in data)
+
+
 def fit(
     state: State, data: Data, course: Course, augment: DataSpec, seed: int, folder: Folder
 ) -> Iterator[EpochReport]:
@@ -66,7 +71,7 @@ def fit(
     recipe, done = course.recipe, course.skipped + state.epoch
     optimizer = sgd(state.model, recipe)
     _restore(optimizer, state.model, state.momenta)
-    started = time.perf_counter()  # anew after each yield, so that no waiting for the caller counts
+    started, before = time.perf_counter(), images_taken(data)  # anew after each yield: no waiting for the caller counts
     for loss in train(state.model, data[0], recipe, augment, seed, optimizer, state.masks, done, course.loss):
         judged = evaluate(state.model, data[1])
         if not math.isfinite(judged.loss):
@@ -77,13 +82,14 @@ def fit(
             val_loss=judged.loss,
             train_loss=loss,
             seconds=time.perf_counter() - started,
+            images=images_taken(data) - before,
             final=state.epoch + 1 == course.epochs,
         )
         state.history.append(report)
         state.momenta = _momenta(optimizer, state.model)
         save_epoch(folder, state)
         yield report
-        started = time.perf_counter()
+        started, before = time.perf_counter(), images_taken(data)
 
 
 def save_epoch(folder: Folder, state: State) -> None:

@@ -1,7 +1,6 @@
 """Making a profile of a dense network: what is lost with one part pruned, and where that is kept."""
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,10 +19,11 @@ from trainables.data.splits import Splits
 from trainables.learning.calibration import calibration_samples
 from trainables.learning.dense import load_dense, saved_dense
 from trainables.learning.replay import Replay, Values
+from trainables.outcome import Cost
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularity import Prunable, top_units
 from trainables.pruning.layers import undisturbed
-from trainables.pruning.subject import Calibration, Subject
+from trainables.pruning.subject import Calibration, Meter, Subject
 from trainables.pruning.views import view
 from trainables.spec import ProfileSpec, from_json
 from trainables.storage import Folder
@@ -34,20 +34,22 @@ BATCH = 128  # samples of a turn that a CPU computes at once, as its caches are 
 
 def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
     """Measure the profile of a dense network that `storage` has, on calibration samples of the training split."""
-    started = time.perf_counter()
+    calibration = calibration_samples(splits, spec.calibration, device)
+    spent = Meter(calibration)
     saved = saved_dense(storage, spec.dense)
     example = Architecture.model_validate(saved.record["architecture"]).example().to(device)
-    calibration = calibration_samples(splits, spec.calibration, device)
     profile = measure_profile(load_dense(saved, device), example, spec, calibration)
-    record = {"spec": spec.model_dump(mode="json"), "seconds": time.perf_counter() - started}
+    record = {"spec": spec.model_dump(mode="json"), **spent.read().model_dump()}
     files = {"profile.parquet": profiles.to_parquet(profile), "record.json": json.dumps(record).encode()}
     checkpoints.write_files(folder, files)
 
 
-def load_profile(folder: Folder) -> tuple[Profile, float]:
-    """Load a profile and the seconds that it took to make."""
+def load_profile(folder: Folder) -> tuple[Profile, Cost]:
+    """Load a profile and what it took to make."""
     files = checkpoints.read_files(folder)
-    return profiles.from_parquet(files["profile.parquet"]), float(from_json(files["record.json"].decode())["seconds"])
+    record = from_json(files["record.json"].decode())
+    cost = Cost.model_validate({name: record[name] for name in Cost.model_fields if name in record})
+    return profiles.from_parquet(files["profile.parquet"]), cost
 
 
 def measure_profile(dense: nn.Module, example: Tensor, spec: ProfileSpec, calibration: Calibration) -> Profile:
@@ -70,6 +72,7 @@ def measure_profile(dense: nn.Module, example: Tensor, spec: ProfileSpec, calibr
                 for units in set(counts[part.name]) - {part.units}:
                     with pruning.to(part.name, units) as changed:
                         harm[part.name, units] += [batch.harm(batch.logits_after(changed)) for batch in batches]
+    calibration.evaluations += len(harm)  # one for each change
     harm |= {(part.name, part.units): unharmed for part in prunable.parts}
     samples = {key: torch.cat(batches, dim=1).double() for key, batches in harm.items()}
 

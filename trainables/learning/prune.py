@@ -4,21 +4,23 @@ import time
 from collections import deque
 
 import torch
+from torch import nn
 
 from trainables import artifacts
 from trainables.allocation.plan import looks_at_samples, plan, prune_further
 from trainables.allocation.policies import POLICIES
 from trainables.checkpoints import Architecture
 from trainables.data.splits import Splits
+from trainables.latency import ENGINES, latency
 from trainables.learning.calibration import calibration_samples
 from trainables.learning.dense import load_dense, saved_dense
-from trainables.learning.fit import Course, Data, State, fit, resume
+from trainables.learning.fit import Course, Data, State, fit, images_taken, resume
 from trainables.learning.profile import load_profile
 from trainables.learning.recalibration import recalibrate
 from trainables.learning.train import evaluate, place
-from trainables.outcome import Facts
+from trainables.outcome import Cost, Facts, total
 from trainables.pruning.layers import count
-from trainables.pruning.subject import Calibration
+from trainables.pruning.subject import Calibration, Meter
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage import Folder
 
@@ -38,11 +40,13 @@ def prune(spec: TrialSpec, splits: Splits, data: Data, storage: Folder, folder: 
             continue
         course = Course(spec.finetune.model_copy(update={"epochs": until, "schedule": "constant"}))
         deque(fit(state, data, course, spec.dense.data, spec.seed, folder), maxlen=0)
-        started = time.perf_counter()
+        spent = Meter(calibration)
         state.masks = prune_further(state.model, example, spec, calibration, state.masks, quota)
         state.momenta = {}
         place(state.model, device)  # a cut changes the layout in memory
-        state.record["seconds"] += time.perf_counter() - started
+        cost = spent.read()
+        state.record["seconds"] += cost.seconds
+        state.record["images"] = total((state.record.get("images"), cost.images))
     return _judged(state, spec, data, example)
 
 
@@ -52,11 +56,11 @@ def _first_step(spec: TrialSpec, storage: Folder, calibration: Calibration | Non
     model = load_dense(dense, device)
     example = Architecture.model_validate(dense.record["architecture"]).example().to(device)
     before = count(model, {}, example)
-    profile, profile_seconds = None, 0.0
+    profile, profiled = None, Cost(seconds=0.0, evaluations=0, images=0)
     if POLICIES[spec.policy].profiled:
         made = artifacts.find(storage, "profile", spec.profile.key())
         assert made is not None, "profiles are made before the trials that look at them"
-        profile, profile_seconds = load_profile(made)
+        profile, profiled = load_profile(made)
     chosen = plan(model, example, spec, calibration, profile)
     masks = chosen.carry_out()
     known = {
@@ -64,8 +68,8 @@ def _first_step(spec: TrialSpec, storage: Folder, calibration: Calibration | Non
         "params_total": before.params_kept,
         "macs_total": before.macs_kept,
         "parts": chosen.parts,
-        "allocation_seconds": chosen.seconds,
-        "profile_seconds": profile_seconds,
+        **{f"allocation_{name}": value for name, value in chosen.cost},
+        **{f"profile_{name}": value for name, value in profiled},
     }
     record = {
         "architecture": dense.record["architecture"],
@@ -73,17 +77,19 @@ def _first_step(spec: TrialSpec, storage: Folder, calibration: Calibration | Non
         "sizes": before.weights,
         "steps": [dict(quota) for quota in chosen.steps],
         "seconds": time.perf_counter() - started,
+        "images": chosen.cost.images,
     }
     return State(place(model, device), record, [], masks)
 
 
 def _judged(state: State, spec: TrialSpec, data: Data, example: torch.Tensor) -> State:
-    started = time.perf_counter()
+    started, before = time.perf_counter(), images_taken(data)
     model, told = state.model, state.record
     after = count(model, state.masks, example)
     one_shot = evaluate(model, data[1])
     recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
     recalibrated = evaluate(model, data[1]) if spec.recalibrate else one_shot
+    latency_ms = _latency_ms(model, example) if spec.latency else None
     seconds = told["seconds"] + sum(report.seconds for report in state.history) + time.perf_counter() - started
     facts = Facts(
         **told["known"],
@@ -93,6 +99,7 @@ def _judged(state: State, spec: TrialSpec, data: Data, example: torch.Tensor) ->
         macs_kept=after.macs_kept,
         layers={name: after.weights[name] / size for name, size in told["sizes"].items()},
         prune_seconds=seconds,
+        latency_ms=latency_ms,
         hardware=torch.cuda.get_device_name(example.device) if example.device.type == "cuda" else "cpu",
     )
     record = {
@@ -101,5 +108,17 @@ def _judged(state: State, spec: TrialSpec, data: Data, example: torch.Tensor) ->
         "architecture": told["architecture"],
         "facts": facts.model_dump(mode="json"),
     }
-    first = EpochReport(epoch=0, val_accuracy=recalibrated.accuracy, val_loss=recalibrated.loss, seconds=seconds)
+    first = EpochReport(
+        epoch=0,
+        val_accuracy=recalibrated.accuracy,
+        val_loss=recalibrated.loss,
+        seconds=seconds,
+        images=total((told.get("images"), *(report.images for report in state.history), images_taken(data) - before)),
+    )
     return State(model, record, [first], state.masks)
+
+
+def _latency_ms(model: nn.Module, example: torch.Tensor) -> float:
+    """Median time of one image (1, C, H, W) in float32, on the trial's own device and threads."""
+    threads = torch.get_num_threads()
+    return latency(ENGINES["torch"].prepare(model, example, threads), example, threads=threads).median_ms

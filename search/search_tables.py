@@ -1,0 +1,45 @@
+"""What a study's searches showed, as tables for the terminal."""
+
+from rich.console import Console
+from rich.table import Table
+
+from search.estimates import Estimate
+from search.headline import network
+from search.importance import CAPACITY, Importance, Importances
+from search.tables import percent, plain
+
+MOST_PARTS = 20  # rows; the other parts are in --json
+
+
+def print_importances(found: Importances) -> None:
+    """Print which parts' densities decided, one table for each network and sparsity, the most important part first."""
+    for row in found.rows:
+        seeds = f"seed{'s' * (len(row.seeds) > 1)} {', '.join(map(str, row.seeds))}"
+        print(f"{network(row)}, {row.granularity}s by {row.criterion}, {row.recovery}, sparsity {row.sparsity:g}")
+        print(f"importance by {found.evaluator} in %, mean and 95 % interval over {seeds}; {row.trials} trials")
+        print(f"{100 / len(row.parts):.1f} each if all {len(row.parts)} parts were alike")
+        Console().print(_importance(row))
+        if row.agreement:
+            print(f"rank correlation with the densities of {CAPACITY}: {correlation(row.agreement)}\n")
+    print("importance: how much a part's density decided about the accuracy among the trials seen, not how much of the")
+    print("part is needed; the budget ties densities to each other")
+    for text in found.left_out:
+        print(f"! {text}")
+
+
+def correlation(value: Estimate) -> str:
+    """Write a correlation with its interval."""
+    interval = "" if value.low is None else f" ({value.low:.2f} to {value.high:.2f})"
+    return f"{value.mean:.2f}{interval}"
+
+
+def _importance(row: Importance) -> Table:
+    table = plain("")
+    for name in ("part", "importance %", f"{CAPACITY} keeps %"):
+        table.add_column(name, justify="left" if name == "part" else "right", no_wrap=True)
+    for told in sorted(row.parts, key=lambda told: -told.importance.mean)[:MOST_PARTS]:
+        kept = "" if told.capacity is None else f"{100 * told.capacity:.1f}"
+        table.add_row(told.part, percent(told.importance), kept)
+    if len(row.parts) > MOST_PARTS:
+        table.add_row(f"and {len(row.parts) - MOST_PARTS} more")
+    return table

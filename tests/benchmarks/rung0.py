@@ -1,0 +1,121 @@
+"""Rung 0 of a trial, as cheap as it gets: allocations of one dense network, filled, pruned, recalibrated and judged.
+
+Every evaluation is written down at once and never repeated.
+"""
+
+import copy
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache, cached_property
+from pathlib import Path
+
+import torch
+
+from search.results import StudyFolder
+from search.study import cell_key
+from trainables.allocation.policies import POLICIES, allocate
+from trainables.allocation.problem import Problem
+from trainables.checkpoints import Architecture
+from trainables.data import sources
+from trainables.data.batches import Resident, eval_batches
+from trainables.data.splits import Split, Splits
+from trainables.learning.dense import load_dense, saved_dense
+from trainables.learning.recalibration import recalibrate
+from trainables.learning.train import autocast
+from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.granularity import top_units
+from trainables.pruning.subject import Subject
+from trainables.pruning.views import view
+from trainables.spec import SEARCHES, DataSpec, TrialSpec
+from trainables.storage import Folder
+
+BATCH = 256  # images judged at once: quickest on one core
+
+Densities = Mapping[str, float]  # part name -> relative density
+
+
+@cache
+def load_images(data: DataSpec) -> Splits:
+    """Read images once for all networks."""
+    return sources.load(data)
+
+
+class Log:
+    """Evaluations by key, a line of JSON each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self._known: dict[str, float] = {told["key"]: told["accuracy"] for told in map(json.loads, lines)}
+
+    def once(self, key: str, evaluate: Callable[[], float]) -> float:
+        """Look an accuracy up, or evaluate it and keep it."""
+        if key not in self._known:
+            started, busy = time.perf_counter(), time.process_time()
+            self._known[key] = evaluate()
+            took = {"seconds": time.perf_counter() - started, "processor": time.process_time() - busy}
+            with self._path.open("a") as file:
+                file.write(json.dumps({"key": key, "accuracy": self._known[key], **took}) + "\n")
+            print(f"    {100 * self._known[key]:.2f} %, {took['seconds']:.1f} s", flush=True)
+        return self._known[key]
+
+
+class Network:
+    """A dense network in memory, and what allocations of its budget reach before any fine-tuning."""
+
+    def __init__(
+        self, cell: TrialSpec, storage: Folder, policies: Mapping[str, Densities], images: int, log: Log
+    ) -> None:
+        """policies: named ones, and what they keep of each part. images: how many validation images a search sees."""
+        self.cell, self.policies, self.images, self._log = cell, policies, images, log
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dense = saved_dense(storage, cell.dense)
+        self._example = Architecture.model_validate(dense.record["architecture"]).example().to(self._device)
+        self._dense = load_dense(dense, self._device)
+        subject = Subject(view(self._dense, cell.granularity, self._example), cell.seed)
+        self._problem = Problem(subject, CRITERIA[cell.criterion].score(subject), cell.sparsity, cell.budget)
+        self.parts = [part.name for part in subject.prunable.parts]
+
+    def accuracy(self, densities: Densities, fresh: bool = False) -> float:
+        """Judge relative densities, filled to the budget as the policy "searched" does; fresh: on the other images."""
+        quota = allocate(POLICIES["searched"], replace(self._problem, densities=dict(densities)))
+        images = f"{'from' if fresh else 'until'} {self.images}"
+        key = " ".join((self.cell.key(), images, *map(str, quota.values())))
+        return self._log.once(key, lambda: self._evaluate(quota, self._data[1 + fresh]))
+
+    def _evaluate(self, quota: Mapping[str, int], val: Resident) -> float:
+        model, cell = copy.deepcopy(self._dense), self.cell
+        keep = {name: top_units(self._problem.scores[name], units) for name, units in quota.items()}
+        view(model, cell.granularity, self._example).remove(keep)
+        recalibrate(model, self._data[0], cell.recalibrate, cell.finetune.batch_size, cell.seed)
+        model.eval()
+        with torch.inference_mode(), autocast(self._device):
+            hits = sum(int((model(b.images).argmax(1) == b.labels).sum()) for b in eval_batches(val, BATCH))
+        return hits / len(val)
+
+    @cached_property
+    def _data(self) -> tuple[Resident, Resident, Resident]:
+        """Training images, the validation images that searches see, and the fresh ones; read once one is needed."""
+        splits = load_images(self.cell.dense.data)
+        val = splits.val
+        seen, fresh = (
+            Split(val.images[part], val.labels[part], val.ids[part])
+            for part in (slice(self.images), slice(self.images, None))
+        )
+        residents = [Resident(split, splits, self._device) for split in (splits.train, seen, fresh)]
+        return residents[0], residents[1], residents[2]
+
+
+def networks(study_folder: str, sparsity: float, images: int, log: Log) -> list[Network]:
+    """Load every dense network of a study, with what its named policies kept at this sparsity."""
+    folder = StudyFolder.open(study_folder)
+    storage = Folder.at(str(Path(study_folder).parent))
+    rows = [row for row in folder.rows() if row.status == "done" and row.policy not in SEARCHES]
+    kept: dict[str, dict[str, Densities]] = defaultdict(dict)  # by cell and policy
+    for row in rows:
+        kept[row.cell][row.policy] = row.parts
+    cells = [cell for cell in folder.study.cells() if cell.sparsity == sparsity]
+    return [Network(cell, storage, kept[cell_key(cell)], images, log) for cell in cells]

@@ -1,0 +1,250 @@
+"""How many trials a search needs to be as good as capacity, and better: plain Ray OptunaSearch beside ours.
+
+`python -m tests.benchmarks.search_efficiency STUDY_FOLDER OUT --sparsity 0.9 --seeds 0 1 2 --trials 60 --searchers ...`
+
+STUDY_FOLDER holds capacity and other named policies at this sparsity, and its storage their dense networks. A trial
+here is rung 0 of a trial there, judged on the first validation images; the fresh ones, which no search sees, judge what
+it found. Search seed s takes dense network s modulo their number. Stop it, continue it, run seeds side by side and then
+all together: OUT.jsonl has every evaluation. Writes OUT.json and OUT.png.
+"""
+
+import argparse
+import json
+import math
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import optuna
+import torch
+from matplotlib.axes import Axes
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.trial import create_trial
+from ray.tune.search.optuna import OptunaSearch
+
+from search.estimates import Estimate
+from search.report.chart import INK, Panel, compose, end_labels, label_room, styles, to_file
+from search.samplers import SAMPLERS
+from search.spaces import SPACES
+from tests.benchmarks.allocation import told
+from tests.benchmarks.rung0 import Densities, Log, Network, networks
+from trainables.spec import Frozen
+
+PLAIN = "plain"  # ray.tune.search.optuna.OptunaSearch as it comes
+SEARCHERS = (PLAIN, "random:layers", "tpe:layers", "tpe:stages", "cmaes:stages", "gp:stages", "tpe:family")
+STARTS = ("uniform", "erk", "lamp", "rdp", "capacity")  # the first trials of "sampler:space:warm"
+REFERENCE = "capacity"
+SHOWN = (10, 20, 40, 60, 100, 200)  # trials
+
+
+class Plain:
+    """Ray's OptunaSearch with its own TPE, over a density in [0, 1] for each part."""
+
+    def __init__(self, network: Network, seed: int) -> None:
+        space: dict[str, BaseDistribution] = {part: FloatDistribution(0.0, 1.0) for part in network.parts}
+        self._search = OptunaSearch(space, metric="accuracy", mode="max", seed=seed)
+        self._asked = 0
+
+    def ask(self) -> Densities:
+        """Propose relative densities."""
+        proposed: Any = self._search.suggest(str(self._asked))
+        return dict(proposed)
+
+    def tell(self, accuracy: float) -> None:
+        """Hear of the last proposal."""
+        self._search.on_trial_complete(str(self._asked), {"accuracy": accuracy})
+        self._asked += 1
+
+
+class Ours:
+    """A sampler and a space of ours, as "sampler:space", or "sampler:space:warm", whose first trials are `STARTS`."""
+
+    def __init__(self, name: str, network: Network, seed: int, trials: int) -> None:
+        sampler, space, *warm = name.split(":")
+        self._sampler = SAMPLERS[sampler]
+        self._space = SPACES[space](network.cell, network.policies[REFERENCE])
+        self._study = optuna.create_study(direction="maximize", sampler=self._sampler.make(seed, trials))
+        self._starts = deque(network.policies[policy] for policy in STARTS if warm and policy in network.policies)
+
+    def ask(self) -> Densities:
+        """Propose relative densities."""
+        if self._starts:
+            return self._starts[0]
+        self._asked = self._study.ask(dict(self._space.distributions))
+        return self._space.densities(self._asked.params)
+
+    def tell(self, accuracy: float) -> None:
+        """Hear of the last proposal; a start that the space cannot express has what is nearest to it tried later."""
+        if not self._starts:
+            self._study.tell(self._asked, accuracy)
+            return
+        densities = self._starts.popleft()
+        params = self._space.nearest(densities)
+        if self._space.expresses(densities):
+            self._study.add_trial(
+                create_trial(
+                    value=accuracy,
+                    params=params,
+                    distributions=dict(self._space.distributions),
+                    system_attrs=dict(self._sampler.told),
+                )
+            )
+        else:
+            self._study.enqueue_trial(params, skip_if_exists=True)
+
+
+class Run(NamedTuple):
+    """A search on one network beside the named policies there; accuracies in %."""
+
+    trials: list[float]
+    fresh: float  # of the best trial, on the fresh images
+    named: Mapping[str, float]  # policy -> accuracy
+    reference_fresh: float
+    images: int
+
+    @property
+    def best(self) -> list[float]:
+        """Best accuracy after each trial, less the reference."""
+        return [best - self.named[REFERENCE] for best in accumulate(self.trials, max)]
+
+    @property
+    def error(self) -> float:
+        """Standard error of the reference's accuracy over validation images."""
+        accuracy = self.named[REFERENCE] / 100
+        return 100 * math.sqrt(accuracy * (1 - accuracy) / self.images)
+
+    def until(self, ahead: float) -> int | None:
+        """Count the trials until one is that far ahead of the reference; None where none is."""
+        return next((n for n, best in enumerate(self.best, start=1) if best >= ahead), None)
+
+
+def search(name: str, network: Network, seed: int, trials: int) -> Run:
+    """Search with one trial at a time."""
+    searcher = Plain(network, seed) if name == PLAIN else Ours(name, network, seed, trials)
+    accuracies: list[float] = []
+    proposals: list[Densities] = []
+    for n in range(trials):
+        print(f"{name}, seed {seed}, trial {n + 1}", flush=True)
+        proposals.append(searcher.ask())
+        accuracies.append(network.accuracy(proposals[-1]))
+        searcher.tell(accuracies[-1])
+    best = proposals[accuracies.index(max(accuracies))]
+    return Run(
+        trials=[100 * accuracy for accuracy in accuracies],
+        fresh=100 * network.accuracy(best, fresh=True),
+        named={policy: 100 * network.accuracy(densities) for policy, densities in network.policies.items()},
+        reference_fresh=100 * network.accuracy(network.policies[REFERENCE], fresh=True),
+        images=network.images,
+    )
+
+
+class Summary(Frozen):
+    """What one searcher's runs say, one a seed; accuracies in points ahead of the reference on the same network."""
+
+    reached: tuple[int | None, ...]  # trials until as good as the reference; None: not within the budget
+    beaten: tuple[int | None, ...]  # until better by a standard error over validation images
+    ahead: dict[int, Estimate]  # of the best after so many trials
+    ahead_of_best_named: Estimate  # in the end
+    ahead_fresh: Estimate  # in the end, on images that the search has not seen
+    curves: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> "Summary":
+        """Summarise runs of the same number of trials."""
+        trials = len(runs[0].trials)
+        return cls(
+            reached=tuple(run.until(0.0) for run in runs),
+            beaten=tuple(run.until(run.error) for run in runs),
+            ahead={n: Estimate.of([run.best[n - 1] for run in runs]) for n in (*SHOWN, trials) if n <= trials},
+            ahead_of_best_named=Estimate.of([max(run.trials) - max(run.named.values()) for run in runs]),
+            ahead_fresh=Estimate.of([run.fresh - run.reference_fresh for run in runs]),
+            curves=tuple(tuple(run.best) for run in runs),
+        )
+
+
+def mean_trials(found: Sequence[int | None], budget: int) -> float:
+    """Average; a search that ended without counts as its whole budget, so that the mean is a lower bound."""
+    return fmean(budget if n is None else n for n in found)
+
+
+def counted(found: Sequence[int | None], budget: int) -> str:
+    """Write a mean number of trials."""
+    if None in found:
+        return f"> {mean_trials(found, budget):.0f} ({found.count(None)} of {len(found)} never)"
+    return told(Estimate.of([float(n) for n in found if n is not None]))
+
+
+def report(found: Mapping[str, Summary], budget: int) -> None:
+    """Print a table as Markdown."""
+    after = list(next(iter(found.values())).ahead)
+    head = [f"trials to reach {REFERENCE}", f"{PLAIN}'s over these", "to beat it by a standard error"]
+    head += [f"ahead after {n}" for n in after] + ["of the best named", "on fresh images"]
+    print(f"\n| searcher | {' | '.join(head)} |\n|{'---|' * (len(head) + 1)}")
+    for name, summary in found.items():
+        ratio = ""
+        if PLAIN in found and None not in summary.reached:
+            sign = "> " if None in found[PLAIN].reached else ""
+            plain = mean_trials(found[PLAIN].reached, budget)
+            ratio = f"{sign}{plain / mean_trials(summary.reached, budget):.1f}"
+        ahead = [*summary.ahead.values(), summary.ahead_of_best_named, summary.ahead_fresh]
+        cells = [counted(summary.reached, budget), ratio, counted(summary.beaten, budget), *map(told, ahead)]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def draw(found: Mapping[str, Summary], title: str) -> bytes:
+    """Best accuracy so far against trials, less the reference's: means over seeds with their intervals, as PNG."""
+    means = {name: [Estimate.of(values) for values in zip(*one.curves, strict=True)] for name, one in found.items()}
+
+    def panel(axis: Axes) -> None:
+        looks = styles(list(means))
+        for name, line in means.items():
+            count, hue = range(1, len(line) + 1), looks[name].hue
+            axis.plot(count, [e.mean for e in line], color=hue, dashes=looks[name].dashes or (1, 0), linewidth=1.3)
+            if ends := [(e.low, e.high) for e in line if e.low is not None and e.high is not None]:
+                low, high = zip(*ends, strict=True)  # a single seed has none
+                axis.fill_between(count, low, high, color=hue, alpha=0.1, lw=0)
+        early = [line[len(line) // 10].mean for line in means.values()]
+        axis.set_ylim(min(early) - 0.5, max(line[-1].mean for line in means.values()) + 1.0)
+        axis.axhline(0.0, color=INK, linewidth=0.8, linestyle=":")
+        axis.set_xlabel("trials")
+        axis.set_ylabel(f"points ahead of {REFERENCE}, best so far")
+        end_labels(axis, {name: line[-1].mean for name, line in means.items()}, looks)
+
+    described = f"Best accuracy so far against trials for {', '.join(means)}, less that of {REFERENCE}."
+    return to_file(
+        compose({"": [Panel(title, described, panel, width=420, height=280, right=label_room(list(means)))]}), "png"
+    )
+
+
+def main() -> None:
+    """Search, then report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study")
+    parser.add_argument("out")
+    parser.add_argument("--sparsity", type=float, default=0.9)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--searchers", nargs="+", default=list(SEARCHERS))
+    given = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    log = Log(Path(f"{given.out}.jsonl"))
+    loaded = networks(given.study, given.sparsity, given.images, log)
+    found = {}
+    for name in given.searchers:
+        runs = [search(name, loaded[seed % len(loaded)], seed, given.trials) for seed in given.seeds]
+        found[name] = Summary.of(runs)
+        report(found, given.trials)
+    cell = loaded[0].cell
+    title = f"{cell.dense.model}, width {cell.dense.width:g}, sparsity {given.sparsity:g}, seeds {given.seeds}"
+    Path(f"{given.out}.json").write_text(json.dumps({name: one.model_dump() for name, one in found.items()}, indent=1))
+    Path(f"{given.out}.png").write_bytes(draw(found, title))
+
+
+if __name__ == "__main__":
+    main()

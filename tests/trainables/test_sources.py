@@ -1,0 +1,25 @@
+"""Sources: what their settings must be."""
+
+import pytest
+
+from trainables.data import sources
+from trainables.spec import DataSpec
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (DataSpec(name="digit"), "data.name must be a known name, but got 'digit'; did you mean 'digits'"),
+        (DataSpec(path="somewhere"), "data.path must be empty for digits"),
+        (DataSpec(max_test=9), "data.max_test must allow a sample of each of the 10 classes, but got 9"),
+        (DataSpec(name="cifar100", max_train=99), "each of the 100 classes, but got 99"),
+        (DataSpec(name="parquet"), "data.path must name a folder of Parquet files, but is empty"),
+        (DataSpec(name="folder"), "data.path must name an image folder, but is empty"),
+        (DataSpec(name="parquet", path="missing"), "'missing' is not a folder"),
+        (DataSpec(name="folder", path="missing"), "'missing' is not a folder"),
+        (DataSpec(name="cifar10", path=__file__), "data.path must be a folder for downloads"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(data: DataSpec, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sources.check(data)
