@@ -23,10 +23,11 @@ def of_rules(trials: pa.Table) -> dict[str, list[float | None]]:
     return {kind: pc.add(trials[f"allocation_{kind}"], trials[f"profile_{kind}"]).to_pylist() for kind in KINDS}
 
 
-def of_searches(seen: pa.Table) -> dict[str, Spent]:
-    """Cell of a search -> the whole cost of all trials that it looked at, each of them one evaluation more."""
+def of_searches(seen: pa.Table) -> dict[tuple[str, str], Spent]:
+    """Search and cell -> the whole cost of all trials that it looked at, each of them one evaluation more."""
     complete = pc.ScalarAggregateOptions(skip_nulls=False)
-    sums = seen.group_by("cell").aggregate([*((name, "sum", complete) for name in COLUMNS), ("cell", "count")])
+    totals = [*((name, "sum", complete) for name in COLUMNS), ("cell", "count")]
+    sums = seen.group_by(["search", "cell"]).aggregate(totals)
     count, of_profiles = sums["cell_count"], {kind: sums[f"profile_{kind}_sum"] for kind in KINDS}
     spent = (
         pc.add(sums["seconds_sum"], of_profiles["seconds"]),
@@ -35,4 +36,5 @@ def of_searches(seen: pa.Table) -> dict[str, Spent]:
         count,
     )
     each = zip(*(column.to_pylist() for column in spent), strict=True)
-    return dict(zip(sums["cell"].to_pylist(), map(Spent._make, each), strict=True))
+    names = zip(sums["search"].to_pylist(), sums["cell"].to_pylist(), strict=True)
+    return dict(zip(names, map(Spent._make, each), strict=True))

@@ -129,6 +129,8 @@ class StudySearcher(Searcher):
 
     def close(self) -> None:
         """Leave in the study folder what Optuna knows."""
+        for search in self._searches:
+            search.settle()
         self._journal.save()
 
     def save(self, checkpoint_path: str) -> None:

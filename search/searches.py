@@ -79,6 +79,11 @@ class Search:
         self._counted += 1
         self._resumed.append(spec)
 
+    def settle(self) -> None:
+        """Tell Optuna's journal how earlier runs' proposals ended, if nothing else has."""
+        if self._past:
+            self._begun()
+
     def propose(self) -> TrialSpec:
         """Propose the next trial; ValueError where the space cannot be built."""
         trial = self._begun().ask(self._distributions)

@@ -104,7 +104,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
         f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * control, ! see below"
     )
     names = ["sparsity", "policy", "one-shot", "recalibrated", "recovered", "vs uniform"]
-    for name in [*names, *(["test"] if test else []), "cost s", "trials"]:
+    for name in [*names, "test" if test else "images", "cost s", "trials"]:  # there is room for one of the two
         table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     table.add_row("0", "dense *", "", "", percent(rows[0].dense_accuracy), end_section=True)
     for _, own in groupby(rows, key=lambda row: row.sparsity):
@@ -116,7 +116,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
                 percent(row.recalibrated_accuracy),
                 percent(row.val_accuracy),
                 "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
-                *([percent(row.test_accuracy)] if test else []),
+                percent(row.test_accuracy) if test else _short(row.search_cost_images),
                 f"{row.search_cost_seconds:.2f}",
                 str(row.trials),
             )
@@ -158,6 +158,13 @@ def _against_uniform(comparison: Comparison) -> Table:
         tests = ("" if p is None else f"{p:.2g}" for p in (versus.p, versus.holm_p))
         table.add_row(name, *gaps, f"{versus.wins}-{versus.ties}-{versus.losses}", *tests)
     return table
+
+
+def _short(count: float | None) -> str:
+    """In thousands or millions where it is long; nothing where it was not counted."""
+    if count is None:
+        return ""
+    return f"{count:.0f}" if count < 1e4 else f"{count / 1e3:.0f}k" if count < 1e7 else f"{count / 1e6:.0f}M"
 
 
 def _gap(gap: Gap) -> tuple[str, str]:

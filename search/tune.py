@@ -124,6 +124,7 @@ def run_trials(study: StudySpec, storage: Folder, address: str | None, watchers:
     for watcher in watchers:
         watcher.planned(searcher.total)
     if searcher.total == 0:
+        searcher.close()
         return folder.write_table()
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     with _chatter_kept_away():

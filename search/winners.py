@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from search import costs
+from search.constraints import FRACTIONS, Condition, conditions
 from search.results import SCHEMA, StudyFolder
-from trainables.spec import SEARCHED, BudgetKind, GranularityName
+from trainables.spec import SEARCHED, SEARCHES, BudgetKind, GranularityName
 
 TOLERANCE = 0.01  # largest difference of two measured budgets, as a share of the larger, that counts as matched
 
@@ -51,7 +52,11 @@ class Winner(NamedTuple):
 
 
 # of who wins and at what cost
-DECISIVE = ["trial", "cell", "policy", "status", "val_accuracy", *costs.COLUMNS, "starts"]
+DECISIVE = [  # of who wins and at what cost
+    *("trial", "cell", "policy", "status", "val_accuracy", "starts", "feasible"),
+    *costs.COLUMNS,
+]
+COMPARE = {"<=": pc.less_equal, "<": pc.less, ">=": pc.greater_equal, ">": pc.greater}
 COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE, "layers")]
 
 
@@ -82,28 +87,33 @@ class Layers:
 def winners(folders: Sequence[StudyFolder]) -> Winners:
     """Find what each policy reached in each cell of these studies.
 
-    A search reaches the best of all it looked at, what it started from included, and pays for all of it, in whichever
-    folder it lies. A trial that lies in several folders counts once. Trials that a scheduler stopped cost their search
-    something and win nothing.
+    A search reaches the best of all it looked at that keeps its bounds, what it started from included, and pays for
+    all of it, in whichever folder it lies. A trial that lies in several folders counts once. Trials that a scheduler
+    stopped cost their search something and win nothing.
     """
-    table = pa.concat_tables([_with_starts(folder) for folder in folders])
+    table = pa.concat_tables([_as_searched(folder) for folder in folders])
     scan = table.select(DECISIVE).append_column("row", pa.array(np.arange(len(table))))
     scan = scan.filter((pc.field("status") != "failed") & pc.field("val_accuracy").is_valid())
     scan = _once(scan) if len(folders) > 1 else scan
-    searched, done = pc.field("policy") == SEARCHED, pc.field("status") == "done"
-    named = scan.filter(~searched & done)
-    cells = pc.unique(scan.filter(searched)["cell"])
-    seen = scan.filter(searched | (pc.field("starts") & pc.field("cell").isin(cells)))
+    searching, done = pc.field("policy").isin(SEARCHES), pc.field("status") == "done"
+    named, own = scan.filter(~searching & done), scan.filter(searching)
+    cells = pc.unique(own.filter(pc.field("policy") == SEARCHED)["cell"])
+    starts = scan.filter(pc.field("starts") & pc.field("cell").isin(cells))
+    seen = pa.concat_tables(
+        [own.append_column("search", own["policy"]), starts.append_column("search", pa.repeat(SEARCHED, len(starts)))]
+    )
     order = [("val_accuracy", "descending"), ("starts", "descending"), ("trial", "ascending")]
-    best = seen.filter(done).sort_by(order).group_by("cell", use_threads=False).aggregate([("row", "first")])
+    reached = seen.filter(done & pc.field("feasible")).sort_by(order)
+    best = reached.group_by(["search", "cell"], use_threads=False).aggregate([("row", "first")])
     paid, quick = costs.of_searches(seen), costs.of_rules(named)
-    ran = [paid[cell] for cell in best["cell"].to_pylist()]
+    searches = best["search"].to_pylist()
+    ran = [paid[place] for place in zip(searches, best["cell"].to_pylist(), strict=True)]
 
     won = table.take(pa.array(np.concatenate([named["row"].to_numpy(), best["row_first"].to_numpy()])))
     found = {
         **{name: won[name].to_pylist() for name in Winner._fields if name in won.column_names},
         "spent": pc.if_else(pc.equal(won["budget"], "params"), won["params_kept"], won["macs_kept"]).to_pylist(),
-        "reached_by": [*named["policy"].to_pylist(), *[SEARCHED] * len(best)],
+        "reached_by": [*named["policy"].to_pylist(), *searches],
         **{f"cost_{kind}": [*own, *(getattr(spent, kind) for spent in ran)] for kind, own in quick.items()},
         "trials": [*[1] * len(named), *(spent.trials for spent in ran)],
         "place": range(len(won)),
@@ -114,15 +124,31 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
     return Winners(by_cell, Layers(won["layers"]))
 
 
-def _with_starts(folder: StudyFolder) -> pa.Table:
-    """Trials of a folder; `starts`: whether its searches start from them."""
-    table = folder.table(COLUMNS)
-    starts = pa.array(folder.study.search.warm_start, pa.string())
-    return table.append_column("starts", pc.is_in(table["policy"], starts))
+def _as_searched(folder: StudyFolder) -> pa.Table:
+    """Trials of a folder; `starts`: whether its searches start from them; `feasible`: whether they could end there."""
+    search = folder.study.search
+    bounds = conditions(search.constraints, [])
+    bounded = {name for bound in bounds for name in FRACTIONS.get(bound.name, (bound.name,))}
+    table = folder.table(list(dict.fromkeys((*COLUMNS, *bounded))))
+    starts = pc.is_in(table["policy"], pa.array(search.warm_start, pa.string()))
+    feasible = pa.repeat(True, len(table))
+    for bound in bounds:
+        feasible = pc.and_(feasible, _kept(table, bound))
+    return table.select(COLUMNS).append_column("starts", starts).append_column("feasible", feasible)
+
+
+def _kept(table: pa.Table, bound: Condition) -> pa.ChunkedArray:
+    """Tell which trials keep a bound; one without the number does not."""
+    kept, *total = FRACTIONS.get(bound.name, (bound.name,))
+    values = table[kept].cast(pa.float64())
+    for dense in total:
+        values = pc.divide(values, table[dense].cast(pa.float64()))
+    return pc.fill_null(COMPARE[bound.sign](values, float(bound.bound)), False)
 
 
 def _once(scan: pa.Table) -> pa.Table:
-    """Every trial once, finished before stopped; it is a start if it is one in any folder."""
-    firsts = [(name, "first") for name in scan.column_names if name not in ("trial", "starts")]
-    grouped = scan.sort_by("status").group_by("trial", use_threads=False).aggregate([*firsts, ("starts", "any")])
+    """Every trial once, finished before stopped; it is a start, and feasible, if it is so in any folder."""
+    firsts = [(name, "first") for name in scan.column_names if name not in ("trial", "starts", "feasible")]
+    either = [("starts", "any"), ("feasible", "any")]
+    grouped = scan.sort_by("status").group_by("trial", use_threads=False).aggregate([*firsts, *either])
     return grouped.rename_columns([name.removesuffix("_first").removesuffix("_any") for name in grouped.column_names])

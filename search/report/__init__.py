@@ -9,7 +9,7 @@ from search.comparison import Comparison
 from search.report import chart
 from search.report.accuracy import macs_section, sparsity_section
 from search.report.compact import compact_section
-from search.report.effort import cost_section, progress_section
+from search.report.effort import cost_section
 from search.report.evidence import Section, gather
 from search.report.gap import gap_section
 from search.report.importance import importance_section
@@ -17,6 +17,7 @@ from search.report.layers import kept_section
 from search.report.made import made
 from search.report.page import page
 from search.report.pareto import pareto_section
+from search.report.progress import progress_section
 from search.report.ranking import ranking_section
 from search.results import StudyFolder
 

@@ -1,22 +1,16 @@
-"""What finding the densities took: accuracy against search cost, and the best so far of each search."""
+"""What finding the densities took: accuracy against search cost."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from search.comparison import ComparisonRow
 from search.report.chart import INK, SMALL, Panel, beside, key, label_room, log_ticks
 from search.report.evidence import Evidence, Section, Table
-from search.results import TrialRow
 from search.tables import percent
-from trainables.spec import SEARCHED
 
 LEAST_SECONDS = 0.001  # what took less is drawn here, as the axis is logarithmic
-
-Runs = Mapping[int, Sequence[float]]  # seed -> best accuracy after each evaluation
 
 
 def cost_section(evidence: Evidence) -> Section:
@@ -45,37 +39,6 @@ def cost_section(evidence: Evidence) -> Section:
         "blank where an older version ran some, which did not count. Trials are over all seeds."
     )
     return Section("cost", "Accuracy against search cost", text, groups, [Table("Search cost", head, rows, words=2)])
-
-
-def progress_section(evidence: Evidence) -> Section:
-    """Best accuracy so far against evaluations of each search, its starting points first."""
-    title = "Best so far"
-    searches = {name: _searches(evidence, rows) for name, rows in evidence.settings.items()}
-    searches = {name: by_sparsity for name, by_sparsity in searches.items() if by_sparsity}
-    if not any(trial.policy == SEARCHED for trial in evidence.trials):
-        return Section(
-            "progress", title, f"No trial of the policy {SEARCHED!r} was run, so there is no search to follow."
-        )
-    if not searches:
-        return Section("progress", title, "These trials do not tell when they ended: they are of an older version.")
-    groups = {
-        name: [_progress(evidence, sparsity, runs) for sparsity, runs in sorted(by_sparsity.items())]
-        for name, by_sparsity in searches.items()
-    }
-    rows = [
-        (name, f"{sparsity:g}", str(seed), str(place + 1), f"{best:.2f}")
-        for name, by_sparsity in searches.items()
-        for sparsity, runs in sorted(by_sparsity.items())
-        for seed, run in sorted(runs.items())
-        for place, best in enumerate(run)
-        if place == 0 or best > run[place - 1]
-    ]
-    text = (
-        "Best validation accuracy of a search so far, its evaluations in the order in which they ended: thin, each "
-        "seed's; thick, their mean. Searches begin with the results of the policies that they start from."
-    )
-    head = ("network", "sparsity", "seed", "evaluation", "best so far (%)")
-    return Section("progress", title, text, groups, [Table("Evaluations that were better than all before", head, rows)])
 
 
 def _cost(evidence: Evidence, rows: Sequence[ComparisonRow]) -> Panel:
@@ -118,36 +81,3 @@ def _counted(mean: float | None) -> str:
 
 def _seconds(row: ComparisonRow) -> float:
     return max(row.search_cost_seconds, LEAST_SECONDS)
-
-
-def _searches(evidence: Evidence, rows: Sequence[ComparisonRow]) -> dict[float, dict[int, list[float]]]:
-    """Best accuracy in % after each evaluation, by sparsity and seed, where all of a search's trials tell their end."""
-    starts = {start for study in evidence.studies for start in study.search.warm_start}
-    cells: dict[str, list[TrialRow]] = defaultdict(list)
-    for trial in evidence.trials_of(rows):
-        if trial.policy == SEARCHED or trial.policy in starts:
-            cells[trial.cell].append(trial)
-    found: dict[float, dict[int, list[float]]] = defaultdict(dict)
-    for own in cells.values():
-        if any(trial.policy == SEARCHED for trial in own) and all(trial.ended for trial in own):
-            own.sort(key=lambda trial: (trial.policy == SEARCHED, trial.ended))
-            reached = (100 * (trial.val_accuracy or 0.0) * (trial.status == "done") for trial in own)
-            found[own[0].sparsity][own[0].seed] = list(accumulate(reached, max))
-    return found
-
-
-def _progress(evidence: Evidence, sparsity: float, runs: Runs) -> Panel:
-    look = evidence.looks[SEARCHED]
-    shortest = min(map(len, runs.values()))
-    mean = [sum(run[i] for run in runs.values()) / len(runs) for i in range(shortest)]
-
-    def draw(axis: Axes) -> None:
-        for run in runs.values():
-            axis.step(range(1, len(run) + 1), run, where="post", color=look.hue, lw=0.6, alpha=0.6)
-        axis.step(range(1, shortest + 1), mean, where="post", color=look.hue, lw=1.8)
-        axis.set_xlabel("evaluations of the search")
-        axis.set_ylabel("best validation accuracy (%)")
-        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-
-    told = f"Mean over {len(runs)} searches: {mean[0]:.1f} % at first, {mean[-1]:.1f} % after {shortest} evaluations."
-    return Panel(f"sparsity {sparsity:g}", told, draw)

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
+from search.estimates import Estimate
 from search.importance import CAPACITY, FEWEST, Importance, importances_of
-from search.report.chart import HUES, INK, SMALL, Panel
+from search.report.chart import HUES, INK, SMALL, WIDTH, Panel
 from search.report.evidence import Evidence, Section, Table
 from search.search_tables import correlation
 from search.tables import percent
@@ -29,29 +30,28 @@ def importance_section(evidence: Evidence) -> Section:
         groups.setdefault(names[row.setting], []).append(_panel(row))
     text = (
         "How much the density of each part decided about the accuracy among the trials seen, in % of all parts: mean "
-        "over searches, one for each seed (marker), with its 95 % interval (bar); dotted where all would be alike. By "
-        "PED-ANOVA, which asks how far a density sets the best third of a search's trials apart from all of them. It "
-        "is not how much of a part is needed, and the budget ties densities to each other. At the right: % of its "
-        f"units that {CAPACITY} keeps." + without
+        "over searches, one for each seed (marker), with its 95 % interval (bar); dotted where each would be if all "
+        "were alike. By PED-ANOVA, which asks how far a density sets the best third of a search's trials apart from "
+        "all of them. It is not how much of a part is needed, and the budget ties densities to each other. At the "
+        f"right: % of its units that {CAPACITY} keeps." + without
     )
     return Section("importance", title, text, groups, [_parts(names, found), _agreement(names, found)])
 
 
 def _panel(row: Importance) -> Panel:
-    parts = [told.part for told in row.parts]
-    even = 100 / len(parts)
+    parts, shown = [told.part for told in row.parts], [told.importance for told in row.parts]
+    means, lows, highs = ([100 * _end(e, end) for e in shown] for end in ("mean", "low", "high"))
+    room = 8 + 3.9 * max(map(len, parts))
 
     def draw(axis: Axes) -> None:
-        for place, told in enumerate(row.parts):
-            shown = told.importance
-            if shown.low is not None and shown.high is not None:
-                axis.plot([100 * shown.low, 100 * shown.high], [place, place], color=HUE, lw=1.2, alpha=0.5)
-            axis.plot([100 * shown.mean], [place], "o", color=HUE, markersize=4.2, markeredgewidth=0)
-            if told.capacity is not None:
-                kept, where = f"{100 * told.capacity:.1f}", axis.get_yaxis_transform()
-                axis.text(1.04, place, kept, transform=where, fontsize=SMALL, va="center_baseline")
-        axis.axvline(even, color=INK, lw=0.8, ls=(0, (1, 2)))
-        axis.set_yticks(range(len(parts)), parts, fontsize=6.5)
+        places, edge = range(len(parts)), 1 + (BESIDE - 4) / (WIDTH - room - BESIDE)
+        texts = [f"{CAPACITY} keeps %", *("" if t.capacity is None else f"{100 * t.capacity:.1f}" for t in row.parts)]
+        for place, text in zip((-1, *places), texts, strict=True):
+            axis.text(edge, place, text, transform=axis.get_yaxis_transform(), fontsize=SMALL, ha="right", va="center")
+        axis.hlines(places, lows, highs, color=HUE, lw=1.2, alpha=0.5)
+        axis.plot(means, places, "o", color=HUE, markersize=4.2, markeredgewidth=0)
+        axis.axvline(100 / len(parts), color=INK, lw=0.8, ls=(0, (1, 2)))
+        axis.set_yticks(places, parts, fontsize=6.5)
         axis.set_ylim(len(parts) - 0.4, -0.6)
         axis.set_xlim(left=0)
         axis.tick_params(axis="y", length=0)
@@ -59,8 +59,14 @@ def _panel(row: Importance) -> Panel:
 
     most = sorted(row.parts, key=lambda told: -told.importance.mean)[:3]
     told = f"{len(parts)} parts. Most important: {', '.join(f'{m.part} {percent(m.importance)} %' for m in most)}."
-    room = 8 + 3.9 * max(map(len, parts))
-    return Panel(f"sparsity {row.sparsity:g}", told, draw, height=54 + ROW * len(parts), left=room, right=BESIDE)
+    height = 66 + ROW * len(parts)
+    return Panel(f"sparsity {row.sparsity:g}", told, draw, height=height, left=room, right=BESIDE, top=30)
+
+
+def _end(estimate: Estimate, end: str) -> float:
+    """An end of the interval; the mean where a single seed has none."""
+    value: float | None = getattr(estimate, end)
+    return estimate.mean if value is None else value
 
 
 def _parts(names: Mapping[str, str], found: Sequence[Importance]) -> Table:

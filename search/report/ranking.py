@@ -10,7 +10,7 @@ from search.report.evidence import Evidence, Section, Table
 from search.results import TrialRow
 from search.search_tables import correlation
 
-GRID = 110  # cells along an axis: of a policy's trials that fall into one cell, one is drawn
+GRID = 60  # cells along an axis: of a policy's trials that fall into one cell, one is drawn
 
 
 def ranking_section(evidence: Evidence) -> Section:
@@ -24,7 +24,7 @@ def ranking_section(evidence: Evidence) -> Section:
     for by_seed in fine_tuned(evidence.trials, evidence.starts):
         trials = [trial for own in by_seed.values() for trial in own]
         if row := ranked.get((trials[0].setting, trials[0].sparsity)):
-            told = f"sparsity {row.sparsity:g}: {correlation(row.correlation)}"
+            told = f"sparsity {row.sparsity:g}: ρ {correlation(row.correlation)}"
             groups.setdefault(names[row.setting], []).append(_scatter(evidence, told, trials))
     rows = [
         (
@@ -38,9 +38,9 @@ def ranking_section(evidence: Evidence) -> Section:
     ]
     text = (
         "Each finished trial of a search by its accuracy before fine-tuning, batch-norm statistics estimated anew, and "
-        "that of its best epoch. Above each chart: Spearman's rank correlation, worked out search by search, with its "
-        "95 % interval over seeds. At 1 the first accuracy gives the final order for nothing; at 0 it says nothing of "
-        "it. Trials that a scheduler stopped have no final accuracy; those left began well, which tends to lower it."
+        "that of its best epoch. Above each chart: Spearman's rank correlation ρ, worked out search by search, with "
+        "its 95 % interval over seeds. At 1 the first accuracy gives the final order for nothing; at 0 it says nothing "
+        "of it. Trials that a scheduler stopped have no final accuracy; those left began well, which tends to lower it."
     )
     head = ("network", "sparsity", "rank correlation", "trials", "seeds")
     return Section("ranking", title, text, groups, [Table("Rank correlation of first and final accuracy", head, rows)])
@@ -51,7 +51,7 @@ def _scatter(evidence: Evidence, title: str, trials: Sequence[TrialRow]) -> Pane
     first, final = ([100 * value for value in values] for values in accuracies(trials))
 
     def draw(axis: Axes) -> None:
-        for policy in policies:
+        for policy in reversed(policies):  # named ones over a search's many
             own = [(x, y) for trial, x, y in zip(trials, first, final, strict=True) if trial.policy == policy]
             points = {(_cell(x, first), _cell(y, final)): (x, y) for x, y in own}
             look = {**evidence.looks[policy].point, "markersize": 3.2, "alpha": 0.75}

@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from search.results import SCHEMA, TABLE, StudyFolder, TrialRow, to_parquet
-from search.study import SEARCHED, StudySpec
+from search.study import StudySpec
+from trainables.spec import SEARCHED
 from trainables.storage import Folder
 
 POLICIES = ("uniform", "erk", "capacity", *(f"policy-{index}" for index in range(17)))
@@ -53,7 +54,7 @@ def table_of(rows: int, seeds: int, searched: int) -> pa.Table:
         "epochs": np.full(rows, 4),
         "dense_epochs": np.full(rows, 10),
         **{name: random.random(rows) for name in SCHEMA.names if name.endswith(("_accuracy", "seconds"))},
-        **{name: random.integers(10**6, size=rows) for name in SCHEMA.names if name.endswith(("evaluations", "images"))},
+        **{name: random.integers(1000, size=rows) for name in SCHEMA.names if name.endswith(("evaluations", "images"))},
         "layers": maps,
         "parts": maps,
     }

@@ -1,6 +1,7 @@
 """Which densities decided: against made-up searches whose answer is known, and against plain loops."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
@@ -38,7 +39,7 @@ def cell(seed: int, accuracy: Rule, trials: int = 40, sparsity: float = 0.9, **g
 
 
 def peaked(part: str) -> Rule:
-    return lambda parts: 0.9 - 0.1 * (np.log(parts[part]) + 2) ** 2
+    return lambda parts: 0.9 - 0.1 * (math.log(parts[part]) + 2) ** 2
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
@@ -54,7 +55,7 @@ def test_fanova_gives_the_shares_of_variance() -> None:
     """Of a sum of independent terms a and 2 b, uniform alike, b has four times the variance."""
 
     def accuracy(parts: Mapping[str, float]) -> float:
-        return 0.5 + 0.05 * np.log(parts[PARTS[1]]) + 0.1 * np.log(parts[PARTS[3]])
+        return 0.5 + 0.05 * math.log(parts[PARTS[1]]) + 0.1 * math.log(parts[PARTS[3]])
 
     found = part_importances(cell(1, accuracy, trials=80), "fanova")
     assert found[PARTS[3]] == pytest.approx(0.8, abs=0.1)
@@ -136,8 +137,8 @@ def test_searches_that_cannot_tell_are_left_out_with_the_reason(tmp_path: Path) 
 def test_settings_and_sparsities_stay_apart() -> None:
     rows = []
     for setting, sparsity in product(("a", "b"), (0.5, 0.9)):
-        given = {"setting": setting, "cell": f"{setting}{sparsity}"}
-        rows += cell(0, peaked(PARTS[0 if sparsity == 0.5 else 4]), sparsity=sparsity, **given)
+        rule, name = peaked(PARTS[0 if sparsity == 0.5 else 4]), f"{setting}{sparsity}"
+        rows += cell(0, rule, sparsity=sparsity, setting=setting, cell=name)
     found, _ = importances_of(rows, STARTS)
     assert [(row.setting, row.sparsity) for row in found] == [("a", 0.5), ("a", 0.9), ("b", 0.5), ("b", 0.9)]
     for row in found:

@@ -170,7 +170,7 @@ def test_the_journal_is_drawn_by_optuna_and_moves_with_its_folder(tmp_path: Path
     assert not list((tmp_path / "moved").glob("*.lock*"))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), sampler=st.sampled_from(["tpe", "cmaes", "nsga2", "random"]))
 def test_whenever_the_driver_dies_the_continued_search_is_whole(
     seed: int, sampler: str, tmp_path_factory: pytest.TempPathFactory

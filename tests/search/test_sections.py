@@ -6,8 +6,8 @@ from pathlib import Path
 from search.comparison import compare
 from search.report import SECTIONS
 from search.report.compact import compact_section
-from search.report.effort import progress_section
 from search.report.evidence import gather
+from search.report.progress import progress_section
 from tests.search.reports import study_of, trial_row, trial_rows
 from trainables import artifacts, checkpoints
 from trainables.allocation.profiles import Profile
@@ -19,10 +19,13 @@ def test_a_search_is_followed_in_the_order_in_which_it_ended(tmp_path: Path) -> 
     ended = {"2026-01-02T00:00:03": 0.8, "2026-01-02T00:00:01": 0.65, "2026-01-02T00:00:02": 0.75}
     found = [trial_row("searched", 0.5, 0, a, 2, trial=when, ended=when) for when, a in ended.items()]
     stopped = trial_row("searched", 0.5, 0, 0.9, 2, trial="x", ended="2026-01-02T00:00:04", status="stopped")
-    folder = study_of(tmp_path, [*starts, *found, stopped])
+    drawn = [trial_row("random-search", 0.5, 0, a, 2, trial=f"r{when}", ended=when) for when, a in ended.items()]
+    folder = study_of(tmp_path, [*starts, *found, stopped, *drawn])
     section = progress_section(gather(compare([folder]), [folder]))
     (table,) = section.tables
-    assert [row[-2:] for row in table.rows] == [("1", "60.00"), ("2", "70.00"), ("4", "75.00"), ("5", "80.00")]
+    told = {policy: [row[-2:] for row in table.rows if row[1] == policy] for policy in ("searched", "random-search")}
+    assert told["searched"] == [("1", "60.00"), ("2", "70.00"), ("4", "75.00"), ("5", "80.00")]
+    assert told["random-search"] == [("1", "65.00"), ("2", "75.00"), ("3", "80.00")]  # it starts from nothing
 
 
 def test_sections_without_evidence_say_why(tmp_path: Path) -> None:

@@ -57,6 +57,36 @@ def test_what_an_older_version_did_not_count_is_not_guessed(tmp_path: Path) -> N
     assert rows["capacity", (1,)].search_cost_images == 1800
 
 
+def test_the_control_pays_for_its_own_draws_and_starts_from_nothing(tmp_path: Path) -> None:
+    start = outcome("uniform", 0.5, 0, 0.8)
+    own = [outcome("searched", 0.5, 0, 0.6, densities={"a": 0.1})]
+    drawn = [outcome("random-search", 0.5, 0, accuracy, densities={"a": accuracy}) for accuracy in (0.7, 0.5, 0.4)]
+    found = reached(study_of(tmp_path / "s", [start, *own, *drawn], search={"warm_start": ["uniform"]}))
+    searched, control = found[0.5, "searched"][0], found[0.5, "random-search"][0]
+    assert (searched.val_accuracy, searched.trials) == (0.8, 2)
+    assert (control.val_accuracy, control.trials) == (0.7, 3)
+    assert control.cost_seconds == pytest.approx(3 * (1.0 + 2 * 2.0 + 3.0))
+
+
+def test_what_breaks_a_bound_is_paid_for_and_wins_nothing(tmp_path: Path) -> None:
+    def kept(trial: Outcome, macs: float) -> Outcome:
+        assert trial.facts is not None
+        facts = {"macs_kept": round(100 * macs), "macs_total": 100}
+        return trial.model_copy(update={"facts": trial.facts.model_copy(update=facts)})
+
+    trials = [
+        kept(outcome("uniform", 0.5, 0, 0.9), 0.5),
+        kept(outcome("searched", 0.5, 0, 0.8, densities={"a": 0.8}), 0.41),
+        kept(outcome("searched", 0.5, 0, 0.7, densities={"a": 0.7}), 0.4),
+        kept(outcome("searched", 0.5, 0, 0.6, densities={"a": 0.6}), 0.1),
+    ]
+    bounded = {"warm_start": ["uniform"], "constraints": ["macs<=0.4"]}
+    searched = reached(study_of(tmp_path / "s", trials, search=bounded))[0.5, "searched"][0]
+    assert (searched.val_accuracy, searched.trials) == (0.7, 4)
+    none = reached(study_of(tmp_path / "n", trials, search=bounded | {"constraints": ["macs<0.1"]}))
+    assert (0.5, "searched") not in none
+
+
 def test_a_stopped_trial_costs_its_search_and_wins_nothing(tmp_path: Path) -> None:
     stopped = outcome("searched", 0.5, 0, 0.9, densities={"a": 0.1}).model_copy(update={"status": "stopped"})
     whole = outcome("searched", 0.5, 0, 0.6, densities={"a": 0.2})
