@@ -14,7 +14,7 @@ from optuna.trial import create_trial
 from search.estimates import Estimate
 from search.evaluated import BySeed, Searches, searches
 from search.headline import network
-from search.ranking import rank_correlation
+from search.ranking import bounded, rank_correlation
 from search.results import StudyFolder, TrialRow
 from trainables.spec import Frozen
 from trainables.tables import pick
@@ -109,12 +109,12 @@ def _importance(by_seed: BySeed, capacity: Mapping[str, Mapping[str, float]], ev
     parts = [
         PartImportance(
             part=part,
-            importance=Estimate.of([share[part] for share in shares]),
+            importance=bounded([share[part] for share in shares], 0),
             capacity=fmean(density[part] for density in known) if known else None,
         )
         for part in shares[0]
     ]
-    return Importance.told(by_seed, agreement=Estimate.of(defined) if defined else None, parts=parts)
+    return Importance.told(by_seed, agreement=bounded(defined, -1) if defined else None, parts=parts)
 
 
 def part_importances(trials: Sequence[TrialRow], evaluator: str) -> dict[str, float]:

@@ -32,7 +32,7 @@ def rankings(trials: Iterable[TrialRow], starts: Collection[str]) -> list[Rankin
         known = {seed: value for seed, value in told.items() if value is not None}
         if known:
             ranked = {seed: by_seed[seed] for seed in known}
-            found.append(Ranking.told(ranked, correlation=Estimate.of(list(known.values()))))
+            found.append(Ranking.told(ranked, correlation=bounded(list(known.values()), -1)))
     return found
 
 
@@ -44,6 +44,14 @@ def fine_tuned(trials: Iterable[TrialRow], starts: Collection[str]) -> list[BySe
 def accuracies(trials: Sequence[TrialRow]) -> tuple[list[float], list[float]]:
     """Tell each trial's first accuracy, pruned and recalibrated if it was, and its final one, of the best epoch."""
     return [trial.recalibrated_accuracy or 0.0 for trial in trials], [trial.val_accuracy or 0.0 for trial in trials]
+
+
+def bounded(values: Sequence[float], least: float) -> Estimate:
+    """Estimate the mean of what lies between `least` and 1; its interval ends there, which no mean can be beyond."""
+    found = Estimate.of(values)
+    if found.low is None or found.high is None:
+        return found
+    return found.model_copy(update={"low": max(least, found.low), "high": min(1.0, found.high)})
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | None:

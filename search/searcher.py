@@ -116,6 +116,8 @@ class StudySearcher(Searcher):
                 spec=spec, status="failed" if lost else "stopped", error="its workers were lost" if lost else ""
             )
         if own := self._search_of.get((spec.policy, cell)):
+            if outcome.status == "stopped" and result is not None:  # Tune tells nobody else of the epoch it stops at
+                own.report(key, result["epoch"], result["val_accuracy"])
             own.finish(key, row_of(outcome))
         if begins := self._starting_from(spec.policy, cell):
             self._awaited[begins].discard(key)

@@ -44,10 +44,11 @@ def _panel(row: Importance) -> Panel:
     room = 8 + 3.9 * max(map(len, parts))
 
     def draw(axis: Axes) -> None:
-        places, edge = range(len(parts)), 1 + (BESIDE - 4) / (WIDTH - room - BESIDE)
+        places, rows = range(len(parts)), axis.get_yaxis_transform()
+        edge = 1 + (BESIDE - 4) / (WIDTH - room - BESIDE)
         texts = [f"{CAPACITY} keeps %", *("" if t.capacity is None else f"{100 * t.capacity:.1f}" for t in row.parts)]
         for place, text in zip((-1, *places), texts, strict=True):
-            axis.text(edge, place, text, transform=axis.get_yaxis_transform(), fontsize=SMALL, ha="right", va="center")
+            axis.text(edge, place, text, transform=rows, fontsize=SMALL, ha="right", va="center_baseline")
         axis.hlines(places, lows, highs, color=HUE, lw=1.2, alpha=0.5)
         axis.plot(means, places, "o", color=HUE, markersize=4.2, markeredgewidth=0)
         axis.axvline(100 / len(parts), color=INK, lw=0.8, ls=(0, (1, 2)))

@@ -101,7 +101,9 @@ def test_pooled_importances_are_those_of_a_plain_loop(evaluator: str) -> None:
         correlations.append(spearmanr([shares[-1][p] for p in PARTS], [capacity[p] for p in PARTS]).statistic)
     for told, part in zip(row.parts, PARTS, strict=True):
         assert told.part == part
-        assert told.importance == Estimate.of([share[part] for share in shares])
+        expected = Estimate.of([share[part] for share in shares])
+        assert (told.importance.mean, told.importance.n) == (expected.mean, 3)
+        assert told.importance.low == max(0.0, expected.low or 0.0)
         assert told.capacity == pytest.approx(np.mean(densities[part]))
     assert row.agreement is not None
     assert row.agreement.mean == pytest.approx(np.mean(correlations))

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from search.comparison import compare
 from search.estimates import Estimate
-from search.ranking import rank_correlation, rankings
+from search.ranking import bounded, rank_correlation, rankings
 from search.report.evidence import gather
 from search.report.ranking import ranking_section
 from search.results import TrialRow
@@ -52,6 +52,15 @@ def test_ties_share_their_mean_rank(pairs: list[tuple[int, int]]) -> None:
         assert found == pytest.approx(np.corrcoef(ranks(one), ranks(other))[0, 1], abs=1e-9)
 
 
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=6))
+def test_an_interval_ends_where_means_do(values: list[float]) -> None:
+    found, free = bounded(values, -1), Estimate.of(values)
+    assert found.low is not None
+    assert found.high is not None
+    assert (found.low, found.high) == tuple(np.clip([free.low, free.high], -1, 1))
+    assert found.model_copy(update={"low": free.low, "high": free.high}) == free
+
+
 def test_pooled_correlations_are_those_of_a_plain_loop() -> None:
     rng = np.random.default_rng(0)
     rows, expected = [], []
@@ -61,7 +70,8 @@ def test_pooled_correlations_are_those_of_a_plain_loop() -> None:
         rows += search_of(seed, first.tolist(), final.tolist())
         expected.append(float(spearmanr(first, final).statistic))
     (row,) = rankings(rows, ["uniform"])
-    assert row.correlation == Estimate.of(expected)
+    assert row.correlation.mean == Estimate.of(expected).mean
+    assert row.correlation.high == min(1.0, Estimate.of(expected).high or 1.0)
     assert (row.seeds, row.trials) == ([0, 1, 2], 40)
 
 

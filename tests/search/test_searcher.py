@@ -109,12 +109,15 @@ def test_a_proposal_was_stopped_where_epochs_were_still_to_come(tmp_path: Path) 
         if final:
             end(searcher, folder, "last", proposed["spec"], 0.4)
         else:
-            result = {"epoch": 3, "final": final, "val_accuracy": 0.4, "best_val_accuracy": 0.4}
-            searcher.on_trial_result("last", result)
+            for epoch in (0, 3):  # of the last one Tune tells only that it was the last
+                result = {"epoch": epoch, "final": False, "val_accuracy": epoch / 10, "best_val_accuracy": 0.3}
+                if epoch == 0:
+                    searcher.on_trial_result("last", result)
             searcher.on_trial_complete("last", result)
     searcher.close()
-    states = [trial.state for study in studies_in(folder).values() for trial in study.trials if trial.number >= 2]
-    assert sorted(states) == [TrialState.COMPLETE, TrialState.PRUNED]
+    ended = {t.state: t for study in studies_in(folder).values() for t in study.trials if t.number >= 2}
+    assert set(ended) == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert ended[TrialState.PRUNED].intermediate_values == {0: 0.0, 3: 0.3}
 
 
 def test_a_search_waits_for_what_it_starts_from(tmp_path: Path) -> None:

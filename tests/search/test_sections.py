@@ -6,6 +6,7 @@ from pathlib import Path
 from search.comparison import compare
 from search.report import SECTIONS
 from search.report.compact import compact_section
+from search.report.effort import cost_section
 from search.report.evidence import gather
 from search.report.progress import progress_section
 from tests.search.reports import study_of, trial_row, trial_rows
@@ -26,6 +27,16 @@ def test_a_search_is_followed_in_the_order_in_which_it_ended(tmp_path: Path) -> 
     told = {policy: [row[-2:] for row in table.rows if row[1] == policy] for policy in ("searched", "random-search")}
     assert told["searched"] == [("1", "60.00"), ("2", "70.00"), ("4", "75.00"), ("5", "80.00")]
     assert told["random-search"] == [("1", "65.00"), ("2", "75.00"), ("3", "80.00")]  # it starts from nothing
+
+
+def test_cost_is_told_in_seconds_evaluations_and_images_where_these_were_counted(tmp_path: Path) -> None:
+    looked = {"allocation_evaluations": 120, "allocation_images": 12000, "profile_evaluations": 0, "profile_images": 0}
+    counted = [trial_row("capacity", 0.5, seed, 0.8, 2, **looked) for seed in range(2)]
+    folder = study_of(tmp_path, [*counted, trial_row("erk", 0.5, 0, 0.8, 2)])
+    (table,) = cost_section(gather(compare([folder]), [folder])).tables
+    rows = {row[1]: dict(zip(table.head, row, strict=True)) for row in table.rows}
+    told = [[rows[policy][name] for name in ("evaluations", "images", "trials")] for policy in ("capacity", "erk")]
+    assert told == [["120", "12,000", "2"], ["", "", "1"]]
 
 
 def test_sections_without_evidence_say_why(tmp_path: Path) -> None:
