@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -139,6 +140,9 @@ class Search:
             directions=["maximize" if goal == ACCURACY else "minimize" for goal in self._settings.goals],
             load_if_exists=True,
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(list(self._settings.goals))
         held = {trial.user_attrs[KEY]: trial for trial in study.get_trials(deepcopy=False) if KEY in trial.user_attrs}
         for row in self._starts:
             if row.trial not in held:

@@ -45,10 +45,10 @@ def test_the_first_command_and_those_that_follow_it_run(tmp_path: Path) -> None:
 def test_the_studies_and_settings_that_are_named_exist() -> None:
     for name in re.findall(r"howcompact (?:run|submit) (\w+)", README):
         assert name in shipped()
-    (reduced,) = re.findall(r"data.max_train=2000.*?search.trials=5", README, flags=re.S)
+    (reduced,) = re.findall(r"data.max_train=2000.*?search.trials=8", README, flags=re.S)
     settings = [word for word in reduced.replace("\\", " ").split() if "=" in word]
     study = read_study("cifar10", [*settings, "data.name=digits", "data.size=32"])
-    assert (study.data.max_train, study.search.trials) == (2000, 5)
+    assert (study.data.max_train, study.search.trials) == (2000, 8)
 
 
 def test_every_file_of_the_house_is_on_its_plan() -> None:

@@ -17,7 +17,7 @@ from trainables.learning.fit import Course, State, fit, keep_best, residents, re
 from trainables.learning.prune import prune
 from trainables.learning.recovery import RECOVERIES, Pruned, draw_anew
 from trainables.learning.train import evaluate
-from trainables.outcome import Facts, Outcome
+from trainables.outcome import Facts, Outcome, total
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage import Folder
 
@@ -61,6 +61,7 @@ def _start(state: State, course: Course, val: Resident, seed: int) -> None:
         draw_anew(state.model, state.masks, Architecture.model_validate(state.record["architecture"]), seed)
         judged = evaluate(state.model, val)
         first |= {"val_accuracy": judged.accuracy, "val_loss": judged.loss}
+        first |= {"images": total((state.history[0].images, len(val)))}
     state.history = [state.history[0].model_copy(update=first)]
 
 

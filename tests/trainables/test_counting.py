@@ -104,7 +104,10 @@ SEARCHING = WEIGHT.model_copy(update={"policy": "capacity", "calibration": 60})
 STEPWISE = SEARCHING.model_copy(update={"criterion": "taylor", "schedule": Schedule(name="iterative", steps=2)})
 
 
-@pytest.mark.parametrize("spec", [SEARCHING, STEPWISE, CHANNEL], ids=["one-shot", "stepwise", "channel"])
+SCRATCH = CHANNEL.model_copy(update={"recovery": "scratch"})
+
+
+@pytest.mark.parametrize("spec", [SEARCHING, STEPWISE, CHANNEL, SCRATCH], ids=["one-shot", "steps", "cut", "scratch"])
 def test_a_trial_counts_all_images_that_it_runs(
     spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
@@ -116,5 +119,7 @@ def test_a_trial_counts_all_images_that_it_runs(
     before = (facts.allocation_images or 0) + 3 * 64 + 2 * 90  # recalibration, and judging twice
     if spec == STEPWISE:
         before += 60 + 300 + 90  # scores anew, and the epoch between the steps
+    elif spec == SCRATCH:
+        before += 90  # judged as it is drawn
     assert first.images == before
     assert outcome_of(folder).images == watched.images
