@@ -1,28 +1,24 @@
 """One search on Optuna's ask and tell: what it proposes, what it is told, and what it knows of earlier runs."""
 
 import hashlib
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 
-from search.constraints import Condition, conditions, value_of
 from search.results import TrialRow
 from search.samplers import SAMPLERS
 from search.search_spec import ACCURACY, BASIS, SearchSpec
 from search.spaces import SPACES, Space
+from search.verdicts import judged
 from trainables.outcome import Outcome
 from trainables.spec import RANDOM_SEARCH, TrialSpec
 
 KEY, POLICY, ERROR = "trial", "policy", "error"  # Optuna's user attributes of a trial
 SPARSITY = "sparsity"  # what a search with several goals proposes beside densities
-STATES = {"done": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 CONTROL = {"sampler": "random", "space": "layers", "warm_start": ()}  # settings of the control
 
 FindOutcome = Callable[[str], Outcome | None]
@@ -41,7 +37,6 @@ class Search:
         self.policy = policy
         self.cells = {cell.sparsity: cell for cell in cells}
         self._settings = settings.model_copy(update=CONTROL if policy == RANDOM_SEARCH else {})
-        self._bounds: list[Condition] = conditions(settings.constraints, [])
         self._storage, self._find = storage, find
         self._study: optuna.Study | None = None
         self._spaces: dict[float, Space] = {}
@@ -81,9 +76,17 @@ class Search:
         self._resumed.append(spec)
 
     def settle(self) -> None:
-        """Tell Optuna's journal how earlier runs' proposals ended, if nothing else has."""
-        if self._past:
+        """Tell Optuna's journal how earlier runs' proposals ended, if it does not know."""
+        if self._past and self._study is None and not self._settled():
             self._begun()
+
+    def _settled(self) -> bool:
+        try:
+            trials = self._storage.get_all_trials(self._storage.get_study_id_from_name(self._name()), deepcopy=False)
+        except KeyError:
+            return False
+        ended = {trial.user_attrs.get(KEY) for trial in trials if trial.state.is_finished()}
+        return {row.trial for row in self._past} <= ended and all(trial.state.is_finished() for trial in trials)
 
     def propose(self) -> TrialSpec:
         """Propose the next trial; ValueError where the space cannot be built."""
@@ -111,7 +114,7 @@ class Search:
         study = self._begun()
         trial = self._asked.pop(key)
         self._reported.pop(key, None)
-        verdict = self._judged(row)
+        verdict = judged(row, self._settings.goals, self._settings.constraints)
         for name, violation in verdict.constraints.items():
             trial.set_constraint(name, violation)
         if verdict.error:
@@ -190,7 +193,7 @@ class Search:
         densities = (outcome.spec.densities if outcome else None) or row.parts
         if not self._spaces[row.sparsity].expresses(densities):
             return
-        verdict = self._judged(row)
+        verdict = judged(row, self._settings.goals, self._settings.constraints)
         history = outcome.history if outcome and len(self._settings.goals) == 1 else ()
         study.add_trial(
             create_trial(
@@ -214,31 +217,6 @@ class Search:
     def _params(self, sparsity: float, densities: Mapping[str, float]) -> dict[str, float]:
         params = self._spaces[sparsity].nearest(densities)
         return params | ({SPARSITY: sparsity} if SPARSITY in self._distributions else {})
-
-    def _judged(self, row: TrialRow) -> "Verdict":
-        """Look goals and constraints up; a trial that lacks one, or failed, is no point of any search."""
-        if row.status != "done":
-            return Verdict(STATES[row.status], error=row.error)
-        values = [value_of(row, goal) for goal in self._settings.goals]
-        bounded = [value_of(row, bound.name) for bound in self._bounds]
-        numbers = [float(value) for value in (*values, *bounded) if value is not None and math.isfinite(float(value))]
-        if len(numbers) < len(values) + len(bounded):
-            return Verdict(TrialState.FAIL, error="a goal or a constraint is not a finite number")
-        limits = zip(self._settings.constraints, self._bounds, numbers[len(values) :], strict=True)
-        over = {
-            text: (value - float(bound.bound)) * (1 if bound.sign in ("<=", "<") else -1)
-            for text, bound, value in limits
-        }
-        return Verdict(TrialState.COMPLETE, numbers[: len(values)], over)
-
-
-class Verdict(NamedTuple):
-    """What Optuna is told of a trial that has ended."""
-
-    state: TrialState
-    values: list[float] | None = None  # one for each goal
-    constraints: Mapping[str, float] = MappingProxyType({})  # by how much each bound is broken; kept at zero or less
-    error: str = ""
 
 
 def _hash(*texts: str) -> str:

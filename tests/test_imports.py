@@ -38,6 +38,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "search.prepare",
         "search.searcher",
         "search.searches",
+        "search.verdicts",
         "search.adoption",
         "search.tracking",
     ),
@@ -81,6 +82,7 @@ DOORS = {  # library -> the modules that may import it
         "search.searcher",
         "search.searches",
         "search.spaces",
+        "search.verdicts",
     },
     "ray": {
         "search.jobs",

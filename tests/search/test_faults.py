@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
+
+from search.results import StudyFolder
+from tests.search.test_searcher import studies_in
 
 SETTINGS = (
     "dense.epochs=2",
@@ -92,6 +96,9 @@ def check_nothing_was_repeated(before: dict[str, list[dict[str, Any]]], home: Pa
     assert {len(history) for history in after.values()} == {EPOCHS}
     for trial, history in before.items():
         assert after[trial][: len(history)] == history
+    journal = studies_in(StudyFolder.open(str(home / "howcompact-runs" / "digits"))).values()
+    assert [[trial.state for trial in study.trials] for study in journal] == [[TrialState.COMPLETE] * 3] * 2
+    assert {trial.user_attrs["trial"] for study in journal for trial in study.trials} < set(after)
 
 
 def test_a_killed_driver_is_continued_by_the_same_command(tmp_path: Path) -> None:
