@@ -2,7 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
@@ -13,9 +14,25 @@ from search.report.evidence import Evidence, Section, Table
 from search.results import TrialRow
 
 GRID = 110  # cells along an axis: of a policy's trials that fall into one cell, one is drawn
-KEPT = {
-    "params": ("weights", "params_kept", "params_total"),
-    "macs": ("multiply-accumulates", "macs_kept", "macs_total"),
+
+
+@dataclass(frozen=True)
+class Price:
+    """What accuracy is paid with: the less, the better."""
+
+    name: str
+    label: str  # of its axis
+    of: Callable[[TrialRow], float | None]  # None: not measured
+
+
+PRICES = {
+    "params": Price(
+        "weights", "weights kept (% of dense)", lambda trial: _share(trial.params_kept, trial.params_total)
+    ),
+    "macs": Price(
+        "MACs", "multiply-accumulates kept (% of dense)", lambda trial: _share(trial.macs_kept, trial.macs_total)
+    ),
+    "latency": Price("latency", "latency of one image (ms)", lambda trial: trial.latency_ms),
 }
 
 
@@ -24,7 +41,11 @@ def pareto_section(evidence: Evidence) -> Section:
     networks: dict[str, list[TrialRow]] = defaultdict(list)
     for trial in evidence.finished:
         networks[network(trial)].append(trial)
-    groups = {name: [_scatter(evidence, rows, kind) for kind in KEPT] for name, rows in networks.items()}
+    fronts = {name: {kind: front(own, kind) for kind in PRICES} for name, own in networks.items()}
+    groups = {
+        name: [_scatter(evidence, networks[name], kind) for kind, best in own.items() if best]
+        for name, own in fronts.items()
+    }
     rows = [
         (
             name,
@@ -34,18 +55,19 @@ def pareto_section(evidence: Evidence) -> Section:
             f"{trial.params_kept:,}",
             f"{trial.macs_kept:,}",
             f"{100 * (trial.val_accuracy or 0):.2f}",
-            " and ".join("MACs" if kind == "macs" else "weights" for kind in KEPT if trial in fronts[kind]),
+            "" if trial.latency_ms is None else f"{trial.latency_ms:.2f}",
+            ", ".join(PRICES[kind].name for kind, best in own.items() if trial in best),
             trial.trial,
         )
-        for name, own in networks.items()
-        for fronts in [{kind: front(own, kind) for kind in KEPT}]
-        for trial in sorted({t.trial: t for kind in KEPT for t in fronts[kind]}.values(), key=_accuracy, reverse=True)
+        for name, own in fronts.items()
+        for trial in sorted({t.trial: t for best in own.values() for t in best}.values(), key=_accuracy, reverse=True)
     ]
-    head = ("network", "policy", "sparsity", "seed", "weights kept", "MACs kept", "accuracy (%)", "front of", "trial")
+    head = ("network", "policy", "sparsity", "seed", "weights", "MACs", "accuracy (%)", "ms", "front of", "trial")
     text = (
         f"Each of the {len(evidence.finished):,} finished trials, one seed each, by the accuracy of its best epoch on "
-        "validation samples. Ringed and joined: the front, which no trial beats with as little or less. Trials of a "
-        "policy that would cover one another are drawn once; the front is exact."
+        "validation samples, against what is kept and, where it was measured, latency. Ringed and joined: the front, "
+        "which no trial beats with as little or less. Trials of a policy that would cover one another are drawn once; "
+        "the front is exact."
     )
     return Section(
         "pareto",
@@ -58,36 +80,36 @@ def pareto_section(evidence: Evidence) -> Section:
 
 
 def front(trials: Sequence[TrialRow], kind: str) -> list[TrialRow]:
-    """Trials that no other one beats in accuracy and in what is kept, "params" or "macs": the smallest first."""
-    return [trials[place] for place in pareto([(_kept(trial, kind), -_accuracy(trial)) for trial in trials])]
+    """Trials that no other one beats in accuracy and in a price, by its name in `PRICES`: the lowest first."""
+    priced = [(price, trial) for trial in trials if (price := PRICES[kind].of(trial)) is not None]
+    return [priced[place][1] for place in pareto([(price, -_accuracy(trial)) for price, trial in priced])]
 
 
 def _scatter(evidence: Evidence, trials: Sequence[TrialRow], kind: str) -> Panel:
-    policies = evidence.policies(trials)
-    name, _, total = KEPT[kind]
-    dense = max(getattr(trial, total) for trial in trials)
-    best = front(trials, kind)
+    policies, price = evidence.policies(trials), PRICES[kind]
 
-    def place(trial: TrialRow) -> tuple[float, float]:
-        return 100 * _kept(trial, kind) / dense, 100 * _accuracy(trial)
+    def places(own: Sequence[TrialRow]) -> list[tuple[float, float]]:
+        return [(paid, 100 * _accuracy(trial)) for trial in own if (paid := price.of(trial)) is not None]
+
+    fronted = places(best := front(trials, kind))
 
     def draw(axis: Axes) -> None:
         axis.set_xscale("log")
         for policy in policies:
-            points = _thinned([place(trial) for trial in trials if trial.policy == policy])
             look = {**evidence.looks[policy].point, "markersize": 3.2, "alpha": 0.75}
-            axis.plot(*zip(*points, strict=True), **look)
-        fronted = [place(trial) for trial in best]
+            for points in filter(None, [_thinned(places([trial for trial in trials if trial.policy == policy]))]):
+                axis.plot(*zip(*points, strict=True), **look)
         axis.step(*zip(*fronted, strict=True), where="post", color=INK, lw=0.8)
         axis.plot(*zip(*fronted, strict=True), "o", markersize=6.5, mfc="none", mec=INK, mew=0.7)
         log_ticks(axis)
-        axis.set_xlabel(f"{name} kept (% of dense)")
+        axis.set_xlabel(price.label)
         axis.set_ylabel("validation accuracy (%)")
         key(axis, policies, evidence.looks)
 
-    told = "; ".join(f"{100 * _accuracy(t):.1f} % with {place(t)[0]:.2g} % ({t.policy})" for t in best[-8:])
-    description = f"{len(trials)} trials. Front, accuracy with {name} kept: {told}."
-    return Panel(f"by {name}", description, draw, right=label_room(policies))
+    shown = zip(best[-8:], fronted[-8:], strict=True)
+    told = "; ".join(f"{accuracy:.1f} % at {paid:.2g} ({trial.policy})" for trial, (paid, accuracy) in shown)
+    description = f"{len(trials)} trials. Front, accuracy at {price.label}: {told}."
+    return Panel(f"by {price.name}", description, draw, right=label_room(policies))
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -99,8 +121,8 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return list(cells.values())
 
 
-def _kept(trial: TrialRow, kind: str) -> int:
-    return int(getattr(trial, KEPT[kind][1]))
+def _share(kept: int | None, total: int | None) -> float | None:
+    return 100 * kept / total if kept is not None and total else None
 
 
 def _accuracy(trial: TrialRow) -> float:

@@ -36,3 +36,11 @@ def test_the_front_is_what_nothing_beats(points: list[tuple[int, float]]) -> Non
     found = {(row.params_kept, row.val_accuracy) for row in front(rows, "params")}
     beaten = {a for a, b in itertools.permutations(points, 2) if b[0] <= a[0] and b[1] >= a[1] and b != a}
     assert found == set(points) - beaten
+    assert not front(rows, "latency")  # which none of them measured
+
+
+def test_a_front_of_latencies_is_of_those_who_measured_it() -> None:
+    measured = {"a": (0.9, 2.0), "b": (0.8, 1.0), "c": (0.7, 1.5)}
+    rows = [trial_row("erk", 0.5, 0, acc, 1, trial=name, latency_ms=ms) for name, (acc, ms) in measured.items()]
+    rows.append(trial_row("erk", 0.5, 0, 1.0, 1, trial="d"))
+    assert [row.trial for row in front(rows, "latency")] == ["b", "a"]
