@@ -86,7 +86,9 @@ def front(trials: Sequence[TrialRow], kind: str) -> list[TrialRow]:
 
 
 def _scatter(evidence: Evidence, trials: Sequence[TrialRow], kind: str) -> Panel:
-    policies, price = evidence.policies(trials), PRICES[kind]
+    price = PRICES[kind]
+    priced = [trial for trial in trials if price.of(trial) is not None]
+    policies = evidence.policies(priced)
 
     def places(own: Sequence[TrialRow]) -> list[tuple[float, float]]:
         return [(paid, 100 * _accuracy(trial)) for trial in own if (paid := price.of(trial)) is not None]
@@ -97,8 +99,8 @@ def _scatter(evidence: Evidence, trials: Sequence[TrialRow], kind: str) -> Panel
         axis.set_xscale("log")
         for policy in policies:
             look = {**evidence.looks[policy].point, "markersize": 3.2, "alpha": 0.75}
-            for points in filter(None, [_thinned(places([trial for trial in trials if trial.policy == policy]))]):
-                axis.plot(*zip(*points, strict=True), **look)
+            points = _thinned(places([trial for trial in priced if trial.policy == policy]))
+            axis.plot(*zip(*points, strict=True), **look)
         axis.step(*zip(*fronted, strict=True), where="post", color=INK, lw=0.8)
         axis.plot(*zip(*fronted, strict=True), "o", markersize=6.5, mfc="none", mec=INK, mew=0.7)
         log_ticks(axis)
@@ -108,7 +110,7 @@ def _scatter(evidence: Evidence, trials: Sequence[TrialRow], kind: str) -> Panel
 
     shown = zip(best[-8:], fronted[-8:], strict=True)
     told = "; ".join(f"{accuracy:.1f} % at {paid:.2g} ({trial.policy})" for trial, (paid, accuracy) in shown)
-    description = f"{len(trials)} trials. Front, accuracy at {price.label}: {told}."
+    description = f"{len(priced)} trials. Front, accuracy at {price.label}: {told}."
     return Panel(f"by {price.name}", description, draw, right=label_room(policies))
 
 

@@ -79,10 +79,14 @@ def _panel(evidence: Evidence, sparsity: float, searches: Mapping[str, Runs]) ->
                 axis.step(range(1, len(run) + 1), run, where="post", color=look.hue, lw=0.5, alpha=0.5)
             line = (0, look.dashes) if look.dashes else "-"
             axis.step(places, [e.mean for e in mean], where="post", color=look.hue, lw=1.8, linestyle=line)
+            axis.plot(places[-1:], [mean[-1].mean], **look.point)
             band = [(e.low, e.high) for e in mean if e.low is not None and e.high is not None]
             if len(band) == len(mean):
                 low, high = zip(*band, strict=True)
                 axis.fill_between(places, low, high, step="post", color=look.hue, alpha=0.09, lw=0)
+        reached = [best for runs in searches.values() for run in runs.values() for best in run]
+        room = 0.05 * (max(reached) - min(reached)) + 0.5
+        axis.set_ylim(min(reached) - room, max(reached) + room)  # bands of two seeds may go anywhere
         axis.set_xlabel("evaluations of the search")
         axis.set_ylabel("best validation accuracy (%)")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
