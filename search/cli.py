@@ -209,7 +209,7 @@ def importance(folder: StudyDir, evaluator: Evaluator = "ped-anova", as_json: Js
 
 @app.command()
 def catalog(kind: Annotated[str | None, typer.Argument(help="One kind only.")] = None, as_json: Json = False) -> None:
-    """List models, data sets, criteria, policies, schedules, recoveries, schedulers, samplers, studies."""
+    """List models, data sets, criteria, policies, schedules, recoveries, schedulers, samplers, spaces, studies."""
     from search.listing import listing
 
     found = listing(kind)

@@ -6,6 +6,7 @@ from typing import Any
 
 from search.samplers import SAMPLERS
 from search.schedulers import SCHEDULERS
+from search.spaces import SPACES
 from search.study import shipped
 from trainables.allocation.policies import POLICIES, Policy
 from trainables.allocation.schedules import SCHEDULES
@@ -30,6 +31,7 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
         "recoveries": lambda: {name: _about(recovery) for name, recovery in RECOVERIES.items()},
         "schedulers": lambda: {name: _about(make) for name, make in SCHEDULERS.items()},
         "samplers": lambda: {name: _about(sampler.make) for name, sampler in SAMPLERS.items()},
+        "spaces": lambda: {name: _about(space) for name, space in SPACES.items()},
         "studies": lambda: {name: _comment(text.splitlines()) for name, text in shipped().items()},
     }
     chosen = tables if kind is None else {kind: pick("kind", kind, tables)}

@@ -23,12 +23,12 @@ from trainables.pruning.granularity import Counts, Prunable
 from trainables.pruning.masks import Weights
 from trainables.pruning.subject import Calibration
 from trainables.pruning.views import GRANULARITIES, view
-from trainables.spec import BudgetKind, DenseSpec, GranularityName, TrialSpec
+from trainables.spec import SEARCHES, BudgetKind, DenseSpec, GranularityName, TrialSpec
 
 torch.set_num_threads(1)
 SEARCHING = {"capacity", "random-best"}  # by measuring what they try, some of it drawn
 MONOTONE = sorted(set(POLICIES) - {"rdp", "rdp-worst", "synflow"} - SEARCHING)  # optima and changing scores are not
-SYMMETRIC = sorted(set(POLICIES) - {"random", "searched", "uniform-plus"} - SEARCHING)  # draws and named layers are not
+SYMMETRIC = sorted(set(POLICIES) - {"random", "uniform-plus", *SEARCHES} - SEARCHING)  # draws and named layers are not
 
 
 class Awkward(nn.Module):
@@ -77,7 +77,7 @@ def known_to(policy: str, prunable: Prunable, calibration: Calibration, sparsity
         kind,
         calibration=calibration if entry.calibrated else None,
         profile=random_profile(prunable) if entry.profiled else None,
-        densities={p.name: random.uniform(0.1, 1.0) for p in prunable.parts} if policy == "searched" else None,
+        densities={p.name: random.uniform(0.1, 1.0) for p in prunable.parts} if policy in SEARCHES else None,
     )
     return replace(asked, scores=l1(asked.subject))
 

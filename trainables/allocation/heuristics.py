@@ -52,7 +52,10 @@ def igq(problem: Problem) -> Path:
 
 
 def searched(problem: Problem) -> Path:
-    """Relative densities proposed from outside, one for each part; ValueError names those missing or unknown."""
+    """Spend in proportion to what a search proposes for each part; `random-search` is its control, which draws blindly.
+
+    Raises ValueError with the parts that are missing or unknown.
+    """
     names = [part.name for part in problem.prunable.parts]
     given = problem.densities or {}
     if set(given) != set(names):
