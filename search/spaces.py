@@ -52,7 +52,7 @@ class _Tied(Space):
 
     def __init__(self, ties: Ties) -> None:
         self._ties = ties
-        self.distributions = {name: FloatDistribution(SMALLEST, 1.0, log=True) for name in ties}
+        self.distributions = {name: FloatDistribution(SMALLEST, 1.0) for name in ties}
 
     def densities(self, params: Params) -> dict[str, float]:
         return {part: params[name] for name, parts in self._ties.items() for part in parts}
