@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from search.constraints import LATENCY, Condition, conditions, penalty, refuse_unknown, value_of
+from search.constraints import Condition, conditions, penalty, refuse_unknown, value_of
 from search.fronts import pareto
 from search.results import TrialRow
+from search.search_spec import LATENCY
 
 Milliseconds = Callable[[TrialRow], float]  # measures a network's latency
 SIZES = ("params_kept", "macs_kept")

@@ -10,7 +10,6 @@ from typing import Any
 from search.results import TrialRow
 from trainables.tables import did_you_mean
 
-LATENCY = "latency_ms"  # a trial may know its own; `best` measures it on this machine
 FRACTIONS = {"params": ("params_kept", "params_total"), "macs": ("macs_kept", "macs_total")}  # of the dense network's
 COLUMNS = {name: field.annotation for name, field in TrialRow.model_fields.items()}
 NUMBERS = [*FRACTIONS, *(n for n, kind in COLUMNS.items() if kind in (int, float, int | None, float | None))]

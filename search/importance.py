@@ -16,12 +16,12 @@ from search.evaluated import BySeed, Searches, searches
 from search.headline import network
 from search.ranking import bounded, rank_correlation
 from search.results import StudyFolder, TrialRow
+from search.search_spec import CAPACITY
 from trainables.spec import Frozen
 from trainables.tables import pick
 
 FEWEST = 10  # finished trials of a search whose importances are worth telling
 TARGET = 1 / 3  # of a search's trials, the best of which are told apart from all
-CAPACITY = "capacity"
 
 
 class PartImportance(Frozen):

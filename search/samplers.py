@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, Literal
+from typing import Any
 
 from optuna import Study, samplers
 from optuna.distributions import BaseDistribution
@@ -30,7 +30,7 @@ class Sampler:
     """
 
     make: Make
-    goals: Literal["one", "any"] = "any"
+    several_goals: bool = True
     constraints: bool = False
     told: Mapping[str, int] = field(default_factory=dict)
 
@@ -159,7 +159,7 @@ def _with_last_value(trial: FrozenTrial) -> FrozenTrial:
 SAMPLERS: Mapping[str, Sampler] = {
     "random": Sampler(random),
     "tpe": Sampler(tpe, constraints=True),
-    "cmaes": Sampler(cmaes, goals="one", told={"cma:generation": 0}),
+    "cmaes": Sampler(cmaes, several_goals=False, told={"cma:generation": 0}),
     "gp": Sampler(gp, constraints=True),
     "qmc": Sampler(qmc),
     "nsga2": Sampler(nsga2, constraints=True, told={"NSGAIISampler:generation": 0}),
@@ -172,9 +172,9 @@ def complaints(name: str, goals: int, constrained: bool) -> list[str]:
     if name not in SAMPLERS:
         return [str(did_you_mean("sampler", name, SAMPLERS))]
     sampler, wrong = SAMPLERS[name], []
-    if goals > 1 and sampler.goals == "one":
+    if goals > 1 and not sampler.several_goals:
         wrong.append(f"take several goals, but {name!r} takes one")
     if constrained and not sampler.constraints:
         wrong.append(f"learn from constraints, but {name!r} does not")
-    fit = [n for n, s in SAMPLERS.items() if (goals == 1 or s.goals == "any") and (s.constraints or not constrained)]
+    fit = [n for n, s in SAMPLERS.items() if (goals == 1 or s.several_goals) and (s.constraints or not constrained)]
     return [f"search.sampler must {rule}; use one of: {', '.join(fit)}" for rule in wrong]

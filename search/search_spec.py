@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from trainables.spec import SEARCHES, Frozen, TrialSpec
+from trainables.spec import SEARCHED, SEARCHES, Frozen, TrialSpec
 from trainables.tables import did_you_mean
 
-ACCURACY, LATENCY = "val_accuracy", "latency_ms"
+ACCURACY = "val_accuracy"
+LATENCY = "latency_ms"  # a trial may know its own; `best` measures it on this machine
 GOALS = (ACCURACY, "params", "macs", LATENCY)  # accuracy is to be high, the others low
 BOUND = rf"\s*({'|'.join(GOALS[1:])})\s*(<=|<|>=|>)\s*(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*"
-BASIS = "capacity"  # the policy whose densities the space "family" bends
+CAPACITY = "capacity"  # the policy whose densities the space "family" bends
 
 
 class SearchSpec(Frozen):
@@ -27,6 +28,10 @@ class SearchSpec(Frozen):
     warm_start: tuple[str, ...] = ("uniform", "erk", "lamp", "rdp", "capacity")  # whose results a search starts from
     goals: tuple[str, ...] = (ACCURACY,)
     constraints: tuple[str, ...] = ()  # as "macs<=0.4", of the dense network's, or "latency_ms<=3"
+
+    def starts(self, policy: str, cells: int) -> int:
+        """Count the results that a search of so many cells starts from; the control starts from none."""
+        return len(self.warm_start) * cells if policy == SEARCHED else 0
 
     @property
     def timed(self) -> bool:
@@ -48,8 +53,8 @@ def complaints(search: SearchSpec, starts: int) -> list[str]:
             found.append(str(did_you_mean(kind, name, table)))
     if search.trials <= starts:
         found.append(f"search.trials must exceed its {starts} starting points, but got {search.trials}; raise it")
-    if search.space == "family" and BASIS not in search.warm_start:
-        found.append(f"search.space 'family' must know the densities of {BASIS!r}; add it to search.warm_start")
+    if search.space == "family" and CAPACITY not in search.warm_start:
+        found.append(f"search.space 'family' must know the densities of {CAPACITY!r}; add it to search.warm_start")
     found += samplers.complaints(search.sampler, len(search.goals), bool(search.constraints))
     return [*found, *_of_goals(search), *_of_constraints(search.constraints)]
 

@@ -5,7 +5,8 @@ from rich.table import Table
 
 from search.estimates import Estimate
 from search.headline import network
-from search.importance import CAPACITY, Importance, Importances
+from search.importance import Importance, Importances
+from search.search_spec import CAPACITY
 from search.tables import percent, plain
 
 MOST_PARTS = 20  # rows; the other parts are in --json

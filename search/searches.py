@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 
 from search.results import TrialRow
 from search.samplers import SAMPLERS
-from search.search_spec import ACCURACY, BASIS, SearchSpec
+from search.search_spec import ACCURACY, CAPACITY, SearchSpec
 from search.spaces import SPACES, Space
 from search.verdicts import judged
 from trainables.outcome import Outcome
@@ -126,7 +126,7 @@ class Search:
         if self._study is not None:
             return self._study
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        basis = {row.sparsity: row.parts for row in self._starts if row.policy == BASIS}
+        basis = {row.sparsity: row.parts for row in self._starts if row.policy == CAPACITY}
         self._spaces = {
             sparsity: SPACES[self._settings.space](cell, basis.get(sparsity)) for sparsity, cell in self.cells.items()
         }

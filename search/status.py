@@ -4,7 +4,7 @@ from statistics import fmean
 
 from search.results import StudyFolder, TrialRow
 from trainables.learning.fit import newest_epoch
-from trainables.spec import SEARCHED, Frozen
+from trainables.spec import Frozen
 
 
 class StudyStatus(Frozen):
@@ -21,10 +21,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     """Tell how far a study is."""
     study, rows = folder.study, folder.rows()
     unfinished = folder.unfinished({row.trial for row in rows})
-    proposals = sum(
-        study.search.trials - (len(study.search.warm_start) * len(cells) if policy == SEARCHED else 0)
-        for policy, cells in study.searches()
-    )
+    proposals = sum(study.search.trials - study.search.starts(policy, len(cells)) for policy, cells in study.searches())
     total = max(len(study.trials()) + proposals, len(rows) + len(unfinished))
     counts = {state: sum(row.status == state for row in rows) for state in ("done", "stopped", "failed")}
     missing = total - len(rows) - len(unfinished)

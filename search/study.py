@@ -172,9 +172,8 @@ def complaints(study: StudySpec) -> list[str]:
             found.append(f"{field} must differ from each other, but got {list(values)}; name each once")
     if study.distillation != Distillation() and "distill" not in study.recoveries:
         found.append("distillation must come with recovery 'distill'; add it to recoveries, or leave distillation out")
-    starts = [policy for policy in study.search.warm_start if SEARCHED in study.policies]
-    together = len(study.sparsities) if len(study.search.goals) > 1 else 1
-    found += search_spec.complaints(study.search, len(starts) * together)
+    starts = [study.search.starts(policy, len(cells)) for policy, cells in study.searches()]
+    found += search_spec.complaints(study.search, max(starts, default=0))
     alike = {(cell.dense.model, cell.criterion, cell.recovery): cell for cell in study.cells()}
     for policy, cell in product(study.all_policies(), alike.values()):
         found += catalog.complaints(cell.model_copy(update={"policy": policy}))

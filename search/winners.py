@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from search import costs
-from search.constraints import FRACTIONS, Condition, conditions
+from search.constraints import COMPARE, FRACTIONS, Condition, conditions
 from search.results import SCHEMA, StudyFolder
 from trainables.spec import SEARCHED, SEARCHES, BudgetKind, GranularityName
 
@@ -56,7 +56,6 @@ DECISIVE = [  # of who wins and at what cost
     *("trial", "cell", "policy", "status", "val_accuracy", "starts", "feasible"),
     *costs.COLUMNS,
 ]
-COMPARE = {"<=": pc.less_equal, "<": pc.less, ">=": pc.greater_equal, ">": pc.greater}
 COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE, "layers")]
 
 
@@ -137,13 +136,13 @@ def _as_searched(folder: StudyFolder) -> pa.Table:
     return table.select(COLUMNS).append_column("starts", starts).append_column("feasible", feasible)
 
 
-def _kept(table: pa.Table, bound: Condition) -> pa.ChunkedArray:
-    """Tell which trials keep a bound; one without the number does not."""
+def _kept(table: pa.Table, bound: Condition) -> pa.Array:
+    """Tell which trials keep a bound; one without the number does not, as no comparison holds for NaN."""
     kept, *total = FRACTIONS.get(bound.name, (bound.name,))
-    values = table[kept].cast(pa.float64())
+    values = table[kept].cast(pa.float64()).to_numpy()
     for dense in total:
-        values = pc.divide(values, table[dense].cast(pa.float64()))
-    return pc.fill_null(COMPARE[bound.sign](values, float(bound.bound)), False)
+        values = values / table[dense].cast(pa.float64()).to_numpy()
+    return pa.array(COMPARE[bound.sign](values, bound.bound))
 
 
 def _once(scan: pa.Table) -> pa.Table:

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 
 from search.estimates import Estimate
-from search.importance import CAPACITY, FEWEST, Importance, importances_of
+from search.importance import FEWEST, Importance, importances_of
 from search.report.chart import HUES, INK, SMALL, WIDTH, Panel
 from search.report.evidence import Evidence, Section, Table
+from search.search_spec import CAPACITY
 from search.search_tables import correlation
 from search.tables import percent
 

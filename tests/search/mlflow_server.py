@@ -11,6 +11,7 @@ from pathlib import Path
 
 from search.tracking import Finished
 from tests.search.ports import free_port
+from tests.search.waiting import until
 
 
 class Server:
@@ -85,13 +86,6 @@ def shows(uri: str, study: str, key: str, epochs: int = 1) -> bool:
         return len(Seen(uri, study).points(key)["val_accuracy"]) >= epochs
     except (AssertionError, KeyError, ValueError):
         return False
-
-
-def until(holds: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "what was waited for did not come"
-        time.sleep(0.05)
 
 
 def seconds_of(call: Callable[[], object]) -> float:

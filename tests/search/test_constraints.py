@@ -2,8 +2,9 @@
 
 import pytest
 
-from search.constraints import LATENCY, METRICS, TEXTS, conditions, penalty, refuse_unknown, value_of
+from search.constraints import METRICS, TEXTS, conditions, penalty, refuse_unknown, value_of
 from search.results import row_of
+from search.search_spec import LATENCY
 from tests.search.test_comparison import outcome
 
 ROW = row_of(outcome("uniform", 0.5, 3, 0.75, kept=250))

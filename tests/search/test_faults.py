@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from optuna.trial import TrialState
 
 from search.results import StudyFolder
 from tests.search.test_searcher import studies_in
+from tests.search.waiting import until
 
 SETTINGS = (
     "dense.epochs=2",
@@ -44,16 +44,6 @@ def finish(driver: subprocess.Popen[str]) -> dict[str, Any]:
     assert driver.returncode == 0, err
     summary: dict[str, Any] = json.loads(out)
     return summary
-
-
-def until(found: Callable[[], Any], seconds: float = 90) -> Any:
-    """Wait until there is something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if hit := found():
-            return hit
-        time.sleep(0.02)
-    raise AssertionError("waited in vain")
 
 
 def histories(home: Path) -> dict[str, list[dict[str, Any]]]:
@@ -103,7 +93,7 @@ def check_nothing_was_repeated(before: dict[str, list[dict[str, Any]]], home: Pa
 
 def test_a_killed_driver_is_continued_by_the_same_command(tmp_path: Path) -> None:
     with start(tmp_path) as driver:
-        until(lambda: half_done(tmp_path))
+        until(lambda: half_done(tmp_path), 90)
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait(60)
     time.sleep(1.0)  # until Ray's workers have seen that their driver is gone
@@ -121,7 +111,7 @@ def test_a_driver_that_is_told_to_stop_does_so_at_once_and_says_how_to_go_on(
     tmp_path: Path, signum: signal.Signals
 ) -> None:
     with start(tmp_path) as driver:
-        until(lambda: any(histories(tmp_path).values()))
+        until(lambda: any(histories(tmp_path).values()), 90)
         os.kill(driver.pid, signum)
         _, told = driver.communicate(timeout=30)
     assert driver.returncode == 130
@@ -131,8 +121,8 @@ def test_a_driver_that_is_told_to_stop_does_so_at_once_and_says_how_to_go_on(
 
 def test_a_killed_worker_loses_no_epoch(tmp_path: Path) -> None:
     with start(tmp_path) as driver:
-        until(lambda: half_done(tmp_path))
-        (victim, *_) = until(lambda: workers_of(driver.pid))
+        until(lambda: half_done(tmp_path), 90)
+        (victim, *_) = until(lambda: workers_of(driver.pid), 90)
         os.kill(victim, signal.SIGKILL)
         before = histories(tmp_path)
         summary = finish(driver)

@@ -150,7 +150,7 @@ def test_constraints_draw_proposals_to_where_they_are_kept(name: str) -> None:
     assert tame.mean() < wild.mean() - 0.3
 
 
-@pytest.mark.parametrize("name", [name for name, sampler in SAMPLERS.items() if sampler.goals == "any"])
+@pytest.mark.parametrize("name", [name for name, sampler in SAMPLERS.items() if sampler.several_goals])
 def test_several_goals_over_densities_and_sparsities(name: str) -> None:
     study = study_of(name, goals=2)
     space = SPACE | {"sparsity": CategoricalDistribution([0.5, 0.8])}
@@ -164,7 +164,7 @@ def test_several_goals_over_densities_and_sparsities(name: str) -> None:
 
 def test_who_takes_one_goal_says_so() -> None:
     for name in SAMPLERS:
-        if SAMPLERS[name].goals == "one":
+        if SAMPLERS[name].several_goals is False:
             with pytest.raises(ValueError, match="multi-objective"):
                 study_of(name, goals=2).ask(SPACE)
 

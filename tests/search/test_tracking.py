@@ -13,7 +13,8 @@ import pytest
 
 from search import tracking
 from search.tracking import Finished, Tracker
-from tests.search.mlflow_server import Seen, Server, seconds_of, shows, until
+from tests.search.mlflow_server import Seen, Server, seconds_of, shows
+from tests.search.waiting import until
 
 # Fresh processes hold MLflow's first import and its database migration to the same silence that a user expects.
 FIRST_USE = """
