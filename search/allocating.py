@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from search.networks import fresh, saved, trial_spec
-from trainables.allocation.plan import looks_at_samples, plan
-from trainables.allocation.policies import POLICIES
+from trainables.allocation.plan import looks_at, plan
 from trainables.learning.profile import measure_profile
 from trainables.pruning.layers import count
+from trainables.pruning.subject import Source
 from trainables.spec import SEARCHES, BudgetKind, Frozen
 
 
@@ -47,13 +48,13 @@ def allocation(network: str, settings: Mapping[str, object], image: str, classes
     built, model = found.architecture, found.model
     before = count(model, {}, built.example())
     started = time.perf_counter()
-    calibration = profile = None
-    profiled = POLICIES[spec.policy].profiled
-    if profiled or looks_at_samples(spec):
+    calibration, shared = None, dict[Source, Any]()
+    if asked := looks_at(spec):
         who = f"policy {spec.policy!r} with criterion {spec.criterion!r}"
         calibration = found.calibration(spec.calibration, who, torch.device("cpu"))
-        profile = measure_profile(model, built.example(), spec.profile, calibration) if profiled else None
-    made = plan(model, built.example(), spec, calibration, profile)
+        if "profile" in asked:
+            shared["profile"] = measure_profile(model, built.example(), spec.profile, calibration)
+    made = plan(model, built.example(), spec, calibration, shared)
     seconds = time.perf_counter() - started
     after = count(model, made.carry_out(), built.example())
     kept, macs = after.weights, after.macs

@@ -15,8 +15,11 @@ from trainables.learning.recovery import RECOVERIES
 from trainables.models import hub
 from trainables.models.cifar import CIFAR
 from trainables.pruning.criteria import CRITERIA, Criterion
+from trainables.pruning.subject import Source
 from trainables.pruning.views import GRANULARITIES
 from trainables.tables import pick
+
+LOOKS: Mapping[Source, str] = {"samples": "calibration samples", "profile": "a profile of calibration samples"}
 
 
 def listing(kind: str | None) -> dict[str, dict[str, str]]:
@@ -47,9 +50,8 @@ def _models() -> dict[str, str]:
 
 
 def _needs(entry: Criterion | Policy) -> str:
-    samples = "; looks at calibration samples" if entry.calibrated else ""
-    profile = "; looks at a profile of calibration samples" if isinstance(entry, Policy) and entry.profiled else ""
-    return ", ".join(entry.granularities) + samples + profile
+    looks = f"; looks at {' and '.join(LOOKS[source] for source in entry.looks_at)}" if entry.looks_at else ""
+    return ", ".join(entry.granularities) + looks
 
 
 def _about(thing: Any) -> str:

@@ -8,11 +8,11 @@ import torch
 
 from search.study import StudySpec
 from trainables import artifacts
-from trainables.allocation.policies import POLICIES
 from trainables.data import sources
 from trainables.learning.dense import make_dense
-from trainables.learning.profile import make_profile
-from trainables.spec import DataSpec, DenseSpec, ProfileSpec, TrialSpec
+from trainables.learning.shared import SHARED, needed
+from trainables.pruning.subject import Source
+from trainables.spec import DataSpec, DenseSpec, Frozen, TrialSpec
 from trainables.storage import Folder
 from trainables.trial import leave_no_trace
 
@@ -37,13 +37,16 @@ def prepare(study: StudySpec, specs: Iterable[TrialSpec], storage: Folder, gpus:
         for spec in missing
     ]
     _finish(tasks, "dense networks trained", say)
-    profiles = {s.profile.key(): s.profile for s in specs if POLICIES[s.policy].profiled}
-    lacking = [p for key, p in profiles.items() if artifacts.find(storage, "profile", key) is None]
-    tasks = [
-        _measure.options(**remote).remote(spec, references[spec.dense.data.key()], storage, study.resources.cpus)
-        for spec in lacking
-    ]
-    _finish(tasks, "profiles measured", say)
+    wanted = {(kind, named.key()): (named, spec.dense) for spec in specs for kind, named in needed(spec).items()}
+    for kind, shared in SHARED.items():
+        lacking = [
+            found for (k, key), found in wanted.items() if k == kind and artifacts.find(storage, kind, key) is None
+        ]
+        tasks = [
+            _measure.options(**remote).remote(kind, named, references[d.data.key()], storage, study.resources.cpus)
+            for named, d in lacking
+        ]
+        _finish(tasks, shared.done, say)
     return references
 
 
@@ -78,11 +81,10 @@ def _train(spec: DenseSpec, splits: Any, storage: Folder, cpus: float) -> None:
 
 
 @ray.remote
-def _measure(spec: ProfileSpec, splits: Any, storage: Folder, cpus: float) -> None:
+def _measure(kind: Source, spec: Frozen, splits: Any, storage: Folder, cpus: float) -> None:
     leave_no_trace(cpus)
-    artifacts.find_or_make(
-        storage, "profile", spec.key(), lambda folder: make_profile(spec, splits, storage, folder, _device())
-    )
+    make = SHARED[kind].make
+    artifacts.find_or_make(storage, kind, spec.key(), lambda folder: make(spec, splits, storage, folder, _device()))
 
 
 def _device() -> torch.device:

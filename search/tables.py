@@ -14,16 +14,16 @@ from search.headline import Gap
 from trainables.spec import Schedule
 
 MOST_LAYERS = 6  # columns; a deeper network's layers are in compare --json and on its page
-MOST_ROWS = 300  # policies and sparsities
+MOST_ROWS = 200  # policies and sparsities
 MOST_NAMED = 4  # rows that one warning names
-WIDTH = 100  # of what is printed to a file or a pipe
+WIDTH = 130  # of what is printed to a file or a pipe
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Print what each policy reached and what each layer keeps, network by network, and each against uniform."""
-    console = Console()
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(width=WIDTH)
+        console.width = WIDTH
     families: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
     for row in in_order(comparison.rows)[:MOST_ROWS]:
         families[network_of(row, recovery=False), row.family].append(row)
@@ -38,9 +38,9 @@ def print_comparison(comparison: Comparison) -> None:
         read = comparison.held_out
         before = f", {read.trials - read.read_now} of them before, first on {read.first}"
         told = before if read.read_now < read.trials else ""
-        console.print(f"the test split was read for {read.trials} trials{told}", highlight=False)
+        console.print(f"the test split was read for {read.trials} trials{told}")
     for text in [*warnings_of(comparison.rows), *comparison.warnings]:
-        console.print(f"! {text}", highlight=False)
+        console.print(f"! {text}")
 
 
 def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:

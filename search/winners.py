@@ -51,7 +51,6 @@ class Winner(NamedTuple):
     place: int  # its row in the table of winners
 
 
-# of who wins and at what cost
 DECISIVE = [  # of who wins and at what cost
     *("trial", "cell", "policy", "status", "val_accuracy", "starts", "feasible"),
     *costs.COLUMNS,

@@ -5,10 +5,11 @@ import uuid
 from collections.abc import Callable
 from typing import Literal
 
+from trainables.pruning.subject import Source
 from trainables.spec import from_json
 from trainables.storage import Folder
 
-Kind = Literal["dense", "profile"]
+Kind = Literal["dense"] | Source
 
 
 def find(storage: Folder, kind: Kind, key: str) -> Folder | None:

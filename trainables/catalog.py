@@ -108,7 +108,7 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
                 views[place] = _view(spec, shape)
             prunable = views[place]
             if prunable is not None:
-                if (*place, spec.criterion) not in scored and not CRITERIA[spec.criterion].calibrated:
+                if (*place, spec.criterion) not in scored and not CRITERIA[spec.criterion].looks_at:
                     scored.add((*place, spec.criterion))
                     CRITERIA[spec.criterion].score(Subject(prunable))
                 budget.total(prunable, spec.sparsity, spec.budget, least(prunable))

@@ -109,7 +109,7 @@ class TrialSpec(Frozen):
 
     @property
     def profile(self) -> ProfileSpec:
-        """The profile that a profiled policy looks at."""
+        """The profile that a policy may look at."""
         return ProfileSpec(
             dense=self.dense, granularity=self.granularity, criterion=self.criterion, calibration=self.calibration
         )

@@ -14,7 +14,7 @@ from trainables.models import hub
 from trainables.pruning.granularity import Counts, Prunable
 from trainables.pruning.layers import weight_of
 from trainables.pruning.masks import Weights
-from trainables.pruning.subject import Calibration, Subject
+from trainables.pruning.subject import Calibration, Source, Subject
 from trainables.spec import BudgetKind
 
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -54,9 +54,11 @@ def problem(
     *,
     seed: int = 0,
     calibration: Calibration | None = None,
+    profile: Profile | None = None,
     **known: Any,
 ) -> Problem:
-    return Problem(Subject(prunable, seed, calibration), {}, sparsity, kind, **known)
+    shared: dict[Source, Any] = {} if profile is None else {"profile": profile}
+    return Problem(Subject(prunable, seed, calibration, shared), {}, sparsity, kind, **known)
 
 
 def quotas(policy: str, asked: Problem) -> Counts:

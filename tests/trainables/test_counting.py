@@ -72,14 +72,14 @@ def test_an_allocation_counts_all_images_that_it_runs(policy: str, granularity: 
     samples = some_samples()
     samples.evaluations = 7  # of whoever had them before
     with Watched() as watched:
-        cost = plan(network(), EXAMPLE, TrialSpec.model_validate(settings), samples, None).cost
+        cost = plan(network(), EXAMPLE, TrialSpec.model_validate(settings), samples).cost
     assert cost.evaluations is not None
     assert cost.images == watched.images == cost.evaluations * SAMPLES
     assert (watched.images > 0) == (policy not in ("uniform", "erk") or criterion in ("taylor", "snip"))
 
 
 def test_an_allocation_without_samples_counts_none() -> None:
-    cost = plan(network(), EXAMPLE, TrialSpec(policy="lamp"), None, None).cost
+    cost = plan(network(), EXAMPLE, TrialSpec(policy="lamp")).cost
     assert (cost.evaluations, cost.images) == (0, 0)
 
 

@@ -75,8 +75,8 @@ def known_to(policy: str, prunable: Prunable, calibration: Calibration, sparsity
         prunable,
         sparsity,
         kind,
-        calibration=calibration if entry.calibrated else None,
-        profile=random_profile(prunable) if entry.profiled else None,
+        calibration=calibration if "samples" in entry.looks_at else None,
+        profile=random_profile(prunable) if "profile" in entry.looks_at else None,
         densities={p.name: random.uniform(0.1, 1.0) for p in prunable.parts} if policy in SEARCHES else None,
     )
     return replace(asked, scores=l1(asked.subject))
@@ -125,8 +125,9 @@ def test_order_of_the_layers_does_not_matter(policy: str) -> None:
         samples = Calibration(images, torch.arange(6) + offset)
         prunable = linears(*(matrices[i] for i in order))
         asked = known_to(policy, prunable, samples, 0.6, "params")
-        if POLICIES[policy].profiled:
-            asked = replace(asked, profile=profile(LEVELS, [np.power(LEVELS, 2.0 + i) for i in order], prunable))
+        if "profile" in POLICIES[policy].looks_at:
+            curves = profile(LEVELS, [np.power(LEVELS, 2.0 + i) for i in order], prunable)
+            asked = replace(asked, subject=replace(asked.subject, shared={"profile": curves}))
         answers.append(quotas(policy, asked)[[order.index(i) for i in range(3)]])
     np.testing.assert_allclose(answers[0], answers[1], atol=1)
 

@@ -94,7 +94,7 @@ def test_what_is_gone_stays_gone_through_every_step(
 
     monkeypatch.setattr("trainables.learning.prune.load_dense", watched)
     state = prune(spec, splits, residents(splits, CPU), storage, Folder.at(str(tmp_path)), CPU)
-    steps, batches = plan(dense_network(storage), torch.zeros(1, 1, 8, 8), spec, None, None).steps, 5
+    steps, batches = plan(dense_network(storage), torch.zeros(1, 1, 8, 8), spec).steps, 5
     assert len(seen) == batches * schedule.step_epochs * (schedule.steps - 1)
     look(state.model.train())
     for n, now in enumerate(seen):

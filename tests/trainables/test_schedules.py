@@ -57,8 +57,8 @@ def test_quotas_only_shrink_and_end_where_one_shot_pruning_would(
 ) -> None:
     torch.manual_seed(0)
     model = hub.build("small_cnn", 10, 1)
-    stepwise = plan(model, EXAMPLE, spec_of(granularity, criterion, policy, name=name, steps=4), None, None)
-    at_once = plan(model, EXAMPLE, spec_of(granularity, criterion, policy), None, None)
+    stepwise = plan(model, EXAMPLE, spec_of(granularity, criterion, policy, name=name, steps=4))
+    at_once = plan(model, EXAMPLE, spec_of(granularity, criterion, policy))
     assert len(stepwise.steps) == 4
     assert stepwise.steps[-1] == at_once.steps[-1]
     assert stepwise.parts == at_once.parts
@@ -94,7 +94,7 @@ def test_channels_cut_step_by_step_leave_the_widths_of_one_cut(model_name: str, 
         spec = spec_of("channel", "l1", policy, **schedule).model_copy(update={"sparsity": 0.97})  # down to one channel
         example = torch.zeros(1, 1, 32, 32)
         total = count(model, {}, example).params_kept
-        chosen = plan(model, example, spec, None, None)
+        chosen = plan(model, example, spec)
         masks = chosen.carry_out()
         for quota in chosen.steps[1:]:
             masks = prune_further(model, example, spec, None, masks, quota)

@@ -116,7 +116,7 @@ def test_facts_are_those_of_the_network_on_disk(
     facts = facts_of(folder)
     example = torch.zeros(1, 1, 8, 8)
     pruned = dense_network(storage)
-    chosen = plan(pruned, example, spec, None, None)
+    chosen = plan(pruned, example, spec)
     assert facts.parts == chosen.parts
     masks = chosen.carry_out()
     train, val = residents(splits, CPU)
@@ -232,4 +232,4 @@ def test_profiled_trial_looks_at_the_shared_profile_and_is_charged_for_it(
     charged = {name: getattr(facts, f"profile_{name}") for name in Cost.model_fields}
     assert Cost.model_validate(charged) == cost
     assert (facts.allocation_evaluations, facts.allocation_images) == (0, 0)
-    assert facts.parts == plan(dense_network(storage), torch.zeros(1, 1, 8, 8), spec, None, profile).parts
+    assert facts.parts == plan(dense_network(storage), torch.zeros(1, 1, 8, 8), spec, None, {"profile": profile}).parts

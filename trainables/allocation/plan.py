@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
-from trainables.allocation.profiles import Profile
 from trainables.allocation.schedules import sparsities
 from trainables.outcome import Cost
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularity import Prunable, top_units
 from trainables.pruning.layers import Masks
-from trainables.pruning.subject import Calibration, Meter, Subject
+from trainables.pruning.subject import Calibration, Meter, Source, Subject
 from trainables.pruning.views import view
 from trainables.spec import TrialSpec
 
@@ -40,27 +41,29 @@ class Plan:
         return self.prunable.remove(self.keep)
 
 
-def looks_at_samples(spec: TrialSpec) -> bool:
-    """Tell whether the criterion or the policy of a trial needs calibration samples."""
-    return CRITERIA[spec.criterion].calibrated or POLICIES[spec.policy].calibrated
+def looks_at(spec: TrialSpec) -> set[Source]:
+    """What the criterion and the policy of a trial look at beside the weights."""
+    return {*CRITERIA[spec.criterion].looks_at, *POLICIES[spec.policy].looks_at}
 
 
 def plan(
-    model: nn.Module, example: Tensor, spec: TrialSpec, calibration: Calibration | None, profile: Profile | None
+    model: nn.Module,
+    example: Tensor,
+    spec: TrialSpec,
+    calibration: Calibration | None = None,
+    shared: Mapping[Source, Any] = MappingProxyType({}),
 ) -> Plan:
     """Share the budget of `spec` among the parts of a dense network and pick the units of highest score in each.
 
     Each step's sparsity is shared on the dense network; a part keeps at least what a later step leaves it (our choice),
-    so the last step is what one-shot pruning would keep. example: (1, C, H, W) on the network's device. calibration and
-    profile: for whom asks for them.
+    so the last step is what one-shot pruning would keep. example: (1, C, H, W) on the network's device. calibration,
+    shared: what the criterion and the policy look at.
     """
     spent = Meter(calibration)
     prunable = view(model, spec.granularity, example)
-    subject = Subject(prunable, spec.seed, calibration)
+    subject = Subject(prunable, spec.seed, calibration, shared)
     scores = CRITERIA[spec.criterion].score(subject)
-    problem = Problem(
-        subject, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, profile=profile, densities=spec.densities
-    )
+    problem = Problem(subject, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, spec.densities)
     shares = [
         allocate(POLICIES[spec.policy], replace(problem, sparsity=s)) for s in sparsities(spec.schedule, spec.sparsity)
     ]

@@ -14,6 +14,7 @@ from trainables.allocation.ranked import global_magnitude, lamp, snip
 from trainables.allocation.spectral import alpha_pruning
 from trainables.allocation.synflow import synflow
 from trainables.pruning.granularity import Counts, Prunable
+from trainables.pruning.subject import Source
 from trainables.spec import SEARCHES, GranularityName
 
 
@@ -23,8 +24,7 @@ class Policy:
 
     path: Callable[[Problem], Path]
     granularities: tuple[GranularityName, ...] = ("weight", "channel")
-    calibrated: bool = False  # looks at calibration samples
-    profiled: bool = False  # looks at the profile
+    looks_at: tuple[Source, ...] = ()
     least: Callable[[Prunable], Counts] = floors  # (parts,) units that it leaves at any sparsity
 
 
@@ -43,21 +43,21 @@ POLICIES: Mapping[str, Policy] = {
     "uniform": Policy(uniform),
     "uniform-plus": Policy(uniform_plus, ("weight",), least=ends_kept),
     "random": Policy(random),
-    "random-best": Policy(random_best, calibrated=True),
+    "random-best": Policy(random_best, looks_at=("samples",)),
     "erk": Policy(erk),
     "igq": Policy(igq),
     "global": Policy(global_magnitude),
     "lamp": Policy(lamp),
-    "snip": Policy(snip, calibrated=True),
+    "snip": Policy(snip, looks_at=("samples",)),
     "synflow": Policy(synflow),
     "alpha-pruning": Policy(alpha_pruning),
-    "sensitivity": Policy(sensitivity, profiled=True),
-    "rdp": Policy(rdp, profiled=True),
-    "rdp-worst": Policy(rdp_worst, profiled=True),
-    "capacity": Policy(capacity, calibrated=True),
+    "sensitivity": Policy(sensitivity, looks_at=("profile",)),
+    "rdp": Policy(rdp, looks_at=("profile",)),
+    "rdp-worst": Policy(rdp_worst, looks_at=("profile",)),
+    "capacity": Policy(capacity, looks_at=("samples",)),
     "capacity-energy": Policy(energy),
     "capacity-coding": Policy(coding),
-    "capacity-functional": Policy(functional, profiled=True),
-    "capacity-information": Policy(information, calibrated=True),
+    "capacity-functional": Policy(functional, looks_at=("profile",)),
+    "capacity-information": Policy(information, looks_at=("samples",)),
     **dict.fromkeys(SEARCHES, Policy(searched)),
 }

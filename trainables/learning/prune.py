@@ -6,19 +6,17 @@ from collections import deque
 import torch
 from torch import nn
 
-from trainables import artifacts
-from trainables.allocation.plan import looks_at_samples, plan, prune_further
-from trainables.allocation.policies import POLICIES
+from trainables.allocation.plan import looks_at, plan, prune_further
 from trainables.checkpoints import Architecture
 from trainables.data.splits import Splits
 from trainables.latency import ENGINES, latency
+from trainables.learning import shared
 from trainables.learning.calibration import calibration_samples
 from trainables.learning.dense import load_dense, saved_dense
 from trainables.learning.fit import Course, Data, State, fit, images_taken, resume
-from trainables.learning.profile import load_profile
 from trainables.learning.recalibration import recalibrate
 from trainables.learning.train import evaluate, place
-from trainables.outcome import Cost, Facts, total
+from trainables.outcome import Facts, total
 from trainables.pruning.layers import count
 from trainables.pruning.subject import Calibration, Meter
 from trainables.spec import EpochReport, TrialSpec
@@ -31,7 +29,7 @@ def prune(spec: TrialSpec, splits: Splits, data: Data, storage: Folder, folder: 
     folder: for the epochs between two steps; the newest one that it holds is gone on from. Between two steps the
     network trains at the constant learning rate of the fine-tuning recipe, whose momentum each step forgets.
     """
-    calibration = calibration_samples(splits, spec.calibration, device) if looks_at_samples(spec) else None
+    calibration = calibration_samples(splits, spec.calibration, device) if "samples" in looks_at(spec) else None
     state = resume(folder, device) or _first_step(spec, storage, calibration, device)
     example = Architecture.model_validate(state.record["architecture"]).example().to(device)
     for step, quota in enumerate(state.record["steps"][1:], start=1):
@@ -56,12 +54,8 @@ def _first_step(spec: TrialSpec, storage: Folder, calibration: Calibration | Non
     model = load_dense(dense, device)
     example = Architecture.model_validate(dense.record["architecture"]).example().to(device)
     before = count(model, {}, example)
-    profile, profiled = None, Cost(seconds=0.0, evaluations=0, images=0)
-    if POLICIES[spec.policy].profiled:
-        made = artifacts.find(storage, "profile", spec.profile.key())
-        assert made is not None, "profiles are made before the trials that look at them"
-        profile, profiled = load_profile(made)
-    chosen = plan(model, example, spec, calibration, profile)
+    seen, spent = shared.read(spec, storage)
+    chosen = plan(model, example, spec, calibration, seen)
     masks = chosen.carry_out()
     known = {
         "dense_accuracy": dense.record["val_accuracy"],
@@ -69,7 +63,7 @@ def _first_step(spec: TrialSpec, storage: Folder, calibration: Calibration | Non
         "macs_total": before.macs_kept,
         "parts": chosen.parts,
         **{f"allocation_{name}": value for name, value in chosen.cost},
-        **{f"profile_{name}": value for name, value in profiled},
+        **{f"profile_{name}": value for name, value in spent},
     }
     record = {
         "architecture": dense.record["architecture"],

@@ -9,7 +9,7 @@ from torch import Tensor
 from trainables.pruning.channels import Channels
 from trainables.pruning.gradients import weight_gradients
 from trainables.pruning.layers import weight_of
-from trainables.pruning.subject import Subject
+from trainables.pruning.subject import Source, Subject
 from trainables.spec import GranularityName
 
 Scores = Mapping[str, Tensor]  # part name -> (units,), finite
@@ -17,11 +17,11 @@ Scores = Mapping[str, Tensor]  # part name -> (units,), finite
 
 @dataclass(frozen=True)
 class Criterion:
-    """A scoring function, the granularities that it means something for, and whether it needs calibration samples."""
+    """A scoring function, the granularities that it means something for, and what it looks at beside the weights."""
 
     score: Callable[[Subject], Scores]
     granularities: tuple[GranularityName, ...] = ("weight", "channel")
-    calibrated: bool = False
+    looks_at: tuple[Source, ...] = ()
 
 
 def l1(subject: Subject) -> Scores:
@@ -86,7 +86,7 @@ CRITERIA: dict[str, Criterion] = {
     "l1": Criterion(l1, ("channel",)),
     "l2": Criterion(l2, ("channel",)),
     "bn-scale": Criterion(bn_scale, ("channel",)),
-    "taylor": Criterion(taylor, calibrated=True),
-    "snip": Criterion(snip, calibrated=True),
+    "taylor": Criterion(taylor, looks_at=("samples",)),
+    "snip": Criterion(snip, looks_at=("samples",)),
     "random": Criterion(random),
 }

@@ -1,13 +1,16 @@
 """A network about to be pruned, what may be looked at while deciding what goes, and how often that was."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from torch import Tensor
 
 from trainables.outcome import Cost
 from trainables.pruning.granularity import Prunable
+
+Source = Literal["samples", "profile"]  # what a criterion or a policy may ask to look at
 
 
 @dataclass(eq=False)
@@ -26,17 +29,23 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A trained network at one granularity, the seed of all draws, and the samples that may be looked at."""
+    """A trained network at one granularity, the seed of all draws, and what was asked to be looked at."""
 
     prunable: Prunable
     seed: int = 0
-    calibration: Calibration | None = None  # only for criteria and policies that ask for it
+    calibration: Calibration | None = None
+    shared: Mapping[Source, Any] = field(default_factory=dict)  # what trials share, measured on the dense network
 
     @property
     def samples(self) -> Calibration:
         """The calibration samples, where they were asked for."""
-        assert self.calibration is not None, "whoever asks for calibration samples says so in its table"
+        assert self.calibration is not None, "whoever looks at calibration samples says so in its table"
         return self.calibration
+
+    def look(self, source: Source) -> Any:
+        """What trials share of this kind, where it was asked for."""
+        assert source in self.shared, f"whoever looks at {source} says so in its table"
+        return self.shared[source]
 
 
 class Meter:
