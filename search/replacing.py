@@ -1,11 +1,12 @@
-"""A folder that is replaced whole or not at all, also when this process is killed."""
+"""A folder that is replaced whole or not at all, also when this process is killed or is not the only one."""
 
 import ctypes
+import fcntl
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HERE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
@@ -15,14 +16,16 @@ HERE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 def replacing(folder: str) -> Iterator[Path]:
     """Yield an empty folder beside `folder` that takes its place when the block ends well, and is gone otherwise.
 
-    What a killed process left beside it is cleared away first.
+    What a killed process left beside it is cleared away first. Of several processes the last one to end is what stays.
     """
     place = Path(os.path.realpath(folder))
     place.parent.mkdir(parents=True, exist_ok=True)
     _clear(place)
     fresh = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.new")
     fresh.mkdir()
+    held = os.open(fresh, os.O_RDONLY)
     try:
+        _is_ours(held)
         yield fresh
         if place.exists():
             _exchange(fresh, place)
@@ -30,6 +33,7 @@ def replacing(folder: str) -> Iterator[Path]:
             fresh.rename(place)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        os.close(held)
 
 
 def _exchange(fresh: Path, place: Path) -> None:
@@ -48,7 +52,22 @@ def _clear(place: Path) -> None:
         else:
             _aside(place).rename(place)
     for left in place.parent.glob(f".{place.name}.*.new"):
-        shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            held = os.open(left, os.O_RDONLY)
+            if _is_ours(held):
+                shutil.rmtree(left, ignore_errors=True)
+            os.close(held)
+
+
+def _is_ours(folder: int) -> bool:
+    """Lock an open folder; False where a living process has. A file system without locks has no other processes."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _aside(place: Path) -> Path:

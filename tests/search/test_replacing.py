@@ -86,6 +86,20 @@ def test_a_killed_writer_leaves_a_whole_folder_and_nothing_that_stays(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_a_second_writer_leaves_the_first_ones_files_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+        try:
+            for _ in range(200):
+                fill(folder, "c")
+            assert writer.poll() is None  # it would have failed without its files
+        finally:
+            writer.kill()
+    assert content(folder) in ("aaa", "bbb", "ccc")
+
+
 def test_a_kill_between_two_steps_is_mended(tmp_path: Path) -> None:
     """Where folders cannot be swapped at once, the old one is beside its place for a moment."""
     folder, aside = tmp_path / "folder", tmp_path / ".folder.old"
