@@ -1,7 +1,8 @@
 """Schedulers by name: which trials of a search are stopped early, each compared only with trials of its own search."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,28 +70,53 @@ SCHEDULERS: dict[str, Callable[[], "TrialScheduler"]] = {
 }
 
 
+Search = tuple[str, str]  # policy and cell
+Histories = Mapping[str, Sequence[Mapping[str, Any]]]  # trial -> its results, epoch by epoch, at least one
+
+
+@dataclass(frozen=True, eq=False)
+class _Ended:
+    """What a scheduler needs to know of a trial that ended before it was made."""
+
+    trial_id: str
+
+
 def per_search(
-    make: Callable[[], "TrialScheduler"], search_of: Callable[[Any], str | None], first_epoch_of: Callable[[Any], int]
+    make: Callable[[], "TrialScheduler"],
+    search_of: Callable[[Any], Search | None],
+    first_epoch_of: Callable[[Any], int],
+    ended: Callable[[Search], Histories],
 ) -> "TrialScheduler":
-    """Give each search a scheduler of its own.
+    """Give each search a scheduler of its own, which knows the trials of the search that ended before.
 
     search_of: names the search of a trial, None for one that is never stopped. first_epoch_of: the first epoch by
-    which a trial can be judged.
+    which a trial can be judged. ended: what a search starts from, and what earlier runs left of it.
     """
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-    def aged(trial: Any, result: dict[str, Any]) -> dict[str, Any]:
+    def aged(trial: Any, result: Mapping[str, Any]) -> dict[str, Any]:
         return {**result, AGE: result["epoch"] - first_epoch_of(trial) + 1}
+
+    def knowing(search: Search, rival: Any) -> TrialScheduler:
+        scheduler = make()
+        for name, results in ended(search).items():
+            past = _Ended(name)
+            *earlier, last = (aged(rival, result) for result in results)
+            scheduler.on_trial_add(None, past)  # type: ignore[arg-type]
+            for result in earlier:
+                scheduler.on_trial_result(None, past, result)  # type: ignore[arg-type]
+            scheduler.on_trial_complete(None, past, last)  # type: ignore[arg-type]
+        return scheduler
 
     class PerSearch(FIFOScheduler):
         def __init__(self) -> None:
             TrialScheduler.__init__(self)
-            self._schedulers: dict[str, TrialScheduler] = {}
+            self._schedulers: dict[Search, TrialScheduler] = {}
 
         def _of(self, trial: Any) -> "TrialScheduler | None":
             search = search_of(trial)
             if search is not None and search not in self._schedulers:
-                self._schedulers[search] = make()
+                self._schedulers[search] = knowing(search, trial)
             return None if search is None else self._schedulers[search]
 
         def on_trial_add(self, tune_controller: Any, trial: Any) -> None:

@@ -125,6 +125,12 @@ class StudySearcher(Searcher):
                 begins.start(row_of(outcome))
         self._journal.save_in_time()
 
+    def ended(self, search: tuple[str, str]) -> dict[str, list[dict[str, Any]]]:
+        """Reports of what a search starts from in a cell, and of what earlier runs left of it there, by trial."""
+        keys = [row.trial for row in self._search_of[search].ended if row.cell == search[1]]
+        outcomes = self._folder.read_outcomes(keys)
+        return {found.spec.key(): [e.model_dump() for e in found.history] for found in outcomes if found.history}
+
     def gave_up(self, spec: TrialSpec) -> bool:
         """Tell whether a trial has lost its worker too often to be tried again in this run."""
         return self._losses[spec.key()] > LOSSES

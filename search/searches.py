@@ -58,6 +58,11 @@ class Search:
         """Proposals made and not told."""
         return len(self._asked)
 
+    @property
+    def ended(self) -> list[TrialRow]:
+        """What the search starts from, and the proposals of earlier runs that have ended."""
+        return [*self._starts, *self._past]
+
     def start(self, row: TrialRow) -> None:
         """Start from a named policy's result, too."""
         self._counted += 1

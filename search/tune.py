@@ -187,7 +187,7 @@ def _fit(
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=per_search(SCHEDULERS[study.search.scheduler], _search_of, _first_epoch_of),
+            scheduler=per_search(SCHEDULERS[study.search.scheduler], _search_of, _first_epoch_of, searcher.ended),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -205,10 +205,10 @@ def _fit(
         scratch.delete()
 
 
-def _search_of(trial: Any) -> str | None:
+def _search_of(trial: Any) -> tuple[str, str] | None:
     """Name the search that a Tune trial belongs to; None for a trial of a named policy."""
     spec = spec_of(trial)
-    return f"{spec.policy}/{cell_key(spec)}" if spec.policy in SEARCHES else None
+    return (spec.policy, cell_key(spec)) if spec.policy in SEARCHES else None
 
 
 def _first_epoch_of(trial: Any) -> int:

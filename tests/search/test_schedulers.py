@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from search.results import StudyFolder
-from search.schedulers import SCHEDULERS, per_search
+from search.schedulers import SCHEDULERS, Histories, per_search
 from search.searcher import StudySearcher
 from search.tune import _first_epoch_of
 from tests.search.conftest import run_small
@@ -24,21 +25,22 @@ class Trial:
     """What a scheduler sees of a Tune trial."""
 
     trial_id: str
-    search: str | None
+    search: tuple[str, str] | None
     status: str = "RUNNING"
 
 
 class Fed:
     """A scheduler of Ray's, given its trials and their results by hand; a trial "a1" is of the search "a"."""
 
-    def __init__(self, name: str, first_epoch: int = 0) -> None:
-        self.scheduler: Any = per_search(SCHEDULERS[name], lambda trial: trial.search, lambda trial: first_epoch)
+    def __init__(self, name: str, first_epoch: int = 0, ended: Histories = MappingProxyType({})) -> None:
+        self.scheduler: Any = per_search(
+            SCHEDULERS[name], lambda trial: trial.search, lambda trial: first_epoch, lambda search: ended
+        )
         self.trials: dict[str, Trial] = {}
 
-    def add(self, *names: str, search: str | None = "") -> "Fed":
+    def add(self, *names: str, of_a_search: bool = True) -> "Fed":
         for name in names:
-            of = name[0] if search == "" else search
-            self.trials[name] = Trial(name, of)
+            self.trials[name] = Trial(name, ("searched", name[0]) if of_a_search else None)
             self.scheduler.on_trial_add(None, self.trials[name])
         return self
 
@@ -52,7 +54,7 @@ class Fed:
 
 
 def test_a_trial_is_compared_with_its_own_search_only() -> None:
-    fed = Fed("asha").add("a1", "a2", "a3", "b1").add("named", search=None)
+    fed = Fed("asha").add("a1", "a2", "a3", "b1").add("named", of_a_search=False)
     assert fed.hear("a1", 0, 0.9) == CONTINUE
     assert fed.hear("a2", 0, 0.8) == STOP
     assert fed.hear("a3", 0, 0.1, final=True) == CONTINUE  # it ends by itself, and says so
@@ -115,6 +117,34 @@ def test_the_median_rule_holds_from_epoch_0_on() -> None:
     for name, accuracy in (("a1", 0.4), ("a2", 0.8), ("a3", 0.8)):  # averages over epochs: 0.3, 0.6, 0.7
         assert fed.hear(name, 1, accuracy) == CONTINUE
     assert fed.hear("a5", 1, 0.59) == STOP
+
+
+@pytest.mark.parametrize("name", ["asha", "median"])
+@pytest.mark.parametrize("first", [0, 1, 7, 20])  # trials of an earlier run
+def test_a_continued_search_decides_as_one_that_was_never_stopped(name: str, first: int) -> None:
+    random = np.random.default_rng(first)
+    curves = {f"a{n}": np.sort(random.uniform(size=9)) for n in range(40)}
+    whole, told = Fed(name), {}
+    for trial, curve in curves.items():
+        told[trial] = run_to_its_end(whole.add(trial), trial, curve)
+    earlier = {trial: [report(epoch, curves[trial]) for epoch in range(told[trial])] for trial in list(told)[:first]}
+    rest = Fed(name, ended=earlier)
+    assert {t: run_to_its_end(rest.add(t), t, curves[t]) for t in list(curves)[first:]} == dict(
+        list(told.items())[first:]
+    )
+    assert len(set(told.values())) > 1  # some were stopped
+
+
+def report(epoch: int, curve: Any) -> dict[str, Any]:
+    return {"epoch": epoch, "val_accuracy": float(curve[epoch]), "final": epoch == len(curve) - 1}
+
+
+def run_to_its_end(fed: Fed, trial: str, curve: Any) -> int:
+    """Report epochs until the trial is stopped or final; return their number."""
+    for epoch in range(len(curve)):
+        if fed.hear(trial, epoch, float(curve[epoch]), final=epoch == len(curve) - 1) == STOP:
+            return epoch + 1
+    return len(curve)
 
 
 @pytest.mark.parametrize("name", ["asha", "median"])
