@@ -103,6 +103,11 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
         "there or other cells lack the seed"
         for (lost, all_of_them), names in lacking.items()
     ]
+    for policy, cells_lost in sorted(found.in_vain.items()):
+        left_out.append(
+            f"{policy}: no row for {cells_lost} cell{'s' * (cells_lost > 1)} (a sparsity and a seed), as no trial of "
+            "the search ended there within its constraints"
+        )
     if apart:
         left_out.append("what was trained or pruned unlike others that look the same is left out of every headline")
     return Comparison(

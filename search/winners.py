@@ -1,6 +1,6 @@
 """What each policy reached in each cell, worked out column by column, so that only winners become Python objects."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -59,10 +59,11 @@ COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE,
 
 
 class Winners(NamedTuple):
-    """Winners by setting, sparsity and policy, then by seed; and what they keep of each layer."""
+    """Winners by setting, sparsity and policy, then by seed; what they keep of each layer; and who reached nothing."""
 
     cells: Mapping[tuple[str, float, str], Mapping[int, Winner]]
     layers: "Layers"
+    in_vain: Mapping[str, int]  # policy -> cells in which none of its search's trials ended within its bounds
 
 
 class Layers:
@@ -105,7 +106,8 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
     best = reached.group_by(["search", "cell"], use_threads=False).aggregate([("row", "first")])
     paid, quick = costs.of_searches(seen), costs.of_rules(named)
     searches = best["search"].to_pylist()
-    ran = [paid[place] for place in zip(searches, best["cell"].to_pylist(), strict=True)]
+    places = list(zip(searches, best["cell"].to_pylist(), strict=True))
+    ran = [paid[place] for place in places]
 
     won = table.take(pa.array(np.concatenate([named["row"].to_numpy(), best["row_first"].to_numpy()])))
     found = {
@@ -119,7 +121,7 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
     by_cell: dict[tuple[str, float, str], dict[int, Winner]] = defaultdict(dict)
     for winner in map(Winner._make, zip(*(found[name] for name in Winner._fields), strict=True)):
         by_cell[winner.setting, winner.sparsity, winner.reached_by][winner.seed] = winner
-    return Winners(by_cell, Layers(won["layers"]))
+    return Winners(by_cell, Layers(won["layers"]), Counter(search for search, _ in paid.keys() - set(places)))
 
 
 def _as_searched(folder: StudyFolder) -> pa.Table:

@@ -83,8 +83,10 @@ def test_what_breaks_a_bound_is_paid_for_and_wins_nothing(tmp_path: Path) -> Non
     bounded = {"warm_start": ["uniform"], "constraints": ["macs<=0.4"]}
     searched = reached(study_of(tmp_path / "s", trials, search=bounded))[0.5, "searched"][0]
     assert (searched.val_accuracy, searched.trials) == (0.7, 4)
-    none = reached(study_of(tmp_path / "n", trials, search=bounded | {"constraints": ["macs<0.1"]}))
-    assert (0.5, "searched") not in none
+    vain = study_of(tmp_path / "n", trials, search=bounded | {"constraints": ["macs<0.1"]})
+    assert (0.5, "searched") not in reached(vain)
+    (warning,) = compare([vain]).warnings
+    assert warning.startswith("searched: no row for 1 cell (a sparsity and a seed), as no trial of the search ended")
 
 
 def test_a_stopped_trial_costs_its_search_and_wins_nothing(tmp_path: Path) -> None:
