@@ -2,10 +2,12 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
+from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from trainables.storage import Folder
 
@@ -52,3 +54,32 @@ class Journal(BaseJournalBackend):
         self._folder.write(JOURNAL, bytes(self._text))
         self._saved = len(self._text)
         self._due = time.monotonic() + max(LEAST_SECONDS, PATIENCE * (time.monotonic() - started))
+
+
+class SearchStorage(JournalStorage):
+    """Optuna's storage, which each proposal asks what is enqueued: here that takes no look at every trial."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(journal)
+        self._enqueued: dict[int, set[int]] = {}  # study -> trials that were waiting when they were made
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """As Optuna's, and remember what is enqueued."""
+        trial = super().create_new_trial(study_id, template_trial)
+        if template_trial is not None and template_trial.state == TrialState.WAITING:
+            self._enqueued.get(study_id, set()).add(trial)  # where nobody has asked, who does will find it
+        return trial
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """As Optuna's."""
+        if states != (TrialState.WAITING,):
+            return super().get_all_trials(study_id, deepcopy, states)
+        if study_id not in self._enqueued:
+            found = super().get_all_trials(study_id, deepcopy=False, states=states)
+            self._enqueued[study_id] = {trial._trial_id for trial in found}
+        trials = map(self.get_trial, sorted(self._enqueued[study_id]))
+        waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+        self._enqueued[study_id] = {trial._trial_id for trial in waiting}
+        return waiting

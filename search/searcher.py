@@ -4,10 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from optuna.storages import JournalStorage
 from ray.tune.search import Searcher
 
-from search.journal import Journal
+from search.journal import Journal, SearchStorage
 from search.results import StudyFolder, TrialRow, row_of
 from search.searches import Search
 from search.study import StudySpec, cell_key
@@ -44,7 +43,7 @@ class StudySearcher(Searcher):
         self._open_searches(rows, folder.unfinished(done))
 
     def _open_searches(self, rows: list[TrialRow], unfinished: list[TrialSpec]) -> None:
-        storage = JournalStorage(self._journal)
+        storage = SearchStorage(self._journal)
         for policy, cells in self._study.searches():
             search = Search(policy, cells, self._study.search, storage, self._folder.outcome)
             self._searches.append(search)
