@@ -30,7 +30,7 @@ def run(
 
     overrides: settings as "key=value". address: of a running Ray cluster; None starts a local one.
     """
-    from search.study import read_study
+    from search.study_file import read_study
     from trainables.storage import Folder
 
     checked, place = read_study(study, overrides, name), Folder.at(storage)

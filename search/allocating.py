@@ -8,6 +8,8 @@ import torch
 
 from search.networks import fresh, saved, trial_spec
 from trainables.allocation.plan import looks_at, plan
+from trainables.learning.calibration import calibration_samples
+from trainables.learning.probes import probe
 from trainables.learning.profile import measure_profile
 from trainables.pruning.layers import count
 from trainables.pruning.subject import Source
@@ -44,6 +46,8 @@ def allocation(network: str, settings: Mapping[str, object], image: str, classes
     spec = trial_spec(settings, seed)
     if spec.policy in SEARCHES:
         raise ValueError(f"policy must decide without trials, but {spec.policy!r} does not; run a study")
+    if "gates" in looks_at(spec):
+        raise ValueError("gates must be trained along with the weights, which this command does not; run a study")
     found = saved(network) or fresh(network, image, classes, seed)
     built, model = found.architecture, found.model
     before = count(model, {}, built.example())
@@ -51,13 +55,16 @@ def allocation(network: str, settings: Mapping[str, object], image: str, classes
     calibration, shared = None, dict[Source, Any]()
     if asked := looks_at(spec):
         who = f"policy {spec.policy!r} with criterion {spec.criterion!r}"
-        calibration = found.calibration(spec.calibration, who, torch.device("cpu"))
+        splits = found.splits(who)
+        calibration = calibration_samples(splits, spec.calibration, torch.device("cpu"))
+        if "probe" in asked:
+            shared["probe"], _ = probe(model, built.example(), splits, spec.probe)
         if "profile" in asked:
-            shared["profile"] = measure_profile(model, built.example(), spec.profile, calibration)
+            shared["profile"] = measure_profile(model, built.example(), spec.profile, calibration, shared)
     made = plan(model, built.example(), spec, calibration, shared)
     seconds = time.perf_counter() - started
     after = count(model, made.carry_out(), built.example())
-    kept, macs = after.weights, after.macs
+    kept, macs = (dict.fromkeys(before.weights, 0) | counts for counts in (after.weights, after.macs))
     layers = [
         LayerShare(name=name, size=size, keep=kept[name], density=kept[name] / size, macs=macs[name])
         for name, size in before.weights.items()

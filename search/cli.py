@@ -10,6 +10,7 @@ import typer
 import search
 from search.arguments import Evaluator, Json, Name, Settings, Storage, Study, StudyDir, spread
 from search.cli_cluster import cluster
+from search.cli_networks import networks
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -135,68 +136,6 @@ def best(
 
 
 @app.command()
-def allocate(
-    network: Annotated[str, typer.Argument(help="A model's name, or the folder of a checkpoint.")],
-    policy: Annotated[str, typer.Option(help="An allocation policy.")],
-    sparsity: Annotated[float, typer.Option(help="Fraction of the budget to remove, in [0, 1).")],
-    budget: Annotated[str, typer.Option(help="params or macs.")] = "params",
-    granularity: Annotated[str, typer.Option(help="weight or channel.")] = "weight",
-    criterion: Annotated[str | None, typer.Option(help="Default: magnitude for weights, l1 for channels.")] = None,
-    image: Annotated[str, typer.Option(help="Channels x height x width, for a model's name.")] = "3x32x32",
-    classes: Annotated[int, typer.Option(help="Number of classes, for a model's name.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of a named model's weights and of random policies.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """Show what each layer would keep, before any trial is paid for."""
-    from search.allocating import allocation
-
-    settings = {
-        "policy": policy,
-        "sparsity": sparsity,
-        "budget": budget,
-        "granularity": granularity,
-        "criterion": criterion or _usual_criterion(granularity),
-    }
-    found = allocation(network, settings, image, classes, seed)
-    if as_json:
-        return _print_json(found)
-    from search.network_tables import print_allocation
-
-    print_allocation(found)
-    return None
-
-
-@app.command()
-def profile(
-    network: Annotated[str, typer.Argument(help="The folder of a checkpoint.")],
-    granularity: Annotated[str, typer.Option(help="weight or channel.")] = "weight",
-    criterion: Annotated[str | None, typer.Option(help="Default: magnitude for weights, l1 for channels.")] = None,
-    calibration: Annotated[int, typer.Option(help="Training samples that judge the network.")] = 512,
-    out: Annotated[str | None, typer.Option(help="Write JSON, the curves and a picture to this folder.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Show where a trained network is most compact: how much of each part can go before accuracy falls."""
-    from search.profiling import compactness
-
-    found = compactness(network, granularity, criterion or _usual_criterion(granularity), calibration)
-    written: list[Any] = []
-    if out is not None:
-        from pathlib import Path
-
-        from search.pictures import write_profile
-
-        written = write_profile(found, Path(out))
-    if as_json:
-        return _print_json(found)
-    from search.network_tables import print_compactness
-
-    print_compactness(found)
-    for path in written:
-        print(path)
-    return None
-
-
-@app.command()
 def importance(folder: StudyDir, evaluator: Evaluator = "ped-anova", as_json: Json = False) -> None:
     """Show which parts' densities decided about the accuracy, among the trials of a study's searches."""
     from search.importance import importances
@@ -222,6 +161,7 @@ def catalog(kind: Annotated[str | None, typer.Argument(help="One kind only.")] =
     return None
 
 
+app.add_typer(networks)
 app.add_typer(cluster)
 
 
@@ -234,10 +174,6 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
-
-
-def _usual_criterion(granularity: str) -> str:
-    return {"channel": "l1"}.get(granularity, "magnitude")
 
 
 def _print_json(told: "BaseModel", exclude: set[str] | None = None) -> None:

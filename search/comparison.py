@@ -25,6 +25,7 @@ class ComparisonRow(Frozen):
     policy: str
     criterion: str
     schedule: str
+    before: str  # prunings that came before this one
     recovery: str
     granularity: GranularityName
     model: str
@@ -161,6 +162,7 @@ def _row(
         policy=policy,
         criterion=first.criterion,
         schedule=first.schedule,
+        before=first.before,
         recovery=first.recovery,
         granularity=first.granularity,
         model=first.model,

@@ -69,6 +69,7 @@ class Arm(NamedTuple):
 
     granularity: GranularityName
     criterion: str
+    before: str
     schedule: str
     recovery: str
     budget: BudgetKind
@@ -99,7 +100,7 @@ def summarised(cells: Cells) -> tuple[dict[str, Headline], list[Versus]]:
     headline: dict[str, Headline] = {}
     pairs: list[Versus] = []
     for arm, own in sorted(arms.items()):
-        name = ", ".join(value for value, differs in zip(arm, differing, strict=True) if differs)
+        name = ", ".join(value for value, differs in zip(arm, differing, strict=True) if differs and value)
         grid = _Grid(own)
         headline |= {", ".join(filter(None, (policy, name))): found for policy, found in grid.headlines()}
         pairs += _corrected(list(grid.pairs(name)))

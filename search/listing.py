@@ -7,7 +7,7 @@ from typing import Any
 from search.samplers import SAMPLERS
 from search.schedulers import SCHEDULERS
 from search.spaces import SPACES
-from search.study import shipped
+from search.study_file import shipped
 from trainables.allocation.policies import POLICIES, Policy
 from trainables.allocation.schedules import SCHEDULES
 from trainables.data.sources import SOURCES
@@ -19,7 +19,12 @@ from trainables.pruning.subject import Source
 from trainables.pruning.views import GRANULARITIES
 from trainables.tables import pick
 
-LOOKS: Mapping[Source, str] = {"samples": "calibration samples", "profile": "a profile of calibration samples"}
+LOOKS: Mapping[Source, str] = {
+    "samples": "calibration samples",
+    "profile": "a profile of calibration samples",
+    "gates": "trained gates",
+    "probe": "linear probes of training samples",
+}
 
 
 def listing(kind: str | None) -> dict[str, dict[str, str]]:

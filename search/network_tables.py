@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from search.allocating import Allocation
+from search.probing import KINDS, Probing
 from search.profiling import FALLS, Compactness
 from search.tables import plain
 
@@ -31,3 +32,28 @@ def print_compactness(found: Compactness) -> None:
         table.add_row(part.name, f"{part.weights:,}", f"{part.units:,}", *marked)
     Console().print(table)
     print("* the most compact: the part that can lose the largest share")
+
+
+def print_probes(found: Probing) -> None:
+    """Print the probe behind each block, and what the threshold leaves of the network."""
+    print(f"{found.model}, a linear probe behind each block, fitted to {found.samples:,} training samples")
+    table = plain("")
+    for name in ("block", "gives", "train %", "validation %", "gain", ""):
+        table.add_column(name, justify="left" if name in ("block", "") else "right")
+    for block in found.blocks:
+        gain = "" if block.gain is None else f"{100 * block.gain:+.2f}"
+        told = "" if block.kept and block.removable else "always stays" if block.kept else "goes"
+        shape = " x ".join(map(str, block.shape))
+        accuracies = (f"{100 * accuracy:.2f}" for accuracy in (block.train_accuracy, block.val_accuracy))
+        table.add_row(block.name, shape, *accuracies, gain, told)
+    Console().print(table)
+    print(f"left once every block that may go gains {100 * found.threshold:g} points on the last kept one:")
+    for kind in KINDS:
+        share = 100 * found.kept[kind] / found.total[kind]
+        print(f"  {found.kept[kind]:,} of {found.total[kind]:,} {kind} ({share:.1f} %)")
+    settings = f"granularity={found.granularity} criteria=[probe] policies=[by-score]"
+    print(f"the same in a study: {settings} budget=params sparsities=[{found.sparsity['params']}]")
+    kept = {block.name for block in found.blocks if block.kept}
+    instead = {"keep": [name for name in found.scanned if name not in kept], "drop": sorted(kept - {*found.scanned})}
+    if told := " and ".join(f"{word} {', '.join(names)}" for word, names in instead.items() if names):
+        print(f"one pass from input to output would {told}")

@@ -11,6 +11,7 @@ from torch import nn
 from trainables import catalog, checkpoints
 from trainables.checkpoints import Architecture
 from trainables.data import sources
+from trainables.data.splits import Splits
 from trainables.learning.calibration import calibration_samples
 from trainables.models import hub
 from trainables.pruning.subject import Calibration
@@ -27,11 +28,15 @@ class Network:
     model: nn.Module
     data: DataSpec | None  # None where the weights are fresh
 
-    def calibration(self, samples: int, who: str, device: torch.device) -> Calibration:
-        """Take the first training samples; ValueError says that `who` needs them where the weights are fresh."""
+    def splits(self, who: str) -> Splits:
+        """Load what it was trained on; ValueError says that `who` needs it where the weights are fresh."""
         if self.data is None:
             raise untrained(who, self.name)
-        return calibration_samples(sources.load(self.data), samples, device)
+        return sources.load(self.data)
+
+    def calibration(self, samples: int, who: str, device: torch.device) -> Calibration:
+        """Take the first training samples; ValueError as `splits`."""
+        return calibration_samples(self.splits(who), samples, device)
 
 
 def untrained(who: str, name: str) -> ValueError:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import yaml
 
 import trainables
-from search.study import StudySpec, complaints, parse_study
+from search.study import StudySpec, complaints
+from search.study_file import parse_study
 from trainables.data import sources
 
 STUDY_FILE = "study.yaml"

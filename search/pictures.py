@@ -1,4 +1,4 @@
-"""What a profile looks like: a row for each part, from input to output."""
+"""What a profile looks like: a row for each part, from input to output; and what probes do: a curve over the blocks."""
 
 from io import BytesIO
 from pathlib import Path
@@ -10,8 +10,11 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
+from search.probing import BlockReading, Probing
 from search.profiling import FALLS, Compactness
 from trainables.allocation.profiles import to_parquet
+from trainables.learning.probes import to_parquet as curve_to_parquet
+from trainables.pruning.probing import Probed
 
 LOST = (0, 1, 2, 5, 10, 20, 40, 100)  # points of accuracy: where one shade ends and the next begins
 SHADES = ("#ffffff", "#fdeebe", "#fbd08a", "#f3a25f", "#dd6b4d", "#a93a55", "#4b1d52")  # each darker than the last
@@ -98,6 +101,58 @@ def _tolerated(axis: Axes, legend: Axes, found: Compactness) -> None:
         loc="center",
         frameon=False,
     )
+
+
+def write_probes(found: Probing, out: Path) -> list[Path]:
+    """Write probes.json, the curve as Parquet and the picture as PNG and SVG into a folder; return their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    figure = probe_curve(found)
+    curve = tuple(Probed(b.name, b.shape[0], b.train_accuracy, b.val_accuracy) for b in found.blocks)
+    written = {
+        "probes.json": found.model_dump_json(indent=1).encode(),
+        "probes.parquet": curve_to_parquet(curve),
+        "probes.png": image(figure, "png"),
+        "probes.svg": image(figure, "svg"),
+    }
+    for name, content in written.items():
+        (out / name).write_bytes(content)
+    return [out / name for name in written]
+
+
+def probe_curve(found: Probing) -> Figure:
+    """Accuracy of the probe behind each block; filled where the block stays, a line where feature maps change shape."""
+    figure = Figure(figsize=(max(5.0, 1.5 + 0.28 * len(found.blocks)), 4.2), layout="constrained")
+    axis = figure.subplots()
+    places = range(len(found.blocks))
+    train, val = ([100 * getattr(b, f"{split}_accuracy") for b in found.blocks] for split in ("train", "val"))
+    axis.plot(places, train, color=BARS[2], label="training samples")
+    axis.plot(places, val, color=BARS[0], label="validation samples", zorder=2)
+    for told, face, edge in (
+        ("stays", BARS[0], BARS[0]),
+        ("always stays", BARS[1], BARS[0]),
+        ("goes", "white", SHADES[4]),
+    ):
+        those = [place for place, block in enumerate(found.blocks) if _fate(block) == told]
+        marks = axis.scatter(those, [val[place] for place in those], 30, face, zorder=3, edgecolors=edge, label=told)
+        marks.set_linewidth(1.4)
+    for place in places[1:]:
+        if found.blocks[place].shape != found.blocks[place - 1].shape:
+            axis.axvline(place - 0.5, color="black", linewidth=0.5, alpha=0.35)
+    axis.set_xticks(places, [block.name for block in found.blocks], rotation=90, fontsize=7)
+    axis.set_xlabel("block, from input to output", fontsize=9)
+    axis.set_ylabel("accuracy of a linear probe (%)", fontsize=9)
+    axis.grid(axis="y", color="black", linewidth=0.4, alpha=0.25)
+    axis.legend(fontsize=8, frameon=False)
+    shares = {kind: 100 * found.kept[kind] / found.total[kind] for kind in found.kept}
+    left = ", ".join(f"{share:.0f} % of {kind}" for kind, share in shares.items())
+    axis.set_title(f"{found.model}: a gain of {100 * found.threshold:g} points keeps {left}", fontsize=10)
+    return figure
+
+
+def _fate(block: BlockReading) -> str:
+    if not block.kept:
+        return "goes"
+    return "stays" if block.removable else "always stays"
 
 
 def image(figure: Figure, kind: str) -> bytes:

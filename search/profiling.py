@@ -2,15 +2,19 @@
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from search.networks import saved, trial_spec, untrained
 from trainables.allocation.profiles import Profile, units_at
+from trainables.learning.probes import probe
 from trainables.learning.profile import measure_profile
 from trainables.learning.train import place
+from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.layers import prunable_layers
+from trainables.pruning.subject import Source
 from trainables.pruning.views import view
 from trainables.spec import Frozen, GranularityName
 
@@ -52,7 +56,10 @@ def compactness(network: str, granularity: str, criterion: str, calibration: int
     model, example = place(found.model, device), found.architecture.example().to(device)
     samples = found.calibration(spec.calibration, "profile", device)
     started = time.perf_counter()
-    profile = measure_profile(model, example, spec, samples)
+    shared: dict[Source, Any] = {}
+    if "probe" in CRITERIA[spec.criterion].looks_at:
+        shared["probe"], _ = probe(model, example, found.splits("profile"), spec.probe)
+    profile = measure_profile(model, example, spec, samples, shared)
     seconds = time.perf_counter() - started
     depth = [layer.name for layer in prunable_layers(model, example)]
     parts = []

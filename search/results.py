@@ -31,8 +31,9 @@ class TrialRow(Frozen):
     policy: str = Field(description="how the budget was shared among the layers")
     criterion: str = Field(description="what scored the units that could go")
     schedule: str = Field("one-shot", description="how pruning came to its sparsity")
+    before: str = Field("", description="what went before: granularity, sparsity, criterion and policy of each pruning")
     recovery: str = Field("finetune", description="how the pruned network was trained")
-    granularity: GranularityName = Field(description="what was removed: weight or channel")
+    granularity: GranularityName = Field(description="what was removed: weight, channel or block")
     model: str = Field(description="the network's name")
     width: float = Field(description="factor on the network's channels")
     dataset: str = Field(description="the data set's name")
@@ -70,7 +71,7 @@ class TrialRow(Frozen):
 def row_of(outcome: Outcome) -> TrialRow:
     """Flatten an outcome."""
     spec, facts, best = outcome.spec, outcome.facts, outcome.best
-    shared = spec.model_copy(update={"policy": TrialSpec().policy, "densities": None, "sparsity": 0.5})
+    shared = spec.under(TrialSpec().policy, spec.gates).model_copy(update={"densities": None, "sparsity": 0.5})
     seedless = shared.model_copy(update={"dense": spec.dense.model_copy(update={"seed": 0})})
     familiar = seedless.model_copy(update={"recovery": TrialSpec().recovery, "distillation": TrialSpec().distillation})
     known = facts.model_dump(exclude={"prune_seconds"}) if facts else {}
@@ -82,6 +83,7 @@ def row_of(outcome: Outcome) -> TrialRow:
         policy=spec.policy,
         criterion=spec.criterion,
         schedule=spec.schedule.name,
+        before=", ".join(f"{p.granularity}s {p.sparsity:g} by {p.criterion} and {p.policy}" for p in spec.before),
         recovery=spec.recovery,
         granularity=spec.granularity,
         model=spec.dense.model,

@@ -59,7 +59,8 @@ def network_of(row: ComparisonRow, recovery: bool = True) -> str:
     width = "" if row.width == 1 else f" x {row.width:g}"
     schedule = "" if row.schedule == Schedule().name else f", {row.schedule}"
     recovered = f", {recovery_of(row)}" if recovery else ""
-    return f"{row.model}{width}, {row.granularity}s by {row.criterion}{schedule}{recovered}"
+    before = f"{row.before}, then " if row.before else ""
+    return f"{row.model}{width}, {before}{row.granularity}s by {row.criterion}{schedule}{recovered}"
 
 
 def recovery_of(row: ComparisonRow) -> str:

@@ -24,6 +24,7 @@ class Winner(NamedTuple):
     family: str
     criterion: str
     schedule: str
+    before: str
     recovery: str
     granularity: GranularityName
     model: str

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted([*ROOT.glob("search/**/*.py"), *ROOT.glob("trainables/**/*.py")])
 
 FLOORS = (  # a module imports from its own floor or from a lower one; later means lower
-    ("search.cli", "search.cli_cluster"),
+    ("search.cli", "search.cli_cluster", "search.cli_networks"),
     ("search", "search.listing", "search.receipts"),
     ("search.running", "search.held_out", "search.notebook", "search.retrieval", "search.jobs", "search.status"),
     (
@@ -26,6 +26,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "search.allocating",
         "search.choosing",
         "search.copying",
+        "search.probing",
         "search.profiling",
         "search.stopwatch",
         "search.comparison",
@@ -52,6 +53,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "search.estimates",
         "search.packing",
     ),
+    ("search.study_file",),
     ("search.study",),
     ("search.search_spec",),
     (
@@ -93,13 +95,13 @@ DOORS = {  # library -> the modules that may import it
         "trainables.trial",
     },
     "matplotlib": {"search.report", "search.pictures"},
-    "typer": {"search.cli", "search.cli_cluster", "search.arguments"},
+    "typer": {"search.cli", "search.cli_cluster", "search.cli_networks", "search.arguments"},
     "torch_pruning": {"trainables.pruning.coupling"},
     "torchvision": {"trainables.models.hub", "trainables.data"},
     "sklearn": {"trainables.data"},
     "safetensors": {"trainables.checkpoints"},
     "onnxruntime": {"trainables.export"},
-    "yaml": {"search.study", "search.packing"},
+    "yaml": {"search.study_file", "search.packing"},
 }
 
 

@@ -1,10 +1,13 @@
 """Every table by kind, and the refusal of what cannot work."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from trainables.allocation import budget
+from trainables.allocation.plan import looks_at, of_what_is_left, plan
 from trainables.allocation.policies import POLICIES
 from trainables.allocation.schedules import SCHEDULES
 from trainables.checkpoints import Architecture
@@ -13,11 +16,13 @@ from trainables.data.splits import Shape
 from trainables.learning.recovery import RECOVERIES
 from trainables.models import hub
 from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.gates import SHAPINGS
 from trainables.pruning.granularity import Prunable
-from trainables.pruning.soundness import refuse_unsound_cuts
+from trainables.pruning.layers import Count, count
+from trainables.pruning.soundness import refuse_unsound_cuts, refuse_unsound_gates
 from trainables.pruning.subject import Subject
 from trainables.pruning.views import GRANULARITIES, view
-from trainables.spec import SEARCHES, Distillation, Schedule, TrialSpec
+from trainables.spec import BLOCKS, GATED, SEARCHES, Distillation, Gates, Schedule, TrialSpec
 from trainables.tables import did_you_mean, pick
 
 TABLES: Mapping[str, Mapping[str, Any]] = {
@@ -26,8 +31,10 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "policy": POLICIES,
     "schedule": SCHEDULES,
     "recovery": RECOVERIES,
+    "shaping": SHAPINGS,
     "data": sources.SOURCES,
 }
+FINENESS = {"block": 0, "projected-block": 0, "channel": 1, "weight": 2}
 
 
 def resolve(kind: str, name: str) -> Any:
@@ -48,6 +55,9 @@ def complaints(spec: TrialSpec) -> list[str]:
 
 def mismatches(spec: TrialSpec) -> list[str]:
     """Say which names are unknown and which do not go together."""
+    if spec.before:
+        found = [complaint for link in spec.prunings for complaint in mismatches(link)]
+        return found or _of_chain(spec)
     found = []
     for kind, name in (("criterion", spec.criterion), ("policy", spec.policy)):
         try:
@@ -61,9 +71,30 @@ def mismatches(spec: TrialSpec) -> list[str]:
                 f"{kind} {name!r} must go with granularity {' or '.join(entry.granularities)}, "
                 f"but got {spec.granularity!r}; for that use one of: {', '.join(fits)}"
             )
-    found += [*_of_schedule(spec), *_of_recovery(spec)]
+    found += [*_of_schedule(spec), *_of_recovery(spec), *_of_gates(spec)]
     if spec.densities is not None and spec.policy not in SEARCHES:
         found.append(f"densities must come with policy 'searched', but got {spec.policy!r}; leave them out")
+    return found
+
+
+def _of_chain(spec: TrialSpec) -> list[str]:
+    found, links = [], spec.prunings
+    for earlier, later in pairwise(links):
+        if FINENESS[later.granularity] <= FINENESS[earlier.granularity]:
+            told = f"but got {earlier.granularity!r} before {later.granularity!r}; let the coarser one go first"
+            found.append(f"each pruning must be of finer units than the one before, {told}")
+        if later.sparsity <= earlier.sparsity:
+            told = f"but got {earlier.sparsity} before {later.sparsity}, both of the dense network; raise the second"
+            found.append(f"each pruning must remove more than the one before, {told}")
+        if sources := looks_at(later) - {"samples"}:
+            who = f"policy {later.policy!r} with criterion {later.criterion!r}"
+            told = f"but {who} looks at {', '.join(sorted(sources))}; let it come first, or name others"
+            found.append(f"a pruning after another must look at nothing that was measured on the dense network, {told}")
+    for link in links[:-1]:
+        if link.policy in SEARCHES or POLICIES[link.policy].joint:
+            found.append(f"a pruning that comes before must decide by itself, but got policy {link.policy!r}")
+    if spec.policy in SEARCHES and links[0].granularity in BLOCKS:
+        found.append(f"policy {spec.policy!r} must know the parts it shares among, but blocks go before; name another")
     return found
 
 
@@ -71,6 +102,8 @@ def _of_schedule(spec: TrialSpec) -> list[str]:
     schedule = spec.schedule
     if schedule.name not in SCHEDULES:
         return [str(did_you_mean("schedule", schedule.name, SCHEDULES))]
+    if schedule.name != Schedule().name and spec.granularity in BLOCKS:
+        return [f"granularity {spec.granularity!r} must go at once, but got schedule {schedule.name!r}; leave it out"]
     if schedule.name == Schedule().name and schedule != Schedule():
         return [f"schedule {schedule.name!r} must have neither steps nor step_epochs; leave them out, or name another"]
     if schedule.name != Schedule().name and schedule.steps < 2:
@@ -89,41 +122,77 @@ def _of_recovery(spec: TrialSpec) -> list[str]:
     return []
 
 
+def _of_gates(spec: TrialSpec) -> list[str]:
+    gates, policy = spec.gates, POLICIES.get(spec.policy)
+    if not {spec.criterion, spec.policy} & {*GATED}:
+        told = f"criterion {spec.criterion!r} and policy {spec.policy!r}; leave them out"
+        return [f"gates must come with one who goes by them, but got {told}"] if gates != Gates() else []
+    found = []
+    if gates.shaping not in SHAPINGS:
+        found.append(str(did_you_mean("shaping", gates.shaping, SHAPINGS)))
+    if spec.schedule.name != Schedule().name:
+        found.append(f"gates must go at once, as they know one budget, but got schedule {spec.schedule.name!r}")
+    if policy and spec.criterion in GATED and "profile" in policy.looks_at:
+        found.append(f"criterion 'gates' must come without profiles, which know no budget, but got {spec.policy!r}")
+    if policy and policy.joint and spec.finetune.epochs < gates.epochs:
+        told = f"but got {spec.finetune.epochs} of {gates.epochs}; raise finetune.epochs"
+        found.append(f"policy {spec.policy!r} must have the epochs of fine-tuning that gates are trained in, {told}")
+    return found
+
+
 def unreachable(specs: list[TrialSpec]) -> list[str]:
     """Say what only the networks can tell, at their true widths.
 
     Images that do not fit, criteria that find nothing to score by, budgets below what is reachable.
     """
     found: list[str] = []
-    scored: set[tuple[str, str, str]] = set()
-    views: dict[tuple[str, str], Prunable | None] = {}
+    scored: set[tuple[object, ...]] = set()
+    views: dict[tuple[object, ...], _Blank | None] = {}
     shape = sources.peek(specs[0].dense.data)
     for spec in specs:
-        place = (spec.dense.model, spec.granularity)
+        place = (spec.dense.model, spec.granularity, "gates" in looks_at(spec), spec.before, spec.budget)
         least = POLICIES[spec.policy].least
         who = spec.dense.model if least is budget.floors else f"{spec.dense.model}, policy {spec.policy!r}"
         try:
             if place not in views:
                 views[place] = None
                 views[place] = _view(spec, shape)
-            prunable = views[place]
-            if prunable is not None:
+            if (blank := views[place]) is not None:
+                prunable, asked = blank.prunable, of_what_is_left(spec, blank.whole, blank.left)
                 if (*place, spec.criterion) not in scored and not CRITERIA[spec.criterion].looks_at:
                     scored.add((*place, spec.criterion))
                     CRITERIA[spec.criterion].score(Subject(prunable))
-                budget.total(prunable, spec.sparsity, spec.budget, least(prunable))
+                budget.total(prunable, asked.sparsity, spec.budget, least(prunable))
         except ValueError as error:
             found.append(f"{who}: {error}")
     return list(dict.fromkeys(found))
 
 
-def _view(spec: TrialSpec, shape: Shape) -> Prunable:
+@dataclass(frozen=True, eq=False)
+class _Blank:
+    """A network with fresh weights as a trial's own pruning finds it, and what it holds of the dense one."""
+
+    prunable: Prunable
+    whole: Count
+    left: Count
+
+
+def _view(spec: TrialSpec, shape: Shape) -> _Blank:
+    """Build a trial's network and let what comes before its own pruning go uniformly, by chance."""
     built = _architecture(spec, shape)
     hub.check_images(built.model, built.classes, built.image, built.width)
-    model = built.build()
-    if spec.granularity == "channel":
-        refuse_unsound_cuts(model, built.example())
-    return view(model, spec.granularity, built.example())
+    model, example = built.build(), built.example()
+    whole = left = count(model, {}, example)
+    for link in spec.prunings:
+        if link.granularity == "channel":
+            refuse_unsound_cuts(model, example)
+        if "gates" in looks_at(link):
+            refuse_unsound_gates(model, example)
+        if link.granularity != spec.granularity:
+            by_chance = link.model_copy(update={"policy": "uniform", "criterion": "random", "gates": Gates()})
+            plan(model, example, of_what_is_left(by_chance, whole, left)).carry_out()
+            left = count(model, {}, example)
+    return _Blank(view(model, spec.granularity, example), whole, left)
 
 
 def _architecture(spec: TrialSpec, shape: Shape) -> Architecture:

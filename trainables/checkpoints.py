@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trainables.compressed import pack, unpack
 from trainables.models import hub
+from trainables.models.shallow import Extents, projections, removed_modules, shallow
 from trainables.spec import Frozen, from_json
 from trainables.storage import Folder
 
@@ -29,10 +30,18 @@ class Architecture(Frozen):
     width: float
     classes: int
     image: tuple[int, int, int]  # channels, height, width in pixels
+    removed: tuple[str, ...] = ()  # modules of blocks that are gone
+    projections: Mapping[str, Extents] = {}  # what stands in for blocks that changed shapes
 
     def build(self) -> nn.Module:
-        """Build the dense network with fresh weights."""
-        return hub.build(self.model, self.classes, self.image[0], self.width)
+        """Build the dense network with fresh weights, without the blocks that are gone."""
+        model = hub.build(self.model, self.classes, self.image[0], self.width)
+        shallow(model, self.removed, self.projections)
+        return model
+
+    def without_blocks_as(self, model: nn.Module) -> "Architecture":
+        """Tell how to build a network that lacks the blocks that `model`, once built by this, lacks now."""
+        return self.model_copy(update={"removed": removed_modules(model), "projections": projections(model)})
 
     def example(self) -> Tensor:
         """A blank image batch (1, C, H, W)."""

@@ -19,6 +19,16 @@ class Cost(Frozen):
     evaluations: int | None = None
     images: int | None = None  # in all evaluations
 
+    @classmethod
+    def of_all(cls, costs: Iterable["Cost"]) -> "Cost":
+        """Add up what several decisions took."""
+        each = list(costs)
+        return cls(
+            seconds=sum(cost.seconds for cost in each),
+            evaluations=total(cost.evaluations for cost in each),
+            images=total(cost.images for cost in each),
+        )
+
 
 class Facts(Frozen):
     """What is known once the network is pruned, counted on the pruned network itself."""

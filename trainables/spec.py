@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 BudgetKind = Literal["params", "macs"]
-GranularityName = Literal["weight", "channel"]
+GranularityName = Literal["weight", "channel", "block", "projected-block"]
+BLOCKS: tuple[GranularityName, ...] = ("block", "projected-block")
+GATED = ("gates", "gates-joint")  # criteria and policies that go by trained gates
 SEARCHED, RANDOM_SEARCH = SEARCHES = ("searched", "random-search")  # told their densities; the second is a control
 Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -67,6 +69,14 @@ class ProfileSpec(Frozen):
     granularity: GranularityName = "weight"
     criterion: str = "magnitude"
     calibration: int = Field(512, ge=1)  # training samples
+    probe: int = Field(5000, ge=1)  # as of a trial, where its criterion looks at probes
+
+
+class ProbeSpec(Frozen):
+    """What linear probes read: the dense network, and how many training samples they learn from."""
+
+    dense: DenseSpec = DenseSpec()
+    samples: int = Field(5000, ge=1)
 
 
 class Schedule(Frozen):
@@ -84,10 +94,41 @@ class Distillation(Frozen):
     weight: float = Field(0.9, ge=0.0, le=1.0)  # of the dense network's opinion; the labels have the rest
 
 
+class Gates(Frozen):
+    """How gates on channels are trained along with the weights, to the budget; all defaults are ours."""
+
+    epochs: int = Field(2, ge=1)  # the first ones of fine-tuning
+    shaping: str = "straight-through"  # of the gradient that a gate passes on
+    resolution: int = Field(100_000, ge=1, le=1_000_000)  # M: gates are within 1 / M of 0 and 1
+    lr: float = Field(0.05, gt=0.0)  # of the gates, which never decay; at the end of their epochs it is 0
+    strength: float = Field(10.0, gt=0.0)  # lambda, of the distance to the budget beside the loss
+    power: Literal[1, 2] = 1  # p, of that distance
+
+
+class GatingSpec(Frozen):
+    """What gates were trained for and with: the dense network, its budget, and the recipe of the weights."""
+
+    dense: DenseSpec = DenseSpec()
+    sparsity: Sparsity = 0.5
+    budget: BudgetKind = "params"
+    finetune: Recipe = Recipe(epochs=3, lr=0.01)
+    gates: Gates = Gates()
+
+
+class Pruning(Frozen):
+    """A pruning at once that comes before a trial's own: what goes, who decides, and how much is gone by then."""
+
+    granularity: GranularityName
+    criterion: str
+    policy: str
+    sparsity: Sparsity  # fraction of the dense network's budget, as the trial's own
+
+
 class TrialSpec(Frozen):
     """One trial: prune the dense network of this seed to the budget, then let it recover."""
 
     dense: DenseSpec = DenseSpec()
+    before: tuple[Pruning, ...] = ()  # prunings of coarser units, in their order
     granularity: GranularityName = "weight"
     criterion: str = "magnitude"
     policy: str = "uniform"
@@ -100,6 +141,8 @@ class TrialSpec(Frozen):
     schedule: Schedule = Schedule()
     recovery: str = "finetune"
     distillation: Distillation = Distillation()  # of the recovery "distill"
+    gates: Gates = Gates()  # of criteria and policies that go by them
+    probe: int = Field(5000, ge=1)  # training samples that the linear probes of the criterion "probe" learn from
     latency: bool = False  # whether the pruned network's latency is measured
 
     @property
@@ -108,11 +151,40 @@ class TrialSpec(Frozen):
         return self.dense.seed
 
     @property
+    def prunings(self) -> tuple["TrialSpec", ...]:
+        """A trial for each pruning, in their order: those that come before, then this one alone."""
+        own = self.model_copy(update={"before": ()})
+        plain = own.model_copy(update={"densities": None, "schedule": Schedule()})
+        first = (plain.model_copy(update=dict(each)).under(each.policy, self.gates) for each in self.before)
+        return (*first, own)
+
+    @property
     def profile(self) -> ProfileSpec:
         """The profile that a policy may look at."""
         return ProfileSpec(
-            dense=self.dense, granularity=self.granularity, criterion=self.criterion, calibration=self.calibration
+            dense=self.dense,
+            granularity=self.granularity,
+            criterion=self.criterion,
+            calibration=self.calibration,
+            probe=self.probe,
         )
+
+    @property
+    def probing(self) -> ProbeSpec:
+        """The probes that a criterion may look at."""
+        return ProbeSpec(dense=self.dense, samples=self.probe)
+
+    @property
+    def gating(self) -> GatingSpec:
+        """The gates that a criterion or a policy may look at."""
+        return GatingSpec(
+            dense=self.dense, sparsity=self.sparsity, budget=self.budget, finetune=self.finetune, gates=self.gates
+        )
+
+    def under(self, policy: str, gates: Gates) -> "TrialSpec":
+        """The same trial under another policy; `gates` are settings for it only where somebody goes by them."""
+        used = self.criterion in GATED or policy in GATED
+        return self.model_copy(update={"policy": policy, "gates": gates if used else Gates()})
 
 
 class EpochReport(Frozen):

@@ -10,7 +10,8 @@ from importlib.metadata import version
 from typing import Any
 
 from search.report.evidence import Evidence
-from search.study import StudySpec, parse_study, shipped
+from search.study import StudySpec
+from search.study_file import parse_study, shipped
 
 LIBRARIES = ("howcompact", "torch", "torch-pruning", "ray", "optuna", "numpy")
 NAMED = "name"

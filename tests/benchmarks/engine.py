@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from search.study import StudySpec, read_study
+from search.study import StudySpec
+from search.study_file import read_study
 from trainables import artifacts, checkpoints
 from trainables.data import sources
 from trainables.learning.dense import load_dense, make_dense

@@ -31,6 +31,7 @@ def test_options_take_several_values() -> None:
         (["allocate", "vgg16", "--policy", "erk", "--sparsity", "1.0"], "error: sparsity: Input should be less than 1"),
         (["allocate", "vgg17", "--policy", "erk", "--sparsity", "0.5"], "did you mean"),
         (["allocate", "vgg16", "--policy", "erc", "--sparsity", "0.5"], "did you mean 'erk'"),
+        (["allocate", "vgg16", "--policy", "gates", "--granularity=channel", "--sparsity", "0.5"], "run a study"),
         (["catalog", "polices"], "did you mean 'policies'"),
         (["run", "digits", "--storage", "nosuch://x/y"], "error: storage must be a folder or a URI"),
     ],

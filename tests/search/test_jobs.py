@@ -22,7 +22,7 @@ from ray.job_submission import JobSubmissionClient
 
 from search import jobs
 from search.results import StudyFolder
-from search.study import read_study
+from search.study_file import read_study
 from tests.search.conftest import FEW
 from tests.search.ports import free_port
 from tests.search.tunnel import Cuttable

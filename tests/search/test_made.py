@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from search.report.made import run_command
-from search.study import parse_study, shipped
+from search.study_file import parse_study, shipped
 
 
 @pytest.mark.parametrize("source", sorted(shipped()))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from search.packing import STUDY_FILE, check_for_cluster, environment, pack
-from search.study import read_study
+from search.study_file import read_study
 from tests.search.conftest import FEW
 
 

@@ -112,7 +112,7 @@ def test_network_without_training_is_refused(tmp_path: Path) -> None:
     [
         ("weight", "l3", 9, "criterion must be a known name, but got 'l3'"),
         ("weight", "l1", 9, "criterion 'l1' must go with granularity channel"),
-        ("block", "l1", 9, "granularity: Input should be"),
+        ("filter", "l1", 9, "granularity: Input should be"),
         ("weight", "magnitude", 0, "calibration: Input should be greater than or equal to 1"),
     ],
 )

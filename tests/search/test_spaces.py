@@ -79,7 +79,7 @@ def test_a_block_is_what_one_module_holds() -> None:
     assert groups("blocks", "mobilenet") == groups("layers", "mobilenet")  # nothing but sequences
 
 
-@pytest.mark.parametrize("granularity", ["weight", "channel"])
+@pytest.mark.parametrize("granularity", ["weight", "channel", "block", "projected-block"])
 @pytest.mark.parametrize("model", [*OWN, *THEIRS])
 def test_every_space_gives_every_part_a_density(model: str, granularity: GranularityName) -> None:
     parts = part_names(cell(model, granularity))

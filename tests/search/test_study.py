@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from search.schedulers import SCHEDULERS
-from search.study import StudySpec, cell_key, read_study, shipped
+from search.study import StudySpec, cell_key
+from search.study_file import read_study, shipped
 from trainables.data.sources import SOURCES
 
 
@@ -70,7 +71,7 @@ def test_all_complaints_come_at_once() -> None:
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        (["criteria=[l1]"], "criterion 'l1' must go with granularity channel, but got 'weight'"),
+        (["criteria=[l1]"], "criterion 'l1' must go with granularity channel or block or projected-block, but got"),
         (["granularity=channel"], "criterion 'magnitude' must go with granularity weight"),
         (["granularity=channel", "criteria=[bn-scale]"], "criterion 'bn-scale' must find a batch norm"),
         (["models=[resnet21]"], "model must be a known name, but got 'resnet21'; did you mean"),
@@ -87,6 +88,7 @@ def test_all_complaints_come_at_once() -> None:
         (["recoveries=[rewind,rewind]"], "recoveries must differ from each other"),
         (["recoveries=[rewind]", "finetune.epochs=11"], "must repeat at most the 10 dense epochs, but got 11"),
         (["distillation.weight=0.5"], "distillation must come with recovery 'distill'"),
+        (["gates.lr=0.5"], "gates must come with a criterion or policy that goes by them"),
         (["search.trials=3"], "search.trials must exceed its 3 starting points, but got 3"),
         (["search.sampler=tpee"], "sampler must be a known name, but got 'tpee'; did you mean 'tpe'?"),
         (["search.space=stage"], "space must be a known name, but got 'stage'; did you mean 'stages'?"),

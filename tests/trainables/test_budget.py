@@ -35,6 +35,9 @@ class Additive:
     def silence(self, keep: Any) -> Any:
         raise NotImplementedError
 
+    def rouse(self) -> None:
+        raise NotImplementedError
+
     def remove(self, keep: Any) -> Any:
         raise NotImplementedError
 

@@ -1,20 +1,27 @@
 import copy
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 import torch
+import torch_pruning as tp
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock, ResNet
 
+from tests.trainables.conftest import as_if_trained
 from trainables.models import hub
 from trainables.pruning import gradients
+from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.gates import Gating
 from trainables.pruning.gradients import weight_gradients
 from trainables.pruning.layers import weight_of
 from trainables.pruning.masks import Weights
-from trainables.pruning.subject import Calibration, Subject
+from trainables.pruning.probing import Probed
+from trainables.pruning.subject import Calibration, Source, Subject
 from trainables.pruning.views import view
 from trainables.spec import GranularityName
 
@@ -57,7 +64,13 @@ def samples(n: int = 12) -> Calibration:
 def score(name: str, granularity: GranularityName, model: nn.Module, seed: int = 0) -> Mapping[str, Tensor]:
     criterion = CRITERIA[name]
     calibration = samples() if "samples" in criterion.looks_at else None  # whoever looks without saying so fails
-    return criterion.score(Subject(view(model, granularity, EXAMPLE), seed, calibration))
+    prunable, shared = view(model, granularity, EXAMPLE), dict[Source, Any]()
+    if "gates" in criterion.looks_at:
+        shared["gates"] = Gating({part.name: torch.linspace(0, 1, part.units) for part in prunable.parts}, {})
+    if "probe" in criterion.looks_at:
+        assert isinstance(prunable, Blocks)
+        shared["probe"] = [Probed(block.name, 8, 0.5, 0.1 * n % 0.7) for n, block in enumerate(prunable.chain)]
+    return criterion.score(Subject(prunable, seed, calibration, shared))
 
 
 def loss_of(model: nn.Module, calibration: Calibration, weights: Mapping[str, Tensor]) -> Tensor:
@@ -127,6 +140,18 @@ def test_bn_scale_is_the_mean_over_the_batch_norms_of_a_group() -> None:
 def test_bn_scale_refuses_a_part_without_batch_norm() -> None:
     with pytest.raises(ValueError, match=r"'bn-scale' must find a batch norm .* but hidden has none; use"):
         score("bn-scale", "channel", trained("small_cnn"))
+
+
+def test_group_norm_is_that_of_torch_pruning() -> None:
+    torch.manual_seed(0)
+    model, example = as_if_trained(ResNet(BasicBlock, [1, 2, 1, 1], 10)), torch.zeros(1, 3, 32, 32)
+    scores = CRITERIA["group-norm"].score(Subject(Channels(model, example)))
+    graph = tp.DependencyGraph().build_dependency(model, example)
+    importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer="mean")
+    for part, mine in scores.items():
+        group = graph.get_pruning_group(model.get_submodule(part), tp.prune_conv_out_channels, [*range(len(mine))])
+        torch.testing.assert_close(mine.float(), importance(group))
+    assert len(scores) == 9  # each block's inner convolution, and what is added up at each of four widths
 
 
 def test_taylor_and_snip_are_those_of_a_network_worked_by_hand() -> None:

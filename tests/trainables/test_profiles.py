@@ -22,10 +22,11 @@ from trainables.learning.replay import Replay
 from trainables.models import hub
 from trainables.models.cifar import PadShortcut
 from trainables.pruning.subject import Calibration
-from trainables.spec import DataSpec, GranularityName, ProfileSpec
+from trainables.spec import BLOCKS, DataSpec, GranularityName, ProfileSpec
 
 torch.set_num_threads(1)
 CRITERION: dict[GranularityName, str] = {"weight": "magnitude", "channel": "l1"}
+SHALLOWED = ("small_cnn", "residual", "squeeze-excitation")  # those that have blocks to lose
 SAMPLES = 14
 CURVE = {"block.conv": (0.1 + 0.2, 0.5, 0.0), "head": (1 / 3, 0.25, 1.0)}
 
@@ -98,6 +99,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 PAIRS = [(name, granularity) for name in NETWORKS for granularity in CRITERION]
 PAIRS = [pair for pair in PAIRS if pair not in (("tricky", "channel"), ("wayward", "channel"))]  # cannot lose channels
+PAIRS += [(name, granularity) for name in SHALLOWED for granularity in BLOCKS]
 
 
 def build(name: str) -> nn.Module:
@@ -110,7 +112,7 @@ def some_samples(side: int = 16) -> Calibration:
 
 
 def measured(model: nn.Module, granularity: GranularityName, calibration: Calibration) -> Profile:
-    spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity])
+    spec = ProfileSpec(granularity=granularity, criterion=CRITERION.get(granularity, "l1"))
     return measure_profile(model, calibration.images[:1], spec, calibration)
 
 
@@ -121,7 +123,7 @@ def test_profile_is_that_of_a_plain_loop(
     monkeypatch.setattr(profiling, "BATCH", 5)  # so that batches have two sizes
     model, calibration = build(name), some_samples()
     got = measured(model, granularity, calibration)
-    spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity])
+    spec = ProfileSpec(granularity=granularity, criterion=CRITERION.get(granularity, "l1"))
     expected = plain_profile(model, spec, calibration)
     assert (got.levels, got.dense_accuracy) == (expected.levels, expected.dense_accuracy)
     for curve in CURVES:
@@ -144,7 +146,7 @@ def test_samples_that_do_not_fit_in_memory_take_turns(monkeypatch: pytest.Monkey
         np.testing.assert_allclose(in_turns.worst_distortion[part], curve, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("granularity", CRITERION)
+@pytest.mark.parametrize("granularity", [*CRITERION, *BLOCKS])
 def test_network_stays_as_it_was(granularity: GranularityName) -> None:
     model = build("residual").train()
     model.get_submodule("head").requires_grad_(False)

@@ -10,7 +10,11 @@ from trainables.spec import (
     Distillation,
     EpochReport,
     Frozen,
+    Gates,
+    GatingSpec,
+    ProbeSpec,
     ProfileSpec,
+    Pruning,
     Recipe,
     Schedule,
     TrialSpec,
@@ -69,16 +73,22 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (Recipe, {"epochs": 1, "lr": 0.3, "batch_size": 7, "momentum": 0.1, "weight_decay": 0.1, "schedule": "constant"}),
     (DenseSpec, {"model": "x", "width": 2.0, "data": DataSpec(size=9), "recipe": Recipe(lr=0.3), "seed": 1}),
     (ProfileSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "x", "calibration": 9}),
+    (ProfileSpec, {"probe": 9}),
+    (ProbeSpec, {"dense": DenseSpec(seed=1), "samples": 9}),
     (TrialSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "l1", "policy": "erk"}),
     (TrialSpec, {"sparsity": 0.6, "budget": "macs", "densities": {"a": 1.0}, "calibration": 9, "recalibrate": 9}),
-    (TrialSpec, {"finetune": Recipe(lr=0.3), "recovery": "x", "latency": True}),
-    (TrialSpec, {"schedule": Schedule(steps=2), "distillation": Distillation(weight=0.5)}),
+    (TrialSpec, {"finetune": Recipe(lr=0.3), "recovery": "x", "latency": True, "probe": 9}),
+    (TrialSpec, {"schedule": Schedule(steps=2), "distillation": Distillation(weight=0.5), "gates": Gates(lr=0.3)}),
+    (TrialSpec, {"before": (Pruning(granularity="block", criterion="probe", policy="erk", sparsity=0.3),)}),
+    (GatingSpec, {"dense": DenseSpec(seed=1), "sparsity": 0.6, "budget": "macs", "finetune": Recipe(lr=0.3)}),
+    (GatingSpec, {"gates": Gates(lr=0.3)}),
+    (Gates, {"epochs": 9, "shaping": "x", "resolution": 9, "lr": 0.3, "strength": 0.3, "power": 2}),
     (Schedule, {"name": "x", "steps": 2, "step_epochs": 2}),
     (Distillation, {"temperature": 2.0, "weight": 0.5}),
 ]
 
 
-@pytest.mark.parametrize("kind", [DataSpec, Recipe, DenseSpec, ProfileSpec, Schedule, Distillation, TrialSpec])
+@pytest.mark.parametrize("kind", dict.fromkeys(owner for owner, _ in OTHERS))
 def test_key_differs_with_every_field(kind: type[Frozen]) -> None:
     others = {field: value for owner, changes in OTHERS if owner is kind for field, value in changes.items()}
     assert set(others) == set(kind.model_fields)

@@ -37,6 +37,7 @@ def candidates(problem: Problem) -> Iterator[Loss]:
 
     @torch.no_grad()
     def restore() -> None:
+        prunable.rouse()
         for tensor, original in zip(tensors, saved, strict=True):
             tensor.copy_(original)
 

@@ -56,14 +56,14 @@ def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
     measured with less and with more of it. At the least, marginal loss over marginal cost is the same in all parts.
     """
     units = np.array([part.units for part in problem.prunable.parts])
-    floor, now = floors(problem.prunable), loss(keep)
+    floor, now, amounts = floors(problem.prunable), loss(keep), _amounts(keep)
     slope, curvature = np.zeros(len(keep)), np.ones(len(keep))
     for p in range(len(keep)):
         less, more = keep.copy(), keep.copy()
-        less[p] = max(floor[p], round(keep[p] * np.exp(-STEP)))
-        more[p] = min(units[p], round(keep[p] * np.exp(STEP)))
+        less[p] = max(floor[p], round(amounts[p] * np.exp(-STEP)))
+        more[p] = min(units[p], round(amounts[p] * np.exp(STEP)))
         rates = [
-            max(sign * (loss(other) - now), 0.0) / abs(np.log(other[p] / keep[p]))
+            max(sign * (loss(other) - now), 0.0) / abs(np.log(_amounts(other)[p] / amounts[p]))
             for other, sign in ((less, 1.0), (more, -1.0))
             if other[p] != keep[p]
         ]
@@ -78,19 +78,24 @@ def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
 
 def _least(problem: Problem, keep: Counts, slope: Floats, curvature: Floats) -> Floats:
     """Solve for the changes u, (parts,) within REACH, at which slope exp(-curvature u) / (cost exp(u)) is the same."""
-    prices = _prices(problem, keep)
-    room = np.log(np.array([part.units for part in problem.prunable.parts]) / keep)
+    prices, amounts = _prices(problem, keep), _amounts(keep)
+    room = np.log(np.array([part.units for part in problem.prunable.parts]) / amounts)
 
     def change(log_rate: float) -> Floats:
-        u = (np.log(slope / (prices * keep)) - log_rate) / (1.0 + curvature)
+        u = (np.log(slope / (prices * amounts)) - log_rate) / (1.0 + curvature)
         return np.clip(u, -REACH, np.minimum(REACH, room))
 
     low, high = -100.0, 100.0
     for _ in range(60):
         middle = (low + high) / 2
-        dearer = float(prices @ (keep * np.exp(change(middle)))) > float(prices @ keep)
+        dearer = float(prices @ (amounts * np.exp(change(middle)))) > float(prices @ amounts)
         low, high = (middle, high) if dearer else (low, middle)
     return change(high)
+
+
+def _amounts(keep: Counts) -> Floats:
+    """Count a part of which nothing is left as half a unit, so that it has a logarithm and may come back."""
+    return np.maximum(keep, 0.5)
 
 
 def _prices(problem: Problem, keep: Counts) -> Floats:
@@ -112,7 +117,7 @@ def exchanged(problem: Problem, keep: Counts, loss: Loss) -> Counts:
         change = random.normal(0.0, size, len(keep)) * (random.random(len(keep)) < 0.3) + 0.5 * trend
         tried = _changed(problem, keep, np.clip(change, -REACH, REACH))
         if loss(tried) < loss(keep):
-            trend = 0.5 * (trend + np.log(tried / keep))
+            trend = 0.5 * (trend + np.log(_amounts(tried) / _amounts(keep)))
             keep, size = tried, min(1.3 * size, 0.8)
         else:
             trend, size = 0.5 * trend, max(0.97 * size, 0.08)
@@ -121,5 +126,5 @@ def exchanged(problem: Problem, keep: Counts, loss: Loss) -> Counts:
 
 def _changed(problem: Problem, keep: Counts, change: Floats) -> Counts:
     """Multiply each part's units by exp(change) and spend the problem's budget in these proportions."""
-    wanted = np.asarray(keep * np.exp(change), dtype=np.float64)
+    wanted = np.asarray(_amounts(keep) * np.exp(change), dtype=np.float64)
     return spend(lambda scale: scale * wanted, problem.prunable, problem.total, problem.budget)

@@ -14,7 +14,7 @@ from trainables.allocation.schedules import sparsities
 from trainables.outcome import Cost
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularity import Prunable, top_units
-from trainables.pruning.layers import Masks
+from trainables.pruning.layers import Count, Masks
 from trainables.pruning.subject import Calibration, Meter, Source, Subject
 from trainables.pruning.views import view
 from trainables.spec import TrialSpec
@@ -46,6 +46,14 @@ def looks_at(spec: TrialSpec) -> set[Source]:
     return {*CRITERIA[spec.criterion].looks_at, *POLICIES[spec.policy].looks_at}
 
 
+def of_what_is_left(spec: TrialSpec, whole: Count, left: Count) -> TrialSpec:
+    """Turn a sparsity of the dense network into the one of what earlier prunings left of it that keeps as much."""
+    if left is whole:
+        return spec
+    dense, now = (found.params_kept if spec.budget == "params" else found.macs_kept for found in (whole, left))
+    return spec.model_copy(update={"sparsity": max(0.0, 1.0 - (1.0 - spec.sparsity) * dense / now)})
+
+
 def plan(
     model: nn.Module,
     example: Tensor,
@@ -62,7 +70,7 @@ def plan(
     spent = Meter(calibration)
     prunable = view(model, spec.granularity, example)
     subject = Subject(prunable, spec.seed, calibration, shared)
-    scores = CRITERIA[spec.criterion].score(subject)
+    scores = CRITERIA["gates" if POLICIES[spec.policy].joint else spec.criterion].score(subject)
     problem = Problem(subject, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, spec.densities)
     shares = [
         allocate(POLICIES[spec.policy], replace(problem, sparsity=s)) for s in sparsities(spec.schedule, spec.sparsity)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from trainables.allocation.budget import Path, floors, spend, total
 from trainables.allocation.capacity import coding, energy, functional, information
@@ -10,7 +11,7 @@ from trainables.allocation.draws import random, random_best
 from trainables.allocation.heuristics import ends_kept, erk, igq, searched, uniform, uniform_plus
 from trainables.allocation.marginal import capacity
 from trainables.allocation.problem import Problem
-from trainables.allocation.ranked import global_magnitude, lamp, snip
+from trainables.allocation.ranked import gates, gates_joint, global_magnitude, lamp, own_scores, snip
 from trainables.allocation.spectral import alpha_pruning
 from trainables.allocation.synflow import synflow
 from trainables.pruning.granularity import Counts, Prunable
@@ -23,9 +24,10 @@ class Policy:
     """A rule that turns a problem into a path to spend the budget along, and what it needs to know."""
 
     path: Callable[[Problem], Path]
-    granularities: tuple[GranularityName, ...] = ("weight", "channel")
+    granularities: tuple[GranularityName, ...] = get_args(GranularityName)
     looks_at: tuple[Source, ...] = ()
     least: Callable[[Prunable], Counts] = floors  # (parts,) units that it leaves at any sparsity
+    joint: bool = False  # whether gates pick its units, and it goes on from the weights trained along with them
 
 
 def allocate(policy: Policy, problem: Problem) -> dict[str, int]:
@@ -47,10 +49,13 @@ POLICIES: Mapping[str, Policy] = {
     "erk": Policy(erk),
     "igq": Policy(igq),
     "global": Policy(global_magnitude),
+    "by-score": Policy(own_scores),
     "lamp": Policy(lamp),
     "snip": Policy(snip, looks_at=("samples",)),
     "synflow": Policy(synflow),
     "alpha-pruning": Policy(alpha_pruning),
+    "gates": Policy(gates, ("channel",), looks_at=("gates",)),
+    "gates-joint": Policy(gates_joint, ("channel",), looks_at=("gates",), joint=True),
     "sensitivity": Policy(sensitivity, looks_at=("profile",)),
     "rdp": Policy(rdp, looks_at=("profile",)),
     "rdp-worst": Policy(rdp_worst, looks_at=("profile",)),

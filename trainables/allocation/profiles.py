@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainables.pruning.granularity import Part
-from trainables.spec import GranularityName
+from trainables.spec import BLOCKS, GranularityName
 
 CURVES = ("accuracy", "divergence", "distortion", "worst_distortion")
 LEVELS: Mapping[GranularityName, tuple[float, ...]] = {  # sparsities of a part; 1.0 leaves its floor
     "weight": (0.0, 0.5, 0.7, 0.85, 0.95, 1.0),
     "channel": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85, 1.0),
+    **dict.fromkeys(BLOCKS, tuple(level / 20 for level in range(21))),  # every number of blocks, up to 20 in a part
 }
 
 

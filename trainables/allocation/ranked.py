@@ -22,6 +22,21 @@ def by_score(problem: Problem, scores: Scores) -> Path:
     return ranked([scores[part.name].double().cpu().numpy() for part in problem.prunable.parts])
 
 
+def own_scores(problem: Problem) -> Path:
+    """One threshold for all parts on the scores of the criterion that picks the units."""
+    return by_score(problem, problem.scores)
+
+
+def gates(problem: Problem) -> Path:
+    """One threshold on the values of trained gates (arXiv 1904.10921), so that the open ones stay first."""
+    return by_score(problem, criteria.gates(problem.subject))
+
+
+def gates_joint(problem: Problem) -> Path:
+    """As gates, all the way: the channels of best gates, with the weights trained along, in place of as many epochs."""
+    return gates(problem)
+
+
 def squared_norms(problem: Problem) -> dict[str, Tensor]:
     """Squared Euclidean norms of the units' weights: part name -> (units,) in float64."""
     return {name: unit.double().square().sum(1) for name, unit in problem.prunable.members(weight_of).items()}

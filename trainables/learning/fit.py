@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from trainables.checkpoints import Architecture, Checkpoint
 from trainables.data.batches import Resident
 from trainables.data.splits import Splits
 from trainables.learning.train import DivergedError, Loss, evaluate, hard_labels, place, sgd, train
+from trainables.pruning.gates import ChannelGates
 from trainables.pruning.layers import Masks, weight_of
 from trainables.pruning.masks import apply
 from trainables.spec import DataSpec, EpochReport, Recipe
@@ -32,6 +34,7 @@ class State:
     history: list[EpochReport]
     masks: Masks = field(default_factory=dict)
     momenta: Mapping[str, Tensor] = field(default_factory=dict)
+    gates: ChannelGates | None = None  # that are trained along; what they tell of each epoch is in record["gates"]
 
     @property
     def epoch(self) -> int:
@@ -45,13 +48,14 @@ class Course:
 
     recipe: Recipe
     skipped: int = 0  # epochs at the recipe's beginning that are left out
+    spared: int = 0  # epochs at its end
     loss: Loss = hard_labels
     anew: bool = False  # whether the weights are drawn anew before it
 
     @property
     def epochs(self) -> int:
         """How many epochs are trained."""
-        return self.recipe.epochs - self.skipped
+        return self.recipe.epochs - self.skipped - self.spared
 
 
 def residents(splits: Splits, device: torch.device) -> Data:
@@ -69,10 +73,11 @@ def fit(
 ) -> Iterator[EpochReport]:
     """Train on to the end of the course; yield the report of each epoch once `state` and its checkpoint have it."""
     recipe, done = course.recipe, course.skipped + state.epoch
-    optimizer = sgd(state.model, recipe)
+    optimizer = sgd(state.model, recipe, state.gates)
     _restore(optimizer, state.model, state.momenta)
     started, before = time.perf_counter(), images_taken(data)  # anew after each yield: no waiting for the caller counts
-    for loss in train(state.model, data[0], recipe, augment, seed, optimizer, state.masks, done, course.loss):
+    losses = train(state.model, data[0], recipe, augment, seed, optimizer, state.masks, done, course.loss)
+    for loss in islice(losses, course.epochs - state.epoch):
         judged = evaluate(state.model, data[1])
         if not math.isfinite(judged.loss):
             raise DivergedError(f"validation loss must stay finite, but became {judged.loss}; lower lr {recipe.lr}")
@@ -87,6 +92,8 @@ def fit(
         )
         state.history.append(report)
         state.momenta = _momenta(optimizer, state.model)
+        if state.gates:
+            state.record.setdefault("gates", []).append(state.gates.tell())
         save_epoch(folder, state)
         yield report
         started, before = time.perf_counter(), images_taken(data)
@@ -98,6 +105,8 @@ def save_epoch(folder: Folder, state: State) -> None:
     newest, best = epoch_name(state.epoch), _best(state.history)
     masks = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in state.masks.items()}
     groups = {"network": state.model.state_dict(), "masks": masks, "momenta": state.momenta}
+    if state.gates:
+        groups["gates"] = state.gates.state_dict()
     told = {**state.record, "history": [report.model_dump() for report in state.history]}
     checkpoints.save(folder / newest, {name: group for name, group in groups.items() if group}, told)
     _keep(folder, {newest, best})
@@ -109,8 +118,10 @@ def keep_best(folder: Folder, history: list[EpochReport]) -> None:
     checkpoints.forget(folder / _best(history), ("masks", "momenta"))
 
 
-def resume(folder: Folder, device: torch.device) -> State | None:
-    """Take up the newest whole epoch of a folder; None where there is none."""
+def resume(
+    folder: Folder, device: torch.device, gate: Callable[[nn.Module], ChannelGates] | None = None
+) -> State | None:
+    """Take up the newest whole epoch of a folder; None where there is none. gate: puts gates on its network."""
     saved = newest_epoch(folder)
     if saved is None:
         return None
@@ -121,7 +132,10 @@ def resume(folder: Folder, device: torch.device) -> State | None:
         for name, bits in saved.tensors.get("masks", {}).items()
     }
     history = [EpochReport.model_validate(report) for report in saved.record.pop("history")]
-    return State(model, saved.record, history, masks, saved.tensors.get("momenta", {}))
+    gates = gate(model) if gate else None
+    if gates:
+        gates.load_state_dict(saved.tensors["gates"])
+    return State(model, saved.record, history, masks, saved.tensors.get("momenta", {}), gates)
 
 
 def newest_epoch(folder: Folder) -> Checkpoint | None:

@@ -2,30 +2,33 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainables import checkpoints
+from trainables import artifacts, checkpoints
 from trainables.allocation import profiles
 from trainables.allocation.profiles import LEVELS, Profile, units_at
 from trainables.checkpoints import Architecture
 from trainables.data.splits import Splits
 from trainables.learning.calibration import calibration_samples
 from trainables.learning.dense import load_dense, saved_dense
+from trainables.learning.probes import load_probes
 from trainables.learning.replay import Replay, Values
 from trainables.outcome import Cost
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularity import Prunable, top_units
 from trainables.pruning.layers import undisturbed
-from trainables.pruning.subject import Calibration, Meter, Subject
+from trainables.pruning.subject import Calibration, Meter, Source, Subject
 from trainables.pruning.views import view
-from trainables.spec import ProfileSpec, from_json
+from trainables.spec import ProbeSpec, ProfileSpec, from_json
 from trainables.storage import Folder
 
 MEMORY = 2**30  # bytes of what the dense network computes that are kept for reuse: what a turn of samples may take
@@ -38,7 +41,12 @@ def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Fol
     spent = Meter(calibration)
     saved = saved_dense(storage, spec.dense)
     example = Architecture.model_validate(saved.record["architecture"]).example().to(device)
-    profile = measure_profile(load_dense(saved, device), example, spec, calibration)
+    seen: dict[Source, Any] = {}
+    if "probe" in CRITERIA[spec.criterion].looks_at:
+        made = artifacts.find(storage, "probe", ProbeSpec(dense=spec.dense, samples=spec.probe).key())
+        assert made is not None, "probes are made before the profiles of those who look at them"
+        seen["probe"], _ = load_probes(made)
+    profile = measure_profile(load_dense(saved, device), example, spec, calibration, seen)
     record = {"spec": spec.model_dump(mode="json"), **spent.read().model_dump()}
     files = {"profile.parquet": profiles.to_parquet(profile), "record.json": json.dumps(record).encode()}
     checkpoints.write_files(folder, files)
@@ -52,15 +60,22 @@ def load_profile(folder: Folder) -> tuple[Profile, Cost]:
     return profiles.from_parquet(files["profile.parquet"]), cost
 
 
-def measure_profile(dense: nn.Module, example: Tensor, spec: ProfileSpec, calibration: Calibration) -> Profile:
+def measure_profile(
+    dense: nn.Module,
+    example: Tensor,
+    spec: ProfileSpec,
+    calibration: Calibration,
+    shared: Mapping[Source, Any] = MappingProxyType({}),
+) -> Profile:
     """Measure the profile of a dense network, which stays as it is; example: (1, C, H, W) on its device.
 
     Levels that leave equally many units are measured once. GPUs, too, compute in float32 here: how little the first
-    units of a part are missed would drown in the rounding of bfloat16.
+    units of a part are missed would drown in the rounding of bfloat16. shared: what the criterion looks at beside
+    samples.
     """
     levels = LEVELS[spec.granularity]
     prunable = view(dense, spec.granularity, example)
-    scores = CRITERIA[spec.criterion].score(Subject(prunable, spec.dense.seed, calibration))
+    scores = CRITERIA[spec.criterion].score(Subject(prunable, spec.dense.seed, calibration, shared))
     counts = {part.name: [units_at(part, level) for level in levels] for part in prunable.parts}
     unharmed: list[Tensor] = []
     harm: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
@@ -110,6 +125,7 @@ class _Pruning:
         try:
             yield self.changed[part]
         finally:
+            self._prunable.rouse()
             with torch.no_grad():
                 for name in self.changed[part]:
                     self._state[name].copy_(self._whole[name])
@@ -119,13 +135,22 @@ class _Pruning:
 class _Batch:
     """Calibration samples, and what the dense network made of them."""
 
+    model: nn.Module
+    images: Tensor  # (B, C, H, W)
     replay: Replay
     values: Values
     logits: Tensor  # (B, classes)
     labels: Tensor  # (B,)
 
     def logits_after(self, changed: set[str]) -> Tensor:
-        """Compute the logits (B, classes) of the network as it is now; changed: names of what may differ."""
+        """Compute the logits (B, classes) of the network as it is now; changed: names of what may differ.
+
+        Where nothing does, modules are skipped, of which the replay does not know.
+        """
+        if not changed:
+            with torch.no_grad():
+                logits: Tensor = self.model(self.images)
+            return logits
         return self.replay.rerun(self.replay.dependents(changed), self.values)
 
     def harm(self, logits: Tensor) -> Tensor:
@@ -155,6 +180,6 @@ def _turns(
         batches = []
         for some, theirs in Calibration(images, labels).batches(at_once):
             logits, values = run(traced(len(some)), some)
-            batches.append(_Batch(traced(len(some)), values, logits, theirs))
+            batches.append(_Batch(dense, some, traced(len(some)), values, logits, theirs))
         yield batches
         batches.clear()  # before the next turn takes its memory

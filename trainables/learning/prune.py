@@ -6,7 +6,8 @@ from collections import deque
 import torch
 from torch import nn
 
-from trainables.allocation.plan import looks_at, plan, prune_further
+from trainables.allocation.plan import looks_at, of_what_is_left, plan, prune_further
+from trainables.allocation.policies import POLICIES
 from trainables.checkpoints import Architecture
 from trainables.data.splits import Splits
 from trainables.latency import ENGINES, latency
@@ -16,7 +17,7 @@ from trainables.learning.dense import load_dense, saved_dense
 from trainables.learning.fit import Course, Data, State, fit, images_taken, resume
 from trainables.learning.recalibration import recalibrate
 from trainables.learning.train import evaluate, place
-from trainables.outcome import Facts, total
+from trainables.outcome import Cost, Facts, total
 from trainables.pruning.layers import count
 from trainables.pruning.subject import Calibration, Meter
 from trainables.spec import EpochReport, TrialSpec
@@ -29,8 +30,9 @@ def prune(spec: TrialSpec, splits: Splits, data: Data, storage: Folder, folder: 
     folder: for the epochs between two steps; the newest one that it holds is gone on from. Between two steps the
     network trains at the constant learning rate of the fine-tuning recipe, whose momentum each step forgets.
     """
-    calibration = calibration_samples(splits, spec.calibration, device) if "samples" in looks_at(spec) else None
-    state = resume(folder, device) or _first_step(spec, storage, calibration, device)
+    looks_at_samples = any("samples" in looks_at(link) for link in spec.prunings)
+    calibration = calibration_samples(splits, spec.calibration, device) if looks_at_samples else None
+    state = resume(folder, device) or _first_step(spec, data, storage, calibration, device)
     example = Architecture.model_validate(state.record["architecture"]).example().to(device)
     for step, quota in enumerate(state.record["steps"][1:], start=1):
         until = step * spec.schedule.step_epochs
@@ -48,32 +50,46 @@ def prune(spec: TrialSpec, splits: Splits, data: Data, storage: Folder, folder: 
     return _judged(state, spec, data, example)
 
 
-def _first_step(spec: TrialSpec, storage: Folder, calibration: Calibration | None, device: torch.device) -> State:
-    started = time.perf_counter()
+def _first_step(
+    spec: TrialSpec, data: Data, storage: Folder, calibration: Calibration | None, device: torch.device
+) -> State:
+    """Carry out the prunings that come before, each on the network that the last one left, then the first own step."""
+    started, before = time.perf_counter(), images_taken(data)
     dense = saved_dense(storage, spec.dense)
     model = load_dense(dense, device)
-    example = Architecture.model_validate(dense.record["architecture"]).example().to(device)
-    before = count(model, {}, example)
-    seen, spent = shared.read(spec, storage)
-    chosen = plan(model, example, spec, calibration, seen)
-    masks = chosen.carry_out()
+    built = Architecture.model_validate(dense.record["architecture"])
+    example = built.example().to(device)
+    whole = left = count(model, {}, example)
+    costs, shared_costs = list[Cost](), list[Cost]()
+    for link in spec.prunings:
+        if costs:  # batch norm knows the network that was
+            recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
+            left = count(model, {}, example)
+        seen, spent = shared.read(link, storage)
+        if POLICIES[link.policy].joint:
+            model.load_state_dict(seen["gates"].network)
+        chosen = plan(model, example, of_what_is_left(link, whole, left), calibration, seen)
+        masks = chosen.carry_out()
+        place(model, device)  # a cut changes the layout in memory
+        costs.append(chosen.cost)
+        shared_costs.append(spent)
     known = {
         "dense_accuracy": dense.record["val_accuracy"],
-        "params_total": before.params_kept,
-        "macs_total": before.macs_kept,
+        "params_total": whole.params_kept,
+        "macs_total": whole.macs_kept,
         "parts": chosen.parts,
-        **{f"allocation_{name}": value for name, value in chosen.cost},
-        **{f"profile_{name}": value for name, value in spent},
+        **{f"allocation_{name}": value for name, value in Cost.of_all(costs)},
+        **{f"profile_{name}": value for name, value in Cost.of_all(shared_costs)},
     }
     record = {
-        "architecture": dense.record["architecture"],
+        "architecture": built.without_blocks_as(model).model_dump(mode="json"),
         "known": known,
-        "sizes": before.weights,
+        "sizes": whole.weights,
         "steps": [dict(quota) for quota in chosen.steps],
         "seconds": time.perf_counter() - started,
-        "images": chosen.cost.images,
+        "images": total((Cost.of_all(costs).images, images_taken(data) - before)),
     }
-    return State(place(model, device), record, [], masks)
+    return State(model, record, [], masks)
 
 
 def _judged(state: State, spec: TrialSpec, data: Data, example: torch.Tensor) -> State:
@@ -91,7 +107,7 @@ def _judged(state: State, spec: TrialSpec, data: Data, example: torch.Tensor) ->
         recalibrated_accuracy=recalibrated.accuracy,
         params_kept=after.params_kept,
         macs_kept=after.macs_kept,
-        layers={name: after.weights[name] / size for name, size in told["sizes"].items()},
+        layers={name: after.weights.get(name, 0) / size for name, size in told["sizes"].items()},
         prune_seconds=seconds,
         latency_ms=latency_ms,
         hardware=torch.cuda.get_device_name(example.device) if example.device.type == "cuda" else "cpu",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainables.allocation.policies import POLICIES
 from trainables.checkpoints import Architecture
 from trainables.data.batches import Batch
 from trainables.learning.fit import Course
@@ -25,10 +26,15 @@ class Pruned:
     macs: float  # dense multiply-accumulates over kept ones
     dense: Callable[[], nn.Module]  # loads the dense network
 
+    @property
+    def begun(self) -> int:
+        """Epochs of its recovery that training along with gates has taken already."""
+        return self.spec.gates.epochs if POLICIES[self.spec.policy].joint else 0
+
 
 def finetune(pruned: Pruned) -> Course:
     """Train the kept weights on, from their final values, by the recipe of fine-tuning."""
-    return Course(pruned.spec.finetune)
+    return Course(pruned.spec.finetune, skipped=pruned.begun)
 
 
 def rewind(pruned: Pruned) -> Course:
@@ -38,12 +44,13 @@ def rewind(pruned: Pruned) -> Course:
     the dense network saw in these epochs; momentum starts from zero (ours).
     """
     recipe = pruned.spec.dense.recipe
-    return Course(recipe, skipped=recipe.epochs - pruned.spec.finetune.epochs)
+    return Course(recipe, skipped=recipe.epochs - pruned.spec.finetune.epochs + pruned.begun)
 
 
 def distill(pruned: Pruned) -> Course:
     """Fine-tune towards the dense network's opinion as well as the labels (Hinton et al., arXiv 1503.02531)."""
-    return Course(pruned.spec.finetune, loss=distillation(pruned.dense(), pruned.spec.distillation))
+    loss = distillation(pruned.dense(), pruned.spec.distillation)
+    return Course(pruned.spec.finetune, skipped=pruned.begun, loss=loss)
 
 
 def scratch(pruned: Pruned) -> Course:

@@ -9,8 +9,10 @@ import torch
 from trainables import artifacts
 from trainables.allocation.plan import looks_at
 from trainables.data.splits import Splits
+from trainables.learning.gating import load_gating, make_gating
+from trainables.learning.probes import load_probes, make_probes
 from trainables.learning.profile import load_profile, make_profile
-from trainables.outcome import Cost, total
+from trainables.outcome import Cost
 from trainables.pruning.subject import Source
 from trainables.spec import Frozen, TrialSpec
 from trainables.storage import Folder
@@ -26,29 +28,27 @@ class Shared:
     done: str  # said of those that are made
 
 
-SHARED: Mapping[Source, Shared] = {
+SHARED: Mapping[Source, Shared] = {  # in the order in which they are made
+    "probe": Shared(lambda spec: spec.probing, make_probes, load_probes, "networks probed"),
     "profile": Shared(lambda spec: spec.profile, make_profile, load_profile, "profiles measured"),
+    "gates": Shared(lambda spec: spec.gating, make_gating, load_gating, "gates trained"),
 }
 
 
 def needed(spec: TrialSpec) -> dict[Source, Frozen]:
     """Name what a trial needs before it starts: kind -> spec."""
-    asked = looks_at(spec)
-    return {kind: shared.spec(spec) for kind, shared in SHARED.items() if kind in asked}
+    first = spec.prunings[0]  # the others find another network than the dense one
+    asked = looks_at(first)
+    return {kind: shared.spec(first) for kind, shared in SHARED.items() if kind in asked}
 
 
 def read(spec: TrialSpec, storage: Folder) -> tuple[dict[Source, Any], Cost]:
     """Read what a trial needs, which `storage` has, and what making it took."""
     known: dict[Source, Any] = {}
-    costs = [Cost(seconds=0.0, evaluations=0, images=0)]
+    costs: list[Cost] = []
     for kind, named in needed(spec).items():
         made = artifacts.find(storage, kind, named.key())
         assert made is not None, f"{kind} is made before the trials that look at it"
         known[kind], cost = SHARED[kind].load(made)
         costs.append(cost)
-    spent = Cost(
-        seconds=sum(cost.seconds for cost in costs),
-        evaluations=total(cost.evaluations for cost in costs),
-        images=total(cost.images for cost in costs),
-    )
-    return known, spent
+    return known, Cost.of_all(costs)

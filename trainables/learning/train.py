@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainables.data.batches import Batch, Resident, eval_batches, train_batches
+from trainables.pruning.gates import ChannelGates
 from trainables.pruning.layers import Masks, weight_of
 from trainables.spec import DataSpec, Recipe
 
@@ -54,11 +56,22 @@ def evaluate(model: nn.Module, data: Resident) -> Judgement:
     return Judgement(int(hits) / len(data), float(loss) / len(data))
 
 
-def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """Build the optimizer of a recipe."""
-    return torch.optim.SGD(
-        model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True
+def sgd(model: nn.Module, recipe: Recipe, gates: ChannelGates | None = None) -> torch.optim.SGD:
+    """Build the optimizer of a recipe, and of gates where there are any, which have their own schedule.
+
+    Gates know neither decay, which would close them, nor momentum, which would carry them past their budget (ours).
+    """
+    groups: list[dict[str, Any]] = [{"params": model.parameters(), "initial_lr": recipe.lr, "ends": 1.0}]
+    if gates:
+        ends = gates.settings.epochs / recipe.epochs  # when they come to rest
+        own = {"initial_lr": gates.settings.lr, "ends": ends, "momentum": 0.0, "weight_decay": 0.0}
+        groups.append({"params": gates.parameters(), **own})
+    optimizer = torch.optim.SGD(
+        groups, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True
     )
+    if gates:
+        optimizer.register_step_post_hook(lambda *_: gates.confine())
+    return optimizer
 
 
 def hard_labels(batch: Batch, logits: Tensor) -> Tensor:
@@ -115,7 +128,8 @@ def zero(weights: list[Tensor], kept: list[Tensor]) -> None:
 
 
 def set_lr(optimizer: torch.optim.SGD, recipe: Recipe, progress: float) -> None:
-    """Set the learning rate of a point of training; progress runs from 0 to 1."""
-    factor = 0.5 * (1.0 + math.cos(math.pi * progress)) if recipe.schedule == "cosine" else 1.0
+    """Set the learning rates of a point of training; progress runs from 0 to 1."""
     for group in optimizer.param_groups:
-        group["lr"] = recipe.lr * factor
+        done = min(1.0, progress / group["ends"])
+        factor = 0.5 * (1.0 + math.cos(math.pi * done)) if recipe.schedule == "cosine" else 1.0
+        group["lr"] = group["initial_lr"] * factor

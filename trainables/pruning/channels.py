@@ -34,6 +34,14 @@ class Channels:
         """Count the weights, or multiply-accumulates for one image, of the network cut to these widths."""
         return int(sum(area.weights(keep) * (1 if kind == "params" else area.positions) for area in self._areas))
 
+    def soft_cost(self, sums: Tensor, kind: BudgetKind) -> Tensor:
+        """As `cost`, of sums of gates in place of counts, and differentiable; sums: (parts,) float64 -> a scalar."""
+        areas = self._areas
+        uses = [area.kernel * (1 if kind == "params" else area.positions) for area in areas]
+        fixed = torch.tensor([(area.fixed_outputs, area.fixed_inputs) for area in areas]).to(sums)
+        of_parts = torch.from_numpy(np.stack([(area.outputs, area.inputs) for area in areas])).to(sums)
+        return (torch.tensor(uses).to(sums) * (fixed + of_parts @ sums).prod(1)).sum()
+
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather, for each unit, the filters that produce its channels in every layer of its group."""
         return {
@@ -48,6 +56,35 @@ class Channels:
             for name, group in self._groups.items()
             if group.norms
         }
+
+    def coupled(self) -> dict[str, Tensor]:
+        """Gather all that goes along with each unit: filters, scales of batch norms, slices of its readers."""
+        return {
+            name: torch.cat(
+                [
+                    *(_of_units(weight_of(side.module), side) for side in (*group.outputs, *group.norms)),
+                    *(_of_units(weight_of(side.module).transpose(0, 1), side) for side in group.inputs),
+                ],
+                dim=1,
+            )
+            for name, group in self._groups.items()
+        }
+
+    def gateable(self) -> dict[nn.Module, NDArray[np.int64]]:
+        """Find the modules whose outputs are to be multiplied where each unit has a factor, so that 0 silences it.
+
+        These are a group's batch norms or, where it has none, its layers, and the shortcuts that widen into it. Returns
+        for each (channels,) positions of the units that own them, among those of all parts in order; their number for a
+        channel that belongs to none.
+        """
+        starts = np.cumsum([0, *(part.units for part in self.parts)])
+        owners: dict[nn.Module, NDArray[np.int64]] = {}
+        for start, group in zip(starts, self._groups.values(), strict=False):
+            for side in (*(group.norms or group.outputs), *group.widened):
+                width = len(side.module.source if isinstance(side.module, PadShortcut) else weight_of(side.module))
+                nobodys = np.full(width, starts[-1])
+                owners.setdefault(side.module, nobodys)[side.channels] = start + np.arange(group.units)[:, None]
+        return owners
 
     def remove(self, keep: Mapping[str, Tensor]) -> Masks:
         """Cut every other unit's channels out of the network; nothing is left to mask."""
@@ -66,6 +103,9 @@ class Channels:
                 weight = side.module.weight
                 weight[:, torch.tensor(gone) % weight.shape[1]] = 0.0  # one position in each group of a convolution
 
+    def rouse(self) -> None:
+        """Do nothing: no module is skipped."""
+
     def _gone(self, keep: Mapping[str, Tensor]) -> Iterator[tuple[Side, list[int]]]:
         """Gather the channels that do not stay, of all parts at once, for each side of a module."""
         gone: dict[tuple[str, bool], tuple[Side, list[int]]] = {}
@@ -79,7 +119,7 @@ class Channels:
 
 def _of_units(values: Tensor, side: Side) -> Tensor:
     """Gather what belongs to each unit from a tensor whose first dimension is the side's channels."""
-    rows = torch.from_numpy(side.channels).to(values.device)
+    rows = torch.from_numpy(side.channels % len(values)).to(values.device)  # the same inputs in each group
     return values.detach().flatten(1)[rows].flatten(1) if values.dim() > 1 else values.detach()[rows]
 
 

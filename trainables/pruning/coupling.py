@@ -76,6 +76,11 @@ class Group:
         """The batch norms that scale the channels."""
         return tuple(s for s in self.sides if isinstance(s.module, _BatchNorm) and s.module.affine)
 
+    @property
+    def widened(self) -> tuple[Side, ...]:
+        """The shortcuts that put another group's channels beside zeros."""
+        return tuple(s for s in self.sides if isinstance(s.module, PadShortcut) and s.is_output)
+
 
 class _PadShortcutCut(tp.pruner.function.BasePruningFunc):  # type: ignore[misc]
     """Tells Torch-Pruning how a parameter-free shortcut loses channels on either side."""

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
+from trainables.pruning.gates import Gating
 from trainables.pruning.gradients import weight_gradients
 from trainables.pruning.layers import weight_of
+from trainables.pruning.probing import removals
 from trainables.pruning.subject import Source, Subject
-from trainables.spec import GranularityName
+from trainables.spec import BLOCKS, GranularityName
 
 Scores = Mapping[str, Tensor]  # part name -> (units,), finite
 
@@ -20,7 +24,7 @@ class Criterion:
     """A scoring function, the granularities that it means something for, and what it looks at beside the weights."""
 
     score: Callable[[Subject], Scores]
-    granularities: tuple[GranularityName, ...] = ("weight", "channel")
+    granularities: tuple[GranularityName, ...] = get_args(GranularityName)
     looks_at: tuple[Source, ...] = ()
 
 
@@ -75,6 +79,36 @@ def _saliencies(subject: Subject) -> dict[str, Tensor]:
     return subject.prunable.members(lambda module: weight_of(module) * owners[module])
 
 
+def group_norm(subject: Subject) -> Scores:
+    """Squared norm of all that goes along with a channel, over the mean of its part (DepGraph, arXiv 2301.12900).
+
+    Filters, batch norms' scales and slices of the layers that read it count alike, as in Torch-Pruning; filters of
+    depthwise convolutions, which that leaves out, count too.
+    """
+    assert isinstance(subject.prunable, Channels)
+    squares = {name: unit.double().square().sum(1) for name, unit in subject.prunable.coupled().items()}
+    return {name: unit / unit.mean().clamp(min=torch.finfo(unit.dtype).tiny) for name, unit in squares.items()}
+
+
+def gates(subject: Subject) -> Scores:
+    """Value of the trainable gate on a channel, trained for the trial's budget (Kim et al., arXiv 1904.10921)."""
+    gating: Gating = subject.look("gates")
+    return gating.values
+
+
+def probe(subject: Subject) -> Scores:
+    """How long a block stays while those whose linear probes gain least go (after Chen & Zhao, TPAMI 41(12), 2019).
+
+    A gain is that of accuracy over the last block still kept; the score counts the blocks that have gone before.
+    """
+    blocks = subject.prunable
+    assert isinstance(blocks, Blocks)
+    accuracies = {probed.name: probed.val_accuracy for probed in subject.look("probe")}
+    order = removals([accuracies[block.name] for block in blocks.chain], blocks.fixed)
+    survived = {blocks.chain[place].name: float(gone) for gone, (place, _) in enumerate(order)}
+    return {name: torch.tensor([survived[unit.block.name] for unit in units]) for name, units in blocks.stages.items()}
+
+
 def random(subject: Subject) -> Scores:
     """Control: uniform noise, the same for a seed."""
     generator = torch.Generator().manual_seed(subject.seed)
@@ -83,10 +117,13 @@ def random(subject: Subject) -> Scores:
 
 CRITERIA: dict[str, Criterion] = {
     "magnitude": Criterion(l1, ("weight",)),
-    "l1": Criterion(l1, ("channel",)),
-    "l2": Criterion(l2, ("channel",)),
+    "l1": Criterion(l1, ("channel", *BLOCKS)),
+    "l2": Criterion(l2, ("channel", *BLOCKS)),
     "bn-scale": Criterion(bn_scale, ("channel",)),
     "taylor": Criterion(taylor, looks_at=("samples",)),
     "snip": Criterion(snip, looks_at=("samples",)),
+    "group-norm": Criterion(group_norm, ("channel",)),
+    "gates": Criterion(gates, ("channel",), looks_at=("gates",)),
+    "probe": Criterion(probe, BLOCKS, looks_at=("probe",)),
     "random": Criterion(random),
 }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ Read = Callable[[nn.Module], Tensor]  # module -> a tensor of its weight's shape
 
 @dataclass(frozen=True)
 class Part:
-    """What a policy gives a share of the budget: one layer's weights, or one group of coupled channels."""
+    """What a policy gives a share of the budget: one layer's weights, a group of coupled channels, equal blocks."""
 
     name: str
     units: int
@@ -39,20 +40,26 @@ class Prunable(Protocol):
         """Gather what belongs to each unit: part name -> (units, elements)."""
 
     def silence(self, keep: Mapping[str, Tensor]) -> None:
-        """Zero weights in place so that the network computes as without all units but `keep`, at its full shape.
+        """Zero weights or skip modules so that the network computes as without all units but `keep`, at its full shape.
 
-        keep: part name -> sorted unit indices; parts that it leaves out stay whole.
+        keep: part name -> sorted unit indices; parts that it leaves out stay whole. In place: zeroed weights are the
+        caller's to bring back.
         """
+
+    def rouse(self) -> None:
+        """Run all modules again that `silence` skips."""
 
     def remove(self, keep: Mapping[str, Tensor]) -> Masks:
         """Remove all units but `keep` (part name -> sorted unit indices) in place; return what must stay masked."""
 
 
 def top_units(scores: Tensor, keep: int) -> Tensor:
-    """Pick the `keep` >= 1 units of highest score, sorted by position; of equal scores the first ones stay.
+    """Pick the `keep` units of highest score, sorted by position; of equal scores the first ones stay.
 
     scores: (units,). Returns (keep,) indices.
     """
+    if keep == 0:
+        return torch.empty(0, dtype=torch.int64, device=scores.device)
     threshold = scores.kthvalue(len(scores) - keep + 1).values
     stays = scores > threshold
     ties = (scores == threshold).nonzero().flatten()

@@ -33,6 +33,9 @@ class Weights:
         """Zero every other weight in place."""
         self.remove(keep)
 
+    def rouse(self) -> None:
+        """Do nothing: no module is skipped."""
+
     def remove(self, keep: Mapping[str, Tensor]) -> Masks:
         """Zero every other weight in place; the masks say what stays."""
         masks = {}

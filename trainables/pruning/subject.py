@@ -10,7 +10,7 @@ from torch import Tensor
 from trainables.outcome import Cost
 from trainables.pruning.granularity import Prunable
 
-Source = Literal["samples", "profile"]  # what a criterion or a policy may ask to look at
+Source = Literal["samples", "profile", "gates", "probe"]  # what a criterion or a policy may ask to look at
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from trainables.pruning.blocks import Blocks, ProjectedBlocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.granularity import Prunable
 from trainables.pruning.masks import Weights
@@ -13,4 +14,9 @@ def view(model: nn.Module, granularity: GranularityName, example: Tensor) -> Pru
     return GRANULARITIES[granularity](model, example)
 
 
-GRANULARITIES: dict[str, type[Weights] | type[Channels]] = {"weight": Weights, "channel": Channels}
+GRANULARITIES: dict[str, type[Weights] | type[Channels] | type[Blocks]] = {
+    "weight": Weights,
+    "channel": Channels,
+    "block": Blocks,
+    "projected-block": ProjectedBlocks,
+}

@@ -1,0 +1,115 @@
+"""A study as YAML, changed by `key=value`: what is read, and all that is wrong with it said at once."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from search.study import StudySpec, complaints
+from trainables.tables import did_you_mean
+
+
+def shipped() -> dict[str, str]:
+    """The studies that come with the package: name -> YAML."""
+    folder = resources.files("search") / "studies"
+    return {f.name.removesuffix(".yaml"): f.read_text() for f in folder.iterdir() if f.name.endswith(".yaml")}
+
+
+def read_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
+    """Read a study, a YAML file or a shipped name, changed by `key=value`; ValueError says all that is wrong."""
+    study = parse_study(source, overrides, name)
+    if found := complaints(study):
+        raise ValueError("\n".join(found))
+    return study
+
+
+def parse_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
+    """Read a study as `read_study`, but leave the `complaints` to the caller; ValueError where a setting is wrong."""
+    settings = _parse(_text(source), source)
+    for override in overrides:
+        _override(settings, override)
+    if name is not None:
+        settings["name"] = name
+    elif source.endswith((".yaml", ".yml")):
+        settings.setdefault("name", Path(source).stem)
+    try:
+        return StudySpec.model_validate(settings)
+    except ValidationError as error:
+        found = [_explain(problem) for problem in error.errors()]
+        raise ValueError("\n".join([*found, *_complaints_of_the_rest(settings, error)])) from None
+
+
+def _complaints_of_the_rest(settings: dict[str, Any], error: ValidationError) -> list[str]:
+    """Say what else is wrong, so that the user hears of all of it at once."""
+    wrong = {problem["loc"][0] for problem in error.errors()}
+    try:
+        right = {key: value for key, value in settings.items() if key not in wrong}
+        return complaints(StudySpec.model_validate({"name": "rest"} | right))
+    except ValidationError:
+        return []
+
+
+def _text(source: str) -> str:
+    studies = shipped()
+    if source in studies:
+        return studies[source]
+    path = Path(source)
+    if not path.is_file():
+        if path.suffix in (".yaml", ".yml"):
+            raise ValueError(
+                f"a study file must exist, but {source!r} does not; write one or name one of: {_listed(studies)}"
+            )
+        raise did_you_mean("study", source, studies)
+    return path.read_text()
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"a study must be YAML, but {source} is not: {error}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"a study must map settings to values, but {source} holds {type(settings).__name__}")
+    return settings
+
+
+def _override(settings: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ValueError(f"--set must be key=value, but got {override!r}; for example --set finetune.epochs=5")
+    *parents, leaf = key.split(".")
+    place = settings
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise ValueError(f"--set {key} must name a setting, but {parent!r} is a value, not a group")
+    try:
+        place[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ValueError(f"--set {key} must be a YAML value, but got {value!r}; quote it") from None
+
+
+def _explain(problem: Any) -> str:
+    """Put one complaint of pydantic in our words."""
+    location = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(problem["loc"][:-1])
+        near = get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"one of: {_listed(known)}"
+        return f"{location} must be a known setting, but is not; {hint}"
+    return f"{location} is wrong: {problem['msg']}, but got {problem['input']!r}"
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    model: Any = StudySpec
+    for part in location:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,56 @@
+"""How much time a network saves with what it loses: `python -m tests.benchmarks.latency [MODEL...]`.
+
+Full width, fresh weights, one 32 x 32 image, float32, one thread. Blocks go first, uniformly; channels are then cut to
+the same multiply-accumulates, uniformly too, so that both can be compared; weights are masked to a tenth. Each network
+is measured by turns with its dense one, in every engine that the machine has.
+"""
+
+import copy
+import sys
+
+import torch
+from torch import nn
+
+from trainables.allocation.plan import plan
+from trainables.checkpoints import Architecture
+from trainables.latency import compare
+from trainables.learning.train import place
+from trainables.pruning.layers import count
+from trainables.spec import TrialSpec
+
+MODELS = ("vgg16", "resnet20", "resnet56", "mobilenet")
+LEFT = (0.7, 0.5)  # of the multiply-accumulates, at most, after blocks have gone
+RUNS = 50
+
+
+def pruned(dense: nn.Module, built: Architecture, **settings: object) -> tuple[nn.Module, int]:
+    """Prune a copy uniformly; return it and its multiply-accumulates."""
+    model, example = copy.deepcopy(dense), built.example()
+    criterion = {"weight": "magnitude", "channel": "l1"}.get(str(settings["granularity"]), "random")
+    masks = plan(model, example, TrialSpec.model_validate({"criterion": criterion, **settings})).carry_out()
+    return place(model, torch.device("cpu")), count(model, masks, example).macs_kept
+
+
+def main(models: tuple[str, ...]) -> None:
+    """Print a line of Markdown for each network and engine."""
+    print("| network | what went | engine | dense ms | pruned ms | multiply-accumulates left | speed-up |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for name in models:
+        torch.manual_seed(0)
+        built = Architecture(model=name, width=1.0, classes=10, image=(3, 32, 32))
+        dense = place(built.build(), torch.device("cpu")).eval()
+        total = count(dense, {}, built.example()).macs_kept
+        networks = {"90 % of weights": pruned(dense, built, granularity="weight", sparsity=0.9)[0]}
+        for left in LEFT:
+            shallow, macs = pruned(dense, built, granularity="block", sparsity=1 - left, budget="macs")
+            thin, cut = pruned(dense, built, granularity="channel", sparsity=1 - macs / total, budget="macs")
+            networks |= {f"blocks ({macs / total:.2f})": shallow, f"channels ({cut / total:.2f})": thin}
+        for what, network in networks.items():
+            for speed in compare(dense, network, built.example(), runs=RUNS):
+                dense_ms, ms = speed.dense.median_ms, speed.pruned.median_ms
+                told = f"{dense_ms:.2f} | {ms:.2f} | {speed.macs:.2f} | {speed.speed_up:.2f}"
+                print(f"| {name} | {what} | {speed.engine} | {told} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(tuple(sys.argv[1:]) or MODELS)

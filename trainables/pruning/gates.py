@@ -1,0 +1,142 @@
+"""Trainable gates: a step on each channel that learns, along with the weights, whether the channel stays.
+
+Kim et al. (arXiv 1904.10921) give the gate and how it is used. That gates sit behind the batch norm, are shared by
+what is coupled, start open, keep to [0, 1] and never close a whole part is our reading.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.pruning.channels import Channels
+from trainables.spec import BudgetKind, Gates
+
+OPENS = 0.5  # w0, the least value of an open gate
+START = 0.6  # of every gate of a trained network: open, and not far from closing
+Shaping = Callable[[Tensor], Tensor]  # u = w - w0 -> g(u), of the same shape
+
+
+def straight_through(u: Tensor) -> Tensor:
+    """Pass the gradient on as it is: g = 1."""
+    return torch.ones_like(u)
+
+
+def sech2(u: Tensor) -> Tensor:
+    """Pass less of the gradient the further a gate is from its threshold: g = sech^2(u)."""
+    return u.cosh().square().reciprocal()
+
+
+SHAPINGS: Mapping[str, Shaping] = {"straight-through": straight_through, "sech2": sech2}
+
+
+def is_open(w: Tensor) -> Tensor:
+    """b(w): whether a channel stays; w: any shape."""
+    return w >= OPENS
+
+
+def trainable_gate(w: Tensor, shaping: Shaping, resolution: int) -> Tensor:
+    """TG(w; g) = b(w) + s(w) g(u) with u = w - w0: a step, whose gradient is g(u) almost everywhere.
+
+    s(w) = (M u - floor(M u)) / M is a saw of slope 1, so that TG is within max|g| / M of the step; M is `resolution`.
+    w: float32 of any shape, with |M u| well below 2^24, where float32 ends to tell numbers apart.
+    """
+    u = w - OPENS
+    saw = (resolution * u - (resolution * u).floor()) / resolution
+    return is_open(w).to(w.dtype) + saw * shaping(u)
+
+
+@dataclass(frozen=True, eq=False)
+class Gating:
+    """What joint training leaves."""
+
+    values: Mapping[str, Tensor]  # part name -> (units,) in [0, 1]; those from `OPENS` on are open
+    network: Mapping[str, Tensor]  # the state of the whole network, trained along
+
+
+class ChannelGates(nn.Module):
+    """A gate for each unit of a network at channel granularity, all of them open at first."""
+
+    _was_open: Tensor
+    _flips: Tensor
+
+    def __init__(self, channels: Channels, settings: Gates, budget: BudgetKind, target: float) -> None:
+        """Put gates on a network; target: what of its cost is to stay."""
+        super().__init__()
+        self._channels, self.settings, self._budget, self._target = channels, settings, budget, target
+        self._sizes = [part.units for part in channels.parts]
+        self._dense_cost = channels.cost(np.array(self._sizes), budget)
+        self.values = nn.Parameter(torch.full((sum(self._sizes),), START, device=channels.example.device))
+        self.register_buffer("_was_open", is_open(self.values))
+        self.register_buffer("_flips", torch.zeros((), dtype=torch.long, device=self.values.device))
+
+    @property
+    def of_parts(self) -> dict[str, Tensor]:
+        """Values by part name: (units,) each, in the memory of all."""
+        values = self.values.detach().split(self._sizes)
+        return {part.name: mine for part, mine in zip(self._channels.parts, values, strict=True)}
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Multiply the network's channels by their gates for a while: TG in training mode, b in eval mode."""
+        factors = torch.ones(())
+
+        def decide(model: nn.Module, _: Any) -> None:
+            nonlocal factors
+            gates = self.trainable() if model.training else is_open(self.values).float()
+            factors = torch.cat((gates, gates.new_ones(1)))  # the last one for channels that no part has
+
+        def multiply(owners: Tensor, module: nn.Module, _: Any, output: Tensor) -> Tensor:
+            mine = factors[owners].to(output.dtype)
+            return output * (mine if isinstance(module, nn.Linear) else mine.view(-1, *[1] * (output.dim() - 2)))
+
+        handles = [self._channels.model.register_forward_pre_hook(decide)]
+        for module, owners in self._channels.gateable().items():
+            own = torch.from_numpy(owners).to(self.values.device)
+            handles.append(module.register_forward_hook(partial(multiply, own)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def trainable(self) -> Tensor:
+        """TG of all units, in the order of the parts, in float32 also where the network computes in less."""
+        with torch.autocast(self.values.device.type, enabled=False):
+            return trainable_gate(self.values, SHAPINGS[self.settings.shaping], self.settings.resolution)
+
+    def ratio(self) -> Tensor:
+        """The network's cost over that of the dense one, as a differentiable scalar."""
+        sums = torch.stack([mine.double().sum() for mine in self.trainable().split(self._sizes)])
+        return self._channels.soft_cost(sums, self._budget) / self._dense_cost
+
+    def penalty(self) -> Tensor:
+        """lambda |target - ratio|^p, in float32."""
+        return (self.settings.strength * (self._target - self.ratio()).abs() ** self.settings.power).float()
+
+    @torch.no_grad()
+    def confine(self) -> None:
+        """Bring the values back into [0, 1] after a step; of each part at least the floor stays open.
+
+        The lowest is the middle of the last tooth: at 0 the saw is 0, too, and a ReLU would pass no gradient on.
+        """
+        self.values.clamp_(0.5 / self.settings.resolution, 1.0)
+        for part, mine in zip(self._channels.parts, self.values.split(self._sizes), strict=True):
+            best = mine.topk(part.floor).indices
+            mine[best] = mine[best].clamp(min=OPENS)
+        now_open = is_open(self.values)
+        self._flips += (now_open != self._was_open).sum()
+        self._was_open = now_open
+
+    def tell(self) -> dict[str, Any]:
+        """Tell how many gates are open in each part, what of the cost that is, and the flips since this was asked."""
+        counts = {name: int(is_open(mine).sum()) for name, mine in self.of_parts.items()}
+        cost = self._channels.cost(np.array(list(counts.values())), self._budget)
+        told = {"open": counts, "flips": int(self._flips), "ratio": cost / self._dense_cost}
+        self._flips.zero_()
+        return told
