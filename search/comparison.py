@@ -10,7 +10,6 @@ from search.headline import BASELINE, Cells, Headline, Versus, matched, summaris
 from search.results import StudyFolder
 from search.unlike import unlike
 from search.winners import TOLERANCE, Layers, Winner, winners
-from trainables.outcome import total
 from trainables.spec import BudgetKind, Frozen, GranularityName
 
 __all__ = ["BASELINE", "RECOVERY", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
@@ -44,6 +43,7 @@ class ComparisonRow(Frozen):
     macs_kept: int
     macs_total: int
     macs_density: float
+    latency_ms: float | None  # of one image, mean over seeds; None: the study did not ask for it
     dense_accuracy: Estimate
     one_shot_accuracy: Estimate
     recalibrated_accuracy: Estimate
@@ -181,6 +181,7 @@ def _row(
         macs_kept=round(macs),
         macs_total=first.macs_total,
         macs_density=macs / first.macs_total,
+        latency_ms=_mean([winner.latency_ms for winner in own]),
         **estimated._asdict(),
         search_cost_seconds=fmean([winner.cost_seconds for winner in own]),
         search_cost_evaluations=_mean([winner.cost_evaluations for winner in own]),
@@ -192,9 +193,10 @@ def _row(
     )
 
 
-def _mean(counts: Sequence[int | None]) -> float | None:
-    known = total(counts)
-    return None if known is None else known / len(counts)
+def _mean(numbers: Sequence[float | None]) -> float | None:
+    """Average what every seed has; None where one lacks it."""
+    known = [number for number in numbers if number is not None]
+    return fmean(known) if len(known) == len(numbers) else None
 
 
 def _covered(own: Sequence[Winner]) -> list[str]:

@@ -25,8 +25,8 @@ class Stopwatch:
 
     def speed(self, row: TrialRow) -> Speed:
         """Measure a trial's network and the dense one by turns."""
-        cut = sorted(row.parts.items()) if row.granularity == "channel" else []
-        shape = repr((row.setting, cut))
+        cut = [] if row.granularity == "weight" else sorted(row.parts.items())
+        shape = row.trial if row.before else repr((row.setting, cut))
         if shape not in self._known:
             self._known[shape] = measure(checkpoint_of(self._folder, row), self._engine)
         return self._known[shape]
@@ -39,7 +39,7 @@ class Stopwatch:
 def measure(saved: Folder, engine: str) -> Speed:
     """Measure the network of a checkpoint beside a dense one of its architecture."""
     built = Architecture.model_validate(checkpoints.load(saved).record["architecture"])
-    dense = place(built.build(), torch.device("cpu"))  # in the same memory layout
+    dense = place(built.whole.build(), torch.device("cpu"))  # in the same memory layout
     (speed,) = compare(dense, load_pruned(saved.uri), built.example(), [engine])
     return speed
 

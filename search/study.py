@@ -58,6 +58,7 @@ class StudySpec(Frozen):
     before: tuple[Pruning, ...] = ()
     gates: Gates = Gates()
     probe: int = Field(5000, ge=1)
+    latency: bool = False  # whether each pruned network's latency is measured
     search: SearchSpec = SearchSpec()
     resources: Resources = Resources()
     tracking: str = "auto"  # auto: MLFLOW_TRACKING_URI, else a local store beside the study; off; or a URI
@@ -104,7 +105,7 @@ class StudySpec(Frozen):
                 before=self.before,
                 gates=self.gates if criterion in GATED else Gates(),
                 probe=self.probe if criterion == "probe" else TrialSpec().probe,
-                latency=self.search.timed,
+                latency=self.latency or self.search.timed,
             )
             for seed, model, criterion, recovery, sparsity in product(
                 self.seeds, self.models, self.criteria, self.recoveries, self.sparsities

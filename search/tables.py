@@ -130,16 +130,20 @@ def _kept(rows: Sequence[ComparisonRow]) -> Table:
     layers = list(rows[0].layers)
     shown = layers[:MOST_LAYERS]
     more = f" (first {MOST_LAYERS} of {len(layers)} layers)" if len(layers) > MOST_LAYERS else ""
-    table = plain(f"what is kept: weights, multiply-accumulates, and % of each layer's weights{more}")
-    for name in ("sparsity", "policy", "params", "%", "MACs", "% ", *shown):
+    timed = any(row.latency_ms is not None for row in rows)
+    time = ", latency of one image" if timed else ""
+    table = plain(f"what is kept: weights, multiply-accumulates{time}, and % of each layer's weights{more}")
+    for name in ("sparsity", "policy", "params", "%", "MACs", "% ", *(("ms",) if timed else ()), *shown):
         fixed = name not in shown
         table.add_column(name.replace(".", "\n."), justify="left" if name == "policy" else "right", no_wrap=fixed)
     table.add_row("0", "dense *", f"{rows[0].params_total:,}", "100", f"{rows[0].macs_total:,}", "100")
     for row in rows:
         params, macs = f"{100 * row.params_density:.1f}", f"{100 * row.macs_density:.1f}"
         density = (f"{100 * row.layers[name]:.1f}" for name in shown)
-        label = _label(row, several)
-        table.add_row(f"{row.sparsity:g}", label, f"{row.params_kept:,}", params, f"{row.macs_kept:,}", macs, *density)
+        sizes = [f"{row.params_kept:,}", params, f"{row.macs_kept:,}", macs]
+        if timed:
+            sizes.append("" if row.latency_ms is None else f"{row.latency_ms:.2f}")
+        table.add_row(f"{row.sparsity:g}", _label(row, several), *sizes, *density)
     return table
 
 

@@ -43,6 +43,7 @@ class Winner(NamedTuple):
     params_total: int
     macs_kept: int
     macs_total: int
+    latency_ms: float | None
     spent: int  # what it keeps of the budget that was asked
     reached_by: str  # the policy; not the winner's own where a search ends where it started
     cost_seconds: float  # allocation and profile, and every trial that a search evaluated; the next two alike

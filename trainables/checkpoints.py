@@ -39,6 +39,11 @@ class Architecture(Frozen):
         shallow(model, self.removed, self.projections)
         return model
 
+    @property
+    def whole(self) -> "Architecture":
+        """The same network with all its blocks."""
+        return self.model_copy(update={"removed": (), "projections": {}})
+
     def without_blocks_as(self, model: nn.Module) -> "Architecture":
         """Tell how to build a network that lacks the blocks that `model`, once built by this, lacks now."""
         return self.model_copy(update={"removed": removed_modules(model), "projections": projections(model)})
