@@ -47,7 +47,7 @@ def print_probes(found: Probing) -> None:
         accuracies = (f"{100 * accuracy:.2f}" for accuracy in (block.train_accuracy, block.val_accuracy))
         table.add_row(block.name, shape, *accuracies, gain, told)
     Console().print(table)
-    print(f"left once every block that may go gains {100 * found.threshold:g} points on the last kept one:")
+    print(f"the least gain over the last kept block goes, until all that may go gain {100 * found.threshold:g} points:")
     for kind in KINDS:
         share = 100 * found.kept[kind] / found.total[kind]
         print(f"  {found.kept[kind]:,} of {found.total[kind]:,} {kind} ({share:.1f} %)")

@@ -14,7 +14,7 @@ from trainables.learning.train import place
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
-from trainables.pruning.probing import scan, survivors
+from trainables.pruning.probing import removals, scan, survivors
 from trainables.pruning.subject import Subject
 from trainables.pruning.views import view
 from trainables.spec import BudgetKind, Frozen, GranularityName
@@ -30,7 +30,9 @@ class BlockReading(Frozen):
     shape: tuple[int, ...]  # (C, H, W) of what it gives, of which the probe reads C means
     train_accuracy: float
     val_accuracy: float
-    gain: float | None  # of validation accuracy over the last kept block before it; None for the first block
+    gain: (
+        float | None
+    )  # of validation accuracy over the last block kept before it, or by when it goes; not of the first
     removable: bool
     kept: bool
 
@@ -84,16 +86,18 @@ def probing(network: str, threshold: float, granularity: str, samples: int) -> P
 
 
 def _readings(blocks: Blocks, curve: Curve, stays: Sequence[int]) -> tuple[BlockReading, ...]:
+    gone = dict(removals([probed.val_accuracy for probed in curve], blocks.fixed))
     readings = []
     for at, (block, probed) in enumerate(zip(blocks.chain, curve, strict=True)):
         before = max((other for other in stays if other < at), default=None)
+        gain = None if before is None else probed.val_accuracy - curve[before].val_accuracy
         readings.append(
             BlockReading(
                 name=block.name,
                 shape=block.outputs,
                 train_accuracy=probed.train_accuracy,
                 val_accuracy=probed.val_accuracy,
-                gain=None if before is None else probed.val_accuracy - curve[before].val_accuracy,
+                gain=gain if at in stays else gone[at],
                 removable=at not in blocks.fixed,
                 kept=at in stays,
             )

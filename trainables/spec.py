@@ -100,8 +100,8 @@ class Gates(Frozen):
     epochs: int = Field(2, ge=1)  # the first ones of fine-tuning
     shaping: str = "straight-through"  # of the gradient that a gate passes on
     resolution: int = Field(100_000, ge=1, le=1_000_000)  # M: gates are within 1 / M of 0 and 1
-    lr: float = Field(0.05, gt=0.0)  # of the gates, which never decay; at the end of their epochs it is 0
-    strength: float = Field(10.0, gt=0.0)  # lambda, of the distance to the budget beside the loss
+    lr: float = Field(0.005, gt=0.0)  # times the number of gates is theirs; at the end of their epochs it is 0
+    strength: float = Field(0.2, gt=0.0)  # lambda, of the distance to the budget beside the loss
     power: Literal[1, 2] = 1  # p, of that distance
 
 

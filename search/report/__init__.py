@@ -12,11 +12,13 @@ from search.report.compact import compact_section
 from search.report.effort import cost_section
 from search.report.evidence import Section, gather
 from search.report.gap import gap_section
+from search.report.gates import gates_section
 from search.report.importance import importance_section
 from search.report.layers import kept_section
 from search.report.made import made
 from search.report.page import page
 from search.report.pareto import pareto_section
+from search.report.probes import probes_section
 from search.report.progress import progress_section
 from search.report.ranking import ranking_section
 from search.results import StudyFolder
@@ -27,6 +29,8 @@ SECTIONS = (  # in the order of the page
     macs_section,
     kept_section,
     compact_section,
+    gates_section,
+    probes_section,
     pareto_section,
     cost_section,
     progress_section,

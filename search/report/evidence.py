@@ -1,13 +1,20 @@
 """What a report shows: a comparison, the trials behind it, and how they are named and drawn throughout."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
 
 from search.comparison import BASELINE, Comparison, ComparisonRow
 from search.report.chart import Panel, Style, styles
 from search.results import StudyFolder, TrialRow
 from search.study import StudySpec
 from search.tables import in_order, network_of
+from trainables import artifacts
+from trainables.learning.shared import needed
+from trainables.pruning.subject import Source
+from trainables.spec import TrialSpec
+from trainables.storage import Folder
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,18 @@ def gather(comparison: Comparison, folders: Sequence[StudyFolder]) -> Evidence:
         looks=styles(policies),
         settings=settings,
     )
+
+
+def shared_by(evidence: Evidence, kind: Source) -> Iterator[tuple[TrialSpec, Any, Folder]]:
+    """Yield each kind of trial that needs what is shared of this kind, what it needs, and where its storage has it."""
+    for folder in evidence.folders:
+        study, storage = folder.study, folder.folder.parent
+        for policy, cell in product(study.all_policies(), study.cells()):
+            trial = cell.under(policy, study.gates)
+            named = needed(trial).get(kind)
+            place = artifacts.find(storage, kind, named.key()) if named else None
+            if place is not None:
+                yield trial, named, place
 
 
 def seeds_of(rows: Sequence[ComparisonRow]) -> str:

@@ -64,7 +64,7 @@ def sgd(model: nn.Module, recipe: Recipe, gates: ChannelGates | None = None) -> 
     groups: list[dict[str, Any]] = [{"params": model.parameters(), "initial_lr": recipe.lr, "ends": 1.0}]
     if gates:
         ends = gates.settings.epochs / recipe.epochs  # when they come to rest
-        own = {"initial_lr": gates.settings.lr, "ends": ends, "momentum": 0.0, "weight_decay": 0.0}
+        own = {"initial_lr": gates.lr, "ends": ends, "momentum": 0.0, "weight_decay": 0.0}
         groups.append({"params": gates.parameters(), **own})
     optimizer = torch.optim.SGD(
         groups, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True

@@ -76,6 +76,11 @@ class ChannelGates(nn.Module):
         self.register_buffer("_flips", torch.zeros((), dtype=torch.long, device=self.values.device))
 
     @property
+    def lr(self) -> float:
+        """Learning rate at the beginning: the more gates there are, the less each one matters to loss and cost."""
+        return self.settings.lr * len(self.values)
+
+    @property
     def of_parts(self) -> dict[str, Tensor]:
         """Values by part name: (units,) each, in the memory of all."""
         values = self.values.detach().split(self._sizes)
