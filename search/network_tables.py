@@ -1,11 +1,9 @@
 """What one network may lose, as tables for the terminal."""
 
-from rich.console import Console
-
 from search.allocating import Allocation
 from search.probing import KINDS, Probing
 from search.profiling import FALLS, Compactness
-from search.tables import plain
+from search.tables import plain, terminal
 
 
 def print_allocation(allocation: Allocation) -> None:
@@ -16,7 +14,7 @@ def print_allocation(allocation: Allocation) -> None:
     for layer in allocation.layers:
         table.add_row(layer.name, f"{layer.size:,}", f"{layer.keep:,}", f"{100 * layer.density:.2f}", f"{layer.macs:,}")
     table.add_row("all", "", f"{allocation.params_kept:,}", "", f"{allocation.macs_kept:,}")
-    Console().print(table)
+    terminal().print(table)
 
 
 def print_compactness(found: Compactness) -> None:
@@ -30,7 +28,7 @@ def print_compactness(found: Compactness) -> None:
     for part in found.parts:
         marked = (f"{'* ' if found.most_compact[p] == part.name else ''}{100 * part.tolerated[p]:.1f}" for p in FALLS)
         table.add_row(part.name, f"{part.weights:,}", f"{part.units:,}", *marked)
-    Console().print(table)
+    terminal().print(table)
     print("* the most compact: the part that can lose the largest share")
 
 
@@ -46,7 +44,7 @@ def print_probes(found: Probing) -> None:
         shape = " x ".join(map(str, block.shape))
         accuracies = (f"{100 * accuracy:.2f}" for accuracy in (block.train_accuracy, block.val_accuracy))
         table.add_row(block.name, shape, *accuracies, gain, told)
-    Console().print(table)
+    terminal().print(table)
     print(f"the least gain over the last kept block goes, until all that may go gain {100 * found.threshold:g} points:")
     for kind in KINDS:
         share = 100 * found.kept[kind] / found.total[kind]

@@ -145,7 +145,7 @@ def probe_curve(found: Probing) -> Figure:
     axis.legend(fontsize=8, frameon=False)
     shares = {kind: 100 * found.kept[kind] / found.total[kind] for kind in found.kept}
     left = ", ".join(f"{share:.0f} % of {kind}" for kind, share in shares.items())
-    axis.set_title(f"{found.model}: a gain of {100 * found.threshold:g} points keeps {left}", fontsize=10)
+    axis.set_title(f"{found.model}: a gain of {100 * found.threshold:g} points keeps\n{left}", fontsize=10)
     return figure
 
 

@@ -1,11 +1,8 @@
 """What `best` prints: the networks that were taken, how fast they are, how to use them."""
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from search.copying import Retrieved
 from search.retrieval import Front
+from search.tables import plain, terminal
 from trainables.latency import table
 
 USE = """\
@@ -40,7 +37,7 @@ def print_network(taken: Retrieved) -> None:
 
 def print_front(front: Front) -> None:
     """Print every network of a Pareto set on a line of its own, and where it is."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    shown = plain("")
     for name in ("folder", "reported", "verified", "weights", "MACs", "ms"):
         shown.add_column(name, justify="left" if name == "folder" else "right", no_wrap=True)
     for taken in front.networks:
@@ -52,7 +49,6 @@ def print_front(front: Front) -> None:
             f"{taken.macs_kept:,}",
             f"{taken.speeds[0].pruned.median_ms:.2f}",
         )
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(shown)
+    terminal().print(shown)
     print(f"{len(front.networks)} networks that no other beats in {front.metric}, weights and MACs at once")
     print(table([front.networks[0].speeds[0]]).splitlines()[-1])

@@ -1,13 +1,12 @@
 """What a study's searches showed, as tables for the terminal."""
 
-from rich.console import Console
 from rich.table import Table
 
 from search.estimates import Estimate
 from search.headline import network
 from search.importance import Importance, Importances
 from search.search_spec import CAPACITY
-from search.tables import percent, plain
+from search.tables import percent, plain, terminal
 
 MOST_PARTS = 20  # rows; the other parts are in --json
 
@@ -19,7 +18,7 @@ def print_importances(found: Importances) -> None:
         print(f"{network(row)}, {row.granularity}s by {row.criterion}, {row.recovery}, sparsity {row.sparsity:g}")
         print(f"importance by {found.evaluator} in %, mean and 95 % interval over {seeds}; {row.trials} trials")
         print(f"{100 / len(row.parts):.1f} each if all {len(row.parts)} parts were alike")
-        Console().print(_importance(row))
+        terminal().print(_importance(row))
         if row.agreement:
             print(f"rank correlation with the densities of {CAPACITY}: {correlation(row.agreement)}\n")
     print("importance: how much a part's density decided about the accuracy among the trials seen, not how much of the")

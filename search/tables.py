@@ -21,9 +21,7 @@ WIDTH = 130  # of what is printed to a file or a pipe
 
 def print_comparison(comparison: Comparison) -> None:
     """Print what each policy reached and what each layer keeps, network by network, and each against uniform."""
-    console = Console(markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = terminal()
     families: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
     for row in in_order(comparison.rows)[:MOST_ROWS]:
         families[network_of(row, recovery=False), row.family].append(row)
@@ -41,6 +39,14 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(f"the test split was read for {read.trials} trials{told}")
     for text in [*warnings_of(comparison.rows), *comparison.warnings]:
         console.print(f"! {text}")
+
+
+def terminal() -> Console:
+    """A console that prints text as it is, and whole tables to files and pipes, too."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
 
 
 def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
