@@ -100,7 +100,10 @@ def gather(comparison: Comparison, folders: Sequence[StudyFolder]) -> Evidence:
 
 
 def shared_by(evidence: Evidence, kind: Source) -> Iterator[tuple[TrialSpec, Any, Folder]]:
-    """Yield each kind of trial that needs what is shared of this kind, what it needs, and where its storage has it."""
+    """Yield trials that need something of this kind, the spec of that, and where their storage has it.
+
+    Trials stand for all of their cell and policy: what a search proposed for them is left out.
+    """
     for folder in evidence.folders:
         study, storage = folder.study, folder.folder.parent
         for policy, cell in product(study.all_policies(), study.cells()):

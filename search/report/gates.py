@@ -77,24 +77,21 @@ def gates_section(evidence: Evidence) -> Section:
 
 def _trainings(evidence: Evidence) -> dict[str, dict[float, Training]]:
     """Read the gates that the storages of these studies have: name of what they are on -> sparsity -> training."""
-    places: dict[str, tuple[GatingSpec, Folder]] = {
-        spec.key(): (spec, place) for _, spec, place in shared_by(evidence, "gates")
-    }
-    alike: dict[str, dict[float, dict[int, Folder]]] = defaultdict(lambda: defaultdict(dict))
-    names: dict[str, str] = {}
-    for spec, place in places.values():
-        dense = spec.dense
-        key = spec.model_copy(update={"sparsity": 0.0, "dense": dense.model_copy(update={"seed": 0})}).key()
-        alike[key][spec.sparsity][dense.seed] = place
+    places = {spec: place for _, spec, place in shared_by(evidence, "gates")}
+    alike: dict[str, list[GatingSpec]] = defaultdict(list)  # but for sparsity and seed
+    for spec in places:
+        seedless = spec.dense.model_copy(update={"seed": 0})
+        alike[spec.model_copy(update={"sparsity": 0.0, "dense": seedless}).key()].append(spec)
+    found: dict[str, dict[float, Training]] = {}
+    for key, specs in alike.items():
+        dense = specs[0].dense
         width = "" if dense.width == 1 else f" x {dense.width:g}"
-        names[key] = f"{dense.data.name}: {dense.model}{width}, gates for {spec.budget}"
-    several = {name for name in names.values() if list(names.values()).count(name) > 1}
-    return {
-        f"{names[key]} ({key[:6]})" if names[key] in several else names[key]: {
-            sparsity: _training(evidence, seeds) for sparsity, seeds in sorted(by_sparsity.items())
+        name = f"{dense.data.name}: {dense.model}{width}, gates for {specs[0].budget}"
+        found[f"{name} ({key[:6]})" if name in found else name] = {
+            sparsity: _training(evidence, {s.dense.seed: places[s] for s in specs if s.sparsity == sparsity})
+            for sparsity in sorted({spec.sparsity for spec in specs})
         }
-        for key, by_sparsity in alike.items()
-    }
+    return found
 
 
 def _training(evidence: Evidence, seeds: Mapping[int, Folder]) -> Training:
@@ -116,8 +113,7 @@ def _open_panel(sparsity: float, training: Training) -> Panel:
         cells = np.array(list(shares.values()))
         axis.imshow(cells, cmap=SHADES, vmin=0, vmax=100, aspect="auto", interpolation="none", extent=extent)
         rows, edge = axis.get_yaxis_transform(), 1 + (BESIDE - 4) / (WIDTH - room - BESIDE)
-        at_last = ["at end", *(f"{share[-1]:.0f}" for share in shares.values())]
-        for place, text in enumerate(at_last, -1):
+        for place, text in enumerate(["at end", *(f"{share[-1]:.0f}" for share in shares.values())], -1):
             axis.text(edge, place, text, transform=rows, fontsize=SMALL, ha="right", va="center_baseline")
         axis.grid(visible=False)
         axis.set_yticks(range(len(parts)), parts, fontsize=6.5)
@@ -167,7 +163,7 @@ def _lines(title: str, label: str, runs: Mapping[float, Runs], targets: bool = F
             end_labels(axis, {name: mean[-1] for name, mean in means.items()}, looks)
 
     told = "; ".join(
-        f"{name}: {mean[0]:.1f} after the first epoch, {mean[-1]:.1f} at last" for name, mean in means.items()
+        f"{name}: {mean[0]:.1f} after the first epoch, {mean[-1]:.1f} at the end" for name, mean in means.items()
     )
     room = {"right": label_room(list(means))} if len(names) > 1 else {}
     return Panel(title, f"{label}, mean over seeds. {told}.", draw, **room)
@@ -179,7 +175,7 @@ def _mean(runs: Runs) -> list[float]:
 
 def _open_table(name: str, trainings: Mapping[float, Training]) -> Table:
     rows = [
-        (part, f"{sparsity:g}", str(training.units[part]), *(f"{count:.4g}" for count in counts))
+        (part, f"{sparsity:g}", str(training.units[part]), *(f"{count:.1f}" for count in counts))
         for sparsity, training in trainings.items()
         for part, counts in training.open.items()
     ]
@@ -189,7 +185,7 @@ def _open_table(name: str, trainings: Mapping[float, Training]) -> Table:
 
 def _course_table(name: str, trainings: Mapping[float, Training]) -> Table:
     rows = [
-        (f"{sparsity:g}", str(epoch), f"{cost:.2f}", f"{100 * (1 - sparsity):g}", f"{flips:.4g}", seeds)
+        (f"{sparsity:g}", str(epoch), f"{cost:.2f}", f"{100 * (1 - sparsity):g}", f"{flips:.1f}", seeds)
         for sparsity, training in trainings.items()
         for seeds in [", ".join(map(str, training.epochs))]
         for epoch, (cost, flips) in enumerate(zip(_mean(training.cost), _mean(training.flips), strict=True), 1)

@@ -16,6 +16,7 @@ from search.study import cell_key
 from search.tables import network_of
 from trainables.learning.probes import load_probes
 from trainables.pruning.probing import Probed
+from trainables.spec import BLOCKS
 from trainables.storage import Folder
 
 HUE = HUES[1]
@@ -59,7 +60,7 @@ def probes_section(evidence: Evidence) -> Section:
         "How well a linear probe tells the classes from what each block of the dense network gives, averaged over "
         "positions: mean over seeds (marker) and their range (bar); dotted, the dense network itself. Where the curve "
         "rises, a block has made the features more telling. Below it, for each policy and sparsity, squares are the "
-        "blocks that are kept; the smaller, the fewer seeds keep it."
+        "blocks that are kept, a smaller one by fewer of the seeds."
     )
     return Section("probes", title, text, groups, [_table(*each) for each in found.items()], columns=2)
 
@@ -84,14 +85,18 @@ def _reading(trials: Mapping[str, Sequence[TrialRow]], places: Mapping[str, Fold
     by_seed = {trial.seed: trial for own in trials.values() for trial in own}
     curves = {seed: load_probes(places[trial.cell])[0] for seed, trial in sorted(by_seed.items())}
     blocks = [probed.name for curve in curves.values() for probed in curve]
-    kept = {name: [_left(trial.layers, blocks) for trial in own] for name, own in trials.items()}
+    kept = {name: [_left(trial, blocks) for trial in own] for name, own in trials.items()}
     return Reading(curves, kept, 100 * fmean(trial.dense_accuracy or 0.0 for trial in by_seed.values()))
 
 
-def _left(layers: Mapping[str, float], blocks: Sequence[str]) -> set[str]:
-    """Name the blocks of which any layer has weights left."""
-    left = [layer for layer, density in layers.items() if density > 0]
-    return {block for block in blocks if any(f"{layer}.".startswith(f"{block}.") for layer in left)}
+def _left(trial: TrialRow, blocks: Sequence[str]) -> set[str]:
+    """Name the blocks that a trial's network still has: those with weights, or with all, where only blocks can go.
+
+    A projection in the place of a block may have a layer of the same name, though a smaller one.
+    """
+    whole = trial.granularity in BLOCKS
+    layers = [layer for layer, density in trial.layers.items() if density > 0 and (density == 1 or not whole)]
+    return {block for block in blocks if any(f"{layer}.".startswith(f"{block}.") for layer in layers)}
 
 
 def _panel(reading: Reading) -> Panel:

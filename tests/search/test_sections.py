@@ -44,7 +44,7 @@ def test_sections_without_evidence_say_why(tmp_path: Path) -> None:
     folder = study_of(tmp_path, rows, policies=["erk"])
     evidence = gather(compare([folder]), [folder])
     sections = {section.name: section for section in (make(evidence) for make in SECTIONS)}
-    for name in ("gap", "compact", "progress"):
+    for name in ("gap", "compact", "gates", "probes", "progress"):
         assert not sections[name].groups
         assert len(sections[name].text) > 40
     assert sections["accuracy"].groups
