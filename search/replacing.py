@@ -21,11 +21,8 @@ def replacing(folder: str) -> Iterator[Path]:
     place = Path(os.path.realpath(folder))
     place.parent.mkdir(parents=True, exist_ok=True)
     _clear(place)
-    fresh = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.new")
-    fresh.mkdir()
-    held = os.open(fresh, os.O_RDONLY)
+    fresh, held = _make(place)
     try:
-        _is_ours(held)
         yield fresh
         if place.exists():
             _exchange(fresh, place)
@@ -34,6 +31,18 @@ def replacing(folder: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         os.close(held)
+
+
+def _make(place: Path) -> tuple[Path, int]:
+    """Make a folder beside `place` and lock it; anew where another process has cleared it away in between."""
+    while True:
+        fresh = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.new")
+        fresh.mkdir()
+        with suppress(FileNotFoundError):
+            held = os.open(fresh, os.O_RDONLY)
+            if _is_ours(held) and fresh.exists():
+                return fresh, held
+            os.close(held)
 
 
 def _exchange(fresh: Path, place: Path) -> None:
