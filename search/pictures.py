@@ -1,5 +1,6 @@
 """What a profile looks like: a row for each part, from input to output; and what probes do: a curve over the blocks."""
 
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from search.profiling import FALLS, Compactness
 from trainables.allocation.profiles import to_parquet
 from trainables.learning.probes import to_parquet as curve_to_parquet
 from trainables.pruning.probing import Probed
+from trainables.spec import Frozen
 
 LOST = (0, 1, 2, 5, 10, 20, 40, 100)  # points of accuracy: where one shade ends and the next begins
 SHADES = ("#ffffff", "#fdeebe", "#fbd08a", "#f3a25f", "#dd6b4d", "#a93a55", "#4b1d52")  # each darker than the last
@@ -24,17 +26,7 @@ ROW = 0.17  # inches
 
 def write_profile(found: Compactness, out: Path) -> list[Path]:
     """Write profile.json, the curves as Parquet and the picture as PNG and SVG into a folder; return their paths."""
-    out.mkdir(parents=True, exist_ok=True)
-    figure = picture(found)
-    written = {
-        "profile.json": found.model_dump_json(indent=1).encode(),
-        "curves.parquet": to_parquet(found.profile),
-        "profile.png": image(figure, "png"),
-        "profile.svg": image(figure, "svg"),
-    }
-    for name, content in written.items():
-        (out / name).write_bytes(content)
-    return [out / name for name in written]
+    return _write(out, "profile", found, {"curves.parquet": to_parquet(found.profile)}, picture(found))
 
 
 def picture(found: Compactness) -> Figure:
@@ -105,18 +97,8 @@ def _tolerated(axis: Axes, legend: Axes, found: Compactness) -> None:
 
 def write_probes(found: Probing, out: Path) -> list[Path]:
     """Write probes.json, the curve as Parquet and the picture as PNG and SVG into a folder; return their paths."""
-    out.mkdir(parents=True, exist_ok=True)
-    figure = probe_curve(found)
     curve = tuple(Probed(b.name, b.shape[0], b.train_accuracy, b.val_accuracy) for b in found.blocks)
-    written = {
-        "probes.json": found.model_dump_json(indent=1).encode(),
-        "probes.parquet": curve_to_parquet(curve),
-        "probes.png": image(figure, "png"),
-        "probes.svg": image(figure, "svg"),
-    }
-    for name, content in written.items():
-        (out / name).write_bytes(content)
-    return [out / name for name in written]
+    return _write(out, "probes", found, {"probes.parquet": curve_to_parquet(curve)}, probe_curve(found))
 
 
 def probe_curve(found: Probing) -> Figure:
@@ -153,6 +135,16 @@ def _fate(block: BlockReading) -> str:
     if not block.kept:
         return "goes"
     return "stays" if block.removable else "always stays"
+
+
+def _write(out: Path, name: str, found: Frozen, curves: Mapping[str, bytes], figure: Figure) -> list[Path]:
+    """Write what was found as JSON, its curves, and its picture as PNG and SVG; return their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = {f"{name}.{kind}": image(figure, kind) for kind in ("png", "svg")}
+    written = {f"{name}.json": found.model_dump_json(indent=1).encode(), **curves, **pictures}
+    for file, content in written.items():
+        (out / file).write_bytes(content)
+    return [out / file for file in written]
 
 
 def image(figure: Figure, kind: str) -> bytes:

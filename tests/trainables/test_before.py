@@ -1,19 +1,28 @@
 """Several prunings in one trial: blocks go, then channels, then weights, all counted on the dense network."""
 
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 
-from tests.trainables.trials import CPU, DENSE, WEIGHT, facts_of, newest, outcome_of, run_until_killed, without_times
+from tests.trainables.trials import (
+    CPU,
+    DENSE,
+    WEIGHT,
+    facts_of,
+    make_shared,
+    newest,
+    outcome_of,
+    run_until_killed,
+    without_times,
+)
 from trainables import artifacts, catalog
 from trainables.allocation.plan import plan
 from trainables.data.splits import Splits
 from trainables.evaluate import load_trial
-from trainables.learning.dense import load_dense, make_dense, saved_dense
-from trainables.learning.shared import SHARED, needed
+from trainables.learning.dense import load_dense, saved_dense
+from trainables.learning.shared import SHARED
 from trainables.pruning.layers import count, weight_of
 from trainables.spec import Pruning, Recipe, Schedule, TrialSpec
 from trainables.storage import Folder
@@ -41,11 +50,7 @@ def changed(**settings: Any) -> TrialSpec:
 @pytest.fixture(scope="module")
 def shelf(storage: Folder, splits: Splits) -> Folder:
     """A storage that has all that these trials share."""
-    key, unfinished = TRIAL.dense.key(), storage / "unfinished"
-    artifacts.find_or_make(storage, "dense", key, lambda made: make_dense(TRIAL.dense, splits, made, unfinished, CPU))
-    for kind, named in needed(TRIAL).items():
-        make = partial(SHARED[kind].make, named, splits, storage)
-        artifacts.find_or_make(storage, kind, named.key(), lambda made, make=make: make(made, CPU))  # type: ignore[misc]
+    make_shared([TRIAL], splits, storage)
     return storage
 
 

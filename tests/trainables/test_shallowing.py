@@ -14,22 +14,20 @@ from tests.trainables.trials import (
     assert_identical,
     dense_network,
     facts_of,
+    make_shared,
     newest,
     outcome_of,
     without_times,
 )
-from trainables import artifacts, catalog
+from trainables import catalog
 from trainables.checkpoints import Architecture
 from trainables.data.splits import Splits
 from trainables.evaluate import load_trial
-from trainables.learning.dense import make_dense
 from trainables.learning.fit import residents
-from trainables.learning.shared import SHARED, needed
 from trainables.learning.train import evaluate
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.layers import count
-from trainables.pruning.subject import Source
-from trainables.spec import Frozen, Recipe, Schedule, TrialSpec
+from trainables.spec import Recipe, Schedule, TrialSpec
 from trainables.storage import Folder
 from trainables.trial import run_trial
 
@@ -53,16 +51,7 @@ CELLS = {
 @pytest.fixture(scope="module")
 def shelf(storage: Folder, splits: Splits) -> Folder:
     """A storage that has all that these trials share."""
-    unfinished = storage / "unfinished"
-    key = RESNET.dense.key()
-    artifacts.find_or_make(storage, "dense", key, lambda made: make_dense(RESNET.dense, splits, made, unfinished, CPU))
-    for spec in CELLS.values():
-        for kind, named in needed(spec).items():
-
-            def make(folder: Folder, kind: Source = kind, named: Frozen = named) -> None:
-                SHARED[kind].make(named, splits, storage, folder, CPU)
-
-            artifacts.find_or_make(storage, kind, named.key(), make)
+    make_shared(CELLS.values(), splits, storage)
     return storage
 
 

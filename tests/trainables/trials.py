@@ -1,6 +1,6 @@
 """Trials small enough to run again and again, and how two of them are told apart."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +11,10 @@ from trainables.checkpoints import Checkpoint
 from trainables.data.splits import Splits
 from trainables.learning.dense import load_dense, make_dense, saved_dense
 from trainables.learning.fit import newest_epoch
+from trainables.learning.shared import SHARED, needed
 from trainables.outcome import Facts, Outcome
-from trainables.spec import DataSpec, DenseSpec, EpochReport, Recipe, TrialSpec
+from trainables.pruning.subject import Source
+from trainables.spec import DataSpec, DenseSpec, EpochReport, Frozen, Recipe, TrialSpec
 from trainables.storage import Folder
 from trainables.trial import OUTCOME
 
@@ -29,6 +31,25 @@ def storage_with_dense(path: str, splits: Splits) -> Folder:
     unfinished = folder / "unfinished"
     artifacts.find_or_make(folder, "dense", DENSE.key(), lambda made: make_dense(DENSE, splits, made, unfinished, CPU))
     return folder
+
+
+def make_shared(specs: Iterable[TrialSpec], splits: Splits, storage: Folder) -> None:
+    """Make what `storage` lacks of the dense networks of these trials and of all else that they need."""
+
+    def dense(spec: DenseSpec) -> None:
+        unfinished = storage / "unfinished"
+        artifacts.find_or_make(
+            storage, "dense", spec.key(), lambda made: make_dense(spec, splits, made, unfinished, CPU)
+        )
+
+    def measured(kind: Source, spec: Frozen) -> None:
+        make = SHARED[kind].make
+        artifacts.find_or_make(storage, kind, spec.key(), lambda made: make(spec, splits, storage, made, CPU))
+
+    for trial in specs:
+        dense(trial.dense)
+        for kind, spec in needed(trial).items():
+            measured(kind, spec)
 
 
 def dense_network(storage: Folder) -> torch.nn.Module:

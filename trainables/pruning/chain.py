@@ -7,7 +7,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from trainables.pruning.layers import undisturbed
+from trainables.pruning.layers import run_watched
 
 _FOLLOWERS = tuple(f"torch.nn.modules.{kind}" for kind in ("activation", "batchnorm", "instancenorm", "normalization"))
 
@@ -79,13 +79,7 @@ def _calls(model: nn.Module, example: Tensor) -> list[_Call]:
 
         return module.register_forward_hook(hear)
 
-    handles = [watch(name, module) for name, module in _pieces(model)]
-    try:
-        with undisturbed(model), torch.no_grad():
-            model(example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    run_watched(model, example, [watch(name, module) for name, module in _pieces(model)])
     return [call for call in calls if runs[call.name] == 1]
 
 

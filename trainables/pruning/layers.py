@@ -1,6 +1,6 @@
 """The prunable layers of a network, and what is left of them: weights counted, multiply-accumulates measured."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -66,16 +66,21 @@ def prunable_layers(model: nn.Module, example: Tensor) -> tuple[Layer, ...]:
         return modules[name].register_forward_hook(count)
 
     modules = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    handles = [watch(name, -1) for name in modules]
+    run_watched(model, example, [watch(name, -1) for name in modules])
+    weights = {name: weight_of(modules[name]) for name in modules if name in positions}
+    _refuse_borrowed(weights)
+    return tuple(Layer(name, tuple(weight.shape), positions[name]) for name, weight in weights.items())
+
+
+def run_watched(model: nn.Module, example: Tensor, hooks: Iterable[torch.utils.hooks.RemovableHandle]) -> None:
+    """Run a network once in eval mode on `example` (1, C, H, W), then take its hooks off."""
+    handles = list(hooks)
     try:
         with undisturbed(model), torch.no_grad():
             model(example)
     finally:
         for handle in handles:
             handle.remove()
-    weights = {name: weight_of(modules[name]) for name in modules if name in positions}
-    _refuse_borrowed(weights)
-    return tuple(Layer(name, tuple(weight.shape), positions[name]) for name, weight in weights.items())
 
 
 @contextmanager
