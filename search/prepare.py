@@ -1,23 +1,41 @@
 """What trials share, made once on the cluster before them: decoded images, dense networks, profiles."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 import torch
 
 from search.study import StudySpec
-from trainables import artifacts
+from trainables.artifacts import find, find_or_make
 from trainables.data import sources
+from trainables.learning.curricula import is_scored
 from trainables.learning.dense import make_dense
+from trainables.learning.scores import scores
 from trainables.learning.shared import SHARED, needed
 from trainables.pruning.subject import Source
-from trainables.spec import DataSpec, DenseSpec, Frozen, TrialSpec
+from trainables.spec import Curriculum, DataSpec, DenseSpec, Frozen, TrialSpec
 from trainables.storage import Folder
 from trainables.trial import leave_no_trace
 
 Say = Callable[[str], None]
 References = Mapping[str, Any]  # key of a DataSpec -> reference to its Splits in the object store
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where what trials share is made, and with what."""
+
+    storage: Folder
+    cpus: float  # of each task, as of each trial
+    gpus: float
+    say: Say
+
+    def make(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> None:
+        """Run a task for each tuple of arguments at the same time; ValueError passes through."""
+        run = task.options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=3).remote
+        _finish([run(*arguments, self.storage, self.cpus) for arguments in asked], what, self.say)
 
 
 def prepare(study: StudySpec, specs: Iterable[TrialSpec], storage: Folder, gpus: float, say: Say) -> References:
@@ -26,28 +44,38 @@ def prepare(study: StudySpec, specs: Iterable[TrialSpec], storage: Folder, gpus:
     Raises ValueError for what only reading the images can tell.
     """
     specs = list(specs)
-    data = {spec.dense.data.key(): spec.dense.data for spec in specs}
-    references = {key: _decode.remote(spec) for key, spec in data.items()}
-    _finish(references.values(), "images read", say)
-    remote = {"num_cpus": study.resources.cpus, "num_gpus": gpus, "max_retries": 3}
-    dense = {s.dense.key(): s.dense for s in specs}
-    missing = [d for key, d in dense.items() if artifacts.find(storage, "dense", key) is None]
-    tasks = [
-        _train.options(**remote).remote(spec, references[spec.data.key()], storage, study.resources.cpus)
-        for spec in missing
-    ]
-    _finish(tasks, "dense networks trained", say)
+    shop = Workshop(storage, study.resources.cpus, gpus, say)
+    references = decode([network for spec in specs for network in spec.networks], say)
+    train([network for spec in specs for network in spec.networks], references, shop)
+    follows = {
+        (curriculum, spec.dense.key()): spec.dense
+        for spec in specs
+        for curriculum in spec.scored
+        if is_scored(curriculum)
+    }
+    shop.make(_score, [(c, dense, references[dense.data.key()]) for (c, _), dense in follows.items()], "samples scored")
     wanted = {(kind, named.key()): (named, spec.dense) for spec in specs for kind, named in needed(spec).items()}
     for kind, shared in SHARED.items():
-        lacking = [
-            found for (k, key), found in wanted.items() if k == kind and artifacts.find(storage, kind, key) is None
-        ]
-        tasks = [
-            _measure.options(**remote).remote(kind, named, references[d.data.key()], storage, study.resources.cpus)
-            for named, d in lacking
-        ]
-        _finish(tasks, shared.done, say)
+        lacking = [found for (k, key), found in wanted.items() if k == kind and find(storage, kind, key) is None]
+        shop.make(_measure, [(kind, named, references[d.data.key()]) for named, d in lacking], shared.done)
     return references
+
+
+def decode(networks: Iterable[DenseSpec], say: Say) -> References:
+    """Read the images that networks are trained on, each data set once."""
+    data = {network.data.key(): network.data for network in networks}
+    references = {key: _decode.remote(spec) for key, spec in data.items()}
+    _finish(references.values(), "images read", say)
+    return references
+
+
+def train(networks: Iterable[DenseSpec], references: References, shop: Workshop) -> None:
+    """Train the dense networks that the storage lacks: those that score samples, then those that go by scores."""
+    named = {network.key(): network for network in networks}
+    for scored in (False, True):
+        due = [network for network in named.values() if (network.curriculum != Curriculum()) == scored]
+        lacking = [network for network in due if find(shop.storage, "dense", network.key()) is None]
+        shop.make(_train, [(n, references[n.data.key()]) for n in lacking], "dense networks trained")
 
 
 def _finish(tasks: Iterable[Any], what: str, say: Say) -> None:
@@ -72,19 +100,23 @@ def _decode(data: DataSpec) -> Any:
 
 
 @ray.remote
+def _score(curriculum: Curriculum, dense: DenseSpec, splits: Any, storage: Folder, cpus: float) -> None:
+    """Refuse scores that do not fit, before a trial goes by them."""
+    leave_no_trace(cpus)
+    scores(curriculum, dense, splits.train, storage)
+
+
+@ray.remote
 def _train(spec: DenseSpec, splits: Any, storage: Folder, cpus: float) -> None:
     leave_no_trace(cpus)
-    unfinished = storage / "artifacts" / "unfinished" / spec.key()
-    artifacts.find_or_make(
-        storage, "dense", spec.key(), lambda folder: make_dense(spec, splits, folder, unfinished, _device())
-    )
+    find_or_make(storage, "dense", spec.key(), lambda folder: make_dense(spec, splits, storage, folder, _device()))
 
 
 @ray.remote
 def _measure(kind: Source, spec: Frozen, splits: Any, storage: Folder, cpus: float) -> None:
     leave_no_trace(cpus)
     make = SHARED[kind].make
-    artifacts.find_or_make(storage, kind, spec.key(), lambda folder: make(spec, splits, storage, folder, _device()))
+    find_or_make(storage, kind, spec.key(), lambda folder: make(spec, splits, storage, folder, _device()))
 
 
 def _device() -> torch.device:

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from trainables import curriculum_checks
 from trainables.allocation import budget
 from trainables.allocation.plan import looks_at, of_what_is_left, plan
 from trainables.allocation.policies import POLICIES
@@ -13,6 +14,8 @@ from trainables.allocation.schedules import SCHEDULES
 from trainables.checkpoints import Architecture
 from trainables.data import sources
 from trainables.data.splits import Shape
+from trainables.learning.curricula import CURRICULA, PACINGS
+from trainables.learning.learnability import MEASURES
 from trainables.learning.recovery import RECOVERIES
 from trainables.models import hub
 from trainables.pruning.criteria import CRITERIA
@@ -32,6 +35,9 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "schedule": SCHEDULES,
     "recovery": RECOVERIES,
     "shaping": SHAPINGS,
+    "curriculum": CURRICULA,
+    "pacing": PACINGS,
+    "measure": MEASURES,
     "data": sources.SOURCES,
 }
 FINENESS = {"block": 0, "projected-block": 0, "channel": 1, "weight": 2}
@@ -44,7 +50,7 @@ def resolve(kind: str, name: str) -> Any:
 
 def complaints(spec: TrialSpec) -> list[str]:
     """Say all that is wrong with a trial and can be told without reading images."""
-    found = mismatches(spec)
+    found = [*mismatches(spec), *curriculum_checks.complaints(spec)]
     for check in (partial(hub.check, spec.dense.model, spec.dense.width), partial(sources.check, spec.dense.data)):
         try:
             check()

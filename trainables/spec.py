@@ -10,6 +10,7 @@ BudgetKind = Literal["params", "macs"]
 GranularityName = Literal["weight", "channel", "block", "projected-block"]
 BLOCKS: tuple[GranularityName, ...] = ("block", "projected-block")
 GATED = ("gates", "gates-joint")  # criteria and policies that go by trained gates
+Taken = Literal["off", "during", "after"]  # when an epoch's record of each training sample is taken, if at all
 SEARCHED, RANDOM_SEARCH = SEARCHES = ("searched", "random-search")  # told their densities; the second is a control
 Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -39,6 +40,7 @@ class DataSpec(Frozen):
     test_fraction: float = Field(0.2, gt=0.0, lt=1.0)  # of all samples, where the source has no test split of its own
     split_seed: int = Field(0, ge=0)
     augment: Literal["none", "crop", "flip", "crop_flip"] = "none"
+    label_noise: float = Field(0.0, ge=0.0, lt=1.0)  # fraction of the training labels that are flipped to another class
 
 
 class Recipe(Frozen):
@@ -52,6 +54,22 @@ class Recipe(Frozen):
     schedule: Literal["cosine", "constant"] = "cosine"
 
 
+class Curriculum(Frozen):
+    """What each step of a training draws, by scores of the samples; the default is every sample once an epoch."""
+
+    name: str = "standard"
+    phase: Literal["finetune", "dense"] = "finetune"  # the training that follows it
+    measure: str = "learnability"  # by which the samples are scored
+    network: str = ""  # model whose dense training they are scored by; empty: the trial's own
+    table: str = ""  # URI of samples.parquet of `howcompact learnability` instead, whose means over seeds are taken
+    pacing: str = "linear"  # of curricula that begin with some of the samples
+    start: float = Field(0.2, gt=0.0, le=1.0)  # b: fraction of the samples that these begin with
+    full: float = Field(0.8, gt=0.0, le=1.0)  # a: fraction of the steps after which they have all samples
+    fraction: float = Field(0.3, gt=0.0, lt=1.0)  # of the samples, dropped by curricula that drop some
+    balanced: bool = True  # whether samples are ordered and dropped class by class
+    shuffled: bool = False  # control: the scores are dealt out to the samples by chance
+
+
 class DenseSpec(Frozen):
     """A dense network: what it is, what it learnt from, and the seed of its initialisation and training."""
 
@@ -60,6 +78,12 @@ class DenseSpec(Frozen):
     data: DataSpec = DataSpec()
     recipe: Recipe = Recipe()
     seed: int = Field(0, ge=0)
+    curriculum: Curriculum = Curriculum()
+    record: Taken = "during"
+
+    def scored_by(self, curriculum: Curriculum) -> "DenseSpec":
+        """The dense network whose training scores the samples for a curriculum: this one, or as this one."""
+        return self.model_copy(update={"model": curriculum.network or self.model, "curriculum": Curriculum()})
 
 
 class ProfileSpec(Frozen):
@@ -144,11 +168,28 @@ class TrialSpec(Frozen):
     gates: Gates = Gates()  # of criteria and policies that go by them
     probe: int = Field(5000, ge=1)  # training samples that the linear probes of the criterion "probe" learn from
     latency: bool = False  # whether the pruned network's latency is measured
+    curriculum: Curriculum = Curriculum()  # of recovery; one of dense training is in `dense`
+    record: Taken = "off"  # of recovery
 
     @property
     def seed(self) -> int:
         """One seed covers dense initialisation and training, pruning and recovery."""
         return self.dense.seed
+
+    @property
+    def followed(self) -> Curriculum:
+        """The one curriculum that the trial is about, in whichever phase."""
+        return self.dense.curriculum if self.curriculum == Curriculum() else self.curriculum
+
+    @property
+    def scored(self) -> tuple[Curriculum, ...]:
+        """The curricula that need scores."""
+        return tuple(c for c in (self.dense.curriculum, self.curriculum) if c.name != Curriculum().name)
+
+    @property
+    def networks(self) -> tuple[DenseSpec, ...]:
+        """The dense networks that the trial starts from or goes by."""
+        return (self.dense, *(self.dense.scored_by(curriculum) for curriculum in self.scored if not curriculum.table))
 
     @property
     def prunings(self) -> tuple["TrialSpec", ...]:

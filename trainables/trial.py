@@ -4,6 +4,7 @@ import ctypes
 import gc
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,9 @@ from trainables.data.splits import Splits
 from trainables.learning.dense import load_dense, saved_dense
 from trainables.learning.fit import Course, State, fit, keep_best, residents, resume, save_epoch
 from trainables.learning.prune import prune
+from trainables.learning.records import Recorder
 from trainables.learning.recovery import RECOVERIES, Pruned, draw_anew
+from trainables.learning.scores import draw_by
 from trainables.learning.train import evaluate
 from trainables.outcome import Facts, Outcome, total
 from trainables.spec import EpochReport, TrialSpec
@@ -24,6 +27,7 @@ from trainables.storage import Folder
 QUIET_SECONDS = 0.5  # Tune hears of shorter epochs now and then: each report costs a trial some milliseconds
 OUTCOME = "outcome.json"  # written last: the trial will not go on
 STEPS = "pruning"  # folder of the epochs between two steps of a schedule, gone once the network is pruned
+RECORDED = "samples"  # folder of the epochs recorded so far, gone once they are together
 
 
 def run_trial(
@@ -44,14 +48,22 @@ def run_trial(
         spec, facts.macs_total / facts.macs_kept, lambda: load_dense(saved_dense(storage, spec.dense), device)
     )
     course = RECOVERIES[spec.recovery](pruned)
+    batch_size = course.recipe.batch_size
+    draw = draw_by(spec.curriculum, spec.dense, splits.train, storage, course.epochs, batch_size)
+    recorder = Recorder.of(spec.record, splits.train, folder / RECORDED, spec)
     if begun is None:
         _start(state, course, data[1], spec.seed)
+        if recorder and recorder.taken == "after":
+            recorder.end(0, state.model, data[0])
         save_epoch(folder, state)
     (folder / STEPS).delete()
     yield from tuple(state.history)
-    yield from fit(state, data, course, spec.dense.data, spec.seed, folder)
+    yield from fit(state, data, replace(course, draw=draw), spec.dense.data, spec.seed, folder, recorder)
+    if recorder:
+        recorder.finish(folder, range(recorder.taken == "during", course.epochs + 1))
     write_outcome(folder, Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history)))
     keep_best(folder, state.history)
+    (folder / RECORDED).delete()
 
 
 def _start(state: State, course: Course, val: Resident, seed: int) -> None:

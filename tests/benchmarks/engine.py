@@ -69,9 +69,9 @@ def main() -> None:
 def train_dense(study: StudySpec, storage: Folder) -> None:
     """Train what all three start from."""
     torch.set_num_threads(1)
-    splits, device, unfinished = sources.load(study.data), torch.device("cpu"), storage / "unfinished"
+    splits, device = sources.load(study.data), torch.device("cpu")
     for spec in {cell.dense.key(): cell.dense for cell in study.cells()}.values():
-        make = partial(make_dense, spec, splits, unfinished=unfinished, device=device)
+        make = partial(make_dense, spec, splits, storage, device=device)
         artifacts.find_or_make(storage, "dense", spec.key(), make)
 
 

@@ -33,7 +33,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     home = tmp_path_factory.mktemp("dense")
     spec = DenseSpec(model="resnet20", width=0.25, data=DataSpec(max_train=600), recipe=Recipe(epochs=3, batch_size=64))
     folder, cpu = Folder.at(str(home / "network")), torch.device("cpu")
-    make_dense(spec, sources.load(spec.data), folder, Folder.at(str(home / "unfinished")), cpu)
+    make_dense(spec, sources.load(spec.data), Folder.at(str(home)), folder, cpu)
     return folder.uri
 
 

@@ -59,7 +59,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     home = tmp_path_factory.mktemp("dense")
     spec = DenseSpec(width=0.5, data=DataSpec(max_train=900), recipe=Recipe(epochs=8, batch_size=64))
     folder, cpu = Folder.at(str(home / "network")), torch.device("cpu")
-    make_dense(spec, sources.load(spec.data), folder, Folder.at(str(home / "unfinished")), cpu)
+    make_dense(spec, sources.load(spec.data), Folder.at(str(home)), folder, cpu)
     return folder.uri
 
 

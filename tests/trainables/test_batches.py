@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from trainables.data import sources
-from trainables.data.batches import Augment, Resident, eval_batches, train_batches, vary
+from trainables.data.batches import Augment, Batch, Drawn, Resident, eval_batches, train_batches, vary
 from trainables.data.splits import Split, Splits
 from trainables.spec import DataSpec
 
@@ -83,6 +83,25 @@ def test_a_pass_visits_every_sample_once_in_an_order_set_by_the_seed_alone(augme
 @pytest.mark.parametrize(("count", "sizes"), [(9, [4, 4]), (10, [4, 4, 2]), (1, [1]), (4, [4])])
 def test_a_last_batch_of_one_is_dropped_unless_it_is_all_there_is(count: int, sizes: list[int]) -> None:
     assert [len(batch.labels) for batch in train_batches(resident(count), 4, "none", 0)] == sizes
+
+
+@pytest.mark.parametrize("augment", AUGMENTS)
+def test_drawn_samples_come_in_their_order_with_their_weights(augment: Augment) -> None:
+    there, index = resident(7), torch.tensor([3, 3, 0, 6, 1, 1, 3, 2, 5])
+    batches = list(train_batches(there, 4, augment, 0, Drawn(index, index / 2)))
+    assert [len(batch.labels) for batch in batches] == [4, 4]
+    for batch, expected in zip(batches, index.split(4), strict=False):
+        assert batch.index.tolist() == batch.labels.tolist() == expected.tolist()
+        assert batch.weights is not None
+        assert batch.weights.tolist() == (expected / 2).tolist()
+    if augment == "none":
+        assert torch.equal(together(batches)[0], there.normalise(there.images[index[:8]]))
+
+
+def test_the_mean_of_losses_goes_by_the_weights_of_the_samples() -> None:
+    losses, labels = torch.tensor([1.0, 2.0, 6.0]), torch.arange(3)
+    for weights, mean in ((None, 3.0), (torch.ones(3), 3.0), (torch.tensor([0.5, 2.0, 0.25]), 2.0)):
+        assert float(Batch(losses, labels, labels, weights).mean(losses)) == mean
 
 
 @pytest.mark.parametrize(("side", "margin"), [(8, 1), (32, 4), (5, 1)])

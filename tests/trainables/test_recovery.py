@@ -28,7 +28,7 @@ from trainables.data.splits import Splits
 from trainables.learning.fit import Course, State, fit, residents
 from trainables.learning.prune import prune
 from trainables.learning.recovery import RECOVERIES, Pruned, distillation, draw_anew
-from trainables.learning.train import set_lr, sgd, train
+from trainables.learning.train import hard_labels, set_lr, sgd, train
 from trainables.pruning.views import view
 from trainables.spec import Distillation, Recipe, TrialSpec
 from trainables.storage import Folder
@@ -151,6 +151,18 @@ def test_distillation_is_that_of_torch() -> None:
     torch.testing.assert_close(loss, expected)
     (got,), (wanted,) = torch.autograd.grad(loss, logits), torch.autograd.grad(expected, logits)
     torch.testing.assert_close(got, wanted)
+
+
+def test_losses_go_by_the_weights_of_the_samples() -> None:
+    torch.manual_seed(0)
+    teacher, images, labels, weights = nn.Linear(5, 7), torch.randn(11, 5), torch.randint(7, (11,)), torch.rand(11)
+    logits = torch.randn(11, 7)
+    for loss in (hard_labels, distillation(teacher, Distillation())):
+        each = [loss(Batch(images[[i]], labels[[i]], labels[[i]]), logits[[i]]) for i in range(11)]
+        whole = loss(Batch(images, labels, labels, weights), logits)
+        torch.testing.assert_close(whole, (weights * torch.stack(each)).mean())
+        ones = loss(Batch(images, labels, labels, torch.ones(11)), logits)
+        torch.testing.assert_close(ones, loss(Batch(images, labels, labels), logits), rtol=0, atol=0)
 
 
 def test_the_teacher_is_untouched(splits: Splits, storage: Folder, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from trainables.spec import (
+    Curriculum,
     DataSpec,
     DenseSpec,
     Distillation,
@@ -47,7 +48,7 @@ def test_keys_never_change() -> None:
 
 
 class Extended(TrialSpec):
-    curriculum: float = 0.0
+    warmth: float = 0.0
     teacher: DenseSpec | None = None
 
 
@@ -62,16 +63,17 @@ class ExtendedDense(DenseSpec):
 def test_new_field_with_a_default_renames_nothing() -> None:
     told = CHANGED.model_dump()
     assert Extended.model_validate(told).key() == CHANGED.key()
-    assert Extended.model_validate({**told, "curriculum": 0.5}).key() != CHANGED.key()
+    assert Extended.model_validate({**told, "warmth": 0.5}).key() != CHANGED.key()
     dense = DenseSpec(recipe=Recipe(lr=0.1), seed=1)
     assert ExtendedDense.model_validate(dense.model_dump()).key() == dense.key()
 
 
 OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (DataSpec, {"name": "x", "path": "p", "size": 9, "max_train": 9, "max_val": 9, "max_test": 9}),
-    (DataSpec, {"val_fraction": 0.2, "test_fraction": 0.3, "split_seed": 1, "augment": "flip"}),
+    (DataSpec, {"val_fraction": 0.2, "test_fraction": 0.3, "split_seed": 1, "augment": "flip", "label_noise": 0.1}),
     (Recipe, {"epochs": 1, "lr": 0.3, "batch_size": 7, "momentum": 0.1, "weight_decay": 0.1, "schedule": "constant"}),
     (DenseSpec, {"model": "x", "width": 2.0, "data": DataSpec(size=9), "recipe": Recipe(lr=0.3), "seed": 1}),
+    (DenseSpec, {"curriculum": Curriculum(name="x", phase="dense"), "record": "off"}),
     (ProfileSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "x", "calibration": 9}),
     (ProfileSpec, {"probe": 9}),
     (ProbeSpec, {"dense": DenseSpec(seed=1), "samples": 9}),
@@ -80,6 +82,9 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (TrialSpec, {"finetune": Recipe(lr=0.3), "recovery": "x", "latency": True, "probe": 9}),
     (TrialSpec, {"schedule": Schedule(steps=2), "distillation": Distillation(weight=0.5), "gates": Gates(lr=0.3)}),
     (TrialSpec, {"before": (Pruning(granularity="block", criterion="probe", policy="erk", sparsity=0.3),)}),
+    (TrialSpec, {"curriculum": Curriculum(name="x"), "record": "after"}),
+    (Curriculum, {"name": "x", "phase": "dense", "measure": "aum", "network": "x", "table": "x", "pacing": "root"}),
+    (Curriculum, {"start": 0.3, "full": 0.3, "fraction": 0.4, "balanced": False, "shuffled": True}),
     (GatingSpec, {"dense": DenseSpec(seed=1), "sparsity": 0.6, "budget": "macs", "finetune": Recipe(lr=0.3)}),
     (GatingSpec, {"gates": Gates(lr=0.3)}),
     (Gates, {"epochs": 9, "shaping": "x", "resolution": 9, "lr": 0.3, "strength": 0.3, "power": 2}),

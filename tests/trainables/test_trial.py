@@ -27,6 +27,7 @@ from trainables.learning.dense import make_dense, saved_dense
 from trainables.learning.fit import epoch_name, fit, residents
 from trainables.learning.profile import load_profile, make_profile
 from trainables.learning.recalibration import recalibrate
+from trainables.learning.records import SAMPLES
 from trainables.learning.train import DivergedError, evaluate
 from trainables.outcome import Cost
 from trainables.pruning.layers import count
@@ -196,18 +197,22 @@ def test_interrupted_dense_training_goes_on_as_if_nothing_had_happened(
     splits: Splits, storage: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = saved_dense(storage, DENSE)
-    folder, unfinished = (Folder.at(str(tmp_path / name)) for name in ("made", "unfinished"))
+    home = Folder.at(str(tmp_path))
+    folder, unfinished = home / "made", home / "artifacts" / "unfinished" / DENSE.key()
     with monkeypatch.context() as patched:
         patched.setattr("trainables.learning.dense.fit", killed_after_two)
         with pytest.raises(KeyboardInterrupt):
-            make_dense(DENSE, splits, folder, unfinished, CPU)
+            make_dense(DENSE, splits, home, folder, CPU)
     assert not checkpoints.is_whole(folder)
     assert unfinished.folders()
-    make_dense(DENSE, splits, folder, unfinished, CPU)
+    make_dense(DENSE, splits, home, folder, CPU)
     made = checkpoints.load(folder)
     assert_identical(made, whole)
     for one, other in zip(made.record["history"], whole.record["history"], strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    of_whole = artifacts.find(storage, "dense", DENSE.key())
+    assert of_whole is not None
+    assert folder.read(SAMPLES) == of_whole.read(SAMPLES)
     assert made.record["val_accuracy"] == made.record["history"][-1]["val_accuracy"]
     assert unfinished.folders() == []
 

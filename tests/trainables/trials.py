@@ -14,7 +14,7 @@ from trainables.learning.fit import newest_epoch
 from trainables.learning.shared import SHARED, needed
 from trainables.outcome import Facts, Outcome
 from trainables.pruning.subject import Source
-from trainables.spec import DataSpec, DenseSpec, EpochReport, Frozen, Recipe, TrialSpec
+from trainables.spec import Curriculum, DataSpec, DenseSpec, EpochReport, Frozen, Recipe, TrialSpec
 from trainables.storage import Folder
 from trainables.trial import OUTCOME
 
@@ -28,8 +28,7 @@ SPECS = pytest.mark.parametrize("spec", [WEIGHT, CHANNEL], ids=["weight", "chann
 
 def storage_with_dense(path: str, splits: Splits) -> Folder:
     folder = Folder.at(path)
-    unfinished = folder / "unfinished"
-    artifacts.find_or_make(folder, "dense", DENSE.key(), lambda made: make_dense(DENSE, splits, made, unfinished, CPU))
+    artifacts.find_or_make(folder, "dense", DENSE.key(), lambda made: make_dense(DENSE, splits, folder, made, CPU))
     return folder
 
 
@@ -37,9 +36,8 @@ def make_shared(specs: Iterable[TrialSpec], splits: Splits, storage: Folder) -> 
     """Make what `storage` lacks of the dense networks of these trials and of all else that they need."""
 
     def dense(spec: DenseSpec) -> None:
-        unfinished = storage / "unfinished"
         artifacts.find_or_make(
-            storage, "dense", spec.key(), lambda made: make_dense(spec, splits, made, unfinished, CPU)
+            storage, "dense", spec.key(), lambda made: make_dense(spec, splits, storage, made, CPU)
         )
 
     def measured(kind: Source, spec: Frozen) -> None:
@@ -47,7 +45,8 @@ def make_shared(specs: Iterable[TrialSpec], splits: Splits, storage: Folder) -> 
         artifacts.find_or_make(storage, kind, spec.key(), lambda made: make(spec, splits, storage, made, CPU))
 
     for trial in specs:
-        dense(trial.dense)
+        for network in sorted(trial.networks, key=lambda network: network.curriculum != Curriculum()):
+            dense(network)
         for kind, spec in needed(trial).items():
             measured(kind, spec)
 

@@ -21,6 +21,19 @@ class Batch:
     images: Tensor  # (B, C, H, W) float32, each channel of the train split with mean 0 and deviation 1
     labels: Tensor  # (B,) int64
     index: Tensor  # (B,) int64, positions in the split
+    weights: Tensor | None = None  # (B,) float32, of the samples' losses; None: 1 each
+
+    def mean(self, losses: Tensor) -> Tensor:
+        """Average the samples' losses (B,), each times its weight; divided by B, whatever the weights' sum."""
+        return losses.mean() if self.weights is None else (self.weights * losses).mean()
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What the steps of an epoch draw, one after the other, on the CPU."""
+
+    index: Tensor  # (n,) int64, positions in the split
+    weights: Tensor | None = None  # (n,) float32, of the samples' losses; None: 1 each
 
 
 class Resident:
@@ -50,30 +63,33 @@ class Resident:
         return images.to(torch.float32).sub_(self.mean).div_(self.std)
 
 
-def train_batches(resident: Resident, batch_size: int, augment: Augment, generator_seed: int) -> Iterator[Batch]:
-    """Yield the whole split once, shuffled and varied by draws that depend on `generator_seed` alone.
+def train_batches(
+    resident: Resident, batch_size: int, augment: Augment, generator_seed: int, drawn: Drawn | None = None
+) -> Iterator[Batch]:
+    """Yield the whole split once, shuffled, or what is `drawn`, varied by draws that depend on `generator_seed` alone.
 
     The draws come from a CPU generator, so they are the same on every device. "crop" moves an image by up to an eighth
     of its side (4 pixels of 32) and fills with the mean colour, which is zero once normalised; "flip" mirrors half of
     the images left to right. A last batch of one sample, which batch norm cannot use, is dropped unless it is the only
     one.
     """
-    count, device = len(resident), resident.device
-    generator = torch.Generator().manual_seed(generator_seed)
-    order = torch.randperm(count, generator=generator).to(device)
+    generator, device = torch.Generator().manual_seed(generator_seed), resident.device
+    drawn = drawn or Drawn(torch.randperm(len(resident), generator=generator))
+    order, count = drawn.index.to(device), len(drawn.index)
+    weights = None if drawn.weights is None else drawn.weights.to(device)
     margin = max(1, min(resident.images.shape[2:]) // 8) if "crop" in augment else 0
     shifts = torch.randint(0, 2 * margin + 1, (2, count), generator=generator).to(device)
     flips = torch.randint(0, 2 if "flip" in augment else 1, (count,), generator=generator).bool().to(device)
     for start in range(0, count, batch_size):
-        drawn = slice(start, start + batch_size)
-        index = order[drawn]
+        batch = slice(start, start + batch_size)
+        index = order[batch]
         if len(index) == 1 and start > 0:
             return
         images = resident.normalise(resident.images[index])
         if augment != "none":
-            images = vary(images, margin, shifts[:, drawn], flips[drawn])
+            images = vary(images, margin, shifts[:, batch], flips[batch])
         resident.taken += len(index)
-        yield Batch(images, resident.labels[index], index)
+        yield Batch(images, resident.labels[index], index, None if weights is None else weights[batch])
 
 
 def eval_batches(resident: Resident, batch_size: int) -> Iterator[Batch]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.data import arrays, folders, parquet
-from trainables.data.splits import Listing, Shape, Split, Splits, divide, statistics
+from trainables.data.noise import flips, noisy_labels
+from trainables.data.splits import Integers, Listing, Shape, Split, Splits, divide, spread, statistics
 from trainables.spec import DataSpec
 from trainables.tables import pick
 
@@ -33,12 +34,15 @@ def peek(data: DataSpec) -> Shape:
 def load(data: DataSpec) -> Splits:
     """Load the train and the val split, decoding only the samples that they use.
 
+    With `label_noise` some labels of the train split are wrong, and its order goes by the noisy ones, so that nothing
+    in it tells the truth; the val split is true.
     Raises ValueError as `check` does, and for an image that will not do, naming its file and row.
     """
     listing = _source(data).list_samples(data)
     dealt = divide(listing, data)
-    ids = np.concatenate([dealt["train"], dealt["val"]])
-    images, labels, size = listing.decode(ids), listing.labels[ids], len(dealt["train"])
+    noisy = noisy_labels(listing, dealt["train"], data)
+    ids = np.concatenate([spread(dealt["train"], noisy), dealt["val"]])
+    images, labels, size = listing.decode(ids), noisy[ids], len(dealt["train"])
     train = Split(images[:size], labels[:size], ids[:size])
     val = Split(images[size:], labels[size:], ids[size:])
     return Splits(train, val, listing.classes, *statistics(train.images))
@@ -51,13 +55,23 @@ def load_test(data: DataSpec) -> Split:
     return Split(listing.decode(ids), listing.labels[ids], ids)
 
 
+def flipped(data: DataSpec) -> Integers:
+    """Ids of the training samples whose labels are wrong by `label_noise`, ascending; no image is decoded.
+
+    Loading the same data with label_noise=0 tells their true labels. Raises ValueError as `check`.
+    """
+    listing = _source(data).list_samples(data)
+    return np.sort(flips(listing, divide(listing, data)["train"], data))
+
+
 def _source(data: DataSpec) -> Source:
     return pick("data.name", data.name, SOURCES)
 
 
 def _check_listing(list_samples: Callable[[DataSpec], Listing]) -> Callable[[DataSpec], None]:
     def check(data: DataSpec) -> None:
-        divide(list_samples(data), data)
+        listing = list_samples(data)
+        flips(listing, divide(listing, data)["train"], data)
 
     return check
 

@@ -29,7 +29,7 @@ class Split:
     """Samples of one role; every prefix of them is spread evenly over the classes. The arrays are read-only."""
 
     images: Pixels  # (N, C, H, W), contiguous
-    labels: Integers  # (N,), in 0..classes-1
+    labels: Integers  # (N,), in 0..classes-1; of the train split with its label noise, if any
     ids: Integers  # (N,), positions in the source's natural order: the same sample has the same id under every spec
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ def divide(listing: Listing, data: DataSpec) -> dict[Role, Integers]:
     if not len(natural["val"]):
         dealt["val"], dealt["train"] = _hold_out(dealt["train"], listing.labels, data.val_fraction, leave=1)
     for role, limit in zip(ROLES, (data.max_train, data.max_val, data.max_test), strict=True):
-        dealt[role] = _spread(dealt[role], listing.labels)[:limit]
+        dealt[role] = spread(dealt[role], listing.labels)[:limit]
         if not len(dealt[role]):
             raise ValueError(
                 f"the {role} split must hold a sample, but {len(listing.labels)} samples of {len(listing.classes)} "
@@ -111,6 +111,11 @@ def refuse_empty_classes(train_labels: Integers, classes: tuple[str, ...]) -> No
             f"every class must have training samples, but class {number} ({classes[number]!r}) has none; "
             "add some, or remove the class and renumber the labels"
         )
+
+
+def spread(positions: Integers, labels: Integers) -> Integers:
+    """Reorder `positions` (n,) into rounds of one sample a class, by `labels` (N,); within a class the order stays."""
+    return positions[np.argsort(_ranks(labels[positions]), kind="stable")]
 
 
 def statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -135,11 +140,6 @@ def _shuffle(positions: Integers, seed: int) -> Integers:
     """Shuffle by raw output of PCG64, which NumPy promises never to change (NEP 19); its own shuffles may change."""
     keys = np.random.PCG64(seed).random_raw(len(positions))
     return positions[np.argsort(keys, kind="stable")]
-
-
-def _spread(positions: Integers, labels: Integers) -> Integers:
-    """Reorder `positions` into rounds of one sample a class, keeping the order within each class."""
-    return positions[np.argsort(_ranks(labels[positions]), kind="stable")]
 
 
 def _ranks(labels: Integers) -> Integers:

@@ -9,6 +9,8 @@ from trainables import artifacts, checkpoints
 from trainables.checkpoints import Architecture, Checkpoint
 from trainables.data.splits import Splits
 from trainables.learning.fit import Course, State, fit, residents, resume
+from trainables.learning.records import Recorder
+from trainables.learning.scores import draw_by
 from trainables.learning.train import evaluate, place
 from trainables.spec import DenseSpec, EpochReport
 from trainables.storage import Folder
@@ -22,11 +24,13 @@ def architecture(spec: DenseSpec, splits: Splits) -> Architecture:
     )
 
 
-def make_dense(spec: DenseSpec, splits: Splits, folder: Folder, unfinished: Folder, device: torch.device) -> None:
-    """Train the dense network of `spec` into `folder`, going on from the epochs that an earlier try left `unfinished`.
+def make_dense(spec: DenseSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
+    """Train the dense network of `spec` into `folder`, going on from the epochs that an earlier try left in `storage`.
 
-    The network of the last epoch is kept; its record holds the validation accuracy and the history.
+    The network of the last epoch is kept; its record holds the validation accuracy and the history. What it made of
+    each sample is kept beside it, and its curriculum goes by what `storage` has of that.
     """
+    unfinished = storage / "artifacts" / "unfinished" / spec.key()
     data = residents(splits, device)
     state = resume(unfinished, device)
     if state is None:
@@ -38,7 +42,13 @@ def make_dense(spec: DenseSpec, splits: Splits, folder: Folder, unfinished: Fold
         seconds = time.perf_counter() - started
         first = EpochReport(epoch=0, val_accuracy=judged.accuracy, val_loss=judged.loss, seconds=seconds)
         state = State(model, {"architecture": built.model_dump(mode="json")}, [first])
-    deque(fit(state, data, Course(spec.recipe), spec.data, spec.seed, unfinished), maxlen=0)
+    recipe = spec.recipe
+    draw = draw_by(spec.curriculum, spec, splits.train, storage, recipe.epochs, recipe.batch_size)
+    recorder = Recorder.of(spec.record, splits.train, unfinished / "samples", spec)
+    course = Course(recipe, draw=draw)
+    deque(fit(state, data, course, spec.data, spec.seed, unfinished, recorder), maxlen=0)
+    if recorder:
+        recorder.finish(folder, range(1, recipe.epochs + 1))
     record = {
         **state.record,
         "spec": spec.model_dump(mode="json"),

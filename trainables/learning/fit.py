@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from trainables import checkpoints
 from trainables.checkpoints import Architecture, Checkpoint
-from trainables.data.batches import Resident
+from trainables.data.batches import Batch, Resident
 from trainables.data.splits import Splits
-from trainables.learning.train import DivergedError, Loss, evaluate, hard_labels, place, sgd, train
+from trainables.learning.records import Recorder
+from trainables.learning.train import DivergedError, Draw, Loss, evaluate, hard_labels, place, sgd, train
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.layers import Masks, weight_of
 from trainables.pruning.masks import apply
@@ -50,6 +51,7 @@ class Course:
     skipped: int = 0  # epochs at the recipe's beginning that are left out
     spared: int = 0  # epochs at its end
     loss: Loss = hard_labels
+    draw: Draw = lambda _: None  # epochs count from the course's first one
     anew: bool = False  # whether the weights are drawn anew before it
 
     @property
@@ -69,16 +71,28 @@ def images_taken(data: Data) -> int:
 
 
 def fit(
-    state: State, data: Data, course: Course, augment: DataSpec, seed: int, folder: Folder
+    state: State,
+    data: Data,
+    course: Course,
+    augment: DataSpec,
+    seed: int,
+    folder: Folder,
+    recorder: Recorder | None = None,
 ) -> Iterator[EpochReport]:
     """Train on to the end of the course; yield the report of each epoch once `state` and its checkpoint have it."""
     recipe, done = course.recipe, course.skipped + state.epoch
     optimizer = sgd(state.model, recipe, state.gates)
     _restore(optimizer, state.model, state.momenta)
     started, before = time.perf_counter(), images_taken(data)  # anew after each yield: no waiting for the caller counts
-    losses = train(state.model, data[0], recipe, augment, seed, optimizer, state.masks, done, course.loss)
+    loss_of = _watched(course.loss, recorder) if recorder and recorder.taken == "during" else course.loss
+    losses = train(
+        *(state.model, data[0], recipe, augment, seed, optimizer, state.masks, done, loss_of),
+        draw=lambda epoch: course.draw(epoch - course.skipped),
+    )
     for loss in islice(losses, course.epochs - state.epoch):
         judged = evaluate(state.model, data[1])
+        if recorder:
+            recorder.end(state.epoch + 1, state.model, data[0])
         if not math.isfinite(judged.loss):
             raise DivergedError(f"validation loss must stay finite, but became {judged.loss}; lower lr {recipe.lr}")
         report = EpochReport(
@@ -97,6 +111,14 @@ def fit(
         save_epoch(folder, state)
         yield report
         started, before = time.perf_counter(), images_taken(data)
+
+
+def _watched(loss_of: Loss, recorder: Recorder) -> Loss:
+    def watched(batch: Batch, logits: Tensor) -> Tensor:
+        recorder.see(batch, logits)
+        return loss_of(batch, logits)
+
+    return watched
 
 
 def save_epoch(folder: Folder, state: State) -> None:

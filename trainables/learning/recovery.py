@@ -12,7 +12,7 @@ from trainables.allocation.policies import POLICIES
 from trainables.checkpoints import Architecture
 from trainables.data.batches import Batch
 from trainables.learning.fit import Course
-from trainables.learning.train import Loss
+from trainables.learning.train import Loss, hard_labels
 from trainables.pruning.layers import Masks
 from trainables.pruning.masks import apply
 from trainables.spec import Distillation, TrialSpec
@@ -82,8 +82,8 @@ def distillation(teacher: nn.Module, settings: Distillation) -> Loss:
     def loss(batch: Batch, logits: Tensor) -> Tensor:
         with torch.no_grad():
             told = F.log_softmax(teacher(batch.images) / t, dim=1)
-        apart = F.kl_div(F.log_softmax(logits / t, dim=1), told, reduction="batchmean", log_target=True)
-        return (1 - a) * F.cross_entropy(logits, batch.labels) + a * t**2 * apart
+        apart = F.kl_div(F.log_softmax(logits / t, dim=1), told, reduction="none", log_target=True).sum(1)
+        return (1 - a) * hard_labels(batch, logits) + a * t**2 * batch.mean(apart)
 
     return loss
 

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.data.batches import Batch, Resident, eval_batches, train_batches
+from trainables.data.batches import Batch, Drawn, Resident, eval_batches, train_batches
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.layers import Masks, weight_of
 from trainables.spec import DataSpec, Recipe
 
 EVAL_BATCH = 512
 Loss = Callable[[Batch, Tensor], Tensor]  # a batch and its logits (B, classes) -> what one step lowers
+Draw = Callable[[int], Drawn | None]  # an epoch of a training, from 0 on -> what it draws; None: every sample once
 
 
 class DivergedError(RuntimeError):
@@ -76,7 +77,7 @@ def sgd(model: nn.Module, recipe: Recipe, gates: ChannelGates | None = None) -> 
 
 def hard_labels(batch: Batch, logits: Tensor) -> Tensor:
     """Cross-entropy with the labels, the loss of everything that listens to no teacher."""
-    return nn.functional.cross_entropy(logits, batch.labels)
+    return batch.mean(nn.functional.cross_entropy(logits, batch.labels, reduction="none"))
 
 
 def train(
@@ -89,6 +90,7 @@ def train(
     masks: Masks | None = None,
     done: int = 0,
     loss_of: Loss = hard_labels,
+    draw: Draw = lambda _: None,
 ) -> Iterator[float]:
     """Train on from epoch `done`, yielding the mean loss after each epoch; masked weights stay zero through every step.
 
@@ -104,7 +106,7 @@ def train(
         total = torch.zeros((), device=device)
         seen = 0
         steps = math.ceil(len(data) / recipe.batch_size)
-        for step, batch in enumerate(train_batches(data, recipe.batch_size, augment.augment, epoch_seed)):
+        for step, batch in enumerate(train_batches(data, recipe.batch_size, augment.augment, epoch_seed, draw(epoch))):
             set_lr(optimizer, recipe, (epoch + step / steps) / recipe.epochs)
             with autocast(device):
                 loss = loss_of(batch, model(batch.images))

@@ -1,0 +1,64 @@
+"""What recording each sample costs: processor seconds an epoch with a record over those without, side by side.
+
+python -m tests.benchmarks.recording [MODEL ...]; on random images of CIFAR-10's shape, augmented, single-threaded on a
+CPU. The order of the variants turns with each round, and the quickest round of each counts.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trainables.data.splits import Split, Splits
+from trainables.learning.fit import Course, State, fit, residents
+from trainables.learning.records import Recorder
+from trainables.learning.train import place
+from trainables.models import hub
+from trainables.spec import DataSpec, DenseSpec, EpochReport, Recipe, Taken
+from trainables.storage import Folder
+
+SAMPLES, ROUNDS, WIDTH = 4096, 6, 0.5
+VARIANTS: tuple[Taken, ...] = ("off", "during", "after")
+
+
+def main() -> None:
+    """Print a line for each network."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(1)
+    print(f"{SAMPLES} images, width {WIDTH}, the quickest of {ROUNDS} epochs on {device}")
+    for model in sys.argv[1:] or ["small_cnn", "resnet20"]:
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = {taken: min(times) for taken, times in measure(model, Path(folder), device).items()}
+        plain = seconds["off"]
+        told = ", ".join(f"{taken} the pass {seconds[taken] / plain - 1:+.1%}" for taken in VARIANTS[1:])
+        print(f"{model}: {plain:.2f} s without a record; {told}")
+
+
+def measure(model: str, folder: Path, device: torch.device) -> dict[Taken, list[float]]:
+    """Seconds of each round and variant."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (SAMPLES, 3, 32, 32), np.uint8)
+    split = Split(images, random.integers(0, 10, SAMPLES), np.arange(SAMPLES))
+    few = Split(images[:64].copy(), split.labels[:64].copy(), np.arange(64))
+    splits = Splits(split, few, tuple("0123456789"), (0.5,) * 3, (0.25,) * 3)
+    data = residents(splits, device)
+    network = place(hub.build(model, 10, 3, WIDTH), device)
+    seconds: dict[Taken, list[float]] = {taken: [] for taken in VARIANTS}
+    for round_ in range(ROUNDS):
+        for taken in np.roll(np.array(VARIANTS), round_).tolist():
+            place_of = Folder.at(str(folder / f"{taken}-{round_}"))
+            start = EpochReport(epoch=0, val_accuracy=0.0, val_loss=1.0, seconds=0.0)
+            recorder = Recorder.of(taken, split, place_of / "samples", DenseSpec())
+            state = State(network, {}, [start])
+            started = time.process_time()
+            course, augment = Course(Recipe(epochs=1, lr=0.001)), DataSpec(augment="crop_flip")
+            list(fit(state, data, course, augment, round_, place_of, recorder))
+            seconds[taken].append(time.process_time() - started)
+    return seconds
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Label noise: training labels flipped by chance, so that it is known which of them are wrong."""
+
+import numpy as np
+
+from trainables.data.splits import Integers, Listing
+from trainables.spec import DataSpec
+
+STREAM = 1  # of draws by `split_seed`, apart from those that deal samples out
+
+
+def flips(listing: Listing, train: Integers, data: DataSpec) -> Integers:
+    """Choose the training samples whose labels are flipped: round(label_noise * n) of the ids `train` (n,).
+
+    They are those with the smallest draws, a draw for each id, so what is flipped at a small fraction is flipped at a
+    larger one. `train` is what `max_train` leaves: the fraction is of what is used. Raises ValueError where there is
+    no other class to flip to.
+    """
+    if data.label_noise and len(listing.classes) == 1:
+        raise ValueError(
+            f"data.label_noise must be 0 where there is one class, but got {data.label_noise}; leave it out"
+        )
+    order = np.argsort(_draws(train, data.split_seed)[:, 0], kind="stable")
+    return train[order[: round(data.label_noise * len(train))]]
+
+
+def noisy_labels(listing: Listing, train: Integers, data: DataSpec) -> Integers:
+    """Give the labels (N,) of all samples, each of `flips` moved to one of the other classes, all equally likely.
+
+    Where a sample's label goes depends on its id and on `split_seed` alone. Raises ValueError as `flips`.
+    """
+    flipped = flips(listing, train, data)
+    steps = _draws(flipped, data.split_seed)[:, 1] % max(len(listing.classes) - 1, 1) + 1
+    labels = listing.labels.copy()
+    labels[flipped] = (labels[flipped] + steps.astype(np.int64)) % len(listing.classes)
+    return labels
+
+
+def _draws(ids: Integers, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
+    """Two numbers for each id, (n, 2), by raw output of PCG64, which NumPy promises never to change (NEP 19)."""
+    stream = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAM,)))
+    return stream.random_raw((ids.max(initial=-1) + 1, 2))[ids]

@@ -1,0 +1,164 @@
+"""What a network made of each training sample in each epoch: recorded while it trains, kept as Parquet."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from trainables.data.batches import Batch, Resident, eval_batches
+from trainables.data.splits import Split
+from trainables.learning.train import EVAL_BATCH, autocast
+from trainables.spec import Frozen, Taken, from_json
+from trainables.storage import Folder
+
+SAMPLES = "samples.parquet"
+SCHEMA = pa.schema(
+    pa.field(name, kind, metadata={"description": told})
+    for name, kind, told in (
+        ("epoch", pa.int32(), "of this training, from 1 on; 0: what recovery starts from"),
+        ("id", pa.int64(), "of the sample, the same under every spec of its data set"),
+        ("label", pa.int64(), "that the network was trained on"),
+        ("hit", pa.bool_(), "whether the label had the largest logit"),
+        ("probability", pa.float32(), "softmax of the label"),
+        ("margin", pa.float32(), "logit of the label less the largest other one"),
+        ("error", pa.float32(), "Euclidean norm of softmax less one-hot label"),
+    )
+)
+MEASURED = ("hit", "probability", "margin", "error")
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """What was recorded: T epochs of N samples. Where a sample was not drawn, its entries are False or NaN."""
+
+    ids: NDArray[np.int64]  # (N,), ascending
+    labels: NDArray[np.int64]  # (N,)
+    epochs: NDArray[np.int64]  # (T,), ascending
+    seen: NDArray[np.bool_]  # (T, N)
+    hits: NDArray[np.bool_]  # (T, N)
+    probabilities: NDArray[np.float32]  # (T, N)
+    margins: NDArray[np.float32]  # (T, N)
+    errors: NDArray[np.float32]  # (T, N)
+    taken: Literal["during", "after"]  # as the sample came up, varied, in train mode; or as it is, at the epoch's end
+    about: Mapping[str, Any]  # the spec of what was trained, its data included, on whose training split this was
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Self:
+        """Make them of rows of `SCHEMA`, in any order: one for each sample and epoch in which it was drawn."""
+        told = from_json(table.schema.metadata[b"records"].decode())
+        ids, places = np.unique(table["id"].to_numpy(), return_inverse=True)
+        epochs, times = np.unique(table["epoch"].to_numpy(), return_inverse=True)
+        labels = np.empty(len(ids), np.int64)
+        labels[places] = table["label"].to_numpy()
+
+        def spread(name: str, missing: float) -> NDArray[Any]:
+            values = table[name].to_numpy()
+            whole = np.full((len(epochs), len(ids)), missing, values.dtype)
+            whole[times, places] = values
+            return whole
+
+        seen = np.zeros((len(epochs), len(ids)), bool)
+        seen[times, places] = True
+        return cls(
+            ids=ids,
+            labels=labels,
+            epochs=epochs.astype(np.int64),
+            seen=seen,
+            hits=spread("hit", False),
+            probabilities=spread("probability", np.nan),
+            margins=spread("margin", np.nan),
+            errors=spread("error", np.nan),
+            taken=told["taken"],
+            about=told["about"],
+        )
+
+
+class Recorder:
+    """Records an epoch after the other, each in a file of its own, so that a training that goes on has them all."""
+
+    def __init__(
+        self, split: Split, taken: Literal["during", "after"], folder: Folder, about: Mapping[str, Any]
+    ) -> None:
+        """Record the samples of a training split, or of a worker's share of it; folder: for the epochs so far."""
+        self._split, self._folder, self.taken = split, folder, taken
+        told = {"taken": taken, "split": "train", "about": about}
+        self._schema = SCHEMA.with_metadata({"records": json.dumps(told)})
+        self._values = torch.full((len(split), len(MEASURED)), torch.nan)
+
+    @classmethod
+    def of(cls, taken: Taken, split: Split, folder: Folder, about: Frozen) -> Self | None:
+        """Record as settings ask for, if they do; about: what is trained."""
+        return None if taken == "off" else cls(split, taken, folder, about.model_dump(mode="json"))
+
+    @torch.no_grad()
+    def see(self, batch: Batch, logits: Tensor) -> None:
+        """Take down what the network makes of a batch; of a sample that comes up again the last time counts.
+
+        logits: (B, classes).
+        """
+        logits, own = logits.float(), batch.labels[:, None]
+        chances = logits.softmax(1)
+        probability, top = chances.gather(1, own), logits.argmax(1, keepdim=True)
+        margin = logits.gather(1, own) - logits.scatter(1, own, -torch.inf).amax(1, keepdim=True)
+        error = (chances.square().sum(1, keepdim=True) - 2 * probability + 1).clamp(min=0).sqrt()
+        self._values = self._values.to(logits.device)
+        self._values[batch.index] = torch.cat(((top == own).float(), probability, margin, error), dim=1)
+
+    def end(self, epoch: int, model: nn.Module, data: Resident) -> None:
+        """Save an epoch that has ended; data: the split, which the network is asked about now if it was not before."""
+        if self.taken == "after":
+            self._ask(model, data)
+        values = self._values.cpu().numpy()
+        drawn = np.flatnonzero(~np.isnan(values[:, 0]))
+        drawn = drawn[np.argsort(self._split.ids[drawn])]
+        hit, *others = values[drawn].T
+        columns = (np.full(len(drawn), epoch, np.int32), self._split.ids[drawn], self._split.labels[drawn], hit > 0)
+        table = pa.table([pa.array(column) for column in (*columns, *others)], schema=self._schema)
+        self._folder.write(f"{epoch:05d}.parquet", _to_bytes([table]))
+        self._values.fill_(torch.nan)
+
+    def finish(self, folder: Folder, epochs: range) -> None:
+        """Put the epochs together in a folder; they are left to be deleted once all else is kept, too."""
+        parts = [_from_bytes(self._folder.read(f"{epoch:05d}.parquet")) for epoch in epochs]
+        if parts:
+            folder.write(SAMPLES, _to_bytes(parts))
+
+    @torch.no_grad()
+    def _ask(self, model: nn.Module, data: Resident) -> None:
+        training = model.training
+        model.eval()
+        for batch in eval_batches(data, EVAL_BATCH):
+            with autocast(data.device):
+                logits = model(batch.images)
+            self.see(batch, logits)
+        model.train(training)
+
+
+def read_records(folder: Folder) -> Records:
+    """Read what was recorded of a dense network or a trial; ValueError where nothing was."""
+    if not folder.has(SAMPLES):
+        raise ValueError(
+            f"a training must have been recorded to tell of its samples, but {folder.uri} has no {SAMPLES}; "
+            "run it with records in a storage that does not have it yet"
+        )
+    return Records.of(_from_bytes(folder.read(SAMPLES)))
+
+
+def _to_bytes(tables: list[pa.Table]) -> bytes:
+    sink = pa.BufferOutputStream()
+    options = {"compression": "zstd", "use_dictionary": ["epoch", "label"]}
+    with pq.ParquetWriter(sink, tables[0].schema, **options) as writer:
+        for table in tables:
+            writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _from_bytes(content: bytes) -> pa.Table:
+    return pq.ParquetFile(pa.BufferReader(content)).read()  # no threads, which outlive the interpreter

@@ -1,0 +1,57 @@
+"""How easy each training sample is to a curriculum, and what the curriculum then draws."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from trainables import artifacts
+from trainables.data.splits import Split
+from trainables.learning.curricula import draws, is_scored
+from trainables.learning.learnability import MEASURES, aligned, ease
+from trainables.learning.records import read_records
+from trainables.learning.train import Draw
+from trainables.spec import Curriculum, DenseSpec
+from trainables.storage import Folder
+
+Scores = tuple[NDArray[np.int64], NDArray[np.float64]]  # ids (N,), and how easy each sample is (N,): more is easier
+
+
+def draw_by(
+    curriculum: Curriculum, dense: DenseSpec, split: Split, storage: Folder, epochs: int, batch_size: int
+) -> Draw:
+    """Tell what each epoch of a training draws from the training split; the seed is that of `dense`."""
+    easy = scores(curriculum, dense, split, storage) if is_scored(curriculum) else None
+    return draws(curriculum, easy, split.labels, epochs, batch_size, dense.seed)
+
+
+def scores(curriculum: Curriculum, dense: DenseSpec, split: Split, storage: Folder) -> NDArray[np.float64]:
+    """Score the samples of a training split: (N,), more is easier.
+
+    Raises ValueError where the scores are of other samples, or were never taken.
+    """
+    ids, easy = _of_table(curriculum) if curriculum.table else _of_training(curriculum, dense, storage)
+    return aligned(easy, ids, split.ids)
+
+
+def _of_training(curriculum: Curriculum, dense: DenseSpec, storage: Folder) -> Scores:
+    scorer = artifacts.find(storage, "dense", dense.scored_by(curriculum).key())
+    assert scorer is not None, "networks that score samples are made before the trainings that go by them"
+    records = read_records(scorer)
+    return records.ids, ease(curriculum.measure, records)
+
+
+def _of_table(curriculum: Curriculum) -> Scores:
+    """Average over the networks and seeds that a table tells of."""
+    file = Folder.at(curriculum.table)
+    try:
+        table = pq.ParquetFile(pa.BufferReader(file.parent.read(file.name))).read()
+        measured = table[curriculum.measure].to_numpy()
+    except (FileNotFoundError, pa.ArrowException, KeyError) as error:
+        raise ValueError(
+            f"curriculum.table must be samples.parquet of howcompact learnability, with a column "
+            f"{curriculum.measure!r}, but {curriculum.table} is not: {error}"
+        ) from None
+    ids, places = np.unique(table["id"].to_numpy(), return_inverse=True)
+    means = np.bincount(places, measured) / np.bincount(places)
+    return ids, means if MEASURES[curriculum.measure].easy == "high" else -means
