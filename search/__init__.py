@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from search.copying import Retrieved
+    from search.learning import Learnability
     from search.notebook import Compared
     from search.retrieval import Front
     from search.running import RunSummary
 
-__all__ = ["best", "compare", "front", "run", "submit"]
+__all__ = ["best", "compare", "front", "learnability", "run", "submit"]
 
 STORAGE = "howcompact-runs"  # where studies go unless told otherwise
 
@@ -55,6 +56,37 @@ def compare(folders: Sequence[str], *, test: bool = False) -> "Compared":
 
         comparison = with_test(comparison, opened)
     return Compared.model_validate(dict(comparison))
+
+
+def learnability(
+    study: str = "learnability",
+    storage: str = STORAGE,
+    *,
+    name: str | None = None,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+    out: str | None = None,
+) -> "Learnability":
+    """Tell how easy a study's training samples are for its dense networks, trained where `storage` lacks them.
+
+    The arguments are those of `run`. out: a folder for samples.parquet, the numbers, the figures and the page.
+    """
+    from pathlib import Path
+
+    from search.study_file import read_study
+    from trainables.storage import Folder
+
+    checked, place = read_study(study, overrides, name), Folder.at(storage)
+    from search.learning import dense_runs
+    from search.learning import learnability as look
+
+    runs = dense_runs(checked, place, address, lambda text: print(text, file=sys.__stderr__, flush=True))
+    found = look(checked, place, runs)
+    if out is not None:
+        from search.report.samples import write_learnability
+
+        write_learnability(found, checked, runs, Path(out))
+    return found
 
 
 def best(

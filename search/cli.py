@@ -3,12 +3,14 @@
 import gc
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import search
-from search.arguments import Evaluator, Json, Name, Settings, Storage, Study, StudyDir, spread
+from search.arguments import Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, spread
 from search.cli_cluster import cluster
 from search.cli_networks import networks
 
@@ -30,15 +32,12 @@ def run(
     storage: Storage = search.STORAGE,
     name: Name = None,
     settings: Settings = [],  # noqa: B006
-    address: Annotated[str | None, typer.Option(help="A running Ray cluster; default: a local one.")] = None,
+    address: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Start, continue or extend a study."""
-    try:
+    with _stoppable():
         summary = search.run(study, storage, name=name, overrides=settings, address=address)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from None
     if as_json:
         return _print_json(summary, exclude={"comparison"})
     from search.tables import print_comparison
@@ -106,6 +105,29 @@ def compare(
 
 
 @app.command()
+def learnability(
+    study: Study = "learnability",
+    storage: Storage = search.STORAGE,
+    name: Name = None,
+    settings: Settings = [],  # noqa: B006
+    address: Ray = None,
+    out: Annotated[str | None, typer.Option(help="Write samples.parquet, figures and one HTML page here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show which training samples are easy, and whether networks agree; train the study's dense networks for it."""
+    with _stoppable():
+        found = search.learnability(study, storage, name=name, overrides=settings, address=address, out=out)
+    if as_json:
+        return _print_json(found)
+    from search.sample_tables import print_learnability
+
+    print_learnability(found)
+    if out is not None:
+        print(f"{out}/index.html")
+    return None
+
+
+@app.command()
 def best(
     folder: StudyDir,
     metric: Annotated[str, typer.Option(help="A number of the results, or latency_ms.")] = "val_accuracy",
@@ -148,7 +170,7 @@ def importance(folder: StudyDir, evaluator: Evaluator = "ped-anova", as_json: Js
 
 @app.command()
 def catalog(kind: Annotated[str | None, typer.Argument(help="One kind only.")] = None, as_json: Json = False) -> None:
-    """List models, data sets, criteria, policies, schedules, recoveries, schedulers, samplers, spaces, studies."""
+    """List models, data sets, criteria, policies, schedules, recoveries, curricula, samplers, studies, ..."""
     from search.listing import listing
 
     found = listing(kind)
@@ -174,6 +196,15 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def _print_json(told: "BaseModel", exclude: set[str] | None = None) -> None:

@@ -3,10 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median
-from typing import NamedTuple
+from typing import Any
 
 from search.estimates import Estimate
-from search.headline import BASELINE, Cells, Headline, Versus, matched, summarised
+from search.gaps import gaps, unfair
+from search.headline import BASELINE, Cells, Headline, Versus, summarised
 from search.results import StudyFolder
 from search.unlike import unlike
 from search.winners import TOLERANCE, Layers, Winner, winners
@@ -15,6 +16,7 @@ from trainables.spec import BudgetKind, Frozen, GranularityName
 __all__ = ["BASELINE", "RECOVERY", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
 
 RECOVERY = "recovery"  # among what seeds cover, where networks were trained after they were pruned
+ACCURACIES = ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy", "val_accuracy")
 CONTROLS = {"random", "random-best", "scratch", "scratch-b"}  # policies, criteria and recoveries
 
 
@@ -26,6 +28,7 @@ class ComparisonRow(Frozen):
     schedule: str
     before: str  # prunings that came before this one
     recovery: str
+    curriculum: str
     granularity: GranularityName
     model: str
     width: float
@@ -33,8 +36,10 @@ class ComparisonRow(Frozen):
     sparsity: float
     budget: BudgetKind
     setting: str  # rows of one setting were trained and pruned alike
-    family: str  # rows of one family differ in nothing but policy, sparsity and recovery
-    control: bool  # random or from scratch: what the other rows have to beat
+    family: str  # rows of one family differ in nothing but policy, sparsity, recovery and curriculum
+    control_setting: str  # of the rows that this curriculum is held against; empty where it has no control
+    standard_setting: str  # of the rows that follow no curriculum; empty where these are
+    control: bool  # random, from scratch or a curriculum's control: what the other rows have to beat
     seeds: list[int]
     seeds_cover: list[str]  # what was repeated for each seed; the split of the samples never is
     params_kept: int  # mean over seeds, as macs_kept
@@ -49,6 +54,8 @@ class ComparisonRow(Frozen):
     recalibrated_accuracy: Estimate
     val_accuracy: Estimate  # of the best epoch
     gap_to_uniform: Estimate | None  # of val_accuracy, paired by seed, where budgets match
+    gap_to_control: Estimate | None  # the same to its curriculum's control, where epochs and images match, too
+    gap_to_standard: Estimate | None  # the same to training without a curriculum
     search_cost_seconds: float  # mean over seeds: allocation and profile, and every trial that a search evaluated
     search_cost_evaluations: float | None  # the same in passes of all calibration samples, and trials evaluated
     search_cost_images: float | None  # the same in images, trained on or not; None: some ran by an older version
@@ -87,13 +94,17 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
         raise ValueError("a comparison must have finished trials, but there are none; run the study first")
     apart = unlike(found.cells, folders)
     budgets = _budgets(found.cells)
-    cells = [(key, _in_order(by_seed)) for key, by_seed in sorted(found.cells.items())]
-    baselines = [found.cells.get((setting, sparsity, BASELINE), {}) for (setting, sparsity, _), _ in cells]
-    estimates = _estimates([own for _, own in cells], baselines)
+    ahead = gaps(found.cells)
+    cells = {cell: [by_seed[seed] for seed in sorted(by_seed)] for cell, by_seed in sorted(found.cells.items())}
+    controls = {own[0].control_setting for own in cells.values()}
     rows = []
-    for ((setting, sparsity, policy), own), baseline, estimated in zip(cells, baselines, estimates, strict=True):
+    for (cell, own), reached in zip(cells.items(), _accuracies(list(cells.values())), strict=True):
+        setting, sparsity, policy = cell
+        baseline = found.cells.get((setting, sparsity, BASELINE), {})
         warnings = _warnings(own, baseline, budgets[setting, sparsity], apart.get(setting))
-        rows.append(_row(policy, own, estimated, found.layers, warnings))
+        warnings += unfair(cell, found.cells[cell], found.cells)
+        control = setting in controls or not CONTROLS.isdisjoint((policy, own[0].criterion, own[0].recovery))
+        rows.append(_row(policy, own, control, reached | ahead[cell], found.layers, warnings))
     headline, versus = summarised({key: own for key, own in found.cells.items() if key[0] not in apart})
     lacking: dict[tuple[int, int], list[str]] = defaultdict(list)
     for name, told in headline.items():
@@ -120,41 +131,20 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
     )
 
 
-def _in_order(by_seed: Mapping[int, Winner]) -> list[Winner]:
-    return [by_seed[seed] for seed in sorted(by_seed)]
-
-
-class _Estimated(NamedTuple):
-    """What a row says of its seeds."""
-
-    dense_accuracy: Estimate
-    one_shot_accuracy: Estimate
-    recalibrated_accuracy: Estimate
-    val_accuracy: Estimate
-    gap_to_uniform: Estimate | None
-
-
-def _estimates(cells: Sequence[Sequence[Winner]], baselines: Sequence[Mapping[int, Winner]]) -> Iterator[_Estimated]:
-    """Estimate all rows at once, cell by cell."""
-    pairs = [
-        [(winner, by_seed.get(winner.seed)) for winner in own] for own, by_seed in zip(cells, baselines, strict=True)
-    ]
-    gaps = [
-        [winner.val_accuracy - rival.val_accuracy for winner, rival in own if rival and matched(winner, rival)]
-        for own in pairs
-    ]
-    of_gaps = iter(Estimate.of_all([own for own in gaps if own]))
-    columns = [
-        Estimate.of_all([[getattr(winner, name) for winner in own] for own in cells])
-        for name in _Estimated._fields
-        if name != "gap_to_uniform"
-    ]
-    for own, dense, one_shot, recalibrated, best in zip(gaps, *columns, strict=True):
-        yield _Estimated(dense, one_shot, recalibrated, best, next(of_gaps) if own else None)
+def _accuracies(cells: Sequence[Sequence[Winner]]) -> Iterator[dict[str, Any]]:
+    """Estimate what all rows reached at once, cell by cell."""
+    columns = [Estimate.of_all([[getattr(winner, name) for winner in own] for own in cells]) for name in ACCURACIES]
+    for estimates in zip(*columns, strict=True):
+        yield dict(zip(ACCURACIES, estimates, strict=True))
 
 
 def _row(
-    policy: str, own: Sequence[Winner], estimated: _Estimated, layers: Layers, warnings: list[str]
+    policy: str,
+    own: Sequence[Winner],
+    control: bool,
+    estimated: Mapping[str, Any],
+    layers: Layers,
+    warnings: list[str],
 ) -> ComparisonRow:
     first = own[0]
     params, macs = fmean([winner.params_kept for winner in own]), fmean([winner.macs_kept for winner in own])
@@ -164,6 +154,7 @@ def _row(
         schedule=first.schedule,
         before=first.before,
         recovery=first.recovery,
+        curriculum=first.curriculum,
         granularity=first.granularity,
         model=first.model,
         width=first.width,
@@ -172,7 +163,9 @@ def _row(
         budget=first.budget,
         setting=first.setting,
         family=first.family or first.setting,
-        control=not CONTROLS.isdisjoint((policy, first.criterion, first.recovery)),
+        control_setting=first.control_setting,
+        standard_setting=first.standard_setting,
+        control=control,
         seeds=[winner.seed for winner in own],
         seeds_cover=_covered(own),
         params_kept=round(params),
@@ -182,7 +175,7 @@ def _row(
         macs_total=first.macs_total,
         macs_density=macs / first.macs_total,
         latency_ms=_mean([winner.latency_ms for winner in own]),
-        **estimated._asdict(),
+        **estimated,
         search_cost_seconds=fmean([winner.cost_seconds for winner in own]),
         search_cost_evaluations=_mean([winner.cost_evaluations for winner in own]),
         search_cost_images=_mean([winner.cost_images for winner in own]),

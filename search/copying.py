@@ -44,6 +44,7 @@ class Retrieved(Frozen):
     criterion: str
     schedule: str
     recovery: str
+    curriculum: str
     sparsity: float
     seed: int
     epoch: int

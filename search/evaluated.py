@@ -20,6 +20,7 @@ class Searches(Frozen):
     criterion: str
     schedule: str
     recovery: str
+    curriculum: str
     sparsity: float
     budget: BudgetKind
     setting: str  # as in a comparison

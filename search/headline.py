@@ -72,6 +72,7 @@ class Arm(NamedTuple):
     before: str
     schedule: str
     recovery: str
+    curriculum: str
     budget: BudgetKind
 
     @classmethod

@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from search.samplers import SAMPLERS
 from search.schedulers import SCHEDULERS
 from search.spaces import SPACES
@@ -11,14 +13,18 @@ from search.study_file import shipped
 from trainables.allocation.policies import POLICIES, Policy
 from trainables.allocation.schedules import SCHEDULES
 from trainables.data.sources import SOURCES
+from trainables.learning.curricula import CURRICULA, PACINGS, Kind
+from trainables.learning.learnability import MEASURES
 from trainables.learning.recovery import RECOVERIES
 from trainables.models import hub
 from trainables.models.cifar import CIFAR
 from trainables.pruning.criteria import CRITERIA, Criterion
 from trainables.pruning.subject import Source
 from trainables.pruning.views import GRANULARITIES
+from trainables.spec import Curriculum
 from trainables.tables import pick
 
+HALF = np.array([0.5])
 LOOKS: Mapping[Source, str] = {
     "samples": "calibration samples",
     "profile": "a profile of calibration samples",
@@ -37,6 +43,9 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
         "policies": lambda: {name: f"{_about(p.path)} ({_needs(p)})" for name, p in POLICIES.items()},
         "schedules": lambda: {name: _about(curve) for name, curve in SCHEDULES.items()},
         "recoveries": lambda: {name: _about(recovery) for name, recovery in RECOVERIES.items()},
+        "curricula": lambda: {name: _drawn(name, kind) for name, kind in CURRICULA.items()},
+        "pacings": lambda: {name: f"At half of its time {pace(HALF)[0]:.0%} are in" for name, pace in PACINGS.items()},
+        "measures": lambda: {name: f"{_about(m.of)}; {m.easy} is easy" for name, m in MEASURES.items()},
         "schedulers": lambda: {name: _about(make) for name, make in SCHEDULERS.items()},
         "samplers": lambda: {name: _about(sampler.make) for name, sampler in SAMPLERS.items()},
         "spaces": lambda: {name: _about(space) for name, space in SPACES.items()},
@@ -52,6 +61,11 @@ def _models() -> dict[str, str]:
     return (
         own | theirs | {"package.module:function": "your own: function(num_classes=..., in_channels=...) -> nn.Module"}
     )
+
+
+def _drawn(name: str, kind: Kind) -> str:
+    liked = "" if name == Curriculum().name else f"; likes {'hard' if kind.hard else 'easy'} samples"
+    return f"{_about(kind.method.draw)}{liked}"
 
 
 def _needs(entry: Criterion | Policy) -> str:

@@ -2,7 +2,7 @@
 
 from search.copying import Retrieved
 from search.retrieval import Front
-from search.tables import plain, terminal
+from search.tables import STANDARD, plain, terminal
 from trainables.latency import table
 
 USE = """\
@@ -15,7 +15,8 @@ print(model(images).softmax(1))"""
 
 def print_network(taken: Retrieved) -> None:
     """Print one network: what it is, reported beside verified accuracy, speed beside the dense network, its use."""
-    how = f"{taken.policy} by {taken.criterion} at sparsity {taken.sparsity:g}, {taken.recovery}"
+    curriculum = "" if taken.curriculum == STANDARD else f", {taken.curriculum}"
+    how = f"{taken.policy} by {taken.criterion} at sparsity {taken.sparsity:g}, {taken.recovery}{curriculum}"
     print(f"trial {taken.trial}: {taken.model}, {how}, seed {taken.seed}")
     weights, macs = taken.params_kept / taken.params_total, taken.macs_kept / taken.macs_total
     print(

@@ -19,7 +19,10 @@ from trainables.storage import Folder
 ALIAS = "best"  # of the version that was registered last
 TRAINING = ("allocation", "data", "learning", "pruning")  # rooms whose code a saved network does not need
 TIMEOUT = 60  # seconds without an answer
-TOLD = ("study", "trial", "model", "policy", "criterion", "recovery", "sparsity", "seed", "params_kept", "macs_kept")
+TOLD = (
+    *("study", "trial", "model", "policy", "criterion", "recovery", "curriculum", "sparsity", "seed"),
+    *("params_kept", "macs_kept"),
+)
 
 
 class Registry:

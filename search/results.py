@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from search.study import StudySpec, cell_key
+from search.study import StudySpec, cell_key, control_of, following, label_of
 from trainables.outcome import Outcome, Status
-from trainables.spec import BudgetKind, Frozen, GranularityName, TrialSpec, from_json
+from trainables.spec import BudgetKind, Curriculum, Frozen, GranularityName, TrialSpec, from_json
 from trainables.storage import Folder
 
 STUDY = "study.json"
@@ -27,12 +27,15 @@ class TrialRow(Frozen):
     trial: str = Field(description="key of the trial, and the name of its folder in trials/")
     cell: str = Field(description="key of what it shares with its rivals: all but the policy and the densities")
     setting: str = Field(description="key of the cell but for sparsity and seed: what may be averaged as one")
-    family: str = Field("", description="key of the setting but for the recovery: what stands in one table")
+    family: str = Field("", description="key of the setting but for recovery and curriculum: what stands in one table")
+    control_setting: str = Field("", description="setting of its curriculum's control; empty where it has none")
+    standard_setting: str = Field("", description="setting of its rival without a curriculum; empty where it has none")
     policy: str = Field(description="how the budget was shared among the layers")
     criterion: str = Field(description="what scored the units that could go")
     schedule: str = Field("one-shot", description="how pruning came to its sparsity")
     before: str = Field("", description="what went before: granularity, sparsity, criterion and policy of each pruning")
     recovery: str = Field("finetune", description="how the pruned network was trained")
+    curriculum: str = Field("standard", description="what each step of that, or of dense training, drew; in short")
     granularity: GranularityName = Field(description="what was removed: weight, channel or block")
     model: str = Field(description="the network's name")
     width: float = Field(description="factor on the network's channels")
@@ -73,18 +76,22 @@ def row_of(outcome: Outcome) -> TrialRow:
     spec, facts, best = outcome.spec, outcome.facts, outcome.best
     shared = spec.under(TrialSpec().policy, spec.gates).model_copy(update={"densities": None, "sparsity": 0.5})
     seedless = shared.model_copy(update={"dense": spec.dense.model_copy(update={"seed": 0})})
-    familiar = seedless.model_copy(update={"recovery": TrialSpec().recovery, "distillation": TrialSpec().distillation})
+    standard, control = following(seedless, Curriculum()), control_of(spec.followed)
+    familiar = standard.model_copy(update={"recovery": TrialSpec().recovery, "distillation": TrialSpec().distillation})
     known = facts.model_dump(exclude={"prune_seconds"}) if facts else {}
     return TrialRow(
         trial=spec.key(),
         cell=cell_key(spec),
         setting=seedless.key(),
         family=familiar.key(),
+        control_setting=following(seedless, control).key() if control else "",
+        standard_setting=standard.key() if standard != seedless else "",
         policy=spec.policy,
         criterion=spec.criterion,
         schedule=spec.schedule.name,
         before=", ".join(f"{p.granularity}s {p.sparsity:g} by {p.criterion} and {p.policy}" for p in spec.before),
         recovery=spec.recovery,
+        curriculum=label_of(spec.followed),
         granularity=spec.granularity,
         model=spec.dense.model,
         width=spec.dense.width,

@@ -6,7 +6,7 @@ from search.estimates import Estimate
 from search.headline import network
 from search.importance import Importance, Importances
 from search.search_spec import CAPACITY
-from search.tables import percent, plain, terminal
+from search.tables import STANDARD, percent, plain, terminal
 
 MOST_PARTS = 20  # rows; the other parts are in --json
 
@@ -15,7 +15,8 @@ def print_importances(found: Importances) -> None:
     """Print which parts' densities decided, one table for each network and sparsity, the most important part first."""
     for row in found.rows:
         seeds = f"seed{'s' * (len(row.seeds) > 1)} {', '.join(map(str, row.seeds))}"
-        print(f"{network(row)}, {row.granularity}s by {row.criterion}, {row.recovery}, sparsity {row.sparsity:g}")
+        trained = row.recovery if row.curriculum == STANDARD else f"{row.recovery}, {row.curriculum}"
+        print(f"{network(row)}, {row.granularity}s by {row.criterion}, {trained}, sparsity {row.sparsity:g}")
         print(f"importance by {found.evaluator} in %, mean and 95 % interval over {seeds}; {row.trials} trials")
         print(f"{100 / len(row.parts):.1f} each if all {len(row.parts)} parts were alike")
         terminal().print(_importance(row))

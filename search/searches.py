@@ -13,9 +13,10 @@ from search.results import TrialRow
 from search.samplers import SAMPLERS
 from search.search_spec import ACCURACY, CAPACITY, SearchSpec
 from search.spaces import SPACES, Space
+from search.study import label_of
 from search.verdicts import judged
 from trainables.outcome import Outcome
-from trainables.spec import RANDOM_SEARCH, TrialSpec
+from trainables.spec import RANDOM_SEARCH, Curriculum, TrialSpec
 
 KEY, POLICY, ERROR = "trial", "policy", "error"  # Optuna's user attributes of a trial
 SPARSITY = "sparsity"  # what a search with several goals proposes beside densities
@@ -177,12 +178,13 @@ class Search:
         """Name Optuna's study for its reader; what makes trials of two searches differ makes their names differ."""
         first = next(iter(self.cells.values()))
         width = "" if first.dense.width == 1 else f" x {first.dense.width:g}"
+        followed = "" if first.followed == Curriculum() else f"{label_of(first.followed)}, "
         at = f"{first.sparsity:g}" if len(self.cells) == 1 else "any"
         settings = (self._settings.space, *self._settings.goals, *self._settings.constraints)
         mark = _hash(*(cell.key() for cell in self.cells.values()), *settings)
         return (
             f"{self.policy}: {first.dense.model}{width}, {first.granularity}s by {first.criterion}, {first.recovery}, "
-            f"sparsity {at}, seed {first.seed} ({mark})"
+            f"{followed}sparsity {at}, seed {first.seed} ({mark})"
         )
 
     def _tell_start(self, study: optuna.Study, row: TrialRow, new: bool) -> None:

@@ -13,7 +13,7 @@ class StudyStatus(Frozen):
     study: str
     trials: dict[str, int]  # total, done, stopped, failed, unfinished (started, not ended), missing (not started)
     epochs: int  # of all trials, unfinished ones included
-    best: dict[str, TrialRow]  # policy, and recovery where there are several -> its trial of highest accuracy
+    best: dict[str, TrialRow]  # policy, and recovery and curriculum where several -> its trial of highest accuracy
     seconds_left: float  # what is missing and unfinished, at the mean seconds of the trials that are done, summed
 
 
@@ -28,10 +28,10 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     done = [row.seconds for row in rows if row.status == "done"]
     saved = [newest_epoch(folder.trial(spec.key())) for spec in unfinished]
     best: dict[str, TrialRow] = {}
-    recoveries = {row.recovery for row in rows}
+    differs = [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
     for row in sorted(rows, key=lambda row: row.val_accuracy or 0.0):
         if row.status == "done":
-            best[row.policy if len(recoveries) == 1 else f"{row.policy}, {row.recovery}"] = row
+            best[", ".join([row.policy, *(getattr(row, name) for name in differs)])] = row
     return StudyStatus(
         study=study.name,
         trials={"total": total, **counts, "unfinished": len(unfinished), "missing": missing},

@@ -1,9 +1,9 @@
 """A study: the settings that its trials share and those that they differ in, and what is wrong with them."""
 
-from itertools import product
-from typing import Annotated, Any, Literal
+from itertools import chain, product
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from search.search_spec import SearchSpec
 from trainables.spec import (
@@ -11,6 +11,7 @@ from trainables.spec import (
     SEARCHED,
     SEARCHES,
     BudgetKind,
+    Curriculum,
     DataSpec,
     DenseSpec,
     Distillation,
@@ -21,11 +22,14 @@ from trainables.spec import (
     Recipe,
     Schedule,
     Sparsity,
+    Taken,
     TrialSpec,
 )
 
 TAKEN = ("artifacts", "mlartifacts")  # folders beside the studies of a storage
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+OFF = BeforeValidator(lambda told: "off" if told is False else told)  # YAML reads a bare off as false
+Named = Annotated[Curriculum, BeforeValidator(lambda told: {"name": told} if isinstance(told, str) else told)]
 
 
 class Resources(Frozen):
@@ -35,8 +39,15 @@ class Resources(Frozen):
     gpus: float | Literal["auto"] = "auto"  # auto: 1 where the running cluster has GPUs, else 0
 
 
+class Recording(Frozen):
+    """In which trainings each sample is followed, and when in an epoch that is told."""
+
+    dense: Annotated[Taken, OFF] = DenseSpec().record
+    finetune: Annotated[Taken, OFF] = TrialSpec().record
+
+
 class StudySpec(Frozen):
-    """Every model x criterion x recovery x policy x sparsity x seed is a trial."""
+    """Every model x criterion x recovery x curriculum x policy x sparsity x seed is a trial."""
 
     name: Name
     models: tuple[str, ...] = Field(("small_cnn",), min_length=1)
@@ -55,18 +66,15 @@ class StudySpec(Frozen):
     recoveries: tuple[str, ...] = Field(("finetune",), min_length=1)
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
     distillation: Distillation = Distillation()
+    curricula: tuple[Named, ...] = ()  # beside training without; their controls come by themselves
+    records: Recording = Recording()
     before: tuple[Pruning, ...] = ()
     gates: Gates = Gates()
     probe: int = Field(5000, ge=1)
     latency: bool = False  # whether each pruned network's latency is measured
     search: SearchSpec = SearchSpec()
     resources: Resources = Resources()
-    tracking: str = "auto"  # auto: MLFLOW_TRACKING_URI, else a local store beside the study; off; or a URI
-
-    @field_validator("tracking", mode="before")
-    @classmethod
-    def _off_is_a_word(cls, value: Any) -> Any:
-        return "off" if value is False else value  # YAML reads a bare off as false
+    tracking: Annotated[str, OFF] = "auto"  # MLFLOW_TRACKING_URI, else a local store beside the study; off; or a URI
 
     def trials(self) -> list[TrialSpec]:
         """Every trial of a named policy, those that searches start from first."""
@@ -87,11 +95,23 @@ class StudySpec(Frozen):
         starts = self.search.warm_start if SEARCHED in self.policies else ()
         return tuple(dict.fromkeys((*self.policies, *starts)))
 
+    def all_curricula(self) -> tuple[Curriculum, ...]:
+        """None at all, the curricula asked for, and the control of each, every one once."""
+        each = ((curriculum, control_of(curriculum)) for curriculum in self.curricula)
+        return tuple(dict.fromkeys((Curriculum(), *filter(None, chain.from_iterable(each)))))
+
     def cells(self) -> list[TrialSpec]:
-        """One spec for each model x criterion x recovery x sparsity x seed, at the default policy."""
-        return [
+        """One spec for each model x criterion x recovery x curriculum x sparsity x seed, at the default policy."""
+        cells = [
             TrialSpec(
-                dense=DenseSpec(model=model, width=self.width, data=self.data, recipe=self.dense, seed=seed),
+                dense=DenseSpec(
+                    model=model,
+                    width=self.width,
+                    data=self.data,
+                    recipe=self.dense,
+                    seed=seed,
+                    record=self.records.dense,
+                ),
                 granularity=self.granularity,
                 criterion=criterion,
                 sparsity=sparsity,
@@ -106,11 +126,37 @@ class StudySpec(Frozen):
                 gates=self.gates if criterion in GATED else Gates(),
                 probe=self.probe if criterion == "probe" else TrialSpec().probe,
                 latency=self.latency or self.search.timed,
+                record=self.records.finetune,
             )
             for seed, model, criterion, recovery, sparsity in product(
                 self.seeds, self.models, self.criteria, self.recoveries, self.sparsities
             )
         ]
+        return [following(cell, curriculum) for cell, curriculum in product(cells, self.all_curricula())]
+
+
+def control_of(curriculum: Curriculum) -> Curriculum | None:
+    """The control that a curriculum is held against; None where it has none, or is one itself."""
+    if curriculum == Curriculum():
+        return None
+    from trainables.learning.curricula import CURRICULA, control  # brings torch
+
+    return control(curriculum) if curriculum.name in CURRICULA else None  # unknown ones are refused elsewhere
+
+
+def label_of(curriculum: Curriculum) -> str:
+    """Name a curriculum in short."""
+    if curriculum == Curriculum():
+        return curriculum.name
+    from trainables.learning.curricula import label  # brings torch
+
+    return label(curriculum)
+
+
+def following(spec: TrialSpec, curriculum: Curriculum) -> TrialSpec:
+    """The same trial, but that the training that this curriculum is for follows it, and the other none."""
+    dense, own = (curriculum, Curriculum()) if curriculum.phase == "dense" else (Curriculum(), curriculum)
+    return spec.model_copy(update={"dense": spec.dense.model_copy(update={"curriculum": dense}), "curriculum": own})
 
 
 def cell_key(spec: TrialSpec) -> str:
@@ -126,17 +172,18 @@ def complaints(study: StudySpec) -> list[str]:
     found: list[str] = []
     if study.name in TAKEN:
         found.append(f"name must not be one of {', '.join(TAKEN)}, which a storage needs, but got {study.name!r}")
-    for field in ("models", "criteria", "recoveries", "policies", "sparsities", "seeds"):
+    for field in ("models", "criteria", "recoveries", "curricula", "policies", "sparsities", "seeds"):
         values = getattr(study, field)
         if len(set(values)) < len(values):
-            found.append(f"{field} must differ from each other, but got {list(values)}; name each once")
+            told = [getattr(value, "name", value) for value in values]
+            found.append(f"{field} must differ from each other, but got {told}; name each once")
     if study.distillation != Distillation() and "distill" not in study.recoveries:
         found.append("distillation must come with recovery 'distill'; add it to recoveries, or leave distillation out")
     if study.gates != Gates() and not {*study.criteria, *study.all_policies()} & {*GATED}:
         found.append("gates must come with a criterion or policy that goes by them; add 'gates', or leave gates out")
     starts = [study.search.starts(policy, len(cells)) for policy, cells in study.searches()]
     found += search_spec.complaints(study.search, max(starts, default=0))
-    alike = {(cell.dense.model, cell.criterion, cell.recovery): cell for cell in study.cells()}
+    alike = {(cell.dense.model, cell.criterion, cell.recovery, cell.followed): cell for cell in study.cells()}
     for policy, cell in product(study.all_policies(), alike.values()):
         found += catalog.complaints(cell.under(policy, study.gates))
     return (

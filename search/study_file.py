@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -111,5 +111,6 @@ def _explain(problem: Any) -> str:
 def _fields_at(location: tuple[Any, ...]) -> list[str]:
     model: Any = StudySpec
     for part in location:
-        model = model.model_fields[part].annotation
+        model = get_args(model)[0] if isinstance(part, int) else model.model_fields[part].annotation
+        model = get_args(model)[0] if get_origin(model) is Annotated else model
     return list(model.model_fields)

@@ -11,11 +11,12 @@ from rich.table import Table
 
 from search.comparison import BASELINE, RECOVERY, Comparison, ComparisonRow, Estimate
 from search.headline import Gap
-from trainables.spec import Schedule
+from trainables.spec import Curriculum, Schedule
 
 MOST_LAYERS = 6  # columns; a deeper network's layers are in compare --json and on its page
 MOST_ROWS = 200  # policies and sparsities
 MOST_NAMED = 4  # rows that one warning names
+STANDARD = Curriculum().name
 WIDTH = 130  # of what is printed to a file or a pipe
 
 
@@ -24,10 +25,12 @@ def print_comparison(comparison: Comparison) -> None:
     console = terminal()
     families: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
     for row in in_order(comparison.rows)[:MOST_ROWS]:
-        families[network_of(row, recovery=False), row.family].append(row)
+        families[network_of(row, trained=False), row.family].append(row)
     for (network, _), rows in families.items():
         console.print(_reached(network, rows))
         console.print(_kept(rows))
+        if any(row.gap_to_standard for row in rows):
+            console.print(_against_control(rows))
     if len(comparison.rows) > MOST_ROWS:
         console.print(f"{len(comparison.rows) - MOST_ROWS:,} more rows are in --json and on the page of --out")
     if comparison.headline:
@@ -50,21 +53,22 @@ def terminal() -> Console:
 
 
 def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-    """By network, then sparsity, then policy with uniform first, then recovery."""
+    """By network, then sparsity, then policy with uniform first, then recovery, then curriculum with none first."""
     return sorted(
         rows,
         key=lambda row: (
-            *(network_of(row, recovery=False), row.family, row.sparsity),
-            *(row.policy != BASELINE, row.policy, row.recovery, row.setting),
+            *(network_of(row, trained=False), row.family, row.sparsity),
+            *(row.policy != BASELINE, row.policy, row.recovery),
+            *(row.curriculum != STANDARD, row.curriculum, row.setting),
         ),
     )
 
 
-def network_of(row: ComparisonRow, recovery: bool = True) -> str:
-    """Name what was pruned, how its units were chosen, and how it was pruned and recovered."""
+def network_of(row: ComparisonRow, trained: bool = True) -> str:
+    """Name what was pruned, how its units were chosen, how it was pruned, and how it was trained."""
     width = "" if row.width == 1 else f" x {row.width:g}"
     schedule = "" if row.schedule == Schedule().name else f", {row.schedule}"
-    recovered = f", {recovery_of(row)}" if recovery else ""
+    recovered = f", {recovery_of(row)}{_after(row)}" if trained else ""
     before = f"{row.before}, then " if row.before else ""
     return f"{row.model}{width}, {before}{row.granularity}s by {row.criterion}{schedule}{recovered}"
 
@@ -72,6 +76,15 @@ def network_of(row: ComparisonRow, recovery: bool = True) -> str:
 def recovery_of(row: ComparisonRow) -> str:
     """Name how the network was trained again, if it was."""
     return row.recovery if RECOVERY in row.seeds_cover else "not recovered"
+
+
+def of_dense(label: str) -> str:
+    """Name the curriculum of the dense network, by that of the trial; nothing where it followed none."""
+    return label if label.startswith("dense: ") else ""
+
+
+def _after(row: ComparisonRow) -> str:
+    return "" if row.curriculum == STANDARD else f", {row.curriculum}"
 
 
 def percent(value: Estimate | None, signed: bool = False) -> str:
@@ -84,7 +97,7 @@ def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
     places: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         for text in row.warnings:
-            places[text].append(f"{row.policy} at {row.sparsity:g}")
+            places[text].append(f"{row.policy}{_after(row)} at {row.sparsity:g}")
     return [f"{_listed(list(dict.fromkeys(found)))}: {text}" for text, found in places.items()]
 
 
@@ -101,11 +114,12 @@ def plain(title: str) -> Table:
 
 
 def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
-    several, test = len({row.recovery for row in rows}) > 1, any(row.test_accuracy for row in rows)
+    differs, test = _differs(rows), any(row.test_accuracy for row in rows)
     intervals = sorted({row.val_accuracy.method for row in rows if row.val_accuracy.method})
     kind = {"student": "Student's", "bootstrap": "studentised bootstrap"}
     interval = f", 95 % interval ({', '.join(kind[name] for name in intervals)})" if intervals else ""
-    recovery = "" if several else f", {recovery_of(rows[0])}"
+    recovery = "" if "recovery" in differs else f", {recovery_of(rows[0])}"
+    recovery += "" if "curriculum" in differs else _after(rows[0])
     table = plain(
         f"{rows[0].dataset}: {network}{recovery}\n"
         f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * control, ! see below"
@@ -113,12 +127,15 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
     names = ["sparsity", "policy", "one-shot", "recalibrated", "recovered", "vs uniform"]
     for name in [*names, "test" if test else "images", "cost s", "trials"]:  # there is room for one of the two
         table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
-    table.add_row("0", "dense *", "", "", percent(rows[0].dense_accuracy), end_section=True)
+    dense = {of_dense(row.curriculum): row.dense_accuracy for row in reversed(rows)}
+    for name, accuracy in sorted(dense.items()):
+        table.add_row("0", f"{name or 'dense'} *", "", "", percent(accuracy))
+    table.add_section()
     for _, own in groupby(rows, key=lambda row: row.sparsity):
         for row in own:
             table.add_row(
                 f"{row.sparsity:g}",
-                _label(row, several),
+                _label(row, differs),
                 percent(row.one_shot_accuracy),
                 percent(row.recalibrated_accuracy),
                 percent(row.val_accuracy),
@@ -132,7 +149,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
 
 
 def _kept(rows: Sequence[ComparisonRow]) -> Table:
-    several = len({row.recovery for row in rows}) > 1
+    differs = _differs(rows)
     layers = list(rows[0].layers)
     shown = layers[:MOST_LAYERS]
     more = f" (first {MOST_LAYERS} of {len(layers)} layers)" if len(layers) > MOST_LAYERS else ""
@@ -149,7 +166,31 @@ def _kept(rows: Sequence[ComparisonRow]) -> Table:
         sizes = [f"{row.params_kept:,}", params, f"{row.macs_kept:,}", macs]
         if timed:
             sizes.append("" if row.latency_ms is None else f"{row.latency_ms:.2f}")
-        table.add_row(f"{row.sparsity:g}", _label(row, several), *sizes, *density)
+        table.add_row(f"{row.sparsity:g}", _label(row, differs), *sizes, *density)
+    return table
+
+
+def _against_control(rows: Sequence[ComparisonRow]) -> Table:
+    several = len({row.recovery for row in rows}) > 1
+    names = {(row.setting, row.sparsity, row.policy): row.curriculum for row in rows}
+    table = plain(
+        "curricula: points ahead of their control (the same draws by shuffled scores) and of none,\n"
+        "at the same policy, sparsity, epochs and images; mean, 95 % interval over paired seeds"
+    )
+    for name in ("sparsity", "policy", "curriculum", "recovered", "vs control", "vs none", "control"):
+        words = name in ("policy", "curriculum", "control")
+        table.add_column(name, justify="left" if words else "right", no_wrap=not words)
+    for row in rows:
+        if row.standard_setting:
+            table.add_row(
+                f"{row.sparsity:g}",
+                f"{row.policy}, {row.recovery}" if several else row.policy,
+                f"{row.curriculum}{' *' if row.control else ''}",
+                percent(row.val_accuracy),
+                percent(row.gap_to_control, signed=True),
+                percent(row.gap_to_standard, signed=True),
+                names.get((row.control_setting, row.sparsity, row.policy), ""),
+            )
     return table
 
 
@@ -192,9 +233,14 @@ def _interval(mean: float, low: float | None, high: float | None, sign: str) -> 
     return f"{middle} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
 
 
-def _label(row: ComparisonRow, several: bool) -> str:
+def _differs(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Name what rows of one table have to tell beside their policy."""
+    return [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
+
+
+def _label(row: ComparisonRow, differs: Sequence[str]) -> str:
     marks = (" *" if row.control else "") + (" !" if row.warnings else "")
-    return f"{row.policy}{f', {row.recovery}' if several else ''}{marks}"
+    return ", ".join([row.policy, *(getattr(row, name) for name in differs)]) + marks
 
 
 def _listed(names: Sequence[str]) -> str:

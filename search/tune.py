@@ -5,7 +5,7 @@ import os
 import signal
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -20,8 +20,9 @@ from search.results import StudyFolder, TrialRow, row_of
 from search.schedulers import SCHEDULERS, per_search
 from search.searcher import LOSSES, StudySearcher
 from search.study import StudySpec, cell_key
+from trainables import artifacts
 from trainables.learning.recovery import RECOVERIES, Pruned
-from trainables.spec import SEARCHES, EpochReport, TrialSpec
+from trainables.spec import SEARCHES, DenseSpec, EpochReport, TrialSpec
 from trainables.storage import Folder
 from trainables.trial import prune_and_finetune, write_outcome
 
@@ -126,19 +127,36 @@ def run_trials(study: StudySpec, storage: Folder, address: str | None, watchers:
     if searcher.total == 0:
         searcher.close()
         return folder.write_table()
+    with _on_ray(study, address) as gpus:
+        try:
+            references = prepare(study, searcher.specs, storage, gpus, say=watchers[0].say)
+            _fit(study, folder, searcher, references, gpus, watchers)
+        finally:
+            searcher.close()
+    return folder.write_table()
+
+
+def train_dense(
+    study: StudySpec, networks: Iterable[DenseSpec], storage: Folder, address: str | None, say: Callable[[str], None]
+) -> None:
+    """Train dense networks of a study that `storage` lacks, as `run_trials` does before its trials."""
+    missing = [TrialSpec(dense=spec) for spec in networks if artifacts.find(storage, "dense", spec.key()) is None]
+    if missing:
+        with _on_ray(study, address) as gpus:
+            prepare(study, missing, storage, gpus, say)
+
+
+@contextmanager
+def _on_ray(study: StudySpec, address: str | None) -> Iterator[float]:
+    """Be connected to a Ray cluster; yields the GPUs that each trial takes."""
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     with _chatter_kept_away():
         _connect(address)
         try:
             gpus = study.resources.gpus
-            if gpus == "auto":
-                gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
-            references = prepare(study, searcher.specs, storage, gpus, say=watchers[0].say)
-            _fit(study, folder, searcher, references, gpus, watchers)
+            yield (1.0 if ray.cluster_resources().get("GPU") else 0.0) if gpus == "auto" else gpus
         finally:
-            searcher.close()
             ray.shutdown()
-    return folder.write_table()
 
 
 @contextmanager

@@ -22,10 +22,13 @@ class Winner(NamedTuple):
     trial: str
     setting: str
     family: str
+    control_setting: str
+    standard_setting: str
     criterion: str
     schedule: str
     before: str
     recovery: str
+    curriculum: str
     granularity: GranularityName
     model: str
     width: float
@@ -45,6 +48,7 @@ class Winner(NamedTuple):
     macs_total: int
     latency_ms: float | None
     spent: int  # what it keeps of the budget that was asked
+    trained_images: int | None  # through the network, but for sharing the budget; None: not counted
     reached_by: str  # the policy; not the winner's own where a search ends where it started
     cost_seconds: float  # allocation and profile, and every trial that a search evaluated; the next two alike
     cost_evaluations: int | None  # None: not counted, by an older version
@@ -115,6 +119,7 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
     found = {
         **{name: won[name].to_pylist() for name in Winner._fields if name in won.column_names},
         "spent": pc.if_else(pc.equal(won["budget"], "params"), won["params_kept"], won["macs_kept"]).to_pylist(),
+        "trained_images": pc.subtract(won["images"], won["allocation_images"]).to_pylist(),
         "reached_by": [*named["policy"].to_pylist(), *searches],
         **{f"cost_{kind}": [*own, *(getattr(spent, kind) for spent in ran)] for kind, own in quick.items()},
         "trials": [*[1] * len(named), *(spent.trials for spent in ran)],

@@ -9,6 +9,7 @@ from search.comparison import Comparison
 from search.report import chart
 from search.report.accuracy import macs_section, sparsity_section
 from search.report.compact import compact_section
+from search.report.curricula import curricula_section
 from search.report.effort import cost_section
 from search.report.evidence import Section, gather
 from search.report.gap import gap_section
@@ -27,6 +28,7 @@ SECTIONS = (  # in the order of the page
     gap_section,
     sparsity_section,
     macs_section,
+    curricula_section,
     kept_section,
     compact_section,
     gates_section,
@@ -52,16 +54,17 @@ def write_report(comparison: Comparison, out: Path, folders: Sequence[StudyFolde
         "index.html": page(evidence, sections, how).encode(),
         "comparison.json": comparison.model_dump_json(indent=1).encode(),
     }
-    for section in sections:
-        if section.groups:
-            figure = sheet(
-                section, f"howcompact: {comparison.study}; seeds {how['seeds'].partition(';')[0]}; {how['date']}"
-            )
-            for kind in ("png", "svg"):
-                written[f"{section.name}.{kind}"] = chart.to_file(figure, kind)
+    footer = f"howcompact: {comparison.study}; seeds {how['seeds'].partition(';')[0]}; {how['date']}"
+    written |= figures(sections, footer)
     for name, content in written.items():
         (out / name).write_bytes(content)
     return [out / name for name in written]
+
+
+def figures(sections: Sequence[Section], footer: str) -> dict[str, bytes]:
+    """Draw each section that has charts as PNG and SVG: name of the file -> its content."""
+    drawn = {section.name: sheet(section, footer) for section in sections if section.groups}
+    return {f"{name}.{kind}": chart.to_file(figure, kind) for name, figure in drawn.items() for kind in ("png", "svg")}
 
 
 def plot(comparison: Comparison) -> Figure:

@@ -10,6 +10,8 @@ from search.profiling import FALLS, tolerated
 from search.report.chart import INK, SMALL, Panel
 from search.report.evidence import Evidence, Section, Table
 from search.results import StudyFolder
+from search.study import label_of
+from search.tables import of_dense
 from trainables import artifacts
 from trainables.allocation.profiles import Profile
 from trainables.learning.profile import load_profile
@@ -52,6 +54,7 @@ def _profiles(folder: StudyFolder) -> dict[str, list[Profile]]:
         place = artifacts.find(folder.folder.parent, "profile", key)
         if place is not None:
             name = f"{spec.dense.data.name}: {spec.dense.model}, {spec.granularity}s by {spec.criterion}"
+            name = ", ".join(filter(None, (name, of_dense(label_of(spec.dense.curriculum)))))
             found[name].append(load_profile(place)[0])
     return found
 

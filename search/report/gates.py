@@ -14,6 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from search.report.chart import INK, SMALL, WIDTH, Panel, end_labels, label_room, styles
 from search.report.evidence import Evidence, Section, Table, shared_by
 from search.report.layers import ROW, SHADES
+from search.study import label_of
+from search.tables import of_dense
 from trainables import checkpoints
 from trainables.spec import GatingSpec
 from trainables.storage import Folder
@@ -87,6 +89,7 @@ def _trainings(evidence: Evidence) -> dict[str, dict[float, Training]]:
         dense = specs[0].dense
         width = "" if dense.width == 1 else f" x {dense.width:g}"
         name = f"{dense.data.name}: {dense.model}{width}, gates for {specs[0].budget}"
+        name = ", ".join(filter(None, (name, of_dense(label_of(dense.curriculum)))))
         found[f"{name} ({key[:6]})" if name in found else name] = {
             sparsity: _training(evidence, {s.dense.seed: places[s] for s in specs if s.sparsity == sparsity})
             for sparsity in sorted({spec.sparsity for spec in specs})

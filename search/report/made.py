@@ -28,10 +28,15 @@ def made(evidence: Evidence) -> dict[str, str]:
         "command": compare_command(evidence),
         "seeds": f"{', '.join(map(str, seeds))}; each covers {cover}",
         "hardware": f"{', '.join(hardware)} (trials)",
-        "versions": ", ".join(
-            [*(f"{name} {version(name)}" for name in LIBRARIES), f"Python {platform.python_version()}"]
-        )
-        + " (where this was written)",
+        **here(),
+    }
+
+
+def here() -> dict[str, str]:
+    """Say with what, and when, something is made now."""
+    libraries = [*(f"{name} {version(name)}" for name in LIBRARIES), f"Python {platform.python_version()}"]
+    return {
+        "versions": ", ".join(libraries) + " (where this was written)",
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 
@@ -43,20 +48,26 @@ def compare_command(evidence: Evidence) -> str:
     return shlex.join(["howcompact", "compare", *folders, *test, "--out", "report"])
 
 
-def run_command(study: StudySpec) -> str:
-    """Find the shortest `howcompact run` that gives this study: a shipped one, changed where it differs."""
-    wanted = study.model_dump(mode="json", exclude={NAMED})
+def run_command(study: StudySpec, verb: str = "run") -> str:
+    """Find the shortest command that gives this study: a shipped one, changed where it differs."""
+    wanted = _settings(study)
     commands = []
     for source in shipped():
         given = parse_study(source)
         changes = [
-            f"{key}={_bare(json.dumps(value, separators=(',', ':')))}"
-            for key, value in _changes(given.model_dump(mode="json", exclude={NAMED}), wanted)
+            f"{key}={_bare(json.dumps(value, separators=(',', ': ')))}"
+            for key, value in _changes(_settings(given), wanted)
         ]
-        command = ["howcompact", "run", source]
+        command = ["howcompact", verb, source]
         command += ["--name", study.name] if study.name != given.name else []
         commands.append(shlex.join(command + (["--set", *changes] if changes else [])))
     return min(commands, key=len)
+
+
+def _settings(study: StudySpec) -> dict[str, Any]:
+    """Every setting but the name; of what is listed, only what differs from its defaults."""
+    whole, changed = (study.model_dump(mode="json", exclude={NAMED}, exclude_defaults=short) for short in (False, True))
+    return whole | {name: value for name, value in changed.items() if isinstance(value, list)}
 
 
 def _bare(text: str) -> str:

@@ -13,6 +13,7 @@ from search.report.chart import inline
 from search.report.evidence import Evidence, Section, Table
 from search.report.made import run_command
 from search.results import TABLE
+from search.study import StudySpec
 from search.tables import percent, warnings_of
 
 MOST_ROWS, MOST_WARNINGS = 400, 8  # of a table; at the top
@@ -20,14 +21,21 @@ MADE = Section("made", "How this was made", "")
 
 
 def page(evidence: Evidence, sections: Sequence[Section], made: Mapping[str, str]) -> str:
-    """Write the page; made: what to say of how it came about."""
+    """Write the page of a comparison; made: what to say of how it came about."""
+    return document(evidence.comparison.study, _summary(evidence), sections, made, evidence.studies)
+
+
+def document(
+    name: str, summary: str, sections: Sequence[Section], made: Mapping[str, str], studies: Sequence[StudySpec]
+) -> str:
+    """Write a page; summary: HTML that stands at the top. made: what to say of how it came about."""
     template = Template((resources.files("search.report") / "page.html").read_text())
     return template.substitute(
-        title=_text(f"howcompact: {evidence.comparison.study}"),
-        summary=_summary(evidence),
+        title=_text(f"howcompact: {name}"),
+        summary=summary,
         links="".join(f'<li><a href="#{s.name}">{_text(s.title)}</a></li>' for s in (*sections, MADE)),
         sections="\n".join(_section(section, made) for section in sections),
-        made=_made(evidence, made),
+        made=_made(studies, made),
     )
 
 
@@ -73,7 +81,7 @@ def _section(section: Section, made: Mapping[str, str]) -> str:
         body.write(_table(table))
     if section.groups:
         files = " and ".join(f'<a href="{section.name}.{kind}">{section.name}.{kind}</a>' for kind in ("svg", "png"))
-        how = "; ".join(f"{name} {_text(made[name])}" for name in ("seeds", "hardware", "versions"))
+        how = "; ".join(f"{name} {_text(made[name])}" for name in ("seeds", "hardware", "versions") if name in made)
         body.write(
             f'<p class="made"><code>{_text(made["command"])}</code>, {_text(made["date"])}; {how}. Files: {files}</p>'
         )
@@ -117,16 +125,16 @@ def _table(table: Table) -> str:
     return body.getvalue()
 
 
-def _made(evidence: Evidence, made: Mapping[str, str]) -> str:
+def _made(studies: Sequence[StudySpec], made: Mapping[str, str]) -> str:
     body = StringIO()
     body.write("<dl>")
-    for study in evidence.studies:
+    for study in studies:
         body.write(f"<dt>study {_text(study.name)}</dt><dd><code>{_text(run_command(study))}</code></dd>")
     for name, told in made.items():
         told = _text(told)
         body.write(f"<dt>{name}</dt><dd>{f'<code>{told}</code>' if name == 'command' else told}</dd>")
     body.write("</dl>")
-    for study in evidence.studies:
+    for study in studies:
         settings = _text(study.model_dump_json(indent=1))
         body.write(f"<details><summary>Every setting of {_text(study.name)}</summary><pre>{settings}</pre></details>")
     return body.getvalue()

@@ -13,7 +13,7 @@ from search.report.chart import HUES, INK, SMALL, WIDTH, Panel
 from search.report.evidence import Evidence, Section, Table, shared_by
 from search.results import TrialRow
 from search.study import cell_key
-from search.tables import network_of
+from search.tables import network_of, of_dense
 from trainables.learning.probes import load_probes
 from trainables.pruning.probing import Probed
 from trainables.spec import BLOCKS
@@ -69,14 +69,14 @@ def _readings(evidence: Evidence) -> dict[str, Reading]:
     """Read the probes that compared trials looked at: name of a network and its treatment -> reading."""
     places = {cell_key(trial): place for trial, _, place in shared_by(evidence, "probe")}
     trials = {trial.trial: trial for trial in evidence.trials if trial.cell in places}
-    families: dict[str, list[ComparisonRow]] = defaultdict(list)  # the same blocks go, whatever the recovery
+    families: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)  # the same blocks go, however it recovers
     for rows in evidence.settings.values():
-        families[rows[0].family] += rows
+        families[rows[0].family, of_dense(rows[0].curriculum)] += rows
     found: dict[str, Reading] = {}
-    for family, rows in families.items():
+    for (family, curriculum), rows in families.items():
         own = {f"{row.policy} {row.sparsity:g}": [trials[k] for k in row.trial_keys if k in trials] for row in rows}
         if any(own.values()):
-            name = f"{rows[0].dataset}: {network_of(rows[0], recovery=False)}"
+            name = f"{rows[0].dataset}: {network_of(rows[0], trained=False)}, {curriculum}".removesuffix(", ")
             found[f"{name} ({family[:6]})" if name in found else name] = _reading(own, places)
     return found
 

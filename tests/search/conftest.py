@@ -1,16 +1,19 @@
 """What tests of the search share: small studies run once, a model of a user's own, and a tracking server."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from search.cli import main
 from search.results import StudyFolder
 from search.study import StudySpec
 from tests.search.mlflow_server import Server
@@ -22,11 +25,24 @@ SMALL = (
 FEW = ("policies=[uniform]", "sparsities=[0.5]", "seeds=[0]", "dense.epochs=1", "finetune.epochs=1", "tracking=off")
 
 
-def howcompact(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def installed(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the installed command and return what it said."""
     command = Path(sys.executable).with_name("howcompact")
-    ours = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | environment
+    ours = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     return subprocess.run([command, *arguments], cwd=cwd, env=ours, capture_output=True, text=True, timeout=240)
+
+
+def howcompact(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Do as the installed command does, in this process, which has all the imports; no study may be run so."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, chdir(cwd), redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["howcompact", *arguments])
+        patch.setattr(sys, "path", [*sys.path])
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @dataclass(frozen=True)
@@ -47,7 +63,7 @@ class Run:
 
 def run_small(home: Path, *arguments: str, settings: Sequence[str] = ()) -> Run:
     """Run the small study, changed by settings."""
-    done = howcompact("run", "digits", "--set", *SMALL, *settings, "--json", *arguments, cwd=home)
+    done = installed("run", "digits", "--set", *SMALL, *settings, "--json", *arguments, cwd=home)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     return Run(home, Path(summary["folder"]), summary, done.stderr)

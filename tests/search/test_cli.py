@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.arguments import spread
-from tests.search.conftest import Run, howcompact
+from tests.search.conftest import Run, howcompact, installed
 
 
 def test_options_take_several_values() -> None:
@@ -45,6 +45,11 @@ def test_a_mistake_is_one_clear_error(tmp_path: Path, arguments: list[str], comp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_installed_command_refuses_as_this_process_does(tmp_path: Path) -> None:
+    done, here = (call("catalog", "polices", cwd=tmp_path) for call in (installed, howcompact))
+    assert (done.returncode, done.stdout, done.stderr) == (here.returncode, here.stdout, here.stderr)
+
+
 def test_help_loads_nothing_heavy() -> None:
     told = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "search.cli", "--help"], capture_output=True, text=True
@@ -58,7 +63,7 @@ def test_the_catalog_lists_every_kind(tmp_path: Path) -> None:
     told = json.loads(howcompact("catalog", "--json", cwd=tmp_path).stdout)
     assert set(told) == {
         *("models", "datasets", "criteria", "granularities", "policies", "schedules", "recoveries"),
-        *("schedulers", "samplers", "spaces", "studies"),
+        *("curricula", "pacings", "measures", "schedulers", "samplers", "spaces", "studies"),
     }
     assert {"vgg16", "resnet20", "resnet32", "resnet56", "mobilenet", "small_cnn", "resnet50"} <= set(told["models"])
     assert {"magnitude", "random", "l1", "l2"} <= set(told["criteria"])

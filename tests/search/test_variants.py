@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.search.conftest import howcompact, run_small
+from tests.search.conftest import FEW, howcompact, installed, run_small
 from trainables.evaluate import load_pruned
 
 OWN_MODEL = """
@@ -50,9 +50,11 @@ def test_channels_of_a_users_own_network_on_their_images_without_their_tracking_
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mine.py").write_text(OWN_MODEL)
     settings = ["models=[mine:build]", "data.name=parquet", f"data.path={images}", "granularity=channel"]
-    settings += ["criteria=[l1,l2]", "budget=macs", "sparsities=[0.5]", "seeds=[0]", "search.trials=4"]
+    settings += ["criteria=[l1,l2]", "budget=macs", "sparsities=[0.5]", "seeds=[0]", "dense.epochs=1"]
+    settings += ["search.trials=4", "search.scheduler=median"]
     run = run_small(tmp_path, settings=[*settings, "tracking=http://127.0.0.1:9"])
-    assert run.summary["trials"]["done"] == run.summary["trials"]["total"] == 2 * 4
+    counts = run.summary["trials"]
+    assert counts["done"] + counts["stopped"] == counts["total"] == 2 * 4
     assert run.stderr.count("warning: ") == 1
     rows = run.told("compare", str(run.folder))["rows"]
     dense = 8 * 8 * 12 * 9 + 3 * 3 * 24 * 12 * 9 + 24 * 9 * 10
@@ -69,7 +71,7 @@ def test_a_broken_image_is_named_before_anything_is_trained(tmp_path: Path, imag
     table = pq.read_table(images / "train-1.parquet").to_pydict()
     table["image"][17] = b"not an image"
     pq.write_table(pa.table(table), images / "train-1.parquet")
-    done = howcompact("run", "digits", "--set", "data.name=parquet", f"data.path={images}", cwd=tmp_path)
+    done = installed("run", "digits", "--set", "data.name=parquet", f"data.path={images}", cwd=tmp_path)
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
@@ -79,7 +81,7 @@ def test_a_broken_image_is_named_before_anything_is_trained(tmp_path: Path, imag
 
 
 def test_a_trial_that_diverges_fails_alone_and_says_why(tmp_path: Path) -> None:
-    settings = ["finetune.lr=1e9", "seeds=[0]", "sparsities=[0.5]", "policies=[uniform]", "tracking=off"]
+    settings = [*FEW, "finetune.lr=1e9", "finetune.epochs=2"]
     run = run_small(tmp_path, settings=settings)
     assert run.summary["trials"] == {"total": 1, "done": 0, "new": 1, "failed": 1, "stopped": 0}
     assert "loss must stay finite" in run.stderr

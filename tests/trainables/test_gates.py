@@ -124,21 +124,55 @@ def test_loss_beside_the_task_is_the_distance_to_the_target() -> None:
 def test_no_part_closes_and_no_value_leaves_its_interval() -> None:
     example = torch.zeros(1, 3, 32, 32)
     channels = Channels(hub.build(NETWORKS[-3], 10, 3), example)  # whose grouped convolutions need two
-    gates = ChannelGates(channels, Gates(), "macs", 0.5)
+    gates = ChannelGates(channels, Gates(), "macs", 0.0)  # no room for any
     with torch.no_grad():
         gates.values.copy_(torch.linspace(-1.0, 0.45, len(gates.values)))
         gates.of_parts[channels.parts[0].name].add_(5.0)
-    gates.confine()
+    gates.settle(1.0)
     lowest = gates.values.min()
     assert 0.0 < lowest < 1e-5
     assert gates.values.max() <= 1.0
     assert gates.trainable()[gates.values == lowest].min() > 0.0  # or a ReLU would not let a closed channel hear
-    for part in channels.parts[1:]:
+    for part in channels.parts:
         assert is_open(gates.of_parts[part.name]).nonzero().flatten().tolist() == [*range(part.units)][-part.floor :]
     told = gates.tell()
-    assert told["open"] == {p.name: p.floor if p != channels.parts[0] else p.units for p in channels.parts}
+    assert told["open"] == {part.name: part.floor for part in channels.parts}
     assert told["flips"] == len(gates.values) - sum(told["open"].values())
     assert gates.tell()["flips"] == 0
+
+
+@pytest.mark.parametrize("kind", ["params", "macs"])
+@settings(max_examples=20, deadline=None)
+@given(name=st.sampled_from(sorted(COSTED)), target=st.floats(0.1, 1), done=st.floats(0, 1), seed=st.integers(0, 99))
+def test_gates_settle_at_the_sliding_target(kind: BudgetKind, name: str, target: float, done: float, seed: int) -> None:
+    channels = COSTED[name]
+    units = np.array([part.units for part in channels.parts])
+    dense = channels.cost(units, kind)
+    gates = ChannelGates(channels, Gates(), kind, target)
+    with torch.no_grad():
+        gates.values.copy_(torch.rand(len(gates.values), generator=torch.Generator().manual_seed(seed)))
+    gates.settle(done)
+    counts = np.array([*gates.tell()["open"].values()])
+    now = 1.0 - 2.0 * min(done, 0.5) * (1.0 - target)
+    dearest = max(dense - channels.cost(units - one, kind) for one in np.eye(len(units), dtype=np.int64))
+    assert now * dense + 1 >= channels.cost(counts, kind) > now * dense - dearest - 1
+    settled = gates.values.detach().clone()
+    gates.settle(done)
+    assert torch.equal(gates.values, settled)  # it is there already
+
+
+@pytest.mark.parametrize("target", [0.3, 0.9])
+def test_gates_settle_by_a_step_down_the_distance_that_is_beside_the_loss(target: float) -> None:
+    asked = Gates(shaping="sech2", strength=1.0)
+    gates = ChannelGates(Channels(three_layers(), torch.zeros(1, 3, 8, 8)), asked, "macs", target)
+    with torch.no_grad():
+        gates.values.copy_(torch.tensor([0.55, 0.45, 0.6, 0.3, 0.52, 0.7, 0.58, 0.4, 0.47, 0.65]))
+    before = gates.values.detach().clone()
+    (gradient,) = torch.autograd.grad(gates.penalty(), gates.values)
+    gates.settle(1.0)
+    rate = (before - gates.values.detach()) / gradient
+    assert rate.min() > 0.0
+    torch.testing.assert_close(rate, rate[:1].expand(10), rtol=1e-3, atol=0.0)
 
 
 def test_decay_never_touches_gates() -> None:

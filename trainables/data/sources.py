@@ -55,6 +55,11 @@ def load_test(data: DataSpec) -> Split:
     return Split(listing.decode(ids), listing.labels[ids], ids)
 
 
+def listing(data: DataSpec) -> Listing:
+    """Return what is known of all samples before images are decoded; ids are positions in it."""
+    return _source(data).list_samples(data)
+
+
 def flipped(data: DataSpec) -> Integers:
     """Ids of the training samples whose labels are wrong by `label_noise`, ascending; no image is decoded.
 

@@ -62,16 +62,16 @@ def sgd(model: nn.Module, recipe: Recipe, gates: ChannelGates | None = None) -> 
 
     Gates know neither decay, which would close them, nor momentum, which would carry them past their budget (ours).
     """
-    groups: list[dict[str, Any]] = [{"params": model.parameters(), "initial_lr": recipe.lr, "ends": 1.0}]
+    groups: list[dict[str, Any]] = [{"params": model.parameters(), "initial_lr": recipe.lr, "ends": 1.0, "done": 0.0}]
     if gates:
         ends = gates.settings.epochs / recipe.epochs  # when they come to rest
-        own = {"initial_lr": gates.lr, "ends": ends, "momentum": 0.0, "weight_decay": 0.0}
+        own = {"initial_lr": gates.lr, "ends": ends, "done": 0.0, "momentum": 0.0, "weight_decay": 0.0}
         groups.append({"params": gates.parameters(), **own})
     optimizer = torch.optim.SGD(
         groups, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True
     )
     if gates:
-        optimizer.register_step_post_hook(lambda *_: gates.confine())
+        optimizer.register_step_post_hook(lambda *_: gates.settle(optimizer.param_groups[-1]["done"]))
     return optimizer
 
 
@@ -132,6 +132,6 @@ def zero(weights: list[Tensor], kept: list[Tensor]) -> None:
 def set_lr(optimizer: torch.optim.SGD, recipe: Recipe, progress: float) -> None:
     """Set the learning rates of a point of training; progress runs from 0 to 1."""
     for group in optimizer.param_groups:
-        done = min(1.0, progress / group["ends"])
-        factor = 0.5 * (1.0 + math.cos(math.pi * done)) if recipe.schedule == "cosine" else 1.0
+        group["done"] = min(1.0, progress / group["ends"])
+        factor = 0.5 * (1.0 + math.cos(math.pi * group["done"])) if recipe.schedule == "cosine" else 1.0
         group["lr"] = group["initial_lr"] * factor

@@ -1,9 +1,11 @@
 """Trainable gates: a step on each channel that learns, along with the weights, whether the channel stays.
 
 Kim et al. (arXiv 1904.10921) give the gate and how it is used. That gates sit behind the batch norm, are shared by
-what is coupled, start open, keep to [0, 1] and never close a whole part is our reading.
+what is coupled, start open, keep to [0, 1] and never close a whole part is our reading; how they come to their budget,
+`ChannelGates.settle`, is ours.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,13 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.pruning.channels import Channels
 from trainables.spec import BudgetKind, Gates
 
 OPENS = 0.5  # w0, the least value of an open gate
+CLOSED = OPENS - 2**-25  # the greatest value of a closed one, in float32
 START = 0.6  # of every gate of a trained network: open, and not far from closing
+SLIDES = 0.5  # of the gates' training: until then the target slides, from the dense network's cost to the budget
 Shaping = Callable[[Tensor], Tensor]  # u = w - w0 -> g(u), of the same shape
 
 
@@ -70,6 +75,7 @@ class ChannelGates(nn.Module):
         super().__init__()
         self._channels, self.settings, self._budget, self._target = channels, settings, budget, target
         self._sizes = [part.units for part in channels.parts]
+        self._owners = np.repeat(np.arange(len(self._sizes)), self._sizes)
         self._dense_cost = channels.cost(np.array(self._sizes), budget)
         self.values = nn.Parameter(torch.full((sum(self._sizes),), START, device=channels.example.device))
         self.register_buffer("_was_open", is_open(self.values))
@@ -125,18 +131,38 @@ class ChannelGates(nn.Module):
         return (self.settings.strength * (self._target - self.ratio()).abs() ** self.settings.power).float()
 
     @torch.no_grad()
-    def confine(self) -> None:
-        """Bring the values back into [0, 1] after a step; of each part at least the floor stays open.
+    def settle(self, done: float) -> None:
+        """Bring the cost to the target of now and the values back into [0, 1], after each step of training.
 
-        The lowest is the middle of the last tooth: at 0 the saw is 0, too, and a ReLU would pass no gradient on.
+        The target slides with `done`, the fraction of the gates' training that is over. The values go down or up the
+        slope of the cost, as far as it takes for as many gates to be open as the target has room for: a step of
+        lambda |target - ratio| with the one lambda that meets the target, where a fixed one does or does not, depending
+        on the learning rate of the weights. Of each part at least the floor stays open.
         """
-        self.values.clamp_(0.5 / self.settings.resolution, 1.0)
-        for part, mine in zip(self._channels.parts, self.values.split(self._sizes), strict=True):
-            best = mine.topk(part.floor).indices
-            mine[best] = mine[best].clamp(min=OPENS)
-        now_open = is_open(self.values)
+        target = 1.0 - (1.0 - self._target) * min(1.0, done / SLIDES)
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(self.ratio(), self.values)
+        reach = (self.values - OPENS) / slope  # how far down the slope a gate stays open
+        for part, mine in zip(self._channels.parts, reach.split(self._sizes), strict=True):
+            mine[mine.topk(part.floor).indices] = torch.inf
+        reach, order = reach.sort(descending=True, stable=True)
+        count = self._room(order.cpu().numpy(), round(target * self._dense_cost))
+        last_open, first_closed = (*reach[count - 1 : count + 1].tolist(), -torch.inf)[:2]
+        self.values.sub_(slope, alpha=min(max(0.0, first_closed), last_open))
+        now_open = torch.zeros_like(self._was_open).index_fill_(0, order[:count], True)
+        lowest = 0.5 / self.settings.resolution  # the middle of the last tooth: at 0 a ReLU would pass no gradient on
+        self.values.copy_(torch.where(now_open, self.values.clamp(OPENS, 1.0), self.values.clamp(lowest, CLOSED)))
         self._flips += (now_open != self._was_open).sum()
         self._was_open = now_open
+
+    def _room(self, order: NDArray[np.int64], budget: int) -> int:
+        """Count how many gates may be open, the first ones of an order that begins with the floors."""
+
+        def cost(count: int) -> int:
+            return self._channels.cost(np.bincount(owners[:count], minlength=len(self._sizes)), self._budget)
+
+        owners, least = self._owners[order], sum(part.floor for part in self._channels.parts)
+        return bisect_right(range(len(order) + 1), budget, lo=least + 1, key=cost) - 1
 
     def tell(self) -> dict[str, Any]:
         """Tell how many gates are open in each part, what of the cost that is, and the flips since this was asked."""
