@@ -149,6 +149,8 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
 
 
 def _kept(rows: Sequence[ComparisonRow]) -> Table:
+    once = {(row.policy, row.recovery, row.sparsity, of_dense(row.curriculum)): row for row in reversed(rows)}
+    rows = list(once.values())[::-1]  # the same is kept whatever fine-tuning then draws
     differs = _differs(rows)
     layers = list(rows[0].layers)
     shown = layers[:MOST_LAYERS]

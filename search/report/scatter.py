@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from search.report.chart import HUES, INK, SMALL, Panel, styles
@@ -76,10 +76,8 @@ def histogram(values: Mapping[str, Sequence[Floats]], levels: int) -> Panel:
 
     def draw(axis: Axes) -> None:
         for name, own in shares.items():
-            axis.plot((edges[1:] + edges[:-1]) / 2, np.where(own > 0, own, np.nan), **looks[name].line, label=name)
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(FORMAT)
-        axis.yaxis.set_minor_locator(NullLocator())
+            axis.plot((edges[1:] + edges[:-1]) / 2, own, **looks[name].line, label=name)
+        axis.set_ylim(bottom=0)
         axis.set_xlim(edges[0], edges[-1])
         axis.set_xlabel("learnability in a single run")
         axis.set_ylabel("samples (%)")

@@ -36,9 +36,7 @@ def make_shared(specs: Iterable[TrialSpec], splits: Splits, storage: Folder) -> 
     """Make what `storage` lacks of the dense networks of these trials and of all else that they need."""
 
     def dense(spec: DenseSpec) -> None:
-        artifacts.find_or_make(
-            storage, "dense", spec.key(), lambda made: make_dense(spec, splits, storage, made, CPU)
-        )
+        artifacts.find_or_make(storage, "dense", spec.key(), lambda made: make_dense(spec, splits, storage, made, CPU))
 
     def measured(kind: Source, spec: Frozen) -> None:
         make = SHARED[kind].make
