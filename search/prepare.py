@@ -47,13 +47,13 @@ def prepare(study: StudySpec, specs: Iterable[TrialSpec], storage: Folder, gpus:
     shop = Workshop(storage, study.resources.cpus, gpus, say)
     references = decode([network for spec in specs for network in spec.networks], say)
     train([network for spec in specs for network in spec.networks], references, shop)
-    follows = {
-        (curriculum, spec.dense.key()): spec.dense
+    scored = {
+        (curriculum.measure, curriculum.network, curriculum.table, spec.dense.key()): (curriculum, spec.dense)
         for spec in specs
         for curriculum in spec.scored
         if is_scored(curriculum)
     }
-    shop.make(_score, [(c, dense, references[dense.data.key()]) for (c, _), dense in follows.items()], "samples scored")
+    shop.make(_score, [(c, dense, references[dense.data.key()]) for c, dense in scored.values()], "samples scored")
     wanted = {(kind, named.key()): (named, spec.dense) for spec in specs for kind, named in needed(spec).items()}
     for kind, shared in SHARED.items():
         lacking = [found for (k, key), found in wanted.items() if k == kind and find(storage, kind, key) is None]

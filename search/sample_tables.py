@@ -35,7 +35,8 @@ def print_learnability(found: Learnability) -> None:
 
 def told(found: Learnability) -> str:
     """Say what was looked at."""
-    networks = ", ".join(f"{name} ({len(seeds)} seeds)" for name, seeds in found.networks.items())
+    counts = {name: len(seeds) for name, seeds in found.networks.items()}
+    networks = ", ".join(f"{name} ({count} seed{'s' * (count > 1)})" for name, count in counts.items())
     flipped = f", {found.noise.flipped:,} labels flipped" if found.noise else ""
     return (
         f"{networks}: {found.samples:,} training samples of {found.data.name}{flipped}, {found.epochs} epochs,\n"
