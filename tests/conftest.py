@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-STUDIES = ("test_readme", "search/test_cli", "search/test_end_to_end", "search/test_faults", "search/test_variants")
+STUDIES = ("test_readme", "search/test_cli", "search/test_end_to_end", "search/test_faults", "search/test_schedulers")
 
 
 class Halves(LoadScopeScheduling):  # type: ignore[misc]

@@ -121,11 +121,11 @@ class Distillation(Frozen):
 class Gates(Frozen):
     """How gates on channels are trained along with the weights, to the budget; all defaults are ours."""
 
-    epochs: int = Field(2, ge=1)  # the first ones of fine-tuning
+    epochs: int = Field(1, ge=1)  # the first ones of fine-tuning, best about a third of them
     shaping: str = "straight-through"  # of the gradient that a gate passes on
     resolution: int = Field(100_000, ge=1, le=1_000_000)  # M: gates are within 1 / M of 0 and 1
     lr: float = Field(0.005, gt=0.0)  # times the number of gates is theirs; at the end of their epochs it is 0
-    strength: float = Field(0.2, gt=0.0)  # lambda, of the distance to the budget beside the loss
+    strength: float = Field(0.2, gt=0.0)  # lambda, of the distance to the budget beside the loss; where gates land does not depend on it
     power: Literal[1, 2] = 1  # p, of that distance
 
 

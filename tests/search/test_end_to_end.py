@@ -23,14 +23,6 @@ def test_a_run_tells_what_it_did(small_run: Run) -> None:
     assert small_run.summary["trial_seconds"] > 0
 
 
-def test_the_same_command_again_runs_nothing(small_run: Run) -> None:
-    outcomes = {path: path.stat().st_mtime_ns for path in small_run.folder.glob("trials/*/outcome.json")}
-    again = run_small(small_run.home)
-    assert again.summary["trials"]["new"] == 0
-    assert {path: path.stat().st_mtime_ns for path in small_run.folder.glob("trials/*/outcome.json")} == outcomes
-    assert again.summary["best"] == small_run.summary["best"]
-
-
 def test_a_comparison_shows_every_policy_at_the_same_budget(small_run: Run) -> None:
     told = small_run.told("compare", str(small_run.folder), "--out", "page")
     rows = {(row["policy"], row["sparsity"]): row for row in told["rows"]}
@@ -149,9 +141,12 @@ def test_the_test_split_is_read_once_and_remembered(small_run: Run) -> None:
     assert all(set(reading) == {"accuracy", "read", "by"} for reading in remembered.values())
 
 
-def test_a_study_grows_by_what_it_lacks(small_run: Run, tmp_path: Path) -> None:
+def test_a_study_grows_by_what_it_lacks_and_runs_nothing_again(small_run: Run, tmp_path: Path) -> None:
     import shutil
 
     shutil.copytree(small_run.home / "howcompact-runs", tmp_path / "howcompact-runs")
+    trials = tmp_path / "howcompact-runs" / "digits" / "trials"
+    outcomes = {path: path.stat().st_mtime_ns for path in trials.glob("*/outcome.json")}
     grown = run_small(tmp_path, settings=("policies=[uniform,erk,random,capacity,searched]", "tracking=off"))
     assert grown.summary["trials"] == {"total": 24, "done": 24, "new": 4, "failed": 0, "stopped": 0}
+    assert {path: path.stat().st_mtime_ns for path in outcomes} == outcomes

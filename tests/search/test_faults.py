@@ -108,8 +108,8 @@ def test_whoever_is_killed_the_same_command_goes_on_and_repeats_nothing(tmp_path
     assert sum(map(len, without_driver.values())) < TRIALS * EPOCHS
 
     with start(tmp_path) as again:
-        (victim, *_) = until(lambda: workers_of(again.pid), 90)
         until(lambda: histories(tmp_path) != without_driver, 90)
+        (victim, *_) = until(lambda: workers_of(again.pid), 90)
         os.kill(victim, signal.SIGKILL)
         without_worker = histories(tmp_path)
         summary = finish(again)
