@@ -125,9 +125,7 @@ class Gates(Frozen):
     shaping: str = "straight-through"  # of the gradient that a gate passes on
     resolution: int = Field(100_000, ge=1, le=1_000_000)  # M: gates are within 1 / M of 0 and 1
     lr: float = Field(0.005, gt=0.0)  # times the number of gates is theirs; at the end of their epochs it is 0
-    strength: float = Field(
-        0.2, gt=0.0
-    )  # lambda, of the distance to the budget beside the loss; they land there anyway
+    strength: float = Field(0.2, gt=0.0)  # lambda, of the distance to the budget beside the loss
     power: Literal[1, 2] = 1  # p, of that distance
 
 
