@@ -31,7 +31,8 @@ def test_the_two_commands_set_up_a_venv_and_do_their_job() -> None:
 
 def test_the_first_command_and_those_that_follow_it_run(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    table = said(BLOCKS[0].rpartition("&&")[2].rstrip() + " --set seeds=[0] search.trials=4", tmp_path)  # fewer
+    fewer = " --set seeds=[0] sparsities=[0.5,0.95] search.trials=4"
+    table = said(BLOCKS[0].rpartition("&&")[2].rstrip() + fewer, tmp_path)
     for policy in ("uniform", "capacity", "searched"):
         assert policy in table
     assert "MLflow: " in table
