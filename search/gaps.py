@@ -55,9 +55,9 @@ def gaps(cells: Cells) -> dict[Cell, dict[str, Estimate | None]]:
 
 
 def _apart(own: BySeed, rivals: BySeed, rival: Rival) -> Iterator[float]:
-    for seed, winner in sorted(own.items()):
-        if seed in rivals and rival.fair(winner, rivals[seed]):
-            yield winner.val_accuracy - rivals[seed].val_accuracy
+    for seed in sorted(own.keys() & rivals):
+        if rival.fair(own[seed], rivals[seed]):
+            yield own[seed].val_accuracy - rivals[seed].val_accuracy
 
 
 def unfair(cell: Cell, own: BySeed, cells: Cells) -> list[str]:
@@ -69,7 +69,7 @@ def unfair(cell: Cell, own: BySeed, cells: Cells) -> list[str]:
             found.append(f"{rival.name} has not finished a trial to hold it against")
         elif others and set(others) != set(own):
             found.append(f"seeds differ from those of {rival.name}")
-        if odd := [str(seed) for seed in sorted(own) if seed in others and not rival.fair(own[seed], others[seed])]:
+        if odd := [str(seed) for seed in sorted(own.keys() & others) if not rival.fair(own[seed], others[seed])]:
             found.append(
                 f"budget, epochs or images differ from those of {rival.name}: the gap leaves out seed {', '.join(odd)}"
             )

@@ -45,8 +45,9 @@ def prepare(study: StudySpec, specs: Iterable[TrialSpec], storage: Folder, gpus:
     """
     specs = list(specs)
     shop = Workshop(storage, study.resources.cpus, gpus, say)
-    references = decode([network for spec in specs for network in spec.networks], say)
-    train([network for spec in specs for network in spec.networks], references, shop)
+    networks = [network for spec in specs for network in spec.networks]
+    references = decode(networks, say)
+    train(networks, references, shop)
     scored = {
         (curriculum.measure, curriculum.network, curriculum.table, spec.dense.key()): (curriculum, spec.dense)
         for spec in specs

@@ -55,8 +55,8 @@ def test_a_table_that_an_older_version_wrote_is_read() -> None:
     row = row_of(outcome("uniform", 0.5, 0, 0.5))
     stages, kinds = ("allocation", "profile"), ("evaluations", "images")
     counts = ["images", *(f"{stage}_{kind}" for stage in stages for kind in kinds)]
-    kinds_of = ["curriculum", "control_setting", "standard_setting"]
-    added = ["recovery", *kinds_of, "schedule", "family", "dense_epochs", "latency_ms", *counts]
+    of_curricula = ["curriculum", "control_setting", "standard_setting"]
+    added = ["recovery", *of_curricula, "schedule", "family", "dense_epochs", "latency_ms", *counts]
     told = from_parquet(to_parquet(to_table([row]).drop_columns(added)))
     assert from_table(told) == [row.model_copy(update={"family": "", "dense_epochs": None, **dict.fromkeys(counts)})]
 
