@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.batches import Batch, Drawn, Resident, eval_batches, train_batches
+from trainables.learning.graphs import graphed
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.layers import Masks, weight_of
 from trainables.spec import DataSpec, Recipe
@@ -99,6 +100,8 @@ def train(
     device = data.images.device
     held = [(weight_of(model.get_submodule(name)), mask) for name, mask in (masks or {}).items()]
     weights, kept = [w for w, _ in held], [m for _, m in held]
+    learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    forward = graphed(model, learning, recipe.batch_size, device)
     for epoch in range(done, recipe.epochs):
         epoch_seed = (seed * 1_000_003 + epoch) % 2**63
         torch.manual_seed(epoch_seed)
@@ -109,7 +112,7 @@ def train(
         for step, batch in enumerate(train_batches(data, recipe.batch_size, augment.augment, epoch_seed, draw(epoch))):
             set_lr(optimizer, recipe, (epoch + step / steps) / recipe.epochs)
             with autocast(device):
-                loss = loss_of(batch, model(batch.images))
+                loss = loss_of(batch, forward(batch.images))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
