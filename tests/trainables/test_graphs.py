@@ -50,6 +50,7 @@ def trained(network: Callable[[], nn.Module], replayed: bool) -> dict[str, Tenso
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+    assert not replayed or getattr(forward, "_replay", model) is not model
     return {name: tensor.float() for name, tensor in model.state_dict().items()}
 
 

@@ -40,13 +40,16 @@ class _Graphed:
 
     def _capture(self, images: Tensor) -> Forward:
         """Capture, and leave buffers and random numbers as they were before the passes that warm up."""
+        # Weights get their gradients on the stream of the capture, which autograd waits for, and would warn of.
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         try:
             with torch.random.fork_rng([images.device]), _as_around():
                 shell = _Shell(self._model, self._parameters)
+                _pass_without_waiting(shell, images)
                 made = torch.cuda.make_graphed_callables(shell, (images.clone(),), allow_unused_input=True)
             replay = cast(Forward, made)
-        except RuntimeError:  # it waits for the GPU in the middle of a pass
+        except RuntimeError:
             replay = self._model
         with torch.no_grad():
             for buffer, value in buffers:
@@ -58,6 +61,17 @@ def _as_around() -> torch.autocast:
     """Autocast as it is here, but casting weights anew in each pass, as graphs must."""
     dtype, enabled = torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda")
     return torch.autocast("cuda", dtype, enabled, cache_enabled=False)
+
+
+def _pass_without_waiting(network: nn.Module, images: Tensor) -> None:
+    """Raise RuntimeError if a pass waits for the GPU: within a capture that would spoil the random numbers for good."""
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        torch.autograd.grad(network(images).float().sum(), learning, allow_unused=True)
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
 
 
 class _Shell(nn.Module):
