@@ -2,16 +2,15 @@
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from search.results import StudyFolder, TrialRow
 from search.stopwatch import Stopwatch, checkpoint_of, measure
+from search.versions import versions
 from trainables import checkpoints
 from trainables.checkpoints import Architecture
 from trainables.evaluate import load_pruned
@@ -136,7 +135,7 @@ def _complete(
         "verified_accuracy": verdict["val_accuracy"],
         "verified_on": verdict["hardware"],
         "input": verdict["input"],
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "versions": versions(LIBRARIES),
     }
     files["record.json"] = json.dumps(record, indent=1, allow_nan=False).encode()
     checkpoints.write_files(target, files | {name: target.read(name) for name in written})

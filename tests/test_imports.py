@@ -71,6 +71,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "search.arguments",
         "search.fronts",
         "search.replacing",
+        "search.versions",
     ),
     ("trainables.trial",),
     ("trainables", "trainables.catalog", "trainables.evaluate", "trainables.served"),

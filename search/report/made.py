@@ -1,17 +1,16 @@
 """How a report came about: the commands, the versions, the hardware, the seeds, the date."""
 
 import json
-import platform
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 from search.report.evidence import Evidence
 from search.study import StudySpec
 from search.study_file import parse_study, shipped
+from search.versions import versions
 
 LIBRARIES = ("howcompact", "torch", "torch-pruning", "ray", "optuna", "numpy")
 NAMED = "name"
@@ -34,9 +33,9 @@ def made(evidence: Evidence) -> dict[str, str]:
 
 def here() -> dict[str, str]:
     """Say with what, and when, something is made now."""
-    libraries = [*(f"{name} {version(name)}" for name in LIBRARIES), f"Python {platform.python_version()}"]
+    told = (f"{name} {number}" for name, number in versions(LIBRARIES).items())
     return {
-        "versions": ", ".join(libraries) + " (where this was written)",
+        "versions": ", ".join(told) + " (where this was written)",
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 
