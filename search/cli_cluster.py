@@ -81,7 +81,7 @@ def _follow(address: str, job: str, out: TextIO) -> str:
     try:
         status = follow(address, job, lambda text: print(text, file=out, flush=True))
     except KeyboardInterrupt:
-        print(f"{job} goes on; `howcompact logs {job} --follow` shows the rest, `stop` ends it", file=sys.stderr)
+        print(f"{job} goes on; see the rest: howcompact logs {job} --address {address} --follow", file=sys.stderr)
         raise typer.Exit(130) from None
     print(f"{job}: {status}", file=out)
     return status

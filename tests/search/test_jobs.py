@@ -182,7 +182,7 @@ def test_submitted_study_runs_on_the_cluster_and_goes_on_when_it_is_stopped_and_
     assert stopped.startswith("howcompact-far-")
     with pytest.raises(ValueError, match=f"once at a time, but {stopped} is running it"):
         jobs.submit("digits", address, str(storage), overrides=overrides, name="far")
-    until(lambda: outcomes(storage), 90)
+    until(lambda: outcomes(storage), 120)
     jobs.stop(address, stopped)
     kept = outcomes(storage)
     assert 0 < len(kept) < 6
@@ -231,6 +231,18 @@ def test_following_goes_on_where_a_lost_connection_broke(address: str) -> None:
     assert cuts == 2
 
 
+def interrupt_following(address: str, job: str) -> None:
+    """Follow a job that has told a line, and press Ctrl-C."""
+    command = [str(Path(sys.executable).with_name("howcompact")), "logs", job, "--address", address, "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == "begun\n"
+        following.send_signal(signal.SIGINT)
+        _, said = following.communicate(timeout=30)
+    assert following.returncode == 130
+    assert said == f"{job} goes on; see the rest: howcompact {' '.join(command[1:])}\n"
+
+
 def test_following_gives_up_on_a_cluster_that_stays_away_and_the_job_goes_on_until_it_is_stopped(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +258,7 @@ def test_following_gives_up_on_a_cluster_that_stays_away_and_the_job_goes_on_unt
 
         with pytest.raises(ValueError, match=f"must be reachable to follow {job}"):
             jobs.follow(f"http://127.0.0.1:{tunnel.server_address[1]}", job, lose)
+    interrupt_following(address, job)
     (goes_on,) = [known for known in jobs.jobs(address) if known.id == job]
     assert (goes_on.status, goes_on.over) == ("RUNNING", False)
     jobs.stop(address, job)
