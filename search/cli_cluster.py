@@ -1,13 +1,26 @@
-"""The commands that talk to a cluster."""
+"""The commands about clusters: how one is set up, and the jobs that run on it."""
 
-from typing import Annotated
+import json
+import sys
+from dataclasses import asdict
+from typing import Annotated, TextIO
 
 import typer
 
 import search
-from search.arguments import Address, Name, Settings, Study
+from search.arguments import Address, Json, Name, Settings, Study
 
 cluster = typer.Typer()
+Follow = Annotated[bool, typer.Option("--follow", help="Stream the job's output until it ends.")]
+
+
+@cluster.command("cluster")
+def config(kind: Annotated[str, typer.Option(help="aws, kubernetes or onprem.")]) -> None:
+    """Print a cluster's config; the lines to change are marked (1) to (5)."""
+    from search.package_files import yaml_files
+    from trainables.tables import pick
+
+    print(pick("kind", kind, yaml_files("clusters")), end="")
 
 
 @cluster.command()
@@ -17,35 +30,40 @@ def submit(
     storage: Annotated[str, typer.Option(help="Folder or URI that every node of the cluster reaches.")],
     name: Name = None,
     settings: Settings = [],  # noqa: B006
-    follow: Annotated[bool, typer.Option("--follow", help="Stream the job's output until it ends.")] = False,
+    follow: Follow = False,
+    as_json: Json = False,
 ) -> None:
     """Run a study as a job on a Ray cluster; submitting it again continues it."""
     job = search.submit(study, address, storage, name=name, overrides=settings)
-    print(job, flush=True)
-    if follow:
-        from search.jobs import follow as follow_job
-
-        ended = follow_job(address, job, lambda text: print(text, flush=True))
-        print(f"{job}: {ended}")
-        if ended != "SUCCEEDED":
-            raise typer.Exit(1)
+    out = sys.stderr if as_json else sys.stdout
+    print(job, file=out, flush=True)
+    status = _follow(address, job, out) if follow else None
+    if as_json:
+        print(json.dumps({"job": job, "status": status}))
+    _exit_by(status)
 
 
 @cluster.command()
-def jobs(address: Address) -> None:
+def jobs(address: Address, as_json: Json = False) -> None:
     """List the jobs of a cluster."""
     from search.jobs import jobs as list_jobs
 
-    for job in list_jobs(address):
+    found = list_jobs(address)
+    if as_json:
+        return print(json.dumps({"jobs": [asdict(job) for job in found]}))
+    for job in found:
         print(job)
+    return None
 
 
 @cluster.command()
-def logs(job: str, address: Address) -> None:
+def logs(job: str, address: Address, follow: Follow = False) -> None:
     """Print what a job has said."""
     from search.jobs import logs as job_logs
 
-    print(job_logs(address, job))
+    if follow:
+        return _exit_by(_follow(address, job, sys.stdout))
+    return print(job_logs(address, job))
 
 
 @cluster.command()
@@ -54,3 +72,21 @@ def stop(job: str, address: Address) -> None:
     from search.jobs import stop as stop_job
 
     stop_job(address, job)
+
+
+def _follow(address: str, job: str, out: TextIO) -> str:
+    """Print a job's log as it grows, then its status, which is returned. Ctrl-C leaves the job alone."""
+    from search.jobs import follow
+
+    try:
+        status = follow(address, job, lambda text: print(text, file=out, flush=True))
+    except KeyboardInterrupt:
+        print(f"{job} goes on; see the rest: howcompact logs {job} --address {address} --follow", file=sys.stderr)
+        raise typer.Exit(130) from None
+    print(f"{job}: {status}", file=out)
+    return status
+
+
+def _exit_by(status: str | None) -> None:
+    if status not in (None, "SUCCEEDED"):
+        raise typer.Exit(1)

@@ -70,7 +70,7 @@ def submit(study: str, address: str, storage: str, *, overrides: Sequence[str] =
     client = _connect(address)
     for job in _jobs(client):
         if (job.study, job.storage) == (checked.name, storage) and not job.over:
-            raise ValueError(f"a study must run once at a time, but {job.id} is running it; follow it or stop it first")
+            raise ValueError(f"a study must run once at a time, but {job.id} is running it; follow its logs or stop it")
     with TemporaryDirectory() as folder:
         pack(checked, Path(folder))
         return client.submit_job(

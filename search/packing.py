@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from trainables.data import sources
 
 STUDY_FILE = "study.yaml"
 OURS = {"search": Path(__file__).parent, "trainables": Path(trainables.__file__).parent}
-CODE = (".py", ".yaml", ".yml", ".toml")  # what is taken along of a package; the rest may be data
+CODE = (".py", ".yaml", ".yml", ".toml")  # what is taken along of a user's package; the rest may be data
 
 
 def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
@@ -49,11 +50,19 @@ def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), 
 
 
 def pack(study: StudySpec, folder: Path) -> None:
-    """Write the study as STUDY_FILE into a folder, and the code of this project and of the user's own models."""
+    """Write the study as STUDY_FILE into a folder, and the code of this project and of the user's own models.
+
+    The project is taken whole, with its version, so that nodes need to hold only what it stands on.
+    """
     settings = study.model_dump(mode="json", exclude_defaults=True)
     (folder / STUDY_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
+    release = version("howcompact")
+    (folder / f"howcompact-{release}.dist-info").mkdir()
+    (folder / f"howcompact-{release}.dist-info" / "METADATA").write_text(f"Name: howcompact\nVersion: {release}\n")
     models = [model.partition(":")[0] for model in study.models if ":" in model]
-    for place in (*OURS.values(), *own_code(models)):
+    for name, place in OURS.items():
+        shutil.copytree(place, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    for place in own_code(models):
         if place.is_dir():
             shutil.copytree(place, folder / place.name, ignore=_not_code, dirs_exist_ok=True)
         else:

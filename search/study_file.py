@@ -2,21 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
 
+from search.package_files import yaml_files
 from search.study import StudySpec, complaints
 from trainables.tables import did_you_mean
 
 
 def shipped() -> dict[str, str]:
     """The studies that come with the package: name -> YAML."""
-    folder = resources.files("search") / "studies"
-    return {f.name.removesuffix(".yaml"): f.read_text() for f in folder.iterdir() if f.name.endswith(".yaml")}
+    return yaml_files("studies")
 
 
 def read_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:

@@ -69,6 +69,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "search.schedulers",
         "search.journal",
         "search.arguments",
+        "search.package_files",
         "search.fronts",
         "search.replacing",
         "search.versions",

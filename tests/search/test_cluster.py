@@ -1,150 +1,185 @@
-"""cluster.yaml: what Ray's own checks say of it, and what they cannot see."""
+"""The configs of clusters that come with the package: what they promise, and what Ray's launcher says of them."""
 
-import copy
-import json
 import os
+import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-import ray
-import ray.autoscaler
-import yaml
-from ray.autoscaler._private.util import prepare_config, validate_config
+from packaging.requirements import Requirement
+from ray.scripts.scripts import cli as ray_command
+
+from search.study_file import shipped
+from tests.search.clusters import (
+    LAUNCHED,
+    TEXTS,
+    Config,
+    Spoil,
+    commands,
+    config_of,
+    drop,
+    missing_mounts,
+    options_of,
+    prepared,
+    put,
+    rename,
+)
+from tests.search.conftest import howcompact
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "cluster.yaml").read_text()
-Config = dict[str, Any]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NEEDED = {needed.name: needed for needed in map(Requirement, PROJECT["dependencies"])}
 
 
-@pytest.fixture
-def config() -> Config:
-    return dict(copy.deepcopy(yaml.safe_load(TEXT)))
+def pins(config: Config) -> dict[str, Requirement]:
+    """Find what a node installs."""
+    (install,) = [command for command in config["setup_commands"] if " pip install " in command]
+    words = shlex.split(install.partition(" pip install ")[2])
+    return {pin.name: pin for pin in map(Requirement, (word for word in words if not word.startswith("-")))}
 
 
-def check(config: Config) -> Config:
-    """Prepare and validate as `ray up` does."""
-    prepared: Config = prepare_config(copy.deepcopy(config))
-    validate_config(prepared)
-    return prepared
+def test_the_command_prints_each_kind_and_refuses_another(tmp_path: Path) -> None:
+    assert set(TEXTS) == {"aws", "kubernetes", "onprem"}
+    for kind, text in TEXTS.items():
+        assert howcompact("cluster", "--kind", kind, cwd=tmp_path).stdout == text
+    refused = howcompact("cluster", "--kind", "kubernets", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: kind must be a known name, but got 'kubernets'; did you mean 'kubernetes'")
 
 
-def commands(config: Config) -> list[str]:
-    prepared = check(config)
-    return [command for name, lines in prepared.items() if name.endswith("_commands") for command in lines]
+def test_the_file_beside_the_readme_is_the_one_for_aws() -> None:
+    assert (ROOT / "cluster.yaml").read_text() == TEXTS["aws"]
 
 
-def test_ray_accepts_it_and_scales_gpu_workers_from_none_to_the_maximum(config: Config) -> None:
-    prepared = check(config)
-    worker = prepared["available_node_types"]["gpu_worker"]
-    assert (worker["min_workers"], worker["max_workers"]) == (0, config["max_workers"])
-    assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+@pytest.mark.parametrize("kind", TEXTS)
+def test_five_lines_are_marked(kind: str) -> None:
+    comment, _, body = TEXTS[kind].partition("\n\n")
+    assert "marked (1) to (5)" in comment
+    assert sorted(re.findall(r"\(\d\)", body)) == ["(1)", "(2)", "(3)", "(4)", "(5)"]
+    assert set(re.findall(r"\(\d\)", comment)) <= {f"({number})" for number in range(1, 6)}
 
 
-def _misspell_top(config: Config) -> None:
-    config["setup_comands"] = config.pop("setup_commands")
+@pytest.mark.parametrize("kind", TEXTS)
+def test_the_commands_of_the_comments_exist_and_take_these_options(kind: str) -> None:
+    joined = re.sub(r"\\\n#", "", TEXTS[kind])
+    told = re.findall(r"^#   ((?:howcompact|ray) [^#>\n]*)", joined, flags=re.M)
+    assert len(told) == (1 if kind == "kubernetes" else 6)
+    for line in told:
+        program, name, *words = shlex.split(line)
+        if program == "ray":
+            ray_command.commands[name].make_context(name, words).close()
+        elif study := options_of(line).get("study"):
+            assert study in shipped()
 
 
-def _drop_provider(config: Config) -> None:
-    del config["provider"]
+@pytest.mark.parametrize("kind", LAUNCHED)
+def test_ray_accepts_it(kind: str) -> None:
+    assert len(commands(prepared(config_of(kind)))) > 5
 
 
-def _point_to_no_head(config: Config) -> None:
-    config["head_node_type"] = "haed"
+@pytest.mark.parametrize("kind", LAUNCHED)
+def test_nodes_get_all_that_the_project_stands_on_in_one_version_within_its_bounds(kind: str) -> None:
+    found = pins(config_of(kind))
+    assert set(found) == set(NEEDED)
+    assert found == pins(config_of("aws"))
+    for name, pin in found.items():
+        (version,) = pin.specifier
+        assert (version.operator, pin.extras) == ("==", NEEDED[name].extras)
+        assert NEEDED[name].specifier.contains(version.version), f"{pin}, but pyproject.toml wants {NEEDED[name]}"
 
 
-def _write_maximum_out(config: Config) -> None:
-    config["max_workers"] = "four"
+@pytest.mark.parametrize("kind", ["aws", "kubernetes"])
+def test_images_carry_the_pinned_ray_and_a_python_of_the_project(kind: str) -> None:
+    (pin,) = pins(config_of("aws"))["ray"].specifier
+    ((ray, major, minor),) = re.findall(r"rayproject/ray:([\d.]+)-py(\d)(\d+)-gpu", TEXTS[kind])
+    assert ray == pin.version
+    assert (int(major), int(minor)) in ((3, 11), (3, 12))
 
 
-def _ask_for_more_than_the_maximum(config: Config) -> None:
-    config["available_node_types"]["gpu_worker"]["min_workers"] = config["max_workers"] + 1
-
-
-def _give_one_command_as_text(config: Config) -> None:
-    config["setup_commands"] = config["setup_commands"][0]
-
-
-def _misspell_docker(config: Config) -> None:
-    config["docker"]["imgae"] = config["docker"].pop("image")
-
-
-def _leave_container_unnamed(config: Config) -> None:
-    del config["docker"]["container_name"]
-
-
-def _forget_resources(config: Config) -> None:
-    del config["available_node_types"]["gpu_worker"]["resources"]
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        _misspell_top,
-        _drop_provider,
-        _point_to_no_head,
-        _write_maximum_out,
-        _ask_for_more_than_the_maximum,
-        _give_one_command_as_text,
-        _misspell_docker,
-        _leave_container_unnamed,
-        _forget_resources,
-    ],
-)
-def test_ray_refuses_what_a_slip_would_make_of_it(config: Config, spoil: Callable[[Config], None]) -> None:
-    spoil(config)
-    with pytest.raises(Exception):  # noqa: B017, PT011  Ray raises a different kind for almost each
-        check(config)
-
-
-def test_provider_settings_are_known_to_ray_whose_own_check_lets_any_pass(config: Config) -> None:
-    schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
-    assert set(config["provider"]) <= set(schema["properties"]["provider"]["properties"])
-
-
-def test_image_carries_the_installed_ray_and_a_python_of_the_project(config: Config) -> None:
-    repository, _, tag = config["docker"]["image"].partition(":")
-    version, python, device = tag.split("-")
-    assert (repository, version, device) == ("rayproject/ray", ray.__version__, "gpu")
-    assert python in ("py311", "py312")
-
-
-def test_head_runs_no_trials_and_shows_its_dashboard_to_nobody_else(config: Config) -> None:
-    assert config["available_node_types"][config["head_node_type"]]["resources"]["CPU"] == 0
+@pytest.mark.parametrize("kind", LAUNCHED)
+def test_head_runs_no_trials_and_shows_its_dashboard_to_nobody_else(kind: str) -> None:
+    config = config_of(kind)
     start = config["head_start_ray_commands"][-1].split()
     assert "--dashboard-host=127.0.0.1" in start
     assert "--autoscaling-config=~/ray_bootstrap_config.yaml" in start
+    if kind == "aws":
+        assert config["available_node_types"][config["head_node_type"]]["resources"]["CPU"] == 0
+    else:
+        assert {"--num-cpus=0", "--num-gpus=0"} <= set(start)
 
 
-def test_project_is_sent_whole_and_installed_from_its_files(config: Config) -> None:
-    (place,) = [remote for remote, local in config["file_mounts"].items() if local == "."]
-    for needed in ("pyproject.toml", "search", "trainables"):
-        assert (ROOT / needed).exists()
-        assert needed not in config["rsync_exclude"]
-    assert any(command.endswith(f"pip install --quiet {place}") for command in config["setup_commands"])
-
-
-def test_every_file_mount_exists_once_the_token_is_generated_as_the_comments_say(
-    config: Config, tmp_path: Path
-) -> None:
+def test_every_file_mount_exists_once_the_token_is_generated_as_the_comments_say(tmp_path: Path) -> None:
     generate = "ray get-auth-token --generate"
-    assert generate in TEXT
+    assert all(missing_mounts(config_of(kind), tmp_path) for kind in LAUNCHED)
     environment = {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run(generate.split(), env=environment, check=True, capture_output=True)
-    for local in config["file_mounts"].values():
-        assert (ROOT / local.replace("~", str(tmp_path), 1)).exists(), local
+    for kind in LAUNCHED:
+        assert generate in TEXTS[kind]
+        assert not missing_mounts(config_of(kind), tmp_path)
+        assert any(remote.endswith("/.ray/auth_token") for remote in config_of(kind)["file_mounts"])
 
 
-def test_all_that_runs_on_a_node_asks_for_the_token_that_every_node_has(config: Config) -> None:
-    assert "--env RAY_AUTH_MODE=token" in config["docker"]["run_options"]
-    assert config["file_mounts"]["/home/ray/.ray/auth_token"] == "~/.ray/auth_token"
+def test_all_that_runs_on_a_node_asks_for_the_token() -> None:
+    assert "--env RAY_AUTH_MODE=token" in config_of("aws")["docker"]["run_options"]
+    starts = [command for command in commands(config_of("onprem")) if " ray start " in command]
+    assert len(starts) == 2
+    assert all(" RAY_AUTH_MODE=token ray start " in start for start in starts)
+    assert config_of("kubernetes")["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 
 
-def test_every_command_is_a_command_of_the_shell(config: Config) -> None:
-    assert len(commands(config)) > 5
-    for command in commands(config):
-        checked = subprocess.run(["bash", "-n"], input=command, text=True, capture_output=True, check=False)
-        assert checked.returncode == 0, f"{command}: {checked.stderr}"
+@pytest.mark.parametrize("kind", LAUNCHED)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        rename("setup_commands", "setup_comands"),
+        rename("provider.type", "typ"),
+        put("provider.type", "asw"),
+        put("max_workers", "four"),
+        put("setup_commands", "pip install ray"),
+        put("setup_commands.0", "test -x 'python"),
+        put("worker_start_ray_commands.1", "ray start $(hostname"),
+        put("provider.heed_ip", "192.0.2.10"),
+        rename("auth.ssh_user", "ssh_usr"),
+        put("docker.imgae", "rayproject/ray"),
+        put("idle_timeout_minutes", "soon"),
+        put("cluster_name", 5),
+        drop("provider"),
+    ],
+)
+def test_slips_are_refused(kind: str, spoil: Spoil) -> None:
+    config = config_of(kind)
+    config.setdefault("docker", {})
+    spoil(config)
+    with pytest.raises(Exception):  # noqa: B017, PT011  Ray raises a different kind for almost each
+        prepared(config)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil"),
+    [
+        ("aws", rename("provider.region", "regoin")),
+        ("aws", put("head_node_type", "haed")),
+        ("aws", put("available_node_types.gpu_worker.min_workers", 5)),
+        ("aws", rename("docker.image", "imgae")),
+        ("aws", drop("docker.container_name")),
+        ("aws", drop("available_node_types.gpu_worker.resources")),
+        ("aws", rename("available_node_types.gpu_worker.min_workers", "min_worker")),
+        ("onprem", rename("provider.head_ip", "head")),
+        ("onprem", drop("provider.worker_ips")),
+        ("onprem", put("available_node_types", {"gpu": {"resources": {}, "node_config": {}}})),
+    ],
+)
+def test_slips_of_one_kind_are_refused(kind: str, spoil: Spoil) -> None:
+    config = config_of(kind)
+    spoil(config)
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        prepared(config)
+
+
+def test_a_missing_source_of_a_file_mount_is_found(tmp_path: Path) -> None:
+    config = config_of("aws")
+    config["file_mounts"] = {"/home/ray/code": str(tmp_path), "/home/ray/data": str(tmp_path / "nowhere"), "/x": "here"}
+    assert missing_mounts(config, tmp_path) == [str(tmp_path / "nowhere"), "here"]

@@ -1,5 +1,6 @@
 """Studies as jobs on a real Ray head of this machine, which asks for a token as the one of cluster.yaml does."""
 
+import json
 import os
 import secrets
 import signal
@@ -23,9 +24,10 @@ from ray.job_submission import JobSubmissionClient
 from search import jobs
 from search.results import StudyFolder
 from search.study_file import read_study
-from tests.search.conftest import FEW
+from tests.search.conftest import FEW, howcompact
 from tests.search.ports import free_port
 from tests.search.tunnel import Cuttable
+from tests.search.waiting import until
 
 
 @contextmanager
@@ -161,29 +163,50 @@ def test_wrong_token_is_refused_with_what_to_do(address: str) -> None:
     reset_auth_token_state()
 
 
-def test_submitted_study_runs_on_the_cluster_and_leaves_its_folder_in_the_storage(
+def outcomes(storage: Path) -> dict[str, int]:
+    """When each trial that has ended wrote its outcome."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in storage.glob("far/trials/*/outcome.json")}
+
+
+def test_submitted_study_runs_on_the_cluster_and_goes_on_when_it_is_stopped_and_submitted_again(
     address: str, tmp_path: Path, own_model: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    storage = tmp_path / "storage"
-    overrides = [*FEW, f"models=['{own_model}']"]
-    job = jobs.submit("digits", address, str(storage), overrides=overrides, name="far")
-    assert job.startswith("howcompact-far-")
-    with pytest.raises(ValueError, match=f"once at a time, but {job} is running it"):
+    storage, where = tmp_path / "storage", ("--address", address)
+    overrides = [
+        *FEW,
+        f"models=['{own_model}']",
+        "resources.cpus=2",
+        "sparsities=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8]",
+    ]  # one by one
+    stopped = jobs.submit("digits", address, str(storage), overrides=overrides, name="far")
+    assert stopped.startswith("howcompact-far-")
+    with pytest.raises(ValueError, match=f"once at a time, but {stopped} is running it"):
         jobs.submit("digits", address, str(storage), overrides=overrides, name="far")
-    lines: list[str] = []
-    assert jobs.follow(address, job, lines.append) == "SUCCEEDED", "\n".join(lines)
+    until(lambda: outcomes(storage), 120)
+    jobs.stop(address, stopped)
+    kept = outcomes(storage)
+    assert 0 < len(kept) < 6
+
+    again = ("submit", "digits", "--name", "far", "--storage", str(storage), *where, "--set", *overrides)
+    told = howcompact(*again, "--follow", "--json", cwd=tmp_path)
+    ended = json.loads(told.stdout)
+    assert (told.returncode, ended["status"]) == (0, "SUCCEEDED"), told.stderr
+    assert f"{6 - len(kept)} trials to run" in told.stderr
+    assert outcomes(storage).items() >= kept.items()
     folder = StudyFolder.open(str(storage / "far"))
-    (row,) = folder.rows()
-    assert (row.status, row.model, row.epochs) == ("done", own_model, 2)
+    assert [(row.status, row.model, row.epochs) for row in folder.rows()] == [("done", own_model, 2)] * 6
     assert folder.study == read_study("digits", overrides, "far")
+
+    job, *lines, last = told.stderr.splitlines()
+    assert (job, last) == (ended["job"], f"{job}: SUCCEEDED")
     assert any("study folder" in line and str(storage / "far") in line for line in lines)
     assert jobs.logs(address, job) == "\n".join(lines)
-    (listed,) = [known for known in jobs.jobs(address) if known.id == job]
-    assert (listed.study, listed.storage, listed.status) == ("far", str(storage), "SUCCEEDED")
-    assert listed.started is not None
-    assert listed.ended is not None
-    assert abs(listed.started - time.time()) < 120
-    assert listed.started < listed.ended
+    listed = json.loads(howcompact("jobs", *where, "--json", cwd=tmp_path).stdout)["jobs"]
+    newer, older = (known for known in listed if known["study"] == "far")
+    assert (newer["id"], newer["status"], newer["storage"]) == (job, "SUCCEEDED", str(storage))
+    assert (older["id"], older["status"]) == (stopped, "STOPPED")
+    assert older["started"] < older["ended"] < newer["started"] < newer["ended"] < time.time() < older["started"] + 300
+    assert howcompact("logs", stopped, *where, "--follow", cwd=tmp_path).returncode == 1
     assert not caplog.records, "submitting and following are to be quiet"
 
 
@@ -208,6 +231,18 @@ def test_following_goes_on_where_a_lost_connection_broke(address: str) -> None:
     assert cuts == 2
 
 
+def interrupt_following(address: str, job: str) -> None:
+    """Follow a job that has told a line, and press Ctrl-C."""
+    command = [str(Path(sys.executable).with_name("howcompact")), "logs", job, "--address", address, "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == "begun\n"
+        following.send_signal(signal.SIGINT)
+        _, said = following.communicate(timeout=30)
+    assert following.returncode == 130
+    assert said == f"{job} goes on; see the rest: howcompact {' '.join(command[1:])}\n"
+
+
 def test_following_gives_up_on_a_cluster_that_stays_away_and_the_job_goes_on_until_it_is_stopped(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +258,7 @@ def test_following_gives_up_on_a_cluster_that_stays_away_and_the_job_goes_on_unt
 
         with pytest.raises(ValueError, match=f"must be reachable to follow {job}"):
             jobs.follow(f"http://127.0.0.1:{tunnel.server_address[1]}", job, lose)
+    interrupt_following(address, job)
     (goes_on,) = [known for known in jobs.jobs(address) if known.id == job]
     assert (goes_on.status, goes_on.over) == ("RUNNING", False)
     jobs.stop(address, job)

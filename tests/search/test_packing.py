@@ -1,7 +1,11 @@
 """What is sent to a cluster: the study and its code, after it was checked, and nothing else."""
 
+import os
+import shutil
 import subprocess
 import sys
+import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,24 @@ import pytest
 from search.packing import STUDY_FILE, check_for_cluster, environment, pack
 from search.study_file import read_study
 from tests.search.conftest import FEW
+
+ROOT = Path(__file__).parents[2]
+
+
+def ours(folder: Path) -> set[str]:
+    """Name the files of the project's packages in a folder."""
+    files = (path for name in ("search", "trainables") for path in (folder / name).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)) for path in files if "__pycache__" not in path.parts}
+
+
+def run_python(code: str, cwd: Path, path: Path | None = None) -> list[str]:
+    """Run code in a process of its own, with `path` before what is installed; return the lines that it prints."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 def test_package_holds_the_study_and_the_code_but_no_data(tmp_path: Path, own_model: str) -> None:
@@ -18,28 +40,53 @@ def test_package_holds_the_study_and_the_code_but_no_data(tmp_path: Path, own_mo
     pack(study, folder)
     assert read_study(str(folder / STUDY_FILE)) == study
     packed = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert {
-        "search/cli.py",
-        "search/studies/digits.yaml",
-        "trainables/trial.py",
-        "trainables/models/cifar.py",
-    } <= packed
+    assert ours(folder) == ours(ROOT)
+    assert {"search/report/page.html", "search/studies/digits.yaml", "search/clusters/aws.yaml"} <= packed
     assert {path for path in packed if path.startswith("hc_")} == {
         "hc_net.py",
         "hc_blocks/__init__.py",
         "hc_blocks/inner/head.py",
     }
-    assert {path.partition("/")[0] for path in packed} == {"search", "trainables", "hc_net.py", "hc_blocks", STUDY_FILE}
-    assert {Path(path).suffix for path in packed} == {".py", ".yaml"}
+    release = f"howcompact-{version('howcompact')}.dist-info"
+    tops = {path.partition("/")[0] for path in packed}
+    assert tops == {"search", "trainables", "hc_net.py", "hc_blocks", STUDY_FILE, release}
 
 
-def test_packed_code_is_taken_before_the_installed_one(tmp_path: Path) -> None:
+WHERE = """
+import search, trainables.tables
+from importlib.metadata import distribution
+from pathlib import Path
+installed = distribution("howcompact")
+for place in (search.__file__, trainables.tables.__file__, installed.locate_file("")):
+    print(Path(place).absolute())
+print(installed.version)
+"""
+
+
+def test_packed_code_and_its_version_are_taken_before_what_is_installed(tmp_path: Path) -> None:
     pack(read_study("digits"), tmp_path)
-    where = "import search, trainables.tables; print(search.__file__, trainables.tables.__file__)"
-    told = subprocess.run(
-        [sys.executable, "-c", where], cwd=tmp_path, check=True, capture_output=True, text=True
-    ).stdout.split()
-    assert all(Path(path).is_relative_to(tmp_path) for path in told)
+    *places, release = run_python(WHERE, tmp_path)
+    assert all(Path(place).is_relative_to(tmp_path) for place in places)
+    assert release == version("howcompact")
+
+
+def test_a_machine_that_holds_only_the_wheel_packs_the_same_files(tmp_path: Path) -> None:
+    source, site, folder = (tmp_path / name for name in ("source", "site", "folder"))
+    source.mkdir()
+    folder.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("search", "trainables"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    build = f"from setuptools.build_meta import build_wheel; print(build_wheel({str(tmp_path)!r}))"
+    *_, wheel = run_python(build, source)
+    with zipfile.ZipFile(tmp_path / wheel) as archive:
+        archive.extractall(site)
+    assert ours(site) == ours(ROOT)
+    code = f"import search.packing as p; from pathlib import Path; p.pack(read_study('digits'), Path({str(folder)!r}))"
+    (place,) = run_python(f"from search.study_file import read_study; {code}; print(p.__file__)", tmp_path, site)
+    assert Path(place) == site / "search" / "packing.py"
+    assert ours(folder) == ours(ROOT)
 
 
 def test_images_that_only_the_cluster_has_are_left_for_it_to_check(tmp_path: Path) -> None:
