@@ -16,7 +16,7 @@ from trainables.learning.scores import scores
 from trainables.learning.shared import SHARED, needed
 from trainables.pruning.subject import Source
 from trainables.spec import Curriculum, DataSpec, DenseSpec, Frozen, TrialSpec
-from trainables.storage import Folder
+from trainables.storage import Folder, StorageError
 from trainables.trial import leave_no_trace
 
 Say = Callable[[str], None]
@@ -33,8 +33,9 @@ class Workshop:
     say: Say
 
     def make(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> None:
-        """Run a task for each tuple of arguments at the same time; ValueError passes through."""
-        run = task.options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=3).remote
+        """Run a task for each tuple of arguments at the same time; ValueError and StorageError pass through."""
+        needs = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+        run = task.options(**needs, max_retries=3, retry_exceptions=[StorageError]).remote
         _finish([run(*arguments, self.storage, self.cpus) for arguments in asked], what, self.say)
 
 
@@ -88,8 +89,9 @@ def _finish(tasks: Iterable[Any], what: str, say: Say) -> None:
             try:
                 ray.get(task)
             except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, ValueError):
-                    raise ValueError(str(error.cause)) from None
+                for kind in (ValueError, StorageError):
+                    if isinstance(error.cause, kind):
+                        raise kind(str(error.cause)) from None
                 raise
         done += len(ready)
         say(f"{what}: {done} of {total}")

@@ -22,7 +22,7 @@ from trainables.learning.scores import draw_by
 from trainables.learning.train import evaluate
 from trainables.outcome import Facts, Outcome, total
 from trainables.spec import EpochReport, TrialSpec
-from trainables.storage import Folder
+from trainables.storage import Folder, StorageError
 
 QUIET_SECONDS = 0.5  # Tune hears of shorter epochs now and then: each report costs a trial some milliseconds
 OUTCOME = "outcome.json"  # written last: the trial will not go on
@@ -92,8 +92,8 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any]) -> None:
     """The Ray Tune trainable.
 
     config: "spec" (a TrialSpec as JSON), "storage" and "folder" (URIs) and "cpus". data: key of a DataSpec -> reference
-    to its Splits in Ray's object store. A trial that fails by its own doing says so in its outcome and reports it; a
-    lost worker or storage is left to Ray's retries.
+    to its Splits in Ray's object store. A trial that fails by its own doing says so in its outcome and reports it; one
+    that loses its storage reports that it is lost, as one that loses its worker cannot: both are tried again.
     """
     import ray
     from ray import tune
@@ -110,6 +110,8 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any]) -> None:
             if report.final or time.monotonic() - last >= QUIET_SECONDS:
                 tune.report({**report.model_dump(), "best_val_accuracy": best})
                 last = time.monotonic()
+    except StorageError as error:
+        tune.report({"epoch": -1, "val_accuracy": 0.0, "error": str(error), "lost": True})
     except (OSError, ray.exceptions.RayError):
         raise
     except Exception as error:
