@@ -1,14 +1,16 @@
 """What trials share, made once on the cluster before them: decoded images, dense networks, profiles."""
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
 import torch
 
 from search.study import StudySpec
-from trainables.artifacts import find, find_or_make
+from trainables.artifacts import Kind, find_or_make, is_sound
 from trainables.data import sources
 from trainables.learning.curricula import is_scored
 from trainables.learning.dense import make_dense
@@ -58,7 +60,8 @@ def prepare(study: StudySpec, specs: Iterable[TrialSpec], storage: Folder, gpus:
     shop.make(_score, [(c, dense, references[dense.data.key()]) for c, dense in scored.values()], "samples scored")
     wanted = {(kind, named.key()): (named, spec.dense) for spec in specs for kind, named in needed(spec).items()}
     for kind, shared in SHARED.items():
-        lacking = [found for (k, key), found in wanted.items() if k == kind and find(storage, kind, key) is None]
+        due = {key: found for (k, key), found in wanted.items() if k == kind}
+        lacking = [due[key] for key in _lacking(storage, kind, due)]
         shop.make(_measure, [(kind, named, references[d.data.key()]) for named, d in lacking], shared.done)
     return references
 
@@ -75,9 +78,17 @@ def train(networks: Iterable[DenseSpec], references: References, shop: Workshop)
     """Train the dense networks that the storage lacks: those that score samples, then those that go by scores."""
     named = {network.key(): network for network in networks}
     for scored in (False, True):
-        due = [network for network in named.values() if (network.curriculum != Curriculum()) == scored]
-        lacking = [network for network in due if find(shop.storage, "dense", network.key()) is None]
+        due = {key: network for key, network in named.items() if (network.curriculum != Curriculum()) == scored}
+        lacking = [due[key] for key in _lacking(shop.storage, "dense", due)]
         shop.make(_train, [(n, references[n.data.key()]) for n in lacking], "dense networks trained")
+
+
+def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
+    """Name what is not there or damaged: all files are read, which a trial of each would do, too."""
+    keys = list(keys)
+    with ThreadPoolExecutor(4) as pool:
+        sound = pool.map(partial(is_sound, storage, kind), keys)
+        return [key for key, found in zip(keys, sound, strict=True) if not found]
 
 
 def _finish(tasks: Iterable[Any], what: str, say: Say) -> None:

@@ -38,6 +38,7 @@ def run_trial(
     storage: where the shared artifacts are. folder: this trial's own, in which only the best epoch's network is left.
     """
     if ended := _done(folder):  # and its worker was lost before anybody heard of it
+        _tidy(folder, ended)
         yield from ended.history
         return
     data = residents(splits, device)
@@ -61,9 +62,9 @@ def run_trial(
     yield from fit(state, data, replace(course, draw=draw), spec.dense.data, spec.seed, folder, recorder)
     if recorder:
         recorder.finish(folder, range(recorder.taken == "during", course.epochs + 1))
-    write_outcome(folder, Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history)))
-    keep_best(folder, state.history)
-    (folder / RECORDED).delete()
+    outcome = Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history))
+    write_outcome(folder, outcome)
+    _tidy(folder, outcome)
 
 
 def _start(state: State, course: Course, val: Resident, seed: int) -> None:
@@ -77,9 +78,17 @@ def _start(state: State, course: Course, val: Resident, seed: int) -> None:
     state.history = [state.history[0].model_copy(update=first)]
 
 
+def _tidy(folder: Folder, outcome: Outcome) -> None:
+    keep_best(folder, list(outcome.history))
+    (folder / RECORDED).delete()
+
+
 def _done(folder: Folder) -> Outcome | None:
-    outcome = Outcome.model_validate_json(folder.read(OUTCOME)) if folder.has(OUTCOME) else None
-    return outcome if outcome and outcome.status == "done" else None
+    try:
+        outcome = Outcome.model_validate_json(folder.read(OUTCOME))
+    except (FileNotFoundError, ValueError):  # a damaged one counts as never written
+        return None
+    return outcome if outcome.status == "done" else None
 
 
 def write_outcome(folder: Folder, outcome: Outcome) -> None:

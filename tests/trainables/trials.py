@@ -10,7 +10,6 @@ from trainables import artifacts, checkpoints
 from trainables.checkpoints import Checkpoint
 from trainables.data.splits import Splits
 from trainables.learning.dense import load_dense, make_dense, saved_dense
-from trainables.learning.fit import newest_epoch
 from trainables.learning.shared import SHARED, needed
 from trainables.outcome import Facts, Outcome
 from trainables.pruning.subject import Source
@@ -64,9 +63,8 @@ def facts_of(folder: Folder) -> Facts:
 
 
 def newest(folder: Folder) -> Checkpoint:
-    found = newest_epoch(folder)
-    assert found is not None
-    return found
+    """The last epoch that is kept, whether or not a trial could go on from it."""
+    return checkpoints.load(folder / [name for name in folder.folders() if name.startswith("epoch-")][-1])
 
 
 def without_times(history: list[EpochReport] | tuple[EpochReport, ...]) -> list[EpochReport]:
