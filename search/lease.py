@@ -2,7 +2,7 @@
 
 No storage but a local folder creates a file only if it is not there, and machines' clocks differ. So a lease is a file
 that changes every few seconds, and whoever wants it looks on, by its own clock, whether it still does. Of two runs that
-take it at once the later one has it; the other finds that out at its first renewal, while Ray starts.
+take it at once one has it, mostly the later; the other finds that out at a renewal, while Ray starts.
 """
 
 import os
@@ -51,6 +51,9 @@ class Holder(Frozen):
         return self.machine == _machine() != "" and self.process != _start_of(self.pid)
 
 
+UNREADABLE = Holder(run="", host="an unknown host", machine="", pid=0, process="", since="an unknown time")
+
+
 class Lease:
     """The right to run the study of a folder; ValueError on entering where another run has it."""
 
@@ -93,7 +96,7 @@ class Lease:
             seen = self._read()
             if seen is None:
                 return
-            if seen != holder:
+            if seen not in (holder, UNREADABLE):
                 raise ValueError(
                     f"a study must be run once at a time, but {seen}, is running {self._folder.uri}; wait for it, stop "
                     "it, or give this run another --name"
@@ -106,7 +109,7 @@ class Lease:
         while not self._over.wait(BEAT):
             with suppress(OSError):  # it may be back for the next time
                 seen = self._read()
-                if seen is not None and seen.run != self._own.run:
+                if seen is not None and seen.run not in (self._own.run, UNREADABLE.run):
                     self._successor = seen
                     return
                 self._write()
@@ -114,8 +117,10 @@ class Lease:
     def _read(self) -> Holder | None:
         try:
             return Holder.model_validate_json(self._folder.read(LEASE))
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
             return None
+        except ValueError:  # damaged, or just being written where that takes more than one step
+            return UNREADABLE
 
     def _write(self) -> None:
         self._own = self._own.model_copy(update={"beat": self._own.beat + 1})
