@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import uuid
@@ -77,28 +78,31 @@ def _on_ray(study: StudySpec, address: str | None) -> Iterator[float]:
     """Be connected to a Ray cluster; yields the GPUs that each trial takes."""
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     with _chatter_kept_away():
-        _connect(address)
+        local_logs = _connect(address)
         try:
             gpus = study.resources.gpus
             yield (1.0 if ray.cluster_resources().get("GPU") else 0.0) if gpus == "auto" else gpus
         finally:
             ray.shutdown()
+    if local_logs:
+        shutil.rmtree(local_logs, ignore_errors=True)
 
 
 @contextmanager
 def _chatter_kept_away() -> Iterator[None]:
-    """Send what Ray prints to a file, which is kept, and named, only where the run fails."""
-    with tempfile.NamedTemporaryFile("w", prefix="howcompact-ray-", suffix=".log", delete=False) as log:
+    """Send what Ray prints to a file without a name, which is given one only where the run fails."""
+    with tempfile.TemporaryFile("w+") as log:
         try:
             with redirect_stdout(log), redirect_stderr(log), _logged_to(log):
                 yield
         except (ValueError, StorageError):
-            os.unlink(log.name)
             raise
         except Exception as error:
-            error.add_note(f"what Ray said is in {log.name}")
+            log.seek(0)
+            with tempfile.NamedTemporaryFile("w", prefix="howcompact-ray-", suffix=".log", delete=False) as kept:
+                shutil.copyfileobj(log, kept)
+            error.add_note(f"what Ray said is in {kept.name}")
             raise
-        os.unlink(log.name)
 
 
 @contextmanager
@@ -122,10 +126,14 @@ def _configure(study: StudySpec, storage: Folder, folder: StudyFolder, spec: Tri
     }
 
 
-def _connect(address: str | None) -> None:
+def _connect(address: str | None) -> str | None:
+    """Connect; return where a Ray that was started for it writes its logs."""
     dashboard = None if address else False
-    ray.init(address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
+    ours: Any = ray.init(
+        address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # in place of Ray's: SIGTERM ends a run as Ctrl-C does
+    return None if address else str(ours.address_info["session_dir"])
 
 
 def _fit(

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.trainables.trials import cut_short, flip_a_byte
 from trainables import artifacts, checkpoints
 from trainables.storage import Folder
 
@@ -26,16 +27,6 @@ def test_artifact_is_made_once_and_found_again(storage: Folder) -> None:
     assert made == [first]
     assert artifacts.find(storage, "profile", "key") is None
     assert artifacts.find(storage, "dense", "other") is None
-
-
-def flip_a_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
 
 
 @pytest.mark.parametrize("damage", [flip_a_byte, cut_short, Path.unlink])

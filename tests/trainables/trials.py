@@ -1,6 +1,7 @@
 """Trials small enough to run again and again, and how two of them are told apart."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,3 +98,13 @@ def run_until_killed(trial: Iterator[EpochReport], epochs: int, monkeypatch: pyt
         patch.setattr(checkpoints, "save", watched)
         with pytest.raises(Killed):
             list(trial)
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
