@@ -188,7 +188,7 @@ app.add_typer(cluster)
 
 
 def main() -> None:
-    """Run the command line; the user's mistake is one `error:` and exit code 2."""
+    """Run the command line; the user's mistake is `error:` and exit code 2, a storage that fails is that and 1."""
     sys.path.append("")  # a user's own package.module:function is looked for where the command is called
     try:
         app(args=spread(sys.argv[1:]))
@@ -196,6 +196,13 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        from trainables.storage import StorageError
+
+        if not isinstance(error, StorageError):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 @contextmanager

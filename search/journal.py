@@ -26,7 +26,10 @@ class Journal(BaseJournalBackend):
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._text = bytearray(folder.read(JOURNAL)) if folder.has(JOURNAL) else bytearray()
-        self._unread = [json.loads(line) for line in self._text.splitlines()]
+        try:
+            self._unread = [json.loads(line) for line in self._text.splitlines()]
+        except ValueError:  # damaged: as if it were lost
+            self._text, self._unread = bytearray(), []
         self._saved, self._due = len(self._text), 0.0
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:

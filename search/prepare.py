@@ -1,14 +1,16 @@
 """What trials share, made once on the cluster before them: decoded images, dense networks, profiles."""
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
 import torch
 
 from search.study import StudySpec
-from trainables.artifacts import find, find_or_make
+from trainables.artifacts import Kind, find_or_make, is_sound
 from trainables.data import sources
 from trainables.learning.curricula import is_scored
 from trainables.learning.dense import make_dense
@@ -16,7 +18,7 @@ from trainables.learning.scores import scores
 from trainables.learning.shared import SHARED, needed
 from trainables.pruning.subject import Source
 from trainables.spec import Curriculum, DataSpec, DenseSpec, Frozen, TrialSpec
-from trainables.storage import Folder
+from trainables.storage import Folder, StorageError
 from trainables.trial import leave_no_trace
 
 Say = Callable[[str], None]
@@ -33,8 +35,9 @@ class Workshop:
     say: Say
 
     def make(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> None:
-        """Run a task for each tuple of arguments at the same time; ValueError passes through."""
-        run = task.options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=3).remote
+        """Run a task for each tuple of arguments at the same time; ValueError and StorageError pass through."""
+        needs = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+        run = task.options(**needs, max_retries=3, retry_exceptions=[StorageError]).remote
         _finish([run(*arguments, self.storage, self.cpus) for arguments in asked], what, self.say)
 
 
@@ -57,7 +60,8 @@ def prepare(study: StudySpec, specs: Iterable[TrialSpec], storage: Folder, gpus:
     shop.make(_score, [(c, dense, references[dense.data.key()]) for c, dense in scored.values()], "samples scored")
     wanted = {(kind, named.key()): (named, spec.dense) for spec in specs for kind, named in needed(spec).items()}
     for kind, shared in SHARED.items():
-        lacking = [found for (k, key), found in wanted.items() if k == kind and find(storage, kind, key) is None]
+        due = {key: found for (k, key), found in wanted.items() if k == kind}
+        lacking = [due[key] for key in _lacking(storage, kind, due)]
         shop.make(_measure, [(kind, named, references[d.data.key()]) for named, d in lacking], shared.done)
     return references
 
@@ -74,9 +78,17 @@ def train(networks: Iterable[DenseSpec], references: References, shop: Workshop)
     """Train the dense networks that the storage lacks: those that score samples, then those that go by scores."""
     named = {network.key(): network for network in networks}
     for scored in (False, True):
-        due = [network for network in named.values() if (network.curriculum != Curriculum()) == scored]
-        lacking = [network for network in due if find(shop.storage, "dense", network.key()) is None]
+        due = {key: network for key, network in named.items() if (network.curriculum != Curriculum()) == scored}
+        lacking = [due[key] for key in _lacking(shop.storage, "dense", due)]
         shop.make(_train, [(n, references[n.data.key()]) for n in lacking], "dense networks trained")
+
+
+def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
+    """Name what is not there or damaged: all files are read, which a trial of each would do, too."""
+    keys = list(keys)
+    with ThreadPoolExecutor(4) as pool:
+        sound = pool.map(partial(is_sound, storage, kind), keys)
+        return [key for key, found in zip(keys, sound, strict=True) if not found]
 
 
 def _finish(tasks: Iterable[Any], what: str, say: Say) -> None:
@@ -88,8 +100,9 @@ def _finish(tasks: Iterable[Any], what: str, say: Say) -> None:
             try:
                 ray.get(task)
             except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, ValueError):
-                    raise ValueError(str(error.cause)) from None
+                for kind in (ValueError, StorageError):
+                    if isinstance(error.cause, kind):
+                        raise kind(str(error.cause)) from None
                 raise
         done += len(ready)
         say(f"{what}: {done} of {total}")

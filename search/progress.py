@@ -57,7 +57,7 @@ class Progress:
         """Take in that a trial runs."""
         self._first_trial = self._first_trial or time.monotonic()
         if spec.key() in self._running:
-            self.say(f"a trial of {spec.policy} at sparsity {spec.sparsity:g} lost its worker and goes on")
+            self.say(f"a trial of {spec.policy} at sparsity {spec.sparsity:g} was interrupted and goes on")
         self._running[spec.key()] = spec.policy
 
     def epoch(self, spec: TrialSpec, report: EpochReport) -> None:

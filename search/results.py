@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -157,7 +158,9 @@ class StudyFolder:
     def table(self, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
         """The same as columns: from results.parquet, and from the outcomes that it does not hold yet."""
         wanted = [*columns, "trial", "status"]
-        known = from_parquet(self.folder.read(TABLE), wanted) if self.folder.has(TABLE) else SCHEMA.empty_table()
+        known = SCHEMA.empty_table()
+        with suppress(OSError, ValueError):  # lost or damaged: the outcomes tell the same
+            known = from_parquet(self.folder.read(TABLE), wanted)
         known = known.filter(pc.field("status") != "failed")
         held = set(known["trial"].to_pylist())
         fresh = to_table(map(row_of, self.read_outcomes(key for key in self.keys() if key not in held)))
@@ -192,8 +195,9 @@ class StudyFolder:
         """Specs of the trials that were started and have not ended."""
         specs = []
         for key in self.keys():
-            if key not in done and self.trial(key).has(SPEC):
-                specs.append(TrialSpec.model_validate_json(self.trial(key).read(SPEC)))
+            if key not in done:
+                with suppress(FileNotFoundError, ValueError):  # a damaged one counts as never written
+                    specs.append(TrialSpec.model_validate_json(self.trial(key).read(SPEC)))
         return specs
 
     def start_trial(self, spec: TrialSpec) -> None:
@@ -220,14 +224,15 @@ def from_table(table: pa.Table) -> list[TrialRow]:
 def to_parquet(table: pa.Table) -> bytes:
     """Write columns as Parquet."""
     sink = io.BytesIO()
-    pq.write_table(table, sink)
+    pq.write_table(table, sink, write_page_checksum=True)
     return sink.getvalue()
 
 
 def from_parquet(content: bytes, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
     """Read columns back; those that an older version did not write have their defaults."""
     fields = [field for field in SCHEMA if field.name in columns]
-    told = pq.ParquetFile(pa.BufferReader(content)).read([field.name for field in fields])
+    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    told = file.read([field.name for field in fields])
     return pa.table([_column(told, field) for field in fields], pa.schema(fields))
 
 

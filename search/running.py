@@ -9,6 +9,7 @@ from typing import Any
 
 from search.adoption import adopt
 from search.comparison import Comparison, compare
+from search.lease import Lease
 from search.mlflow_store import tracking_store
 from search.progress import Progress
 from search.results import StudyFolder, TrialRow
@@ -63,8 +64,16 @@ class Mlflow:
 def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[str], None]) -> RunSummary:
     """Start, continue or extend a study: run what its folder lacks, tell MLflow, compare.
 
-    address: as for `run_trials`. warn: told what went wrong without stopping the study.
+    address: as for `run_trials`. warn: told what went wrong without stopping the study. ValueError where the study is
+    being run already.
     """
+    with Lease(storage / study.name, warn) as lease:
+        return _run(study, storage, address, warn, lease.check)
+
+
+def _run(
+    study: StudySpec, storage: Folder, address: str | None, warn: Callable[[str], None], check: Callable[[], None]
+) -> RunSummary:
     started = time.perf_counter()
     folder = StudyFolder(storage / study.name)
     adopted = adopt(study, storage)
@@ -78,7 +87,7 @@ def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[
         with Progress() as progress:
             for name, trials in adopted.items():
                 progress.say(f"starting points taken over from study {name}: {trials}")
-            rows = run_trials(study, storage, address, watchers=(progress, Mlflow(tracker)))
+            rows = run_trials(study, storage, address, (progress, Mlflow(tracker)), check)
         tracker.backfill(_finished(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))
         if any(row.val_accuracy is not None and row.status != "failed" for row in rows):
             comparison = compare([folder])

@@ -12,8 +12,9 @@ from search.searches import Search
 from search.study import StudySpec, cell_key
 from trainables.outcome import Outcome
 from trainables.spec import SEARCHED, SEARCHES, TrialSpec
+from trainables.storage import StorageError
 
-LOSSES = 3  # workers that a trial may lose before it has failed
+LOSSES = 3  # workers that a trial may lose before it has failed; and how often its storage before the run has
 
 Configure = Callable[[TrialSpec], dict[str, Any]]
 
@@ -32,7 +33,8 @@ class StudySearcher(Searcher):
         self._folder = folder
         self._configure = configure
         self._running: dict[str, TrialSpec] = {}  # by Tune's trial id
-        self._losses: Counter[str] = Counter()  # of a trial's workers, by key
+        self._losses: Counter[str] = Counter()  # of a trial's workers or storage, by key
+        self._failure = ""  # of the storage, once a trial has met it too often
         rows = folder.rows()
         done = {row.trial for row in rows if row.status != "failed" or row.policy in SEARCHES}
         self._queue = [spec for spec in study.trials() if spec.key() not in done]
@@ -103,10 +105,13 @@ class StudySearcher(Searcher):
         """Note how a trial ended."""
         spec = self._running.pop(trial_id)
         key, cell = spec.key(), cell_key(spec)
-        if error:
+        told = result or {}
+        if error or "lost" in told:
             self._losses[key] += 1
-            if not self.gave_up(spec):
+            if not (error and self.gave_up(spec)):
                 self._queue.insert(0, spec)
+                if self.gave_up(spec):
+                    self._failure = told["error"]
                 return
         outcome = self._folder.outcome(key)
         if outcome is None:  # stopped, or lost: whoever hears of it next writes it down
@@ -129,6 +134,11 @@ class StudySearcher(Searcher):
         keys = [row.trial for row in self._search_of[search].ended if row.cell == search[1]]
         outcomes = self._folder.read_outcomes(keys)
         return {found.spec.key(): [e.model_dump() for e in found.history] for found in outcomes if found.history}
+
+    def check(self) -> None:
+        """Raise StorageError once it is no use to go on: no trial has failed, and the next run takes all up again."""
+        if self._failure:
+            raise StorageError(self._failure)
 
     def gave_up(self, spec: TrialSpec) -> bool:
         """Tell whether a trial has lost its worker too often to be tried again in this run."""

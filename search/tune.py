@@ -2,29 +2,30 @@
 
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from typing import Any, Protocol
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import partial
+from typing import IO, Any
 
 import ray
 from ray import tune
 from torch import nn
 
 from search.prepare import References, prepare
-from search.results import StudyFolder, TrialRow, row_of
+from search.relay import Relay, Watcher, spec_of
+from search.results import StudyFolder, TrialRow
 from search.schedulers import SCHEDULERS, per_search
-from search.searcher import LOSSES, StudySearcher
+from search.searcher import StudySearcher
 from search.study import StudySpec, cell_key
 from trainables import artifacts
 from trainables.learning.recovery import RECOVERIES, Pruned
-from trainables.spec import SEARCHES, DenseSpec, EpochReport, TrialSpec
-from trainables.storage import Folder
-from trainables.trial import prune_and_finetune, write_outcome
+from trainables.spec import SEARCHES, DenseSpec, TrialSpec
+from trainables.storage import Folder, StorageError
+from trainables.trial import prune_and_finetune
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study folder holds what they would write
@@ -37,87 +38,13 @@ ENVIRONMENT = {
 }
 
 
-class Watcher(Protocol):
-    """Whoever wants to know how a study goes."""
-
-    def say(self, text: str) -> None:
-        """Hear a line of news."""
-
-    def planned(self, trials: int) -> None:
-        """Hear how many trials are still to come."""
-
-    def started(self, spec: TrialSpec) -> None:
-        """Hear that a trial runs."""
-
-    def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
-        """Hear of an epoch."""
-
-    def ended(self, row: TrialRow) -> None:
-        """Hear that a trial will not go on."""
-
-
-@dataclass
-class _Relay(tune.Callback):
-    """Passes Tune's events on, and writes the outcome of a trial that could not do so itself."""
-
-    folder: StudyFolder
-    searcher: StudySearcher
-    watchers: Sequence[Watcher]
-    heard: dict[str, set[int]] = field(default_factory=dict)  # epochs of each running trial, by Tune's id
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Give Tune's snapshot, which nobody reads, nothing: watchers hold locks and terminals."""
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        for watcher in self.watchers:
-            watcher.started(spec_of(trial))
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        if "error" in result or "val_accuracy" not in result:
-            return
-        report = EpochReport(**{name: result[name] for name in EpochReport.model_fields})
-        self.heard.setdefault(trial.trial_id, set()).add(report.epoch)
-        for watcher in self.watchers:
-            watcher.epoch(spec_of(trial), report)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(trial, "stopped", "")
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if self.searcher.gave_up(spec_of(trial)):
-            self._end(trial, "failed", f"its worker was lost more than {LOSSES} times; see {trial.error_file}")
-
-    def _end(self, trial: Any, status: Any, error: str) -> None:
-        spec = spec_of(trial)
-        outcome = self.folder.outcome(spec.key())
-        if outcome is None:
-            outcome = self.folder.unended(spec, status, error)
-            write_outcome(self.folder.trial(spec.key()), outcome)
-        heard = self.heard.pop(trial.trial_id, set())
-        for watcher in self.watchers:
-            for report in outcome.history:
-                if report.epoch not in heard:
-                    watcher.epoch(spec, report)
-            watcher.ended(row_of(outcome))
-
-
-@lru_cache(maxsize=4096)
-def _parse_spec(text: str) -> TrialSpec:
-    return TrialSpec.model_validate_json(text)
-
-
-def spec_of(trial: Any) -> TrialSpec:
-    """The spec of a Tune trial."""
-    return _parse_spec(trial.config["spec"])
-
-
-def run_trials(study: StudySpec, storage: Folder, address: str | None, watchers: Sequence[Watcher]) -> list[TrialRow]:
+def run_trials(
+    study: StudySpec, storage: Folder, address: str | None, watchers: Sequence[Watcher], check: Callable[[], None]
+) -> list[TrialRow]:
     """Run what the study folder does not hold yet; return the rows of all its trials that have ended.
 
     address: of a running Ray cluster, "auto" for the one of this machine; None starts a local one and stops it after.
+    check: asked many times whether to go on; it raises if not.
     """
     folder = StudyFolder(storage / study.name)
     folder.write_study(study)
@@ -130,7 +57,7 @@ def run_trials(study: StudySpec, storage: Folder, address: str | None, watchers:
     with _on_ray(study, address) as gpus:
         try:
             references = prepare(study, searcher.specs, storage, gpus, say=watchers[0].say)
-            _fit(study, folder, searcher, references, gpus, watchers)
+            _fit(study, folder, searcher, references, gpus, watchers, check)
         finally:
             searcher.close()
     return folder.write_table()
@@ -151,28 +78,43 @@ def _on_ray(study: StudySpec, address: str | None) -> Iterator[float]:
     """Be connected to a Ray cluster; yields the GPUs that each trial takes."""
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     with _chatter_kept_away():
-        _connect(address)
+        local_logs = _connect(address)
         try:
             gpus = study.resources.gpus
             yield (1.0 if ray.cluster_resources().get("GPU") else 0.0) if gpus == "auto" else gpus
         finally:
             ray.shutdown()
+    if local_logs:
+        shutil.rmtree(local_logs, ignore_errors=True)
 
 
 @contextmanager
 def _chatter_kept_away() -> Iterator[None]:
-    """Send what Ray prints to a file, which is kept, and named, only where the run fails."""
-    with tempfile.NamedTemporaryFile("w", prefix="howcompact-ray-", suffix=".log", delete=False) as log:
+    """Send what Ray prints to a file without a name, which is given one only where the run fails."""
+    with tempfile.TemporaryFile("w+") as log:
         try:
-            with redirect_stdout(log), redirect_stderr(log):
+            with redirect_stdout(log), redirect_stderr(log), _logged_to(log):
                 yield
-        except ValueError:
-            os.unlink(log.name)
+        except (ValueError, StorageError):
             raise
         except Exception as error:
-            error.add_note(f"what Ray said is in {log.name}")
+            log.seek(0)
+            with tempfile.NamedTemporaryFile("w", prefix="howcompact-ray-", suffix=".log", delete=False) as kept:
+                shutil.copyfileobj(log, kept)
+            error.add_note(f"what Ray said is in {kept.name}")
             raise
-        os.unlink(log.name)
+
+
+@contextmanager
+def _logged_to(log: IO[str]) -> Iterator[None]:
+    """Send there what Ray's loggers write to a stream that they took when Ray was imported."""
+    handlers = [each for each in logging.getLogger("ray").handlers if isinstance(each, logging.StreamHandler)]
+    before = [handler.setStream(log) for handler in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            handler.setStream(stream)
 
 
 def _configure(study: StudySpec, storage: Folder, folder: StudyFolder, spec: TrialSpec) -> dict[str, Any]:
@@ -184,10 +126,14 @@ def _configure(study: StudySpec, storage: Folder, folder: StudyFolder, spec: Tri
     }
 
 
-def _connect(address: str | None) -> None:
+def _connect(address: str | None) -> str | None:
+    """Connect; return where a Ray that was started for it writes its logs."""
     dashboard = None if address else False
-    ray.init(address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
+    ours: Any = ray.init(
+        address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # in place of Ray's: SIGTERM ends a run as Ctrl-C does
+    return None if address else str(ours.address_info["session_dir"])
 
 
 def _fit(
@@ -197,6 +143,7 @@ def _fit(
     references: References,
     gpus: float,
     watchers: Sequence[Watcher],
+    check: Callable[[], None],
 ) -> None:
     scratch = folder.folder / "ray"
     tuner = tune.Tuner(
@@ -213,14 +160,24 @@ def _fit(
         run_config=tune.RunConfig(
             name=uuid.uuid4().hex[:12],
             storage_path=scratch.uri,
-            callbacks=[_Relay(folder, searcher, watchers)],
+            callbacks=[Relay(folder, searcher, watchers, check)],
             verbose=0,
         ),
     )
     try:
         tuner.fit()
+    except Exception as error:
+        raise _storage_error(error) or error  # noqa: B904  Tune wraps what its callbacks raise
     finally:
-        scratch.delete()
+        with suppress(StorageError):  # the next run deletes it
+            scratch.delete()
+
+
+def _storage_error(error: BaseException | None) -> StorageError | None:
+    """Find a failure of the storage behind an error."""
+    if error is None or isinstance(error, StorageError):
+        return error
+    return _storage_error(error.__cause__) or _storage_error(error.__context__)
 
 
 def _search_of(trial: Any) -> tuple[str, str] | None:

@@ -22,6 +22,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "search.sample_tables",
         "search.registry",
         "search.progress",
+        "search.relay",
         "search.tune",
     ),
     (
@@ -68,6 +69,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "search.spaces",
         "search.schedulers",
         "search.journal",
+        "search.lease",
         "search.arguments",
         "search.package_files",
         "search.fronts",
@@ -98,6 +100,7 @@ DOORS = {  # library -> the modules that may import it
     "ray": {
         "search.jobs",
         "search.prepare",
+        "search.relay",
         "search.schedulers",
         "search.searcher",
         "search.tune",

@@ -97,6 +97,8 @@ def forget(folder: Folder, groups: Collection[str]) -> None:
     """Drop groups of tensors from a checkpoint; it is whole at any moment, as the manifest stops listing them first."""
     manifest = from_json(folder.read(MANIFEST).decode())
     gone = [name for name in manifest["files"] if name.removesuffix(".safetensors") in groups]
+    if not gone:
+        return
     for name in gone:
         del manifest["files"][name]
     folder.write(MANIFEST, json.dumps(manifest, indent=1).encode())

@@ -1,12 +1,47 @@
 """One URI for all that is stored: a folder, NFS, s3:// or gs://, through pyarrow.fs."""
 
 import os
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar, cast
 
 from pyarrow import fs
+
+PAUSES = (0.1, 0.5, 2.0)  # seconds until each further try of what failed
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class StorageError(OSError):
+    """The storage failed, again and again: no room, no permission, no connection. What it holds is as it was."""
+
+
+def patient(*answers: type[OSError]) -> Callable[[Method], Method]:
+    """Let a method of Folder try again for a while, then raise StorageError; errors that are answers pass."""
+
+    def decorate(method: Method) -> Method:
+        @wraps(method)
+        def tried(folder: "Folder", *args: Any) -> Any:
+            pauses = list(PAUSES)
+            while True:
+                try:
+                    return method(folder, *args)
+                except answers:
+                    raise
+                except OSError as error:
+                    if not pauses:
+                        raise StorageError(
+                            f"storage must work, but {method.__name__} fails in {folder.uri}: {error}; see to its "
+                            "room, permissions and connection: the same command goes on from here"
+                        ) from error
+                    time.sleep(pauses.pop(0))
+
+        return cast(Method, tried)
+
+    return decorate
 
 
 @dataclass(frozen=True)
@@ -70,12 +105,14 @@ class Folder:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
+    @patient(FileNotFoundError)
     def read(self, name: str) -> bytes:
-        """Read a file whole; FileNotFoundError where there is none."""
+        """Read a file whole; FileNotFoundError where there is none, and as all below StorageError."""
         system, path = self._place
         with system.open_input_stream(f"{path}/{name}") as stream:
             return bytes(stream.read())
 
+    @patient()
     def write(self, name: str, content: bytes) -> None:
         """Write a file so that readers see all of it or none, also when this process is killed."""
         system, path = self._place
@@ -94,29 +131,34 @@ class Folder:
                 os.remove(unfinished)
             raise
 
+    @patient()
     def has(self, name: str) -> bool:
         """Tell whether a file is there."""
         system, path = self._place
         return bool(system.get_file_info(f"{path}/{name}").type == fs.FileType.File)
 
+    @patient()
     def folders(self) -> list[str]:
         """Names of the folders in this one, sorted; none where it does not exist."""
         system, path = self._place
         found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
         return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
 
+    @patient()
     def copy_to(self, other: "Folder") -> None:
         """Copy every file in this folder and below, none of which the other one has."""
         (system, path), (target, place) = self._place, other._place
         target.create_dir(place)
         fs.copy_files(path, place, source_filesystem=system, destination_filesystem=target)
 
+    @patient()
     def delete(self) -> None:
         """Delete this folder with all it holds; no error where it does not exist."""
         system, path = self._place
         if system.get_file_info(path).type == fs.FileType.Directory:
             system.delete_dir(path)
 
+    @patient(FileNotFoundError)
     def remove(self, name: str) -> None:
         """Delete a file."""
         system, path = self._place

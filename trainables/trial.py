@@ -22,7 +22,7 @@ from trainables.learning.scores import draw_by
 from trainables.learning.train import evaluate
 from trainables.outcome import Facts, Outcome, total
 from trainables.spec import EpochReport, TrialSpec
-from trainables.storage import Folder
+from trainables.storage import Folder, StorageError
 
 QUIET_SECONDS = 0.5  # Tune hears of shorter epochs now and then: each report costs a trial some milliseconds
 OUTCOME = "outcome.json"  # written last: the trial will not go on
@@ -38,6 +38,7 @@ def run_trial(
     storage: where the shared artifacts are. folder: this trial's own, in which only the best epoch's network is left.
     """
     if ended := _done(folder):  # and its worker was lost before anybody heard of it
+        _tidy(folder, ended)
         yield from ended.history
         return
     data = residents(splits, device)
@@ -61,9 +62,9 @@ def run_trial(
     yield from fit(state, data, replace(course, draw=draw), spec.dense.data, spec.seed, folder, recorder)
     if recorder:
         recorder.finish(folder, range(recorder.taken == "during", course.epochs + 1))
-    write_outcome(folder, Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history)))
-    keep_best(folder, state.history)
-    (folder / RECORDED).delete()
+    outcome = Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history))
+    write_outcome(folder, outcome)
+    _tidy(folder, outcome)
 
 
 def _start(state: State, course: Course, val: Resident, seed: int) -> None:
@@ -77,9 +78,17 @@ def _start(state: State, course: Course, val: Resident, seed: int) -> None:
     state.history = [state.history[0].model_copy(update=first)]
 
 
+def _tidy(folder: Folder, outcome: Outcome) -> None:
+    keep_best(folder, list(outcome.history))
+    (folder / RECORDED).delete()
+
+
 def _done(folder: Folder) -> Outcome | None:
-    outcome = Outcome.model_validate_json(folder.read(OUTCOME)) if folder.has(OUTCOME) else None
-    return outcome if outcome and outcome.status == "done" else None
+    try:
+        outcome = Outcome.model_validate_json(folder.read(OUTCOME))
+    except (FileNotFoundError, ValueError):  # a damaged one counts as never written
+        return None
+    return outcome if outcome.status == "done" else None
 
 
 def write_outcome(folder: Folder, outcome: Outcome) -> None:
@@ -92,8 +101,8 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any]) -> None:
     """The Ray Tune trainable.
 
     config: "spec" (a TrialSpec as JSON), "storage" and "folder" (URIs) and "cpus". data: key of a DataSpec -> reference
-    to its Splits in Ray's object store. A trial that fails by its own doing says so in its outcome and reports it; a
-    lost worker or storage is left to Ray's retries.
+    to its Splits in Ray's object store. A trial that fails by its own doing says so in its outcome and reports it; one
+    that loses its storage reports that it is lost, as one that loses its worker cannot: both are tried again.
     """
     import ray
     from ray import tune
@@ -110,6 +119,8 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any]) -> None:
             if report.final or time.monotonic() - last >= QUIET_SECONDS:
                 tune.report({**report.model_dump(), "best_val_accuracy": best})
                 last = time.monotonic()
+    except StorageError as error:
+        tune.report({"epoch": -1, "val_accuracy": 0.0, "error": str(error), "lost": True})
     except (OSError, ray.exceptions.RayError):
         raise
     except Exception as error:

@@ -1,19 +1,29 @@
-"""Kill what can be killed: the same command finishes the study, and nothing that was finished is done again."""
+"""Kill what can be killed, fill the disk: the same command finishes the study, and nothing finished is done again."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 from optuna.trial import TrialState
 
 from search.results import StudyFolder
+from search.study_file import read_study
+from tests.search.conftest import howcompact
+from tests.search.in_process import run_in_process
+from tests.search.nodes import ENVIRONMENT, cluster
 from tests.search.test_searcher import studies_in
 from tests.search.waiting import until
+from trainables.spec import SEARCHED
 
 SETTINGS = (
     "dense.epochs=2",
@@ -29,11 +39,46 @@ TRIALS = 2 * 2 + 2 * 2
 EPOCHS = 13  # the recalibrated network and twelve of fine-tuning
 
 
-def start(home: Path) -> subprocess.Popen[str]:
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """Where the study is run; its storage is a small disk of its own where the system lets one be made."""
+    storage = tmp_path / "howcompact-runs"
+    storage.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", storage], capture_output=True)
+    yield tmp_path
+    if mounted.returncode == 0:
+        subprocess.run(["umount", "--lazy", storage], check=True)
+
+
+@contextmanager
+def failing_storage(home: Path) -> Iterator[None]:
+    """Fill the disk, or take the storage away where it is not a disk of its own."""
+    storage, aside = home / "howcompact-runs", home / "aside"
+    if storage.is_mount():
+        with (storage / "fill").open("wb", buffering=0) as fill, suppress(OSError):
+            while True:
+                fill.write(bytes(4096))
+        yield
+        (storage / "fill").unlink()
+    else:
+        storage.rename(aside)
+        storage.write_text("no folder")
+        yield
+        storage.unlink()
+        aside.rename(storage)
+
+
+def start(home: Path, *options: str) -> subprocess.Popen[str]:
     """Start the study in a process group of its own."""
-    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--json", "--set", *SETTINGS]
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--json", *options]
     return subprocess.Popen(
-        command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, "--set", *SETTINGS],
+        cwd=home,
+        env=os.environ | (ENVIRONMENT if options else {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -65,13 +110,23 @@ def half_done(home: Path) -> bool:
     return EPOCHS in lengths and any(3 <= length <= EPOCHS - 3 for length in lengths)
 
 
-def workers_of(driver: int) -> list[int]:
+def undisturbed(home: Path) -> StudyFolder:
+    """Run the named policies of the study where nothing happens."""
+    torch.set_num_threads(1)
+    return run_in_process(home, read_study("digits", SETTINGS, None))
+
+
+def learned(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: told for name, told in epoch.items() if name != "seconds"} for epoch in history]
+
+
+def workers_of(session: int) -> list[int]:
     """Processes of this session that run a trial."""
     found = []
     for status in Path("/proc").glob("[0-9]*/cmdline"):
         pid = int(status.parent.name)
         try:
-            if os.getsid(pid) == driver and b"ray::" in status.read_bytes() and b"ImplicitFunc" in status.read_bytes():
+            if os.getsid(pid) == session and b"ray::" in status.read_bytes() and b"ImplicitFunc" in status.read_bytes():
                 found.append(pid)
         except (ProcessLookupError, FileNotFoundError):
             continue
@@ -90,31 +145,53 @@ def check_nothing_was_repeated(before: dict[str, list[dict[str, Any]]], home: Pa
     assert {trial.user_attrs["trial"] for study in journal for trial in study.trials} < set(after)
 
 
-def test_whoever_is_killed_the_same_command_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
-    with start(tmp_path) as driver:
-        until(lambda: any(histories(tmp_path).values()), 90)
+def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, tmp_path: Path) -> None:
+    with start(home) as driver:
+        until(lambda: any(histories(home).values()), 90)
         os.kill(driver.pid, signal.SIGTERM)  # which Ctrl-C's handler serves
         _, told = driver.communicate(timeout=30)
     assert driver.returncode == 130
     assert told.endswith("stopped; the same command goes on from here\n")
     assert not workers_of(driver.pid)
 
-    with start(tmp_path) as driver:
-        until(lambda: half_done(tmp_path), 90)
+    with start(home) as driver:
+        until(lambda: half_done(home), 90)
+        with failing_storage(home):
+            _, told = driver.communicate(timeout=60)
+    assert driver.returncode == 1
+    (error,) = [line for line in told.splitlines() if not re.match(r" *\d+\.\d s  ", line)]  # the others are progress
+    assert error.startswith("error: storage must work, but ")
+    assert "the same command goes on from here" in error
+    assert not workers_of(driver.pid)
+    without_storage = histories(home)
+
+    with start(home) as driver:
+        until(lambda: histories(home) != without_storage, 90)
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait(60)
     time.sleep(1.0)  # until Ray's workers have seen that their driver is gone
-    without_driver = histories(tmp_path)
+    os.killpg(driver.pid, signal.SIGKILL)  # Ray's own processes, which nobody told to stop
+    without_driver = histories(home)
     assert sum(map(len, without_driver.values())) < TRIALS * EPOCHS
 
-    with start(tmp_path) as again:
-        until(lambda: histories(tmp_path) != without_driver, 90)
-        (victim, *_) = until(lambda: workers_of(again.pid), 90)
+    with cluster() as nodes, start(home, "--address", nodes.address) as again:
+        spot = nodes.add(cpus=2)
+        until(lambda: histories(home) != without_driver, 90)
+        refused = howcompact("run", "digits", "--set", *SETTINGS, cwd=home)
+        nodes.kill(spot)
+        without_node = histories(home)
+        other = nodes.add(cpus=2)
+        (victim, *_) = until(lambda: workers_of(other.pid), 90)
         os.kill(victim, signal.SIGKILL)
-        without_worker = histories(tmp_path)
+        without_worker = histories(home)
         summary = finish(again)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"error: a study must be run once at a time, but process {again.pid} on ")
     assert summary["trials"]["done"] == TRIALS
     assert summary["trials"]["failed"] == 0
-    check_nothing_was_repeated(without_driver, tmp_path)
-    check_nothing_was_repeated(without_worker, tmp_path)
-    os.killpg(driver.pid, signal.SIGKILL)  # Ray's own processes, which nobody told to stop
+    for before in (without_storage, without_driver, without_node, without_worker):
+        check_nothing_was_repeated(before, home)
+    after = histories(home)
+    for outcome in (whole := undisturbed(tmp_path / "undisturbed")).read_outcomes(whole.keys()):
+        assert outcome.spec.policy != SEARCHED
+        assert learned(after[outcome.spec.key()]) == learned([report.model_dump() for report in outcome.history])

@@ -1,8 +1,10 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from trainables import artifacts
+from tests.trainables.trials import cut_short, flip_a_byte
+from trainables import artifacts, checkpoints
 from trainables.storage import Folder
 
 
@@ -15,7 +17,7 @@ def test_artifact_is_made_once_and_found_again(storage: Folder) -> None:
     made = []
 
     def make(folder: Folder) -> None:
-        folder.write("content", b"first")
+        checkpoints.write_files(folder, {"content": b"first"})
         made.append(folder)
 
     assert artifacts.find(storage, "dense", "key") is None
@@ -25,6 +27,27 @@ def test_artifact_is_made_once_and_found_again(storage: Folder) -> None:
     assert made == [first]
     assert artifacts.find(storage, "profile", "key") is None
     assert artifacts.find(storage, "dense", "other") is None
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, cut_short, Path.unlink])
+@pytest.mark.parametrize("file", ["key.json", "made/manifest.json", "made/content"])
+def test_artifact_that_was_damaged_is_made_anew_and_its_remains_are_gone(
+    storage: Folder, damage: Callable[[Path], None], file: str
+) -> None:
+    def make(folder: Folder) -> None:
+        checkpoints.write_files(folder, {"content": b"whole" * 100})
+
+    made = artifacts.find_or_make(storage, "dense", "key", make)
+    assert artifacts.is_sound(storage, "dense", "key")
+    shelf = Path(storage.uri) / "artifacts" / "dense"
+    damage(shelf / file.replace("made", made.name))
+    assert not artifacts.is_sound(storage, "dense", "key")
+    again = artifacts.find_or_make(storage, "dense", "key", make)
+    assert again != made
+    assert artifacts.is_sound(storage, "dense", "key")
+    assert again.read("content") == b"whole" * 100
+    if file != "key.json":  # nobody knows any more what it named
+        assert sorted(path.name for path in shelf.iterdir()) == sorted([again.name, "key.json"])
 
 
 def test_maker_that_fails_leaves_nothing_to_be_found(storage: Folder) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from tests.trainables.trials import (
     SPECS,
     WEIGHT,
     assert_identical,
+    cut_short,
     dense_network,
     facts_of,
+    flip_a_byte,
     newest,
     outcome_of,
     without_times,
@@ -140,14 +142,55 @@ def test_facts_are_those_of_the_network_on_disk(
         assert 0 < round((1 - spec.sparsity) * facts.params_total) - facts.params_kept < 0.05 * facts.params_total
 
 
-def test_damaged_newest_epoch_counts_as_never_written(splits: Splits, storage: Folder, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("network.safetensors", cut_short),
+        ("network.safetensors", flip_a_byte),
+        ("record.json", flip_a_byte),
+        (checkpoints.MANIFEST, flip_a_byte),
+        (checkpoints.MANIFEST, Path.unlink),
+    ],
+)
+def test_damaged_newest_epoch_counts_as_never_written(
+    name: str, damage: Callable[[Path], None], splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
     whole, folder = Folder.at(str(tmp_path / "whole")), Folder.at(str(tmp_path / "damaged"))
     reports = list(run_trial(WEIGHT, splits, storage, whole, CPU))
     before = list(islice(run_trial(WEIGHT, splits, storage, folder, CPU), 3))
-    damaged = tmp_path / "damaged" / epoch_name(before[-1].epoch) / "network.safetensors"
-    damaged.write_bytes(damaged.read_bytes()[:100])
+    damage(tmp_path / "damaged" / epoch_name(before[-1].epoch) / name)
     assert without_times(list(run_trial(WEIGHT, splits, storage, folder, CPU))) == without_times(reports)
     assert_identical(newest(folder), newest(whole))
+
+
+@SPECS
+@pytest.mark.parametrize("damage", [cut_short, Path.unlink])
+def test_trial_whose_outcome_is_damaged_does_not_go_on_from_what_was_left_for_others(
+    spec: TrialSpec, damage: Callable[[Path], None], splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
+    folder = Folder.at(str(tmp_path))
+    reports = list(run_trial(spec, splits, storage, folder, CPU))
+    once = newest(folder)
+    damage(tmp_path / OUTCOME)
+    assert without_times(list(run_trial(spec, splits, storage, folder, CPU))) == without_times(reports)
+    assert_identical(newest(folder), once)
+
+
+def test_trial_that_was_killed_at_its_very_end_leaves_no_more_than_others(
+    splits: Splits, storage: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    folder = Folder.at(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("trainables.trial.keep_best", kill)
+        with pytest.raises(KeyboardInterrupt):
+            list(run_trial(WEIGHT, splits, storage, folder, CPU))
+    assert folder.has(OUTCOME)
+    list(run_trial(WEIGHT, splits, storage, folder, CPU))
+    (best,) = folder.folders()
+    assert set(checkpoints.load(folder / best).tensors) == {"network"}
 
 
 def test_waiting_for_the_caller_is_no_time_of_the_trial(

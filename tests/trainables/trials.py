@@ -1,6 +1,7 @@
 """Trials small enough to run again and again, and how two of them are told apart."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ from trainables import artifacts, checkpoints
 from trainables.checkpoints import Checkpoint
 from trainables.data.splits import Splits
 from trainables.learning.dense import load_dense, make_dense, saved_dense
-from trainables.learning.fit import newest_epoch
 from trainables.learning.shared import SHARED, needed
 from trainables.outcome import Facts, Outcome
 from trainables.pruning.subject import Source
@@ -64,9 +64,8 @@ def facts_of(folder: Folder) -> Facts:
 
 
 def newest(folder: Folder) -> Checkpoint:
-    found = newest_epoch(folder)
-    assert found is not None
-    return found
+    """The last epoch that is kept, whether or not a trial could go on from it."""
+    return checkpoints.load(folder / [name for name in folder.folders() if name.startswith("epoch-")][-1])
 
 
 def without_times(history: list[EpochReport] | tuple[EpochReport, ...]) -> list[EpochReport]:
@@ -99,3 +98,13 @@ def run_until_killed(trial: Iterator[EpochReport], epochs: int, monkeypatch: pyt
         patch.setattr(checkpoints, "save", watched)
         with pytest.raises(Killed):
             list(trial)
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])

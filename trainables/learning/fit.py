@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -22,6 +23,8 @@ from trainables.pruning.layers import Masks, weight_of
 from trainables.pruning.masks import apply
 from trainables.spec import DataSpec, EpochReport, Recipe
 from trainables.storage import Folder
+
+NEEDED = "needed_to_go_on"  # in a record: groups of tensors, of which a trial that is done has dropped some
 
 Data = tuple[Resident, Resident]  # training and validation samples
 
@@ -130,7 +133,8 @@ def save_epoch(folder: Folder, state: State) -> None:
     if state.gates:
         groups["gates"] = state.gates.state_dict()
     told = {**state.record, "history": [report.model_dump() for report in state.history]}
-    checkpoints.save(folder / newest, {name: group for name, group in groups.items() if group}, told)
+    groups = {name: group for name, group in groups.items() if group}
+    checkpoints.save(folder / newest, groups, {**told, NEEDED: list(groups)})
     _keep(folder, {newest, best})
 
 
@@ -161,12 +165,12 @@ def resume(
 
 
 def newest_epoch(folder: Folder) -> Checkpoint | None:
-    """Load the newest whole epoch of a folder; a damaged one counts as never written."""
+    """Load the newest whole epoch of a folder; one that is damaged or not to go on from counts as never written."""
     for name in reversed(_epochs(folder)):
-        try:
-            return checkpoints.load(folder / name)
-        except ValueError:
-            continue
+        with suppress(ValueError):
+            saved = checkpoints.load(folder / name)
+            if saved.tensors.keys() >= set(saved.record.get(NEEDED, ())):
+                return saved
     return None
 
 

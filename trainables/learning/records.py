@@ -153,7 +153,7 @@ def read_records(folder: Folder) -> Records:
 
 def _to_bytes(tables: list[pa.Table]) -> bytes:
     sink = pa.BufferOutputStream()
-    options = {"compression": "zstd", "use_dictionary": ["epoch", "label"]}
+    options = {"compression": "zstd", "use_dictionary": ["epoch", "label"], "write_page_checksum": True}
     with pq.ParquetWriter(sink, tables[0].schema, **options) as writer:
         for table in tables:
             writer.write_table(table)
@@ -161,4 +161,10 @@ def _to_bytes(tables: list[pa.Table]) -> bytes:
 
 
 def _from_bytes(content: bytes) -> pa.Table:
-    return pq.ParquetFile(pa.BufferReader(content)).read()  # no threads, which outlive the interpreter
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        return file.read()  # no threads, which outlive the interpreter
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"what was recorded of samples must be whole, but: {error}; delete it, and train anew"
+        ) from None

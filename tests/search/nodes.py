@@ -1,0 +1,74 @@
+"""A Ray cluster of this machine whose nodes are process groups that tests may kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from tests.search.ports import free_port
+
+ENVIRONMENT = {"RAY_AUTH_MODE": "disabled"}  # of all that talks to it
+
+
+class Nodes:
+    """A head that runs no trials, and nodes that do; none has a dashboard."""
+
+    def __init__(self, folder: str) -> None:
+        self._port, self._folder = free_port(), folder
+        self.address = f"127.0.0.1:{self._port}"
+        self._all: list[subprocess.Popen[bytes]] = []
+        self._start("--head", f"--port={self._port}", f"--temp-dir={folder}", "--include-dashboard=false", cpus=0)
+        while subprocess.run(self._ray("health-check", "--address", self.address), capture_output=True).returncode:
+            assert self._all[0].poll() is None, "the head ended"
+            time.sleep(0.1)
+
+    @property
+    def head(self) -> int:
+        """Leader of the head's session."""
+        return self._all[0].pid
+
+    def add(self, cpus: int) -> subprocess.Popen[bytes]:
+        """Start a node; it joins within seconds."""
+        return self._start(f"--address={self.address}", cpus=cpus)
+
+    def kill(self, node: subprocess.Popen[bytes]) -> None:
+        """Take a node away with all that runs on it, as a cloud does with a spot machine."""
+        os.killpg(node.pid, signal.SIGKILL)
+        node.wait()
+
+    def close(self) -> None:
+        for node in self._all:
+            if node.poll() is None:
+                self.kill(node)
+
+    def _start(self, *options: str, cpus: int) -> subprocess.Popen[bytes]:
+        names = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port")
+        ports = [f"--{name}={free_port()}" for name in (*names, "runtime-env-agent-port")]
+        limits = [f"--num-cpus={cpus}", "--num-gpus=0", "--object-store-memory=200000000", "--min-worker-port=0"]
+        command = [*self._ray("start", "--block", "--disable-usage-stats"), *limits, "--max-worker-port=0"]
+        node = subprocess.Popen(
+            [*command, "--node-ip-address=127.0.0.1", *ports, *options],
+            env=os.environ | ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._all.append(node)
+        return node
+
+    def _ray(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "ray.scripts.scripts", *arguments]
+
+
+@contextmanager
+def cluster() -> Iterator[Nodes]:
+    """Run a cluster for a while."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hc", ignore_cleanup_errors=True))
+        nodes = Nodes(folder)
+        stack.callback(nodes.close)
+        yield nodes
