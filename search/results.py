@@ -12,8 +12,9 @@ from pydantic import Field
 
 from search.study import StudySpec, cell_key, control_of, following, label_of
 from trainables.outcome import Outcome, Status
-from trainables.spec import BudgetKind, Curriculum, Frozen, GranularityName, TrialSpec, from_json
+from trainables.spec import BudgetKind, Curriculum, Frozen, GranularityName, TrialSpec
 from trainables.storage import Folder
+from trainables.strict import from_json
 
 STUDY = "study.json"
 SPEC = "spec.json"
@@ -179,7 +180,7 @@ class StudyFolder:
         """Say of a trial that did not end by itself how it ended, with what its newest checkpoint knows."""
         from trainables.learning.fit import newest_epoch  # brings torch, which reading results does not need
 
-        saved = newest_epoch(self.trial(spec.key()))
+        saved = newest_epoch(self.trial(spec.key()), spec.dense.model)
         known = {name: saved.record[name] for name in ("facts", "history")} if saved else {}
         return Outcome.model_validate({"spec": spec, "status": status, "error": error, **known})
 

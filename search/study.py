@@ -21,9 +21,11 @@ from trainables.spec import (
     Pruning,
     Recipe,
     Schedule,
+    Seed,
     Sparsity,
     Taken,
     TrialSpec,
+    Width,
 )
 
 TAKEN = ("artifacts", "mlartifacts")  # folders beside the studies of a storage
@@ -51,7 +53,7 @@ class StudySpec(Frozen):
 
     name: Name
     models: tuple[str, ...] = Field(("small_cnn",), min_length=1)
-    width: float = Field(1.0, gt=0.0, le=16.0)
+    width: Width = 1.0
     data: DataSpec = DataSpec()
     dense: Recipe = Recipe()
     granularity: GranularityName = "weight"
@@ -59,7 +61,7 @@ class StudySpec(Frozen):
     policies: tuple[str, ...] = Field(("uniform", "capacity", SEARCHED), min_length=1)
     sparsities: tuple[Sparsity, ...] = Field((0.5, 0.8, 0.95), min_length=1)
     budget: BudgetKind = "params"
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
+    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     calibration: int = Field(512, ge=1)
     recalibrate: int = Field(100, ge=0)
     schedule: Schedule = Schedule()

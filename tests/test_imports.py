@@ -79,7 +79,14 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
     ("trainables.allocation", "trainables.data", "trainables.checkpoints", "trainables.artifacts"),
     ("trainables.pruning", "trainables.models", "trainables.export"),
     ("trainables.outcome",),
-    ("trainables.spec", "trainables.tables", "trainables.storage", "trainables.compressed"),
+    (
+        "trainables.spec",
+        "trainables.strict",
+        "trainables.tables",
+        "trainables.storage",
+        "trainables.credentials",
+        "trainables.compressed",
+    ),
 )
 
 DOORS = {  # library -> the modules that may import it

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from trainables.pruning.subject import Source
-from trainables.spec import from_json
 from trainables.storage import Folder
+from trainables.strict import from_json
 
 Kind = Literal["dense"] | Source
 

@@ -41,7 +41,7 @@ def run_trial(
         yield from ended.history
         return
     data = residents(splits, device)
-    begun = resume(folder, device)
+    begun = resume(folder, spec.dense.model, device)
     state = begun or prune(spec, splits, data, storage, folder / STEPS, device)
     facts = Facts.model_validate(state.record["facts"])
     pruned = Pruned(

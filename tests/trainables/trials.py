@@ -64,7 +64,7 @@ def facts_of(folder: Folder) -> Facts:
 
 
 def newest(folder: Folder) -> Checkpoint:
-    found = newest_epoch(folder)
+    found = newest_epoch(folder, DENSE.model)
     assert found is not None
     return found
 

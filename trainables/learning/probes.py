@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainables import checkpoints
-from trainables.checkpoints import Architecture
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Split, Splits
 from trainables.learning.dense import load_dense, saved_dense
@@ -21,8 +20,9 @@ from trainables.outcome import Cost
 from trainables.pruning.chain import Block, find_chain
 from trainables.pruning.layers import undisturbed
 from trainables.pruning.probing import Probed
-from trainables.spec import ProbeSpec, from_json
+from trainables.spec import ProbeSpec
 from trainables.storage import Folder
+from trainables.strict import from_json
 
 BATCH = 256  # samples at a time
 STEPS = 500  # of L-BFGS at most
@@ -35,7 +35,7 @@ Curve = tuple[Probed, ...]  # a probe behind every block, in the order of the ch
 def make_probes(spec: ProbeSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
     """Probe a dense network that `storage` has: fitted to training samples, judged on the validation samples."""
     saved = saved_dense(storage, spec.dense)
-    example = Architecture.model_validate(saved.record["architecture"]).example().to(device)
+    example = saved.architecture.example().to(device)
     curve, cost = probe(load_dense(saved, device), example, splits, spec.samples)
     record = {"spec": spec.model_dump(mode="json"), "cost": cost.model_dump()}
     files = {"probes.parquet": to_parquet(curve), "record.json": json.dumps(record).encode()}

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from trainables.data.batches import Batch, Resident, eval_batches
 from trainables.data.splits import Split
 from trainables.learning.train import EVAL_BATCH, autocast
-from trainables.spec import Frozen, Taken, from_json
+from trainables.spec import Frozen, Taken
 from trainables.storage import Folder
+from trainables.strict import from_json
 
 SAMPLES = "samples.parquet"
 SCHEMA = pa.schema(
