@@ -15,9 +15,11 @@ Kind = Literal["dense"] | Source
 def find(storage: Folder, kind: Kind, key: str) -> Folder | None:
     """Return the folder of this artifact, or None where nobody has finished one."""
     shelf = storage / "artifacts" / kind
-    if not shelf.has(f"{key}.json"):
+    try:
+        name: str = from_json(shelf.read(f"{key}.json").decode())["folder"]
+        return shelf / name
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # a damaged pointer points to nothing
         return None
-    return shelf / str(from_json(shelf.read(f"{key}.json").decode())["folder"])
 
 
 def find_or_make(storage: Folder, kind: Kind, key: str, make: Callable[[Folder], None]) -> Folder:

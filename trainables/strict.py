@@ -1,7 +1,9 @@
-"""JSON as its standard has it, from whoever wrote it."""
+"""What is read may be damaged, or written by somebody else: JSON as its standard has it, and one kind of error."""
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -18,3 +20,12 @@ def from_json(text: str) -> Any:
         return json.loads(text, parse_constant=refuse, parse_float=finite)
     except RecursionError:
         raise ValueError("JSON must not be nested without end") from None
+
+
+@contextmanager
+def damage_as_error(what: str) -> Iterator[None]:
+    """Turn whatever goes wrong while something that may be damaged is taken apart into a ValueError that names it."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{what} must be as it was written, but: {type(error).__name__}: {error}") from None

@@ -29,7 +29,7 @@ from trainables.pruning.subject import Calibration, Meter, Source, Subject
 from trainables.pruning.views import view
 from trainables.spec import ProbeSpec, ProfileSpec
 from trainables.storage import Folder
-from trainables.strict import from_json
+from trainables.strict import damage_as_error, from_json
 
 MEMORY = 2**30  # bytes of what the dense network computes that are kept for reuse: what a turn of samples may take
 BATCH = 128  # samples of a turn that a CPU computes at once, as its caches are small; a GPU computes all
@@ -53,11 +53,12 @@ def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Fol
 
 
 def load_profile(folder: Folder) -> tuple[Profile, Cost]:
-    """Load a profile and what it took to make."""
+    """Load a profile and what it took to make; ValueError where it is damaged."""
     files = checkpoints.read_files(folder)
-    record = from_json(files["record.json"].decode())
-    cost = Cost.model_validate({name: record[name] for name in Cost.model_fields if name in record})
-    return profiles.from_parquet(files["profile.parquet"]), cost
+    with damage_as_error(f"the profile in {folder.uri}"):
+        record = from_json(files["record.json"].decode())
+        cost = Cost.model_validate({name: record[name] for name in Cost.model_fields if name in record})
+        return profiles.from_parquet(files["profile.parquet"]), cost
 
 
 def measure_profile(
