@@ -32,8 +32,6 @@ def scores(curriculum: Curriculum, dense: DenseSpec, split: Split, storage: Fold
     ids, easy = _of_table(curriculum) if curriculum.table else _of_training(curriculum, dense, storage)
     if unknown := int((~np.isfinite(easy)).sum()):
         raise ValueError(f"scores must be finite, but {curriculum.measure!r} is not for {unknown} samples")
-            f"scores must be finite, but {curriculum.measure!r} is not for {(~np.isfinite(easy)).sum()} samples"
-        )
     return aligned(easy, ids, split.ids)
 
 
