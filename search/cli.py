@@ -13,6 +13,7 @@ import search
 from search.arguments import Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, Trust, spread
 from search.cli_cluster import cluster
 from search.cli_networks import networks
+from trainables.credentials import redacted
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -197,7 +198,7 @@ def main() -> None:
         app(args=spread(sys.argv[1:]))
     except ValueError as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {redacted(line)}", file=sys.stderr)
         sys.exit(2)
 
 

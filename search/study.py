@@ -11,6 +11,7 @@ from trainables.spec import (
     GATED,
     SEARCHED,
     SEARCHES,
+    Address,
     BudgetKind,
     Curriculum,
     DataSpec,
@@ -78,7 +79,9 @@ class StudySpec(Frozen):
     latency: bool = False  # whether each pruned network's latency is measured
     search: SearchSpec = SearchSpec()
     resources: Resources = Resources()
-    tracking: Annotated[str, OFF] = "auto"  # MLFLOW_TRACKING_URI, else a local store beside the study; off; or a URI
+    tracking: Annotated[Address, OFF] = (
+        "auto"  # MLFLOW_TRACKING_URI, else a local store beside the study; off; or a URI
+    )
 
     @property
     def size(self) -> int:

@@ -16,6 +16,7 @@ from ray import tune
 from torch import nn
 
 from search.prepare import References, prepare
+from search.reach import refuse_unreachable
 from search.results import StudyFolder, TrialRow, row_of
 from search.schedulers import SCHEDULERS, per_search
 from search.searcher import LOSSES, StudySearcher
@@ -129,6 +130,7 @@ def run_trials(study: StudySpec, storage: Folder, address: str | None, watchers:
         return folder.write_table()
     with _on_ray(study, address) as gpus:
         try:
+            refuse_unreachable(storage)
             references = prepare(study, searcher.specs, storage, gpus, say=watchers[0].say)
             _fit(study, folder, searcher, references, gpus, watchers)
         finally:
@@ -143,6 +145,7 @@ def train_dense(
     missing = [TrialSpec(dense=spec) for spec in networks if artifacts.find(storage, "dense", spec.key()) is None]
     if missing:
         with _on_ray(study, address) as gpus:
+            refuse_unreachable(storage)
             prepare(study, missing, storage, gpus, say)
 
 

@@ -42,6 +42,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "search.unlike",
         "search.winners",
         "search.prepare",
+        "search.reach",
         "search.searcher",
         "search.searches",
         "search.verdicts",
@@ -105,6 +106,7 @@ DOORS = {  # library -> the modules that may import it
     "ray": {
         "search.jobs",
         "search.prepare",
+        "search.reach",
         "search.schedulers",
         "search.searcher",
         "search.tune",

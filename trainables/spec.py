@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from trainables import credentials
 
 BudgetKind = Literal["params", "macs"]
 GranularityName = Literal["weight", "channel", "block", "projected-block"]
@@ -15,6 +18,7 @@ SEARCHED, RANDOM_SEARCH = SEARCHES = ("searched", "random-search")  # told their
 Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
 Width = Annotated[float, Field(gt=0.0, le=16.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Address = Annotated[str, AfterValidator(partial(credentials.refuse, "an address"))]  # a path, or a URI of no secrets
 
 
 class Frozen(BaseModel):
@@ -63,7 +67,7 @@ class Curriculum(Frozen):
     phase: Literal["finetune", "dense"] = "finetune"  # the training that follows it
     measure: str = "learnability"  # by which the samples are scored
     network: str = ""  # model whose dense training they are scored by; empty: the trial's own
-    table: str = ""  # URI of samples.parquet of `howcompact learnability` instead, whose means over seeds are taken
+    table: Address = ""  # URI of samples.parquet of `howcompact learnability` instead, whose means over seeds are taken
     pacing: str = "linear"  # of curricula that begin with some of the samples
     start: float = Field(0.2, gt=0.0, le=1.0)  # b: fraction of the samples that these begin with
     full: float = Field(0.8, gt=0.0, le=1.0)  # a: fraction of the steps after which they have all samples

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from trainables.checkpoints import Architecture
+from trainables.credentials import redacted
 from trainables.data.batches import Resident
 from trainables.data.splits import Splits
 from trainables.learning.dense import load_dense, saved_dense
@@ -113,7 +114,7 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any]) -> None:
     except (OSError, ray.exceptions.RayError):
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
+        told = redacted(f"{type(error).__name__}: {error}")
         write_outcome(folder, Outcome(spec=spec, status="failed", error=told))
         tune.report({"epoch": -1, "val_accuracy": 0.0, "error": told})
 
