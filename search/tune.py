@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from torch import nn
 
 from search.prepare import References, prepare
@@ -21,7 +22,7 @@ from search.results import StudyFolder, TrialRow, row_of
 from search.schedulers import SCHEDULERS, per_search
 from search.searcher import LOSSES, StudySearcher
 from search.study import StudySpec, cell_key
-from trainables import artifacts
+from trainables import artifacts, credentials
 from trainables.learning.recovery import RECOVERIES, Pruned
 from trainables.spec import SEARCHES, DenseSpec, EpochReport, TrialSpec
 from trainables.storage import Folder
@@ -188,6 +189,10 @@ def _configure(study: StudySpec, storage: Folder, folder: StudyFolder, spec: Tri
 
 
 def _connect(address: str | None) -> None:
+    # Tune would hand this process's AWS keys on to its trials, and Ray log them; a node has its own
+    class_cache.ENV_VARS_TO_PROPAGATE = {
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not credentials.TELLING.search(name)
+    }
     dashboard = None if address else False
     ray.init(address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # in place of Ray's: SIGTERM ends a run as Ctrl-C does
