@@ -40,8 +40,10 @@ def run(
     return run_study(checked, place, address, _warn)
 
 
-def compare(folders: Sequence[str], *, test: bool = False) -> "Compared":
+def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] = ()) -> "Compared":
     """Compare the policies of finished studies; `test` reads the test split, once for each trial.
+
+    trust: models of your own, "package.module:function", that `test` may import to rebuild networks.
 
     What comes back has `.table` (pyarrow; `.table.to_pandas()`), `.plot()` and shows itself in a notebook.
     """
@@ -54,7 +56,7 @@ def compare(folders: Sequence[str], *, test: bool = False) -> "Compared":
     if test:
         from search.held_out import with_test  # brings torch, which the rest does not need
 
-        comparison = with_test(comparison, opened)
+        comparison = with_test(comparison, opened, trust)
     return Compared.model_validate(dict(comparison))
 
 
@@ -98,17 +100,19 @@ def best(
     out: str = "best",
     export: Sequence[str] = (),
     register: str | None = None,
+    trust: Sequence[str] = (),
 ) -> "Retrieved":
     """Copy the network of the best trial to `out`, whole or not at all, and judge it again in a clean process.
 
     metric: a number of the results; accuracies and sparsity are best high, all others low. where: constraints, such as
     "sparsity>=0.9", "macs<=0.5" (of the dense network's), "recovery==finetune", or "latency_ms<=3", measured here.
-    export: "onnx", "torch". register: name of a model in MLflow's registry. ValueError says what does not fit.
+    export: "onnx", "torch". register: name of a model in MLflow's registry. trust: models of your own,
+    "package.module:function", that may be imported to rebuild networks. ValueError says what does not fit.
     """
     from search.results import StudyFolder
     from search.retrieval import best as retrieve
 
-    return retrieve(StudyFolder.open(folder), metric, where, policy, out, export, register)
+    return retrieve(StudyFolder.open(folder), metric, where, policy, out, export, register, trust)
 
 
 def front(
@@ -119,6 +123,7 @@ def front(
     policy: str | None = None,
     out: str = "front",
     export: Sequence[str] = (),
+    trust: Sequence[str] = (),
 ) -> "Front":
     """Copy every network that no other beats in the metric, weights and multiply-accumulates at once; else as `best`.
 
@@ -127,7 +132,7 @@ def front(
     from search.results import StudyFolder
     from search.retrieval import best_front
 
-    return best_front(StudyFolder.open(folder), metric, where, policy, out, export)
+    return best_front(StudyFolder.open(folder), metric, where, policy, out, export, trust)
 
 
 def submit(study: str, address: str, storage: str, *, name: str | None = None, overrides: Sequence[str] = ()) -> str:

@@ -1,7 +1,7 @@
 """What each layer would keep under a policy, before any trial is paid for."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,17 +38,20 @@ class Allocation(Frozen):
     cost_seconds: float  # scoring and sharing the budget
 
 
-def allocation(network: str, settings: Mapping[str, object], image: str, classes: int, seed: int) -> Allocation:
+def allocation(
+    network: str, settings: Mapping[str, object], image: str, classes: int, seed: int, trust: Sequence[str] = ()
+) -> Allocation:
     """Plan an allocation for a checkpoint, or for a model by name with fresh weights; ValueError says what is wrong.
 
-    settings: of the TrialSpec. image, as "3x32x32", and classes: what a model by name is built for.
+    settings: of the TrialSpec. image, as "3x32x32", and classes: what a model by name is built for. trust: as for
+    `checkpoints.load`.
     """
     spec = trial_spec(settings, seed)
     if spec.policy in SEARCHES:
         raise ValueError(f"policy must decide without trials, but {spec.policy!r} does not; run a study")
     if "gates" in looks_at(spec):
         raise ValueError("gates must be trained along with the weights, which this command does not; run a study")
-    found = saved(network) or fresh(network, image, classes, seed)
+    found = saved(network, trust) or fresh(network, image, classes, seed)
     built, model = found.architecture, found.model
     before = count(model, {}, built.example())
     started = time.perf_counter()

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import search
-from search.arguments import Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, spread
+from search.arguments import Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, Trust, spread
 from search.cli_cluster import cluster
 from search.cli_networks import networks
+from trainables.credentials import redacted
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -79,11 +80,12 @@ def compare(
     folders: Annotated[list[str], typer.Argument(help="Study folders.")],
     out: Annotated[str | None, typer.Option(help="Write tables, plots and one HTML page to this folder.")] = None,
     test: Annotated[bool, typer.Option("--test", help="Read the test split, once for each trial.")] = False,
+    trust: Trust = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Compare policies side by side: matched budgets, paired seeds, intervals."""
     gc.disable()  # a large comparison is a million objects, none of them garbage
-    comparison = search.compare(folders, test=test)
+    comparison = search.compare(folders, test=test, trust=trust)
     gc.freeze()
     gc.enable()
     written: list[Any] = []
@@ -137,19 +139,21 @@ def best(
     out: Annotated[str, typer.Option(help="Folder to copy the checkpoint to.")] = "best",
     export: Annotated[list[str], typer.Option(help="Also write it as onnx or torch.")] = [],  # noqa: B006
     register: Annotated[str | None, typer.Option(help="Name of a model in MLflow's registry.")] = None,
+    trust: Trust = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Copy the best trial's network, verified by judging it again in a clean process."""
+    asked: dict[str, Any] = {"metric": metric, "where": where, "policy": policy, "out": out, "export": export}
     if pareto:
         if register is not None:
             raise ValueError(f"--register must have one network, but --pareto takes several for {register!r}; use one")
-        front = search.front(folder, metric=metric, where=where, policy=policy, out=out, export=export)
+        front = search.front(folder, **asked, trust=trust)
         if as_json:
             return _print_json(front)
         from search.receipts import print_front
 
         return print_front(front)
-    taken = search.best(folder, metric=metric, where=where, policy=policy, out=out, export=export, register=register)
+    taken = search.best(folder, **asked, register=register, trust=trust)
     if as_json:
         return _print_json(taken)
     from search.receipts import print_network
@@ -194,7 +198,7 @@ def main() -> None:
         app(args=spread(sys.argv[1:]))
     except ValueError as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {redacted(line)}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         from trainables.storage import StorageError

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search.arguments import Json
+from search.arguments import Json, Trust
 
 networks = typer.Typer()
 
@@ -26,6 +26,7 @@ def allocate(
     image: Annotated[str, typer.Option(help="Channels x height x width, for a model's name.")] = "3x32x32",
     classes: Annotated[int, typer.Option(help="Number of classes, for a model's name.")] = 10,
     seed: Annotated[int, typer.Option(help="Of a named model's weights and of random policies.")] = 0,
+    trust: Trust = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Show what each layer would keep, before any trial is paid for."""
@@ -38,7 +39,7 @@ def allocate(
         "granularity": granularity,
         "criterion": criterion or _usual_criterion(granularity),
     }
-    found = allocation(network, settings, image, classes, seed)
+    found = allocation(network, settings, image, classes, seed, trust)
     if as_json:
         return print(found.model_dump_json())
     from search.network_tables import print_allocation
@@ -54,12 +55,13 @@ def profile(
     criterion: Criterion = None,
     calibration: Annotated[int, typer.Option(help="Training samples that judge the network.")] = 512,
     out: Out = None,
+    trust: Trust = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Show where a trained network is most compact: how much of each part can go before accuracy falls."""
     from search.profiling import compactness
 
-    found = compactness(network, granularity, criterion or _usual_criterion(granularity), calibration)
+    found = compactness(network, granularity, criterion or _usual_criterion(granularity), calibration, trust)
     written: list[Path] = []
     if out is not None:
         from search.pictures import write_profile
@@ -82,12 +84,13 @@ def probe(
     granularity: Annotated[str, typer.Option(help="block or projected-block.")] = "block",
     samples: Annotated[int, typer.Option(help="Training samples that the probes learn from.")] = 5000,
     out: Out = None,
+    trust: Trust = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Show what each block adds to what a linear probe can tell, and what a threshold on that keeps."""
     from search.probing import probing
 
-    found = probing(network, threshold, granularity, samples)
+    found = probing(network, threshold, granularity, samples, trust)
     written: list[Path] = []
     if out is not None:
         from search.pictures import write_probes

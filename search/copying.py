@@ -12,12 +12,12 @@ from search.results import StudyFolder, TrialRow
 from search.stopwatch import Stopwatch, checkpoint_of, measure
 from search.versions import versions
 from trainables import checkpoints
-from trainables.checkpoints import Architecture
 from trainables.evaluate import load_pruned
 from trainables.export import KINDS, export
 from trainables.latency import Speed
-from trainables.spec import Frozen, from_json
+from trainables.spec import Frozen
 from trainables.storage import Folder
+from trainables.strict import from_json
 
 SAME_HARDWARE, OTHER_HARDWARE = 0.001, 0.005  # how far a re-evaluated accuracy may be from the reported one
 LIBRARIES = ("howcompact", "torch", "torchvision", "numpy", "safetensors")
@@ -66,26 +66,27 @@ def take(
     places: Mapping[str, Path],
     exports: Sequence[str],
     watch: Stopwatch,
+    trust: Sequence[str],
 ) -> list[Retrieved]:
     """Copy the networks of chosen trials, judge them again, export them.
 
-    chosen: final folder -> trial. places: final folder -> where its files are written now. Raises ValueError where a
-    file differs from its checksum, where an accuracy differs from the reported one by more than the same network's may
-    on that hardware, and where an export refuses.
+    chosen: final folder -> trial. places: final folder -> where its files are written now. trust: as for
+    `checkpoints.load`. Raises ValueError where a file differs from its checksum, where an accuracy differs from the
+    reported one by more than the same network's may on that hardware, and where an export refuses.
     """
     for home, row in chosen.items():
-        _copy(folder, row, places[home])
-    verdicts = _judge([places[home] for home in chosen])
+        _copy(folder, row, places[home], trust)
+    verdicts = _judge([places[home] for home in chosen], trust)
     for row, verdict in zip(chosen.values(), verdicts, strict=True):
         _refuse_mismatch(row, verdict)
     return [
-        _complete(folder, row, home, places[home], verdict, exports, watch)
+        _complete(row, home, places[home], verdict, exports, watch, trust)
         for (home, row), verdict in zip(chosen.items(), verdicts, strict=True)
     ]
 
 
-def _copy(folder: StudyFolder, row: TrialRow, place: Path) -> None:
-    saved = checkpoints.load(checkpoint_of(folder, row))
+def _copy(folder: StudyFolder, row: TrialRow, place: Path, trust: Sequence[str]) -> None:
+    saved = checkpoints.load(checkpoint_of(folder, row), trust)
     record = {
         **saved.record,
         "study": folder.study.name,
@@ -97,8 +98,9 @@ def _copy(folder: StudyFolder, row: TrialRow, place: Path) -> None:
     checkpoints.save(Folder.at(str(place)), {"network": saved.tensors["network"]}, record)
 
 
-def _judge(places: Sequence[Path]) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "trainables.evaluate", *map(str, places)]
+def _judge(places: Sequence[Path], trust: Sequence[str]) -> list[dict[str, Any]]:
+    trusted = [f"--trust={model}" for model in trust]
+    command = [sys.executable, "-m", "trainables.evaluate", *trusted, "--", *map(str, places)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise ValueError(
@@ -119,17 +121,17 @@ def _refuse_mismatch(row: TrialRow, verdict: Mapping[str, Any]) -> None:
 
 
 def _complete(
-    folder: StudyFolder,
     row: TrialRow,
     home: str,
     place: Path,
     verdict: Mapping[str, Any],
     exports: Sequence[str],
     watch: Stopwatch,
+    trust: Sequence[str],
 ) -> Retrieved:
     """Add exports and what the judgement showed; the manifest comes last and covers all."""
     target = Folder.at(str(place))
-    written = _export(place, exports)
+    written = _export(place, exports, trust)
     files = checkpoints.read_files(target)
     record = from_json(files["record.json"].decode()) | {
         "verified_accuracy": verdict["val_accuracy"],
@@ -140,7 +142,7 @@ def _complete(
     files["record.json"] = json.dumps(record, indent=1, allow_nan=False).encode()
     checkpoints.write_files(target, files | {name: target.read(name) for name in written})
     checkpoints.read_files(target)
-    speeds = [watch.speed(row)] + ([measure(target, "onnxruntime")] if "onnx" in exports else [])
+    speeds = [watch.speed(row)] + ([measure(target, "onnxruntime", trust)] if "onnx" in exports else [])
     shared = set(Retrieved.model_fields) & set(TrialRow.model_fields)
     return Retrieved(
         **{name: getattr(row, name) for name in shared},
@@ -156,10 +158,10 @@ def _complete(
     )
 
 
-def _export(place: Path, kinds: Sequence[str]) -> list[str]:
+def _export(place: Path, kinds: Sequence[str], trust: Sequence[str]) -> list[str]:
     if not kinds:
         return []
     target = Folder.at(str(place))
-    example = Architecture.model_validate(checkpoints.load(target).record["architecture"]).example()
-    model = load_pruned(target.uri)
+    example = checkpoints.load(target, trust).architecture.example()
+    model = load_pruned(target.uri, trust)
     return [export(model, example, place / f"network{KINDS[kind].suffix}", kind).path.name for kind in kinds]

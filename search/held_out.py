@@ -28,8 +28,11 @@ class Reading(Frozen):
 Readings = RootModel[dict[str, Reading]]  # by trial
 
 
-def with_test(comparison: Comparison, folders: Sequence[StudyFolder]) -> Comparison:
-    """Add the accuracy of each row's trials on the test split, reading it only for trials that were never read."""
+def with_test(comparison: Comparison, folders: Sequence[StudyFolder], trust: Sequence[str] = ()) -> Comparison:
+    """Add the accuracy of each row's trials on the test split, reading it only for trials that were never read.
+
+    trust: as for `checkpoints.load`.
+    """
     wanted = {key for row in comparison.rows for key in row.trial_keys}
     known = {key: told for folder in folders for key, told in readings_of(folder).items() if key in wanted}
     if known:
@@ -37,7 +40,7 @@ def with_test(comparison: Comparison, folders: Sequence[StudyFolder]) -> Compari
         print(f"the test split was read before for {len(known)} trials, first on {first}", file=sys.stderr)
     fresh: dict[str, Reading] = {}
     for folder in folders:
-        fresh |= _read(folder, (wanted - set(known) - set(fresh)) & set(folder.keys()), comparison.study)
+        fresh |= _read(folder, (wanted - set(known) - set(fresh)) & set(folder.keys()), comparison.study, trust)
     readings = known | fresh
     times = sorted(told.read for told in readings.values())
     held_out = HeldOut(
@@ -63,7 +66,7 @@ def _with(row: ComparisonRow, readings: dict[str, Reading]) -> ComparisonRow:
     return row.model_copy(update={"test_accuracy": estimate})
 
 
-def _read(folder: StudyFolder, keys: set[str], by: str) -> dict[str, Reading]:
+def _read(folder: StudyFolder, keys: set[str], by: str, trust: Sequence[str]) -> dict[str, Reading]:
     """Read the test split for these trials, each remembered before the next is read."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded: dict[str, tuple[Split, Splits]] = {}
@@ -74,7 +77,8 @@ def _read(folder: StudyFolder, keys: set[str], by: str) -> dict[str, Reading]:
         data = outcome.spec.dense.data
         if data.key() not in loaded:
             loaded[data.key()] = sources.load_test(data), sources.load(data)
-        accuracy = accuracy_of(load_trial(folder.trial(key), outcome, device), *loaded[data.key()], device)
+        network = load_trial(folder.trial(key), outcome, device, trust)
+        accuracy = accuracy_of(network, *loaded[data.key()], device)
         found[key] = Reading(accuracy=accuracy, read=datetime.now(UTC).isoformat(timespec="seconds"), by=by)
         remembered = Readings(readings_of(folder) | {key: found[key]})
         folder.folder.write(READINGS, remembered.model_dump_json(indent=1).encode())

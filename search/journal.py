@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Container, Iterable
+from contextlib import suppress
 from typing import Any
 
 from optuna.storages import JournalStorage
@@ -10,6 +11,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from trainables.storage import Folder
+from trainables.strict import damage_as_error
 
 JOURNAL = "optuna.journal"
 PATIENCE = 30  # times as long as a writing took until the next: at most 3 % of the driver's time
@@ -23,13 +25,12 @@ class Journal(BaseJournalBackend):
     neither. Here a kill loses seconds, which the trials' own files give back. One process writes: the study's driver.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, anew: bool = False) -> None:
+        """Go on with the file of a folder, or write it anew; ValueError where it is damaged."""
         self._folder = folder
-        self._text = bytearray(folder.read(JOURNAL)) if folder.has(JOURNAL) else bytearray()
-        try:
+        self._text = bytearray(folder.read(JOURNAL)) if folder.has(JOURNAL) and not anew else bytearray()
+        with damage_as_error(JOURNAL):
             self._unread = [json.loads(line) for line in self._text.splitlines()]
-        except ValueError:  # damaged: as if it were lost
-            self._text, self._unread = bytearray(), []
         self._saved, self._due = len(self._text), 0.0
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
@@ -59,11 +60,22 @@ class Journal(BaseJournalBackend):
         self._due = time.monotonic() + max(LEAST_SECONDS, PATIENCE * (time.monotonic() - started))
 
 
+def open_journal(folder: Folder) -> tuple[Journal, "SearchStorage"]:
+    """Go on with the journal of a folder; a damaged one counts as never written."""
+    for anew in (False, True):
+        with suppress(ValueError):
+            journal = Journal(folder, anew)
+            return journal, SearchStorage(journal)
+    raise AssertionError("an empty journal can be replayed")
+
+
 class SearchStorage(JournalStorage):
     """Optuna's storage, which each proposal asks what is enqueued: here that takes no look at every trial."""
 
     def __init__(self, journal: Journal) -> None:
-        super().__init__(journal)
+        """Replay a journal; ValueError where it tells what cannot have happened."""
+        with damage_as_error(JOURNAL):
+            super().__init__(journal)
         self._enqueued: dict[int, set[int]] = {}  # study -> trials that were waiting when they were made
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:

@@ -1,7 +1,6 @@
 """Keep one study in MLflow, a parent run and a child run per trial, found again by tag."""
 
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.events import Events, Finished, Point, Status, as_points, flat, now_ms
+from trainables.credentials import redacted
 from trainables.storage import Folder
 
 EXPERIMENT = "howcompact"
@@ -67,16 +67,11 @@ def experiment(client: Any, uri: str, artifacts: str | None) -> str:
     return str(found.experiment_id if found else client.create_experiment(EXPERIMENT, folder))
 
 
-def without_password(text: str) -> str:
-    """Strip names and passwords from the URIs in a text."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
-
-
 def cause_of(error: BaseException) -> str:
     """Tell what is at the root of an error, such as "connection refused", below the layers that wrap it."""
     while below := error.__cause__ or error.__context__:
         error = below
-    return without_password(f"{type(error).__name__}: {error}".splitlines()[0][:200])
+    return redacted(f"{type(error).__name__}: {error}").splitlines()[0][:200]
 
 
 class Store:

@@ -1,7 +1,7 @@
 """What a command looks at without a study: a network, saved or fresh, and the settings to do it with."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -47,15 +47,13 @@ def untrained(who: str, name: str) -> ValueError:
     )
 
 
-def saved(name: str) -> Network | None:
-    """Load the network of a checkpoint; None where the name is not the folder of one."""
+def saved(name: str, trust: Collection[str] = ()) -> Network | None:
+    """Load the network of a checkpoint, as `checkpoints.load`; None where the name is not the folder of one."""
     folder = Folder.at(name)
     if not checkpoints.is_whole(folder):
         return None
-    found = checkpoints.load(folder)
-    built = Architecture.model_validate(found.record["architecture"])
-    model = checkpoints.rebuild(built, found.tensors["network"])
-    return Network(name, built, model, DataSpec.model_validate(found.record["data"]))
+    found = checkpoints.load(folder, trust)
+    return Network(name, found.architecture, found.network(), DataSpec.model_validate(found.record.get("data")))
 
 
 def fresh(name: str, image: str, classes: int, seed: int) -> Network:

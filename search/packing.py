@@ -16,6 +16,7 @@ import yaml
 import trainables
 from search.study import StudySpec, complaints
 from search.study_file import parse_study
+from trainables import credentials
 from trainables.data import sources
 
 STUDY_FILE = "study.yaml"
@@ -30,6 +31,7 @@ def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), 
     Raises ValueError with all that is wrong.
     """
     study = parse_study(source, overrides, name)
+    credentials.refuse("storage", storage)
     found = complaints(study)
     data, path = study.data, Path(study.data.path).expanduser()
     if data.path and data.name in sources.SOURCES and not path.exists():

@@ -53,10 +53,13 @@ class Probing(Frozen):
     seconds: float  # of probing
 
 
-def probing(network: str, threshold: float, granularity: str, samples: int) -> Probing:
-    """Probe the network of a checkpoint; ValueError says what is wrong. threshold: of accuracy, as 0.013."""
+def probing(network: str, threshold: float, granularity: str, samples: int, trust: Sequence[str] = ()) -> Probing:
+    """Probe the network of a checkpoint; ValueError says what is wrong.
+
+    threshold: of accuracy, as 0.013. trust: as for `checkpoints.load`.
+    """
     spec = trial_spec({"granularity": granularity, "criterion": "probe", "probe": samples}, seed=0)
-    found = saved(network)
+    found = saved(network, trust)
     if found is None:
         raise untrained("probe", network)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

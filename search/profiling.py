@@ -45,11 +45,16 @@ class Compactness(Frozen):
     seconds: float  # of measuring the profile
 
 
-def compactness(network: str, granularity: str, criterion: str, calibration: int) -> Compactness:
-    """Measure the network of a checkpoint on its first training samples; ValueError says what is wrong."""
+def compactness(
+    network: str, granularity: str, criterion: str, calibration: int, trust: Sequence[str] = ()
+) -> Compactness:
+    """Measure the network of a checkpoint on its first training samples; ValueError says what is wrong.
+
+    trust: as for `checkpoints.load`.
+    """
     settings = {"granularity": granularity, "criterion": criterion, "calibration": calibration}
     spec = trial_spec(settings, seed=0).profile
-    found = saved(network)
+    found = saved(network, trust)
     if found is None:
         raise untrained("profile", network)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -8,7 +8,7 @@ from trainables.latency import table
 USE = """\
 import torch
 from trainables import load_pruned
-model = load_pruned({folder!r})  # a plain nn.Module of its cut widths, in eval mode
+model = load_pruned({folder!r}{trust})  # a plain nn.Module of its cut widths, in eval mode
 images = torch.zeros(1, {image})  # normalised: (pixels / 255 - mean) / std, as "input" in record.json says
 print(model(images).softmax(1))"""
 
@@ -32,7 +32,8 @@ def print_network(taken: Retrieved) -> None:
         made = taken.registered
         print(f"registered: {made.uri}, version {made.version}, at {made.tracking}")
     print("use it:")
-    for line in USE.format(folder=taken.checkpoint, image=", ".join(map(str, taken.image))).splitlines():
+    trust = f", trust=[{taken.model!r}]" if ":" in taken.model else ""
+    for line in USE.format(folder=taken.checkpoint, trust=trust, image=", ".join(map(str, taken.image))).splitlines():
         print(f"  {line}")
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 import trainables
 from search.copying import Registered, Retrieved
-from search.mlflow_store import PARENT, STUDY, TRIAL, cause_of, client, experiment, tracking_store, without_password
+from search.mlflow_store import PARENT, STUDY, TRIAL, cause_of, client, experiment, tracking_store
 from search.results import StudyFolder
 from trainables import checkpoints
-from trainables.checkpoints import Architecture
+from trainables.credentials import redacted
 from trainables.served import REQUIREMENTS
 from trainables.storage import Folder
 
@@ -63,7 +63,7 @@ class Registry:
         run, tags = self._run(taken), _tags(taken)
         model = self._client.create_logged_model(self._experiment, self._name, run, tags)
         with tempfile.TemporaryDirectory() as scratch:
-            save(Path(scratch) / "model", place, run, model.model_id)
+            save(Path(scratch) / "model", place, taken.model, run, model.model_id)
             self._client.log_model_artifacts(model.model_id, str(Path(scratch) / "model"))
         self._client.finalize_logged_model(model.model_id, "READY")
         self._client.log_outputs(run, [LoggedModelOutput(model.model_id, taken.epoch)])
@@ -79,7 +79,7 @@ class Registry:
             model_id=model.model_id,
         )
         self._client.set_registered_model_alias(self._name, ALIAS, made.version)
-        return Registered(uri=self._address, version=int(made.version), tracking=without_password(self._uri))
+        return Registered(uri=self._address, version=int(made.version), tracking=redacted(self._uri))
 
     @property
     def _address(self) -> str:
@@ -111,18 +111,21 @@ class Registry:
         )
 
     def _refusal(self, error: Exception) -> ValueError:
-        where = without_password(self._uri)
+        where = redacted(self._uri)
         return ValueError(f"MLflow at {where} must take the network, but {cause_of(error)}; nothing was copied")
 
 
-def save(path: Path, place: Path, run: str, model_id: str) -> None:
-    """Write a checkpoint folder as an MLflow model, with signature, input example and the code that loads it."""
+def save(path: Path, place: Path, model_name: str, run: str, model_id: str) -> None:
+    """Write a checkpoint folder as an MLflow model, with signature, input example and the code that loads it.
+
+    model_name: of the network, as the checkpoint that was verified has it.
+    """
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    record = checkpoints.load(Folder.at(str(place))).record
-    built = Architecture.model_validate(record["architecture"])
+    saved = checkpoints.load(Folder.at(str(place)), trust=(model_name,))
+    built = saved.architecture
     kind = np.dtype(np.float32)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint, code = Path(scratch) / "checkpoint", Path(scratch) / "trainables"  # their names in the model
@@ -139,7 +142,7 @@ def save(path: Path, place: Path, run: str, model_id: str) -> None:
             ),
             input_example=built.example().numpy(),
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
-            metadata=record["input"],
+            metadata=saved.record["input"],
         )
 
 

@@ -1,6 +1,5 @@
 """The study folder, which is the truth: what is done, what is missing, as rows and as Parquet."""
 
-import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -8,13 +7,14 @@ from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from search.study import StudySpec, cell_key, control_of, following, label_of
+from trainables.columns import read_columns, to_parquet
 from trainables.outcome import Outcome, Status
-from trainables.spec import BudgetKind, Curriculum, Frozen, GranularityName, TrialSpec, from_json
+from trainables.spec import BudgetKind, Curriculum, Frozen, GranularityName, TrialSpec
 from trainables.storage import Folder
+from trainables.strict import damage_as_error, from_json
 
 STUDY = "study.json"
 SPEC = "spec.json"
@@ -157,10 +157,9 @@ class StudyFolder:
 
     def table(self, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
         """The same as columns: from results.parquet, and from the outcomes that it does not hold yet."""
-        wanted = [*columns, "trial", "status"]
         known = SCHEMA.empty_table()
         with suppress(OSError, ValueError):  # lost or damaged: the outcomes tell the same
-            known = from_parquet(self.folder.read(TABLE), wanted)
+            known = from_parquet(self.folder.read(TABLE), [*columns, "trial", "status"])
         known = known.filter(pc.field("status") != "failed")
         held = set(known["trial"].to_pylist())
         fresh = to_table(map(row_of, self.read_outcomes(key for key in self.keys() if key not in held)))
@@ -182,7 +181,7 @@ class StudyFolder:
         """Say of a trial that did not end by itself how it ended, with what its newest checkpoint knows."""
         from trainables.learning.fit import newest_epoch  # brings torch, which reading results does not need
 
-        saved = newest_epoch(self.trial(spec.key()))
+        saved = newest_epoch(self.trial(spec.key()), spec.dense.model)
         known = {name: saved.record[name] for name in ("facts", "history")} if saved else {}
         return Outcome.model_validate({"spec": spec, "status": status, "error": error, **known})
 
@@ -221,25 +220,27 @@ def from_table(table: pa.Table) -> list[TrialRow]:
     return [TrialRow.model_validate(row) for row in table.to_pylist(maps_as_pydicts="strict")]
 
 
-def to_parquet(table: pa.Table) -> bytes:
-    """Write columns as Parquet."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, write_page_checksum=True)
-    return sink.getvalue()
-
-
 def from_parquet(content: bytes, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
-    """Read columns back; those that an older version did not write have their defaults."""
+    """Read columns back; those that an older version did not write have their defaults.
+
+    Raises ValueError for a damaged file, and for values that no row has.
+    """
     fields = [field for field in SCHEMA if field.name in columns]
-    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-    told = file.read([field.name for field in fields])
-    return pa.table([_column(told, field) for field in fields], pa.schema(fields))
+    with damage_as_error(TABLE):
+        told = read_columns(content, [field.name for field in fields])
+        return pa.table([_column(told, field) for field in fields], pa.schema(fields))
 
 
 def _column(told: pa.Table, field: pa.Field) -> Any:
-    if field.name in told.column_names:
-        return told[field.name].cast(field.type)
-    return pa.array([TrialRow.model_fields[field.name].default] * len(told), field.type)
+    known = TrialRow.model_fields[field.name]
+    if field.name not in told.column_names:
+        return pa.array([known.default] * len(told), field.type)
+    column = told[field.name].cast(field.type)
+    if column.null_count and type(None) not in get_args(known.annotation):
+        raise ValueError(f"{field.name} must have a value in every row")
+    if pa.types.is_floating(field.type) and not pc.all(pc.is_finite(column), min_count=0).as_py():
+        raise ValueError(f"{field.name} must be finite")
+    return column
 
 
 def _maps(row: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from search.replacing import replacing
 from search.results import StudyFolder
 from search.stopwatch import Stopwatch
 from trainables import checkpoints, export
-from trainables.spec import Frozen, from_json
+from trainables.spec import Frozen
 from trainables.storage import Folder
+from trainables.strict import from_json
 
 FRONT = "front.json"
 
@@ -34,37 +35,43 @@ def best(
     out: str,
     exports: Sequence[str],
     register: str | None,
+    trust: Sequence[str],
 ) -> Retrieved:
     """Copy the network of the best epoch of the best trial to `out`, judge it again, export it, register it in MLflow.
 
     metric, where, policy: as for `choose`. exports: kinds of files to write beside it. register: name of a model in the
-    registry. Whatever fails, `out` stays as it was. Raises ValueError where no trial fits, where `out` holds something
-    else, and for all that `take` and `Registry` refuse.
+    registry. trust: as for `checkpoints.load`. Whatever fails, `out` stays as it was. Raises ValueError where no trial
+    fits, where `out` holds something else, and for all that `take` and `Registry` refuse.
     """
     _refuse(out, exports)
     registry = Registry(folder, register) if register else None
-    watch = Stopwatch(folder)
+    watch = Stopwatch(folder, trust)
     row = choose(folder.rows(), metric, where, policy, watch.milliseconds)
     with replacing(out) as fresh:
-        (taken,) = take(folder, {out: row}, {out: fresh}, exports, watch)
+        (taken,) = take(folder, {out: row}, {out: fresh}, exports, watch, trust)
         if registry:
             taken = taken.model_copy(update={"registered": registry.add(fresh, taken)})
     return taken
 
 
 def best_front(
-    folder: StudyFolder, metric: str, where: Sequence[str], policy: str | None, out: str, exports: Sequence[str]
+    folder: StudyFolder,
+    metric: str,
+    where: Sequence[str],
+    policy: str | None,
+    out: str,
+    exports: Sequence[str],
+    trust: Sequence[str],
 ) -> Front:
     """Copy every network that `choose_front` finds to a folder of its own in `out`, and list them in `front.json`."""
     _refuse(out, exports)
-    watch = Stopwatch(folder)
+    watch = Stopwatch(folder, trust)
     rows = choose_front(folder.rows(), metric, where, policy, watch.milliseconds)
     with replacing(out) as fresh:
         chosen = {os.path.join(out, f"{row.policy}-{row.sparsity:g}-{row.trial}"): row for row in rows}
         places = {home: fresh / os.path.basename(home) for home in chosen}
-        found = Front(
-            folder=out, metric=metric, where=list(where), networks=take(folder, chosen, places, exports, watch)
-        )
+        networks = take(folder, chosen, places, exports, watch, trust)
+        found = Front(folder=out, metric=metric, where=list(where), networks=networks)
         Folder.at(str(fresh)).write(FRONT, found.model_dump_json(indent=1).encode())
     return found
 

@@ -16,6 +16,7 @@ from search.results import StudyFolder, TrialRow
 from search.study import StudySpec
 from search.tracking import Finished, Status, Tracker
 from search.tune import run_trials
+from trainables.credentials import redacted
 from trainables.outcome import Outcome
 from trainables.spec import EpochReport, Frozen, TrialSpec
 from trainables.storage import Folder
@@ -109,7 +110,7 @@ def _run(
         trials={"total": len(rows), "new": len(new), **states},
         best=max(reached, key=lambda row: row.val_accuracy or 0.0, default=None),
         comparison=comparison,
-        tracking=uri,
+        tracking=redacted(uri) if uri else None,
         wall_seconds=time.perf_counter() - started,
         trial_seconds=sum(row.seconds for row in new),
     )

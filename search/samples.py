@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from search.results import to_parquet
 from search.study import StudySpec
 from trainables import artifacts
+from trainables.columns import to_parquet
 from trainables.learning.learnability import MEASURES
 from trainables.learning.records import Records, read_records
 from trainables.spec import Curriculum, DenseSpec

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from search.journal import Journal, SearchStorage
+from search.journal import SearchStorage, open_journal
 from search.results import StudyFolder, TrialRow, row_of
 from search.searches import Search
 from search.study import StudySpec, cell_key
@@ -38,14 +38,13 @@ class StudySearcher(Searcher):
         rows = folder.rows()
         done = {row.trial for row in rows if row.status != "failed" or row.policy in SEARCHES}
         self._queue = [spec for spec in study.trials() if spec.key() not in done]
-        self._journal = Journal(folder.folder)
+        self._journal, storage = open_journal(folder.folder)
         self._searches: list[Search] = []
         self._search_of: dict[tuple[str, str], Search] = {}  # by policy and cell
         self._awaited: dict[Search, set[str]] = defaultdict(set)  # keys of the policies that a search starts from
-        self._open_searches(rows, folder.unfinished(done))
+        self._open_searches(rows, folder.unfinished(done), storage)
 
-    def _open_searches(self, rows: list[TrialRow], unfinished: list[TrialSpec]) -> None:
-        storage = SearchStorage(self._journal)
+    def _open_searches(self, rows: list[TrialRow], unfinished: list[TrialSpec], storage: SearchStorage) -> None:
         for policy, cells in self._study.searches():
             search = Search(policy, cells, self._study.search, storage, self._folder.outcome)
             self._searches.append(search)

@@ -26,7 +26,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     counts = {state: sum(row.status == state for row in rows) for state in ("done", "stopped", "failed")}
     missing = total - len(rows) - len(unfinished)
     done = [row.seconds for row in rows if row.status == "done"]
-    saved = [newest_epoch(folder.trial(spec.key())) for spec in unfinished]
+    saved = [newest_epoch(folder.trial(spec.key()), spec.dense.model) for spec in unfinished]
     best: dict[str, TrialRow] = {}
     differs = [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
     for row in sorted(rows, key=lambda row: row.val_accuracy or 0.0):

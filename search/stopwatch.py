@@ -1,10 +1,11 @@
 """How fast a trial's network is on this machine, beside its dense one."""
 
+from collections.abc import Collection
+
 import torch
 
 from search.results import StudyFolder, TrialRow
 from trainables import checkpoints
-from trainables.checkpoints import Architecture
 from trainables.evaluate import load_pruned
 from trainables.latency import Speed, compare
 from trainables.learning.fit import epoch_name
@@ -18,8 +19,9 @@ class Stopwatch:
     Networks of the same shape are measured once: zeros in a weight change nothing.
     """
 
-    def __init__(self, folder: StudyFolder) -> None:
-        self._folder = folder
+    def __init__(self, folder: StudyFolder, trust: Collection[str] = ()) -> None:
+        """Measure networks of a study; trust: as for `checkpoints.load`."""
+        self._folder, self._trust = folder, trust
         self._engine = "torch-cuda" if torch.cuda.is_available() else "torch"
         self._known: dict[str, Speed] = {}
 
@@ -28,7 +30,7 @@ class Stopwatch:
         cut = [] if row.granularity == "weight" else sorted(row.parts.items())
         shape = row.trial if row.before else repr((row.setting, cut))
         if shape not in self._known:
-            self._known[shape] = measure(checkpoint_of(self._folder, row), self._engine)
+            self._known[shape] = measure(checkpoint_of(self._folder, row), self._engine, self._trust)
         return self._known[shape]
 
     def milliseconds(self, row: TrialRow) -> float:
@@ -36,11 +38,11 @@ class Stopwatch:
         return self.speed(row).pruned.median_ms
 
 
-def measure(saved: Folder, engine: str) -> Speed:
-    """Measure the network of a checkpoint beside a dense one of its architecture."""
-    built = Architecture.model_validate(checkpoints.load(saved).record["architecture"])
+def measure(saved: Folder, engine: str, trust: Collection[str] = ()) -> Speed:
+    """Measure the network of a checkpoint beside a dense one of its architecture; trust: as for `checkpoints.load`."""
+    built = checkpoints.load(saved, trust).architecture
     dense = place(built.whole.build(), torch.device("cpu"))  # in the same memory layout
-    (speed,) = compare(dense, load_pruned(saved.uri), built.example(), [engine])
+    (speed,) = compare(dense, load_pruned(saved.uri, trust), built.example(), [engine])
     return speed
 
 

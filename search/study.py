@@ -1,5 +1,6 @@
 """A study: the settings that its trials share and those that they differ in, and what is wrong with them."""
 
+import math
 from itertools import chain, product
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from trainables.spec import (
     GATED,
     SEARCHED,
     SEARCHES,
+    Address,
     BudgetKind,
     Curriculum,
     DataSpec,
@@ -21,11 +23,14 @@ from trainables.spec import (
     Pruning,
     Recipe,
     Schedule,
+    Seed,
     Sparsity,
     Taken,
     TrialSpec,
+    Width,
 )
 
+MOST_TRIALS, MOST_COMPLAINTS = 100_000, 100  # of a study, searches counted as one; about it
 TAKEN = ("artifacts", "mlartifacts")  # folders beside the studies of a storage
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 OFF = BeforeValidator(lambda told: "off" if told is False else told)  # YAML reads a bare off as false
@@ -51,7 +56,7 @@ class StudySpec(Frozen):
 
     name: Name
     models: tuple[str, ...] = Field(("small_cnn",), min_length=1)
-    width: float = Field(1.0, gt=0.0, le=16.0)
+    width: Width = 1.0
     data: DataSpec = DataSpec()
     dense: Recipe = Recipe()
     granularity: GranularityName = "weight"
@@ -59,7 +64,7 @@ class StudySpec(Frozen):
     policies: tuple[str, ...] = Field(("uniform", "capacity", SEARCHED), min_length=1)
     sparsities: tuple[Sparsity, ...] = Field((0.5, 0.8, 0.95), min_length=1)
     budget: BudgetKind = "params"
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
+    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     calibration: int = Field(512, ge=1)
     recalibrate: int = Field(100, ge=0)
     schedule: Schedule = Schedule()
@@ -74,7 +79,15 @@ class StudySpec(Frozen):
     latency: bool = False  # whether each pruned network's latency is measured
     search: SearchSpec = SearchSpec()
     resources: Resources = Resources()
-    tracking: Annotated[str, OFF] = "auto"  # MLFLOW_TRACKING_URI, else a local store beside the study; off; or a URI
+    tracking: Annotated[Address, OFF] = (
+        "auto"  # MLFLOW_TRACKING_URI, else a local store beside the study; off; or a URI
+    )
+
+    @property
+    def size(self) -> int:
+        """How many trials there are of named policies, and searches, before any of them is made."""
+        lists = (self.models, self.criteria, self.recoveries, self.all_policies(), self.sparsities, self.seeds)
+        return math.prod(map(len, lists)) * (1 + 2 * len(self.curricula))  # with their controls at most
 
     def trials(self) -> list[TrialSpec]:
         """Every trial of a named policy, those that searches start from first."""
@@ -169,6 +182,8 @@ def complaints(study: StudySpec) -> list[str]:
     from search import search_spec
     from trainables import catalog
 
+    if (size := study.size) > MOST_TRIALS:
+        return [f"a study must have at most {MOST_TRIALS:,} trials, but this one has {size:,}; divide it"]
     found: list[str] = []
     if study.name in TAKEN:
         found.append(f"name must not be one of {', '.join(TAKEN)}, which a storage needs, but got {study.name!r}")
@@ -186,6 +201,8 @@ def complaints(study: StudySpec) -> list[str]:
     alike = {(cell.dense.model, cell.criterion, cell.recovery, cell.followed): cell for cell in study.cells()}
     for policy, cell in product(study.all_policies(), alike.values()):
         found += catalog.complaints(cell.under(policy, study.gates))
+        if len(found) > MOST_COMPLAINTS:
+            break
     return (
         list(dict.fromkeys(found))
         or catalog.unreachable([*study.trials(), *study.cells()])

@@ -5,12 +5,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-import yaml
 from pydantic import ValidationError
 
+from search import plain_yaml
 from search.package_files import yaml_files
 from search.study import StudySpec, complaints
+from trainables.credentials import redacted
 from trainables.tables import did_you_mean
+
+SHOWN = 200  # characters of a wrong value
 
 
 def shipped() -> dict[str, str]:
@@ -63,7 +66,8 @@ def _text(source: str) -> str:
                 f"a study file must exist, but {source!r} does not; write one or name one of: {_listed(studies)}"
             )
         raise did_you_mean("study", source, studies)
-    return path.read_text()
+    with path.open() as file:
+        return file.read(plain_yaml.LONGEST + 1)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -72,8 +76,8 @@ def _listed(names: Iterable[str]) -> str:
 
 def _parse(text: str, source: str) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        settings = plain_yaml.parse(text)
+    except ValueError as error:
         raise ValueError(f"a study must be YAML, but {source} is not: {error}") from None
     if not isinstance(settings, dict):
         raise ValueError(f"a study must map settings to values, but {source} holds {type(settings).__name__}")
@@ -85,15 +89,18 @@ def _override(settings: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ValueError(f"--set must be key=value, but got {override!r}; for example --set finetune.epochs=5")
     *parents, leaf = key.split(".")
+    if len(parents) > plain_yaml.DEEPEST:
+        raise ValueError(f"--set must name a setting, but {key[:SHOWN]!r}... is too deep")
     place = settings
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
             raise ValueError(f"--set {key} must name a setting, but {parent!r} is a value, not a group")
     try:
-        place[leaf] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ValueError(f"--set {key} must be a YAML value, but got {value!r}; quote it") from None
+        place[leaf] = plain_yaml.parse(value)
+    except ValueError as error:
+        told = str(error).splitlines()[0]
+        raise ValueError(f"--set {key} must be a YAML value, but got {_brief(value)} ({told}); quote it") from None
 
 
 def _explain(problem: Any) -> str:
@@ -104,7 +111,13 @@ def _explain(problem: Any) -> str:
         near = get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"one of: {_listed(known)}"
         return f"{location} must be a known setting, but is not; {hint}"
-    return f"{location} is wrong: {problem['msg']}, but got {problem['input']!r}"
+    return f"{location} is wrong: {problem['msg']}, but got {_brief(problem['input'])}"
+
+
+def _brief(value: object) -> str:
+    """Show a value, without its secrets and not at any length."""
+    text = redacted(repr(value))
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _fields_at(location: tuple[Any, ...]) -> list[str]:

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from search.events import Events, Finished, Inbox, Point, Status, as_points, flat, now_ms
-from search.mlflow_store import Store, cause_of, refused, without_password
+from search.mlflow_store import Store, cause_of, refused
+from trainables.credentials import redacted
 
 __all__ = ["Finished", "Status", "Tracker"]
 
@@ -179,6 +180,6 @@ class Tracker:
     def _say(self, message: str) -> None:
         if not self._warned:
             self._warned = True
-            where = without_password(self._uri)
+            where = redacted(self._uri)
             with suppress(Exception):
                 self._warn(f"MLflow at {where} {message}; the study's next run writes what is missing")

@@ -13,15 +13,17 @@ from typing import IO, Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from torch import nn
 
 from search.prepare import References, prepare
+from search.reach import refuse_unreachable
 from search.relay import Relay, Watcher, spec_of
 from search.results import StudyFolder, TrialRow
 from search.schedulers import SCHEDULERS, per_search
 from search.searcher import StudySearcher
 from search.study import StudySpec, cell_key
-from trainables import artifacts
+from trainables import artifacts, credentials
 from trainables.learning.recovery import RECOVERIES, Pruned
 from trainables.spec import SEARCHES, DenseSpec, TrialSpec
 from trainables.storage import Folder, StorageError
@@ -56,6 +58,7 @@ def run_trials(
         return folder.write_table()
     with _on_ray(study, address) as gpus:
         try:
+            refuse_unreachable(storage)
             references = prepare(study, searcher.specs, storage, gpus, say=watchers[0].say)
             _fit(study, folder, searcher, references, gpus, watchers, check)
         finally:
@@ -70,6 +73,7 @@ def train_dense(
     missing = [TrialSpec(dense=spec) for spec in networks if artifacts.find(storage, "dense", spec.key()) is None]
     if missing:
         with _on_ray(study, address) as gpus:
+            refuse_unreachable(storage)
             prepare(study, missing, storage, gpus, say)
 
 
@@ -128,6 +132,10 @@ def _configure(study: StudySpec, storage: Folder, folder: StudyFolder, spec: Tri
 
 def _connect(address: str | None) -> str | None:
     """Connect; return where a Ray that was started for it writes its logs."""
+    # Tune would hand this process's AWS keys on to its trials, and Ray log them; a node has its own
+    class_cache.ENV_VARS_TO_PROPAGATE = {
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not credentials.TELLING.search(name)
+    }
     dashboard = None if address else False
     ours: Any = ray.init(
         address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR

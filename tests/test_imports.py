@@ -43,6 +43,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "search.unlike",
         "search.winners",
         "search.prepare",
+        "search.reach",
         "search.searcher",
         "search.searches",
         "search.verdicts",
@@ -72,6 +73,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "search.lease",
         "search.arguments",
         "search.package_files",
+        "search.plain_yaml",
         "search.fronts",
         "search.replacing",
         "search.versions",
@@ -83,7 +85,15 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
     ("trainables.allocation", "trainables.data", "trainables.checkpoints", "trainables.artifacts"),
     ("trainables.pruning", "trainables.models", "trainables.export"),
     ("trainables.outcome",),
-    ("trainables.spec", "trainables.tables", "trainables.storage", "trainables.compressed"),
+    (
+        "trainables.spec",
+        "trainables.strict",
+        "trainables.tables",
+        "trainables.storage",
+        "trainables.credentials",
+        "trainables.columns",
+        "trainables.compressed",
+    ),
 )
 
 DOORS = {  # library -> the modules that may import it
@@ -100,6 +110,7 @@ DOORS = {  # library -> the modules that may import it
     "ray": {
         "search.jobs",
         "search.prepare",
+        "search.reach",
         "search.relay",
         "search.schedulers",
         "search.searcher",
@@ -113,7 +124,7 @@ DOORS = {  # library -> the modules that may import it
     "sklearn": {"trainables.data"},
     "safetensors": {"trainables.checkpoints"},
     "onnxruntime": {"trainables.export"},
-    "yaml": {"search.study_file", "search.packing"},
+    "yaml": {"search.plain_yaml", "search.packing"},
 }
 
 

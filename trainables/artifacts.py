@@ -7,8 +7,8 @@ from typing import Literal
 
 from trainables import checkpoints
 from trainables.pruning.subject import Source
-from trainables.spec import from_json
 from trainables.storage import Folder
+from trainables.strict import from_json
 
 Kind = Literal["dense"] | Source
 

@@ -1,37 +1,52 @@
 """Checkpoints: safetensors and JSON, checksums, manifest last. No code, no pickle.
 
-Tensors that are mostly zeros are stored packed, in the form that `trainables.compressed` describes.
+Tensors that are mostly zeros are stored packed, in the form that `trainables.compressed` describes. A checkpoint may
+come from anybody: reading it takes memory in proportion to its bytes, and what it holds is a ValueError if it will not
+do. The one thing in it that could run code is the name of a model of the user's own, which only who trusts it imports.
 """
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Self
 
 import torch
+from pydantic import Field, model_validator
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from trainables.compressed import pack, unpack
 from trainables.models import hub
 from trainables.models.shallow import Extents, projections, removed_modules, shallow
-from trainables.spec import Frozen, from_json
-from trainables.storage import Folder
+from trainables.spec import Frozen, Width
+from trainables.storage import LARGEST, Folder
+from trainables.strict import from_json
 
 MANIFEST = "manifest.json"
+MOST_PIXELS = MOST_PROJECTED = 1 << 26  # values of an image; weights of all projections
 Tensors = Mapping[str, Tensor]
+Extent = Annotated[int, Field(ge=1, le=1 << 16)]
 
 
 class Architecture(Frozen):
     """How to build the network before the tensors of the checkpoint give each layer its width."""
 
     model: str
-    width: float
-    classes: int
-    image: tuple[int, int, int]  # channels, height, width in pixels
+    width: Width
+    classes: int = Field(ge=1, le=1 << 20)
+    image: tuple[Extent, Extent, Extent]  # channels, height, width in pixels
     removed: tuple[str, ...] = ()  # modules of blocks that are gone
     projections: Mapping[str, Extents] = {}  # what stands in for blocks that changed shapes
+
+    @model_validator(mode="after")
+    def _refuse_giants(self) -> Self:
+        if math.prod(self.image) > MOST_PIXELS:
+            raise ValueError(f"an image must have at most {MOST_PIXELS:,} values, but {self.image} has more")
+        if sum(inputs * outputs for inputs, outputs, _ in self.projections.values()) > MOST_PROJECTED:
+            raise ValueError(f"projections must have at most {MOST_PROJECTED:,} weights in all, but have more")
+        return self
 
     def build(self) -> nn.Module:
         """Build the dense network with fresh weights, without the blocks that are gone."""
@@ -60,6 +75,15 @@ class Checkpoint:
     tensors: Mapping[str, Tensors]
     record: dict[str, Any]
 
+    @property
+    def architecture(self) -> Architecture:
+        """How the network is built; ValueError where the record does not say."""
+        return Architecture.model_validate(self.record.get("architecture"))
+
+    def network(self) -> nn.Module:
+        """Rebuild the network; ValueError as `rebuild`."""
+        return rebuild(self.architecture, self.tensors.get("network", {}))
+
 
 def save(folder: Folder, tensors: Mapping[str, Tensors], record: Mapping[str, Any]) -> None:
     """Write each group of tensors and the record."""
@@ -74,8 +98,9 @@ def _to_bytes(group: Tensors) -> bytes:
 
 
 def _from_bytes(content: bytes) -> dict[str, Tensor]:
+    tensors = safetensors.load(content)
     length = int.from_bytes(content[:8], "little")  # of the header, which safetensors reads without its metadata
-    return unpack(safetensors.load(content), json.loads(content[8 : 8 + length]).get("__metadata__", {}))
+    return unpack(tensors, from_json(content[8 : 8 + length].decode()).get("__metadata__", {}))
 
 
 def _own_memory(tensor: Tensor) -> Tensor:
@@ -111,19 +136,40 @@ def is_whole(folder: Folder) -> bool:
     return folder.has(MANIFEST)
 
 
-def load(folder: Folder) -> Checkpoint:
-    """Read a checkpoint back; ValueError names the file that is missing or differs from its checksum."""
+def load(folder: Folder, trust: Collection[str] = ()) -> Checkpoint:
+    """Read a checkpoint back; trust: models of the user's own, "package.module:function", that it may name.
+
+    ValueError names the file that is missing, differs from its checksum or holds something else, and the model.
+    """
     files = read_files(folder)
-    tensors = {
-        name.removesuffix(".safetensors"): _from_bytes(content)
-        for name, content in files.items()
-        if name.endswith(".safetensors")
-    }
-    return Checkpoint(tensors, from_json(files["record.json"].decode()))
+    tensors: dict[str, Tensors] = {}
+    try:
+        record = from_json(files["record.json"].decode())
+        assert isinstance(record, dict)
+        for name in files:
+            if name.endswith(".safetensors"):
+                tensors[name.removesuffix(".safetensors")] = _from_bytes(files[name])
+    except Exception as error:  # safetensors raises its own kind, KeyError and others
+        raise ValueError(
+            f"checkpoint {folder.uri} must hold a record and tensors, but: {type(error).__name__}: {error}"
+        ) from None
+    _refuse_code(record, folder, trust)
+    return Checkpoint(tensors, record)
+
+
+def _refuse_code(record: Mapping[str, Any], folder: Folder, trust: Collection[str]) -> None:
+    """Raise ValueError where building the network would run code that nobody here has named."""
+    built = record.get("architecture")
+    model = str(built.get("model", "")) if isinstance(built, Mapping) else ""
+    if ":" in model and model not in trust:
+        raise ValueError(
+            f"a checkpoint's own model must be trusted, as loading it imports code, but {folder.uri} names {model!r}; "
+            f"if you know that code, add --trust {model}, or trust=[{model!r}] in Python"
+        )
 
 
 def read_files(folder: Folder) -> dict[str, bytes]:
-    """Read every file that the manifest lists, checked against its checksum."""
+    """Read every file that the manifest lists, checked against its checksum, and LARGEST bytes at most."""
     try:
         manifest = from_json(folder.read(MANIFEST).decode())
         sums = {name: entry["sha256"] for name, entry in manifest["files"].items()}
@@ -144,6 +190,8 @@ def read_files(folder: Folder) -> dict[str, bytes]:
                 f"{name} of checkpoint {folder.uri} must match its checksum, but it was changed or cut short"
             )
         files[name] = content
+        if sum(map(len, files.values())) > LARGEST:
+            raise ValueError(f"checkpoint {folder.uri} must have at most {LARGEST:,} bytes, but has more")
     return files
 
 
@@ -168,6 +216,8 @@ def _take_shapes(model: nn.Module, weights: Tensors) -> None:
         own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
         for key, tensor in own.items():
             saved = weights.get(prefix + key)
+            if saved is not None and (saved.dim() != tensor.dim() or 0 in saved.shape):
+                raise ValueError(f"the weights must be a network's, but {prefix + key} is {tuple(saved.shape)}")
             if saved is not None and saved.shape != tensor.shape:
                 empty = torch.empty(saved.shape, dtype=tensor.dtype)
                 setattr(module, key, nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty)

@@ -1,14 +1,14 @@
 """A saved network as a plain one, and its accuracy: `python -m trainables.evaluate FOLDER...` in a clean process."""
 
+import argparse
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
 
 from trainables import checkpoints
-from trainables.checkpoints import Architecture, Checkpoint
+from trainables.checkpoints import Checkpoint
 from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
@@ -19,16 +19,19 @@ from trainables.spec import DataSpec
 from trainables.storage import Folder
 
 
-def load_pruned(path: str) -> nn.Module:
-    """Load a retrieved network as an nn.Module of its cut widths, in eval mode on the CPU."""
-    return _rebuild(checkpoints.load(Folder.at(path)), torch.device("cpu"))
+def load_pruned(path: str, trust: Collection[str] = ()) -> nn.Module:
+    """Load a retrieved network as an nn.Module of its cut widths, in eval mode on the CPU.
+
+    trust: models of your own, "package.module:function", that may be imported; others are refused with a ValueError.
+    """
+    return _rebuild(checkpoints.load(Folder.at(path), trust), torch.device("cpu"))
 
 
-def load_trial(folder: Folder, outcome: Outcome, device: torch.device) -> nn.Module:
-    """Load the network of a trial's best epoch."""
+def load_trial(folder: Folder, outcome: Outcome, device: torch.device, trust: Collection[str] = ()) -> nn.Module:
+    """Load the network of a trial's best epoch; trust: as for `load_pruned`."""
     best = outcome.best
     assert best is not None, "only trials that have an epoch are loaded"
-    return _rebuild(checkpoints.load(folder / epoch_name(best.epoch)), device)
+    return _rebuild(checkpoints.load(folder / epoch_name(best.epoch), trust), device)
 
 
 def accuracy_of(model: nn.Module, split: Split, splits: Splits, device: torch.device) -> float:
@@ -37,17 +40,16 @@ def accuracy_of(model: nn.Module, split: Split, splits: Splits, device: torch.de
 
 
 def _rebuild(saved: Checkpoint, device: torch.device) -> nn.Module:
-    built = Architecture.model_validate(saved.record["architecture"])
-    return place(checkpoints.rebuild(built, saved.tensors["network"]), device).eval()
+    return place(saved.network(), device).eval()
 
 
-def _main(paths: Sequence[str]) -> None:
+def _main(paths: Sequence[str], trust: Sequence[str]) -> None:
     """Print, for each folder, the accuracy on validation samples, where it was measured, and what the network takes."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     known: dict[str, Splits] = {}
     told = []
     for path in paths:
-        saved = checkpoints.load(Folder.at(path))
+        saved = checkpoints.load(Folder.at(path), trust)
         data = DataSpec.model_validate(saved.record["data"])
         if data.key() not in known:
             known[data.key()] = sources.load(data)
@@ -63,4 +65,8 @@ def _main(paths: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("folders", nargs="+")
+    arguments.add_argument("--trust", action="append", default=[])
+    given = arguments.parse_args()
+    _main(given.folders, given.trust)

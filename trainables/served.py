@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trainables import checkpoints
-from trainables.checkpoints import Architecture
 from trainables.storage import Folder
+from trainables.strict import from_json
 
 REQUIREMENTS = ("numpy", "pyarrow", "pydantic", "safetensors", "torch", "torchvision")  # what loading imports
 
@@ -26,7 +26,7 @@ class Served:
 
 
 def _load_pyfunc(path: str) -> Served:
-    saved = checkpoints.load(Folder.at(path))
-    built = Architecture.model_validate(saved.record["architecture"])
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Served(checkpoints.rebuild(built, saved.tensors["network"]), device)
+    folder = Folder.at(path)
+    model = from_json(folder.read("record.json").decode())["architecture"]["model"]
+    saved = checkpoints.load(folder, trust=(model,))  # a registered model is code already, which its caller trusts
+    return Served(saved.network(), torch.device("cuda" if torch.cuda.is_available() else "cpu"))

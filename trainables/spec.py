@@ -2,9 +2,12 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from trainables import credentials
 
 BudgetKind = Literal["params", "macs"]
 GranularityName = Literal["weight", "channel", "block", "projected-block"]
@@ -13,6 +16,9 @@ GATED = ("gates", "gates-joint")  # criteria and policies that go by trained gat
 Taken = Literal["off", "during", "after"]  # when an epoch's record of each training sample is taken, if at all
 SEARCHED, RANDOM_SEARCH = SEARCHES = ("searched", "random-search")  # told their densities; the second is a control
 Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
+Width = Annotated[float, Field(gt=0.0, le=16.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Address = Annotated[str, AfterValidator(partial(credentials.refuse, "an address"))]  # a path, or a URI of no secrets
 
 
 class Frozen(BaseModel):
@@ -38,7 +44,7 @@ class DataSpec(Frozen):
     max_test: int | None = Field(None, ge=1)
     val_fraction: float = Field(0.1, gt=0.0, lt=1.0)  # of the training samples
     test_fraction: float = Field(0.2, gt=0.0, lt=1.0)  # of all samples, where the source has no test split of its own
-    split_seed: int = Field(0, ge=0)
+    split_seed: Seed = 0
     augment: Literal["none", "crop", "flip", "crop_flip"] = "none"
     label_noise: float = Field(0.0, ge=0.0, lt=1.0)  # fraction of the training labels that are flipped to another class
 
@@ -61,7 +67,7 @@ class Curriculum(Frozen):
     phase: Literal["finetune", "dense"] = "finetune"  # the training that follows it
     measure: str = "learnability"  # by which the samples are scored
     network: str = ""  # model whose dense training they are scored by; empty: the trial's own
-    table: str = ""  # URI of samples.parquet of `howcompact learnability` instead, whose means over seeds are taken
+    table: Address = ""  # URI of samples.parquet of `howcompact learnability` instead, whose means over seeds are taken
     pacing: str = "linear"  # of curricula that begin with some of the samples
     start: float = Field(0.2, gt=0.0, le=1.0)  # b: fraction of the samples that these begin with
     full: float = Field(0.8, gt=0.0, le=1.0)  # a: fraction of the steps after which they have all samples
@@ -74,10 +80,10 @@ class DenseSpec(Frozen):
     """A dense network: what it is, what it learnt from, and the seed of its initialisation and training."""
 
     model: str = "small_cnn"
-    width: float = Field(1.0, gt=0.0, le=16.0)  # multiplies the channels of the project's own models
+    width: Width = 1.0  # multiplies the channels of the project's own models
     data: DataSpec = DataSpec()
     recipe: Recipe = Recipe()
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     curriculum: Curriculum = Curriculum()
     record: Taken = "during"
 
@@ -238,12 +244,3 @@ class EpochReport(Frozen):
     seconds: float  # of this epoch and its validation; writing its checkpoint is left out
     images: int | None = None  # through the network in these seconds; None: not counted, by an older version
     final: bool = False  # whether no epoch follows
-
-
-def from_json(text: str) -> Any:
-    """Parse JSON, refusing the NaN and infinity that the standard does not know."""
-
-    def refuse(constant: str) -> float:
-        raise ValueError(f"JSON numbers must be finite, but got {constant}")
-
-    return json.loads(text, parse_constant=refuse)

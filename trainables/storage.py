@@ -10,6 +10,10 @@ from typing import Any, TypeVar, cast
 
 from pyarrow import fs
 
+from trainables import credentials
+
+LARGEST, LARGEST_JSON = 1 << 33, 1 << 28  # bytes of a file that is read whole
+LONGEST = 255  # bytes of a name, as in most file systems
 PAUSES = (0.1, 0.5, 2.0)  # seconds until each further try of what failed
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -53,19 +57,23 @@ class Folder:
 
     @classmethod
     def at(cls, uri: str) -> "Folder":
-        """Take a local path, relative ones from here, or a URI; ValueError where pyarrow knows no such storage."""
+        """Take a local path, relative ones from here, or a URI.
+
+        ValueError where pyarrow knows no such storage, and where the URI holds credentials.
+        """
         if "://" not in uri:
             return cls(os.path.abspath(os.path.expanduser(uri)))
-        folder = cls(uri)
+        folder = cls(credentials.refuse("storage", uri))
         try:
             system, path = folder._place
         except Exception as error:
             raise ValueError(
-                f"storage must be a folder or a URI that pyarrow can open, but {uri!r}: {error}"
+                f"storage must be a folder or a URI that pyarrow can open, but {uri!r}: {str(error).splitlines()[0]}"
             ) from error
         return cls(path) if isinstance(system, fs.LocalFileSystem) else folder
 
     def __truediv__(self, name: str) -> "Folder":
+        name = _inside(name)
         return Folder(self.base, f"{self.inside}/{name}" if self.inside else name)
 
     @property
@@ -107,15 +115,25 @@ class Folder:
 
     @patient(FileNotFoundError)
     def read(self, name: str) -> bytes:
-        """Read a file whole; FileNotFoundError where there is none, and as all below StorageError."""
+        """Read a file whole.
+
+        FileNotFoundError where there is none, ValueError where it is too large or no file; as all below StorageError.
+        """
         system, path = self._place
-        with system.open_input_stream(f"{path}/{name}") as stream:
-            return bytes(stream.read())
+        place = f"{path}/{_inside(name)}"
+        if self.is_local and os.path.exists(place) and not os.path.isfile(place):  # a pipe would never end
+            raise ValueError(f"{name} in {self.uri} must be a file, but is not; remove it")
+        most = LARGEST_JSON if name.endswith(".json") else LARGEST
+        with system.open_input_file(place) as file:
+            if file.size() > most:
+                raise ValueError(f"{name} in {self.uri} must have at most {most:,} bytes, but has {file.size():,}")
+            return bytes(file.read())
 
     @patient()
     def write(self, name: str, content: bytes) -> None:
         """Write a file so that readers see all of it or none, also when this process is killed."""
         system, path = self._place
+        name = _inside(name)
         if not self.is_local:
             with system.open_output_stream(f"{path}/{name}") as stream:
                 stream.write(content)
@@ -135,7 +153,7 @@ class Folder:
     def has(self, name: str) -> bool:
         """Tell whether a file is there."""
         system, path = self._place
-        return bool(system.get_file_info(f"{path}/{name}").type == fs.FileType.File)
+        return bool(system.get_file_info(f"{path}/{_inside(name)}").type == fs.FileType.File)
 
     @patient()
     def folders(self) -> list[str]:
@@ -162,4 +180,11 @@ class Folder:
     def remove(self, name: str) -> None:
         """Delete a file."""
         system, path = self._place
-        system.delete_file(f"{path}/{name}")
+        system.delete_file(f"{path}/{_inside(name)}")
+
+
+def _inside(name: str) -> str:
+    """Return the name of one thing in a folder; ValueError for what leads out of it."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > LONGEST:
+        raise ValueError(f"a name in a storage must be that of one file or folder, but got {name[:LONGEST]!r}")
+    return name

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from trainables.checkpoints import Architecture
+from trainables.credentials import redacted
 from trainables.data.batches import Resident
 from trainables.data.splits import Splits
 from trainables.learning.dense import load_dense, saved_dense
@@ -42,7 +43,7 @@ def run_trial(
         yield from ended.history
         return
     data = residents(splits, device)
-    begun = resume(folder, device)
+    begun = resume(folder, spec.dense.model, device)
     state = begun or prune(spec, splits, data, storage, folder / STEPS, device)
     facts = Facts.model_validate(state.record["facts"])
     pruned = Pruned(
@@ -124,7 +125,7 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any]) -> None:
     except (OSError, ray.exceptions.RayError):
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
+        told = redacted(f"{type(error).__name__}: {error}")
         write_outcome(folder, Outcome(spec=spec, status="failed", error=told))
         tune.report({"epoch": -1, "val_accuracy": 0.0, "error": told})
 

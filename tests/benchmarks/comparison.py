@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from search.results import SCHEMA, TABLE, StudyFolder, TrialRow, to_parquet
+from search.results import SCHEMA, TABLE, StudyFolder, TrialRow
 from search.study import StudySpec
+from trainables.columns import to_parquet
 from trainables.spec import SEARCHED
 from trainables.storage import Folder
 

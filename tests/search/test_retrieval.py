@@ -5,8 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import search
 from search.copying import Retrieved
 from search.receipts import print_network
 from search.results import StudyFolder
-from tests.search.ports import free_port
+from tests.search.object_store import object_store
 from tests.trainables.trials import DATA
 from trainables import checkpoints, load_pruned
 from trainables.data import sources
@@ -148,47 +146,19 @@ def test_what_somebody_else_wrote_is_never_replaced(trained: StudyFolder, taken:
 
 def test_a_study_in_an_object_store_needs_no_ray(trained: StudyFolder, taken: Retrieved, tmp_path: Path) -> None:
     """Neither here nor in the clean process: importing Ray, MLflow or Optuna fails in both."""
-    pytest.importorskip("moto")
     for absent in ("ray", "mlflow", "optuna"):
         (tmp_path / "absent" / absent).mkdir(parents=True)
         (tmp_path / "absent" / absent / "__init__.py").write_text("raise ImportError('not here')")
-    port = free_port()
-    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_EC2_METADATA_DISABLED": "true"}
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            _make_bucket(f"http://127.0.0.1:{port}/bucket")
-            uri = f"s3://bucket/small?scheme=http&region=us-east-1&endpoint_override=127.0.0.1:{port}"
-            code = f"import search; print(search.best({uri!r}, where=['trial=={taken.trial}']).model_dump_json())"
-            with pytest.MonkeyPatch.context() as patch:
-                for name, value in keys.items():
-                    patch.setenv(name, value)
-                _upload(Path(trained.folder.uri), Folder.at(uri))
-                patch.setenv("PYTHONPATH", str(tmp_path / "absent"))
-                done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-        finally:
-            server.kill()
+    with object_store("bucket") as endpoint, pytest.MonkeyPatch.context() as patch:
+        uri = f"s3://bucket/small?scheme=http&region=us-east-1&endpoint_override={endpoint.removeprefix('http://')}"
+        code = f"import search; print(search.best({uri!r}, where=['trial=={taken.trial}']).model_dump_json())"
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "known")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        Folder.at(trained.folder.uri).copy_to(Folder.at(uri))
+        patch.setenv("PYTHONPATH", str(tmp_path / "absent"))
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verified_accuracy"] == pytest.approx(taken.reported_accuracy, abs=1e-9)
     theirs = (Path(taken.checkpoint) / "network.safetensors").read_bytes()
     assert (tmp_path / "best" / "network.safetensors").read_bytes() == theirs
-
-
-def _make_bucket(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=5).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, "the object store does not answer"
-            time.sleep(0.2)
-
-
-def _upload(folder: Path, target: Folder) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            place = target
-            for part in path.parent.relative_to(folder).parts:
-                place = place / part
-            place.write(path.name, path.read_bytes())

@@ -19,8 +19,8 @@ from trainables.spec import (
     Recipe,
     Schedule,
     TrialSpec,
-    from_json,
 )
+from trainables.strict import from_json
 
 CHANGED = TrialSpec(
     dense=DenseSpec(model="vgg16", data=DataSpec(name="cifar10", augment="crop_flip"), seed=3),

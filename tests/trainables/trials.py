@@ -65,7 +65,9 @@ def facts_of(folder: Folder) -> Facts:
 
 def newest(folder: Folder) -> Checkpoint:
     """The last epoch that is kept, whether or not a trial could go on from it."""
-    return checkpoints.load(folder / [name for name in folder.folders() if name.startswith("epoch-")][-1])
+    return checkpoints.load(
+        folder / [name for name in folder.folders() if name.startswith("epoch-")][-1], trust=(DENSE.model,)
+    )
 
 
 def without_times(history: list[EpochReport] | tuple[EpochReport, ...]) -> list[EpochReport]:

@@ -1,15 +1,15 @@
 """Profiles: how accuracy falls while one part alone is pruned further and further."""
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from trainables import columns
 from trainables.pruning.granularity import Part
 from trainables.spec import BLOCKS, GranularityName
+from trainables.strict import damage_as_error, from_json
 
 CURVES = ("accuracy", "divergence", "distortion", "worst_distortion")
 LEVELS: Mapping[GranularityName, tuple[float, ...]] = {  # sparsities of a part; 1.0 leaves its floor
@@ -45,18 +45,17 @@ def to_parquet(profile: Profile) -> bytes:
     ]
     table = pa.Table.from_pylist(rows)
     table = table.replace_schema_metadata({"profile": json.dumps({"dense_accuracy": profile.dense_accuracy})})
-    sink = io.BytesIO()
-    pq.write_table(table, sink)
-    return sink.getvalue()
+    return columns.to_parquet(table)
 
 
 def from_parquet(content: bytes) -> Profile:
-    """Read a profile back."""
-    table = pq.ParquetFile(pa.BufferReader(content)).read()
-    told = json.loads(table.schema.metadata[b"profile"])
-    rows: dict[str, list[dict[str, float]]] = {}
-    for row in table.to_pylist():
-        rows.setdefault(row["part"], []).append(row)
-    levels = tuple(row["sparsity"] for row in next(iter(rows.values())))
-    curves = {curve: {name: tuple(row[curve] for row in mine) for name, mine in rows.items()} for curve in CURVES}
-    return Profile(levels, told["dense_accuracy"], **curves)
+    """Read a profile back; ValueError where it is none."""
+    with damage_as_error("a profile"):
+        table = columns.read_columns(content)
+        told = from_json(table.schema.metadata[b"profile"].decode())
+        rows: dict[str, list[dict[str, float]]] = {}
+        for row in table.to_pylist():
+            rows.setdefault(row["part"], []).append(row)
+        levels = tuple(row["sparsity"] for row in next(iter(rows.values())))
+        curves = {curve: {name: tuple(row[curve] for row in mine) for name, mine in rows.items()} for curve in CURVES}
+        return Profile(levels, told["dense_accuracy"], **curves)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,8 @@ from PIL import Image
 from trainables.data.splits import Integers, Pixels, Shape
 
 CHUNK = 64  # images a thread decodes before it asks for more
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # others of Pillow's start programs
+MOST_PIXELS, MOST_BYTES = 1 << 26, 1 << 28  # of an image; of its file
 
 
 class Encoded(NamedTuple):
@@ -86,10 +89,19 @@ def _decode(encoded: Encoded, form: Form, size: int | None) -> Pixels:
     return np.asarray(image).reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
 
 
+def _read(path: Path) -> bytes:
+    told = path.stat()
+    if not stat.S_ISREG(told.st_mode) or told.st_size > MOST_BYTES:  # a pipe would never end
+        raise ValueError(f"it must be a file of at most {MOST_BYTES:,} bytes")
+    return path.read_bytes()
+
+
 def _open(encoded: Encoded) -> Image.Image:
     content, where = encoded
     try:
-        image = Image.open(io.BytesIO(content if isinstance(content, bytes) else content.read_bytes()))
+        image = Image.open(io.BytesIO(content if isinstance(content, bytes) else _read(content)), formats=FORMATS)
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
         image.load()
     except Exception as error:  # Pillow's decoders raise errors of many kinds, SyntaxError and struct.error among them
         raise ValueError(

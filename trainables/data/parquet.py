@@ -71,6 +71,10 @@ def _open(path: Path) -> File:
         metadata = pq.read_metadata(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path.name} must be a Parquet file, but cannot be read ({error}); repair it") from error
+    if metadata.num_rows > (size := path.stat().st_size):  # of which each takes some bytes for its image
+        raise ValueError(
+            f"{path.name} must hold an image in each row, but claims {metadata.num_rows:,} in {size:,} bytes"
+        )
     schema = metadata.schema.to_arrow_schema()
     _check_columns(path.name, schema)
     role: Role = "test" if path.name.startswith("test") else "val" if path.name.startswith("val") else "train"

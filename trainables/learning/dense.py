@@ -32,7 +32,7 @@ def make_dense(spec: DenseSpec, splits: Splits, storage: Folder, folder: Folder,
     """
     unfinished = storage / "artifacts" / "unfinished" / spec.key()
     data = residents(splits, device)
-    state = resume(unfinished, device)
+    state = resume(unfinished, spec.model, device)
     if state is None:
         started = time.perf_counter()
         built = architecture(spec, splits)
@@ -65,10 +65,9 @@ def saved_dense(storage: Folder, spec: DenseSpec) -> Checkpoint:
     """Read the dense network of `spec`, which `storage` has."""
     found = artifacts.find(storage, "dense", spec.key())
     assert found is not None, "dense networks are made before what starts from them"
-    return checkpoints.load(found)
+    return checkpoints.load(found, trust=(spec.model,))
 
 
 def load_dense(dense: Checkpoint, device: torch.device) -> torch.nn.Module:
     """Rebuild a saved dense network on a device."""
-    built = Architecture.model_validate(dense.record["architecture"])
-    return place(checkpoints.rebuild(built, dense.tensors["network"]), device)
+    return place(dense.network(), device)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import checkpoints
-from trainables.checkpoints import Architecture, Checkpoint
+from trainables.checkpoints import Checkpoint
 from trainables.data.batches import Batch, Resident
 from trainables.data.splits import Splits
 from trainables.learning.records import Recorder
@@ -145,30 +145,35 @@ def keep_best(folder: Folder, history: list[EpochReport]) -> None:
 
 
 def resume(
-    folder: Folder, device: torch.device, gate: Callable[[nn.Module], ChannelGates] | None = None
+    folder: Folder, model: str, device: torch.device, gate: Callable[[nn.Module], ChannelGates] | None = None
 ) -> State | None:
-    """Take up the newest whole epoch of a folder; None where there is none. gate: puts gates on its network."""
-    saved = newest_epoch(folder)
+    """Take up the newest whole epoch of a folder; None where there is none. model: the name that its network has.
+
+    gate: puts gates on its network.
+    """
+    saved = newest_epoch(folder, model)
     if saved is None:
         return None
-    built = Architecture.model_validate(saved.record["architecture"])
-    model = place(checkpoints.rebuild(built, saved.tensors["network"]), device)
+    network = place(saved.network(), device)
     masks = {
-        name: _unpacked(bits, weight_of(model.get_submodule(name)))
+        name: _unpacked(bits, weight_of(network.get_submodule(name)))
         for name, bits in saved.tensors.get("masks", {}).items()
     }
     history = [EpochReport.model_validate(report) for report in saved.record.pop("history")]
-    gates = gate(model) if gate else None
+    gates = gate(network) if gate else None
     if gates:
         gates.load_state_dict(saved.tensors["gates"])
-    return State(model, saved.record, history, masks, saved.tensors.get("momenta", {}), gates)
+    return State(network, saved.record, history, masks, saved.tensors.get("momenta", {}), gates)
 
 
-def newest_epoch(folder: Folder) -> Checkpoint | None:
-    """Load the newest whole epoch of a folder; one that is damaged or not to go on from counts as never written."""
+def newest_epoch(folder: Folder, model: str) -> Checkpoint | None:
+    """Load the newest whole epoch of a folder; one that is damaged or not to go on from counts as never written.
+
+    model: as for `resume`.
+    """
     for name in reversed(_epochs(folder)):
         with suppress(ValueError):
-            saved = checkpoints.load(folder / name)
+            saved = checkpoints.load(folder / name, trust=(model,))
             if saved.tensors.keys() >= set(saved.record.get(NEEDED, ())):
                 return saved
     return None

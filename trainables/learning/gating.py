@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from trainables import checkpoints
 from trainables.allocation.budget import dense_counts, total
-from trainables.checkpoints import Architecture
 from trainables.data.batches import Batch
 from trainables.data.splits import Splits
 from trainables.learning.dense import load_dense, saved_dense
@@ -29,14 +28,14 @@ def make_gating(spec: GatingSpec, splits: Splits, storage: Folder, folder: Folde
     """
     unfinished = storage / "artifacts" / "unfinished" / f"gates-{spec.key()}"
     dense = saved_dense(storage, spec.dense)
-    example = Architecture.model_validate(dense.record["architecture"]).example().to(device)
+    example = dense.architecture.example().to(device)
 
     def gate(model: nn.Module) -> ChannelGates:
         channels = Channels(model, example)
         target = total(channels, spec.sparsity, spec.budget) / channels.cost(dense_counts(channels), spec.budget)
         return ChannelGates(channels, spec.gates, spec.budget, target)
 
-    state = resume(unfinished, device, gate)
+    state = resume(unfinished, spec.dense.model, device, gate)
     if state is None:
         model = load_dense(dense, device)
         state = State(model, {"architecture": dense.record["architecture"]}, [], gates=gate(model))

@@ -1,19 +1,16 @@
 """Linear probes of a dense network: how well the classes can be told from what each of its blocks gives."""
 
-import io
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainables import checkpoints
-from trainables.checkpoints import Architecture
+from trainables import checkpoints, columns
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Split, Splits
 from trainables.learning.dense import load_dense, saved_dense
@@ -21,8 +18,9 @@ from trainables.outcome import Cost
 from trainables.pruning.chain import Block, find_chain
 from trainables.pruning.layers import undisturbed
 from trainables.pruning.probing import Probed
-from trainables.spec import ProbeSpec, from_json
+from trainables.spec import ProbeSpec
 from trainables.storage import Folder
+from trainables.strict import damage_as_error, from_json
 
 BATCH = 256  # samples at a time
 STEPS = 500  # of L-BFGS at most
@@ -35,7 +33,7 @@ Curve = tuple[Probed, ...]  # a probe behind every block, in the order of the ch
 def make_probes(spec: ProbeSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
     """Probe a dense network that `storage` has: fitted to training samples, judged on the validation samples."""
     saved = saved_dense(storage, spec.dense)
-    example = Architecture.model_validate(saved.record["architecture"]).example().to(device)
+    example = saved.architecture.example().to(device)
     curve, cost = probe(load_dense(saved, device), example, splits, spec.samples)
     record = {"spec": spec.model_dump(mode="json"), "cost": cost.model_dump()}
     files = {"probes.parquet": to_parquet(curve), "record.json": json.dumps(record).encode()}
@@ -43,18 +41,17 @@ def make_probes(spec: ProbeSpec, splits: Splits, storage: Folder, folder: Folder
 
 
 def load_probes(folder: Folder) -> tuple[Curve, Cost]:
-    """Load probes and what it took to make them."""
+    """Load probes and what it took to make them; ValueError where they are damaged."""
     files = checkpoints.read_files(folder)
-    cost = Cost.model_validate(from_json(files["record.json"].decode())["cost"])
-    rows = pq.ParquetFile(pa.BufferReader(files["probes.parquet"])).read().drop_columns(["depth"]).to_pylist()
-    return tuple(Probed(**row) for row in rows), cost
+    with damage_as_error(f"the probes in {folder.uri}"):
+        cost = Cost.model_validate(from_json(files["record.json"].decode())["cost"])
+        rows = columns.read_columns(files["probes.parquet"]).drop_columns(["depth"]).to_pylist()
+        return tuple(Probed(**row) for row in rows), cost
 
 
 def to_parquet(curve: Curve) -> bytes:
     """Write a curve as Parquet: a row for each block, in the order of the chain."""
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([{"depth": n} | asdict(row) for n, row in enumerate(curve)]), sink)
-    return sink.getvalue()
+    return columns.to_parquet(pa.Table.from_pylist([{"depth": n} | asdict(row) for n, row in enumerate(curve)]))
 
 
 def probe(model: nn.Module, example: Tensor, splits: Splits, samples: int) -> tuple[Curve, Cost]:

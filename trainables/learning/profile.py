@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from trainables import artifacts, checkpoints
 from trainables.allocation import profiles
 from trainables.allocation.profiles import LEVELS, Profile, units_at
-from trainables.checkpoints import Architecture
 from trainables.data.splits import Splits
 from trainables.learning.calibration import calibration_samples
 from trainables.learning.dense import load_dense, saved_dense
@@ -28,8 +27,9 @@ from trainables.pruning.granularity import Prunable, top_units
 from trainables.pruning.layers import undisturbed
 from trainables.pruning.subject import Calibration, Meter, Source, Subject
 from trainables.pruning.views import view
-from trainables.spec import ProbeSpec, ProfileSpec, from_json
+from trainables.spec import ProbeSpec, ProfileSpec
 from trainables.storage import Folder
+from trainables.strict import damage_as_error, from_json
 
 MEMORY = 2**30  # bytes of what the dense network computes that are kept for reuse: what a turn of samples may take
 BATCH = 128  # samples of a turn that a CPU computes at once, as its caches are small; a GPU computes all
@@ -40,7 +40,7 @@ def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Fol
     calibration = calibration_samples(splits, spec.calibration, device)
     spent = Meter(calibration)
     saved = saved_dense(storage, spec.dense)
-    example = Architecture.model_validate(saved.record["architecture"]).example().to(device)
+    example = saved.architecture.example().to(device)
     seen: dict[Source, Any] = {}
     if "probe" in CRITERIA[spec.criterion].looks_at:
         made = artifacts.find(storage, "probe", ProbeSpec(dense=spec.dense, samples=spec.probe).key())
@@ -53,11 +53,12 @@ def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Fol
 
 
 def load_profile(folder: Folder) -> tuple[Profile, Cost]:
-    """Load a profile and what it took to make."""
+    """Load a profile and what it took to make; ValueError where it is damaged."""
     files = checkpoints.read_files(folder)
-    record = from_json(files["record.json"].decode())
-    cost = Cost.model_validate({name: record[name] for name in Cost.model_fields if name in record})
-    return profiles.from_parquet(files["profile.parquet"]), cost
+    with damage_as_error(f"the profile in {folder.uri}"):
+        record = from_json(files["record.json"].decode())
+        cost = Cost.model_validate({name: record[name] for name in Cost.model_fields if name in record})
+        return profiles.from_parquet(files["profile.parquet"]), cost
 
 
 def measure_profile(

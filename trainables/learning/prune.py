@@ -32,7 +32,7 @@ def prune(spec: TrialSpec, splits: Splits, data: Data, storage: Folder, folder: 
     """
     looks_at_samples = any("samples" in looks_at(link) for link in spec.prunings)
     calibration = calibration_samples(splits, spec.calibration, device) if looks_at_samples else None
-    state = resume(folder, device) or _first_step(spec, data, storage, calibration, device)
+    state = resume(folder, spec.dense.model, device) or _first_step(spec, data, storage, calibration, device)
     example = Architecture.model_validate(state.record["architecture"]).example().to(device)
     for step, quota in enumerate(state.record["steps"][1:], start=1):
         until = step * spec.schedule.step_epochs
@@ -57,7 +57,7 @@ def _first_step(
     started, before = time.perf_counter(), images_taken(data)
     dense = saved_dense(storage, spec.dense)
     model = load_dense(dense, device)
-    built = Architecture.model_validate(dense.record["architecture"])
+    built = dense.architecture
     example = built.example().to(device)
     whole = left = count(model, {}, example)
     costs, shared_costs = list[Cost](), list[Cost]()

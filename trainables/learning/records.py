@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainables.columns import read_columns
 from trainables.data.batches import Batch, Resident, eval_batches
 from trainables.data.splits import Split
 from trainables.learning.train import EVAL_BATCH, autocast
-from trainables.spec import Frozen, Taken, from_json
+from trainables.spec import Frozen, Taken
 from trainables.storage import Folder
+from trainables.strict import damage_as_error, from_json
 
 SAMPLES = "samples.parquet"
 SCHEMA = pa.schema(
@@ -31,6 +33,7 @@ SCHEMA = pa.schema(
         ("error", pa.float32(), "Euclidean norm of softmax less one-hot label"),
     )
 )
+SPREAD, ROOM = 64, 1 << 22  # times that samples x epochs may outnumber the rows, and how many in any case
 MEASURED = ("hit", "probability", "margin", "error")
 
 
@@ -51,10 +54,15 @@ class Records:
 
     @classmethod
     def of(cls, table: pa.Table) -> Self:
-        """Make them of rows of `SCHEMA`, in any order: one for each sample and epoch in which it was drawn."""
+        """Make them of rows of `SCHEMA`, in any order: one for each sample and epoch in which it was drawn.
+
+        Raises ValueError where rows are so few that most of what is spread out would be missing.
+        """
         told = from_json(table.schema.metadata[b"records"].decode())
         ids, places = np.unique(table["id"].to_numpy(), return_inverse=True)
         epochs, times = np.unique(table["epoch"].to_numpy(), return_inverse=True)
+        if len(ids) * len(epochs) > SPREAD * len(table) + ROOM:
+            raise ValueError(f"{len(table):,} rows must not tell of {len(ids):,} samples in {len(epochs):,} epochs")
         labels = np.empty(len(ids), np.int64)
         labels[places] = table["label"].to_numpy()
 
@@ -126,7 +134,7 @@ class Recorder:
 
     def finish(self, folder: Folder, epochs: range) -> None:
         """Put the epochs together in a folder; they are left to be deleted once all else is kept, too."""
-        parts = [_from_bytes(self._folder.read(f"{epoch:05d}.parquet")) for epoch in epochs]
+        parts = [read_columns(self._folder.read(f"{epoch:05d}.parquet")) for epoch in epochs]
         if parts:
             folder.write(SAMPLES, _to_bytes(parts))
 
@@ -148,7 +156,8 @@ def read_records(folder: Folder) -> Records:
             f"a training must have been recorded to tell of its samples, but {folder.uri} has no {SAMPLES}; "
             "run it with records in a storage that does not have it yet"
         )
-    return Records.of(_from_bytes(folder.read(SAMPLES)))
+    with damage_as_error(f"{SAMPLES} in {folder.uri}"):
+        return Records.of(read_columns(folder.read(SAMPLES)))
 
 
 def _to_bytes(tables: list[pa.Table]) -> bytes:
@@ -158,13 +167,3 @@ def _to_bytes(tables: list[pa.Table]) -> bytes:
         for table in tables:
             writer.write_table(table)
     return bytes(sink.getvalue())
-
-
-def _from_bytes(content: bytes) -> pa.Table:
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        return file.read()  # no threads, which outlive the interpreter
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(
-            f"what was recorded of samples must be whole, but: {error}; delete it, and train anew"
-        ) from None

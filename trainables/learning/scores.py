@@ -1,11 +1,10 @@
 """How easy each training sample is to a curriculum, and what the curriculum then draws."""
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from trainables import artifacts
+from trainables.columns import read_columns
 from trainables.data.splits import Split
 from trainables.learning.curricula import draws, is_scored
 from trainables.learning.learnability import MEASURES, aligned, ease
@@ -31,6 +30,8 @@ def scores(curriculum: Curriculum, dense: DenseSpec, split: Split, storage: Fold
     Raises ValueError where the scores are of other samples, or were never taken.
     """
     ids, easy = _of_table(curriculum) if curriculum.table else _of_training(curriculum, dense, storage)
+    if unknown := int((~np.isfinite(easy)).sum()):
+        raise ValueError(f"scores must be finite, but {curriculum.measure!r} is not for {unknown} samples")
     return aligned(easy, ids, split.ids)
 
 
@@ -45,13 +46,12 @@ def _of_table(curriculum: Curriculum) -> Scores:
     """Average over the networks and seeds that a table tells of."""
     file = Folder.at(curriculum.table)
     try:
-        table = pq.ParquetFile(pa.BufferReader(file.parent.read(file.name))).read()
-        measured = table[curriculum.measure].to_numpy()
-    except (FileNotFoundError, pa.ArrowException, KeyError) as error:
+        table = read_columns(file.parent.read(file.name), ["id", curriculum.measure])
+        ids, places = np.unique(table["id"].to_numpy(), return_inverse=True)
+        means = np.bincount(places, table[curriculum.measure].to_numpy()) / np.bincount(places)
+    except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"curriculum.table must be samples.parquet of howcompact learnability, with a column "
             f"{curriculum.measure!r}, but {curriculum.table} is not: {error}"
         ) from None
-    ids, places = np.unique(table["id"].to_numpy(), return_inverse=True)
-    means = np.bincount(places, measured) / np.bincount(places)
     return ids, means if MEASURES[curriculum.measure].easy == "high" else -means

@@ -14,6 +14,7 @@ from torch import nn
 from trainables.models.cifar import CIFAR
 from trainables.tables import did_you_mean
 
+MOST_WEIGHTS = 1 << 30
 _SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # pixels: what to propose where an image does not fit
 
 
@@ -58,10 +59,12 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
         width: factor on the channels of the project's own networks.
 
     Raises:
-        ValueError: as `check`; or the user's function returned something else than an nn.Module.
+        ValueError: as `check`; or the network has more than 2^30 weights; or the user's function returned something
+            else than an nn.Module.
     """
     check(name, width)
     if name in CIFAR:
+        _refuse_giant(name, num_classes, in_channels, width)
         return CIFAR[name](num_classes, in_channels, width)
     if ":" not in name:
         return _torchvision(name, num_classes, in_channels)
@@ -94,6 +97,17 @@ def check_images(name: str, num_classes: int, image: tuple[int, int, int], width
     shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if shape != (2, num_classes):
         raise ValueError(f"{name} must map 2 images to logits {(2, num_classes)}, but returned {shape}")
+
+
+def _refuse_giant(name: str, num_classes: int, in_channels: int, width: float) -> None:
+    """Refuse a width that makes more weights than anybody trains, before there is room for them."""
+    with torch.device("meta"):
+        weights = sum(parameter.numel() for parameter in CIFAR[name](num_classes, in_channels, width).parameters())
+    if weights > MOST_WEIGHTS:
+        raise ValueError(
+            f"{name} must have at most {MOST_WEIGHTS:,} weights, but has {weights:,} at width {width:g} for "
+            f"{num_classes} classes and {in_channels} channels; lower the width"
+        )
 
 
 def _weightless(name: str, num_classes: int, in_channels: int, width: float) -> nn.Module:

@@ -4,9 +4,10 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 import torch
+from pydantic import PositiveInt
 from torch import nn
 
-Extents = tuple[int, int, int]  # of a projection: input channels, output channels, stride
+Extents = tuple[PositiveInt, PositiveInt, PositiveInt]  # of a projection: input channels, output channels, stride
 
 
 class Removed(nn.Identity):

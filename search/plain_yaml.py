@@ -1,0 +1,42 @@
+"""YAML from whoever wrote it, as a study needs it: small, flat, each key once, and nothing that stands for more."""
+
+from typing import Any
+
+import yaml
+
+LONGEST, DEEPEST = 100_000, 16  # characters of a text; values inside values
+
+
+class _Plain(yaml.SafeLoader):
+    """PyYAML's safe loader, without aliases: a few lines of them stand for billions of values."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        mark: Any = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="aliases are not read; write it out", problem_mark=mark)
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key in (key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key!r} is there twice", problem_mark=node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse(text: str) -> Any:
+    """Parse YAML; ValueError for what is none, is longer than LONGEST or deeper than DEEPEST, and for aliases."""
+    if len(text) > LONGEST:
+        raise ValueError(f"it must have at most {LONGEST:,} characters, but has {len(text):,}")
+    try:
+        return yaml.load(text, _Plain)
+    except Exception as error:  # PyYAML lets what int() and datetime() raise pass
+        raise ValueError(str(error)) from None

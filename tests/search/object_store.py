@@ -1,0 +1,37 @@
+"""A real S3 server on loopback, which tests may fill."""
+
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.search.ports import free_port
+
+
+@contextmanager
+def object_store(bucket: str) -> Iterator[str]:
+    """Serve a bucket; yields the endpoint's URL."""
+    pytest.importorskip("moto")
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            _make_bucket(f"http://127.0.0.1:{port}/{bucket}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def _make_bucket(url: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=5).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "the object store does not answer"
+            time.sleep(0.2)
