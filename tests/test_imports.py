@@ -92,6 +92,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "trainables.storage",
         "trainables.credentials",
         "trainables.columns",
+        "trainables.footer",
         "trainables.compressed",
     ),
 )

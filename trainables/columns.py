@@ -6,6 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from trainables.footer import claims_of
+
 EXPANSION, ROOM = 256, 1 << 26  # bytes that a file may decode to: so many for each of its own, and beyond that
 LEAVES = ("BOOLEAN", "INT32", "INT64", "FLOAT", "DOUBLE", "BYTE_ARRAY")  # what our files are made of
 
@@ -18,10 +20,12 @@ def read_columns(content: bytes, names: Sequence[str] | None = None) -> pa.Table
     one that decodes to too much, and columns that are neither numbers nor text nor maps of these.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(content))
         most = EXPANSION * len(content) + ROOM
-        refuse_expansion(file.metadata, most)
-        leaves = [file.metadata.schema.column(i) for i in range(file.metadata.num_columns)]
+        claims = claims_of(content)
+        if max(8 * claims.rows, 8 * claims.values, claims.size) > most:
+            raise ValueError(f"{len(content):,} bytes must not stand for more than {most:,}, but claim {claims}")
+        schema = pq.ParquetFile(pa.BufferReader(content)).schema
+        leaves = [schema.column(i) for i in range(len(schema))]
         if any(leaf.physical_type not in LEAVES for leaf in leaves):
             raise ValueError("columns must hold numbers and text")
         text = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
@@ -29,7 +33,7 @@ def read_columns(content: bytes, names: Sequence[str] | None = None) -> pa.Table
         whole = pq.ParquetFile(pa.BufferReader(content), read_dictionary=text, page_checksum_verification=True)
         table = whole.read(names)
         if sum(_decoded(chunk) for column in table.columns for chunk in column.chunks) > most:
-            raise ValueError(f"{len(content):,} bytes must not decode to more than {most:,}")
+            raise ValueError(f"{len(content):,} bytes must not stand for more than {most:,}")
         plain = [field.with_type(_plain(field.type)) for field in table.schema]
         return table.cast(pa.schema(plain, table.schema.metadata))
     except Exception as error:  # Arrow raises OSError, KeyError, NotImplementedError and others for damaged files
@@ -41,15 +45,6 @@ def to_parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, write_page_checksum=True)
     return bytes(sink.getvalue())
-
-
-def refuse_expansion(footer: pq.FileMetaData, most: int) -> None:
-    """Raise ValueError where a file says that it decodes to more than that many bytes."""
-    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
-    values = sum(group.column(i).num_values for group in groups for i in range(group.num_columns))
-    claimed = max(8 * values, 8 * footer.num_rows, sum(group.total_byte_size for group in groups))
-    if claimed > most:
-        raise ValueError(f"a file of its size must not decode to more than {most:,} bytes, but claims {claimed:,}")
 
 
 def _decoded(values: pa.Array) -> int:

@@ -1,7 +1,7 @@
 """Parquet folders: files with the columns `image` (an encoded image, or a struct with its `bytes`) and `label`."""
 
-import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from trainables.data.images import Encoded, Form, fill, form_of
 from trainables.data.splits import ROLES, Integers, Listing, Pixels, Role, Shape
 from trainables.spec import DataSpec
+from trainables.strict import from_json
 
 ROWS = 1024  # read at a time: bounds the encoded images held in memory
 
@@ -67,10 +68,8 @@ def _files(data: DataSpec) -> list[File]:
 
 
 def _open(path: Path) -> File:
-    try:
+    with _whole(path):
         metadata = pq.read_metadata(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path.name} must be a Parquet file, but cannot be read ({error}); repair it") from error
     if metadata.num_rows > (size := path.stat().st_size):  # of which each takes some bytes for its image
         raise ValueError(
             f"{path.name} must hold an image in each row, but claims {metadata.num_rows:,} in {size:,} bytes"
@@ -79,6 +78,14 @@ def _open(path: Path) -> File:
     _check_columns(path.name, schema)
     role: Role = "test" if path.name.startswith("test") else "val" if path.name.startswith("val") else "train"
     return File(path, role, metadata.num_rows, _named_classes(path.name, schema))
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path.name} must be a Parquet file, but cannot be read ({error}); repair it") from error
 
 
 def _check_columns(name: str, schema: pa.Schema) -> None:
@@ -105,7 +112,7 @@ def _check_columns(name: str, schema: pa.Schema) -> None:
 def _named_classes(name: str, schema: pa.Schema) -> tuple[str, ...]:
     text = (schema.metadata or {}).get(b"classes", b"[]")
     try:
-        classes = json.loads(text)
+        classes = from_json(text.decode())
     except ValueError:
         classes = None
     if not isinstance(classes, list) or not all(isinstance(entry, str) for entry in classes):
@@ -121,7 +128,8 @@ def _labels_and_classes(files: list[File]) -> tuple[Integers, tuple[str, ...]]:
 
 
 def _labels(file: File, limit: int) -> Integers:
-    column = pq.read_table(file.path, columns=["label"])["label"]
+    with _whole(file.path):
+        column = pq.read_table(file.path, columns=["label"])["label"]
     legal = pc.fill_null(pc.and_(pc.greater_equal(column, 0), pc.less(column, limit)), False)
     row = pc.index(legal, False).as_py()
     if row >= 0:
@@ -153,7 +161,7 @@ def _decode(files: list[File], positions: Integers, size: int | None) -> Pixels:
 def _read(file: File, rows: Integers) -> Iterator[list[Encoded]]:
     """Yield the encoded images of `rows` (ascending), some at a time, from the row groups that hold them."""
     name = file.path.name
-    with pq.ParquetFile(file.path) as parquet:
+    with _whole(file.path), pq.ParquetFile(file.path) as parquet:
         edges = np.cumsum([0, *(parquet.metadata.row_group(g).num_rows for g in range(parquet.num_row_groups))])
         groups = np.unique(np.searchsorted(edges, rows, side="right") - 1)
         numbers = np.concatenate([np.arange(0), *(np.arange(edges[g], edges[g + 1]) for g in groups)])
