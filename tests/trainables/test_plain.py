@@ -75,7 +75,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def plain(name: str, tmp_path: Path) -> nn.Module:
-    return load_pruned(str(written(name, tmp_path)))
+    return load_pruned(str(written(name, tmp_path)), trust=[NETWORKS[name].model])
 
 
 @torch.no_grad()
