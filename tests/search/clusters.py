@@ -5,11 +5,14 @@ import json
 import shlex
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray.autoscaler
 import yaml
+from ray.autoscaler._private.node_provider_availability_tracker import NodeAvailabilitySummary
+from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.main import get_group
 
@@ -43,6 +46,14 @@ def prepared(config: Config) -> Config:
 
 def commands(config: Config) -> list[str]:
     return [command for name, lines in config.items() if name.endswith("_commands") for command in lines]
+
+
+def added(config: Config, demands: list[Any]) -> dict[str, int]:
+    """How many nodes of each type Ray's autoscaler adds to a lone head for such demands."""
+    every = NodeAvailabilitySummary({})  # types of nodes are to be had
+    head, scorer = config["head_node_type"], partial(_default_utilization_scorer, node_availability_summary=every)
+    nodes, _ = get_nodes_for(config["available_node_types"], {head: 1}, head, config["max_workers"], demands, scorer)
+    return dict(nodes)
 
 
 def missing_mounts(config: Config, home: Path) -> list[str]:

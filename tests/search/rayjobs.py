@@ -1,9 +1,9 @@
 """What KubeRay and Kubernetes take as a RayJob: KubeRay's fields by hand, the pods by Kubernetes' own schemas.
 
-The fields, their types and their rules are those of KubeRay 1.6: its Go types (ray-operator/apis/ray/v1/rayjob_types.go
-and raycluster_types.go, which its CRD is made from), and what its operator refuses beyond them (controllers/ray/utils/
-validation.go). Only what a manifest of ours may use is here, and nothing else passes, so that a typo is not lost:
-Kubernetes itself drops unknown fields.
+The fields, their types and their rules are those of KubeRay 1.5 and later: of the CRD (ray-operator/config/crd/bases,
+which is made from apis/ray/v1/rayjob_types.go and raycluster_types.go), and what the operator refuses beyond that
+(controllers/ray/utils/validation.go). Only what a manifest of ours may use is here, and nothing else passes, so that a
+typo is not lost: Kubernetes itself drops unknown fields.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ CLUSTER = _object(
     "headGroupSpec",
     "rayVersion",  # for the token
     rayVersion=TEXT,
-    authOptions=_object(mode={"enum": ["disabled", "token"]}, secretName=TEXT),
+    authOptions=_object(mode={"enum": ["disabled", "token"]}),
     enableInTreeAutoscaling=FLAG,
     autoscalerOptions=_object(
         version={"enum": ["v1", "v2"]},

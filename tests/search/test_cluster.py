@@ -95,7 +95,7 @@ def test_nodes_get_all_that_the_project_stands_on_in_one_version_within_its_boun
 def test_images_carry_the_pinned_ray_and_a_python_of_the_project(kind: str) -> None:
     (pin,) = pins(config_of("aws"))["ray"].specifier
     ((ray, major, minor),) = re.findall(r"rayproject/ray:([\d.]+)-py(\d)(\d+)-gpu", TEXTS[kind])
-    assert ray == pin.version
+    assert ray == pin.version == config_of("kubernetes")["spec"]["rayClusterSpec"]["rayVersion"]
     assert (int(major), int(minor)) in ((3, 11), (3, 12))
 
 

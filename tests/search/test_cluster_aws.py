@@ -9,7 +9,7 @@ import pytest
 from moto import mock_aws
 from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 
-from tests.search.clusters import Config, Spoil, config_of, prepared, put, rename
+from tests.search.clusters import Config, Spoil, added, config_of, prepared, put, rename
 
 HEAD, WORKER = "head", "gpu_worker"
 TYPES = "available_node_types"
@@ -27,10 +27,10 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def resources(account: None) -> dict[str, dict[str, float]]:
-    """What Ray expects of each type of node, from what EC2 says of its instance type."""
-    filled = AWSNodeProvider.fillout_available_node_types_resources(prepared(config_of("aws")))
-    return {name: node["resources"] for name, node in filled[TYPES].items()}
+def filled(account: None) -> Config:
+    """The config with what EC2 says of the instance types."""
+    done: Config = AWSNodeProvider.fillout_available_node_types_resources(prepared(config_of("aws")))
+    return done
 
 
 def launch(config: Config) -> dict[str, dict[str, Any]]:
@@ -44,11 +44,17 @@ def launch(config: Config) -> dict[str, dict[str, Any]]:
     return {tag["Value"]: one for one in found for tag in one["Tags"] if tag["Key"] == "ray-user-node-type"}
 
 
-def test_instance_types_have_the_gpus_that_trials_ask_for_and_room_for_the_object_store(
-    resources: dict[str, dict[str, float]],
-) -> None:
-    assert resources[HEAD]["CPU"] == 0
-    assert (resources[WORKER]["CPU"], resources[WORKER]["GPU"], resources[WORKER]["accelerator_type:A10G"]) == (8, 1, 1)
+def test_trials_bring_up_gpu_workers_as_many_as_they_need_and_the_maximum_allows(filled: Config) -> None:
+    head, worker = (filled[TYPES][name]["resources"] for name in (HEAD, WORKER))
+    assert head["CPU"] == 0
+    assert (worker["CPU"], worker["GPU"], worker["accelerator_type:A10G"]) == (8, 1, 1)
+    trial = {"CPU": 1.0, "GPU": 1.0}
+    assert added(filled, []) == {}
+    assert added(filled, [trial] * 2) == {WORKER: 2}
+    assert added(filled, [trial] * 9) == {WORKER: filled["max_workers"]}
+
+
+def test_the_object_store_has_room() -> None:
     config = config_of("aws")
     (gibibytes,) = re.findall(r"--shm-size=(\d+)g", " ".join(config["docker"]["run_options"]))
     ec2 = boto3.client("ec2", region_name=config["provider"]["region"])

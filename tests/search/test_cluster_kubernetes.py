@@ -8,7 +8,7 @@ import pytest
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
 from search.study_file import read_study
-from tests.search.clusters import TEXTS, Config, Spoil, config_of, drop, options_of, put, rename
+from tests.search.clusters import TEXTS, Config, Spoil, added, config_of, drop, options_of, put, rename
 from tests.search.rayjobs import check, groups
 
 CLUSTER = "spec.rayClusterSpec"
@@ -44,6 +44,7 @@ def test_rays_autoscaler_reads_gpu_workers_from_none_to_the_maximum_and_a_head_w
     assert (head["resources"]["CPU"], head["max_workers"]) == (0, 0)
     assert (worker["min_workers"], worker["max_workers"]) == (0, 4)
     assert (worker["resources"]["CPU"], worker["resources"]["GPU"]) == (7, 1)
+    assert added(scaling, [{"CPU": 1.0, "GPU": 1.0}] * 9) == {"gpu": 4}
 
 
 def test_the_entrypoint_is_a_run_of_a_shipped_study_that_asks_for_gpus() -> None:

@@ -58,6 +58,7 @@ def test_ray_up_prepares_the_head_and_starts_it_with_the_token(machines: Path) -
         "PATH": os.pathsep.join([str(machines / "programs"), str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
         "MACHINES": str(machines),
         "RAY_TMPDIR": str(machines),
+        "TMPDIR": str(machines),
         "RAY_AUTH_MODE": "token",
     }
     up = ["ray", "up", "--yes", "--no-config-cache", "cluster.yaml"]

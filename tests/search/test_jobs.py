@@ -29,6 +29,12 @@ from tests.search.ports import free_port
 from tests.search.tunnel import Cuttable
 from tests.search.waiting import until
 
+WITHOUT_US = f"""
+import sys
+sys.path[:] = [place for place in sys.path if place != {str(Path(__file__).parents[2])!r}]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
+"""
+
 
 @contextmanager
 def authentication(token: str) -> Iterator[None]:
@@ -54,7 +60,10 @@ def answers(address: str) -> bool:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Run a head in a process group and a folder of its own, and be its client; Ray's other processes are let be."""
+    """Run a head in a process group and a folder of its own, and be its client; Ray's other processes are let be.
+
+    Its Python finds no howcompact, as that of a cluster's node does not.
+    """
     token = secrets.token_hex(32)
     dashboard = free_port()
     names = ("port", "ray-client-server-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port")
@@ -65,12 +74,15 @@ def address() -> Iterator[str]:
         environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTHONPATH")}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         session = stack.enter_context(tempfile.TemporaryDirectory(prefix="hc", ignore_cleanup_errors=True))
+        (Path(session) / "sitecustomize.py").write_text(WITHOUT_US)
+        environment["PYTHONPATH"] = session
         head = subprocess.Popen(
             [
                 *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
                 *("--num-cpus=2", "--num-gpus=0", "--object-store-memory=200000000", f"--temp-dir={session}"),
                 *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", *ports),
             ],
+            cwd=session,
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -205,7 +217,7 @@ def test_submitted_study_runs_on_the_cluster_and_goes_on_when_it_is_stopped_and_
     newer, older = (known for known in listed if known["study"] == "far")
     assert (newer["id"], newer["status"], newer["storage"]) == (job, "SUCCEEDED", str(storage))
     assert (older["id"], older["status"]) == (stopped, "STOPPED")
-    assert older["started"] < older["ended"] < newer["started"] < newer["ended"] < time.time() < older["started"] + 300
+    assert older["started"] < older["ended"] < newer["started"] < newer["ended"] < time.time() < older["started"] + 3600
     assert howcompact("logs", stopped, *where, "--follow", cwd=tmp_path).returncode == 1
     assert not caplog.records, "submitting and following are to be quiet"
 
@@ -266,6 +278,13 @@ def test_following_gives_up_on_a_cluster_that_stays_away_and_the_job_goes_on_unt
     lines: list[str] = []
     assert jobs.follow(address, job, lines.append) == "STOPPED"
     assert lines == ["begun"]
+
+
+def test_the_node_itself_holds_no_howcompact(address: str) -> None:
+    job = start(address, "python -c 'import search'")
+    lines: list[str] = []
+    assert jobs.follow(address, job, lines.append) == "FAILED"
+    assert "ModuleNotFoundError: No module named 'search'" in lines
 
 
 def test_job_that_cannot_start_tells_why(address: str) -> None:
