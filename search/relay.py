@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Protocol
 
 from ray import tune
@@ -79,7 +80,8 @@ class Relay(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Pass on the end, unless the trial is tried again."""
         if self.searcher.gave_up(spec_of(trial)):
-            last = Path(trial.error_file).read_text().strip().rpartition("\n")[2] if trial.error_file else "unknown"
+            words = Path(trial.error_file).read_text().strip().rpartition("\n")[2] if trial.error_file else "unknown"
+            last = shorten(words, 240, placeholder=" ...")
             self._end(trial, "failed", f"its worker was lost more than {LOSSES} times; the last time: {last}")
 
     def _end(self, trial: Any, status: Any, error: str) -> None:

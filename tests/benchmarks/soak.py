@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ class Run:
 
     def _sample(self, driver: int) -> None:
         storage = self._home / "howcompact-runs"
-        files = [path.stat().st_size for path in storage.rglob("*") if path.is_file()]
+        files = sizes(storage)
         self.samples.append(
             {
                 "seconds": round(time.monotonic() - self.began),
@@ -141,6 +142,16 @@ class Run:
                 "MiB of the driver": proportional_mib(driver),
             }
         )
+
+
+def sizes(place: Path) -> list[int]:
+    """Bytes of every file in a folder and below, while others come and go."""
+    found = []
+    for folder, _, names in os.walk(place):
+        for name in names:
+            with suppress(FileNotFoundError):
+                found.append(os.stat(os.path.join(folder, name)).st_size)
+    return found
 
 
 def session(leader: int) -> list[int]:
