@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
+from textwrap import shorten
 from typing import Any, Protocol
 
 from ray import tune
@@ -78,7 +80,9 @@ class Relay(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Pass on the end, unless the trial is tried again."""
         if self.searcher.gave_up(spec_of(trial)):
-            self._end(trial, "failed", f"its worker was lost more than {LOSSES} times; see {trial.error_file}")
+            words = Path(trial.error_file).read_text().strip().rpartition("\n")[2] if trial.error_file else "unknown"
+            last = shorten(words, 240, placeholder=" ...")
+            self._end(trial, "failed", f"its worker was lost more than {LOSSES} times; the last time: {last}")
 
     def _end(self, trial: Any, status: Any, error: str) -> None:
         spec = spec_of(trial)

@@ -70,7 +70,7 @@ def train_dense(
     study: StudySpec, networks: Iterable[DenseSpec], storage: Folder, address: str | None, say: Callable[[str], None]
 ) -> None:
     """Train dense networks of a study that `storage` lacks, as `run_trials` does before its trials."""
-    missing = [TrialSpec(dense=spec) for spec in networks if artifacts.find(storage, "dense", spec.key()) is None]
+    missing = [TrialSpec(dense=spec) for spec in networks if not artifacts.is_sound(storage, "dense", spec.key())]
     if missing:
         with _on_ray(study, address) as gpus:
             refuse_unreachable(storage)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from trainables.spec import TrialSpec
 from trainables.storage import Folder
 from trainables.trial import run_trial
 
-KILLED = {"worker": 6, "driver": 2, "driver, SIGTERM": 1, "node": 1}  # and how often each is chosen
+KILLED = {"worker": 9, "driver": 1, "driver, SIGTERM": 1, "node": 1}  # and how often each is chosen
 POLICIES = ("uniform", "erk", "igq", "lamp", "global")
 CPUS = 2
 ENDS = {-signal.SIGKILL, -signal.SIGTERM, 130}  # of a driver that was killed: the second before it has connected to Ray
@@ -49,11 +50,10 @@ def main() -> None:
     rng = random.Random(options.seed)
     sparsities = options.trials // (2 * len(POLICIES))
     settings = [
-        *("dense.epochs=2", "finetune.epochs=2", "tracking=off", "seeds=[0,1]", f"policies=[{','.join(POLICIES)}]"),
+        *("dense.epochs=2", "finetune.epochs=1", "tracking=off", "seeds=[0,1]", f"policies=[{','.join(POLICIES)}]"),
         f"sparsities={json.dumps([round(0.4 + 0.55 * i / sparsities, 4) for i in range(sparsities)])}",
     ]
     study = read_study("digits", settings, "soak")
-    logs = set(Path(tempfile.gettempdir()).glob("howcompact-ray-*.log"))
     with tempfile.TemporaryDirectory() as home, cluster() as nodes:
         run = Run(Path(home), settings, nodes, rng)
         run.to_the_end(options.seconds_between_kills)
@@ -64,7 +64,7 @@ def main() -> None:
             "drivers": len(run.drivers),
             "left of the drivers": [pid for driver in run.drivers for pid in session(driver)],
             "over time": run.samples,
-            "logs left": len(set(Path(tempfile.gettempdir()).glob("howcompact-ray-*.log")) - logs),
+            "temporary files left": len(list(run.scratch.iterdir())),
             **found(study, folder),
             "different": different(rng.sample(study.trials(), options.compared), folder, Folder.at(f"{home}/alone")),
         }
@@ -79,6 +79,8 @@ class Run:
         self._command = [howcompact, "run", "digits", "--name", "soak", "--address", nodes.address, "--set", *settings]
         self._home, self._nodes, self._rng = home, nodes, rng
         self._node = nodes.add(CPUS)
+        self.scratch = home / "tmp"
+        self.scratch.mkdir()
         self.began = time.monotonic()
         self.killed: Counter[str] = Counter()
         self.drivers: list[int] = []
@@ -106,7 +108,7 @@ class Run:
             driver = subprocess.Popen(
                 self._command,
                 cwd=self._home,
-                env=os.environ | ENVIRONMENT,
+                env=os.environ | ENVIRONMENT | {"TMPDIR": str(self.scratch)},
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 start_new_session=True,
@@ -129,7 +131,7 @@ class Run:
 
     def _sample(self, driver: int) -> None:
         storage = self._home / "howcompact-runs"
-        files = [path.stat().st_size for path in storage.rglob("*") if path.is_file()]
+        files = sizes(storage)
         self.samples.append(
             {
                 "seconds": round(time.monotonic() - self.began),
@@ -140,6 +142,16 @@ class Run:
                 "MiB of the driver": proportional_mib(driver),
             }
         )
+
+
+def sizes(place: Path) -> list[int]:
+    """Bytes of every file in a folder and below, while others come and go."""
+    found = []
+    for folder, _, names in os.walk(place):
+        for name in names:
+            with suppress(FileNotFoundError):
+                found.append(os.stat(os.path.join(folder, name)).st_size)
+    return found
 
 
 def session(leader: int) -> list[int]:

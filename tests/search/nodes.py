@@ -2,14 +2,15 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from tests.search.ports import free_port
+from tests.search.waiting import until
 
 ENVIRONMENT = {"RAY_AUTH_MODE": "disabled"}  # of all that talks to it
 
@@ -22,9 +23,13 @@ class Nodes:
         self.address = f"127.0.0.1:{self._port}"
         self._all: list[subprocess.Popen[bytes]] = []
         self._start("--head", f"--port={self._port}", f"--temp-dir={folder}", "--include-dashboard=false", cpus=0)
-        while subprocess.run(self._ray("health-check", "--address", self.address), capture_output=True).returncode:
-            assert self._all[0].poll() is None, "the head ended"
-            time.sleep(0.1)
+        until(self._answers, 60)
+
+    def _answers(self) -> bool:
+        assert self._all[0].poll() is None, "the head ended"
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
+            return True
+        return False
 
     @property
     def head(self) -> int:
@@ -49,9 +54,9 @@ class Nodes:
         names = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port")
         ports = [f"--{name}={free_port()}" for name in (*names, "runtime-env-agent-port")]
         limits = [f"--num-cpus={cpus}", "--num-gpus=0", "--object-store-memory=200000000", "--min-worker-port=0"]
-        command = [*self._ray("start", "--block", "--disable-usage-stats"), *limits, "--max-worker-port=0"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *limits]
         node = subprocess.Popen(
-            [*command, "--node-ip-address=127.0.0.1", *ports, *options],
+            [*command, "--max-worker-port=0", "--node-ip-address=127.0.0.1", *ports, *options],
             env=os.environ | ENVIRONMENT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -59,9 +64,6 @@ class Nodes:
         )
         self._all.append(node)
         return node
-
-    def _ray(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "ray.scripts.scripts", *arguments]
 
 
 @contextmanager

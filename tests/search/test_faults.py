@@ -23,7 +23,10 @@ from tests.search.in_process import run_in_process
 from tests.search.nodes import ENVIRONMENT, cluster
 from tests.search.test_searcher import studies_in
 from tests.search.waiting import until
+from tests.trainables.trials import flip_a_byte
+from trainables import artifacts
 from trainables.spec import SEARCHED
+from trainables.storage import Folder
 
 SETTINGS = (
     "dense.epochs=2",
@@ -84,7 +87,7 @@ def start(home: Path, *options: str) -> subprocess.Popen[str]:
 
 def finish(driver: subprocess.Popen[str]) -> dict[str, Any]:
     """Wait for the study's end."""
-    out, err = driver.communicate(timeout=200)
+    out, err = driver.communicate(timeout=400)
     assert driver.returncode == 0, err
     summary: dict[str, Any] = json.loads(out)
     return summary
@@ -108,6 +111,10 @@ def half_done(home: Path) -> bool:
     """Some trial has ended and some other is well on its way."""
     lengths = [len(history) for history in histories(home).values()]
     return EPOCHS in lengths and any(3 <= length <= EPOCHS - 3 for length in lengths)
+
+
+def dense_keys() -> set[str]:
+    return {trial.dense.key() for trial in read_study("digits", SETTINGS, None).trials()}
 
 
 def undisturbed(home: Path) -> StudyFolder:
@@ -147,26 +154,28 @@ def check_nothing_was_repeated(before: dict[str, list[dict[str, Any]]], home: Pa
 
 def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, tmp_path: Path) -> None:
     with start(home) as driver:
-        until(lambda: any(histories(home).values()), 90)
+        until(lambda: any(histories(home).values()), 180)
         os.kill(driver.pid, signal.SIGTERM)  # which Ctrl-C's handler serves
         _, told = driver.communicate(timeout=30)
     assert driver.returncode == 130
     assert told.endswith("stopped; the same command goes on from here\n")
     assert not workers_of(driver.pid)
+    flip_a_byte(next(home.glob("howcompact-runs/artifacts/dense/*/network.safetensors")))
 
     with start(home) as driver:
-        until(lambda: half_done(home), 90)
+        until(lambda: half_done(home), 180)
         with failing_storage(home):
-            _, told = driver.communicate(timeout=60)
+            _, told = driver.communicate(timeout=120)
     assert driver.returncode == 1
     (error,) = [line for line in told.splitlines() if not re.match(r" *\d+\.\d s  ", line)]  # the others are progress
     assert error.startswith("error: storage must work, but ")
     assert "the same command goes on from here" in error
     assert not workers_of(driver.pid)
     without_storage = histories(home)
+    (home / "howcompact-runs" / "digits" / "optuna.journal").write_text('{"op_code": ')
 
     with start(home) as driver:
-        until(lambda: histories(home) != without_storage, 90)
+        until(lambda: histories(home) != without_storage, 180)
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait(60)
     time.sleep(1.0)  # until Ray's workers have seen that their driver is gone
@@ -176,12 +185,12 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
 
     with cluster() as nodes, start(home, "--address", nodes.address) as again:
         spot = nodes.add(cpus=2)
-        until(lambda: histories(home) != without_driver, 90)
+        until(lambda: histories(home) != without_driver, 180)
         refused = howcompact("run", "digits", "--set", *SETTINGS, cwd=home)
         nodes.kill(spot)
         without_node = histories(home)
         other = nodes.add(cpus=2)
-        (victim, *_) = until(lambda: workers_of(other.pid), 90)
+        (victim, *_) = until(lambda: workers_of(other.pid), 180)
         os.kill(victim, signal.SIGKILL)
         without_worker = histories(home)
         summary = finish(again)
@@ -191,6 +200,7 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
     assert summary["trials"]["failed"] == 0
     for before in (without_storage, without_driver, without_node, without_worker):
         check_nothing_was_repeated(before, home)
+    assert all(artifacts.is_sound(Folder.at(str(home / "howcompact-runs")), "dense", key) for key in dense_keys())
     after = histories(home)
     for outcome in (whole := undisturbed(tmp_path / "undisturbed")).read_outcomes(whole.keys()):
         assert outcome.spec.policy != SEARCHED

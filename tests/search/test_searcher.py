@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -17,7 +18,7 @@ from tests.search.test_comparison import outcome
 from trainables.catalog import part_names
 from trainables.outcome import Outcome
 from trainables.spec import TrialSpec
-from trainables.storage import Folder
+from trainables.storage import Folder, StorageError
 from trainables.trial import write_outcome
 
 STUDY = StudySpec.model_validate(
@@ -194,3 +195,20 @@ def test_the_end_waits_for_what_still_runs(tmp_path: Path) -> None:
     end(searcher, folder, "2", two[1], 0.5)
     after: Any = searcher.suggest("3")
     assert after == Searcher.FINISHED
+
+
+def test_a_trial_that_loses_its_storage_comes_back_and_ends_the_run_before_it_is_given_up(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    lost = {"epoch": -1, "val_accuracy": 0.0, "error": "storage must work, but", "lost": True}
+    first: Any = searcher.suggest("0")
+    for n in range(LOSSES + 1):
+        searcher.check()
+        searcher.on_trial_result(str(n), lost)
+        searcher.on_trial_complete(str(n), lost)
+        assert searcher.suggest(str(n + 1)) == first
+    with pytest.raises(StorageError, match="storage must work, but"):
+        searcher.check()
+    assert folder.rows() == []
+    again: Any = searcher_of(folder).suggest("0")
+    assert again == first

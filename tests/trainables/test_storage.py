@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
-from trainables.storage import Folder
+from trainables import storage
+from trainables.storage import Folder, StorageError
 
 
 class Elsewhere(Folder):
@@ -103,6 +104,12 @@ def test_folder_travels_by_pickle_also_after_use(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(place)).read("file") == b"x"
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "PAUSES", (0.01, 0.01, 0.01))
+
+
+@pytest.mark.usefixtures("quick")
 def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = Folder.at(str(tmp_path))
     place.write("file", b"old")
@@ -111,10 +118,39 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypat
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match=f"write fails in {tmp_path}: disk full; see to its room"):
         place.write("file", b"new")
     assert place.read("file") == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_fails_for_a_moment_only_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, failures = os.replace, iter(range(3))
+
+    def shaky(source: str, target: str) -> None:
+        for _ in failures:
+            raise OSError("away")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", shaky)
+    place = Folder.at(str(tmp_path))
+    place.write("file", b"x")
+    assert place.read("file") == b"x"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_storage_that_stays_away_is_told_by_all_but_what_asks_for_a_file_that_is_not_there(tmp_path: Path) -> None:
+    place = Folder.at(str(tmp_path)) / "place"
+    with pytest.raises(FileNotFoundError) as answer:
+        place.read("file")
+    assert not isinstance(answer.value, StorageError)
+    (tmp_path / "place").write_text("no folder")
+    for call in (lambda: place.write("file", b"x"), lambda: place.read("file"), place.folders):
+        with pytest.raises(StorageError, match="storage must work") as failure:
+            call()
+        told = pickle.loads(pickle.dumps(failure.value))  # as it comes from a worker
+        assert (type(told), str(told)) == (StorageError, str(failure.value))
 
 
 WRITER = """
