@@ -66,7 +66,7 @@ def _text(source: str) -> str:
                 f"a study file must exist, but {source!r} does not; write one or name one of: {_listed(studies)}"
             )
         raise did_you_mean("study", source, studies)
-    with path.open() as file:
+    with path.open(encoding="utf-8", errors="surrogateescape") as file:  # YAML has the words for what is no UTF-8
         return file.read(plain_yaml.LONGEST + 1)
 
 

@@ -30,8 +30,9 @@ def read_columns(content: bytes, names: Sequence[str] | None = None) -> pa.Table
             raise ValueError("columns must hold numbers and text")
         text = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
         # no threads, which outlive the interpreter
-        whole = pq.ParquetFile(pa.BufferReader(content), read_dictionary=text, page_checksum_verification=True)
-        table = whole.read(names)
+        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=text, page_checksum_verification=True)
+        groups = range(file.num_row_groups)  # one by one, as Arrow cannot chain dictionaries inside maps
+        table = pa.concat_tables([file.read_row_group(n, names) for n in groups]) if groups else file.read(names)
         if sum(_decoded(chunk) for column in table.columns for chunk in column.chunks) > most:
             raise ValueError(f"{len(content):,} bytes must not stand for more than {most:,}")
         plain = [field.with_type(_plain(field.type)) for field in table.schema]

@@ -1,0 +1,250 @@
+"""Studies from somebody who means no good, and secrets that must not leave: refused, bounded, hidden."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search import plain_yaml
+from search.journal import JOURNAL, open_journal
+from search.packing import check_for_cluster
+from search.results import TABLE, StudyFolder, TrialRow, from_parquet, from_table, to_table
+from search.study_file import parse_study, read_study, shipped
+from search.tracking import Tracker
+from tests.search.conftest import howcompact
+from tests.trainables.test_hostile import bounded, damaged
+from trainables.columns import to_parquet
+from trainables.credentials import redacted
+from trainables.spec import Curriculum
+from trainables.storage import Folder
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+# Study files
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (LAUGHS + "models: *i\n", "aliases are not read"),
+        ("models: &m [*m]\n", "aliases are not read"),
+        ("models: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("models: " + "{a: " * 3000 + "}" * 3000, "nested too deeply"),
+        ("name: x\n" * 100_000, "must have at most 100,000 characters"),
+        ("name: a\nname: b\n", "'name' is there twice"),
+        ("finetune: {lr: 1, epochs: 2, lr: 3}\n", "'lr' is there twice"),
+        ("sparsities: [.nan]\n", "sparsities.0 is wrong"),
+        ("sparsities: [.inf, -.inf]\n", "sparsities.1 is wrong"),
+        ("finetune: {lr: 1.0e+999}\n", "finetune.lr is wrong"),
+        (f"seeds: [{'9' * 4000}]\n", "seeds.0 is wrong"),
+        ("name: !!python/object/apply:os.system [exit]\n", "could not determine a constructor"),
+        ("name: 2001-99-99\n", "month must be in 1..12"),
+        ("? [a, b]\n: c\n", "unhashable"),
+        ("1: 2\n", "1 is wrong: Keys should be strings"),
+        ("name: ../../x\n", "name is wrong"),
+        ('name: "x\\n"\n', "name is wrong"),
+        ('name: "a\\0b"\n', "name is wrong"),
+        (f"name: {'x' * 300}\n", "name is wrong"),
+        (f"seeds: {list(range(9000))}\nsparsities: {[n / 2000 for n in range(1000)]}\n", "at most 100,000 trials"),
+        (f"policies: {[f'p{n}' for n in range(9000)]}\n", "policy must be a known name"),
+        ("\ud800", "a study must be YAML"),
+    ],
+    ids=lambda value: value[:24],
+)
+def test_a_hostile_study_file_is_refused_at_once(text: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_bytes(text.encode(errors="surrogatepass"))
+    with bounded(seconds=60), pytest.raises(ValueError, match=r".") as refusal:
+        read_study(str(tmp_path / "study.yaml"))
+    assert complaint in str(refusal.value)
+    assert len(str(refusal.value)) < 100_000
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_a_damaged_study_file_is_yaml_or_refused(data: st.DataObject) -> None:
+    spoiled = data.draw(damaged(shipped()["digits"].encode())).decode(errors="replace")
+    try:
+        told = plain_yaml.parse(spoiled)
+    except ValueError:
+        return
+    assert told == yaml.safe_load(spoiled)
+
+
+KEYS = ("models", "data.path", "dense.lr", "seeds", "before", "curricula", "search", "gates.x", "x.y")
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.binary(max_size=9) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    key=st.sampled_from(
+        ["models", "data.path", "dense.lr", "seeds", "before", "curricula", "search", "gates.x", "x.y"]
+    ),
+    value=VALUES,
+)
+def test_a_setting_of_any_value_is_taken_or_refused(key: str, value: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("search.study_file.complaints", lambda study: [])  # which build networks; tested elsewhere
+        try:
+            study = parse_study("digits", [f"{key}={yaml.safe_dump(value)}"])
+        except ValueError:
+            return
+    assert study.key()
+
+
+def test_overrides_that_are_too_deep_are_refused() -> None:
+    with pytest.raises(ValueError, match="is too deep"):
+        read_study("digits", [".".join("a" * 5000) + "=1"])
+
+
+# Study folders
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StudyFolder:
+    """A study folder without trials."""
+    folder = StudyFolder(Folder.at(str(tmp_path)) / "s")
+    folder.write_study(read_study("digits", name="s"))
+    return folder
+
+
+def row(**changes: Any) -> TrialRow:
+    told = {"trial": "0" * 16, "cell": "c", "setting": "s", "policy": "uniform", "criterion": "magnitude", "seed": 0}
+    told |= {"granularity": "weight", "model": "small_cnn", "width": 1.0, "dataset": "digits", "sparsity": 0.5}
+    told |= {"budget": "params", "status": "done", "val_accuracy": 0.5, "best_epoch": 0}
+    told |= {f"{kind}_{what}": 9 for kind in ("params", "macs") for what in ("kept", "total")}
+    return TrialRow.model_validate(told | changes)
+
+
+GOOD = to_parquet(to_table([row(layers={"a": 0.5}, parts={"a": 0.5})] * 20))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_damaged_table_is_read_or_refused(data: st.DataObject) -> None:
+    spoiled = data.draw(damaged(GOOD[::-1]))[::-1] if data.draw(st.booleans()) else data.draw(damaged(GOOD))
+    try:
+        from_table(from_parquet(spoiled))
+    except ValueError:
+        return
+
+
+@pytest.mark.parametrize("spoil", [{"val_accuracy": float("nan")}, {"trial": None}, {"seed": "many"}])
+def test_values_that_no_trial_has_are_not_believed(folder: StudyFolder, spoil: dict[str, Any]) -> None:
+    table = to_table([row()])
+    for name, value in spoil.items():
+        table = table.set_column(table.column_names.index(name), name, [[value]])
+    with pytest.raises(ValueError, match=f"{TABLE} must be as it was written"):
+        from_parquet(to_parquet(table))
+    folder.folder.write(TABLE, to_parquet(table))
+    assert folder.rows() == []  # made anew from the outcomes, of which there are none
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"PAR1", b"\x80\x04N.", b'{"files": 1e999}'])
+def test_damaged_files_of_a_study_count_as_never_written(folder: StudyFolder, content: bytes) -> None:
+    trial = folder.trial("0" * 16)
+    for name in ("spec.json", "outcome.json"):
+        trial.write(name, content)
+    for name in (TABLE, JOURNAL):
+        folder.folder.write(name, content)
+    with bounded():
+        assert folder.rows() == []
+        assert folder.unfinished(set()) == []
+        assert list(open_journal(folder.folder)[0].read_logs(0)) == []
+    folder.folder.write("study.json", content)
+    with bounded(), pytest.raises(ValueError, match=r"."):
+        folder.study  # noqa: B018
+
+
+@pytest.mark.parametrize("trial", ["../../..", "..", "/etc", "a/../../b", "x\0y"])
+def test_a_trial_of_the_table_is_looked_for_in_its_study_only(folder: StudyFolder, trial: str, tmp_path: Path) -> None:
+    folder.folder.write(TABLE, to_parquet(to_table([row(trial=trial)])))
+    for pareto in ([], ["--pareto"]):
+        done = howcompact("best", folder.folder.uri, "--out", str(tmp_path / "out"), *pareto, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "a name in a storage must be that of one file or folder" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"s"}
+
+
+# Secrets
+
+SECRET = "dHVja2VkLWF3YXk"
+
+
+TELLING = (
+    f"s3://AKIA:{SECRET}@bucket/studies",
+    f"s3://{SECRET}@bucket/studies",
+    f"s3://bucket/studies?secret_key={SECRET}",
+    f"s3://bucket/studies?region=x&access_key={SECRET}",
+    f"gs://bucket/x?token={SECRET}",
+    f"abfss://:{SECRET}@account.dfs.core.windows.net/x",
+    f"https://me:{SECRET}@host/x?X-Amz-Signature={SECRET}",
+)
+
+
+@pytest.mark.parametrize("uri", TELLING)
+def test_a_uri_with_credentials_is_refused_without_showing_them(uri: str) -> None:
+    for use in (Folder.at, lambda uri: check_for_cluster("digits", uri), lambda uri: Curriculum(table=uri)):
+        with pytest.raises(ValueError, match="without credentials") as refusal:
+            use(uri)
+        assert SECRET not in redacted(str(refusal.value))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "digits", "--storage", TELLING[0]],
+        ["compare", TELLING[0]],
+        ["best", TELLING[2]],
+        ["run", "digits", "--set", f"tracking={TELLING[6]}"],
+        ["run", "digits", "--set", f"curricula=[{{name: easy-first, table: '{TELLING[3]}'}}]"],
+        ["submit", "digits", "--address", "http://127.0.0.1:9", "--storage", TELLING[1]],
+    ],
+    ids=lambda arguments: " ".join(arguments[:3]),
+)
+def test_no_command_takes_or_shows_credentials(arguments: list[str], tmp_path: Path) -> None:
+    done = howcompact(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "without credentials" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://bucket/x?region=eu&scheme=http", "gs://anonymous@bucket", "hdfs://me@host/x", "/data/a:b@c?token=1"]
+)
+def test_a_uri_without_credentials_is_nobodys_secret(uri: str) -> None:
+    assert Curriculum(table=uri).table == uri
+
+
+def test_texts_lose_the_secrets_of_uris_and_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("SOME_TOKEN", "short")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/home/me/token")
+    text = f"cannot reach 'https://me:pass@host/a?b=1&sig_token=abc&c=2' with {SECRET} in short, see /home/me/token"
+    assert redacted(text) == (
+        "cannot reach 'https://***@host/a?b=1&sig_token=***&c=2' with *** in short, see /home/me/token"
+    )
+    assert redacted("s3://bucket/x and a@b.c") == "s3://bucket/x and a@b.c"
+
+
+def test_a_tracking_server_is_named_without_its_password() -> None:
+    told: list[str] = []
+    tracker = Tracker(f"http://me:{SECRET}@127.0.0.1:9", "s", {}, warn=told.append)
+    until = time.monotonic() + 30
+    while not told and time.monotonic() < until:
+        time.sleep(0.05)
+    tracker.close(timeout=5.0)
+    (warning,) = told
+    assert warning.startswith("MLflow at http://***@127.0.0.1:9 does not answer")
+    assert SECRET not in warning
