@@ -1,25 +1,27 @@
 """What trials share, made once on the cluster before them: decoded images, dense networks, profiles."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import ray
-import torch
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from search.study import StudySpec
+from search.sharing import share_of_gpu
+from search.study import Resources
 from trainables.artifacts import Kind, find_or_make, is_sound
 from trainables.data import sources
 from trainables.learning.curricula import is_scored
 from trainables.learning.dense import make_dense
 from trainables.learning.scores import scores
 from trainables.learning.shared import SHARED, needed
-from trainables.pruning.subject import Source
-from trainables.spec import Curriculum, DataSpec, DenseSpec, Frozen, TrialSpec
+from trainables.process import Place, leave_no_trace, own_device
+from trainables.spec import Curriculum, DataSpec, DenseSpec, TrialSpec
 from trainables.storage import Folder, StorageError
-from trainables.trial import leave_no_trace
+from trainables.workers import team
 
 Say = Callable[[str], None]
 References = Mapping[str, Any]  # key of a DataSpec -> reference to its Splits in the object store
@@ -30,26 +32,65 @@ class Workshop:
     """Where what trials share is made, and with what."""
 
     storage: Folder
-    cpus: float  # of each task, as of each trial
-    gpus: float
+    place: Place  # of each training, as of each trial
     say: Say
 
     def make(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> None:
-        """Run a task for each tuple of arguments at the same time; ValueError and StorageError pass through."""
-        needs = {"num_cpus": self.cpus, "num_gpus": self.gpus}
-        run = task.options(**needs, max_retries=3, retry_exceptions=[StorageError]).remote
-        _finish([run(*arguments, self.storage, self.cpus) for arguments in asked], what, self.say)
+        """Run a task for each tuple of arguments at the same time, on one worker.
+
+        ValueError and StorageError pass through.
+        """
+        self._run(task, asked, what, replace(self.place, workers=1))
+
+    def train(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> None:
+        """Run a task that leads the workers of a training for each tuple of arguments, as `make`."""
+        self._run(task, asked, what, self.place)
+
+    def _run(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str, place: Place) -> None:
+        groups: dict[Any, Any] = {}  # task -> the placement group that it has to itself
+        for arguments in asked:
+            group = placement_group(place.bundles) if place.workers > 1 else None
+            run = task.options(
+                num_cpus=place.cpus,
+                num_gpus=place.gpus,
+                max_retries=3,
+                retry_exceptions=[StorageError, ray.exceptions.RayError],  # the second: of a worker that was lost
+                scheduling_strategy=PlacementGroupSchedulingStrategy(group, 0) if group else "DEFAULT",
+            )
+            groups[run.remote(*arguments, self.storage, place)] = group
+        _finish(groups, what, self.say)
 
 
-def prepare(study: StudySpec, specs: Iterable[TrialSpec], storage: Folder, gpus: float, say: Say) -> References:
-    """Decode the images and make every dense network and profile that `specs` need and `storage` lacks.
+def place_of(resources: Resources, has: Mapping[str, float], grows: bool) -> Place:
+    """What a trial occupies on a cluster, which has so much of CPU and GPU; ValueError where it waits for ever."""
+    gpus = resources.gpus
+    if gpus == "auto":
+        gpus = 1.0 if has.get("GPU") else 0.0
+    place = Place(resources.cpus, gpus, resources.workers)
+    asked = {"CPU": place.workers * place.cpus, "GPU": place.workers * place.gpus}
+    if not grows and any(asked[kind] > has.get(kind, 0.0) for kind in asked):
+        raise ValueError(
+            f"resources must fit into this machine: it has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs, "
+            f"but a trial asks for {asked['CPU']:g} and {asked['GPU']:g}; lower workers, cpus or gpus"
+        )
+    return place
+
+
+def prepare(specs: Iterable[TrialSpec], shop: Workshop, sharing: int = 0) -> tuple[References, Place]:
+    """Decode the images and make every dense network and profile that `specs` need and the storage lacks.
+
+    sharing: how many trials are to come, where a probe is to tell how many of them share a GPU; the place of each is
+    returned.
 
     Raises ValueError for what only reading the images can tell.
     """
     specs = list(specs)
-    shop = Workshop(storage, study.resources.cpus, gpus, say)
     networks = [network for spec in specs for network in spec.networks]
-    references = decode(networks, say)
+    references = decode(networks, shop.say)
+    if sharing:
+        place, told = share_of_gpu(shop.place, specs, references, sharing)
+        shop.say(told)
+        shop = replace(shop, place=place)
     train(networks, references, shop)
     scored = {
         (curriculum.measure, curriculum.network, curriculum.table, spec.dense.key()): (curriculum, spec.dense)
@@ -61,16 +102,17 @@ def prepare(study: StudySpec, specs: Iterable[TrialSpec], storage: Folder, gpus:
     wanted = {(kind, named.key()): (named, spec.dense) for spec in specs for kind, named in needed(spec).items()}
     for kind, shared in SHARED.items():
         due = {key: found for (k, key), found in wanted.items() if k == kind}
-        lacking = [due[key] for key in _lacking(storage, kind, due)]
-        shop.make(_measure, [(kind, named, references[d.data.key()]) for named, d in lacking], shared.done)
-    return references
+        lacking = [due[key] for key in _lacking(shop.storage, kind, due)]
+        make = shop.train if shared.trains else shop.make
+        make(_make, [(kind, named, [references[d.data.key()]]) for named, d in lacking], shared.done)
+    return references, shop.place
 
 
 def decode(networks: Iterable[DenseSpec], say: Say) -> References:
     """Read the images that networks are trained on, each data set once."""
     data = {network.data.key(): network.data for network in networks}
     references = {key: _decode.remote(spec) for key, spec in data.items()}
-    _finish(references.values(), "images read", say)
+    _finish(dict.fromkeys(references.values()), "images read", say)
     return references
 
 
@@ -80,7 +122,7 @@ def train(networks: Iterable[DenseSpec], references: References, shop: Workshop)
     for scored in (False, True):
         due = {key: network for key, network in named.items() if (network.curriculum != Curriculum()) == scored}
         lacking = [due[key] for key in _lacking(shop.storage, "dense", due)]
-        shop.make(_train, [(n, references[n.data.key()]) for n in lacking], "dense networks trained")
+        shop.train(_make, [("dense", n, [references[n.data.key()]]) for n in lacking], "dense networks trained")
 
 
 def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
@@ -91,14 +133,17 @@ def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
         return [key for key, found in zip(keys, sound, strict=True) if not found]
 
 
-def _finish(tasks: Iterable[Any], what: str, say: Say) -> None:
-    waiting, done = list(tasks), 0
+def _finish(groups: Mapping[Any, Any], what: str, say: Say) -> None:
+    """Wait for tasks, and remove the placement group of each that is over, which the next one may need."""
+    waiting, done = list(groups), 0
     total = len(waiting)
     while waiting:
         ready, waiting = ray.wait(waiting, fetch_local=False)
         for task in ready:
             try:
                 ray.get(task)
+                if groups[task]:
+                    remove_placement_group(groups[task])
             except ray.exceptions.RayTaskError as error:
                 for kind in (ValueError, StorageError):
                     if isinstance(error.cause, kind):
@@ -114,24 +159,21 @@ def _decode(data: DataSpec) -> Any:
 
 
 @ray.remote
-def _score(curriculum: Curriculum, dense: DenseSpec, splits: Any, storage: Folder, cpus: float) -> None:
+def _score(curriculum: Curriculum, dense: DenseSpec, splits: Any, storage: Folder, place: Place) -> None:
     """Refuse scores that do not fit, before a trial goes by them."""
-    leave_no_trace(cpus)
+    leave_no_trace(place)
     scores(curriculum, dense, splits.train, storage)
 
 
 @ray.remote
-def _train(spec: DenseSpec, splits: Any, storage: Folder, cpus: float) -> None:
-    leave_no_trace(cpus)
-    find_or_make(storage, "dense", spec.key(), lambda folder: make_dense(spec, splits, storage, folder, _device()))
+def _make(kind: Kind, spec: Any, splits: Sequence[Any], storage: Folder, place: Place) -> None:
+    """Make what trials share. splits: one reference, in a sequence, so that Ray hands it on as it is."""
+    leave_no_trace(place)
+    make = make_dense if kind == "dense" else SHARED[kind].make
 
+    def fill(folder: Folder) -> None:
+        with team(place, splits[0]) as together:
+            led = {"team": together} if place.workers > 1 else {}
+            make(spec, ray.get(splits[0]), storage, folder, own_device(), **led)
 
-@ray.remote
-def _measure(kind: Source, spec: Frozen, splits: Any, storage: Folder, cpus: float) -> None:
-    leave_no_trace(cpus)
-    make = SHARED[kind].make
-    find_or_make(storage, kind, spec.key(), lambda folder: make(spec, splits, storage, folder, _device()))
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    find_or_make(storage, kind, spec.key(), fill)

@@ -34,14 +34,16 @@ MOST_TRIALS, MOST_COMPLAINTS = 100_000, 100  # of a study, searches counted as o
 TAKEN = ("artifacts", "mlartifacts")  # folders beside the studies of a storage
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 OFF = BeforeValidator(lambda told: "off" if told is False else told)  # YAML reads a bare off as false
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Named = Annotated[Curriculum, BeforeValidator(lambda told: {"name": told} if isinstance(told, str) else told)]
 
 
 class Resources(Frozen):
     """What one trial occupies on the cluster."""
 
-    cpus: float = Field(1.0, gt=0.0)
-    gpus: float | Literal["auto"] = "auto"  # auto: 1 where the running cluster has GPUs, else 0
+    workers: int = Field(1, ge=1, le=64)  # that share each of its trainings, with the same result
+    cpus: float = Field(1.0, gt=0.0)  # of each worker
+    gpus: Share | Literal["auto"] = "auto"  # of each worker; auto: what a probe finds best
 
 
 class Recording(Frozen):
@@ -196,6 +198,8 @@ def complaints(study: StudySpec) -> list[str]:
         found.append("distillation must come with recovery 'distill'; add it to recoveries, or leave distillation out")
     if study.gates != Gates() and not {*study.criteria, *study.all_policies()} & {*GATED}:
         found.append("gates must come with a criterion or policy that goes by them; add 'gates', or leave gates out")
+    if study.resources.workers > 1:
+        found += _complaints_of_workers(study)
     starts = [study.search.starts(policy, len(cells)) for policy, cells in study.searches()]
     found += search_spec.complaints(study.search, max(starts, default=0))
     alike = {(cell.dense.model, cell.criterion, cell.recovery, cell.followed): cell for cell in study.cells()}
@@ -208,3 +212,16 @@ def complaints(study: StudySpec) -> list[str]:
         or catalog.unreachable([*study.trials(), *study.cells()])
         or search_spec.unvaried(study.search, [cells[0] for _, cells in study.searches()])
     )
+
+
+def _complaints_of_workers(study: StudySpec) -> list[str]:
+    found, workers, gpus = [], study.resources.workers, study.resources.gpus
+    if gpus not in ("auto", 0.0, 1.0):
+        found.append(f"resources.gpus must be 1 where several workers train a network, but got {gpus}; leave it out")
+    for name, recipe in (("dense", study.dense), ("finetune", study.finetune)):
+        if recipe.batch_size < workers:
+            found.append(
+                f"{name}.batch_size must have a sample for each worker, but got {recipe.batch_size} for {workers}; "
+                "lower resources.workers"
+            )
+    return found

@@ -16,15 +16,16 @@ from ray import tune
 from ray.tune.execution import class_cache
 from torch import nn
 
-from search.prepare import References, prepare
+from search.prepare import References, Workshop, place_of, prepare
 from search.reach import refuse_unreachable
 from search.relay import Relay, Watcher, spec_of
 from search.results import StudyFolder, TrialRow
 from search.schedulers import SCHEDULERS, per_search
 from search.searcher import StudySearcher
-from search.study import StudySpec, cell_key
+from search.study import Resources, StudySpec, cell_key
 from trainables import artifacts, credentials
 from trainables.learning.recovery import RECOVERIES, Pruned
+from trainables.process import Place
 from trainables.spec import SEARCHES, DenseSpec, TrialSpec
 from trainables.storage import Folder, StorageError
 from trainables.trial import prune_and_finetune
@@ -50,17 +51,19 @@ def run_trials(
     """
     folder = StudyFolder(storage / study.name)
     folder.write_study(study)
-    searcher = StudySearcher(study, folder, configure=partial(_configure, study, storage, folder))
+    searcher = StudySearcher(study, folder, configure=partial(_configure, storage, folder))
     for watcher in watchers:
         watcher.planned(searcher.total)
     if searcher.total == 0:
         searcher.close()
         return folder.write_table()
-    with _on_ray(study, address) as gpus:
+    with _on_ray(study.resources, address) as place:
         try:
             refuse_unreachable(storage)
-            references = prepare(study, searcher.specs, storage, gpus, say=watchers[0].say)
-            _fit(study, folder, searcher, references, gpus, watchers, check)
+            shop = Workshop(storage, place, watchers[0].say)
+            sharing = searcher.total if _may_share(study, place) else 0
+            references, place = prepare(searcher.specs, shop, sharing)
+            _fit(study, folder, searcher, references, place, watchers, check)
         finally:
             searcher.close()
     return folder.write_table()
@@ -72,20 +75,25 @@ def train_dense(
     """Train dense networks of a study that `storage` lacks, as `run_trials` does before its trials."""
     missing = [TrialSpec(dense=spec) for spec in networks if not artifacts.is_sound(storage, "dense", spec.key())]
     if missing:
-        with _on_ray(study, address) as gpus:
+        with _on_ray(study.resources, address) as place:
             refuse_unreachable(storage)
-            prepare(study, missing, storage, gpus, say)
+            prepare(missing, Workshop(storage, place, say))
+
+
+def _may_share(study: StudySpec, place: Place) -> bool:
+    """Whether GPUs may be shared as a probe finds best: never by what is timed there."""
+    timed = study.latency or study.search.timed
+    return study.resources.gpus == "auto" and place.gpus == 1.0 and place.workers == 1 and not timed
 
 
 @contextmanager
-def _on_ray(study: StudySpec, address: str | None) -> Iterator[float]:
-    """Be connected to a Ray cluster; yields the GPUs that each trial takes."""
+def _on_ray(resources: Resources, address: str | None) -> Iterator[Place]:
+    """Be connected to a Ray cluster; yields what a trial occupies there."""
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     with _chatter_kept_away():
         local_logs = _connect(address)
         try:
-            gpus = study.resources.gpus
-            yield (1.0 if ray.cluster_resources().get("GPU") else 0.0) if gpus == "auto" else gpus
+            yield place_of(resources, ray.cluster_resources(), grows=address is not None)
         finally:
             ray.shutdown()
     if local_logs:
@@ -121,12 +129,11 @@ def _logged_to(log: IO[str]) -> Iterator[None]:
             handler.setStream(stream)
 
 
-def _configure(study: StudySpec, storage: Folder, folder: StudyFolder, spec: TrialSpec) -> dict[str, Any]:
+def _configure(storage: Folder, folder: StudyFolder, spec: TrialSpec) -> dict[str, Any]:
     return {
         "spec": spec.model_dump_json(),
         "storage": storage.uri,
         "folder": folder.trial(spec.key()).uri,
-        "cpus": study.resources.cpus,
     }
 
 
@@ -149,14 +156,15 @@ def _fit(
     folder: StudyFolder,
     searcher: StudySearcher,
     references: References,
-    gpus: float,
+    place: Place,
     watchers: Sequence[Watcher],
     check: Callable[[], None],
 ) -> None:
     scratch = folder.folder / "ray"
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(prune_and_finetune, data=references), {"cpu": study.resources.cpus, "gpu": gpus}
+            tune.with_parameters(prune_and_finetune, data=references, place=place),
+            tune.PlacementGroupFactory(place.bundles),
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,

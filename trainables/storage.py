@@ -105,7 +105,7 @@ class Folder:
     def _place(self) -> tuple[fs.FileSystem, str]:
         if self.is_local:
             return fs.LocalFileSystem(), self.uri
-        return fs.FileSystem.from_uri(self.uri)  # type: ignore[no-any-return]
+        return fs.FileSystem.from_uri(_asking_less(self.uri))  # type: ignore[no-any-return]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"base": self.base, "inside": self.inside}
@@ -188,3 +188,10 @@ def _inside(name: str) -> str:
     if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > LONGEST:
         raise ValueError(f"a name in a storage must be that of one file or folder, but got {name[:LONGEST]!r}")
     return name
+
+
+def _asking_less(uri: str) -> str:
+    """Let S3 take a small file in one request, where pyarrow makes three of it: an upload of several parts."""
+    if not uri.startswith("s3://") or "allow_delayed_open=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"

@@ -1,7 +1,5 @@
-"""One trial: prune the dense network to its budget, then let it recover. The only file here that knows Ray."""
+"""One trial: prune the dense network to its budget, then let it recover; and how Ray Tune runs it."""
 
-import ctypes
-import gc
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,10 +18,13 @@ from trainables.learning.prune import prune
 from trainables.learning.records import Recorder
 from trainables.learning.recovery import RECOVERIES, Pruned, draw_anew
 from trainables.learning.scores import draw_by
+from trainables.learning.team import ALONE, Team
 from trainables.learning.train import evaluate
 from trainables.outcome import Facts, Outcome, total
+from trainables.process import Place, leave_no_trace, own_device
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage import Folder, StorageError
+from trainables.workers import team
 
 QUIET_SECONDS = 0.5  # Tune hears of shorter epochs now and then: each report costs a trial some milliseconds
 OUTCOME = "outcome.json"  # written last: the trial will not go on
@@ -32,11 +33,12 @@ RECORDED = "samples"  # folder of the epochs recorded so far, gone once they are
 
 
 def run_trial(
-    spec: TrialSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device
+    spec: TrialSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
 ) -> Iterator[EpochReport]:
     """Run a trial, or go on with it from its newest checkpoint, and yield every epoch's report from epoch 0 on.
 
     storage: where the shared artifacts are. folder: this trial's own, in which only the best epoch's network is left.
+    team: that this worker leads; it trains together, and all else is done here.
     """
     if ended := _done(folder):  # and its worker was lost before anybody heard of it
         _tidy(folder, ended)
@@ -44,7 +46,7 @@ def run_trial(
         return
     data = residents(splits, device)
     begun = resume(folder, spec.dense.model, device)
-    state = begun or prune(spec, splits, data, storage, folder / STEPS, device)
+    state = begun or prune(spec, splits, data, storage, folder / STEPS, device, team)
     facts = Facts.model_validate(state.record["facts"])
     pruned = Pruned(
         spec, facts.macs_total / facts.macs_kept, lambda: load_dense(saved_dense(storage, spec.dense), device)
@@ -60,7 +62,7 @@ def run_trial(
         save_epoch(folder, state)
     (folder / STEPS).delete()
     yield from tuple(state.history)
-    yield from fit(state, data, replace(course, draw=draw), spec.dense.data, spec.seed, folder, recorder)
+    yield from fit(state, data, replace(course, draw=draw), spec.dense.data, spec.seed, folder, recorder, team)
     if recorder:
         recorder.finish(folder, range(recorder.taken == "during", course.epochs + 1))
     outcome = Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history))
@@ -98,28 +100,28 @@ def write_outcome(folder: Folder, outcome: Outcome) -> None:
     folder.write(OUTCOME, outcome.model_copy(update={"ended": ended}).model_dump_json().encode())
 
 
-def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any]) -> None:
+def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], place: Place) -> None:
     """The Ray Tune trainable.
 
-    config: "spec" (a TrialSpec as JSON), "storage" and "folder" (URIs) and "cpus". data: key of a DataSpec -> reference
-    to its Splits in Ray's object store. A trial that fails by its own doing says so in its outcome and reports it; one
-    that loses its storage reports that it is lost, as one that loses its worker cannot: both are tried again.
+    config: "spec" (a TrialSpec as JSON), "storage" and "folder" (URIs). data: key of a DataSpec -> reference to its
+    Splits in Ray's object store. A trial that fails by its own doing says so in its outcome and reports it; one that
+    loses its storage reports that it is lost, as one that loses its worker cannot: both are tried again.
     """
     import ray
     from ray import tune
 
     spec = TrialSpec.model_validate_json(config["spec"])
     storage, folder = Folder.at(config["storage"]), Folder.at(config["folder"])
-    leave_no_trace(config["cpus"])
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    leave_no_trace(place)
+    reference = data[spec.dense.data.key()]
     try:
-        splits = ray.get(data[spec.dense.data.key()])
         last, best = -QUIET_SECONDS, 0.0
-        for report in run_trial(spec, splits, storage, folder, device):
-            best = max(best, report.val_accuracy)
-            if report.final or time.monotonic() - last >= QUIET_SECONDS:
-                tune.report({**report.model_dump(), "best_val_accuracy": best})
-                last = time.monotonic()
+        with team(place, reference) as together:
+            for report in run_trial(spec, ray.get(reference), storage, folder, own_device(), together):
+                best = max(best, report.val_accuracy)
+                if report.final or time.monotonic() - last >= QUIET_SECONDS:
+                    tune.report({**report.model_dump(), "best_val_accuracy": best})
+                    last = time.monotonic()
     except StorageError as error:
         tune.report({"epoch": -1, "val_accuracy": 0.0, "error": str(error), "lost": True})
     except (OSError, ray.exceptions.RayError):
@@ -128,21 +130,3 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any]) -> None:
         told = redacted(f"{type(error).__name__}: {error}")
         write_outcome(folder, Outcome(spec=spec, status="failed", error=told))
         tune.report({"epoch": -1, "val_accuracy": 0.0, "error": told})
-
-
-def leave_no_trace(cpus: float) -> None:
-    """Start from a clean process, as actors are reused: its own threads, no memory of the trial before."""
-    torch.set_num_threads(max(1, int(cpus)))
-    _keep_freed_memory()
-    if torch.cuda.is_available():
-        gc.collect()  # a quarter of a second, which short trials on a CPU need not pay: they leave no memory in cycles
-        torch.cuda.empty_cache()
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed: each step asks for it again, and page faults cost small networks a tenth of it."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        trim_threshold, mmap_threshold = -1, -3  # malloc.h
-        mallopt(trim_threshold, -1)
-        mallopt(mmap_threshold, 32 << 20)  # the most that it takes

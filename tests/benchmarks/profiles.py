@@ -24,12 +24,12 @@ from trainables.learning.calibration import calibration_samples
 from trainables.learning.profile import BATCH, measure_profile
 from trainables.learning.train import place, sgd, train
 from trainables.models import hub
+from trainables.process import Place, leave_no_trace
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
 from trainables.pruning.subject import Calibration, Subject
 from trainables.pruning.views import view
 from trainables.spec import DataSpec, GranularityName, ProfileSpec, Recipe
-from trainables.trial import leave_no_trace
 
 EPOCH = 45_000  # images
 STEP = 128
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1024, help="of the ResNet-56 profile")
     parser.add_argument("--steps", type=int, default=30, help="of training that the epoch is extrapolated from")
     options = parser.parse_args()
-    leave_no_trace(1)
+    leave_no_trace(Place())
     for granularity in CRITERION:
         for model in ("resnet20", "vgg16"):
             print(model, granularity, json.dumps(against_plain_loop(model, granularity)), flush=True)

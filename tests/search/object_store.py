@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +14,12 @@ from tests.search.ports import free_port
 
 
 @contextmanager
-def object_store(bucket: str) -> Iterator[str]:
-    """Serve a bucket; yields the endpoint's URL."""
+def object_store(bucket: str, log: Path = Path("/dev/null")) -> Iterator[str]:
+    """Serve a bucket; yields the endpoint's URL. log: of what is asked for."""
     pytest.importorskip("moto")
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as server:
         try:
             _make_bucket(f"http://127.0.0.1:{port}/{bucket}")
             yield f"http://127.0.0.1:{port}"

@@ -109,7 +109,9 @@ def test_shares_of_several_workers_make_the_whole(splits: Splits, tmp_path: Path
     def taken_down(positions: np.ndarray[Any, Any], name: str) -> pa.Table:
         share = Split(train.images[positions], train.labels[positions], train.ids[positions])
         recorder = Recorder(share, "during", Folder.at(str(tmp_path / name)), {})
-        recorder.see(Batch(batch.images, batch.labels[positions], torch.arange(len(positions))), logits[positions])
+        recorder.sheet.see(
+            Batch(batch.images, batch.labels[positions], torch.arange(len(positions))), logits[positions]
+        )
         recorder.end(1, model, data)
         recorder.finish(Folder.at(str(tmp_path / name)), range(1, 2))
         return pq.read_table(tmp_path / name / SAMPLES)
@@ -125,12 +127,12 @@ def test_the_last_time_counts_and_what_was_not_drawn_is_told(splits: Splits, tmp
     images = torch.zeros(2, 1, 8, 8)
     for sign in (1.0, -1.0):
         logits = sign * 3.0 * nn.functional.one_hot(torch.tensor(train.labels[[5, 7]]), 10)
-        recorder.see(Batch(images, torch.tensor(train.labels[[5, 7]]), torch.tensor([5, 7])), logits)
+        recorder.sheet.see(Batch(images, torch.tensor(train.labels[[5, 7]]), torch.tensor([5, 7])), logits)
     recorder.end(1, linear(), data)
     for label in range(10):
         chosen = torch.from_numpy(np.flatnonzero(train.labels == label))
         logits = torch.eye(10)[label].expand(len(chosen), 10)
-        recorder.see(Batch(images, torch.full((len(chosen),), label), chosen), logits)
+        recorder.sheet.see(Batch(images, torch.full((len(chosen),), label), chosen), logits)
     recorder.end(2, linear(), data)
     recorder.finish(home, range(1, 3))
     records = read_records(home)

@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
+from tests.search.object_store import object_store
+from tests.search.waiting import until
 from trainables import storage
 from trainables.storage import Folder, StorageError
 
@@ -178,3 +181,16 @@ def test_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
             finally:
                 writer.kill()  # as kill -9 does
         assert place.read("file") in (b"a" * 4_000_000, b"b" * 4_000_000)
+
+
+def test_a_small_file_costs_an_object_store_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    with object_store("bucket", log) as endpoint:
+        for name, value in {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y", "ENDPOINT_URL": endpoint}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        folder = Folder.at("s3://bucket/study?region=us-east-1")
+        folder.write("small", b"x" * 1000)
+        assert folder.read("small") == b"x" * 1000
+        until(lambda: "GET /bucket/study/small" in log.read_text())
+        assert folder.uri == "s3://bucket/study?region=us-east-1"
+    assert re.findall(r'"(PUT|POST) /bucket/study', log.read_text()) == ["PUT"]

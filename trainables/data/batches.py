@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,18 +14,38 @@ from trainables.data.splits import Split, Splits
 Augment = Literal["none", "crop", "flip", "crop_flip"]
 
 
+class Share(NamedTuple):
+    """Which samples of each batch a worker takes: every `of`-th one, from the `first` on."""
+
+    first: int = 0
+    of: int = 1
+
+
+WHOLE = Share()
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one step sees, all on the resident's device."""
+    """What one step sees, or a worker's share of that, all on the resident's device."""
 
     images: Tensor  # (B, C, H, W) float32, each channel of the train split with mean 0 and deviation 1
     labels: Tensor  # (B,) int64
     index: Tensor  # (B,) int64, positions in the split
     weights: Tensor | None = None  # (B,) float32, of the samples' losses; None: 1 each
+    mean_share: float | None = None  # samples of the whole batch for each worker; None: this is the whole batch
+
+    @property
+    def size(self) -> float:
+        """What a mean divides by: B, or B in the mean over the workers."""
+        return len(self.labels) if self.mean_share is None else self.mean_share
 
     def mean(self, losses: Tensor) -> Tensor:
-        """Average the samples' losses (B,), each times its weight; divided by B, whatever the weights' sum."""
-        return losses.mean() if self.weights is None else (self.weights * losses).mean()
+        """Average the samples' losses (B,), each times its weight; divided by B, whatever the weights' sum.
+
+        Of a share, what comes to the mean of the whole batch in the mean over the workers.
+        """
+        weighed = losses if self.weights is None else self.weights * losses
+        return weighed.mean() if self.mean_share is None else weighed.sum() / self.mean_share
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +68,7 @@ class Resident:
         self.labels = from_dlpack(split.labels).to(device)  # (N,) int64
         self.mean = 255 * torch.tensor(splits.mean).view(-1, 1, 1).to(device)  # in pixel values, as is std
         self.std = 255 * torch.tensor(splits.std).view(-1, 1, 1).to(device)
-        self.taken = 0  # images that batches were made of
+        self.taken = 0  # images that batches were made of, those of other workers' shares included
 
     @property
     def device(self) -> torch.device:
@@ -64,9 +84,16 @@ class Resident:
 
 
 def train_batches(
-    resident: Resident, batch_size: int, augment: Augment, generator_seed: int, drawn: Drawn | None = None
+    resident: Resident,
+    batch_size: int,
+    augment: Augment,
+    generator_seed: int,
+    drawn: Drawn | None = None,
+    share: Share = WHOLE,
 ) -> Iterator[Batch]:
     """Yield the whole split once, shuffled, or what is `drawn`, varied by draws that depend on `generator_seed` alone.
+
+    Of each batch of `batch_size` samples a worker gets its share, varied as in the whole.
 
     The draws come from a CPU generator, so they are the same on every device. "crop" moves an image by up to an eighth
     of its side (4 pixels of 32) and fills with the mean colour, which is zero once normalised; "flip" mirrors half of
@@ -81,23 +108,26 @@ def train_batches(
     shifts = torch.randint(0, 2 * margin + 1, (2, count), generator=generator).to(device)
     flips = torch.randint(0, 2 if "flip" in augment else 1, (count,), generator=generator).bool().to(device)
     for start in range(0, count, batch_size):
-        batch = slice(start, start + batch_size)
-        index = order[batch]
-        if len(index) == 1 and start > 0:
+        whole = min(batch_size, count - start)
+        if whole == 1 and start > 0:
             return
+        batch = slice(start + share.first, start + whole, share.of)
+        index = order[batch]
         images = resident.normalise(resident.images[index])
         if augment != "none":
             images = vary(images, margin, shifts[:, batch], flips[batch])
-        resident.taken += len(index)
-        yield Batch(images, resident.labels[index], index, None if weights is None else weights[batch])
+        resident.taken += whole
+        mean_share = None if share == WHOLE else whole / share.of
+        yield Batch(images, resident.labels[index], index, None if weights is None else weights[batch], mean_share)
 
 
-def eval_batches(resident: Resident, batch_size: int) -> Iterator[Batch]:
-    """Yield the whole split once, in order and unvaried."""
+def eval_batches(resident: Resident, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
+    """Yield the whole split once, or a worker's share of it, in order and unvaried."""
     index = torch.arange(len(resident), device=resident.device)
     for start in range(0, len(resident), batch_size):
-        batch = slice(start, start + batch_size)
-        resident.taken += len(index[batch])
+        whole = min(batch_size, len(resident) - start)
+        batch = slice(start + share.first, start + whole, share.of)
+        resident.taken += whole
         yield Batch(resident.normalise(resident.images[batch]), resident.labels[batch], index[batch])
 
 

@@ -11,6 +11,7 @@ from trainables.data.splits import Splits
 from trainables.learning.fit import Course, State, fit, residents, resume
 from trainables.learning.records import Recorder
 from trainables.learning.scores import draw_by
+from trainables.learning.team import ALONE, Team
 from trainables.learning.train import evaluate, place
 from trainables.spec import DenseSpec, EpochReport
 from trainables.storage import Folder
@@ -24,7 +25,9 @@ def architecture(spec: DenseSpec, splits: Splits) -> Architecture:
     )
 
 
-def make_dense(spec: DenseSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
+def make_dense(
+    spec: DenseSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
+) -> None:
     """Train the dense network of `spec` into `folder`, going on from the epochs that an earlier try left in `storage`.
 
     The network of the last epoch is kept; its record holds the validation accuracy and the history. What it made of
@@ -46,7 +49,7 @@ def make_dense(spec: DenseSpec, splits: Splits, storage: Folder, folder: Folder,
     draw = draw_by(spec.curriculum, spec, splits.train, storage, recipe.epochs, recipe.batch_size)
     recorder = Recorder.of(spec.record, splits.train, unfinished / "samples", spec)
     course = Course(recipe, draw=draw)
-    deque(fit(state, data, course, spec.data, spec.seed, unfinished, recorder), maxlen=0)
+    deque(fit(state, data, course, spec.data, spec.seed, unfinished, recorder, team), maxlen=0)
     if recorder:
         recorder.finish(folder, range(1, recipe.epochs + 1))
     record = {

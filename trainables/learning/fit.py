@@ -16,8 +16,9 @@ from trainables import checkpoints
 from trainables.checkpoints import Checkpoint
 from trainables.data.batches import Batch, Resident
 from trainables.data.splits import Splits
-from trainables.learning.records import Recorder
-from trainables.learning.train import DivergedError, Draw, Loss, evaluate, hard_labels, place, sgd, train
+from trainables.learning.records import Recorder, Sheet
+from trainables.learning.team import ALONE, Team
+from trainables.learning.train import DivergedError, Draw, Judgement, Loss, evaluate, hard_labels, place, sgd, train
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.layers import Masks, weight_of
 from trainables.pruning.masks import apply
@@ -81,23 +82,20 @@ def fit(
     seed: int,
     folder: Folder,
     recorder: Recorder | None = None,
+    team: Team = ALONE,
 ) -> Iterator[EpochReport]:
-    """Train on to the end of the course; yield the report of each epoch once `state` and its checkpoint have it."""
-    recipe, done = course.recipe, course.skipped + state.epoch
-    optimizer = sgd(state.model, recipe, state.gates)
-    _restore(optimizer, state.model, state.momenta)
+    """Train on to the end of the course; yield the report of each epoch once `state` and its checkpoint have it.
+
+    team: all of it trains, called by this worker, which leads it and alone saves and reports.
+    """
+    sheet = recorder.sheet if recorder and recorder.taken == "during" else None
+    training = Training(state, course, augment, seed, sheet)
+    if state.epoch < course.epochs:
+        team.call(training)
     started, before = time.perf_counter(), images_taken(data)  # anew after each yield: no waiting for the caller counts
-    loss_of = _watched(course.loss, recorder) if recorder and recorder.taken == "during" else course.loss
-    losses = train(
-        *(state.model, data[0], recipe, augment, seed, optimizer, state.masks, done, loss_of),
-        draw=lambda epoch: course.draw(epoch - course.skipped),
-    )
-    for loss in islice(losses, course.epochs - state.epoch):
-        judged = evaluate(state.model, data[1])
+    for loss, judged in training.epochs(data, team):
         if recorder:
             recorder.end(state.epoch + 1, state.model, data[0])
-        if not math.isfinite(judged.loss):
-            raise DivergedError(f"validation loss must stay finite, but became {judged.loss}; lower lr {recipe.lr}")
         report = EpochReport(
             epoch=state.epoch + 1,
             val_accuracy=judged.accuracy,
@@ -108,7 +106,6 @@ def fit(
             final=state.epoch + 1 == course.epochs,
         )
         state.history.append(report)
-        state.momenta = _momenta(optimizer, state.model)
         if state.gates:
             state.record.setdefault("gates", []).append(state.gates.tell())
         save_epoch(folder, state)
@@ -116,9 +113,44 @@ def fit(
         started, before = time.perf_counter(), images_taken(data)
 
 
-def _watched(loss_of: Loss, recorder: Recorder) -> Loss:
+@dataclass(frozen=True)
+class Training:
+    """All that the workers of a training must know alike, which is sent to those who do not lead."""
+
+    state: State
+    course: Course
+    augment: DataSpec
+    seed: int
+    sheet: Sheet | None  # takes down what the network makes of the samples
+
+    def epochs(self, data: Data, team: Team) -> Iterator[tuple[float, Judgement]]:
+        """Train on to the end of the course; yield the loss and the verdict of each epoch once the state has it."""
+        state, course, recipe = self.state, self.course, self.course.recipe
+        optimizer = sgd(state.model, recipe, state.gates)
+        _restore(optimizer, state.model, state.momenta)
+        losses = train(
+            *(state.model, data[0], recipe, self.augment, self.seed, optimizer, state.masks),
+            done=course.skipped + state.epoch,
+            loss_of=_watched(course.loss, self.sheet) if self.sheet else course.loss,
+            draw=lambda epoch: course.draw(epoch - course.skipped),
+            team=team,
+        )
+        with team.synchronised(state.model):
+            for loss in islice(losses, course.epochs - state.epoch):
+                judged = evaluate(state.model, data[1], team)
+                if not math.isfinite(judged.loss):
+                    raise DivergedError(
+                        f"validation loss must stay finite, but became {judged.loss}; lower lr {recipe.lr}"
+                    )
+                if self.sheet:
+                    self.sheet.put_together(team)
+                state.momenta = _momenta(optimizer, state.model)
+                yield loss, judged
+
+
+def _watched(loss_of: Loss, sheet: Sheet) -> Loss:
     def watched(batch: Batch, logits: Tensor) -> Tensor:
-        recorder.see(batch, logits)
+        sheet.see(batch, logits)
         return loss_of(batch, logits)
 
     return watched

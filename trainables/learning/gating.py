@@ -11,6 +11,7 @@ from trainables.data.batches import Batch
 from trainables.data.splits import Splits
 from trainables.learning.dense import load_dense, saved_dense
 from trainables.learning.fit import Course, State, fit, residents, resume
+from trainables.learning.team import ALONE, Team
 from trainables.learning.train import hard_labels
 from trainables.outcome import Cost
 from trainables.outcome import total as sum_of
@@ -20,7 +21,9 @@ from trainables.spec import GatingSpec
 from trainables.storage import Folder
 
 
-def make_gating(spec: GatingSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
+def make_gating(
+    spec: GatingSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
+) -> None:
     """Train gates along with the weights of a dense network that `storage` has; an earlier try is gone on with.
 
     The loss is cross-entropy + lambda |target - ratio|^p; the weights see the first epochs of fine-tuning. The record
@@ -42,7 +45,7 @@ def make_gating(spec: GatingSpec, splits: Splits, storage: Folder, folder: Folde
     assert state.gates is not None
     data, course = residents(splits, device), _course(spec, state.gates)
     with state.gates.attached():
-        deque(fit(state, data, course, spec.dense.data, spec.dense.seed, unfinished), maxlen=0)
+        deque(fit(state, data, course, spec.dense.data, spec.dense.seed, unfinished, team=team), maxlen=0)
     cost = Cost(
         seconds=sum(report.seconds for report in state.history),
         evaluations=0,

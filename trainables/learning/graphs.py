@@ -45,7 +45,7 @@ class _Graphed:
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         try:
             with torch.random.fork_rng([images.device]), _as_around():
-                shell = _Shell(self._model, self._parameters)
+                shell = Shell(self._model, self._parameters)
                 _pass_without_waiting(shell, images)
                 made = torch.cuda.make_graphed_callables(shell, (images.clone(),), allow_unused_input=True)
             replay = cast(Forward, made)
@@ -74,7 +74,7 @@ def _pass_without_waiting(network: nn.Module, images: Tensor) -> None:
         torch.cuda.set_sync_debug_mode(mode)
 
 
-class _Shell(nn.Module):
+class Shell(nn.Module):
     """What torch captures and marks as captured in place of the network itself, along with all that learns."""
 
     def __init__(self, model: nn.Module, parameters: list[Tensor]) -> None:
@@ -83,5 +83,6 @@ class _Shell(nn.Module):
         self.learning = nn.ParameterList(parameters)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, classes)."""
         logits: Tensor = self.model(images)
         return logits

@@ -16,6 +16,7 @@ from trainables.learning.calibration import calibration_samples
 from trainables.learning.dense import load_dense, saved_dense
 from trainables.learning.fit import Course, Data, State, fit, images_taken, resume
 from trainables.learning.recalibration import recalibrate
+from trainables.learning.team import ALONE, Team
 from trainables.learning.train import evaluate, place
 from trainables.outcome import Cost, Facts, total
 from trainables.pruning.layers import count
@@ -24,11 +25,20 @@ from trainables.spec import EpochReport, TrialSpec
 from trainables.storage import Folder
 
 
-def prune(spec: TrialSpec, splits: Splits, data: Data, storage: Folder, folder: Folder, device: torch.device) -> State:
+def prune(
+    spec: TrialSpec,
+    splits: Splits,
+    data: Data,
+    storage: Folder,
+    folder: Folder,
+    device: torch.device,
+    team: Team = ALONE,
+) -> State:
     """Prune the dense network that `storage` has to the budget of `spec`, and recalibrate it: epoch 0, not saved.
 
     folder: for the epochs between two steps; the newest one that it holds is gone on from. Between two steps the
-    network trains at the constant learning rate of the fine-tuning recipe, whose momentum each step forgets.
+    network trains at the constant learning rate of the fine-tuning recipe, whose momentum each step forgets; there a
+    team helps.
     """
     looks_at_samples = any("samples" in looks_at(link) for link in spec.prunings)
     calibration = calibration_samples(splits, spec.calibration, device) if looks_at_samples else None
@@ -39,7 +49,7 @@ def prune(spec: TrialSpec, splits: Splits, data: Data, storage: Folder, folder: 
         if state.epoch > until:
             continue
         course = Course(spec.finetune.model_copy(update={"epochs": until, "schedule": "constant"}))
-        deque(fit(state, data, course, spec.dense.data, spec.seed, folder), maxlen=0)
+        deque(fit(state, data, course, spec.dense.data, spec.seed, folder, team=team), maxlen=0)
         spent = Meter(calibration)
         state.masks = prune_further(state.model, example, spec, calibration, state.masks, quota)
         state.momenta = {}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trainables.columns import read_columns
 from trainables.data.batches import Batch, Resident, eval_batches
 from trainables.data.splits import Split
+from trainables.learning.team import Team
 from trainables.learning.train import EVAL_BATCH, autocast
 from trainables.spec import Frozen, Taken
 from trainables.storage import Folder
@@ -88,22 +89,13 @@ class Records:
         )
 
 
-class Recorder:
-    """Records an epoch after the other, each in a file of its own, so that a training that goes on has them all."""
+class Sheet:
+    """What a network makes of each of N training samples in one epoch, as far as it has come."""
 
-    def __init__(
-        self, split: Split, taken: Literal["during", "after"], folder: Folder, about: Mapping[str, Any]
-    ) -> None:
-        """Record the samples of a training split, or of a worker's share of it; folder: for the epochs so far."""
-        self._split, self._folder, self.taken = split, folder, taken
-        told = {"taken": taken, "split": "train", "about": about}
-        self._schema = SCHEMA.with_metadata({"records": json.dumps(told)})
-        self._values = torch.full((len(split), len(MEASURED)), torch.nan)
-
-    @classmethod
-    def of(cls, taken: Taken, split: Split, folder: Folder, about: Frozen) -> Self | None:
-        """Record as settings ask for, if they do; about: what is trained."""
-        return None if taken == "off" else cls(split, taken, folder, about.model_dump(mode="json"))
+    def __init__(self, samples: int) -> None:
+        self.values = torch.full((samples, len(MEASURED)), torch.nan)
+        self._steps = torch.full((samples, 1), -1.0)  # in which they came up last
+        self._step = 0
 
     @torch.no_grad()
     def see(self, batch: Batch, logits: Tensor) -> None:
@@ -116,21 +108,54 @@ class Recorder:
         probability, top = chances.gather(1, own), logits.argmax(1, keepdim=True)
         margin = logits.gather(1, own) - logits.scatter(1, own, -torch.inf).amax(1, keepdim=True)
         error = (chances.square().sum(1, keepdim=True) - 2 * probability + 1).clamp(min=0).sqrt()
-        self._values = self._values.to(logits.device)
-        self._values[batch.index] = torch.cat(((top == own).float(), probability, margin, error), dim=1)
+        self.values, self._steps = self.values.to(logits.device), self._steps.to(logits.device)
+        self.values[batch.index] = torch.cat(((top == own).float(), probability, margin, error), dim=1)
+        self._steps[batch.index] = self._step
+        self._step += 1
+
+    def put_together(self, team: Team) -> None:
+        """Let the leader of a team take over what the others saw, who went through the same steps and begin anew."""
+        if team.size > 1:
+            last = team.gather(self._steps).argmax(0, keepdim=True)
+            self.values = team.gather(self.values).gather(0, last.expand(1, *self.values.shape))[0]
+            if team.rank > 0:
+                self.clear()
+
+    def clear(self) -> None:
+        """Begin the next epoch."""
+        self.values.fill_(torch.nan)
+        self._steps.fill_(-1.0)
+
+
+class Recorder:
+    """Records an epoch after the other, each in a file of its own, so that a training that goes on has them all."""
+
+    def __init__(
+        self, split: Split, taken: Literal["during", "after"], folder: Folder, about: Mapping[str, Any]
+    ) -> None:
+        """Record the samples of a training split; folder: for the epochs so far."""
+        self._split, self._folder, self.taken = split, folder, taken
+        told = {"taken": taken, "split": "train", "about": about}
+        self._schema = SCHEMA.with_metadata({"records": json.dumps(told)})
+        self.sheet = Sheet(len(split))
+
+    @classmethod
+    def of(cls, taken: Taken, split: Split, folder: Folder, about: Frozen) -> Self | None:
+        """Record as settings ask for, if they do; about: what is trained."""
+        return None if taken == "off" else cls(split, taken, folder, about.model_dump(mode="json"))
 
     def end(self, epoch: int, model: nn.Module, data: Resident) -> None:
         """Save an epoch that has ended; data: the split, which the network is asked about now if it was not before."""
         if self.taken == "after":
             self._ask(model, data)
-        values = self._values.cpu().numpy()
+        values = self.sheet.values.cpu().numpy()
         drawn = np.flatnonzero(~np.isnan(values[:, 0]))
         drawn = drawn[np.argsort(self._split.ids[drawn])]
         hit, *others = values[drawn].T
         columns = (np.full(len(drawn), epoch, np.int32), self._split.ids[drawn], self._split.labels[drawn], hit > 0)
         table = pa.table([pa.array(column) for column in (*columns, *others)], schema=self._schema)
         self._folder.write(f"{epoch:05d}.parquet", _to_bytes([table]))
-        self._values.fill_(torch.nan)
+        self.sheet.clear()
 
     def finish(self, folder: Folder, epochs: range) -> None:
         """Put the epochs together in a folder; they are left to be deleted once all else is kept, too."""
@@ -145,7 +170,7 @@ class Recorder:
         for batch in eval_batches(data, EVAL_BATCH):
             with autocast(data.device):
                 logits = model(batch.images)
-            self.see(batch, logits)
+            self.sheet.see(batch, logits)
         model.train(training)
 
 

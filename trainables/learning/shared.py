@@ -4,11 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from trainables import artifacts
 from trainables.allocation.plan import looks_at
-from trainables.data.splits import Splits
 from trainables.learning.gating import load_gating, make_gating
 from trainables.learning.probes import load_probes, make_probes
 from trainables.learning.profile import load_profile, make_profile
@@ -23,15 +20,16 @@ class Shared:
     """How one kind is named, made into a folder from the dense network that a storage has, and read."""
 
     spec: Callable[[TrialSpec], Frozen]
-    make: Callable[[Any, Splits, Folder, Folder, torch.device], None]  # spec, splits, storage, folder, device
+    make: Callable[..., None]  # spec, splits, storage, folder, device, and a team where it trains
     load: Callable[[Folder], tuple[Any, Cost]]
     done: str  # said of those that are made
+    trains: bool = False  # whether several workers can share it
 
 
 SHARED: Mapping[Source, Shared] = {  # in the order in which they are made
     "probe": Shared(lambda spec: spec.probing, make_probes, load_probes, "networks probed"),
     "profile": Shared(lambda spec: spec.profile, make_profile, load_profile, "profiles measured"),
-    "gates": Shared(lambda spec: spec.gating, make_gating, load_gating, "gates trained"),
+    "gates": Shared(lambda spec: spec.gating, make_gating, load_gating, "gates trained", trains=True),
 }
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainables.data.batches import Batch, Drawn, Resident, eval_batches, train_batches
 from trainables.learning.graphs import graphed
+from trainables.learning.team import ALONE, Team
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.layers import Masks, weight_of
 from trainables.spec import DataSpec, Recipe
@@ -42,20 +43,20 @@ def place(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Resident) -> Judgement:
-    """Judge a network in eval mode; its mode is restored."""
+def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Judgement:
+    """Judge a network in eval mode; its mode is restored. team: all of it judges, and knows the verdict."""
     training = model.training
     model.eval()
     device = data.images.device
     hits = torch.zeros((), dtype=torch.long, device=device)
     loss = torch.zeros((), device=device)
-    for batch in eval_batches(data, EVAL_BATCH):
+    for batch in eval_batches(data, EVAL_BATCH, team.share):
         with autocast(device):
             logits = model(batch.images).float()
         hits += (logits.argmax(1) == batch.labels).sum()
         loss += nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
     model.train(training)
-    return Judgement(int(hits) / len(data), float(loss) / len(data))
+    return Judgement(int(team.total(hits)) / len(data), float(team.total(loss)) / len(data))
 
 
 def sgd(model: nn.Module, recipe: Recipe, gates: ChannelGates | None = None) -> torch.optim.SGD:
@@ -92,24 +93,28 @@ def train(
     done: int = 0,
     loss_of: Loss = hard_labels,
     draw: Draw = lambda _: None,
+    team: Team = ALONE,
 ) -> Iterator[float]:
     """Train on from epoch `done`, yielding the mean loss after each epoch; masked weights stay zero through every step.
 
     An epoch's order, augmentation and dropout follow from the seed and the epoch alone, so a resumed run repeats them.
+    Each worker of a team trains its own copy, on its share of each batch; dropout alone is drawn by each for itself.
     """
     device = data.images.device
     held = [(weight_of(model.get_submodule(name)), mask) for name, mask in (masks or {}).items()]
     weights, kept = [w for w, _ in held], [m for _, m in held]
     learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    forward = graphed(model, learning, recipe.batch_size, device)
+    alone = team.size == 1
+    forward = graphed(model, learning, recipe.batch_size, device) if alone else team.forward(model, learning)
     for epoch in range(done, recipe.epochs):
         epoch_seed = (seed * 1_000_003 + epoch) % 2**63
-        torch.manual_seed(epoch_seed)
+        torch.manual_seed((epoch_seed + team.rank * 2**40) % 2**63)
         model.train()
         total = torch.zeros((), device=device)
-        seen = 0
+        seen = 0.0
         steps = math.ceil(len(data) / recipe.batch_size)
-        for step, batch in enumerate(train_batches(data, recipe.batch_size, augment.augment, epoch_seed, draw(epoch))):
+        batches = train_batches(data, recipe.batch_size, augment.augment, epoch_seed, draw(epoch), team.share)
+        for step, batch in enumerate(batches):
             set_lr(optimizer, recipe, (epoch + step / steps) / recipe.epochs)
             with autocast(device):
                 loss = loss_of(batch, forward(batch.images))
@@ -117,9 +122,9 @@ def train(
             loss.backward()
             optimizer.step()
             zero(weights, kept)
-            total += loss.detach() * len(batch.labels)
-            seen += len(batch.labels)
-        mean = float(total) / seen
+            total += loss.detach() * batch.size
+            seen += batch.size
+        mean = float(team.total(total)) / (seen * team.size)
         if not math.isfinite(mean):
             raise DivergedError(f"loss must stay finite, but became {mean} in epoch {epoch + 1}; lower lr {recipe.lr}")
         yield mean

@@ -69,6 +69,7 @@ class ChannelGates(nn.Module):
 
     _was_open: Tensor
     _flips: Tensor
+    _factors: Tensor  # of all units, in this forward pass
 
     def __init__(self, channels: Channels, settings: Gates, budget: BudgetKind, target: float) -> None:
         """Put gates on a network; target: what of its cost is to stay."""
@@ -95,15 +96,13 @@ class ChannelGates(nn.Module):
     @contextmanager
     def attached(self) -> Iterator[None]:
         """Multiply the network's channels by their gates for a while: TG in training mode, b in eval mode."""
-        factors = torch.ones(())
 
         def decide(model: nn.Module, _: Any) -> None:
-            nonlocal factors
             gates = self.trainable() if model.training else is_open(self.values).float()
-            factors = torch.cat((gates, gates.new_ones(1)))  # the last one for channels that no part has
+            self._factors = torch.cat((gates, gates.new_ones(1)))  # the last one for channels that no part has
 
         def multiply(owners: Tensor, module: nn.Module, _: Any, output: Tensor) -> Tensor:
-            mine = factors[owners].to(output.dtype)
+            mine = self._factors[owners].to(output.dtype)
             return output * (mine if isinstance(module, nn.Linear) else mine.view(-1, *[1] * (output.dim() - 2)))
 
         handles = [self._channels.model.register_forward_pre_hook(decide)]

@@ -1,0 +1,65 @@
+"""What storage and MLflow are asked for by each trial and each epoch: `python -m tests.benchmarks.cluster_requests`.
+
+`howcompact run` with a real S3 server and a real MLflow server on loopback, whose own access logs are counted: at two
+numbers of trials and of epochs, so that what a study, a trial and an epoch ask for can be told apart.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from pyarrow import fs
+
+from tests.search.mlflow_server import Server
+from tests.search.object_store import object_store
+
+CASES = ((2, 4), (2, 12), (6, 12))  # seeds, one trial each, and epochs of fine-tuning
+SETTINGS = ("policies=[uniform]", "sparsities=[0.8]", "calibration=64", "dense.epochs=1", "resources.gpus=0")
+
+
+def requests(log: Path) -> Counter[str]:
+    """Count what was asked for so far, by method."""
+    return Counter(re.findall(r'"(GET|PUT|POST|DELETE|HEAD|PATCH) \S+ HTTP', log.read_text()))
+
+
+def run(logs: Sequence[Path], tracking: str, seeds: int, epochs: int, home: Path) -> list[Counter[str]]:
+    """Run the study in a folder of its own, and count what each server was asked for."""
+    before = [requests(log) for log in logs]
+    asked = [*SETTINGS, f"seeds={list(range(seeds))}", f"finetune.epochs={epochs}", f"tracking={tracking}"]
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--json", "--name", "study"]
+    storage = ["--storage", f"s3://bucket/{seeds}-{epochs}?region=us-east-1"]
+    subprocess.run([*command, *storage, "--set", *asked], cwd=home, check=True, capture_output=True)
+    return [requests(log) - earlier for log, earlier in zip(logs, before, strict=True)]
+
+
+def main() -> None:
+    """Solve for what a study, a trial and an epoch cost."""
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        log, server = home / "s3.log", Server(home)
+        endpoint = stack.enter_context(object_store("bucket", log))
+        os.environ |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_ENDPOINT_URL": endpoint}
+        server.start()
+        stack.callback(server.kill)
+        seen = [run((log, server.log), server.uri, seeds, epochs, home) for seeds, epochs in CASES]
+        trials = fs.FileSelector("bucket/6-12/study/trials", recursive=True)
+        files = fs.S3FileSystem(endpoint_override=endpoint, region="us-east-1").get_file_info(trials)
+        left = sum(file.size or 0 for file in files) / 6
+    unknown = np.array([[1, seeds, seeds * epochs] for seeds, epochs in CASES])
+    for place, name in enumerate(("S3", "MLflow")):
+        for method in sorted({method for case in seen for method in case[place]}):
+            counted = [case[place][method] for case in seen]
+            study, trial, epoch = np.linalg.solve(unknown, counted)
+            print(f"{name} {method}: {counted}: {study:.1f} a study, {trial:.1f} a trial, {epoch:.1f} an epoch")
+    print(f"left in storage: {left / 1024:.0f} KiB a trial")
+
+
+if __name__ == "__main__":
+    main()

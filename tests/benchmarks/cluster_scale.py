@@ -1,0 +1,132 @@
+"""How well a cluster's workers are kept at work, and at what cost: `python -m tests.benchmarks.cluster_scale`.
+
+Logical nodes on this machine, one trial on each; trials go the project's own way from `run_trials` to their outcome,
+but sleep in place of training. Prints a line for each number of workers: trial time over workers times the window from
+the first trial's start to the last one's end, the same from when all workers were up, the median seconds between two
+trials of a worker, and processor time of the driver and of Ray's head for each trial. Then what a report costs the
+driver, from trials that report ten times as often.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest import mock
+
+from ray import tune
+from ray.cluster_utils import Cluster
+
+from search.study import StudySpec
+from search.tune import run_trials
+from tests.search.test_comparison import outcome
+from trainables.process import Place
+from trainables.spec import EpochReport, TrialSpec
+from trainables.storage import Folder
+from trainables.trial import write_outcome
+
+WORKERS = (1, 2, 4, 8)
+TRIALS, SECONDS, EPOCHS = 8, 5.0, 5  # of each worker, of a trial, of a trial
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def nap(config: dict[str, Any], data: Mapping[str, Any], place: Place) -> None:
+    """Be a trial that sleeps; it leaves word of when it began and ended."""
+    spec = TrialSpec.model_validate_json(config["spec"])
+    folder, began, epochs = Folder.at(config["folder"]), time.time(), spec.finetune.epochs
+    for epoch in range(1, epochs + 1):
+        time.sleep(SECONDS / epochs)
+        judged = {"val_accuracy": 0.5, "val_loss": 1.0, "seconds": SECONDS / epochs, "images": 1}
+        report = EpochReport(epoch=epoch, final=epoch == epochs, **judged)
+        if not report.final:
+            tune.report({**report.model_dump(), "best_val_accuracy": 0.5})
+    write_outcome(folder, outcome(spec.policy, spec.sparsity, spec.seed, 0.5).model_copy(update={"spec": spec}))
+    folder.write("window", f"{began} {time.time()} {os.getpid()}".encode())
+    tune.report({**report.model_dump(), "best_val_accuracy": 0.5})
+
+
+class Counting:
+    """A watcher that counts reports."""
+
+    heard = 0
+
+    def say(self, text: str) -> None: ...
+
+    def planned(self, trials: int) -> None: ...
+
+    def started(self, spec: TrialSpec) -> None: ...
+
+    def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
+        self.heard += 1
+
+    def ended(self, row: object) -> None: ...
+
+
+def measure(workers: int, epochs: int) -> dict[str, float]:
+    """Run a study on so many nodes of one processor each."""
+    settings = {"tracking": "off", "policies": ["uniform"], "sparsities": [0.5], "finetune": {"epochs": epochs}}
+    study = StudySpec.model_validate({"name": "scale", "seeds": range(workers * TRIALS), **settings})
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 100 << 20}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        stack.callback(cluster.shutdown)
+        servers = _children(os.getpid())
+        for _ in range(workers):
+            cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+        stack.enter_context(mock.patch("search.tune.prune_and_finetune", nap))
+        stack.enter_context(mock.patch("search.tune.prepare", lambda specs, shop, sharing: ({}, shop.place)))
+        watcher, ours, theirs = Counting(), time.process_time(), sum(map(_processor_seconds, servers))
+        rows = run_trials(study, Folder.at(str(home)), cluster.address, [watcher], check=lambda: None)
+        driver, ray_head = time.process_time() - ours, sum(map(_processor_seconds, servers)) - theirs
+        windows = [path.read_text().split() for path in home.glob("scale/trials/*/window")]
+    assert len(rows) == len(windows) == workers * TRIALS
+    spans = sorted((float(began), float(ended)) for began, ended, _ in windows)
+    first = {pid: min(float(b) for b, _, p in windows if p == pid) for _, _, pid in windows}
+    up, end = max(first.values()), max(ended for _, ended in spans)
+    gaps = []
+    for worker in first:
+        own = sorted((float(began), float(ended)) for began, ended, pid in windows if pid == worker)
+        gaps += [began - ended for (_, ended), (began, _) in pairwise(own)]
+    work = sum(ended - began for began, ended in spans)
+    later = sum(ended - max(began, up) for began, ended in spans if ended > up)
+    return {
+        "efficiency": work / (workers * (end - spans[0][0])),
+        "once all are up": later / (workers * (end - up)),
+        "gap": median(gaps),
+        "driver": 1e3 * driver / len(rows),
+        "head": 1e3 * ray_head / len(rows),
+        "reports": watcher.heard / len(rows),
+    }
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _processor_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def main() -> None:
+    """Print all of it."""
+    print(f"{TRIALS} trials of {SECONDS:g} s and {EPOCHS} reports for each worker; ms of processor time a trial")
+    for workers in WORKERS:
+        seen = measure(workers, EPOCHS)
+        last = " · ".join(f"{name} {value:.2f}" for name, value in seen.items())
+        print(f"{workers} workers: {last}", flush=True)
+    often = measure(workers, 10 * EPOCHS)
+    each = (often["driver"] - seen["driver"]) / (often["reports"] - seen["reports"])
+    print(f"{often['reports']:.0f} reports a trial: driver {often['driver']:.1f} ms; {each:.2f} a report")
+
+
+if __name__ == "__main__":
+    main()

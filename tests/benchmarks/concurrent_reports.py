@@ -1,0 +1,90 @@
+"""What 1,000 concurrent trials cost a study's driver: `python -m tests.benchmarks.concurrent_reports [TRIALS]`.
+
+All report each epoch. Ray is left out: Tune's calls are made in its order to the searcher, the relay and the tracker
+that `howcompact run` uses, with a real MLflow server over HTTP. Prints processor milliseconds for each report and each
+trial, and how fast the tracker's thread gets rid of them.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from search.relay import Relay
+from search.results import StudyFolder
+from search.running import Mlflow
+from search.searcher import StudySearcher
+from search.study import StudySpec
+from search.tracking import Tracker
+from tests.benchmarks.search_scale import Clock, finished
+from tests.search.mlflow_server import Server
+from trainables.catalog import part_names
+from trainables.spec import EpochReport
+from trainables.storage import Folder
+from trainables.trial import write_outcome
+
+EPOCHS = 10
+
+
+def main(trials: int) -> None:
+    """Start them all, let each report in turn epoch by epoch, end them."""
+    scratch = Path(tempfile.mkdtemp())
+    study = StudySpec.model_validate(
+        {"name": "scale", "seeds": range(trials), "sparsities": [0.5], "policies": ["uniform"], "tracking": "off"}
+    )
+    folder = StudyFolder(Folder.at(str(scratch / "runs")) / "scale")
+    folder.write_study(study)
+    server = Server(scratch)
+    server.start()
+    try:
+        drive(trials, study, folder, server.uri)
+    finally:
+        server.kill()
+    log = server.log.read_text()
+    print(f"MLflow: {log.count('HTTP/1.1') / trials:.1f} requests a trial")
+
+
+def drive(trials: int, study: StudySpec, folder: StudyFolder, uri: str) -> None:
+    """Make Tune's calls."""
+    parts = part_names(study.cells()[0])
+    searcher = StudySearcher(study, folder, configure=lambda spec: {"spec": spec.model_dump_json()})
+    tracker = Tracker(uri, study.name, {}, warn=print)
+    relay = Relay(folder, searcher, [Mlflow(tracker)], check=lambda: None)
+    clock, began = Clock(), time.monotonic()
+    running: list[Any] = []
+    for number in range(trials):
+        config = searcher.suggest(str(number))
+        running.append(SimpleNamespace(trial_id=str(number), config=config))
+        relay.on_trial_start(0, [], running[-1])
+    print(f"{trials} trials started: {1e3 * clock.lap() / trials:.2f} ms each", flush=True)
+    for epoch in range(EPOCHS):
+        report = EpochReport(
+            epoch=epoch, val_accuracy=0.5, val_loss=1.0, seconds=1.0, images=1, final=epoch == EPOCHS - 1
+        )
+        result = {**report.model_dump(), "best_val_accuracy": 0.5}
+        for trial in running:
+            searcher.on_trial_result(trial.trial_id, result)
+            relay.on_trial_result(0, [], trial, result)
+    reports, seconds = trials * EPOCHS, time.monotonic() - began
+    print(f"{reports} reports: {1e3 * clock.lap() / reports:.3f} ms each, writer's thread included", flush=True)
+    for trial in running:
+        spec = searcher._running[trial.trial_id]
+        write_outcome(folder.trial(spec.key()), finished(spec, parts, 0.0))
+    clock.lap()
+    for trial in running:
+        searcher.on_trial_complete(trial.trial_id, result)
+        relay.on_trial_complete(0, [], trial)
+    print(f"ended: {1e3 * clock.lap() / trials:.2f} ms each, after {seconds:.1f} s in all", flush=True)
+    searcher.close()
+    waiting = time.monotonic()
+    tracker.close(timeout=600)
+    total = time.monotonic() - began
+    rate = f"{trials / total:.1f} trials and {reports / total:.0f} reports a second"
+    print(f"tracker done {time.monotonic() - waiting:.1f} s later: {rate}")
+    print(f"writer's thread: {1e3 * clock.lap() / trials:.1f} ms a trial")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000)

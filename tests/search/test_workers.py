@@ -1,0 +1,72 @@
+"""A trial of two workers, one of which is killed: it goes on from its newest epoch and ends as one worker ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.prepare import place_of
+from search.study import Resources
+from tests.search.test_faults import finish, histories
+from tests.search.waiting import until
+from trainables.data import sources
+from trainables.outcome import Outcome
+from trainables.storage import Folder
+from trainables.trial import run_trial
+
+SETTINGS = (
+    *("resources.workers=2", "dense.epochs=4", "finetune.epochs=25", "sparsities=[0.8]", "seeds=[0]"),
+    *("policies=[uniform]", "calibration=64", "tracking=off"),
+)
+
+
+def other_workers(driver: int) -> list[int]:
+    """Processes of this session that train along."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if os.getsid(int(status.parent.name)) == driver and b"ray::Worker" in status.read_bytes():
+                found.append(int(status.parent.name))
+        except (ProcessLookupError, FileNotFoundError):
+            continue
+    return found
+
+
+def test_a_killed_worker_costs_a_trial_no_epoch(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--json", "--set", *SETTINGS]
+    started = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with started as driver:
+        until(lambda: any(len(history) > 2 for history in histories(tmp_path).values()), 120)
+        (victim,) = other_workers(driver.pid)
+        os.kill(victim, signal.SIGKILL)
+        before = histories(tmp_path)
+        until(lambda: histories(tmp_path) != before, 120)
+        told = finish(driver)
+    assert told["trials"] == {"total": 1, "new": 1, "done": 1, "failed": 0, "stopped": 0}
+    ((key, history),) = before.items()
+    assert len(history) < 26  # it was killed on its way
+    assert histories(tmp_path)[key][: len(history)] == history  # seconds and all: no epoch was run again
+
+    torch.set_num_threads(1)
+    storage = Folder.at(str(tmp_path / "howcompact-runs"))
+    ended = Outcome.model_validate_json((storage / "digits" / "trials" / key).read("outcome.json"))
+    splits = sources.load(ended.spec.dense.data)
+    alone = list(run_trial(ended.spec, splits, storage, storage / "alone", torch.device("cpu")))
+    assert ended.history[-1].val_loss == pytest.approx(alone[-1].val_loss, rel=0.02)
+    assert [r.val_accuracy for r in ended.history] == pytest.approx([r.val_accuracy for r in alone], abs=0.02)
+    assert [r.train_loss for r in ended.history[1:9]] == pytest.approx([r.train_loss for r in alone[1:9]], rel=1e-2)
+
+
+def test_a_machine_that_is_too_small_is_told_before_anything_waits_for_it() -> None:
+    has = {"CPU": 4.0, "GPU": 1.0}
+    assert place_of(Resources(workers=1, cpus=2), has, grows=False).bundles == [{"CPU": 2.0, "GPU": 1.0}]
+    assert place_of(Resources(workers=9, cpus=1), has, grows=True).workers == 9
+    for resources in (Resources(workers=5, gpus=0), Resources(workers=2), Resources(cpus=8)):
+        with pytest.raises(ValueError, match=r"resources must fit into this machine: it has 4 CPUs and 1 GPUs, but"):
+            place_of(resources, has, grows=False)

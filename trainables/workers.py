@@ -1,0 +1,110 @@
+"""The workers of a training beside the one who leads it: actors in the other bundles of its placement group.
+
+Ray Train would start a controller and all workers anew for each trial, some 35 seconds; here the process of the trial
+itself leads, and the others come up while it prunes.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch.distributed as dist
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
+
+from trainables.learning.fit import Training, residents
+from trainables.learning.team import ALONE, Team
+from trainables.process import Place, leave_no_trace, own_device
+
+PATIENCE = 30.0  # seconds until Ray has noticed that a worker is gone
+
+
+class Worker:
+    """One that does not lead."""
+
+    def __init__(self, rank: int, meeting: tuple[str, int], place: Place, splits: Any) -> None:
+        leave_no_trace(place)
+        self._rank, self._meeting, self._place = rank, meeting, place
+        self._data = residents(splits, own_device())
+
+    def train(self, training: Training) -> None:
+        """Train along."""
+        try:
+            if not dist.is_initialized():
+                store = TCPStore(*self._meeting, self._place.workers)
+                _join(store, self._rank, self._place.workers)
+            deque(training.epochs(self._data, Team(self._rank, self._place.workers)), maxlen=0)
+        except BaseException:
+            _leave()  # so that nobody waits for it
+            raise
+
+
+@contextmanager
+def team(place: Place, splits: Any) -> Iterator[Team]:
+    """Lead the workers of a placement group in whose first bundle this runs; splits: reference in the object store.
+
+    The others come when they are first called, and are gone at the end. Where one is lost, Ray's own error says so.
+    """
+    if place.workers == 1:
+        yield ALONE
+        return
+    import ray
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    group = ray.util.get_current_placement_group()
+    assert group is not None
+    store = TCPStore("0.0.0.0", 0, place.workers, is_master=True, wait_for_workers=False)
+    meeting = ray.util.get_node_ip_address(), store.port
+    others: list[Any] = [
+        ray.remote(Worker)
+        .options(
+            num_cpus=place.cpus,
+            num_gpus=place.gpus,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank),
+        )
+        .remote(rank, meeting, place, splits)
+        for rank in range(1, place.workers)
+    ]
+    at_work: list[Any] = []
+
+    def call(training: Training) -> None:
+        sent = ray.put(training)
+        at_work[:] = [other.train.remote(sent) for other in others]
+        if not dist.is_initialized():
+            _join(store, 0, place.workers)
+
+    try:
+        yield Team(0, place.workers, call)
+    except RuntimeError as error:
+        if type(error) is RuntimeError or isinstance(error, dist.DistError):  # perhaps of a connection that has broken
+            _leave()
+            ended, _ = ray.wait(at_work, num_returns=len(at_work), timeout=PATIENCE) if at_work else ([], [])
+            for one in ended:
+                _raise_cause(one, error)
+        raise
+    finally:
+        _leave()
+        for other in others:
+            ray.kill(other)
+
+
+def _join(store: Store, rank: int, size: int) -> None:
+    dist.init_process_group("nccl" if own_device().type == "cuda" else "gloo", store=store, rank=rank, world_size=size)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _raise_cause(ended: Any, error: Exception) -> None:
+    """Raise what ended a worker, if that was not the leader's own error."""
+    import ray
+
+    try:
+        ray.get(ended)
+    except ray.exceptions.RayTaskError as told:
+        if type(told.cause) is not type(error):
+            raise RuntimeError(f"a worker failed: {type(told.cause).__name__}: {told.cause}") from error
+    except ray.exceptions.RayError as lost:
+        raise lost from error
