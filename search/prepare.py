@@ -69,9 +69,11 @@ def prepare(study: StudySpec, specs: Iterable[TrialSpec], storage: Folder, gpus:
 def decode(networks: Iterable[DenseSpec], say: Say) -> References:
     """Read the images that networks are trained on, each data set once."""
     data = {network.data.key(): network.data for network in networks}
-    references = {key: _decode.remote(spec) for key, spec in data.items()}
-    _finish(references.values(), "images read", say)
-    return references
+    tasks: dict[str, Any] = {key: _decode.options(num_returns=2).remote(spec) for key, spec in data.items()}
+    _finish([told for _, told in tasks.values()], "images read", say)
+    for _, told in tasks.values():
+        say(ray.get(told))
+    return {key: splits for key, (splits, _) in tasks.items()}
 
 
 def train(networks: Iterable[DenseSpec], references: References, shop: Workshop) -> None:
@@ -109,8 +111,9 @@ def _finish(tasks: Iterable[Any], what: str, say: Say) -> None:
 
 
 @ray.remote(max_retries=3)
-def _decode(data: DataSpec) -> Any:
-    return sources.load(data)
+def _decode(data: DataSpec) -> tuple[Any, str]:
+    splits = sources.load(data)
+    return splits, sources.told(splits)
 
 
 @ray.remote

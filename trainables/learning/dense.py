@@ -18,7 +18,7 @@ from trainables.storage import Folder
 
 def architecture(spec: DenseSpec, splits: Splits) -> Architecture:
     """Tell how the network for these images is built."""
-    channels, height, width = splits.train.images.shape[1:]
+    channels, height, width = splits.train.held.shape[1:]
     return Architecture(
         model=spec.model, width=spec.width, classes=len(splits.classes), image=(channels, height, width)
     )
