@@ -113,7 +113,7 @@ def _finish(tasks: Iterable[Any], what: str, say: Say) -> None:
 @ray.remote(max_retries=3)
 def _decode(data: DataSpec) -> tuple[Any, str]:
     splits = sources.load(data)
-    return splits, sources.told(splits)
+    return splits, sources.told(data, splits)
 
 
 @ray.remote

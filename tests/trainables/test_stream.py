@@ -200,10 +200,14 @@ def test_images_stream_where_they_have_no_room(data: DataSpec, monkeypatch: pyte
         splits = sources.load(data)
         assert isinstance(splits.train.held, kept)
         assert isinstance(sources.load_test(data).held, np.ndarray)
-        told = sources.told(splits)
-        assert f"{len(splits.train) + len(splits.val)} images" in told
-        assert ("streamed" if kept is Stream else "in memory") in told
-    assert isinstance(sources.load(data.model_copy(update={"loading": "memory"})).train.held, np.ndarray)
+        count, where = len(splits.train) + len(splits.val), "streamed" if kept is Stream else "in memory"
+        assert sources.told(data, splits) == (
+            f"{count} images, decoded 0.0 MB, are {where}, as 0.0 MB of this machine's memory are for them"
+        )
+    forced = data.model_copy(update={"loading": "memory"})
+    splits = sources.load(forced)
+    assert isinstance(splits.train.held, np.ndarray)
+    assert sources.told(forced, splits).endswith("are in memory, as data.loading says")
 
 
 def test_room_is_a_part_of_what_the_container_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

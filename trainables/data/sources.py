@@ -68,15 +68,18 @@ def load_test(data: DataSpec) -> Split:
     return Split(_images(listing, ids, data), listing.labels[ids], ids)
 
 
-def told(splits: Splits) -> str:
+def told(data: DataSpec, splits: Splits) -> str:
     """Say where the images are, and why."""
-    images = splits.train.held, splits.val.held
-    where = "are streamed" if isinstance(images[0], Stream) else "are in memory"
-    size = sum(part.nbytes for part in images) / 1e9
-    return (
-        f"{sum(map(len, images)):,} images {where}: {size:.3g} GB decoded, and data may take "
-        f"{room.of_machine() / 1e9:.3g} GB of this machine's memory"
-    )
+    held = splits.train.held, splits.val.held
+    size, room_for = (f"{count / 1e6:,.1f} MB" for count in (sum(part.nbytes for part in held), room.of_machine()))
+    where = "streamed" if isinstance(splits.train.held, Stream) else "in memory"
+    if data.augment in room.CUTTING:
+        why = f"as data.augment {data.augment!r} cuts from whole ones"
+    elif data.loading != "auto":
+        why = "as data.loading says"
+    else:
+        why = f"as {room_for} of this machine's memory are for them"
+    return f"{sum(map(len, held)):,} images, decoded {size}, are {where}, {why}"
 
 
 def listing(data: DataSpec) -> Listing:
