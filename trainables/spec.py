@@ -89,10 +89,12 @@ class DenseSpec(Frozen):
     seed: Seed = 0
     curriculum: Curriculum = Curriculum()
     record: Taken = "during"
+    weights: str = ""  # that it starts from: a file, or a name of torchvision's; empty: drawn by the seed
 
     def scored_by(self, curriculum: Curriculum) -> "DenseSpec":
         """The dense network whose training scores the samples for a curriculum: this one, or as this one."""
-        return self.model_copy(update={"model": curriculum.network or self.model, "curriculum": Curriculum()})
+        own = {"model": curriculum.network, "weights": ""} if curriculum.network else {}
+        return self.model_copy(update={**own, "curriculum": Curriculum()})
 
 
 class ProfileSpec(Frozen):

@@ -74,7 +74,7 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (DataSpec, {"fit": "crop", "normalise": "imagenet", "loading": "stream"}),
     (Recipe, {"epochs": 1, "lr": 0.3, "batch_size": 7, "momentum": 0.1, "weight_decay": 0.1, "schedule": "constant"}),
     (DenseSpec, {"model": "x", "width": 2.0, "data": DataSpec(size=9), "recipe": Recipe(lr=0.3), "seed": 1}),
-    (DenseSpec, {"curriculum": Curriculum(name="x", phase="dense"), "record": "off"}),
+    (DenseSpec, {"curriculum": Curriculum(name="x", phase="dense"), "record": "off", "weights": "x"}),
     (ProfileSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "x", "calibration": 9}),
     (ProfileSpec, {"probe": 9}),
     (ProbeSpec, {"dense": DenseSpec(seed=1), "samples": 9}),
