@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,12 @@ SHAPES = ((500, 375), (375, 500), (500, 333), (640, 480), (400, 400))
 
 
 def photos(count: int, classes: int) -> Iterator[tuple[bytes, int]]:
-    """Yield encoded images and labels; a class is a colour and a direction, under noise of many scales."""
+    """Yield encoded images and labels, again and again the same ones of each class."""
+    return islice(cycle(list(_different(min(count, 20 * classes), classes))), count)
+
+
+def _different(count: int, classes: int) -> Iterator[tuple[bytes, int]]:
+    """Make them: a class is a colour and a direction, under noise of many scales."""
     random = np.random.default_rng(0)
     for number in range(count):
         label, (width, height) = number % classes, SHAPES[number % len(SHAPES)]

@@ -220,6 +220,20 @@ def test_room_is_a_part_of_what_the_container_has(tmp_path: Path, monkeypatch: p
     assert room.of_machine() == 2**28
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("augment", ["none", "crop_flip"])
+def test_a_gpu_is_fed_what_it_would_hold(data: DataSpec, augment: Augment, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, streamed = both(data)
+    holds, fed = (Resident(splits.train, splits, "cuda") for splits in (memory, streamed))
+    monkeypatch.setattr(room, "OF_GPU", 0)
+    too_large = Resident(memory.train, memory, "cuda")
+    assert isinstance(holds.held, torch.Tensor)
+    assert isinstance(too_large.held, np.ndarray)
+    for other in (fed, too_large):
+        assert_same_batches(train_batches(holds, 37, augment, 5), train_batches(other, 37, augment, 5))
+        assert_same_batches(eval_batches(holds, 50), eval_batches(other, 50))
+
+
 EPOCH = """
 import resource, sys
 import torch
