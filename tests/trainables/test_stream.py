@@ -150,6 +150,19 @@ def test_a_broken_image_ends_an_epoch_with_its_name_and_no_thread_left(kind: str
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
+def test_an_image_that_is_gone_is_named_and_a_failing_disk_is_left_to_who_tries_again(tmp_path: Path) -> None:
+    save_folder(tmp_path, {"train/a": 9, "train/b": 9, "val/a": 1, "test/a": 1})
+    splits = sources.load(DataSpec(name="folder", path=str(tmp_path), loading="stream"))
+    there = Resident(splits.train, splits, CPU)
+    gone = tmp_path / "train/a/03.png"
+    gone.unlink()
+    with pytest.raises(ValueError, match=r"image must be readable on every machine, but train/a/03\.png is not"):
+        list(train_batches(there, 4, "none", 0))
+    gone.symlink_to("/proc/self/mem")  # whose first bytes cannot be read: EIO
+    with pytest.raises(OSError, match="Input/output error"):
+        list(train_batches(there, 4, "none", 0))
+
+
 def test_an_epoch_that_nobody_goes_on_with_leaves_no_thread(data: DataSpec) -> None:
     splits = both(data)[1]
     batches = train_batches(Resident(splits.train, splits, CPU), 8, "none", 0)

@@ -93,19 +93,31 @@ def resize(images: Pixels, size: int, fit: Fit) -> Pixels:
     return resized
 
 
-def _read(path: Path) -> bytes:
-    told = path.stat()
-    if not stat.S_ISREG(told.st_mode) or told.st_size > MOST_BYTES:  # a pipe would never end
-        raise ValueError(f"it must be a file of at most {MOST_BYTES:,} bytes")
-    return path.read_bytes()
+def _content(encoded: Encoded) -> bytes:
+    content, where = encoded
+    if isinstance(content, Path):
+        try:
+            about = content.stat()
+            if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_BYTES:  # a pipe would never end
+                raise ValueError(
+                    f"image must decode, but {where} does not: it must be a file of at most {MOST_BYTES:,} bytes; "
+                    "repair or remove it"
+                )
+            return content.read_bytes()  # a storage that fails for a moment is not the image's fault
+        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+            raise ValueError(
+                f"image must be readable on every machine, but {where} is not ({error}); mount or restore it"
+            ) from error
+    if not content:
+        raise ValueError(f"image must be given, but {where} has none; add or remove it")
+    return content
 
 
 def _open(encoded: Encoded) -> Image.Image:
-    content, where = encoded
-    if content == b"":
-        raise ValueError(f"image must be given, but {where} has none; add or remove it")
+    where = encoded.where
+    content = _content(encoded)
     try:
-        image = Image.open(io.BytesIO(content if isinstance(content, bytes) else _read(content)), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
         image.load()
