@@ -101,6 +101,7 @@ def _images(listing: Listing, ids: Integers, data: DataSpec) -> Pixels | Stream:
         return listing.decode(ids)
     stream = listing.stream(ids)
     if room.must_stream(data) or stream.nbytes > room.of_machine():
+        stream.take(np.zeros(1, np.int64))  # what cannot stream here is found now
         return stream
     return listing.decode(ids)
 
