@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +17,10 @@ import yaml
 import trainables
 from search.study import StudySpec, complaints
 from search.study_file import parse_study
-from trainables import credentials
+from trainables import credentials, pretrained
 from trainables.data import sources
+from trainables.models import hub
+from trainables.spec import DenseSpec
 
 STUDY_FILE = "study.yaml"
 OURS = {"search": Path(__file__).parent, "trainables": Path(trainables.__file__).parent}
@@ -25,7 +28,7 @@ CODE = (".py", ".yaml", ".yml", ".toml")  # what is taken along of a user's pack
 
 
 def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
-    """Read a study that is to run elsewhere and check it as here, but for images that only the cluster has.
+    """Read a study that is to run elsewhere and check it as here, but for images and weights that only the cluster has.
 
     Where data.path is not here, the job itself looks at the images first thing, and at what depends on their size.
     Raises ValueError with all that is wrong.
@@ -34,11 +37,18 @@ def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), 
     credentials.refuse("storage", storage)
     found = complaints(study)
     data, path = study.data, Path(study.data.path).expanduser()
+    files = {model: file for model, file in study.weights.items() if file not in hub.torchvision_weights(model)}
+    elsewhere = [partial(pretrained.check, DenseSpec(model=model, weights=file)) for model, file in files.items()]
     if data.path and data.name in sources.SOURCES and not path.exists():
+        elsewhere.append(partial(sources.check, data))
+    for check in elsewhere:
         try:
-            sources.check(data)
+            check()
         except ValueError as absent:
             found = [complaint for complaint in found if complaint != str(absent)]
+    for file in files.values():
+        if not Path(file).is_absolute():
+            found.append(f"weights must be absolute, as they are read on the cluster, but got {file!r}; write it out")
     if data.path and not path.is_absolute():
         found.append(f"data.path must be absolute, as it is read on the cluster, but got {data.path!r}; write it out")
     if "://" not in storage and not Path(storage).is_absolute():

@@ -111,9 +111,11 @@ def prepare(specs: Iterable[TrialSpec], shop: Workshop, sharing: int = 0) -> tup
 def decode(networks: Iterable[DenseSpec], say: Say) -> References:
     """Read the images that networks are trained on, each data set once."""
     data = {network.data.key(): network.data for network in networks}
-    references = {key: _decode.remote(spec) for key, spec in data.items()}
-    _finish(dict.fromkeys(references.values()), "images read", say)
-    return references
+    tasks: dict[str, Any] = {key: _decode.options(num_returns=2).remote(spec) for key, spec in data.items()}
+    _finish(dict.fromkeys(told for _, told in tasks.values()), "images read", say)
+    for _, told in tasks.values():
+        say(ray.get(told))
+    return {key: splits for key, (splits, _) in tasks.items()}
 
 
 def train(networks: Iterable[DenseSpec], references: References, shop: Workshop) -> None:
@@ -154,8 +156,9 @@ def _finish(groups: Mapping[Any, Any], what: str, say: Say) -> None:
 
 
 @ray.remote(max_retries=3)
-def _decode(data: DataSpec) -> Any:
-    return sources.load(data)
+def _decode(data: DataSpec) -> tuple[Any, str]:
+    splits = sources.load(data)
+    return splits, sources.told(data, splits)
 
 
 @ray.remote

@@ -1,6 +1,7 @@
 """A study: the settings that its trials share and those that they differ in, and what is wrong with them."""
 
 import math
+from collections.abc import Mapping
 from itertools import chain, product
 from typing import Annotated, Literal
 
@@ -59,6 +60,7 @@ class StudySpec(Frozen):
     name: Name
     models: tuple[str, ...] = Field(("small_cnn",), min_length=1)
     width: Width = 1.0
+    weights: Mapping[str, str] = {}  # model -> where its dense training starts: a file, or a name of torchvision's
     data: DataSpec = DataSpec()
     dense: Recipe = Recipe()
     granularity: GranularityName = "weight"
@@ -126,6 +128,7 @@ class StudySpec(Frozen):
                     recipe=self.dense,
                     seed=seed,
                     record=self.records.dense,
+                    weights=self.weights.get(model, ""),
                 ),
                 granularity=self.granularity,
                 criterion=criterion,
@@ -204,9 +207,11 @@ def complaints(study: StudySpec) -> list[str]:
     found += search_spec.complaints(study.search, max(starts, default=0))
     alike = {(cell.dense.model, cell.criterion, cell.recovery, cell.followed): cell for cell in study.cells()}
     for policy, cell in product(study.all_policies(), alike.values()):
-        found += catalog.complaints(cell.under(policy, study.gates))
+        found += catalog.conflicts(cell.under(policy, study.gates))
         if len(found) > MOST_COMPLAINTS:
             break
+    found += catalog.missing(list({cell.dense.model: cell.dense for cell in alike.values()}.values()))
+    found += [f"weights must be for one of the models, but got {name!r}" for name in {*study.weights} - {*study.models}]
     return (
         list(dict.fromkeys(found))
         or catalog.unreachable([*study.trials(), *study.cells()])

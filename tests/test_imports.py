@@ -83,7 +83,13 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
     ("trainables", "trainables.catalog", "trainables.evaluate", "trainables.served"),
     ("trainables.learning",),
     ("trainables.latency",),
-    ("trainables.allocation", "trainables.data", "trainables.checkpoints", "trainables.artifacts"),
+    (
+        "trainables.allocation",
+        "trainables.data",
+        "trainables.checkpoints",
+        "trainables.artifacts",
+        "trainables.pretrained",
+    ),
     ("trainables.pruning", "trainables.models", "trainables.export"),
     ("trainables.outcome", "trainables.process"),
     (
@@ -126,7 +132,7 @@ DOORS = {  # library -> the modules that may import it
     "torch_pruning": {"trainables.pruning.coupling"},
     "torchvision": {"trainables.models.hub", "trainables.data"},
     "sklearn": {"trainables.data"},
-    "safetensors": {"trainables.checkpoints"},
+    "safetensors": {"trainables.checkpoints", "trainables.pretrained"},
     "onnxruntime": {"trainables.export"},
     "yaml": {"search.plain_yaml", "search.packing"},
 }

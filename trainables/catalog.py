@@ -1,12 +1,12 @@
 """Every table by kind, and the refusal of what cannot work."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from trainables import curriculum_checks
+from trainables import curriculum_checks, pretrained
 from trainables.allocation import budget
 from trainables.allocation.plan import looks_at, of_what_is_left, plan
 from trainables.allocation.policies import POLICIES
@@ -25,7 +25,7 @@ from trainables.pruning.layers import Count, count
 from trainables.pruning.soundness import refuse_unsound_cuts, refuse_unsound_gates
 from trainables.pruning.subject import Subject
 from trainables.pruning.views import GRANULARITIES, view
-from trainables.spec import BLOCKS, GATED, SEARCHES, Distillation, Gates, Schedule, TrialSpec
+from trainables.spec import BLOCKS, GATED, SEARCHES, DenseSpec, Distillation, Gates, Schedule, TrialSpec
 from trainables.tables import did_you_mean, pick
 
 TABLES: Mapping[str, Mapping[str, Any]] = {
@@ -50,8 +50,23 @@ def resolve(kind: str, name: str) -> Any:
 
 def complaints(spec: TrialSpec) -> list[str]:
     """Say all that is wrong with a trial and can be told without reading images."""
-    found = [*mismatches(spec), *curriculum_checks.complaints(spec)]
-    for check in (partial(hub.check, spec.dense.model, spec.dense.width), partial(sources.check, spec.dense.data)):
+    return [*conflicts(spec), *missing([spec.dense])]
+
+
+def conflicts(spec: TrialSpec) -> list[str]:
+    """Say what is wrong with the settings themselves."""
+    return [*mismatches(spec), *curriculum_checks.complaints(spec)]
+
+
+def missing(networks: Sequence[DenseSpec]) -> list[str]:
+    """Say which models, weights and images cannot be had, each looked for once: listing a data set takes its time."""
+    found = []
+    data = dict.fromkeys(network.data for network in networks)
+    for check in (
+        *(partial(hub.check, network.model, network.width) for network in networks),
+        *(partial(pretrained.check, network) for network in networks),
+        *(partial(sources.check, each) for each in data),
+    ):
         try:
             check()
         except ValueError as error:
@@ -121,6 +136,8 @@ def _of_recovery(spec: TrialSpec) -> list[str]:
     dense, own = spec.dense.recipe.epochs, spec.finetune.epochs
     if spec.recovery not in RECOVERIES:
         return [str(did_you_mean("recovery", spec.recovery, RECOVERIES))]
+    if spec.recovery in ("scratch", "scratch-b") and dense == 0:
+        return [f"recovery {spec.recovery!r} must have dense epochs to repeat, but got 0; set dense.epochs"]
     if spec.recovery == "rewind" and dense < own:
         return [f"recovery 'rewind' must repeat at most the {dense} dense epochs, but got {own}; lower finetune.epochs"]
     if spec.recovery != "distill" and spec.distillation != Distillation():

@@ -45,8 +45,11 @@ class DataSpec(Frozen):
     val_fraction: float = Field(0.1, gt=0.0, lt=1.0)  # of the training samples
     test_fraction: float = Field(0.2, gt=0.0, lt=1.0)  # of all samples, where the source has no test split of its own
     split_seed: Seed = 0
-    augment: Literal["none", "crop", "flip", "crop_flip"] = "none"
+    augment: Literal["none", "crop", "flip", "crop_flip", "resized_crop", "resized_crop_flip"] = "none"
     label_noise: float = Field(0.0, ge=0.0, lt=1.0)  # fraction of the training labels that are flipped to another class
+    fit: Literal["stretch", "crop"] = "stretch"  # to size: both sides, or the middle of 8/7 of it
+    normalise: Literal["data", "imagenet"] = "data"  # by whose mean and deviation of each channel
+    loading: Literal["auto", "memory", "stream"] = "auto"  # decoded once, or whenever needed; auto: by what fits
 
 
 class Recipe(Frozen):
@@ -86,10 +89,12 @@ class DenseSpec(Frozen):
     seed: Seed = 0
     curriculum: Curriculum = Curriculum()
     record: Taken = "during"
+    weights: str = ""  # that it starts from: a file, or a name of torchvision's; empty: drawn by the seed
 
     def scored_by(self, curriculum: Curriculum) -> "DenseSpec":
         """The dense network whose training scores the samples for a curriculum: this one, or as this one."""
-        return self.model_copy(update={"model": curriculum.network or self.model, "curriculum": Curriculum()})
+        own = {"model": curriculum.network, "weights": ""} if curriculum.network else {}
+        return self.model_copy(update={**own, "curriculum": Curriculum()})
 
 
 class ProfileSpec(Frozen):

@@ -78,7 +78,7 @@ def _changes(given: Mapping[str, Any], wanted: Mapping[str, Any], inside: str = 
     for name, value in wanted.items():
         if given[name] == value:
             continue
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value.keys() == given[name].keys():  # those of settings, not of networks
             yield from _changes(given[name], value, f"{inside}{name}.")
         else:
             yield f"{inside}{name}", value

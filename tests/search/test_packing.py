@@ -97,6 +97,14 @@ def test_images_that_only_the_cluster_has_are_left_for_it_to_check(tmp_path: Pat
         check_for_cluster("digits", "s3://bucket/studies", [absent, "search.sampler=tpee"])
 
 
+def test_weights_that_only_the_cluster_has_are_left_for_it_to_check(tmp_path: Path) -> None:
+    absent = tmp_path / "absent.pth"
+    study = check_for_cluster("digits", "s3://bucket/studies", [f"weights.small_cnn={absent}"])
+    assert study.weights == {"small_cnn": str(absent)}
+    with pytest.raises(ValueError, match=r"^weights must be absolute, [^\n]* but got 'absent\.pth'; write it out$"):
+        check_for_cluster("digits", "s3://bucket/studies", ["weights.small_cnn=absent.pth"])
+
+
 @pytest.mark.parametrize("name", ["fodler", "folder"])
 def test_images_that_are_here_and_will_not_do_are_refused_here(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"did you mean 'folder'|must hold a folder for each class"):

@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.trainables.image_files import parquet_spec
 from trainables.data import sources
-from trainables.data.splits import Shape, Splits, statistics
+from trainables.data.splits import Shape, Splits
+from trainables.data.statistics import statistics
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from sklearn.datasets import load_digits
 
 from tests.trainables.image_files import RNG, everything, parquet_spec, png, write_parquet
 from trainables.data import sources
+from trainables.data.images import resize
+from trainables.data.sizing import fitted
 from trainables.data.splits import Shape
 from trainables.spec import DataSpec
 
@@ -20,6 +22,10 @@ def test_resizing_is_that_of_pillow_for_arrays_and_files(tmp_path: Path, size: i
     images, _, _ = everything(parquet_spec(tmp_path, size=size))
     expected = [Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR) for image in pixels]
     assert np.array_equal(images[:, 0], np.stack([np.asarray(image) for image in expected]))
+    cropped, _, _ = everything(parquet_spec(tmp_path, size=size, fit="crop"))
+    middle = [fitted(Image.fromarray(image), size, "crop") for image in pixels]
+    assert np.array_equal(cropped[:, 0], np.stack([np.asarray(image) for image in middle]))
+    assert np.array_equal(resize(pixels[:, None], size, "crop"), cropped)
     assert sources.peek(DataSpec(size=size)) == Shape(1, size, size, 10)
     assert sources.load(DataSpec(size=size, max_train=10)).train.images.shape == (10, 1, size, size)
 

@@ -1,5 +1,7 @@
 """Sources: what their settings must be."""
 
+from collections.abc import Callable
+
 import pytest
 
 from trainables.data import sources
@@ -18,8 +20,24 @@ from trainables.spec import DataSpec
         (DataSpec(name="parquet", path="missing"), "'missing' is not a folder"),
         (DataSpec(name="folder", path="missing"), "'missing' is not a folder"),
         (DataSpec(name="cifar10", path=__file__), "data.path must be a folder for downloads"),
+        (DataSpec(loading="stream"), "digits must be held decoded, as it comes, but got data.loading 'stream'"),
+        (
+            DataSpec(name="cifar10", augment="resized_crop"),
+            "cifar10 must be held decoded, .* data.augment 'resized_crop'",
+        ),
+        (DataSpec(fit="crop"), "data.fit 'crop' must come with the size to crop to"),
+        (
+            DataSpec(name="folder", augment="resized_crop_flip", loading="memory"),
+            "data.augment 'resized_crop_flip' must stream, as it cuts from whole images",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused(data: DataSpec, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sources.check(data)
+
+
+@pytest.mark.parametrize("ask", [sources.peek, sources.load])
+def test_greyscale_cannot_be_normalised_as_imagenet(ask: Callable[[DataSpec], object]) -> None:
+    with pytest.raises(ValueError, match=r"'imagenet' must go with images in colour, but digits has 1 channel"):
+        ask(DataSpec(normalise="imagenet"))

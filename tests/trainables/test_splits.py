@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.trainables.image_files import RNG
 from trainables.data import sources
-from trainables.data.splits import ROLES, Listing, Split, Splits, divide, statistics
+from trainables.data.splits import ROLES, Listing, Split, Splits, divide
+from trainables.data.statistics import statistics
 from trainables.spec import DataSpec
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trainables.data.images import resize
+from trainables.data.room import must_stream
 from trainables.data.splits import ROLES, Integers, Listing, Pixels, Shape, refuse_small_limits
 from trainables.spec import DataSpec
 
@@ -33,6 +34,7 @@ def check_digits(data: DataSpec) -> None:
         raise ValueError(
             f"data.path must be empty for digits, which come with scikit-learn, but got {data.path!r}; drop it"
         )
+    _refuse_streaming(data)
     refuse_small_limits(data, DIGITS.classes)
 
 
@@ -49,7 +51,7 @@ def list_digits(data: DataSpec) -> Listing:
     digits = load_digits()
     images = ((digits.images.astype(np.int64) * 255 + 8) // 16).astype(np.uint8)[:, None]
     labels = digits.target.astype(np.int64)
-    return _in_memory(images, labels, np.zeros(len(labels), np.int8), tuple("0123456789"), data.size)
+    return _in_memory(images, labels, np.zeros(len(labels), np.int8), tuple("0123456789"), data)
 
 
 def check_torchvision(data: DataSpec) -> None:
@@ -57,6 +59,7 @@ def check_torchvision(data: DataSpec) -> None:
     folder = _download_folder(data)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"data.path must be a folder for downloads, but {data.path!r} is a file; correct it")
+    _refuse_streaming(data)
     refuse_small_limits(data, TORCHVISION[data.name][1].classes)
 
 
@@ -81,24 +84,32 @@ def list_torchvision(data: DataSpec) -> Listing:
             f"{data.name} must be in {str(folder)!r} or downloadable, but is not ({type(error).__name__}: {error}); "
             f"connect to the network, or set data.path to where torchvision.datasets.{name} has downloaded it before"
         ) from error
-    return from_torchvision(train, test, data.size)
+    return from_torchvision(train, test, data)
 
 
-def from_torchvision(train: InMemory, test: InMemory, size: int | None) -> Listing:
+def from_torchvision(train: InMemory, test: InMemory, data: DataSpec) -> Listing:
     """Join the two parts of a torchvision set that holds its images in memory."""
     parts = [np.asarray(part.data) for part in (train, test)]
     images = np.concatenate([part[..., None] if part.ndim == 3 else part for part in parts]).transpose(0, 3, 1, 2)
     labels = np.concatenate([np.asarray(part.targets, np.int64) for part in (train, test)])
     roles = np.repeat([ROLES.index("train"), ROLES.index("test")], [len(part) for part in parts]).astype(np.int8)
-    return _in_memory(images, labels, roles, tuple(train.classes), size)
+    return _in_memory(images, labels, roles, tuple(train.classes), data)
 
 
-def _in_memory(images: Pixels, labels: Integers, roles: Any, classes: tuple[str, ...], size: int | None) -> Listing:
+def _in_memory(images: Pixels, labels: Integers, roles: Any, classes: tuple[str, ...], data: DataSpec) -> Listing:
     def decode(positions: Integers) -> Pixels:
         chosen = np.ascontiguousarray(images[positions])
-        return chosen if size is None else resize(chosen, size)
+        return chosen if data.size is None else resize(chosen, data.size, data.fit)
 
     return Listing(labels, roles, classes, decode)
+
+
+def _refuse_streaming(data: DataSpec) -> None:
+    if must_stream(data):
+        raise ValueError(
+            f"{data.name} must be held decoded, as it comes, but got data.loading {data.loading!r} and data.augment "
+            f"{data.augment!r}; leave out what streams, or write the images as files"
+        )
 
 
 def _resized(shape: Shape, size: int | None) -> Shape:

@@ -1,6 +1,6 @@
-"""Batches: a split that lives on the training device as uint8, shuffled, varied and normalised a batch at a time."""
+"""Batches: a split as the training device sees it, shuffled, varied and normalised a batch at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from trainables.data.splits import Split, Splits
+from trainables.data import room, stream
+from trainables.data.splits import Pixels, Split, Splits
 
-Augment = Literal["none", "crop", "flip", "crop_flip"]
+Augment = Literal["none", "crop", "flip", "crop_flip", "resized_crop", "resized_crop_flip"]
 
 
 class Share(NamedTuple):
@@ -57,23 +58,31 @@ class Drawn:
 
 
 class Resident:
-    """A split on a device, as pixels. On the CPU it shares the split's memory, so its tensors must never be written to.
+    """A split on a device: its labels live there, and so do its pixels; those that stream come a batch at a time.
 
-    DLPack, unlike torch.from_numpy, takes the read-only arrays of Ray's object store without a copy or a warning.
+    On the CPU it shares the split's memory, so its tensors must never be written to. DLPack, unlike torch.from_numpy,
+    takes the read-only arrays of Ray's object store without a copy or a warning.
     """
 
     def __init__(self, split: Split, splits: Splits, device: torch.device | str) -> None:
         """Put `split`, which may be the test split, on `device`; it is normalised by the statistics of `splits`."""
-        self.images = from_dlpack(split.images).to(device)  # (N, C, H, W) uint8
         self.labels = from_dlpack(split.labels).to(device)  # (N,) int64
+        self.held = _placed(split.held, self.device)
+        self.shape = split.held.shape  # (N, C, H, W)
         self.mean = 255 * torch.tensor(splits.mean).view(-1, 1, 1).to(device)  # in pixel values, as is std
         self.std = 255 * torch.tensor(splits.std).view(-1, 1, 1).to(device)
         self.taken = 0  # images that batches were made of, those of other workers' shares included
 
     @property
     def device(self) -> torch.device:
-        """Where the split is, and its batches will be."""
-        return self.images.device
+        """Where the batches will be."""
+        return self.labels.device
+
+    @property
+    def images(self) -> Tensor:
+        """The pixels (N, C, H, W), uint8, where all of them are on the device."""
+        assert isinstance(self.held, Tensor), "what streams is never on the device as a whole"
+        return self.held
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,6 +90,33 @@ class Resident:
     def normalise(self, images: Tensor) -> Tensor:
         """Turn uint8 images (B, C, H, W) into float32 ones of mean 0 and deviation 1."""
         return images.to(torch.float32).sub_(self.mean).div_(self.std)
+
+    def pixels(self, order: Tensor, steps: Sequence[slice], cuts: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield uint8 images (B, C, H, W) for each step, a slice of the `order` (n,) of positions, which is on the CPU.
+
+        Of each the random part that its cut (n,), a seed, draws; that is for what streams. Such images are made ahead
+        by as many threads as PyTorch computes with.
+        """
+        if isinstance(self.held, Tensor):
+            order = order.to(self.device)
+            yield from (self.held[order[step]] for step in steps)
+            return
+        wanted, seeds = order.numpy(), None if cuts is None else cuts.numpy()
+        for batch in stream.batches(
+            self.held,
+            [wanted[step] for step in steps],
+            None if seeds is None else [seeds[step] for step in steps],
+            torch.get_num_threads(),
+            pinned=self.device.type == "cuda",
+        ):
+            yield batch.to(self.device, non_blocking=True)
+
+
+def _placed(images: Pixels | stream.Stream, device: torch.device) -> Tensor | Pixels | stream.Stream:
+    """Put pixels on the device, but for those that would take too much of it and those that stream."""
+    if isinstance(images, stream.Stream) or images.nbytes > room.on_device(device):
+        return images
+    return from_dlpack(images).to(device)
 
 
 def train_batches(
@@ -96,39 +132,43 @@ def train_batches(
     Of each batch of `batch_size` samples a worker gets its share, varied as in the whole.
 
     The draws come from a CPU generator, so they are the same on every device. "crop" moves an image by up to an eighth
-    of its side (4 pixels of 32) and fills with the mean colour, which is zero once normalised; "flip" mirrors half of
-    the images left to right. A last batch of one sample, which batch norm cannot use, is dropped unless it is the only
-    one.
+    of its side (4 pixels of 32) and fills with the mean colour, which is zero once normalised; "resized_crop" takes a
+    random part of the whole image, see `sizing.cut`; "flip" mirrors half of the images left to right. A last batch of
+    one sample, which batch norm cannot use, is dropped unless it is the only one.
     """
     generator, device = torch.Generator().manual_seed(generator_seed), resident.device
     drawn = drawn or Drawn(torch.randperm(len(resident), generator=generator))
     order, count = drawn.index.to(device), len(drawn.index)
     weights = None if drawn.weights is None else drawn.weights.to(device)
-    margin = max(1, min(resident.images.shape[2:]) // 8) if "crop" in augment else 0
+    margin = max(1, min(resident.shape[2:]) // 8) if augment in ("crop", "crop_flip") else 0
     shifts = torch.randint(0, 2 * margin + 1, (2, count), generator=generator).to(device)
-    flips = torch.randint(0, 2 if "flip" in augment else 1, (count,), generator=generator).bool().to(device)
-    for start in range(0, count, batch_size):
-        whole = min(batch_size, count - start)
-        if whole == 1 and start > 0:
-            return
-        batch = slice(start + share.first, start + whole, share.of)
-        index = order[batch]
-        images = resident.normalise(resident.images[index])
-        if augment != "none":
-            images = vary(images, margin, shifts[:, batch], flips[batch])
-        resident.taken += whole
-        mean_share = None if share == WHOLE else whole / share.of
-        yield Batch(images, resident.labels[index], index, None if weights is None else weights[batch], mean_share)
+    flips = torch.randint(0, 2 if augment.endswith("flip") else 1, (count,), generator=generator).bool().to(device)
+    cuts = torch.randint(2**63 - 1, (count,), generator=generator) if augment in room.CUTTING else None
+    wholes = _wholes(count - (count % batch_size == 1 < count), batch_size)
+    steps = [slice(whole.start + share.first, whole.stop, share.of) for whole in wholes]
+    for whole, step, pixels in zip(wholes, steps, resident.pixels(drawn.index, steps, cuts), strict=True):
+        index, size = order[step], whole.stop - whole.start
+        images = resident.normalise(pixels)
+        if margin or augment.endswith("flip"):
+            images = vary(images, margin, shifts[:, step], flips[step])
+        resident.taken += size
+        mean_share = None if share == WHOLE else size / share.of
+        yield Batch(images, resident.labels[index], index, None if weights is None else weights[step], mean_share)
 
 
 def eval_batches(resident: Resident, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
     """Yield the whole split once, or a worker's share of it, in order and unvaried."""
-    index = torch.arange(len(resident), device=resident.device)
-    for start in range(0, len(resident), batch_size):
-        whole = min(batch_size, len(resident) - start)
-        batch = slice(start + share.first, start + whole, share.of)
-        resident.taken += whole
-        yield Batch(resident.normalise(resident.images[batch]), resident.labels[batch], index[batch])
+    order, wholes = torch.arange(len(resident)), _wholes(len(resident), batch_size)
+    index = order.to(resident.device)
+    steps = [slice(whole.start + share.first, whole.stop, share.of) for whole in wholes]
+    for whole, step, pixels in zip(wholes, steps, resident.pixels(order, steps), strict=True):
+        resident.taken += whole.stop - whole.start
+        yield Batch(resident.normalise(pixels), resident.labels[step], index[step])
+
+
+def _wholes(count: int, batch_size: int) -> list[slice]:
+    """Part `count` samples into batches; the last may be smaller."""
+    return [slice(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
 
 
 def vary(images: Tensor, margin: int, shifts: Tensor, flips: Tensor) -> Tensor:

@@ -1,19 +1,20 @@
-"""Decoding: encoded images, on disk or in memory, to one uint8 array, many at a time."""
+"""Decoding: encoded images, on disk or in memory, to uint8 arrays of one form."""
 
 import io
-import os
 import stat
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from trainables.data.splits import Integers, Pixels, Shape
+from trainables.data.sizing import Fit, cut, fitted
+from trainables.data.splits import Pixels, Shape
+from trainables.spec import DataSpec
 
-CHUNK = 64  # images a thread decodes before it asks for more
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # others of Pillow's start programs
 MOST_PIXELS, MOST_BYTES = 1 << 26, 1 << 28  # of an image; of its file
 
@@ -21,7 +22,7 @@ MOST_PIXELS, MOST_BYTES = 1 << 26, 1 << 28  # of an image; of its file
 class Encoded(NamedTuple):
     """An encoded image, in memory or in a file, and what an error calls it."""
 
-    content: bytes | Path
+    content: bytes | Path  # no bytes at all where there is none
     where: str
 
 
@@ -41,65 +42,82 @@ class Form(NamedTuple):
         return Shape(*self, classes)
 
 
-def form_of(first: Encoded, size: int | None) -> Form:
-    """Read the form that the first image sets for its data set. Raises ValueError as `fill` does."""
-    image = _open(first)
-    channels = 1 if image.mode == "L" else 3
-    return Form(channels, size or image.height, size or image.width)
+@dataclass(frozen=True)
+class Decoder:
+    """Turns encoded images of a data set into pixels of its one form."""
+
+    form: Form
+    size: int | None
+    fit: Fit
+
+    @classmethod
+    def of(cls, first: Encoded, data: DataSpec) -> "Decoder":
+        """Take the form that the first image sets for its data set. Raises ValueError as `decode` does."""
+        image = _open(first)
+        channels = 1 if image.mode == "L" else 3
+        return cls(Form(channels, data.size or image.height, data.size or image.width), data.size, data.fit)
+
+    def decode(self, encoded: Sequence[Encoded], cuts: Iterable[int | None] = repeat(None)) -> Pixels:
+        """Decode images (n, C, H, W), each whole, or the random part of it that its cut, a seed, draws.
+
+        They are converted to the channels of the form, and resized (bilinear, antialiased) where the settings say so.
+        Raises ValueError for an image that does not decode, has more than 8 bits a channel, or is of another size.
+        """
+        out = self.form.empty(len(encoded))
+        for pixels, one, seed in zip(out, encoded, cuts, strict=False):
+            pixels[:] = self._one(one, seed)
+        return out
+
+    def _one(self, encoded: Encoded, seed: int | None) -> Pixels:
+        image, form = _open(encoded), self.form
+        mode = "L" if form.channels == 1 else "RGB"
+        if image.mode != mode:
+            image = image.convert(mode)
+        if seed is not None:
+            image = cut(image, (form.width, form.height), seed)
+        elif self.size is not None:
+            image = fitted(image, self.size, self.fit)
+        elif image.size != (form.width, form.height):
+            raise ValueError(
+                f"images must all be of one size, but {encoded.where} is {image.width}x{image.height} and the first is "
+                f"{form.width}x{form.height}; set data.size to resize them all"
+            )
+        return np.asarray(image).reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
 
 
-def fill(out: Pixels, slots: Integers, encoded: Sequence[Encoded], size: int | None) -> None:
-    """Decode image i into `out[slots[i]]`, `out` (N, C, H, W), on all cores.
-
-    Images are converted to the channels of `out`, and resized (bilinear, antialiased) to `size` where it is given.
-    Raises ValueError for an image that does not decode, has more than 8 bits a channel, or is of another size.
-    """
-
-    form = Form(*out.shape[1:])
-
-    def fill_chunk(start: int) -> None:
-        for i in range(start, min(start + CHUNK, len(encoded))):
-            out[slots[i]] = _decode(encoded[i], form, size)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(fill_chunk, range(0, len(encoded), CHUNK)):
-            pass  # raises the first error, in order
-
-
-def resize(images: Pixels, size: int) -> Pixels:
-    """Resize images (N, C, H, W) to (N, C, size, size), bilinear and antialiased, as `fill` does."""
+def resize(images: Pixels, size: int, fit: Fit) -> Pixels:
+    """Resize images (N, C, H, W) to (N, C, size, size), bilinear and antialiased, as a decoder does."""
     resized = np.empty((*images.shape[:2], size, size), np.uint8)
     for i, channel in np.ndindex(images.shape[:2]):
-        resized[i, channel] = _resize(Image.fromarray(images[i, channel]), size)
+        resized[i, channel] = fitted(Image.fromarray(images[i, channel]), size, fit)
     return resized
 
 
-def _decode(encoded: Encoded, form: Form, size: int | None) -> Pixels:
-    image = _open(encoded)
-    mode = "L" if form.channels == 1 else "RGB"
-    if image.mode != mode:
-        image = image.convert(mode)
-    if size is not None:
-        image = _resize(image, size)
-    elif image.size != (form.width, form.height):
-        raise ValueError(
-            f"images must all be of one size, but {encoded.where} is {image.width}x{image.height} and the first is "
-            f"{form.width}x{form.height}; set data.size to resize them all"
-        )
-    return np.asarray(image).reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
-
-
-def _read(path: Path) -> bytes:
-    told = path.stat()
-    if not stat.S_ISREG(told.st_mode) or told.st_size > MOST_BYTES:  # a pipe would never end
-        raise ValueError(f"it must be a file of at most {MOST_BYTES:,} bytes")
-    return path.read_bytes()
+def _content(encoded: Encoded) -> bytes:
+    content, where = encoded
+    if isinstance(content, Path):
+        try:
+            about = content.stat()
+            if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_BYTES:  # a pipe would never end
+                raise ValueError(
+                    f"image must decode, but {where} does not: it must be a file of at most {MOST_BYTES:,} bytes; "
+                    "repair or remove it"
+                )
+            return content.read_bytes()  # a storage that fails for a moment is not the image's fault
+        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+            raise ValueError(
+                f"image must be readable on every machine, but {where} is not ({error}); mount or restore it"
+            ) from error
+    if not content:
+        raise ValueError(f"image must be given, but {where} has none; add or remove it")
+    return content
 
 
 def _open(encoded: Encoded) -> Image.Image:
-    content, where = encoded
+    where = encoded.where
+    content = _content(encoded)
     try:
-        image = Image.open(io.BytesIO(content if isinstance(content, bytes) else _read(content)), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
         image.load()
@@ -112,7 +130,3 @@ def _open(encoded: Encoded) -> Image.Image:
             f"images must have 8 bits a channel, but {where} has mode {image.mode!r}; convert it to 8-bit PNG"
         )
     return image
-
-
-def _resize(image: Image.Image, size: int) -> Image.Image:
-    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)

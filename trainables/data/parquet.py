@@ -1,7 +1,10 @@
 """Parquet folders: files with the columns `image` (an encoded image, or a struct with its `bytes`) and `label`."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainables.data.images import Encoded, Form, fill, form_of
+from trainables.data import spool
+from trainables.data.images import Decoder, Encoded
 from trainables.data.splits import ROLES, Integers, Listing, Pixels, Role, Shape
+from trainables.data.stream import PIECE, Stream, ahead
 from trainables.spec import DataSpec
 from trainables.strict import from_json
 
-ROWS = 1024  # read at a time: bounds the encoded images held in memory
+ROWS = 256  # read at a time: bounds the encoded images held in memory
 
 
 class File(NamedTuple):
@@ -25,12 +30,30 @@ class File(NamedTuple):
     role: Role
     rows: int
     classes: tuple[str, ...]  # as named in the schema, or none
+    state: tuple[int, int]  # its bytes, and when it was written in nanoseconds
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The images of some files by position, in any order."""
+
+    files: tuple[File, ...]
+    starts: Integers  # (files,), position of each file's first row
+
+    def __call__(self, positions: Integers) -> list[Encoded]:
+        """Read the images at these positions from the files' spools."""
+        spools = _spools(self.files)
+        places = np.searchsorted(self.starts, positions, side="right") - 1
+        return [
+            Encoded(spools[place][row], f"{self.files[place].path.name} row {row}")
+            for place, row in zip(places.tolist(), (positions - self.starts[places]).tolist(), strict=True)
+        ]
 
 
 def peek(data: DataSpec) -> Shape:
     """Read the shape from the first image and the class names, or the labels where the classes have no names."""
     files = _files(data)
-    return _first_form(files, data.size).shape(len(_labels_and_classes(files)[1]))
+    return _decoder(files, data).form.shape(len(_labels_and_classes(files)[1]))
 
 
 def list_samples(data: DataSpec) -> Listing:
@@ -43,7 +66,13 @@ def list_samples(data: DataSpec) -> Listing:
     files = _files(data)
     labels, classes = _labels_and_classes(files)
     roles = np.repeat([ROLES.index(file.role) for file in files], [file.rows for file in files]).astype(np.int8)
-    return Listing(labels, roles, classes, lambda positions: _decode(files, positions, data.size))
+    starts = np.cumsum([0, *(file.rows for file in files)])[:-1]
+
+    def stream(positions: Integers) -> Stream:
+        used = np.unique(np.searchsorted(starts, positions, side="right") - 1)
+        return Stream(Rows(tuple(files[n] for n in used), starts[used]), _decoder(files, data), positions)
+
+    return Listing(labels, roles, classes, partial(_decode, files, starts, data), stream)
 
 
 def _files(data: DataSpec) -> list[File]:
@@ -77,7 +106,8 @@ def _open(path: Path) -> File:
     schema = metadata.schema.to_arrow_schema()
     _check_columns(path.name, schema)
     role: Role = "test" if path.name.startswith("test") else "val" if path.name.startswith("val") else "train"
-    return File(path, role, metadata.num_rows, _named_classes(path.name, schema))
+    at = path.stat()
+    return File(path, role, metadata.num_rows, _named_classes(path.name, schema), (at.st_size, at.st_mtime_ns))
 
 
 @contextmanager
@@ -140,22 +170,45 @@ def _labels(file: File, limit: int) -> Integers:
     return np.asarray(column.cast(pa.int64()).to_numpy(), np.int64)
 
 
-def _first_form(files: list[File], size: int | None) -> Form:
+def _decoder(files: list[File], data: DataSpec) -> Decoder:
     file = next(file for file in files if file.rows)
     (first,) = next(_read(file, np.zeros(1, np.int64)))
-    return form_of(first, size)
+    return Decoder.of(first, data)
 
 
-def _decode(files: list[File], positions: Integers, size: int | None) -> Pixels:
-    out = _first_form(files, size).empty(len(positions))
+def _decode(files: list[File], starts: Integers, data: DataSpec, positions: Integers) -> Pixels:
+    """Decode all that is wanted of a row group once that is read, on all cores."""
+    decoder = _decoder(files, data)
+    out = decoder.form.empty(len(positions))
     order = np.argsort(positions)
-    edges = np.cumsum([0, *(file.rows for file in files)])
-    for file, start, stop in zip(files, edges[:-1], edges[1:], strict=True):
-        slots = order[slice(*np.searchsorted(positions, (start, stop), sorter=order))]
-        for encoded in _read(file, positions[slots] - start):
-            here, slots = slots[: len(encoded)], slots[len(encoded) :]
-            fill(out, here, encoded, size)
+
+    def pieces() -> Iterator[tuple[Integers, list[Encoded]]]:
+        for file, start in zip(files, starts.tolist(), strict=True):
+            slots = order[slice(*np.searchsorted(positions, (start, start + file.rows), sorter=order))]
+            for encoded in _read(file, positions[slots] - start):
+                here, slots = slots[: len(encoded)], slots[len(encoded) :]
+                yield from ((here[n : n + PIECE], encoded[n : n + PIECE]) for n in range(0, len(encoded), PIECE))
+
+    def fill(piece: tuple[Integers, list[Encoded]]) -> None:
+        slots, encoded = piece
+        out[slots] = decoder.decode(encoded)
+
+    for _ in ahead(fill, pieces(), os.cpu_count() or 1):
+        pass
     return out
+
+
+@lru_cache(maxsize=8)
+def _spools(files: tuple[File, ...]) -> list[spool.Spool]:
+    def blobs(file: File) -> Iterator[bytes]:
+        for encoded in _read(file, np.arange(file.rows)):
+            for content, _ in encoded:
+                assert isinstance(content, bytes)
+                yield content
+
+    return spool.open_all(
+        [spool.Source(f"{file.path.resolve()} {file.state}", file.state[0], partial(blobs, file)) for file in files]
+    )
 
 
 def _read(file: File, rows: Integers) -> Iterator[list[Encoded]]:
@@ -167,12 +220,9 @@ def _read(file: File, rows: Integers) -> Iterator[list[Encoded]]:
         numbers = np.concatenate([np.arange(0), *(np.arange(edges[g], edges[g + 1]) for g in groups)])
         for batch in parquet.iter_batches(ROWS, row_groups=groups.tolist(), columns=["image"]):
             here, numbers = numbers[: len(batch)], numbers[len(batch) :]
-            chosen = np.flatnonzero(np.isin(here, rows))
-            images = batch["image"].take(pa.array(chosen))
+            wanted = rows[slice(*np.searchsorted(rows, (here[0], here[-1] + 1)))]
+            images = batch["image"].take(pa.array(np.searchsorted(here, wanted)))
             if pa.types.is_struct(images.type):
                 images = pc.struct_field(images, "bytes")
-            if images.null_count:
-                row = here[chosen[pc.index(images.is_null(), True).as_py()]]
-                raise ValueError(f"image must be given, but {name} row {row} has none; add or remove it")
-            names = (f"{name} row {row}" for row in here[chosen])
-            yield [Encoded(*pair) for pair in zip(images.to_pylist(), names, strict=True)]
+            contents = (content or b"" for content in images.to_pylist())
+            yield [Encoded(content, f"{name} row {row}") for content, row in zip(contents, wanted, strict=True)]

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.data import arrays, folders, parquet
+from trainables.data import arrays, folders, parquet, room
 from trainables.data.noise import flips, noisy_labels
-from trainables.data.splits import Integers, Listing, Shape, Split, Splits, divide, spread, statistics
+from trainables.data.splits import Integers, Listing, Pixels, Shape, Split, Splits, divide, spread
+from trainables.data.statistics import IMAGENET, Statistics, statistics
+from trainables.data.stream import Stream
 from trainables.spec import DataSpec
 from trainables.tables import pick
 
@@ -23,17 +25,27 @@ class Source:
 
 def check(data: DataSpec) -> None:
     """Raise ValueError for all that can be refused without reading the images, labels included."""
+    if data.fit == "crop" and data.size is None:
+        raise ValueError("data.fit 'crop' must come with the size to crop to, but data.size is not set; set it")
+    if data.augment in room.CUTTING and data.loading == "memory":
+        raise ValueError(
+            f"data.augment {data.augment!r} must stream, as it cuts from whole images, but got data.loading 'memory'; "
+            "leave that out"
+        )
     _source(data).check(data)
 
 
 def peek(data: DataSpec) -> Shape:
     """Return the shape of the images and the number of classes, reading at most one image and the labels."""
-    return _source(data).peek(data)
+    shape = _source(data).peek(data)
+    _refuse_channels(data, shape.channels)
+    return shape
 
 
 def load(data: DataSpec) -> Splits:
-    """Load the train and the val split, decoding only the samples that they use.
+    """Load the train and the val split, decoding only the samples that they use, or none yet where they stream.
 
+    They stream where `data` says so, and where their pixels would take more than `room.of_machine()`.
     With `label_noise` some labels of the train split are wrong, and its order goes by the noisy ones, so that nothing
     in it tells the truth; the val split is true.
     Raises ValueError as `check` does, and for an image that will not do, naming its file and row.
@@ -42,17 +54,32 @@ def load(data: DataSpec) -> Splits:
     dealt = divide(listing, data)
     noisy = noisy_labels(listing, dealt["train"], data)
     ids = np.concatenate([spread(dealt["train"], noisy), dealt["val"]])
-    images, labels, size = listing.decode(ids), noisy[ids], len(dealt["train"])
+    images, labels, size = _images(listing, ids, data), noisy[ids], len(dealt["train"])
+    _refuse_channels(data, images.shape[1])
     train = Split(images[:size], labels[:size], ids[:size])
     val = Split(images[size:], labels[size:], ids[size:])
-    return Splits(train, val, listing.classes, *statistics(train.images))
+    return Splits(train, val, listing.classes, *_statistics(data, train.held))
 
 
 def load_test(data: DataSpec) -> Split:
     """Load the test split, which only a final comparison may look at. Raises ValueError as `load` does."""
     listing = _source(data).list_samples(data)
     ids = divide(listing, data)["test"]
-    return Split(listing.decode(ids), listing.labels[ids], ids)
+    return Split(_images(listing, ids, data), listing.labels[ids], ids)
+
+
+def told(data: DataSpec, splits: Splits) -> str:
+    """Say where the images are, and why."""
+    held = splits.train.held, splits.val.held
+    size, room_for = (f"{count / 1e6:,.1f} MB" for count in (sum(part.nbytes for part in held), room.of_machine()))
+    where = "streamed" if isinstance(splits.train.held, Stream) else "in memory"
+    if data.augment in room.CUTTING:
+        why = f"as data.augment {data.augment!r} cuts from whole ones"
+    elif data.loading != "auto":
+        why = "as data.loading says"
+    else:
+        why = f"as {room_for} of this machine's memory are for them"
+    return f"{sum(map(len, held)):,} images, decoded {size}, are {where}, {why}"
 
 
 def listing(data: DataSpec) -> Listing:
@@ -67,6 +94,28 @@ def flipped(data: DataSpec) -> Integers:
     """
     listing = _source(data).list_samples(data)
     return np.sort(flips(listing, divide(listing, data)["train"], data))
+
+
+def _images(listing: Listing, ids: Integers, data: DataSpec) -> Pixels | Stream:
+    if listing.stream is None or data.loading == "memory":
+        return listing.decode(ids)
+    stream = listing.stream(ids)
+    if room.must_stream(data) or stream.nbytes > room.of_machine():
+        stream.take(np.zeros(1, np.int64))  # what cannot stream here is found now
+        return stream
+    return listing.decode(ids)
+
+
+def _statistics(data: DataSpec, images: Pixels | Stream) -> Statistics:
+    return IMAGENET if data.normalise == "imagenet" else statistics(images)
+
+
+def _refuse_channels(data: DataSpec, channels: int) -> None:
+    if data.normalise == "imagenet" and channels != 3:
+        raise ValueError(
+            f"data.normalise 'imagenet' must go with images in colour, but {data.name} has {channels} channel; "
+            "leave it out"
+        )
 
 
 def _source(data: DataSpec) -> Source:

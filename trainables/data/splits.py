@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainables.spec import DataSpec
+
+if TYPE_CHECKING:
+    from trainables.data.stream import Stream
 
 Role = Literal["train", "val", "test"]
 ROLES: tuple[Role, ...] = ("train", "val", "test")
@@ -28,17 +31,28 @@ class Shape(NamedTuple):
 class Split:
     """Samples of one role; every prefix of them is spread evenly over the classes. The arrays are read-only."""
 
-    images: Pixels  # (N, C, H, W), contiguous
+    held: "Pixels | Stream"  # images (N, C, H, W), contiguous, or a stream of them
     labels: Integers  # (N,), in 0..classes-1; of the train split with its label noise, if any
     ids: Integers  # (N,), positions in the source's natural order: the same sample has the same id under every spec
 
     def __post_init__(self) -> None:
-        assert len(self.images) == len(self.labels) == len(self.ids)
-        for array in (self.images, self.labels, self.ids):
-            array.flags.writeable = False
+        assert len(self.held) == len(self.labels) == len(self.ids)
+        for array in (self.held, self.labels, self.ids):
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def images(self) -> Pixels:
+        """The pixels of images that are in memory."""
+        assert isinstance(self.held, np.ndarray), "what streams is never in memory as a whole"
+        return self.held
+
+    def first(self, count: int) -> "Split":
+        """Take the first samples, `count` at most."""
+        return Split(self.held[:count], self.labels[:count], self.ids[:count])
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +62,7 @@ class Splits:
     train: Split
     val: Split
     classes: tuple[str, ...]
-    mean: tuple[float, ...]  # (C,), of the train split's pixels scaled to [0, 1]
+    mean: tuple[float, ...]  # (C,), of the train split's pixels scaled to [0, 1], or what the settings give instead
     std: tuple[float, ...]  # (C,)
 
 
@@ -60,6 +74,7 @@ class Listing:
     roles: NDArray[np.int8]  # (N,), indices into ROLES: where the source itself puts each sample
     classes: tuple[str, ...]
     decode: Callable[[Integers], Pixels]  # positions (n,) in any order -> images (n, C, H, W) in that order
+    stream: "Callable[[Integers], Stream] | None" = None  # the same, not decoded yet; None: it holds them decoded
 
 
 def refuse_small_limits(data: DataSpec, classes: int) -> None:
@@ -116,24 +131,6 @@ def refuse_empty_classes(train_labels: Integers, classes: tuple[str, ...]) -> No
 def spread(positions: Integers, labels: Integers) -> Integers:
     """Reorder `positions` (n,) into rounds of one sample a class, by `labels` (N,); within a class the order stays."""
     return positions[np.argsort(_ranks(labels[positions]), kind="stable")]
-
-
-def statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of `images` (N, C, H, W), scaled to [0, 1].
-
-    Both come from exact counts of the 256 values, so the order of the samples does not matter. A channel that is
-    constant gets the deviation 1: normalising it gives zeros instead of a division by zero.
-    """
-    channels = images.shape[1]
-    counts = np.zeros((channels, 256), np.int64)
-    for start in range(0, len(images), 1024):
-        for channel in range(channels):
-            counts[channel] += np.bincount(images[start : start + 1024, channel].ravel(), minlength=256)
-    values = np.arange(256) / 255
-    weights = counts / counts.sum(axis=1, keepdims=True)
-    means = weights @ values
-    deviations = np.sqrt((weights * (values - means[:, None]) ** 2).sum(axis=1))
-    return tuple(means.tolist()), tuple(float(deviation) if deviation > 0 else 1.0 for deviation in deviations)
 
 
 def _shuffle(positions: Integers, seed: int) -> Integers:

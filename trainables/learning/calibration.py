@@ -2,13 +2,14 @@
 
 import torch
 
-from trainables.data.batches import Resident
-from trainables.data.splits import Split, Splits
+from trainables.data.batches import Resident, eval_batches
+from trainables.data.splits import Splits
 from trainables.pruning.subject import Calibration
+
+BATCH = 256  # samples at a time
 
 
 def calibration_samples(splits: Splits, size: int, device: torch.device) -> Calibration:
     """Take the first `size` training samples at most; every prefix of a split is spread evenly over the classes."""
-    train = splits.train
-    data = Resident(Split(train.images[:size], train.labels[:size], train.ids[:size]), splits, device)
-    return Calibration(data.normalise(data.images), data.labels)
+    data = Resident(splits.train.first(size), splits, device)
+    return Calibration(torch.cat([batch.images for batch in eval_batches(data, BATCH)]), data.labels)

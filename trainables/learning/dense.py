@@ -5,7 +5,7 @@ from collections import deque
 
 import torch
 
-from trainables import artifacts, checkpoints
+from trainables import artifacts, checkpoints, pretrained
 from trainables.checkpoints import Architecture, Checkpoint
 from trainables.data.splits import Splits
 from trainables.learning.fit import Course, State, fit, residents, resume
@@ -19,7 +19,7 @@ from trainables.storage import Folder
 
 def architecture(spec: DenseSpec, splits: Splits) -> Architecture:
     """Tell how the network for these images is built."""
-    channels, height, width = splits.train.images.shape[1:]
+    channels, height, width = splits.train.held.shape[1:]
     return Architecture(
         model=spec.model, width=spec.width, classes=len(splits.classes), image=(channels, height, width)
     )
@@ -30,8 +30,9 @@ def make_dense(
 ) -> None:
     """Train the dense network of `spec` into `folder`, going on from the epochs that an earlier try left in `storage`.
 
-    The network of the last epoch is kept; its record holds the validation accuracy and the history. What it made of
-    each sample is kept beside it, and its curriculum goes by what `storage` has of that.
+    It starts from the weights that `spec` names, if any. The network of the last epoch is kept; its record holds the
+    validation accuracy and the history. What it made of each sample is kept beside it, and its curriculum goes by what
+    `storage` has of that.
     """
     unfinished = storage / "artifacts" / "unfinished" / spec.key()
     data = residents(splits, device)
@@ -40,7 +41,9 @@ def make_dense(
         started = time.perf_counter()
         built = architecture(spec, splits)
         torch.manual_seed(spec.seed)
-        model = place(built.build(), device)
+        fresh = built.build()
+        pretrained.fill(fresh, spec)
+        model = place(fresh, device)
         judged = evaluate(model, data[1])
         seconds = time.perf_counter() - started
         first = EpochReport(epoch=0, val_accuracy=judged.accuracy, val_loss=judged.loss, seconds=seconds)

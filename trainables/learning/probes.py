@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from trainables import checkpoints, columns
 from trainables.data.batches import Resident, eval_batches
-from trainables.data.splits import Split, Splits
+from trainables.data.splits import Splits
 from trainables.learning.dense import load_dense, saved_dense
 from trainables.outcome import Cost
 from trainables.pruning.chain import Block, find_chain
@@ -63,8 +63,7 @@ def probe(model: nn.Module, example: Tensor, splits: Splits, samples: int) -> tu
     text.
     """
     started = time.perf_counter()
-    split = splits.train
-    train = Resident(Split(split.images[:samples], split.labels[:samples], split.ids[:samples]), splits, example.device)
+    train = Resident(splits.train.first(samples), splits, example.device)
     val = Resident(splits.val, splits, example.device)
     chain = find_chain(model, example)
     with undisturbed(model):

@@ -47,7 +47,7 @@ def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Judgement:
     """Judge a network in eval mode; its mode is restored. team: all of it judges, and knows the verdict."""
     training = model.training
     model.eval()
-    device = data.images.device
+    device = data.device
     hits = torch.zeros((), dtype=torch.long, device=device)
     loss = torch.zeros((), device=device)
     for batch in eval_batches(data, EVAL_BATCH, team.share):
@@ -100,7 +100,7 @@ def train(
     An epoch's order, augmentation and dropout follow from the seed and the epoch alone, so a resumed run repeats them.
     Each worker of a team trains its own copy, on its share of each batch; dropout alone is drawn by each for itself.
     """
-    device = data.images.device
+    device = data.device
     held = [(weight_of(model.get_submodule(name)), mask) for name, mask in (masks or {}).items()]
     weights, kept = [w for w, _ in held], [m for _, m in held]
     learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]

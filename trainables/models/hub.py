@@ -5,7 +5,7 @@ Where the project and torchvision share a name (vgg16), it means the project's.
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -28,6 +28,31 @@ def torchvision_names() -> list[str]:
     import torchvision.models  # takes a second, which the project's own networks need not pay
 
     return sorted(torchvision.models.list_models(module=torchvision.models))
+
+
+def torchvision_weights(name: str) -> tuple[str, ...]:
+    """Name the weights that torchvision has for one of its classifiers; none for any other model."""
+    if name in CIFAR or ":" in name or name not in torchvision_names():
+        return ()
+    import torchvision.models
+
+    return tuple(torchvision.models.get_model_weights(name).__members__)
+
+
+def download(name: str, weights: str) -> Mapping[str, torch.Tensor]:
+    """Read weights of torchvision, once downloaded to torch.hub's folder. ValueError where they cannot be."""
+    import torchvision.models
+
+    try:
+        found: Mapping[str, torch.Tensor] = torchvision.models.get_model_weights(name)[weights].get_state_dict(
+            progress=False, check_hash=True
+        )
+    except (OSError, RuntimeError) as error:  # RuntimeError: what came is not what was asked for
+        raise ValueError(
+            f"torchvision's {weights} of {name} must be in {torch.hub.get_dir()} or downloadable, but is not "
+            f"({error}); connect to the network, or set weights to a file"
+        ) from error
+    return found
 
 
 def check(name: str, width: float = 1.0) -> None:

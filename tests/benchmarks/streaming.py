@@ -1,0 +1,122 @@
+"""What streaming costs: images a second of the loader, and an epoch on a stream over the same epoch from memory.
+
+python -m tests.benchmarks.streaming [IMAGES [MODEL [BATCH]]]; made-up JPEG files of ImageNet's shape, as a folder and
+as Parquet. On a machine that others use the ratios count: variants take turns, and the quickest round of each counts.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tests.trainables.photos import write_folder, write_rows
+from trainables.data import sources
+from trainables.data.batches import Augment, Resident, train_batches
+from trainables.learning.train import place, sgd, train
+from trainables.models import hub
+from trainables.spec import DataSpec, Recipe
+
+ROUNDS = 3
+BATCH = int(sys.argv[3]) if len(sys.argv) > 3 else 64
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+AUGMENTS: tuple[Augment, ...] = ("none", "resized_crop_flip")
+
+
+def main() -> None:
+    """Print a line for each kind of data and augmentation, then one for each epoch."""
+    images = int(sys.argv[1]) if len(sys.argv) > 1 else 512
+    model = sys.argv[2] if len(sys.argv) > 2 else "resnet18"
+    with tempfile.TemporaryDirectory() as folder, _spools_in(folder):
+        for name, write in (("folder", write_folder), ("parquet", write_rows)):
+            root = Path(folder) / name
+            write(root, {"train": images + images // 9, "test": 20})  # a tenth is held out for validation
+            data = DataSpec(name=name, path=str(root), size=224, fit="crop", normalise="imagenet", loading="stream")
+            load_alone(data)
+        epochs(data, model)
+
+
+def load_alone(data: DataSpec) -> None:
+    """Run through the images with nothing else to do."""
+    splits = sources.load(data)
+    there = Resident(splits.train, splits, DEVICE)
+    for augment in AUGMENTS:
+        told = []
+        for threads in (1, torch.get_num_threads()):
+
+            def through(threads: int = threads, augment: Augment = augment) -> None:
+                torch.set_num_threads(threads)
+                for batch in train_batches(there, BATCH, augment, 0):
+                    assert batch.images.shape[1:] == (3, 224, 224)
+
+            wall, processor = _quickest(through)
+            told.append(f"{threads} threads {len(there) / wall:.0f} images/s ({1e3 * processor / len(there):.2f} ms)")
+        print(f"{data.name}, {augment}: {', '.join(told)}; in brackets processor time an image", flush=True)
+
+
+def epochs(data: DataSpec, model: str) -> None:
+    """Train on the images in memory and on streams of them, by turns."""
+    settings: dict[str, dict[str, str]] = {
+        "memory": {"loading": "memory"},
+        "stream": {},
+        "stream, cut at random": {"augment": AUGMENTS[1]},
+    }
+    sets = {how: data.model_copy(update=changes) for how, changes in settings.items()}
+    loaded = {how: sources.load(each) for how, each in sets.items()}
+    network = place(hub.build(model, 10, 3), DEVICE)
+    recipe = Recipe(epochs=1, batch_size=BATCH, lr=0.001)
+    rounds: dict[str, list[tuple[float, float]]] = {how: [] for how in sets}
+    for how in [*sets] * ROUNDS:
+        there = _Watched(loaded[how].train, loaded[how], DEVICE)
+        started = time.perf_counter()
+        list(train(network, there, recipe, sets[how], 0, sgd(network, recipe)))
+        rounds[how].append((time.perf_counter() - started, there.waited))
+    quickest = {how: min(times) for how, times in rounds.items()}
+    for how, (seconds, waited) in quickest.items():
+        print(
+            f"{model} on {DEVICE}, {len(loaded[how].train)} images, batches of {BATCH}, {how}: {seconds:.2f} s an "
+            f"epoch, {seconds / quickest['memory'][0]:.2f} times that from memory; {waited / seconds:.1%} of it waiting"
+        )
+
+
+class _Watched(Resident):
+    """Tells how long it was waited for."""
+
+    waited = 0.0
+
+    def pixels(self, order: Tensor, steps: Sequence[slice], cuts: Tensor | None = None) -> Iterator[Tensor]:
+        made = super().pixels(order, steps, cuts)
+        while True:
+            started = time.perf_counter()
+            batch = next(made, None)
+            self.waited += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+
+
+def _quickest(run: Callable[[], None]) -> tuple[float, float]:
+    """Wall and processor seconds of the quickest of some rounds."""
+    times = []
+    for _ in range(ROUNDS):
+        wall, processor = time.perf_counter(), time.process_time()
+        run()
+        times.append((time.perf_counter() - wall, time.process_time() - processor))
+    return min(wall for wall, _ in times), min(processor for _, processor in times)
+
+
+@contextmanager
+def _spools_in(folder: str) -> Iterator[None]:
+    kept, tempfile.tempdir = tempfile.tempdir, folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = kept
+
+
+if __name__ == "__main__":
+    main()

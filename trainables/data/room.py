@@ -1,0 +1,34 @@
+"""Whether images stream: because training cuts from whole ones, settings say so, or memory is short."""
+
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from trainables.spec import DataSpec
+
+OF_MACHINE = 1 / 4  # of a machine's memory: Ray keeps 0.3 of it for what trials share
+OF_GPU = 1 / 8  # of a GPU's memory, which several trials may share
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
+CUTTING = ("resized_crop", "resized_crop_flip")  # augmentations that no decoded form of an image will do for
+
+
+def must_stream(data: DataSpec) -> bool:
+    """Tell whether the settings leave no choice."""
+    return data.loading == "stream" or data.augment in CUTTING
+
+
+def of_machine() -> int:
+    """Bytes that the pixels of a data set may take on this machine, or in this container."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in LIMITS:
+        with suppress(OSError, ValueError):  # no such file; "max"
+            memory = min(memory, int(Path(limit).read_text()))
+    return int(OF_MACHINE * memory)
+
+
+def on_device(device: torch.device) -> float:
+    """Bytes that the pixels of a split may take on a device; what is for the CPU is there already."""
+    return OF_GPU * torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else math.inf
