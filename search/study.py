@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from search.search_spec import SearchSpec
+from trainables.credentials import Address
 from trainables.spec import (
     GATED,
     SEARCHED,
     SEARCHES,
-    Address,
     BudgetKind,
     Curriculum,
     DataSpec,

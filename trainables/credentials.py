@@ -2,7 +2,11 @@
 
 import os
 import re
+from functools import partial
+from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator
 
 TELLING = re.compile(r"secret|password|passwd|token|credential|signature|access_?key|api_?key|account_?key", re.I)
 SHORT = 6  # letters: a shorter value stands in too many texts by chance
@@ -34,3 +38,6 @@ def redacted(text: str) -> str:
             text = text.replace(value, HIDDEN)
     text = re.sub(r"(\w://)[^/\s'\"<>]*@", rf"\1{HIDDEN}@", text)
     return re.sub(rf"([?&][^=&\s]*(?:{TELLING.pattern})[^=&\s]*=)[^&\s'\"]+", rf"\1{HIDDEN}", text, flags=re.I)
+
+
+Address = Annotated[str, AfterValidator(partial(refuse, "an address"))]  # a path, or a URI of no secrets

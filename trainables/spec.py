@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from trainables import credentials
+from trainables.credentials import Address
 
 BudgetKind = Literal["params", "macs"]
 GranularityName = Literal["weight", "channel", "block", "projected-block"]
@@ -18,7 +17,6 @@ SEARCHED, RANDOM_SEARCH = SEARCHES = ("searched", "random-search")  # told their
 Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
 Width = Annotated[float, Field(gt=0.0, le=16.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Address = Annotated[str, AfterValidator(partial(credentials.refuse, "an address"))]  # a path, or a URI of no secrets
 
 
 class Frozen(BaseModel):
