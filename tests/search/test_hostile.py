@@ -197,7 +197,7 @@ def test_a_uri_with_credentials_is_refused_without_showing_them(uri: str) -> Non
     for use in (Folder.at, lambda uri: check_for_cluster("digits", uri), lambda uri: Curriculum(table=uri)):
         with pytest.raises(ValueError, match="without credentials") as refusal:
             use(uri)
-        assert SECRET not in redacted(str(refusal.value))
+        assert SECRET not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
