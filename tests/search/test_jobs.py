@@ -1,21 +1,16 @@
 """Studies as jobs on a real Ray head of this machine, which asks for a token as the one of cluster.yaml does."""
 
 import json
-import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 from ray._private.authentication_test_utils import reset_auth_token_state
@@ -25,84 +20,16 @@ from search import jobs
 from search.results import StudyFolder
 from search.study_file import read_study
 from tests.search.conftest import FEW, howcompact
+from tests.search.heads import authentication, head
 from tests.search.ports import free_port
 from tests.search.tunnel import Cuttable
 from tests.search.waiting import until
 
-WITHOUT_US = f"""
-import sys
-sys.path[:] = [place for place in sys.path if place != {str(Path(__file__).parents[2])!r}]
-sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
-"""
-
-
-@contextmanager
-def authentication(token: str) -> Iterator[None]:
-    """Show this token from now on. Ray keeps what it has read, so it is told to read again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", token)
-        patch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
-        reset_auth_token_state()
-        yield
-    reset_auth_token_state()
-
-
-def answers(address: str) -> bool:
-    try:
-        urlopen(f"{address}/api/version", timeout=1).close()
-    except HTTPError as refusal:
-        refusal.close()
-    except OSError:
-        return False
-    return True
-
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Run a head in a process group and a folder of its own, and be its client; Ray's other processes are let be.
-
-    Its Python finds no howcompact, as that of a cluster's node does not.
-    """
-    token = secrets.token_hex(32)
-    dashboard = free_port()
-    names = ("port", "ray-client-server-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port")
-    ports = [f"--{name}={free_port()}" for name in (*names, "metrics-export-port", "runtime-env-agent-port")]
-    ports += ["--min-worker-port=0", "--max-worker-port=0", f"--dashboard-port={dashboard}"]
-    with ExitStack() as stack:
-        stack.enter_context(authentication(token))
-        environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTHONPATH")}
-        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-        session = stack.enter_context(tempfile.TemporaryDirectory(prefix="hc", ignore_cleanup_errors=True))
-        (Path(session) / "sitecustomize.py").write_text(WITHOUT_US)
-        environment["PYTHONPATH"] = session
-        head = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
-                *("--num-cpus=2", "--num-gpus=0", "--object-store-memory=200000000", f"--temp-dir={session}"),
-                *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", *ports),
-            ],
-            cwd=session,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            url = f"http://127.0.0.1:{dashboard}"
-            deadline = time.monotonic() + 60
-            while not answers(url):
-                assert head.poll() is None, "the head ended"
-                assert time.monotonic() < deadline, "the head does not answer"
-                time.sleep(0.1)
-            yield url
-        finally:
-            head.terminate()  # it lets running jobs end for a while, and then ends all that it started
-            with suppress(subprocess.TimeoutExpired):
-                head.wait(15)
-            with suppress(ProcessLookupError):
-                os.killpg(head.pid, signal.SIGKILL)
-            head.wait()
+    with head("--num-cpus=2", "--num-gpus=0") as url:
+        yield url
 
 
 def start(address: str, entrypoint: str, runtime_env: dict[str, str] | None = None) -> str:

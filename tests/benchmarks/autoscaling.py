@@ -1,0 +1,94 @@
+"""A study submitted to a cluster without workers, which come with its trials and go after them.
+
+    python -m tests.benchmarks.autoscaling [--idle SECONDS]
+
+The cluster is that of `howcompact cluster --kind aws`, its types of nodes and its maximum, but for the provider: nodes
+are processes of this machine, and their GPUs are counted, not there. Prints when how many nodes are up.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
+from ray.util.state import list_nodes
+from ray.util.state.exception import ServerUnavailable
+
+from search import jobs
+from tests.benchmarks import machines
+from tests.search.clusters import Config, config_of, prepared
+from tests.search.heads import head
+from tests.search.ports import free_port
+
+WORKER = {"CPU": 8, "GPU": 1, "object_store_memory": 100_000_000}  # a g5.2xlarge, but for the memory
+STUDY = ("resources.gpus=1", "policies=[uniform, erk]", "sparsities=[0.5, 0.8, 0.9]", "seeds=[0]", "tracking=off")
+HEAD = {
+    "RAY_enable_autoscaler_v2": "1",  # as `ray up` sets it
+    "RAY_FAKE_CLUSTER": "1",
+    "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
+    "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+    "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+}
+
+
+def scaling(folder: str, port: int, idle: float) -> Config:
+    """The shipped config with nodes that are processes of this machine."""
+    config = prepared(config_of("aws"))
+    types = config["available_node_types"]
+    types["gpu_worker"]["resources"] = WORKER
+    types[FAKE_HEAD_NODE_TYPE] = types.pop(config["head_node_type"])
+    for node in types.values():
+        node["node_config"] = {}
+    provider = {"type": "external", "module": "machines.Machines", "folder": folder, "gcs_address": f"127.0.0.1:{port}"}
+    unlike = dict.fromkeys(("use_node_id_as_ip", "disable_node_updaters", "disable_launch_config_check"), True)
+    own = {"provider": provider | unlike, "head_node_type": FAKE_HEAD_NODE_TYPE, "idle_timeout_minutes": idle / 60}
+    return config | own | {"docker": {}, "auth": {}, "file_mounts": {}}
+
+
+class Watch:
+    """Tells each change of the number of workers."""
+
+    def __init__(self, address: str) -> None:
+        self._address, self._began, self.workers = address, time.monotonic(), 0
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def say(self, text: str) -> None:
+        print(f"{time.monotonic() - self._began:6.1f} s  {text}", flush=True)
+
+    def _look(self) -> None:
+        while True:
+            try:
+                up = sum(node.state == "ALIVE" and not node.is_head_node for node in list_nodes(self._address))
+            except ServerUnavailable:  # the head has ended
+                return
+            if up != self.workers:
+                self.workers = up
+                self.say(f"{up} workers")
+            time.sleep(0.5)
+
+
+def main() -> None:
+    """Submit, watch, and wait until the workers have gone."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--idle", type=float, default=20.0, help="seconds after which an idle worker goes")
+    idle, port = parser.parse_args().idle, free_port()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        config = Path(folder) / "cluster.json"
+        config.write_text(json.dumps(scaling(folder, port, idle)))
+        shutil.copy(machines.__file__, folder)
+        options = ("--num-cpus=0", "--num-gpus=0", f"--autoscaling-config={config}")
+        with head(*options, port=port, PYTHONPATH=folder, **HEAD) as address:
+            watch = Watch(address)
+            job = jobs.submit("digits", address, f"{folder}/studies", overrides=STUDY)
+            watch.say(f"{job}: {jobs.follow(address, job, watch.say)}")
+            deadline = time.monotonic() + 5 * idle + 30
+            while watch.workers and time.monotonic() < deadline:
+                time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main()
