@@ -29,7 +29,8 @@ def run(
 ) -> "RunSummary":
     """Start, continue or extend a study, a YAML file or a shipped name; ValueError says all that is wrong with it.
 
-    overrides: settings as "key=value". address: of a running Ray cluster; None starts a local one.
+    overrides: settings as "key=value". address: of a running Ray cluster; None starts a local one. ValueError, too,
+    where another run of the study goes on, and StorageError where the storage fails; the same call goes on from there.
     """
     from search.study_file import read_study
     from trainables.storage import Folder
