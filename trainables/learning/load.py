@@ -8,7 +8,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from trainables.data.batches import Resident
-from trainables.data.splits import Split, Splits
+from trainables.data.splits import Splits
 from trainables.learning.dense import architecture
 from trainables.learning.fit import residents
 from trainables.learning.train import evaluate, place, sgd, train
@@ -44,7 +44,7 @@ def measure(spec: DenseSpec, splits: Splits, device: torch.device) -> Load:
     data = residents(splits, device)  # which every trial has there as a whole
     network = place(architecture(spec, splits).build(), device)
     recipe = spec.recipe.model_copy(update={"epochs": 3})
-    some = Resident(_some(splits.train, STEPS * recipe.batch_size), splits, device)
+    some = Resident(splits.train.first(STEPS * recipe.batch_size), splits, device)
     passes = train(network, some, recipe, spec.data, spec.seed, sgd(network, recipe))
     next(passes)  # finds out the fastest kernels and captures graphs
     wall = _seconds(passes)
@@ -62,10 +62,6 @@ def measure(spec: DenseSpec, splits: Splits, device: torch.device) -> Load:
         total=torch.cuda.get_device_properties(device).total_memory,
         device=torch.cuda.get_device_name(device),
     )
-
-
-def _some(split: Split, count: int) -> Split:
-    return Split(split.images[:count], split.labels[:count], split.ids[:count])
 
 
 def _seconds(passes: Iterator[float]) -> float:
