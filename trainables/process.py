@@ -41,7 +41,7 @@ def leave_no_trace(place: Place) -> None:
 
 def memory_fraction(gpus: float, total: int) -> float:
     """How much of a GPU's memory, in bytes, PyTorch may hold in one of the processes that share it."""
-    return max(0.0, gpus - CONTEXT / total) if 0.0 < gpus < 1.0 else 1.0
+    return max(gpus / 2, gpus - CONTEXT / total) if 0.0 < gpus < 1.0 else 1.0
 
 
 def _keep_freed_memory() -> None:

@@ -53,8 +53,8 @@ def team(place: Place, splits: Any) -> Iterator[Team]:
 
     group = ray.util.get_current_placement_group()
     assert group is not None
-    store = TCPStore("0.0.0.0", 0, place.workers, is_master=True, wait_for_workers=False)
-    meeting = ray.util.get_node_ip_address(), store.port
+    here = ray.util.get_node_ip_address()
+    store = TCPStore(here, 0, place.workers, is_master=True, wait_for_workers=False)
     others: list[Any] = [
         ray.remote(Worker)
         .options(
@@ -62,7 +62,7 @@ def team(place: Place, splits: Any) -> Iterator[Team]:
             num_gpus=place.gpus,
             scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank),
         )
-        .remote(rank, meeting, place, splits)
+        .remote(rank, (here, store.port), place, splits)
         for rank in range(1, place.workers)
     ]
     at_work: list[Any] = []
@@ -71,6 +71,7 @@ def team(place: Place, splits: Any) -> Iterator[Team]:
         sent = ray.put(training)
         at_work[:] = [other.train.remote(sent) for other in others]
         if not dist.is_initialized():
+            ray.get([other.__ray_ready__.remote() for other in others])  # one that is lost is never waited for
             _join(store, 0, place.workers)
 
     try:

@@ -56,7 +56,7 @@ def drive(trials: int, study: StudySpec, folder: StudyFolder, uri: str) -> None:
     running: list[Any] = []
     for number in range(trials):
         config = searcher.suggest(str(number))
-        running.append(SimpleNamespace(trial_id=str(number), config=config))
+        running.append(SimpleNamespace(trial_id=str(number), config=config, last_result={}))
         relay.on_trial_start(0, [], running[-1])
     print(f"{trials} trials started: {1e3 * clock.lap() / trials:.2f} ms each", flush=True)
     for epoch in range(EPOCHS):

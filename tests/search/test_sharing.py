@@ -61,7 +61,7 @@ def test_whoever_shares_has_room_and_nobody_shares_more_than_there_are(memory: i
 
 def test_shares_of_memory_leave_room_for_what_every_process_takes_before_a_tensor() -> None:
     assert memory_fraction(0.25, 80 * GIB) == pytest.approx((20 * GIB - 600 * 2**20) / (80 * GIB))
-    assert memory_fraction(0.125, 4 * GIB) == 0.0
+    assert memory_fraction(0.125, 4 * GIB) == 0.125 / 2  # something must be left
     assert memory_fraction(1.0, 80 * GIB) == memory_fraction(0.0, 80 * GIB) == 1.0
 
 
@@ -101,7 +101,7 @@ def two_gpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
-        ray.init("local", num_cpus=8, num_gpus=2, include_dashboard=False, log_to_driver=False)
+        ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
         yield
         ray.shutdown()
 
@@ -131,7 +131,7 @@ def test_few_trials_have_a_gpu_each_and_a_probe_tells_for_many(two_gpus: None, s
     assert share_of_gpu(place, [WEIGHT], references, trials=2) == (place, "each trial has a GPU to itself")
     assert share_of_gpu(replace(place, cpus=4.0), [WEIGHT], references, trials=9)[0].gpus == 1.0  # processors for one
     shared, told = share_of_gpu(place, [WEIGHT], references, trials=9)
-    assert shared.gpus in (0.25, 0.5, 1.0)  # as busy as the CPU was
+    assert shared.gpus in (0.5, 1.0)  # as busy as the CPU was; there are processors for two on each
     assert told.endswith("of its time (cpu)")
     failed, told = share_of_gpu(place, [WEIGHT], {}, trials=9)
     assert failed == place

@@ -37,9 +37,10 @@ CHANNEL = WEIGHT.model_copy(update={"granularity": "channel", "criterion": "l1",
 SPECS = {
     "weights": WEIGHT.model_copy(update={"finetune": RAGGED}),
     "steps": WEIGHT.model_copy(update={"schedule": Schedule(name="iterative", steps=3)}),
-    "distilled": CHANNEL.model_copy(update={"recovery": "distill"}),
+    "gates, distilled": CHANNEL.model_copy(
+        update={"policy": "gates-joint", "gates": Gates(epochs=2), "recovery": "distill"}
+    ),
     "drawn again": WEIGHT.model_copy(update={"curriculum": Curriculum(name="drop-hardest"), "record": "during"}),
-    "gates": CHANNEL.model_copy(update={"policy": "gates-joint", "gates": Gates(epochs=2)}),
 }
 
 
@@ -145,7 +146,7 @@ def test_a_trial_comes_to_the_same(kind: str, team: Team, splits: Splits, storag
 
 
 def test_what_trials_share_comes_to_the_same(team: Team, splits: Splits, storage: Folder, tmp_path: Path) -> None:
-    spec = SPECS["gates"].gating
+    spec = SPECS["gates, distilled"].gating
     for name, who in (("alone", Team()), ("together", team)):
         home = Folder.at(str(tmp_path / name))
         make_dense(DENSE, splits, home, home / "dense", CPU, who)
