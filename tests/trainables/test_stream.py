@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from tests.trainables.image_files import grey, png, save_folder, write_parquet
 from tests.trainables.trials import CPU, assert_identical, make_shared, newest, outcome_of, without_times
 from trainables.data import room, sources
-from trainables.data.batches import Augment, Batch, Drawn, Resident, eval_batches, train_batches
+from trainables.data.batches import Augment, Batch, Drawn, Resident, Share, eval_batches, train_batches
 from trainables.data.splits import Splits
 from trainables.data.stream import Stream, ahead
 from trainables.spec import Curriculum, DataSpec, DenseSpec, Recipe, TrialSpec
@@ -81,6 +81,21 @@ def test_a_stream_gives_what_memory_gives(data: DataSpec, augment: Augment) -> N
     assert here.taken == there.taken
     there, here = (Resident(splits.val, splits, CPU) for splits in (memory, streamed))
     assert_same_batches(eval_batches(there, 50), eval_batches(here, 50))
+
+
+def test_workers_share_the_batches_of_a_stream(data: DataSpec) -> None:
+    memory, streamed = both(data)
+    there, here = (Resident(splits.train, splits, CPU) for splits in (memory, streamed))
+    whole = list(train_batches(there, 5, "crop_flip", 5, Drawn(torch.arange(62))))  # the last batch has two for three
+    shares = [train_batches(here, 5, "crop_flip", 5, Drawn(torch.arange(62)), Share(first, 3)) for first in range(3)]
+    for batch, *taken in zip(whole, *shares, strict=True):
+        for first, part in enumerate(taken):
+            assert torch.equal(part.images, batch.images[first::3])
+            assert torch.equal(part.index, batch.index[first::3])
+            assert part.mean_share == len(batch.index) / 3
+    assert here.taken == 3 * there.taken
+    halves = [torch.cat([batch.index for batch in eval_batches(here, 50, Share(n, 2))]) for n in range(2)]
+    assert sorted(torch.cat(halves).tolist()) == list(range(len(here)))
 
 
 def test_a_trial_on_a_stream_is_the_trial_on_memory(data: DataSpec, tmp_path: Path) -> None:
