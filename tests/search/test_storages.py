@@ -19,9 +19,9 @@ from search.results import StudyFolder
 from search.study_file import read_study
 from search.tune import run_trials
 from tests.search.conftest import FEW, howcompact, installed
+from tests.search.heads import authentication
 from tests.search.object_store import object_store
 from tests.search.ports import free_port
-from tests.search.test_jobs import authentication
 from tests.search.waiting import until
 from tests.trainables.trials import CPU, make_shared, run_until_killed
 from trainables.data import sources
