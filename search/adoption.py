@@ -2,8 +2,9 @@
 
 import pyarrow.compute as pc
 
-from search.results import OUTCOME, SPEC, STUDY, StudyFolder
+from search.results import OUTCOME, STUDY, StudyFolder
 from search.study import StudySpec
+from trainables import checkpoints
 from trainables.spec import SEARCHED
 from trainables.storage import Folder
 
@@ -23,21 +24,30 @@ def adopt(study: StudySpec, storage: Folder) -> dict[str, int]:
         other = StudyFolder(storage / name)
         if name == study.name or not other.folder.has(STUDY):
             continue
-        found = wanted & _finished(other)
-        for key in found:
-            _take(other.trial(key), folder.trial(key))
+        found = {key for key in wanted & _finished(other) if _take(other, folder, key)}
         wanted -= found
         taken |= {name: len(found)} if found else {}
     return taken
 
 
-def _take(source: Folder, target: Folder) -> None:
-    """Copy a trial; what says that it has ended comes last, so that a copy which breaks off is no trial at all."""
+def _take(other: StudyFolder, folder: StudyFolder, key: str) -> bool:
+    """Copy a trial, if it is whole; what says that it has ended comes last, so that half a copy is no trial at all.
+
+    Only what its own checksums tell of is copied: a link in a folder that others write to may point to a secret.
+    """
+    outcome = other.outcome(key)
+    if outcome is None or outcome.spec.key() != key:
+        return False
+    source, target = other.trial(key), folder.trial(key)
     target.delete()
     for name in source.folders():
-        (source / name).copy_to(target / name)
-    for name in (SPEC, OUTCOME):
-        target.write(name, source.read(name))
+        try:
+            checkpoints.write_files(target / name, checkpoints.read_files(source / name))
+        except ValueError:
+            return False
+    folder.start_trial(outcome.spec)
+    target.write(OUTCOME, outcome.model_dump_json().encode())
+    return True
 
 
 def _finished(folder: StudyFolder) -> set[str]:

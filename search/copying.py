@@ -95,7 +95,7 @@ def _copy(folder: StudyFolder, row: TrialRow, place: Path, trust: Sequence[str])
         "result": row.model_dump(mode="json"),
         "reported_accuracy": row.val_accuracy,
     }
-    checkpoints.save(Folder.at(str(place)), {"network": saved.tensors["network"]}, record)
+    checkpoints.save(Folder.at(str(place)), {"network": saved.tensors.get("network", {})}, record)
 
 
 def _judge(places: Sequence[Path], trust: Sequence[str]) -> list[dict[str, Any]]:

@@ -182,7 +182,8 @@ class StudyFolder:
         from trainables.learning.fit import newest_epoch  # brings torch, which reading results does not need
 
         saved = newest_epoch(self.trial(spec.key()), spec.dense.model)
-        known = {name: saved.record[name] for name in ("facts", "history")} if saved else {}
+        told = saved.record if saved else {}
+        known = {name: told[name] for name in ("facts", "history") if name in told}
         return Outcome.model_validate({"spec": spec, "status": status, "error": error, **known})
 
     def read_outcomes(self, keys: Iterable[str]) -> list[Outcome]:

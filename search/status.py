@@ -35,7 +35,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     return StudyStatus(
         study=study.name,
         trials={"total": total, **counts, "unfinished": len(unfinished), "missing": missing},
-        epochs=sum(row.epochs for row in rows) + sum(len(s.record["history"]) for s in saved if s is not None),
+        epochs=sum(row.epochs for row in rows) + sum(len(s.record.get("history", ())) for s in saved if s is not None),
         best=dict(sorted(best.items())),
         seconds_left=(fmean(done) if done else 0.0) * (missing + len(unfinished)),
     )

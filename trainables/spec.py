@@ -20,9 +20,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Frozen(BaseModel):
-    """Settings that cannot change, with no room for a misspelt key."""
+    """Settings that cannot change, with no room for a misspelt key; their errors do not show what may be a secret."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)  # secrets
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     def key(self) -> str:
         """Name these settings by a hash of what differs from the defaults, so that a new field renames nothing."""

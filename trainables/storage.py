@@ -163,13 +163,6 @@ class Folder:
         return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
 
     @patient()
-    def copy_to(self, other: "Folder") -> None:
-        """Copy every file in this folder and below, none of which the other one has."""
-        (system, path), (target, place) = self._place, other._place
-        target.create_dir(place)
-        fs.copy_files(path, place, source_filesystem=system, destination_filesystem=target)
-
-    @patient()
     def delete(self) -> None:
         """Delete this folder with all it holds; no error where it does not exist."""
         system, path = self._place

@@ -9,6 +9,7 @@ from search.comparison import compare
 from search.results import OUTCOME, StudyFolder
 from search.study import StudySpec
 from tests.search.test_comparison import outcome, study_of
+from trainables.checkpoints import write_files
 from trainables.storage import Folder
 
 
@@ -23,7 +24,7 @@ def earlier(storage: Path, name: str, status: str = "done") -> StudyFolder:
     ended = [outcome(spec.policy, 0.5, 0, 0.7).model_copy(update={"spec": spec, "status": status}) for spec in specs]
     folder = study_of(storage / name, ended)
     for spec in specs:
-        (folder.trial(spec.key()) / "epoch-00003").write("network.safetensors", spec.policy.encode())
+        write_files(folder.trial(spec.key()) / "epoch-00003", {"network.safetensors": spec.policy.encode()})
         folder.start_trial(spec)
     return folder
 
@@ -66,3 +67,22 @@ def test_a_copy_that_broke_off_is_no_trial_and_is_made_again(tmp_path: Path) -> 
     adopt(study("new"), storage)
     assert folder.trial(key).read(OUTCOME) == other.trial(key).read(OUTCOME)
     assert (folder.trial(key) / "epoch-00003").read("network.safetensors") != b"half"
+
+
+def test_a_link_in_somebody_elses_study_gives_nothing_away(tmp_path: Path) -> None:
+    """Whoever may write to a shared storage may plant links to what only its next reader can read."""
+    other = earlier(tmp_path, "old")
+    other.write_table()
+    (tmp_path / "key").write_text("private")
+    for row in other.rows():
+        for place in (tmp_path / "old" / "trials" / row.trial).rglob("*.safetensors"):
+            place.unlink()
+            place.symlink_to(tmp_path / "key")
+    assert adopt(study("new"), Folder.at(str(tmp_path))) == {}
+    for row in other.rows():
+        link = tmp_path / "old" / "trials" / row.trial / OUTCOME
+        link.unlink()
+        link.symlink_to(tmp_path / "key")
+    assert adopt(study("new"), Folder.at(str(tmp_path))) == {}
+    left = [path for path in (tmp_path / "new").rglob("*") if path.is_file()]
+    assert not [path for path in left if b"private" in path.read_bytes()]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyarrow import fs
 
 import search
 from search.copying import Retrieved
@@ -155,7 +156,7 @@ def test_a_study_in_an_object_store_needs_no_ray(trained: StudyFolder, taken: Re
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "known")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        Folder.at(trained.folder.uri).copy_to(Folder.at(uri))
+        fs.copy_files(trained.folder.uri, uri)
         patch.setenv("PYTHONPATH", str(tmp_path / "absent"))
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

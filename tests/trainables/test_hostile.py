@@ -32,7 +32,7 @@ from trainables.data import sources
 from trainables.footer import claims_of
 from trainables.learning.fit import newest_epoch
 from trainables.learning.records import SAMPLES, SCHEMA, read_records
-from trainables.spec import DataSpec
+from trainables.spec import DataSpec, Pruning, TrialSpec
 from trainables.storage import Folder
 from trainables.strict import from_json
 
@@ -134,6 +134,20 @@ def test_a_forged_checkpoint_is_a_network_or_refused(
         checkpoints.load(folder).network()
     except ValueError:
         return
+
+
+BEFORE = Pruning(granularity="block", criterion="l1", policy="erk", sparsity=0.1)
+SPEC = TrialSpec(densities={"a": 0.5}, before=(BEFORE,))
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_a_damaged_spec_is_a_spec_or_refused(data: st.DataObject) -> None:
+    try:
+        spec = TrialSpec.model_validate_json(data.draw(damaged(SPEC.model_dump_json().encode())))
+    except ValueError:
+        return
+    assert TrialSpec.model_validate_json(spec.model_dump_json()).key() == spec.key()
 
 
 @pytest.mark.parametrize(
