@@ -53,7 +53,8 @@ def run(
     if summary.tracking:
         print(f"MLflow: mlflow ui --backend-store-uri {summary.tracking}")
     if summary.best:
-        print(f"best checkpoint: howcompact best {summary.folder} --where 'sparsity>=0.9' --out best/")
+        trust = f" --trust {summary.best.model}" if ":" in summary.best.model else ""
+        print(f"best checkpoint: howcompact best {summary.folder} --where 'sparsity>=0.9' --out best/{trust}")
     return None
 
 
@@ -205,7 +206,7 @@ def main() -> None:
 
         if not isinstance(error, StorageError):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redacted(str(error))}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -61,8 +61,11 @@ def test_channels_of_a_users_own_network_on_their_images_without_their_tracking_
     for row in rows:
         assert row["macs_kept"] <= dense // 2
         assert row["macs_kept"] > 0.85 * dense / 2
-    told = run.told("best", str(run.folder), "--out", "net")
-    widths = [tuple(p.shape) for name, p in load_pruned(str(tmp_path / "net")).named_parameters() if name == "3.weight"]
+    refused = howcompact("best", str(run.folder), "--out", "net", cwd=run.home)
+    assert (refused.returncode, refused.stderr.count("add --trust mine:build")) == (2, 1)
+    told = run.told("best", str(run.folder), "--out", "net", "--trust", "mine:build")
+    network = load_pruned(str(tmp_path / "net"), trust=["mine:build"])
+    widths = [tuple(p.shape) for name, p in network.named_parameters() if name == "3.weight"]
     assert widths != [(24, 12, 3, 3)]
     assert told["verified_accuracy"] == pytest.approx(told["reported_accuracy"], abs=1e-9)
 
