@@ -119,16 +119,17 @@ def write_files(folder: Folder, files: Mapping[str, bytes]) -> None:
 
 
 def forget(folder: Folder, groups: Collection[str]) -> None:
-    """Drop groups of tensors from a checkpoint; it is whole at any moment, as the manifest stops listing them first."""
-    manifest = from_json(folder.read(MANIFEST).decode())
-    gone = [name for name in manifest["files"] if name.removesuffix(".safetensors") in groups]
-    if not gone:
-        return
-    for name in gone:
-        del manifest["files"][name]
-    folder.write(MANIFEST, json.dumps(manifest, indent=1).encode())
-    for name in gone:
-        folder.remove(name)
+    """Drop groups of tensors from a checkpoint, and what a killed writer has left beside it.
+
+    It is whole at any moment, as the manifest stops listing files before they go.
+    """
+    files = from_json(folder.read(MANIFEST).decode())["files"]
+    kept = {name: told for name, told in files.items() if name.removesuffix(".safetensors") not in groups}
+    if len(kept) < len(files):
+        folder.write(MANIFEST, json.dumps({"files": kept}, indent=1).encode())
+    for name in folder.files():
+        if name not in (*kept, MANIFEST):
+            folder.remove(name)
 
 
 def is_whole(folder: Folder) -> bool:

@@ -158,9 +158,17 @@ class Folder:
     @patient()
     def folders(self) -> list[str]:
         """Names of the folders in this one, sorted; none where it does not exist."""
+        return self._names(fs.FileType.Directory)
+
+    @patient()
+    def files(self) -> list[str]:
+        """Names of the files in this folder, sorted; none where it does not exist."""
+        return self._names(fs.FileType.File)
+
+    def _names(self, kind: fs.FileType) -> list[str]:
         system, path = self._place
         found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
-        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+        return sorted(info.base_name for info in found if info.type == kind)
 
     @patient()
     def delete(self) -> None:

@@ -56,6 +56,7 @@ def test_folders_are_listed_and_deleted(folder: Folder) -> None:
         (place / name / "deep").write("file", b"x")
     place.write("file", b"x")
     assert place.folders() == ["a", "b", "c"]
+    assert place.files() == ["file"]
     (place / "b").delete()
     (place / "b").delete()
     assert place.folders() == ["a", "c"]
