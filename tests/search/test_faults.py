@@ -159,7 +159,7 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
         _, told = driver.communicate(timeout=30)
     assert driver.returncode == 130
     assert told.endswith("stopped; the same command goes on from here\n")
-    assert not workers_of(driver.pid)
+    until(lambda: not workers_of(driver.pid))
     flip_a_byte(next(home.glob("howcompact-runs/artifacts/dense/*/network.safetensors")))
 
     with start(home) as driver:
@@ -170,7 +170,7 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
     (error,) = [line for line in told.splitlines() if not re.match(r" *\d+\.\d s  ", line)]  # the others are progress
     assert error.startswith("error: storage must work, but ")
     assert "the same command goes on from here" in error
-    assert not workers_of(driver.pid)
+    until(lambda: not workers_of(driver.pid))
     without_storage = histories(home)
     (home / "howcompact-runs" / "digits" / "optuna.journal").write_text('{"op_code": ')
 
