@@ -68,10 +68,10 @@ def team(place: Place, splits: Any) -> Iterator[Team]:
     at_work: list[Any] = []
 
     def call(training: Training) -> None:
+        ray.get([other.__ray_ready__.remote() for other in others])  # of one that is lost, this says so
         sent = ray.put(training)
         at_work[:] = [other.train.remote(sent) for other in others]
         if not dist.is_initialized():
-            ray.get([other.__ray_ready__.remote() for other in others])  # one that is lost is never waited for
             _join(store, 0, place.workers)
 
     try:
