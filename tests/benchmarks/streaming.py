@@ -80,7 +80,7 @@ def epochs(data: DataSpec, model: str) -> None:
         seconds, _, waited = min(times)
         ratios = seconds / wall, min(time[1] for time in times) / processor
         print(
-            f"{model} on {DEVICE}, {len(loaded[how].train)} images, batches of {BATCH}, {how}: an epoch {seconds:.2f} s, "
+            f"{model} on {DEVICE}, {len(loaded[how].train)} images, {how}: an epoch {seconds:.2f} s, "
             f"{ratios[0]:.2f} times that from memory, {ratios[1]:.2f} in processor time; {waited / seconds:.1%} waiting"
         )
 
