@@ -380,6 +380,14 @@ def test_a_footer_claims_what_arrow_says_that_it_does() -> None:
         assert read_columns(content).equals(table)
 
 
+@pytest.mark.parametrize(
+    "footer", [b"\x15" + b"\xff" * 3_000_000, b"\x1c" * 3_000_000, b"\x19\xfc" + b"\xff" * 4 + b"\x0f"]
+)
+def test_a_footer_without_end_is_refused(footer: bytes) -> None:
+    with bounded(), pytest.raises(ValueError, match="must be whole and as it was written"):
+        read_columns(b"PAR1" + footer + struct.pack("<I", len(footer)) + b"PAR1")
+
+
 MANY = 10_000_000
 
 
