@@ -89,6 +89,7 @@ def _copy(folder: StudyFolder, row: TrialRow, place: Path, trust: Sequence[str])
     saved = checkpoints.load(checkpoint_of(folder, row), trust)
     record = {
         **saved.record,
+        "architecture": saved.architecture.model_dump(mode="json"),
         "study": folder.study.name,
         "trial": row.trial,
         "epoch": row.best_epoch,

@@ -74,14 +74,21 @@ class Checkpoint:
 
     tensors: Mapping[str, Tensors]
     record: dict[str, Any]
+    trust: Collection[str] = ()  # models of the user's own, "package.module:function", that the record may name
 
     @property
     def architecture(self) -> Architecture:
-        """How the network is built; ValueError where the record does not say."""
-        return Architecture.model_validate(self.record.get("architecture"))
+        """How the network is built; ValueError where the record does not say, or where that would run unknown code."""
+        built = Architecture.model_validate(self.record.get("architecture"))
+        if ":" in built.model and built.model not in self.trust:
+            raise ValueError(
+                f"a checkpoint's own model must be trusted, as building it imports code, but this one names "
+                f"{built.model!r}; if you know that code, add --trust {built.model}, in Python trust=[{built.model!r}]"
+            )
+        return built
 
     def network(self) -> nn.Module:
-        """Rebuild the network; ValueError as `rebuild`."""
+        """Rebuild the network; ValueError as `architecture` and `rebuild`."""
         return rebuild(self.architecture, self.tensors.get("network", {}))
 
 
@@ -138,9 +145,9 @@ def is_whole(folder: Folder) -> bool:
 
 
 def load(folder: Folder, trust: Collection[str] = ()) -> Checkpoint:
-    """Read a checkpoint back; trust: models of the user's own, "package.module:function", that it may name.
+    """Read a checkpoint back; trust: models of the user's own, "package.module:function", that may be built.
 
-    ValueError names the file that is missing, differs from its checksum or holds something else, and the model.
+    ValueError names the file that is missing, differs from its checksum or holds something else.
     """
     files = read_files(folder)
     tensors: dict[str, Tensors] = {}
@@ -154,19 +161,7 @@ def load(folder: Folder, trust: Collection[str] = ()) -> Checkpoint:
         raise ValueError(
             f"checkpoint {folder.uri} must hold a record and tensors, but: {type(error).__name__}: {error}"
         ) from None
-    _refuse_code(record, folder, trust)
-    return Checkpoint(tensors, record)
-
-
-def _refuse_code(record: Mapping[str, Any], folder: Folder, trust: Collection[str]) -> None:
-    """Raise ValueError where building the network would run code that nobody here has named."""
-    built = record.get("architecture")
-    model = str(built.get("model", "")) if isinstance(built, Mapping) else ""
-    if ":" in model and model not in trust:
-        raise ValueError(
-            f"a checkpoint's own model must be trusted, as loading it imports code, but {folder.uri} names {model!r}; "
-            f"if you know that code, add --trust {model}, or trust=[{model!r}] in Python"
-        )
+    return Checkpoint(tensors, record, trust)
 
 
 def read_files(folder: Folder) -> dict[str, bytes]:

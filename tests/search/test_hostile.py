@@ -13,6 +13,7 @@ from search import plain_yaml
 from search.journal import JOURNAL, open_journal
 from search.packing import check_for_cluster
 from search.results import TABLE, StudyFolder, TrialRow, from_parquet, from_table, to_table
+from search.study import StudySpec
 from search.study_file import parse_study, read_study, shipped
 from search.tracking import Tracker
 from tests.search.conftest import howcompact
@@ -114,7 +115,7 @@ def test_overrides_that_are_too_deep_are_refused() -> None:
 def folder(tmp_path: Path) -> StudyFolder:
     """A study folder without trials."""
     folder = StudyFolder(Folder.at(str(tmp_path)) / "s")
-    folder.write_study(read_study("digits", name="s"))
+    folder.write_study(StudySpec(name="s"))
     return folder
 
 

@@ -30,7 +30,7 @@ from trainables.columns import read_columns, to_parquet
 from trainables.compressed import unpack
 from trainables.data import sources
 from trainables.footer import claims_of
-from trainables.learning.fit import newest_epoch
+from trainables.learning.fit import newest_epoch, resume
 from trainables.learning.records import SAMPLES, SCHEMA, read_records
 from trainables.spec import DataSpec, Pruning, TrialSpec
 from trainables.storage import Folder
@@ -243,13 +243,14 @@ def test_a_model_that_nobody_here_has_named_is_not_imported(tmp_path: Path, monk
     state = {"1.weight": torch.zeros(3, 64), "1.bias": torch.zeros(3)}
     for place in ("best", "epoch-00001"):
         checkpoints.save(Folder.at(str(tmp_path / place)), {"network": state}, {"architecture": own})
-    with pytest.raises(ValueError, match=r"names 'hc_trap:build'; if you know that code, add --trust hc_trap:build"):
+    with pytest.raises(ValueError, match=r"names 'hc_trap:build'; if you know that code, add --trust hc_trap:build,"):
         load_pruned(str(tmp_path / "best"))
     with pytest.raises(ValueError, match="names 'hc_trap:build'"):
         load_pruned(str(tmp_path / "best"), trust=["hc_trap:other"])
-    assert newest_epoch(Folder.at(str(tmp_path)), "small_cnn") is None
+    with pytest.raises(ValueError, match="names 'hc_trap:build'"):
+        resume(Folder.at(str(tmp_path)), "small_cnn", torch.device("cpu"))
+    assert checkpoints.load(Folder.at(str(tmp_path / "best"))).tensors["network"].keys() == state.keys()
     assert not (tmp_path / "sprung").exists()
-    assert newest_epoch(Folder.at(str(tmp_path)), "hc_trap:build") is not None
     model = load_pruned(str(tmp_path / "best"), trust=["hc_trap:build"])
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
     assert (tmp_path / "sprung").exists()
@@ -378,6 +379,14 @@ def test_a_footer_claims_what_arrow_says_that_it_does() -> None:
         assert claimed.values == sum(column.num_values for column in columns)
         assert claimed.size == sum(column.total_uncompressed_size for column in columns)
         assert read_columns(content).equals(table)
+
+
+@pytest.mark.parametrize(
+    "footer", [b"\x15" + b"\xff" * 3_000_000, b"\x1c" * 3_000_000, b"\x19\xfc" + b"\xff" * 4 + b"\x0f"]
+)
+def test_a_footer_without_end_is_refused(footer: bytes) -> None:
+    with bounded(), pytest.raises(ValueError, match="must be whole and as it was written"):
+        read_columns(b"PAR1" + footer + struct.pack("<I", len(footer)) + b"PAR1")
 
 
 MANY = 10_000_000
