@@ -155,7 +155,7 @@ def _finish(groups: Mapping[Any, Any], what: str, say: Say) -> None:
         say(f"{what}: {done} of {total}")
 
 
-@ray.remote(max_retries=3)
+@ray.remote(num_cpus=0, max_retries=20)  # run again where its node died, while trials that wait for it hold all CPUs
 def _decode(data: DataSpec) -> tuple[Any, str]:
     splits = sources.load(data)
     return splits, sources.told(data, splits)
