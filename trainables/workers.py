@@ -4,9 +4,11 @@ Ray Train would start a controller and all workers anew for each trial, some 35 
 itself leads, and the others come up while it prunes.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Any
 
 import torch.distributed as dist
@@ -17,6 +19,7 @@ from trainables.learning.team import ALONE, Team
 from trainables.process import Place, leave_no_trace, own_device
 
 PATIENCE = 30.0  # seconds until Ray has noticed that a worker is gone
+GRACE = 1.0  # seconds in which Ray hears why a worker goes
 
 
 class Worker:
@@ -35,7 +38,7 @@ class Worker:
                 _join(store, self._rank, self._place.workers)
             deque(training.epochs(self._data, Team(self._rank, self._place.workers)), maxlen=0)
         except BaseException:
-            _leave()  # so that nobody waits for it
+            Timer(GRACE, os._exit, (1,)).start()  # its connections are open while it lives: the others would wait
             raise
 
 
@@ -77,11 +80,11 @@ def team(place: Place, splits: Any) -> Iterator[Team]:
     try:
         yield Team(0, place.workers, call)
     except RuntimeError as error:
-        if type(error) is RuntimeError or isinstance(error, dist.DistError):  # perhaps of a connection that has broken
+        if _is_of_a_connection(error):
             _leave()
             ended, _ = ray.wait(at_work, num_returns=len(at_work), timeout=PATIENCE) if at_work else ([], [])
-            for one in ended:
-                _raise_cause(one, error)
+            if cause := _cause(ended):
+                raise cause from error
         raise
     finally:
         _leave()
@@ -98,14 +101,22 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def _raise_cause(ended: Any, error: Exception) -> None:
-    """Raise what ended a worker, if that was not the leader's own error."""
+def _is_of_a_connection(error: Exception) -> bool:
+    """Tell whether an error may be of a connection that another worker has closed."""
+    return type(error) is RuntimeError or isinstance(error, dist.DistError)
+
+
+def _cause(ended: list[Any]) -> Exception | None:
+    """Find what ended the first of the workers: its loss, or an error of its own; None where both are elsewhere."""
     import ray
 
-    try:
-        ray.get(ended)
-    except ray.exceptions.RayTaskError as told:
-        if type(told.cause) is not type(error):
-            raise RuntimeError(f"a worker failed: {type(told.cause).__name__}: {told.cause}") from error
-    except ray.exceptions.RayError as lost:
-        raise lost from error
+    own = None
+    for one in ended:
+        try:
+            ray.get(one)
+        except ray.exceptions.RayTaskError as told:
+            if not _is_of_a_connection(told.cause):
+                own = RuntimeError(f"a worker failed: {type(told.cause).__name__}: {told.cause}")
+        except ray.exceptions.RayError as lost:
+            return lost
+    return own
