@@ -99,15 +99,15 @@ def _files(data: DataSpec) -> list[File]:
 def _open(path: Path) -> File:
     with _whole(path):
         metadata = pq.read_metadata(path)
-    if metadata.num_rows > (size := path.stat().st_size):  # of which each takes some bytes for its image
-        raise ValueError(
-            f"{path.name} must hold an image in each row, but claims {metadata.num_rows:,} in {size:,} bytes"
-        )
+    at, rows = path.stat(), metadata.num_rows
+    if rows > at.st_size:  # of which each takes some bytes for its image
+        raise ValueError(f"{path.name} must hold an image in each row, but claims {rows:,} in {at.st_size:,} bytes")
+    if rows != sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)):
+        raise ValueError(f"{path.name} must hold the {rows} rows that it counts, but does not; repair it")
     schema = metadata.schema.to_arrow_schema()
     _check_columns(path.name, schema)
     role: Role = "test" if path.name.startswith("test") else "val" if path.name.startswith("val") else "train"
-    at = path.stat()
-    return File(path, role, metadata.num_rows, _named_classes(path.name, schema), (at.st_size, at.st_mtime_ns))
+    return File(path, role, rows, _named_classes(path.name, schema), (at.st_size, at.st_mtime_ns))
 
 
 @contextmanager
@@ -160,6 +160,8 @@ def _labels_and_classes(files: list[File]) -> tuple[Integers, tuple[str, ...]]:
 def _labels(file: File, limit: int) -> Integers:
     with _whole(file.path):
         column = pq.read_table(file.path, columns=["label"])["label"]
+    if len(column) != file.rows:
+        raise ValueError(f"{file.path.name} must hold the {file.rows} rows that it counts, but does not; repair it")
     legal = pc.fill_null(pc.and_(pc.greater_equal(column, 0), pc.less(column, limit)), False)
     row = pc.index(legal, False).as_py()
     if row >= 0:
