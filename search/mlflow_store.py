@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,19 @@ def client(uri: str, timeout: int = 5) -> Any:
     from mlflow import MlflowClient
 
     return MlflowClient(uri)
+
+
+@contextmanager
+def tracking_at(uri: str) -> Iterator[None]:
+    """Let all of MLflow in this process track there for a while: a local registry asks it where models are."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")  # which holds whatever the process has set
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it
 
 
 def experiment(client: Any, uri: str, artifacts: str | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 import trainables
 from search.copying import Registered, Retrieved
-from search.mlflow_store import PARENT, STUDY, TRIAL, cause_of, client, experiment, tracking_store
+from search.mlflow_store import PARENT, STUDY, TRIAL, cause_of, client, experiment, tracking_at, tracking_store
 from search.results import StudyFolder
 from trainables import checkpoints
 from trainables.credentials import redacted
@@ -53,7 +53,8 @@ class Registry:
         refuses; a version appears only if all that belongs to it is there.
         """
         try:
-            return self._add(place, taken)
+            with tracking_at(self._uri):
+                return self._add(place, taken)
         except Exception as error:
             raise self._refusal(error) from error
 

@@ -1,5 +1,7 @@
 """Networks in the model registry of a real MLflow server, found and loaded again."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +78,21 @@ def test_a_registered_network_is_found_and_loads_to_the_same_outputs(
     assert newest.run_id is not None
     assert client.get_run(newest.run_id).info.status == "FINISHED"
     assert [str(v.version) for v in client.search_model_versions("name = 'pruned'")] == ["2", "1"]
+
+
+def test_a_network_is_registered_where_it_is_tracked_by_default(
+    trained: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    storage = shutil.copytree(trained.folder.parent.uri, tmp_path / "runs")
+    taken = search.best(str(storage / "small"), register="pruned")
+    assert taken.registered is not None
+    assert taken.registered.tracking == f"sqlite:///{storage}/mlflow.db"
+    made = MlflowClient(taken.registered.tracking).get_model_version_by_alias("pruned", "best")
+    assert made.tags["trial"] == taken.trial
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "runs"]
 
 
 def test_what_mlflow_does_not_take_leaves_nothing(
