@@ -17,7 +17,7 @@ from search.study import StudySpec
 from search.study_file import parse_study, read_study, shipped
 from search.tracking import Tracker
 from tests.search.conftest import howcompact
-from tests.trainables.test_hostile import bounded, damaged
+from tests.trainables.hostility import bounded, damaged
 from trainables.columns import to_parquet
 from trainables.credentials import redacted
 from trainables.spec import Curriculum

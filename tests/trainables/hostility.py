@@ -1,0 +1,89 @@
+"""Files from somebody who means no good, and the bounds that they must keep to."""
+
+import hashlib
+import json
+import resource
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from hypothesis import strategies as st
+
+from trainables import checkpoints
+from trainables.checkpoints import Architecture
+from trainables.storage import Folder
+
+BUILT = Architecture(model="small_cnn", width=0.25, classes=3, image=(1, 8, 8))
+RECORD = {"architecture": BUILT.model_dump(mode="json"), "epoch": 1}
+UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+
+
+@contextmanager
+def bounded(megabytes: int = 300, seconds: float = 20.0) -> Iterator[None]:
+    """Hold what is done here to little more memory than the process ever had, and to a time."""
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * UNIT < megabytes << 20
+    assert time.monotonic() - started < seconds
+
+
+def sparse_network() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    state = BUILT.build().state_dict()
+    for tensor in state.values():
+        if tensor.dim() > 1:
+            tensor[torch.rand_like(tensor) < 0.9] = 0
+    return state
+
+
+STATE = sparse_network()
+
+
+@cache
+def good_checkpoint() -> dict[str, bytes]:
+    """The files of a good checkpoint."""
+    with TemporaryDirectory() as place:
+        checkpoints.save(Folder.at(place), {"network": STATE}, RECORD)
+        return {path.name: path.read_bytes() for path in Path(place).iterdir()}
+
+
+def put(place: Path, files: dict[str, bytes]) -> Folder:
+    """Write files and, unless they have one, a manifest whose checksums are right: whoever forges can count."""
+    place.mkdir(exist_ok=True)
+    sums = {name: {"sha256": hashlib.sha256(b).hexdigest(), "bytes": len(b)} for name, b in files.items()}
+    files = {"manifest.json": json.dumps({"files": sums}).encode()} | files
+    for name, content in files.items():
+        (place / name).write_bytes(content)
+    return Folder.at(str(place))
+
+
+def safetensors(header: object, data: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+@st.composite
+def damaged(draw: st.DrawFn, content: bytes) -> bytes:
+    """Flip, cut out, repeat or cut off; mostly near the beginning, where headers are."""
+    spoiled = bytearray(content)
+    for _ in range(draw(st.integers(1, 3))):
+        near = draw(st.sampled_from([min(64, len(spoiled)), min(1500, len(spoiled)), len(spoiled)]))
+        at, length = draw(st.integers(0, max(0, near - 1))), draw(st.integers(1, 40))
+        match draw(st.sampled_from(["flip", "cut", "repeat", "insert", "end"])):
+            case "flip" if spoiled:
+                spoiled[at] ^= 1 << draw(st.integers(0, 7))
+            case "cut":
+                del spoiled[at : at + length]
+            case "repeat":
+                spoiled[at:at] = spoiled[at : at + length]
+            case "insert":
+                spoiled[at:at] = draw(st.sampled_from([b"null", b"-1", b"99999999999", b"1e999", b"[[[[", b'"../x"']))
+            case "end":
+                del spoiled[at:]
+    return bytes(spoiled)
