@@ -1,17 +1,21 @@
 """A study submitted to a cluster without workers, which come with its trials and go after them.
 
-    python -m tests.benchmarks.autoscaling [--idle SECONDS]
+    python -m tests.benchmarks.autoscaling [--idle SECONDS] [--take]
 
 The cluster is that of `howcompact cluster --kind aws`, its types of nodes and its maximum, but for the provider: nodes
-are processes of this machine, and their GPUs are counted, not there. Prints when how many nodes are up.
+are processes of this machine, and their GPUs are counted, not there. Prints when how many nodes are up. With --take a
+worker is killed once all are up, as a spot market does: its trial goes on elsewhere, and another worker comes.
 """
 
 import argparse
 import json
+import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
@@ -71,11 +75,27 @@ class Watch:
             time.sleep(0.5)
 
 
+def take_one(folder: str, watch: Watch, all_of_them: int) -> None:
+    """Kill a worker's node, and with it its processes, once all are up and run trials."""
+    while watch.workers < all_of_them:
+        time.sleep(0.5)
+    time.sleep(10.0)
+    for told in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            program, *words = told.read_bytes().decode().split("\0")
+            if program.endswith("/raylet") and any(folder in word for word in words):
+                os.kill(int(told.parent.name), signal.SIGKILL)
+                return watch.say("one is taken away")
+    raise LookupError("no worker is up")
+
+
 def main() -> None:
     """Submit, watch, and wait until the workers have gone."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--idle", type=float, default=20.0, help="seconds after which an idle worker goes")
-    idle, port = parser.parse_args().idle, free_port()
+    parser.add_argument("--take", action="store_true", help="kill a worker in the middle")
+    given, port = parser.parse_args(), free_port()
+    idle, long = given.idle, ("finetune.epochs=250",) if given.take else ()  # there is time to be killed
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         config = Path(folder) / "cluster.json"
         config.write_text(json.dumps(scaling(folder, port, idle)))
@@ -83,7 +103,9 @@ def main() -> None:
         options = ("--num-cpus=0", "--num-gpus=0", f"--autoscaling-config={config}")
         with head(*options, port=port, PYTHONPATH=folder, **HEAD) as address:
             watch = Watch(address)
-            job = jobs.submit("digits", address, f"{folder}/studies", overrides=STUDY)
+            job = jobs.submit("digits", address, f"{folder}/studies", overrides=(*STUDY, *long))
+            if given.take:
+                threading.Thread(target=take_one, args=(folder, watch, config_of("aws")["max_workers"])).start()
             watch.say(f"{job}: {jobs.follow(address, job, watch.say)}")
             deadline = time.monotonic() + 5 * idle + 30
             while watch.workers and time.monotonic() < deadline:
