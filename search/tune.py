@@ -1,5 +1,6 @@
 """Running a study: the one place where a Tuner is built. The same call starts, continues and extends."""
 
+import gc
 import logging
 import os
 import shutil
@@ -95,7 +96,7 @@ def _on_ray(resources: Resources, address: str | None) -> Iterator[Place]:
         try:
             yield place_of(resources, ray.cluster_resources(), grows=address is not None)
         finally:
-            ray.shutdown()
+            _leave()
     if local_logs:
         shutil.rmtree(local_logs, ignore_errors=True)
 
@@ -149,6 +150,15 @@ def _connect(address: str | None) -> str | None:
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # in place of Ray's: SIGTERM ends a run as Ctrl-C does
     return None if address else str(ours.address_info["session_dir"])
+
+
+def _leave() -> None:
+    """Shut Ray down; a thread whose garbage has one of Ray's references in it would end this process meanwhile."""
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        gc.enable()
 
 
 def _fit(

@@ -16,6 +16,7 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+from search.lease import LEASE, Holder
 from search.results import StudyFolder
 from search.study_file import read_study
 from tests.search.conftest import howcompact
@@ -107,6 +108,12 @@ def histories(home: Path) -> dict[str, list[dict[str, Any]]]:
     return told
 
 
+def holder(home: Path) -> int | None:
+    """The process that runs the study, as its lease tells."""
+    lease = home / "howcompact-runs" / "digits" / LEASE
+    return Holder.model_validate_json(lease.read_text()).pid if lease.exists() else None
+
+
 def half_done(home: Path) -> bool:
     """Some trial has ended and some other is well on its way."""
     lengths = [len(history) for history in histories(home).values()]
@@ -185,8 +192,9 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
 
     with cluster() as nodes, start(home, "--address", nodes.address) as again:
         spot = nodes.add(cpus=2)
-        until(lambda: histories(home) != without_driver, 180)
+        until(lambda: holder(home) == again.pid, 180)
         refused = howcompact("run", "digits", "--set", *SETTINGS, cwd=home)
+        until(lambda: histories(home) != without_driver, 180)
         nodes.kill(spot)
         without_node = histories(home)
         other = nodes.add(cpus=2)
