@@ -144,10 +144,9 @@ def train_batches(
     shifts = torch.randint(0, 2 * margin + 1, (2, count), generator=generator).to(device)
     flips = torch.randint(0, 2 if augment.endswith("flip") else 1, (count,), generator=generator).bool().to(device)
     cuts = torch.randint(2**63 - 1, (count,), generator=generator) if augment in room.CUTTING else None
-    wholes = _wholes(count - (count % batch_size == 1 < count), batch_size)
-    steps = [slice(whole.start + share.first, whole.stop, share.of) for whole in wholes]
-    for whole, step, pixels in zip(wholes, steps, resident.pixels(drawn.index, steps, cuts), strict=True):
-        index, size = order[step], whole.stop - whole.start
+    sizes, steps = _parts(count - (count % batch_size == 1 < count), batch_size, share)
+    for size, step, pixels in zip(sizes, steps, resident.pixels(drawn.index, steps, cuts), strict=True):
+        index = order[step]
         images = resident.normalise(pixels)
         if margin or augment.endswith("flip"):
             images = vary(images, margin, shifts[:, step], flips[step])
@@ -158,17 +157,19 @@ def train_batches(
 
 def eval_batches(resident: Resident, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
     """Yield the whole split once, or a worker's share of it, in order and unvaried."""
-    order, wholes = torch.arange(len(resident)), _wholes(len(resident), batch_size)
+    order = torch.arange(len(resident))
     index = order.to(resident.device)
-    steps = [slice(whole.start + share.first, whole.stop, share.of) for whole in wholes]
-    for whole, step, pixels in zip(wholes, steps, resident.pixels(order, steps), strict=True):
-        resident.taken += whole.stop - whole.start
+    sizes, steps = _parts(len(resident), batch_size, share)
+    for size, step, pixels in zip(sizes, steps, resident.pixels(order, steps), strict=True):
+        resident.taken += size
         yield Batch(resident.normalise(pixels), resident.labels[step], index[step])
 
 
-def _wholes(count: int, batch_size: int) -> list[slice]:
-    """Part `count` samples into batches; the last may be smaller."""
-    return [slice(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+def _parts(count: int, batch_size: int, share: Share) -> tuple[list[int], list[slice]]:
+    """Part `count` samples into batches, the last perhaps smaller: the size of each, and a worker's share of it."""
+    starts = range(0, count, batch_size)
+    sizes = [min(batch_size, count - start) for start in starts]
+    return sizes, [slice(s + share.first, s + size, share.of) for s, size in zip(starts, sizes, strict=True)]
 
 
 def vary(images: Tensor, margin: int, shifts: Tensor, flips: Tensor) -> Tensor:
