@@ -5,7 +5,7 @@ None proposes a point twice; each makes of trials that run, or ended without a v
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -14,10 +14,12 @@ from optuna import Study, samplers
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
+from optuna.samplers._tpe.sampler import _split_trials, default_gamma_multiobjective
 from optuna.trial import FrozenTrial, TrialState
 
 from trainables.tables import did_you_mean
 
+REMEMBERED = 300  # ended trials that a Parzen estimator is made of
 Make = Callable[[int, int], BaseSampler]  # seed, and trials of the search in all
 
 
@@ -55,9 +57,9 @@ def tpe(seed: int, trials: int) -> BaseSampler:
     """Tree-structured Parzen estimator over all parameters jointly.
 
     A running trial counts as bad, to spread proposals, and so does a pruned one, by its last accuracy; a failed one is
-    forgotten (Bergstra et al., NeurIPS 2011).
+    forgotten (Bergstra et al., NeurIPS 2011), and so are the oldest bad ones of more than `REMEMBERED`.
     """
-    return samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=_start_up(trials), seed=seed)
+    return _ParzenOfBoundedMemory(multivariate=True, constant_liar=True, n_startup_trials=_start_up(trials), seed=seed)
 
 
 @_quietly
@@ -113,6 +115,51 @@ def _population(trials: int) -> int:
 def _sbx() -> samplers.nsgaii.SBXCrossover:
     """Every value is new: Optuna's default crossover copies its parents', and so now and then a whole parent."""
     return samplers.nsgaii.SBXCrossover(use_child_gene_prob=1.0)
+
+
+class _ParzenOfBoundedMemory(samplers.TPESampler):
+    """Models the good trials and the newest others: the ten-thousandth proposal takes no longer than the thousandth.
+
+    What is forgotten has the least weight in Optuna's own model, which falls linearly with age (its `default_weights`).
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._seen = 0  # trials, of the study
+        self._open: set[int] = set()  # numbers of those that had not ended
+        self._remembered: list[FrozenTrial] = []  # of those that had
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return super().infer_relative_search_space(self._view(study, trial), trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return super().sample_relative(self._view(study, trial), trial, search_space)
+
+    def _view(self, study: Study, trial: FrozenTrial) -> Study:
+        """Show the study with few of its trials; trial: its newest."""
+        self._open.update(range(self._seen, trial.number + 1))
+        self._seen = trial.number + 1
+        ids = (study._storage.get_trial_id_from_study_id_trial_number(study._study_id, n) for n in self._open)
+        looked_at = [study._storage.get_trial(trial_id) for trial_id in ids]
+        running = [trial for trial in looked_at if not trial.state.is_finished()]
+        self._open = {trial.number for trial in running}
+        self._remembered += [trial for trial in looked_at if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        if len(self._remembered) > REMEMBERED:
+            self._remembered.sort(key=lambda trial: trial.number)
+            good, others = _split_trials(study, self._remembered, default_gamma_multiobjective(REMEMBERED))
+            self._remembered = good + others[len(good) - REMEMBERED :]
+        shown = sorted(self._remembered + running, key=lambda trial: trial.number)
+
+        def shown_in(
+            deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+        ) -> list[FrozenTrial]:
+            return [trial for trial in shown if states is None or trial.state in states]
+
+        view = copy.copy(study)
+        view._get_trials = shown_in  # type: ignore[method-assign]
+        return view
 
 
 class _Sobol(samplers.QMCSampler):

@@ -1,5 +1,6 @@
 """Every sampler held to its entry in the table, by Optuna's ask and tell on small problems."""
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -7,8 +8,9 @@ import optuna
 import pytest
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search import samplers
 from search.samplers import SAMPLERS, complaints
 
 SPACE: dict[str, BaseDistribution] = {name: FloatDistribution(0.01, 1.0, log=True) for name in ("a", "b", "c")}
@@ -103,6 +105,43 @@ def test_running_trials_spread_what_the_parzen_estimator_proposes() -> None:
         return float(np.mean(found))
 
     assert spread(running=True) > 1.1 * spread(running=False)
+
+
+@pytest.mark.parametrize("goals", [1, 2])
+def test_a_search_of_usual_length_is_proposed_by_optunas_own_parzen_estimator(goals: int) -> None:
+    def proposed(sampler: optuna.samplers.BaseSampler) -> NDArray[np.float64]:
+        study = optuna.create_study(directions=["maximize"] * goals, sampler=sampler)
+        for _ in range(12):
+            trial, running = study.ask(SPACE), study.ask(SPACE)
+            study.tell(trial, [value(trial.params), trial.params["a"]][:goals])
+            study.tell(running, state=TrialState.FAIL)
+        return points(study)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        plain = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=4, seed=0)
+    assert np.array_equal(proposed(SAMPLERS["tpe"].make(0, TRIALS)), proposed(plain))
+
+
+@pytest.mark.parametrize("goals", [1, 2])
+def test_a_long_search_forgets_the_oldest_trials_but_no_good_one(goals: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "REMEMBERED", 40)  # of which the 4 best are good
+    shown: list[set[int]] = []
+    split = optuna.samplers._tpe.sampler._split_trials
+
+    def watched(study: optuna.Study, trials: list[FrozenTrial], count: int) -> tuple[list[FrozenTrial], ...]:
+        shown.append({trial.number for trial in trials})
+        return split(study, trials, count)
+
+    monkeypatch.setattr(optuna.samplers._tpe.sampler, "_split_trials", watched)
+    study = study_of("tpe", goals=goals)
+    for number in range(100):
+        trial = study.ask(SPACE)
+        study.tell(trial, [float(number in (3, 30, 31, 60)) - number / 1000] * goals)
+        if number == 10:
+            running = study.ask(SPACE)
+    study.ask(SPACE)
+    assert shown[-1] == {3, 31, 32, 61, running.number, *range(65, 101)}  # as Optuna counts, with the one that runs
 
 
 def test_where_the_best_is_a_corner_the_gaussian_process_looks_elsewhere_next() -> None:

@@ -1,5 +1,6 @@
 """A step's two passes on a GPU as CUDA graphs: small networks otherwise wait for the launch of each kernel."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import cast
 
@@ -66,7 +67,9 @@ def _as_around() -> torch.autocast:
 def _pass_without_waiting(network: nn.Module, images: Tensor) -> None:
     """Raise RuntimeError if a pass waits for the GPU: within a capture that would spoil the random numbers for good."""
     mode = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():  # torch calls the mode a prototype
+        warnings.simplefilter("ignore", UserWarning)
+        torch.cuda.set_sync_debug_mode("error")
     try:
         learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
         torch.autograd.grad(network(images).float().sum(), learning, allow_unused=True)
