@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from search.constraints import Condition, conditions, penalty, refuse_unknown, value_of
 from search.fronts import pareto
-from search.results import TrialRow
+from search.rows import TrialRow
 from search.search_spec import LATENCY
 
 Milliseconds = Callable[[TrialRow], float]  # measures a network's latency

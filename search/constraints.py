@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.results import TrialRow
+from search.rows import TrialRow
 from trainables.tables import did_you_mean
 
 FRACTIONS = {"params": ("params_kept", "params_total"), "macs": ("macs_kept", "macs_total")}  # of the dense network's

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from search.results import StudyFolder, TrialRow
+from search.results import StudyFolder
+from search.rows import TrialRow
 from search.stopwatch import Stopwatch, checkpoint_of, measure
 from search.versions import versions
 from trainables import checkpoints

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from search.results import TrialRow
+from search.rows import TrialRow
 from trainables.spec import SEARCHES, BudgetKind, Frozen, GranularityName
 
 BySeed = Mapping[int, Sequence[TrialRow]]

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.estimates import Estimate
-from search.results import StudyFolder, TrialRow
+from search.results import StudyFolder
+from search.rows import TrialRow
 from search.samples import Run, ease
 from search.study import StudySpec, cell_key
 from trainables.learning.detection import roc_auc

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search.estimates import Estimate, Floats, holm, sign_flip
 from search.evaluated import Searches
-from search.results import TrialRow
+from search.rows import TrialRow
 from search.winners import TOLERANCE, Winner
 from trainables.spec import BudgetKind, Frozen, GranularityName
 

@@ -15,7 +15,8 @@ from search.estimates import Estimate
 from search.evaluated import BySeed, Searches, searches
 from search.headline import network
 from search.ranking import bounded, rank_correlation
-from search.results import StudyFolder, TrialRow
+from search.results import StudyFolder
+from search.rows import TrialRow
 from search.search_spec import CAPACITY
 from trainables.spec import Frozen
 from trainables.tables import pick

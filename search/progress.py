@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from search.results import TrialRow
+from search.rows import TrialRow
 from trainables.spec import EpochReport, TrialSpec
 
 QUIET_SECONDS = 10.0  # between two plain lines

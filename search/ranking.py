@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 from search.estimates import Estimate
 from search.evaluated import BySeed, Searches, searches
-from search.results import TrialRow
+from search.rows import TrialRow
 
 FEWEST = 3  # values with a rank correlation worth the name
 

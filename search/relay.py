@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from ray import tune
 
-from search.results import StudyFolder, TrialRow, row_of
+from search.results import StudyFolder
+from search.rows import TrialRow, row_of
 from search.searcher import LOSSES, StudySearcher
 from trainables.spec import EpochReport, TrialSpec
 from trainables.trial import write_outcome

@@ -12,7 +12,8 @@ from search.comparison import Comparison, compare
 from search.lease import Lease
 from search.mlflow_store import tracking_store
 from search.progress import Progress
-from search.results import StudyFolder, TrialRow
+from search.results import StudyFolder
+from search.rows import TrialRow
 from search.study import StudySpec
 from search.tracking import Finished, Status, Tracker
 from search.tune import run_trials
@@ -117,7 +118,7 @@ def _run(
 
 
 def _finished(outcome: Outcome) -> Finished:
-    from search.results import row_of
+    from search.rows import row_of
 
     row = row_of(outcome)
     return Finished(

@@ -7,7 +7,8 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from search.journal import SearchStorage, open_journal
-from search.results import StudyFolder, TrialRow, row_of
+from search.results import StudyFolder
+from search.rows import TrialRow, row_of
 from search.searches import Search
 from search.study import StudySpec, cell_key
 from trainables.outcome import Outcome

@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 
-from search.results import TrialRow
+from search.rows import TrialRow
 from search.samplers import SAMPLERS
 from search.search_spec import ACCURACY, CAPACITY, SearchSpec
 from search.spaces import SPACES, Space

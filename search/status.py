@@ -2,7 +2,8 @@
 
 from statistics import fmean
 
-from search.results import StudyFolder, TrialRow
+from search.results import StudyFolder
+from search.rows import TrialRow
 from trainables.learning.fit import newest_epoch
 from trainables.spec import Frozen
 

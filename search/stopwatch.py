@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 import torch
 
-from search.results import StudyFolder, TrialRow
+from search.results import StudyFolder
+from search.rows import TrialRow
 from trainables import checkpoints
 from trainables.evaluate import load_pruned
 from trainables.latency import Speed, compare

@@ -20,7 +20,8 @@ from torch import nn
 from search.prepare import References, Workshop, place_of, prepare
 from search.reach import refuse_unreachable
 from search.relay import Relay, Watcher, spec_of
-from search.results import StudyFolder, TrialRow
+from search.results import StudyFolder
+from search.rows import TrialRow
 from search.schedulers import SCHEDULERS, per_search
 from search.searcher import StudySearcher
 from search.study import Resources, StudySpec, cell_key

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from optuna.trial import TrialState
 
 from search.constraints import conditions, value_of
-from search.results import TrialRow
+from search.rows import TrialRow
 
 STATES = {"done": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 

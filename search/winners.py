@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from search import costs
 from search.constraints import COMPARE, FRACTIONS, Condition, conditions
-from search.results import SCHEMA, StudyFolder
+from search.results import StudyFolder
+from search.rows import SCHEMA
 from trainables.spec import SEARCHED, SEARCHES, BudgetKind, GranularityName
 
 TOLERANCE = 0.01  # largest difference of two measured budgets, as a share of the larger, that counts as matched

@@ -63,6 +63,7 @@ FLOORS = (  # a module imports from its own floor or from a lower one; later mea
         "search.estimates",
         "search.packing",
     ),
+    ("search.rows",),
     ("search.study_file",),
     ("search.study",),
     ("search.search_spec",),

@@ -7,7 +7,8 @@ from typing import Any
 
 from search.comparison import BASELINE, Comparison, ComparisonRow
 from search.report.chart import Panel, Style, styles
-from search.results import StudyFolder, TrialRow
+from search.results import StudyFolder
+from search.rows import TrialRow
 from search.study import StudySpec
 from search.tables import in_order, network_of
 from trainables import artifacts

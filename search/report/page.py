@@ -12,7 +12,7 @@ from search.comparison import BASELINE, ComparisonRow, Estimate
 from search.report.chart import inline
 from search.report.evidence import Evidence, Section, Table
 from search.report.made import run_command
-from search.results import TABLE
+from search.rows import TABLE
 from search.study import StudySpec
 from search.tables import percent, warnings_of
 

@@ -11,7 +11,7 @@ from search.fronts import pareto
 from search.headline import network
 from search.report.chart import INK, Panel, key, label_room, log_ticks
 from search.report.evidence import Evidence, Section, Table
-from search.results import TrialRow
+from search.rows import TrialRow
 
 GRID = 110  # cells along an axis: of a policy's trials that fall into one cell, one is drawn
 

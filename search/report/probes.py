@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from search.comparison import ComparisonRow
 from search.report.chart import HUES, INK, SMALL, WIDTH, Panel
 from search.report.evidence import Evidence, Section, Table, shared_by
-from search.results import TrialRow
+from search.rows import TrialRow
 from search.study import cell_key
 from search.tables import network_of, of_dense
 from trainables.learning.probes import load_probes

@@ -11,7 +11,7 @@ from search.comparison import ComparisonRow
 from search.estimates import Estimate
 from search.report.chart import Panel, key, label_room
 from search.report.evidence import Evidence, Section, Table
-from search.results import TrialRow
+from search.rows import TrialRow
 from trainables.spec import SEARCHED, SEARCHES
 
 Runs = Mapping[int, Sequence[float]]  # seed -> best accuracy in % after each evaluation

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from search.ranking import accuracies, fine_tuned, rankings
 from search.report.chart import Panel, key, label_room
 from search.report.evidence import Evidence, Section, Table
-from search.results import TrialRow
+from search.rows import TrialRow
 from search.search_tables import correlation
 
 GRID = 60  # cells along an axis: of a policy's trials that fall into one cell, one is drawn

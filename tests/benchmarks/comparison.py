@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from search.results import SCHEMA, TABLE, StudyFolder, TrialRow
+from search.results import StudyFolder
+from search.rows import SCHEMA, TABLE, TrialRow
 from search.study import StudySpec
 from trainables.columns import to_parquet
 from trainables.spec import SEARCHED

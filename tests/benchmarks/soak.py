@@ -22,7 +22,8 @@ from typing import Any
 
 import torch
 
-from search.results import OUTCOME, SPEC, STUDY, TABLE, StudyFolder
+from search.results import OUTCOME, SPEC, STUDY, StudyFolder
+from search.rows import TABLE
 from search.study import StudySpec
 from search.study_file import read_study
 from tests.search.nodes import ENVIRONMENT, Nodes, cluster

@@ -9,7 +9,8 @@ import numpy as np
 
 from search.comparison import Comparison, compare
 from search.report import write_report
-from search.results import TABLE, StudyFolder, TrialRow, to_table
+from search.results import StudyFolder
+from search.rows import TABLE, TrialRow, to_table
 from search.study import StudySpec
 from trainables.columns import to_parquet
 from trainables.storage import Folder

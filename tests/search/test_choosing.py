@@ -3,7 +3,7 @@
 import pytest
 
 from search.choosing import choose, choose_front
-from search.results import TrialRow, row_of
+from search.rows import TrialRow, row_of
 from tests.search.test_comparison import outcome
 from trainables.outcome import Outcome
 from trainables.spec import TrialSpec

@@ -3,7 +3,7 @@
 import pytest
 
 from search.constraints import METRICS, TEXTS, conditions, penalty, refuse_unknown, value_of
-from search.results import row_of
+from search.rows import row_of
 from search.search_spec import LATENCY
 from tests.search.test_comparison import outcome
 

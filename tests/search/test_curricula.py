@@ -6,7 +6,7 @@ import pytest
 
 from search.listing import listing
 from search.report.made import run_command
-from search.results import row_of
+from search.rows import row_of
 from search.study import StudySpec, cell_key, following, label_of
 from search.study_file import parse_study, read_study
 from tests.search.test_comparison import outcome

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from search import plain_yaml
 from search.journal import JOURNAL, open_journal
 from search.packing import check_for_cluster
-from search.results import TABLE, StudyFolder, TrialRow, from_parquet, from_table, to_table
+from search.results import StudyFolder
+from search.rows import TABLE, TrialRow, from_parquet, from_table, to_table
 from search.study import StudySpec
 from search.study_file import parse_study, read_study, shipped
 from search.tracking import Tracker

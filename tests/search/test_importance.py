@@ -15,7 +15,7 @@ from search.estimates import Estimate
 from search.importance import EVALUATORS, importances, importances_of, part_importances
 from search.report.evidence import gather
 from search.report.importance import importance_section
-from search.results import TrialRow
+from search.rows import TrialRow
 from search.search_tables import print_importances
 from tests.search.conftest import howcompact
 from tests.search.reports import study_of, trial_row

@@ -14,7 +14,7 @@ from search.estimates import Estimate
 from search.ranking import bounded, rank_correlation, rankings
 from search.report.evidence import gather
 from search.report.ranking import ranking_section
-from search.results import TrialRow
+from search.rows import TrialRow
 from tests.search.reports import study_of, trial_row
 
 

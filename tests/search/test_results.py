@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from search.results import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table
+from search.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table
 from tests.search.test_comparison import outcome, study_of
 from trainables.columns import to_parquet
 from trainables.outcome import Outcome

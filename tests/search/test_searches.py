@@ -8,7 +8,7 @@ import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from search.results import row_of
+from search.rows import row_of
 from search.samplers import SAMPLERS
 from search.search_spec import SearchSpec
 from search.searches import Search
