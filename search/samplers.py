@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from trainables.tables import did_you_mean
 
-REMEMBERED = 300  # ended trials that a Parzen estimator is made of
+REMEMBERED = 500  # ended trials that a Parzen estimator is made of
 Make = Callable[[int, int], BaseSampler]  # seed, and trials of the search in all
 
 
