@@ -1,0 +1,55 @@
+"""What several trainings at once get out of one GPU: `python -m tests.benchmarks.gpu_sharing [PROCESSES...]`.
+
+Processes take turns on a GPU unless NVIDIA's MPS lets their kernels run side by side: run it without and with
+`nvidia-cuda-mps-control -d` before. ResNet-56 on random 32 x 32 images, batches of 256, the project's own training
+loop; prints the steps of all processes a second.
+"""
+
+import multiprocessing
+import sys
+import time
+from typing import Any
+
+import torch
+
+from tests.benchmarks.graphs import STEPS, random_images
+from trainables.learning.train import place, sgd, train
+from trainables.models import hub
+from trainables.spec import DataSpec, Recipe
+
+BATCH = 256
+EPOCHS = 3  # that are timed
+
+
+def training(rank: int, together: Any, seconds: Any) -> None:
+    """Train for one epoch, wait for the others, then take the time."""
+    data = random_images(STEPS * BATCH, torch.device("cuda"))
+    recipe = Recipe(epochs=1 + EPOCHS, batch_size=BATCH)
+    model = place(hub.build("resnet56", 10, 3), data.device)
+    losses = train(model, data, recipe, DataSpec(augment="crop_flip"), 0, sgd(model, recipe))
+    next(losses)
+    together.wait()
+    started = time.perf_counter()
+    for _ in losses:
+        pass
+    seconds[rank] = time.perf_counter() - started
+
+
+def main(counts: list[int]) -> None:
+    """Print a line of Markdown for each number of processes."""
+    print(torch.cuda.get_device_name(), torch.__version__)
+    print("| processes | ms a step of each | steps a second of all |\n|---|---|---|")
+    spawning = multiprocessing.get_context("spawn")
+    for count in counts:
+        together, seconds = spawning.Barrier(count), spawning.Array("d", count)
+        all_of_them = [spawning.Process(target=training, args=(r, together, seconds)) for r in range(count)]
+        for process in all_of_them:
+            process.start()
+        for process in all_of_them:
+            process.join()
+        slowest: float = max(seconds[:]) / (EPOCHS * STEPS)
+        print(f"| {count} | {1e3 * slowest:.2f} | {count / slowest:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main([int(count) for count in sys.argv[1:]] or [1, 3, 6])
