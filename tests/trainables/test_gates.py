@@ -92,7 +92,7 @@ COSTED = dict(networks())
 def test_soft_cost_of_counts_is_the_cost(kind: BudgetKind, name: str, shares: list[float]) -> None:
     channels = COSTED[name]
     counts = np.array([round(s * part.units) for s, part in zip(shares, channels.parts, strict=False)])
-    assert channels.soft_cost(torch.from_numpy(counts).double(), kind).item() == channels.cost(counts, kind)
+    assert channels.soft_cost(kind)(torch.from_numpy(counts).double()).item() == channels.cost(counts, kind)
 
 
 def three_layers() -> nn.Module:
@@ -156,6 +156,8 @@ def test_gates_settle_at_the_sliding_target(kind: BudgetKind, name: str, target:
     now = 1.0 - 2.0 * min(done, 0.5) * (1.0 - target)
     dearest = max(dense - channels.cost(units - one, kind) for one in np.eye(len(units), dtype=np.int64))
     assert now * dense + 1 >= channels.cost(counts, kind) > now * dense - dearest - 1
+    for _ in range(3):  # as the slope is another one with other gates open, one more gate may fit
+        gates.settle(done)
     settled = gates.values.detach().clone()
     gates.settle(done)
     assert torch.equal(gates.values, settled)  # it is there already

@@ -1,7 +1,7 @@
 """Channel granularity: whole channels, removed together with everything coupled to them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from trainables.models.cifar import PadShortcut
 from trainables.pruning.coupling import Group, Side, trace
 from trainables.pruning.granularity import Counts, Part, Read
 from trainables.pruning.layers import Layer, Masks, prunable_layers, weight_of
+from trainables.pruning.widths import WidthCost
 from trainables.spec import BudgetKind
 
 
@@ -28,19 +29,15 @@ class Channels:
             Part(name, group.units, group.floor, tuple(layers[side.name] for side in group.outputs))
             for name, group in self._groups.items()
         )
-        self._areas = _areas(self.layers, tuple(self._groups.values()))
+        self._costs = {kind: _cost(self.layers, tuple(self._groups.values()), kind) for kind in get_args(BudgetKind)}
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         """Count the weights, or multiply-accumulates for one image, of the network cut to these widths."""
-        return int(sum(area.weights(keep) * (1 if kind == "params" else area.positions) for area in self._areas))
+        return int(self._costs[kind](keep))
 
-    def soft_cost(self, sums: Tensor, kind: BudgetKind) -> Tensor:
-        """As `cost`, of sums of gates in place of counts, and differentiable; sums: (parts,) float64 -> a scalar."""
-        areas = self._areas
-        uses = [area.kernel * (1 if kind == "params" else area.positions) for area in areas]
-        fixed = torch.tensor([(area.fixed_outputs, area.fixed_inputs) for area in areas]).to(sums)
-        of_parts = torch.from_numpy(np.stack([(area.outputs, area.inputs) for area in areas])).to(sums)
-        return (torch.tensor(uses).to(sums) * (fixed + of_parts @ sums).prod(1)).sum()
+    def soft_cost(self, kind: BudgetKind) -> WidthCost[Tensor]:
+        """The same of sums of gates in place of counts, differentiable, on the network's device."""
+        return self._costs[kind].soft(self.example.device)
 
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather, for each unit, the filters that produce its channels in every layer of its group."""
@@ -123,34 +120,17 @@ def _of_units(values: Tensor, side: Side) -> Tensor:
     return values.detach().flatten(1)[rows].flatten(1) if values.dim() > 1 else values.detach()[rows]
 
 
-@dataclass(frozen=True)
-class _Area:
-    """A layer's weights as a product of what its groups keep: kernel x outputs x inputs (always 1 where depthwise)."""
-
-    kernel: int
-    positions: int
-    fixed_outputs: int
-    fixed_inputs: int
-    outputs: NDArray[np.int64]  # (parts,) output channels for each unit of a part
-    inputs: NDArray[np.int64]  # (parts,) channels that each filter reads for each unit of a part
-
-    def weights(self, keep: Counts) -> int:
-        return self.kernel * int(self.fixed_outputs + self.outputs @ keep) * int(self.fixed_inputs + self.inputs @ keep)
-
-
-def _areas(layers: tuple[Layer, ...], groups: tuple[Group, ...]) -> list[_Area]:
-    outputs = {layer.name: np.zeros(len(groups), dtype=np.int64) for layer in layers}
-    inputs = {layer.name: np.zeros(len(groups), dtype=np.int64) for layer in layers}
+def _cost(layers: tuple[Layer, ...], groups: tuple[Group, ...], kind: BudgetKind) -> WidthCost[NDArray[np.int64]]:
+    column = {layer.name: position for position, layer in enumerate(layers)}
+    outputs = np.zeros((len(groups), len(layers)), dtype=np.int64)
+    inputs = np.zeros_like(outputs)
     for g, group in enumerate(groups):
         for side in group.outputs:
-            outputs[side.name][g] += side.channels.shape[1]
+            outputs[g, column[side.name]] += side.channels.shape[1]
         for side in group.inputs:
-            inputs[side.name][g] += side.channels.shape[1] // getattr(side.module, "groups", 1)
+            inputs[g, column[side.name]] += side.channels.shape[1] // getattr(side.module, "groups", 1)
     units = np.array([group.units for group in groups], dtype=np.int64)
-    areas = []
-    for layer in layers:
-        out, inp = outputs[layer.name], inputs[layer.name]
-        n_out, n_in = layer.shape[:2]
-        kernel = layer.size // (n_out * n_in)
-        areas.append(_Area(kernel, layer.positions, n_out - int(out @ units), n_in - int(inp @ units), out, inp))
-    return areas
+    n_out, n_in = np.array([layer.shape[:2] for layer in layers], dtype=np.int64).T
+    kernels = np.array([layer.size for layer in layers], dtype=np.int64) // (n_out * n_in)
+    uses = np.array([1 if kind == "params" else layer.positions for layer in layers], dtype=np.int64)
+    return WidthCost(kernels * uses, outputs, inputs, n_out - units @ outputs, n_in - units @ inputs)

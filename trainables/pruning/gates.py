@@ -5,17 +5,15 @@ what is coupled, start open, keep to [0, 1] and never close a whole part is our 
 `ChannelGates.settle`, is ours.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.pruning.channels import Channels
 from trainables.spec import BudgetKind, Gates
@@ -69,18 +67,23 @@ class ChannelGates(nn.Module):
 
     _was_open: Tensor
     _flips: Tensor
-    _factors: Tensor  # of all units, in this forward pass
 
     def __init__(self, channels: Channels, settings: Gates, budget: BudgetKind, target: float) -> None:
         """Put gates on a network; target: what of its cost is to stay."""
         super().__init__()
         self._channels, self.settings, self._budget, self._target = channels, settings, budget, target
+        device = channels.example.device
         self._sizes = [part.units for part in channels.parts]
-        self._owners = np.repeat(np.arange(len(self._sizes)), self._sizes)
         self._dense_cost = channels.cost(np.array(self._sizes), budget)
-        self.values = nn.Parameter(torch.full((sum(self._sizes),), START, device=channels.example.device))
+        self._cost = channels.soft_cost(budget)
+        owners = np.repeat(np.arange(len(self._sizes)), self._sizes)
+        self._owners = torch.from_numpy(owners).to(device)
+        self._of_parts = nn.functional.one_hot(self._owners, len(self._sizes)).double()  # (units, parts)
+        self._floors = torch.tensor([n < part.floor for part in channels.parts for n in range(part.units)]).to(device)
+        self._least = int(self._floors.sum())
+        self.values = nn.Parameter(torch.full((len(owners),), START, device=device))
         self.register_buffer("_was_open", is_open(self.values))
-        self.register_buffer("_flips", torch.zeros((), dtype=torch.long, device=self.values.device))
+        self.register_buffer("_flips", torch.zeros((), dtype=torch.long, device=device))
 
     @property
     def lr(self) -> float:
@@ -95,20 +98,38 @@ class ChannelGates(nn.Module):
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        """Multiply the network's channels by their gates for a while: TG in training mode, b in eval mode."""
+        """Multiply the network's channels by their gates for a while: TG in training mode, b in eval mode.
+
+        A batch norm's output times a gate is what it makes of its scale and shift times the gate, which are few.
+        """
+        owners = self._channels.gateable()
+        sizes = [len(mine) for mine in owners.values()]
+        of_channels = torch.from_numpy(np.concatenate([*owners.values()])).to(self.values.device)
+        factors, ungated = dict[nn.Module, Tensor](), dict[nn.Module, Any]()
 
         def decide(model: nn.Module, _: Any) -> None:
             gates = self.trainable() if model.training else is_open(self.values).float()
-            self._factors = torch.cat((gates, gates.new_ones(1)))  # the last one for channels that no part has
+            with_nobodys = torch.cat((gates, gates.new_ones(1)))
+            factors.update(zip(owners, with_nobodys[of_channels].split(sizes), strict=True))
 
-        def multiply(owners: Tensor, module: nn.Module, _: Any, output: Tensor) -> Tensor:
-            mine = self._factors[owners].to(output.dtype)
+        def gate(norm: nn.Module, _: Any) -> None:
+            ungated[norm] = dict(norm._parameters)
+            norm._parameters.update({name: mine * factors[norm] for name, mine in ungated[norm].items()})
+
+        def restore(norm: nn.Module, *_: Any) -> None:
+            norm._parameters.update(ungated.pop(norm))
+
+        def multiply(module: nn.Module, _: Any, output: Tensor) -> Tensor:
+            mine = factors[module].to(output.dtype)
             return output * (mine if isinstance(module, nn.Linear) else mine.view(-1, *[1] * (output.dim() - 2)))
 
         handles = [self._channels.model.register_forward_pre_hook(decide)]
-        for module, owners in self._channels.gateable().items():
-            own = torch.from_numpy(owners).to(self.values.device)
-            handles.append(module.register_forward_hook(partial(multiply, own)))
+        for module in owners:
+            if isinstance(module, _BatchNorm) and module.affine:
+                handles.append(module.register_forward_pre_hook(gate))
+                handles.append(module.register_forward_hook(restore, always_call=True))
+            else:
+                handles.append(module.register_forward_hook(multiply))
         try:
             yield
         finally:
@@ -122,8 +143,7 @@ class ChannelGates(nn.Module):
 
     def ratio(self) -> Tensor:
         """The network's cost over that of the dense one, as a differentiable scalar."""
-        sums = torch.stack([mine.double().sum() for mine in self.trainable().split(self._sizes)])
-        return self._channels.soft_cost(sums, self._budget) / self._dense_cost
+        return self._cost(self.trainable().double() @ self._of_parts) / self._dense_cost
 
     def penalty(self) -> Tensor:
         """lambda |target - ratio|^p, in float32."""
@@ -142,26 +162,24 @@ class ChannelGates(nn.Module):
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(self.ratio(), self.values)
         reach = (self.values - OPENS) / slope  # how far down the slope a gate stays open
-        for part, mine in zip(self._channels.parts, reach.split(self._sizes), strict=True):
-            mine[mine.topk(part.floor).indices] = torch.inf
-        reach, order = reach.sort(descending=True, stable=True)
-        count = self._room(order.cpu().numpy(), round(target * self._dense_cost))
-        last_open, first_closed = (*reach[count - 1 : count + 1].tolist(), -torch.inf)[:2]
-        self.values.sub_(slope, alpha=min(max(0.0, first_closed), last_open))
-        now_open = torch.zeros_like(self._was_open).index_fill_(0, order[:count], True)
+        reach, order = reach.masked_fill(self._best(reach), torch.inf).sort(descending=True, stable=True)
+        spent = self._cost(self._of_parts[order].cumsum(0))  # with the first 1, 2, ... gates open
+        count = (spent <= round(target * self._dense_cost)).sum().clamp(min=self._least)
+        around = torch.cat((reach, reach.new_full((1,), -torch.inf)))[torch.stack((count - 1, count))]
+        last_open, first_closed = around
+        self.values.sub_(slope * first_closed.clamp(min=0.0).minimum(last_open))
+        opens = torch.arange(len(order), device=order.device) < count
+        now_open = torch.empty_like(self._was_open).scatter_(0, order, opens)
         lowest = 0.5 / self.settings.resolution  # the middle of the last tooth: at 0 a ReLU would pass no gradient on
         self.values.copy_(torch.where(now_open, self.values.clamp(OPENS, 1.0), self.values.clamp(lowest, CLOSED)))
         self._flips += (now_open != self._was_open).sum()
-        self._was_open = now_open
+        self._was_open.copy_(now_open)
 
-    def _room(self, order: NDArray[np.int64], budget: int) -> int:
-        """Count how many gates may be open, the first ones of an order that begins with the floors."""
-
-        def cost(count: int) -> int:
-            return self._channels.cost(np.bincount(owners[:count], minlength=len(self._sizes)), self._budget)
-
-        owners, least = self._owners[order], sum(part.floor for part in self._channels.parts)
-        return bisect_right(range(len(order) + 1), budget, lo=least + 1, key=cost) - 1
+    def _best(self, reach: Tensor) -> Tensor:
+        """Mark the gates of greatest reach of each part, as many as its floor; (units,) of bool."""
+        falling = reach.argsort(descending=True, stable=True)
+        by_part = falling[self._owners[falling].argsort(stable=True)]
+        return torch.empty_like(self._floors).scatter_(0, by_part, self._floors)
 
     def tell(self) -> dict[str, Any]:
         """Tell how many gates are open in each part, what of the cost that is, and the flips since this was asked."""
