@@ -1,0 +1,64 @@
+"""What trainable gates add to a training step: `python -m tests.benchmarks.gating [MODEL:WIDTH...]`.
+
+The project's own training loop on random 32 x 32 images, with and without gates by turns in one process, on a GPU where
+there is one, else on one core; medians of five rounds in ms a step.
+"""
+
+import sys
+import time
+from contextlib import nullcontext
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from tests.benchmarks.graphs import random_images
+from trainables.data.batches import Batch, Resident
+from trainables.learning.train import hard_labels, place, sgd, train
+from trainables.models import hub
+from trainables.pruning.channels import Channels
+from trainables.pruning.gates import ChannelGates
+from trainables.spec import DataSpec, Gates, Recipe
+
+MODELS = ("resnet20:0.5", "resnet56:0.5", "vgg16:0.25", "mobilenet:0.25")
+BATCH = 128
+ROUNDS = 5
+
+
+def milliseconds(name: str, width: float, gated: bool, data: Resident) -> float:
+    """Time a step in the second of two epochs."""
+    recipe = Recipe(epochs=2, batch_size=BATCH)
+    model = place(hub.build(name, 10, 3, width), data.device)
+    example = torch.zeros(1, 3, 32, 32, device=data.device)
+    gates = ChannelGates(Channels(model, example), Gates(epochs=2), "macs", 0.5) if gated else None
+
+    def loss(batch: Batch, logits: Tensor) -> Tensor:
+        return hard_labels(batch, logits) + (gates.penalty() if gates else 0.0)
+
+    with gates.attached() if gates else nullcontext():
+        losses = train(model, data, recipe, DataSpec(), 0, sgd(model, recipe, gates), loss_of=loss)
+        next(losses)
+        started = time.perf_counter()
+        next(losses)
+    return 1e3 * (time.perf_counter() - started) / (len(data) // BATCH)
+
+
+def main(models: tuple[str, ...]) -> None:
+    """Print a line of Markdown for each network."""
+    on_gpu = torch.cuda.is_available()
+    torch.set_num_threads(1)
+    data = random_images((60 if on_gpu else 3) * BATCH, torch.device("cuda" if on_gpu else "cpu"))
+    print(torch.cuda.get_device_name() if on_gpu else "one core", torch.__version__)
+    print("| network | plain, ms | gated, ms | more |\n|---|---|---|---|")
+    for asked in models:
+        name, _, width = asked.partition(":")
+        took: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(ROUNDS):
+            for gated in took:
+                took[gated].append(milliseconds(name, float(width or 1), gated, data))
+        plain, gated_too = (median(rounds) for rounds in took.values())
+        print(f"| {asked} | {plain:.2f} | {gated_too:.2f} | {gated_too / plain - 1:+.1%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(tuple(sys.argv[1:]) or MODELS)
