@@ -68,6 +68,7 @@ class StudySpec(Frozen):
     policies: tuple[str, ...] = Field(("uniform", "capacity", SEARCHED), min_length=1)
     sparsities: tuple[Sparsity, ...] = Field((0.5, 0.8, 0.95), min_length=1)
     budget: BudgetKind = "params"
+    round_to: int = Field(1, ge=1, le=1024)
     seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     calibration: int = Field(512, ge=1)
     recalibrate: int = Field(100, ge=0)
@@ -134,6 +135,7 @@ class StudySpec(Frozen):
                 criterion=criterion,
                 sparsity=sparsity,
                 budget=self.budget,
+                round_to=self.round_to,
                 calibration=self.calibration,
                 recalibrate=self.recalibrate,
                 schedule=self.schedule,

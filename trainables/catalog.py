@@ -76,6 +76,8 @@ def missing(networks: Sequence[DenseSpec]) -> list[str]:
 
 def mismatches(spec: TrialSpec) -> list[str]:
     """Say which names are unknown and which do not go together."""
+    if spec.round_to > 1 and all(link.granularity != "channel" for link in spec.prunings):
+        return [f"round_to must come with granularity 'channel', but got {spec.granularity!r}; leave it out"]
     if spec.before:
         found = [complaint for link in spec.prunings for complaint in mismatches(link)]
         return found or _of_chain(spec)
@@ -215,7 +217,7 @@ def _view(spec: TrialSpec, shape: Shape) -> _Blank:
             by_chance = link.model_copy(update={"policy": "uniform", "criterion": "random", "gates": Gates()})
             plan(model, example, of_what_is_left(by_chance, whole, left)).carry_out()
             left = count(model, {}, example)
-    return _Blank(view(model, spec.granularity, example), whole, left)
+    return _Blank(view(model, spec.granularity, example, spec.round_to), whole, left)
 
 
 def _architecture(spec: TrialSpec, shape: Shape) -> Architecture:
@@ -226,7 +228,7 @@ def _architecture(spec: TrialSpec, shape: Shape) -> Architecture:
 def blank(spec: TrialSpec) -> Prunable:
     """A network such as a trial's, with fresh weights, at its granularity; for which checks, see `unreachable`."""
     built = _architecture(spec, sources.peek(spec.dense.data))
-    return view(built.build(), spec.granularity, built.example())
+    return view(built.build(), spec.granularity, built.example(), spec.round_to)
 
 
 def part_names(spec: TrialSpec) -> list[str]:

@@ -167,6 +167,7 @@ class TrialSpec(Frozen):
     policy: str = "uniform"
     sparsity: Sparsity = 0.5  # fraction of the budget removed
     budget: BudgetKind = "params"  # what the sparsity counts: prunable weights, or multiply-accumulates
+    round_to: int = Field(1, ge=1, le=1024)  # of coupled channels a multiple of it stays, or all
     densities: dict[str, float] | None = None  # relative densities of a search
     calibration: int = Field(512, ge=1)  # training samples that the profile of a policy may look at
     recalibrate: int = Field(100, ge=0)  # batches that re-estimate batch-norm statistics; 0 leaves them
@@ -203,10 +204,12 @@ class TrialSpec(Frozen):
     @property
     def prunings(self) -> tuple["TrialSpec", ...]:
         """A trial for each pruning, in their order: those that come before, then this one alone."""
-        own = self.model_copy(update={"before": ()})
-        plain = own.model_copy(update={"densities": None, "schedule": Schedule()})
+        plain = self.model_copy(update={"before": (), "densities": None, "schedule": Schedule()})
         first = (plain.model_copy(update=dict(each)).under(each.policy, self.gates) for each in self.before)
-        return (*first, own)
+        each_of_them = (*first, self.model_copy(update={"before": ()}))
+        return tuple(
+            one if one.granularity == "channel" else one.model_copy(update={"round_to": 1}) for one in each_of_them
+        )
 
     @property
     def profile(self) -> ProfileSpec:

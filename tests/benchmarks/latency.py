@@ -1,8 +1,9 @@
 """How much time a network saves with what it loses: `python -m tests.benchmarks.latency [MODEL...]`.
 
 Full width, fresh weights, one 32 x 32 image, float32, one thread. Blocks go first, uniformly; channels are then cut to
-the same multiply-accumulates, uniformly too, so that both can be compared; weights are masked to a tenth. Each network
-is measured by turns with its dense one, in every engine that the machine has.
+the same multiply-accumulates, uniformly too, so that both can be compared, and once more to multiples of eight within
+the budget; weights are masked to a tenth. Each network is measured by turns with its dense one, in every engine that
+the machine has.
 """
 
 import copy
@@ -19,6 +20,7 @@ from trainables.pruning.layers import count
 from trainables.spec import TrialSpec
 
 MODELS = ("vgg16", "resnet20", "resnet56", "mobilenet")
+EVEN = 8  # channels that widths are multiples of in the third kind of networks
 LEFT = (0.7, 0.5)  # of the multiply-accumulates, at most, after blocks have gone
 RUNS = 50
 
@@ -44,7 +46,9 @@ def main(models: tuple[str, ...]) -> None:
         for left in LEFT:
             shallow, macs = pruned(dense, built, granularity="block", sparsity=1 - left, budget="macs")
             thin, cut = pruned(dense, built, granularity="channel", sparsity=1 - macs / total, budget="macs")
+            even, whole = pruned(dense, built, granularity="channel", sparsity=1 - left, budget="macs", round_to=EVEN)
             networks |= {f"blocks ({macs / total:.2f})": shallow, f"channels ({cut / total:.2f})": thin}
+            networks |= {f"channels by {EVEN} ({whole / total:.2f})": even}
         for what, network in networks.items():
             for speed in compare(dense, network, built.example(), runs=RUNS):
                 dense_ms, ms = speed.dense.median_ms, speed.pruned.median_ms

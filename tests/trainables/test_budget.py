@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,30 @@ def test_budget_is_spent_until_nothing_fits(case: Case, sparsity: float) -> None
         more = keep.copy()
         more[p] += 1
         assert case.prunable.cost(more, case.kind) > budget
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(), sparsities, st.lists(st.integers(1, 70), min_size=6, max_size=6))
+def test_units_that_stay_in_multiples_are_spent_until_no_block_fits(
+    case: Case, sparsity: float, multiples: list[int]
+) -> None:
+    parts = tuple(
+        replace(p, multiple=m, floor=min(p.units, m)) for p, m in zip(case.prunable.parts, multiples, strict=False)
+    )
+    rounded = replace(case, prunable=replace(case.prunable, parts=parts))  # type: ignore[type-var]
+    least, dense = rounded.least_and_dense()
+    budget = round((1.0 - sparsity) * dense)
+    if budget < least:
+        return
+    keep = rounded.keep(sparsity)
+    assert rounded.prunable.cost(keep, case.kind) <= budget
+    for p, part in enumerate(parts):
+        assert part.floor <= keep[p] <= part.units
+        assert keep[p] % part.multiple == 0 or keep[p] == part.units
+        if keep[p] < part.units:
+            more = keep.copy()
+            more[p] = min(part.units, more[p] + part.multiple)
+            assert rounded.prunable.cost(more, case.kind) > budget
 
 
 @settings(max_examples=50, deadline=None)

@@ -60,16 +60,22 @@ def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind, at_leas
     """Go as far along the path as the budget allows, then add units one by one until none fits.
 
     Returns (parts,) units to keep, each from `at_least`, by default its part's floor, to its units. A budget in params
-    is met exactly at weight granularity; otherwise what is left is less than any further unit costs.
+    is met exactly at weight granularity; otherwise what is left is less than any further unit costs. Where units stay
+    in multiples, all of this holds of blocks of so many, the last of which may be smaller.
     """
     least = floors(prunable) if at_least is None else at_least
     units = dense_counts(prunable)
+    multiple = np.array([part.multiple for part in prunable.parts], dtype=np.int64)
+    fewest, most = -(-least // multiple), -(-units // multiple)  # blocks, as all counts from here on
 
     def wanted(log_scale: float) -> NDArray[np.float64]:
-        return np.clip(path(float(np.exp(log_scale))), least, units)
+        return np.clip(path(float(np.exp(log_scale))) / multiple, fewest, most)
+
+    def cost(keep: Counts) -> int:
+        return prunable.cost(np.minimum(keep * multiple, units), kind)
 
     def fits(keep: Counts) -> bool:
-        return prunable.cost(keep, kind) <= budget
+        return cost(keep) <= budget
 
     low, high = -80.0, 80.0
     if fits(np.floor(wanted(high)).astype(np.int64)):
@@ -81,7 +87,7 @@ def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind, at_leas
         else:
             high = middle
     keep = np.floor(wanted(low)).astype(np.int64)
-    room = units - keep
+    room = most - keep
     for p in np.argsort(-(wanted(high) - keep), kind="stable"):
         if room[p] > 0:
             keep[p] += 1
@@ -89,17 +95,18 @@ def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind, at_leas
                 room[p] -= 1
             else:
                 keep[p] -= 1
-    return _fill(keep, room, prunable, kind, budget)
+    filled: Counts = np.minimum(_filled(keep, room, cost, budget) * multiple, units)
+    return filled
 
 
-def _fill(keep: Counts, room: Counts, prunable: Prunable, kind: BudgetKind, budget: int) -> Counts:
-    """Add as many units as fit, those of the dearest part first, so that few are needed."""
-    spent = prunable.cost(keep, kind)
+def _filled(keep: Counts, room: Counts, cost: Callable[[Counts], int], budget: int) -> Counts:
+    """Add as many as fit, those of the dearest part first, so that few are needed."""
+    spent = cost(keep)
 
     def with_more(p: int, n: int) -> int:
         more = keep.copy()
         more[p] += n
-        return prunable.cost(more, kind)
+        return cost(more)
 
     prices = [with_more(p, 1) - spent for p in range(len(keep))]
     for p in sorted(range(len(keep)), key=lambda p: -prices[p]):

@@ -68,7 +68,7 @@ def plan(
     shared: what the criterion and the policy look at.
     """
     spent = Meter(calibration)
-    prunable = view(model, spec.granularity, example)
+    prunable = view(model, spec.granularity, example, spec.round_to)
     subject = Subject(prunable, spec.seed, calibration, shared)
     scores = CRITERIA["gates" if POLICIES[spec.policy].joint else spec.criterion].score(subject)
     problem = Problem(subject, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, spec.densities)

@@ -1,6 +1,7 @@
 """Channel granularity: whole channels, removed together with everything coupled to them."""
 
 from collections.abc import Iterator, Mapping
+from math import gcd, lcm
 from typing import get_args
 
 import numpy as np
@@ -19,14 +20,15 @@ from trainables.spec import BudgetKind
 class Channels:
     """A network as groups of coupled channels; at least one stays in each group, two around a grouped convolution."""
 
-    def __init__(self, model: nn.Module, example: Tensor) -> None:
+    def __init__(self, model: nn.Module, example: Tensor, multiple: int = 1) -> None:
+        """Trace a network; of each layer's channels a multiple of `multiple` is to stay, or all of them."""
         self.layers = prunable_layers(model, example)
         self.model = model
         self.example = example
         self._groups = trace(model, example)
         layers = {layer.name: layer for layer in self.layers}
         self.parts = tuple(
-            Part(name, group.units, group.floor, tuple(layers[side.name] for side in group.outputs))
+            _part(name, group, multiple, tuple(layers[side.name] for side in group.outputs))
             for name, group in self._groups.items()
         )
         self._costs = {kind: _cost(self.layers, tuple(self._groups.values()), kind) for kind in get_args(BudgetKind)}
@@ -112,6 +114,12 @@ class Channels:
                 _, channels = gone.setdefault((side.name, side.is_output), (side, []))
                 channels += side.channels[units].flatten().tolist()
         return iter(gone.values())
+
+
+def _part(name: str, group: Group, multiple: int, layers: tuple[Layer, ...]) -> Part:
+    shares = (side.channels.shape[1] for side in group.outputs)  # channels of a unit
+    units = lcm(*(multiple // gcd(multiple, share) for share in shares))
+    return Part(name, group.units, min(group.units, -(-group.floor // units) * units), layers, units)
 
 
 def _of_units(values: Tensor, side: Side) -> Tensor:

@@ -24,6 +24,7 @@ class Part:
     units: int
     floor: int  # fewest units that may stay
     layers: tuple[Layer, ...]  # those whose weights the units are made of
+    multiple: int = 1  # of which the units that stay are one, unless all do
 
 
 class Prunable(Protocol):

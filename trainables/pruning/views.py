@@ -9,8 +9,10 @@ from trainables.pruning.masks import Weights
 from trainables.spec import GranularityName
 
 
-def view(model: nn.Module, granularity: GranularityName, example: Tensor) -> Prunable:
-    """See a network at a granularity; example: (1, C, H, W) on the network's device."""
+def view(model: nn.Module, granularity: GranularityName, example: Tensor, round_to: int = 1) -> Prunable:
+    """See a network at a granularity; example: (1, C, H, W) on the network's device; round_to: of channels."""
+    if granularity == "channel":
+        return Channels(model, example, round_to)
     return GRANULARITIES[granularity](model, example)
 
 
