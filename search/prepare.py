@@ -76,6 +76,17 @@ def place_of(resources: Resources, has: Mapping[str, float], grows: bool) -> Pla
     return place
 
 
+def awaited(place: Place, nodes: Iterable[Mapping[str, float]]) -> str:
+    """Say what a trial waits for where no node, of which each has so much of CPU and GPU, holds a worker of it."""
+    bundle = place.bundles[0]
+    if any(all(node.get(kind, 0.0) >= asked for kind, asked in bundle.items()) for node in nodes):
+        return ""
+    return (
+        f"no node has the {place.cpus:g} CPUs and {place.gpus:g} GPUs that a worker of a trial asks for: trials wait "
+        "for one that joins; where none will, stop this and lower resources.cpus or resources.gpus"
+    )
+
+
 def prepare(specs: Iterable[TrialSpec], shop: Workshop, sharing: int = 0) -> tuple[References, Place]:
     """Decode the images and make every dense network and profile that `specs` need and the storage lacks.
 
@@ -84,6 +95,8 @@ def prepare(specs: Iterable[TrialSpec], shop: Workshop, sharing: int = 0) -> tup
 
     Raises ValueError for what only reading the images can tell.
     """
+    if wait := awaited(shop.place, (node["Resources"] for node in ray.nodes() if node["Alive"])):
+        shop.say(wait)
     specs = list(specs)
     networks = [network for spec in specs for network in spec.networks]
     references = decode(networks, shop.say)

@@ -13,7 +13,7 @@ from search.lease import Lease
 from search.mlflow_store import tracking_store
 from search.progress import Progress
 from search.results import StudyFolder
-from search.rows import TrialRow
+from search.rows import TrialRow, row_of
 from search.study import StudySpec
 from search.tracking import Finished, Status, Tracker
 from search.tune import run_trials
@@ -118,8 +118,6 @@ def _run(
 
 
 def _finished(outcome: Outcome) -> Finished:
-    from search.rows import row_of
-
     row = row_of(outcome)
     return Finished(
         key=row.trial,

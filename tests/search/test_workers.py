@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.prepare import place_of
+from search.prepare import awaited, place_of
 from search.study import Resources
 from tests.search.test_faults import finish, histories
 from tests.search.waiting import until
 from trainables.data import sources
 from trainables.outcome import Outcome
+from trainables.process import Place
 from trainables.storage import Folder
 from trainables.trial import run_trial
 
@@ -94,6 +95,16 @@ def test_an_error_of_one_worker_ends_its_trial_and_keeps_nobody_waiting(tmp_path
     (ended,) = tmp_path.glob("howcompact-runs/digits/trials/*/outcome.json")
     told = Outcome.model_validate_json(ended.read_text())
     assert (told.status, told.error) == ("failed", "RuntimeError: a worker failed: ArithmeticError: of one worker")
+
+
+def test_a_cluster_that_would_have_to_grow_is_told_what_it_lacks() -> None:
+    nodes = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]
+    for fits in (Place(8, 0), Place(4, 1), Place(0.5, 0.25, workers=9)):
+        assert awaited(fits, nodes) == ""
+    for asked in (Place(8, 1), Place(9, 0), Place(1, 2, workers=2)):
+        assert awaited(asked, nodes).startswith(
+            f"no node has the {asked.cpus:g} CPUs and {asked.gpus:g} GPUs that a worker"
+        )
 
 
 def test_a_machine_that_is_too_small_is_told_before_anything_waits_for_it() -> None:
