@@ -79,7 +79,8 @@ def compose(groups: Mapping[str, Sequence[Panel]], columns: int = 1, heading: st
         rows += [(name if i == 0 else "", panels[i : i + columns]) for i in range(0, len(panels), columns)]
     heights = [max(panel.height for panel in panels) + (NAME if name else 0.0) for name, panels in rows]
     across = max(len(panels) for _, panels in rows)
-    width = across * (wide + GAP) - GAP
+    texts = [(heading, NORMAL + 3), (footer, SMALL - 1), *((name, NORMAL + 1.5) for name in groups)]
+    width = max(across * (wide + GAP) - GAP, *(4 + 0.62 * size * len(text) for text, size in texts))
     height = sum(heights) + GAP * (len(rows) - 1) + (2 * NAME if heading else 0.0) + (NAME if footer else 0.0)
     with _look():
         figure = Figure(figsize=(width / 72, height / 72))

@@ -1,12 +1,14 @@
 """How a chart looks: names that can be read, policies that can be told apart, round numbers on an axis."""
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from search.report.chart import HUES, _apart, round_numbers, styles
+from search.report.chart import HUES, Panel, _apart, compose, round_numbers, styles
 
 
 @given(st.dictionaries(st.integers().map(str), st.floats(0, 1), min_size=1, max_size=20), st.floats(0.01, 0.05))
@@ -24,6 +26,16 @@ def test_no_two_policies_look_alike_without_colour() -> None:
     looks = styles([f"policy {i}" for i in range(20)]).values()
     assert len({(look.marker, look.dashes) for look in looks}) == 20
     assert len({look.hue for look in list(looks)[: len(HUES)]}) == len(HUES)
+
+
+def test_a_narrow_panel_cuts_off_nothing_of_what_stands_above_and_below_it() -> None:
+    panel = Panel("sparsity 0.5", "", lambda axis: None, width=100)
+    name = "parquet: resnet56 x 0.25, channels by group-norm, fine-tuned towards the dense network"
+    for heading, footer in (("What each layer keeps", "howcompact: gates; 2026-11-26"), ("a" * 30, "b" * 200)):
+        figure = compose({name: [panel]}, heading=heading, footer=footer)
+        canvas: Any = FigureCanvasAgg(figure)
+        right = max(text.get_window_extent(canvas.get_renderer()).x1 for text in figure.texts)
+        assert right <= figure.bbox.width
 
 
 @pytest.mark.parametrize(
