@@ -5,16 +5,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 from search.comparison import BASELINE, ComparisonRow, Estimate
-from search.report.chart import INK, Panel, Style, end_labels, label_room, round_numbers
+from search.report.chart import INK, Panel, Style, end_labels, label_room, readable, round_numbers
 from search.report.evidence import Evidence, Section, Table, seeds_of
 from search.tables import percent
 
 STAGES = {"one_shot_accuracy": "one-shot", "recalibrated_accuracy": "recalibrated", "val_accuracy": "recovered"}
 WORDS = {"finetune": "fine-tuned", "distill": "distilled", "rewind": "rewound", "scratch": "from scratch"}
-INTERVALS = "Lines are means over seeds, bands their 95 % intervals; the dotted line is the dense network."
+INTERVALS = (
+    "Lines are means over seeds; bands, or bars side by side where there is one sparsity, their 95 % intervals; the "
+    "dotted line is the dense network."
+)
 TICK_GAP = 15.0  # points
+ASIDE = 7.0  # points, from one policy to the next, where there is one sparsity
 
 X = Callable[[ComparisonRow], float]
 
@@ -94,20 +99,29 @@ def _curve(
     evidence: Evidence, rows: Sequence[ComparisonRow], stage: str, title: str, x: X, dress: Callable[..., None]
 ) -> Panel:
     policies = evidence.policies(rows)
-    looks = evidence.looks
+    looks, one = evidence.looks, len({row.sparsity for row in rows}) == 1
 
     def draw(axis: Axes) -> None:
         dense = max(100 * row.dense_accuracy.mean for row in rows)
         means = [100 * getattr(row, stage).mean for row in rows]
+        if one:  # whose intervals are bars, and to be seen whole
+            means += [100 * end for row in rows for end in _ends(getattr(row, stage))]
+            axis.set_xlim(min(map(x, rows)) - 0.1, max(map(x, rows)) + 0.1)
         margin = 0.06 * (max(*means, dense) - min(means)) + 0.3
         axis.set_ylim(max(0.0, min(means) - margin), min(100.0, max(*means, dense) + margin))
         axis.axhline(dense, color=INK, lw=0.8, ls=(0, (1, 2)))
         ends = {}
-        for policy in policies:
+        for place, policy in enumerate(policies):
             own = sorted((row for row in rows if row.policy == policy), key=x)
             places, estimates = [x(row) for row in own], [getattr(row, stage) for row in own]
-            _band(axis, places, estimates, looks[policy])
-            axis.plot(places, [100 * e.mean for e in estimates], **looks[policy].line)
+            apart = ASIDE * (place - (len(policies) - 1) / 2) if one else 0.0
+            where = axis.transData + ScaledTranslation(apart / 72, 0, axis.figure.dpi_scale_trans)
+            if one:
+                ends_of_bar = [100 * end for end in _ends(*estimates)]
+                axis.plot(places * 2, ends_of_bar, color=looks[policy].hue, lw=0.9, alpha=0.6, transform=where)
+            else:
+                _band(axis, places, estimates, looks[policy])
+            axis.plot(places, [100 * e.mean for e in estimates], **looks[policy].line, transform=where)
             ends[policy] = 100 * max(zip(places, estimates, strict=True), key=lambda pair: pair[0])[1].mean
         axis.set_ylabel("validation accuracy (%)")
         dress(axis, rows)
@@ -117,6 +131,13 @@ def _curve(
     told = ", ".join(f"{row.policy} {percent(getattr(row, stage))}" for row in rows if row.sparsity == last)
     description = f"Validation accuracy in %, {title}, {seeds_of(rows)}. At sparsity {last:g}: {told}."
     return Panel(title, description, draw, right=label_room(policies))
+
+
+def _ends(estimate: Estimate) -> tuple[float, float]:
+    """Both ends of an interval; the mean twice where there is none. Accuracies stay within [0, 1]."""
+    if estimate.low is None or estimate.high is None:
+        return estimate.mean, estimate.mean
+    return max(0.0, estimate.low), min(1.0, estimate.high)
 
 
 def _band(axis: Axes, places: Sequence[float], estimates: Sequence[Estimate], look: Style) -> None:
@@ -141,8 +162,10 @@ def _sparsity_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
 
 def _macs_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
     low, high = axis.get_xlim()
-    _ticks(axis, {-math.log10(share / 100): f"{share:g}" for share in round_numbers(100 / 10**high, 100 / 10**low)})
-    axis.set_xlim(low, high)
+    least, most = readable(100 / 10**high, 100 / 10**low)
+    axis.set_xlim(-math.log10(most / 100), -math.log10(least / 100))
+    _ticks(axis, {-math.log10(share / 100): f"{share:g}" for share in round_numbers(least, most)})
+    axis.set_xlim(-math.log10(most / 100), -math.log10(least / 100))
     axis.set_xlabel("multiply-accumulates kept (% of dense)")
 
 

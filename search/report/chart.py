@@ -20,6 +20,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 DASHES = ((), (5, 1.5), (1.2, 1.2), (5, 1.2, 1.2, 1.2), (8, 2), (3, 1, 1, 1, 1, 1), (2, 3))
 SMALL, NORMAL = 7.0, 8.0  # points; a panel is 270 points wide, which is a telephone's width in pixels
 WIDTH, HEIGHT = 270.0, 200.0
+NARROWEST = 1.6
 NAME, GAP = 15.0, 14.0  # of a group's name; between panels
 
 
@@ -182,16 +183,21 @@ def round_numbers(low: float, high: float) -> list[float]:
     """Find the fewest round numbers between two that a logarithmic axis can be read by: three, if there are so many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found: list[float] = []
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7)):
-        found = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
-        if len(found) >= 3:
-            break
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
+        if len(found) < (2 if len(steps) > 5 else 3):
+            found = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
     return found
+
+
+def readable(low: float, high: float) -> tuple[float, float]:
+    """Widen what a logarithmic axis spans to a factor of `NARROWEST`: budgets that match are one place on it."""
+    wider = max(1.0, math.sqrt(NARROWEST * low / high))
+    return low / wider, high * wider
 
 
 def log_ticks(axis: Axes) -> None:
     """Write a logarithmic x axis in plain numbers."""
-    low, high = axis.get_xlim()
+    low, high = readable(*axis.get_xlim())
     shown = round_numbers(low, high)
     axis.set_xticks(shown, [f"{tick:g}" for tick in shown])
     axis.xaxis.set_minor_locator(NullLocator())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from search.report.chart import HUES, Panel, _apart, compose, round_numbers, styles
+from search.report.chart import HUES, Panel, _apart, compose, readable, round_numbers, styles
 
 
 @given(st.dictionaries(st.integers().map(str), st.floats(0, 1), min_size=1, max_size=20), st.floats(0.01, 0.05))
@@ -52,6 +52,15 @@ def test_a_narrow_panel_cuts_off_nothing_of_what_stands_above_and_below_it() -> 
 )
 def test_an_axis_is_read_by_the_roundest_numbers(low: float, high: float, expected: list[float]) -> None:
     assert round_numbers(low, high) == pytest.approx(expected)
+
+
+@given(st.floats(1e-6, 1e9), st.floats(1, 100))
+def test_an_axis_of_budgets_that_match_can_be_read_all_the_same(low: float, factor: float) -> None:
+    least, most = readable(low, low * factor)
+    assert least <= low * (1 + 1e-9)
+    assert most / least == pytest.approx(max(factor, 1.6))
+    assert least * most == pytest.approx(low * low * factor)  # its middle stays
+    assert round_numbers(least, most)
 
 
 @given(st.floats(1e-6, 1e9), st.floats(5, 1e6))
