@@ -79,7 +79,8 @@ def mismatches(spec: TrialSpec) -> list[str]:
     if spec.round_to > 1 and all(link.granularity != "channel" for link in spec.prunings):
         return [f"round_to must come with granularity 'channel', but got {spec.granularity!r}; leave it out"]
     if spec.before:
-        found = [complaint for link in spec.prunings for complaint in mismatches(link)]
+        links = (link.model_copy(update={"round_to": 1}) for link in spec.prunings)  # which those of weights ignore
+        found = [complaint for link in links for complaint in mismatches(link)]
         return found or _of_chain(spec)
     found = []
     for kind, name in (("criterion", spec.criterion), ("policy", spec.policy)):

@@ -204,12 +204,10 @@ class TrialSpec(Frozen):
     @property
     def prunings(self) -> tuple["TrialSpec", ...]:
         """A trial for each pruning, in their order: those that come before, then this one alone."""
-        plain = self.model_copy(update={"before": (), "densities": None, "schedule": Schedule()})
+        own = self.model_copy(update={"before": ()})
+        plain = own.model_copy(update={"densities": None, "schedule": Schedule()})
         first = (plain.model_copy(update=dict(each)).under(each.policy, self.gates) for each in self.before)
-        each_of_them = (*first, self.model_copy(update={"before": ()}))
-        return tuple(
-            one if one.granularity == "channel" else one.model_copy(update={"round_to": 1}) for one in each_of_them
-        )
+        return (*first, own)
 
     @property
     def profile(self) -> ProfileSpec:

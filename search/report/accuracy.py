@@ -8,7 +8,8 @@ from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from search.comparison import BASELINE, ComparisonRow, Estimate
-from search.report.chart import INK, Panel, Style, end_labels, label_room, readable, round_numbers
+from search.report.axes import readable, round_numbers
+from search.report.chart import INK, Panel, Style, end_labels, label_room
 from search.report.evidence import Evidence, Section, Table, seeds_of
 from search.tables import percent
 

@@ -1,7 +1,6 @@
 """How a chart looks: one style a policy, panels that stand alone on a page or side by side in a file, SVG and PNG."""
 
 import html
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 INK = "#1c2024"  # text and axes; on a page whatever colour its text has
 HUES = ("#5c6166", "#0072b2", "#d55e00", "#00876a", "#b5548c", "#b07c00", "#2e93cc", "#7a5230")  # after Okabe and Ito
@@ -20,7 +18,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 DASHES = ((), (5, 1.5), (1.2, 1.2), (5, 1.2, 1.2, 1.2), (8, 2), (3, 1, 1, 1, 1, 1), (2, 3))
 SMALL, NORMAL = 7.0, 8.0  # points; a panel is 270 points wide, which is a telephone's width in pixels
 WIDTH, HEIGHT = 270.0, 200.0
-NARROWEST = 1.6
 NAME, GAP = 15.0, 14.0  # of a group's name; between panels
 
 
@@ -177,31 +174,6 @@ def key(axis: Axes, policies: Sequence[str], looks: Mapping[str, Style]) -> None
     step = min((SMALL + 2.5) / points, 1.0 / max(1, len(policies)))
     for i, name in enumerate(policies):
         _name(axis, name, looks[name], 0.97 - i * step)
-
-
-def round_numbers(low: float, high: float) -> list[float]:
-    """Find the fewest round numbers between two that a logarithmic axis can be read by: three, if there are so many."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found: list[float] = []
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
-        if len(found) < (2 if len(steps) > 5 else 3):
-            found = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
-    return found
-
-
-def readable(low: float, high: float) -> tuple[float, float]:
-    """Widen what a logarithmic axis spans to a factor of `NARROWEST`: budgets that match are one place on it."""
-    wider = max(1.0, math.sqrt(NARROWEST * low / high))
-    return low / wider, high * wider
-
-
-def log_ticks(axis: Axes) -> None:
-    """Write a logarithmic x axis in plain numbers."""
-    low, high = readable(*axis.get_xlim())
-    shown = round_numbers(low, high)
-    axis.set_xticks(shown, [f"{tick:g}" for tick in shown])
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xlim(low, high)
 
 
 def _name(axis: Axes, name: str, look: Style, place: float) -> None:

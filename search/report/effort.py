@@ -6,7 +6,8 @@ from itertools import accumulate
 from matplotlib.axes import Axes
 
 from search.comparison import ComparisonRow
-from search.report.chart import INK, SMALL, Panel, beside, key, label_room, log_ticks
+from search.report.axes import log_ticks
+from search.report.chart import INK, SMALL, Panel, beside, key, label_room
 from search.report.evidence import Evidence, Section, Table
 from search.tables import percent
 

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 
 from search.fronts import pareto
 from search.headline import network
-from search.report.chart import INK, Panel, key, label_room, log_ticks
+from search.report.axes import log_ticks
+from search.report.chart import INK, Panel, key, label_room
 from search.report.evidence import Evidence, Section, Table
 from search.rows import TrialRow
 

@@ -1,0 +1,33 @@
+"""Logarithmic axes that are read in plain, round numbers."""
+
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+
+NARROWEST = 1.6  # factor that an axis spans at least
+
+
+def round_numbers(low: float, high: float) -> list[float]:
+    """Find the fewest round numbers between two that a logarithmic axis can be read by: three, if there are so many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
+        if len(found) < (2 if len(steps) > 5 else 3):
+            found = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+    return found
+
+
+def readable(low: float, high: float) -> tuple[float, float]:
+    """Widen what a logarithmic axis spans to a factor of `NARROWEST`: budgets that match are one place on it."""
+    wider = max(1.0, math.sqrt(NARROWEST * low / high))
+    return low / wider, high * wider
+
+
+def log_ticks(axis: Axes) -> None:
+    """Write a logarithmic x axis in plain numbers."""
+    low, high = readable(*axis.get_xlim())
+    shown = round_numbers(low, high)
+    axis.set_xticks(shown, [f"{tick:g}" for tick in shown])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlim(low, high)
