@@ -68,7 +68,7 @@ def place_of(resources: Resources, has: Mapping[str, float], grows: bool) -> Pla
         gpus = 1.0 if has.get("GPU") else 0.0
     place = Place(resources.cpus, gpus, resources.workers)
     asked = {"CPU": place.workers * place.cpus, "GPU": place.workers * place.gpus}
-    if not grows and any(asked[kind] > has.get(kind, 0.0) for kind in asked):
+    if not grows and not _holds(has, asked):
         raise ValueError(
             f"resources must fit into this machine: it has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs, "
             f"but a trial asks for {asked['CPU']:g} and {asked['GPU']:g}; lower workers, cpus or gpus"
@@ -78,13 +78,16 @@ def place_of(resources: Resources, has: Mapping[str, float], grows: bool) -> Pla
 
 def awaited(place: Place, nodes: Iterable[Mapping[str, float]]) -> str:
     """Say what a trial waits for where no node, of which each has so much of CPU and GPU, holds a worker of it."""
-    bundle = place.bundles[0]
-    if any(all(node.get(kind, 0.0) >= asked for kind, asked in bundle.items()) for node in nodes):
+    if any(_holds(node, place.bundles[0]) for node in nodes):
         return ""
     return (
         f"no node has the {place.cpus:g} CPUs and {place.gpus:g} GPUs that a worker of a trial asks for: trials wait "
         "for one that joins; where none will, stop this and lower resources.cpus or resources.gpus"
     )
+
+
+def _holds(has: Mapping[str, float], asked: Mapping[str, float]) -> bool:
+    return all(has.get(kind, 0.0) >= amount for kind, amount in asked.items())
 
 
 def prepare(specs: Iterable[TrialSpec], shop: Workshop, sharing: int = 0) -> tuple[References, Place]:

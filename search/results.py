@@ -69,7 +69,7 @@ class StudyFolder:
 
     def outcome(self, key: str) -> Outcome | None:
         """How a trial ended; None where it did not."""
-        return next(iter(self.read_outcomes([key])), None)
+        return _outcome(self._told(key))
 
     def unended(self, spec: TrialSpec, status: Status, error: str) -> Outcome:
         """Say of a trial that did not end by itself how it ended, with what its newest checkpoint knows."""
@@ -83,21 +83,21 @@ class StudyFolder:
     def read_outcomes(self, keys: Iterable[str]) -> list[Outcome]:
         """Read outcomes side by side, leaving out the trials that have none."""
 
-        def read(some: Sequence[str]) -> list[bytes]:
-            contents = []
-            for key in some:
-                with suppress(FileNotFoundError, ValueError):
-                    contents.append(self.trial(key).read(OUTCOME))
-            return contents
+        def told(some: Sequence[str]) -> list[bytes]:
+            return [self._told(key) for key in some]
 
-        due, outcomes = list(keys), []
+        due = list(keys)
         each = 1 + len(due) // (4 * READERS)  # a local file is read faster than it is passed between threads
         with ThreadPoolExecutor(READERS) as pool:
-            for contents in pool.map(read, [due[i : i + each] for i in range(0, len(due), each)]):
-                for content in contents:
-                    with suppress(ValueError):
-                        outcomes.append(Outcome.model_validate_json(content))
-        return outcomes
+            contents = pool.map(told, [due[i : i + each] for i in range(0, len(due), each)])
+            outcomes = [_outcome(content) for some in contents for content in some]
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _told(self, key: str) -> bytes:
+        """Read how a trial ended; empty where it did not."""
+        with suppress(FileNotFoundError, ValueError):
+            return self.trial(key).read(OUTCOME)
+        return b""
 
     def unfinished(self, done: set[str]) -> list[TrialSpec]:
         """Specs of the trials that were started and have not ended."""
@@ -117,3 +117,9 @@ class StudyFolder:
         table = self.table()
         self.folder.write(TABLE, to_parquet(table))
         return from_table(table)
+
+
+def _outcome(content: bytes) -> Outcome | None:
+    with suppress(ValueError):
+        return Outcome.model_validate_json(content)
+    return None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from search.comparison import BASELINE, ComparisonRow, Estimate
 from search.report.axes import readable, round_numbers
@@ -104,22 +104,21 @@ def _curve(
 
     def draw(axis: Axes) -> None:
         dense = max(100 * row.dense_accuracy.mean for row in rows)
-        means = [100 * getattr(row, stage).mean for row in rows]
+        shown = [100 * getattr(row, stage).mean for row in rows]
         if one:  # whose intervals are bars, and to be seen whole
-            means += [100 * end for row in rows for end in _ends(getattr(row, stage))]
+            shown += [100 * end for row in rows for end in _ends(getattr(row, stage))]
             axis.set_xlim(min(map(x, rows)) - 0.1, max(map(x, rows)) + 0.1)
-        margin = 0.06 * (max(*means, dense) - min(means)) + 0.3
-        axis.set_ylim(max(0.0, min(means) - margin), min(100.0, max(*means, dense) + margin))
+        margin = 0.06 * (max(*shown, dense) - min(shown)) + 0.3
+        axis.set_ylim(max(0.0, min(shown) - margin), min(100.0, max(*shown, dense) + margin))
         axis.axhline(dense, color=INK, lw=0.8, ls=(0, (1, 2)))
         ends = {}
-        for place, policy in enumerate(policies):
+        for i, policy in enumerate(policies):
             own = sorted((row for row in rows if row.policy == policy), key=x)
             places, estimates = [x(row) for row in own], [getattr(row, stage) for row in own]
-            apart = ASIDE * (place - (len(policies) - 1) / 2) if one else 0.0
-            where = axis.transData + ScaledTranslation(apart / 72, 0, axis.figure.dpi_scale_trans)
+            where = axis.transData
             if one:
-                ends_of_bar = [100 * end for end in _ends(*estimates)]
-                axis.plot(places * 2, ends_of_bar, color=looks[policy].hue, lw=0.9, alpha=0.6, transform=where)
+                where = _aside(axis, i - (len(policies) - 1) / 2)
+                _bar(axis, places[0], estimates[0], looks[policy], where)
             else:
                 _band(axis, places, estimates, looks[policy])
             axis.plot(places, [100 * e.mean for e in estimates], **looks[policy].line, transform=where)
@@ -132,6 +131,16 @@ def _curve(
     told = ", ".join(f"{row.policy} {percent(getattr(row, stage))}" for row in rows if row.sparsity == last)
     description = f"Validation accuracy in %, {title}, {seeds_of(rows)}. At sparsity {last:g}: {told}."
     return Panel(title, description, draw, right=label_room(policies))
+
+
+def _aside(axis: Axes, steps: float) -> Transform:
+    """Move what is drawn so many steps to the right, however the axis is scaled."""
+    return axis.transData + ScaledTranslation(steps * ASIDE / 72, 0, axis.figure.dpi_scale_trans)
+
+
+def _bar(axis: Axes, place: float, estimate: Estimate, look: Style, where: Transform) -> None:
+    ends = [100 * end for end in _ends(estimate)]
+    axis.plot([place, place], ends, color=look.hue, lw=0.9, alpha=0.6, transform=where)
 
 
 def _ends(estimate: Estimate) -> tuple[float, float]:
@@ -166,7 +175,6 @@ def _macs_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
     least, most = readable(100 / 10**high, 100 / 10**low)
     axis.set_xlim(-math.log10(most / 100), -math.log10(least / 100))
     _ticks(axis, {-math.log10(share / 100): f"{share:g}" for share in round_numbers(least, most)})
-    axis.set_xlim(-math.log10(most / 100), -math.log10(least / 100))
     axis.set_xlabel("multiply-accumulates kept (% of dense)")
 
 

@@ -5,6 +5,10 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
+STEPS: tuple[tuple[int, tuple[float, ...]], ...] = (  # within a power of ten; taken where there are not enough before
+    *((3, steps) for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7))),
+    (2, (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)),
+)
 NARROWEST = 1.6  # factor that an axis spans at least
 
 
@@ -12,8 +16,8 @@ def round_numbers(low: float, high: float) -> list[float]:
     """Find the fewest round numbers between two that a logarithmic axis can be read by: three, if there are so many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found: list[float] = []
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
-        if len(found) < (2 if len(steps) > 5 else 3):
+    for enough, steps in STEPS:
+        if len(found) < enough:
             found = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
     return found
 

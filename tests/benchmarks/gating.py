@@ -12,10 +12,9 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from tests.benchmarks.graphs import random_images
+from tests.benchmarks.graphs import network, random_images
 from trainables.data.batches import Batch, Resident
-from trainables.learning.train import hard_labels, place, sgd, train
-from trainables.models import hub
+from trainables.learning.train import hard_labels, sgd, train
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates
 from trainables.spec import DataSpec, Gates, Recipe
@@ -25,10 +24,10 @@ BATCH = 128
 ROUNDS = 5
 
 
-def milliseconds(name: str, width: float, gated: bool, data: Resident) -> float:
+def milliseconds(asked: str, gated: bool, data: Resident) -> float:
     """Time a step in the second of two epochs."""
     recipe = Recipe(epochs=2, batch_size=BATCH)
-    model = place(hub.build(name, 10, 3, width), data.device)
+    model = network(asked, data.device)
     example = torch.zeros(1, 3, 32, 32, device=data.device)
     gates = ChannelGates(Channels(model, example), Gates(epochs=2), "macs", 0.5) if gated else None
 
@@ -51,11 +50,10 @@ def main(models: tuple[str, ...]) -> None:
     print(torch.cuda.get_device_name() if on_gpu else "one core", torch.__version__)
     print("| network | plain, ms | gated, ms | more |\n|---|---|---|---|")
     for asked in models:
-        name, _, width = asked.partition(":")
         took: dict[bool, list[float]] = {False: [], True: []}
         for _ in range(ROUNDS):
             for gated in took:
-                took[gated].append(milliseconds(name, float(width or 1), gated, data))
+                took[gated].append(milliseconds(asked, gated, data))
         plain, gated_too = (median(rounds) for rounds in took.values())
         print(f"| {asked} | {plain:.2f} | {gated_too:.2f} | {gated_too / plain - 1:+.1%} |", flush=True)
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from tests.benchmarks.graphs import STEPS, random_images
-from trainables.learning.train import place, sgd, train
-from trainables.models import hub
+from tests.benchmarks.graphs import STEPS, network, random_images
+from trainables.learning.train import sgd, train
 from trainables.spec import DataSpec, Recipe
 
 BATCH = 256
@@ -25,7 +24,7 @@ def training(rank: int, together: Any, seconds: Any) -> None:
     """Train for one epoch, wait for the others, then take the time."""
     data = random_images(STEPS * BATCH, torch.device("cuda"))
     recipe = Recipe(epochs=1 + EPOCHS, batch_size=BATCH)
-    model = place(hub.build("resnet56", 10, 3), data.device)
+    model = network("resnet56", data.device)
     losses = train(model, data, recipe, DataSpec(augment="crop_flip"), 0, sgd(model, recipe))
     next(losses)
     together.wait()

@@ -79,8 +79,9 @@ class ChannelGates(nn.Module):
         owners = np.repeat(np.arange(len(self._sizes)), self._sizes)
         self._owners = torch.from_numpy(owners).to(device)
         self._of_parts = nn.functional.one_hot(self._owners, len(self._sizes)).double()  # (units, parts)
-        self._floors = torch.tensor([n < part.floor for part in channels.parts for n in range(part.units)]).to(device)
-        self._least = int(self._floors.sum())
+        within_floor = [place < part.floor for part in channels.parts for place in range(part.units)]
+        self._within_floor = torch.tensor(within_floor).to(device)  # (units,) of bool, by place in its part
+        self._least = sum(within_floor)
         self.values = nn.Parameter(torch.full((len(owners),), START, device=device))
         self.register_buffer("_was_open", is_open(self.values))
         self.register_buffer("_flips", torch.zeros((), dtype=torch.long, device=device))
@@ -162,11 +163,11 @@ class ChannelGates(nn.Module):
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(self.ratio(), self.values)
         reach = (self.values - OPENS) / slope  # how far down the slope a gate stays open
-        reach, order = reach.masked_fill(self._best(reach), torch.inf).sort(descending=True, stable=True)
+        reach, order = reach.masked_fill(self._floored(reach), torch.inf).sort(descending=True, stable=True)
         spent = self._cost(self._of_parts[order].cumsum(0))  # with the first 1, 2, ... gates open
         count = (spent <= round(target * self._dense_cost)).sum().clamp(min=self._least)
-        around = torch.cat((reach, reach.new_full((1,), -torch.inf)))[torch.stack((count - 1, count))]
-        last_open, first_closed = around
+        with_end = torch.cat((reach, reach.new_full((1,), -torch.inf)))
+        last_open, first_closed = with_end[torch.stack((count - 1, count))]
         self.values.sub_(slope * first_closed.clamp(min=0.0).minimum(last_open))
         opens = torch.arange(len(order), device=order.device) < count
         now_open = torch.empty_like(self._was_open).scatter_(0, order, opens)
@@ -175,11 +176,11 @@ class ChannelGates(nn.Module):
         self._flips += (now_open != self._was_open).sum()
         self._was_open.copy_(now_open)
 
-    def _best(self, reach: Tensor) -> Tensor:
-        """Mark the gates of greatest reach of each part, as many as its floor; (units,) of bool."""
+    def _floored(self, reach: Tensor) -> Tensor:
+        """Mark the gates that the floors keep open, of each part those of greatest reach; (units,) of bool."""
         falling = reach.argsort(descending=True, stable=True)
         by_part = falling[self._owners[falling].argsort(stable=True)]
-        return torch.empty_like(self._floors).scatter_(0, by_part, self._floors)
+        return torch.empty_like(self._within_floor).scatter_(0, by_part, self._within_floor)
 
     def tell(self) -> dict[str, Any]:
         """Tell how many gates are open in each part, what of the cost that is, and the flips since this was asked."""
