@@ -1,6 +1,5 @@
-"""Studies from somebody who means no good, and secrets that must not leave: refused, bounded, hidden."""
+"""Studies from somebody who means no good: refused and bounded."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,13 @@ from hypothesis import strategies as st
 
 from search import plain_yaml
 from search.journal import JOURNAL, open_journal
-from search.packing import check_for_cluster
 from search.results import StudyFolder
 from search.rows import TABLE, TrialRow, from_parquet, from_table, to_table
 from search.study import StudySpec
 from search.study_file import parse_study, read_study, shipped
-from search.tracking import Tracker
 from tests.search.conftest import howcompact
 from tests.trainables.hostility import bounded, damaged
 from trainables.columns import to_parquet
-from trainables.credentials import redacted
-from trainables.spec import Curriculum
 from trainables.storage import Folder
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -176,77 +171,3 @@ def test_a_trial_of_the_table_is_looked_for_in_its_study_only(folder: StudyFolde
         assert done.returncode == 2
         assert "a name in a storage must be that of one file or folder" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"s"}
-
-
-# Secrets
-
-SECRET = "dHVja2VkLWF3YXk"
-
-
-TELLING = (
-    f"s3://AKIA:{SECRET}@bucket/studies",
-    f"s3://{SECRET}@bucket/studies",
-    f"s3://bucket/studies?secret_key={SECRET}",
-    f"s3://bucket/studies?region=x&access_key={SECRET}",
-    f"gs://bucket/x?token={SECRET}",
-    f"abfss://:{SECRET}@account.dfs.core.windows.net/x",
-    f"https://me:{SECRET}@host/x?X-Amz-Signature={SECRET}",
-)
-
-
-@pytest.mark.parametrize("uri", TELLING)
-def test_a_uri_with_credentials_is_refused_without_showing_them(uri: str) -> None:
-    for use in (Folder.at, lambda uri: check_for_cluster("digits", uri), lambda uri: Curriculum(table=uri)):
-        with pytest.raises(ValueError, match="without credentials") as refusal:
-            use(uri)
-        assert SECRET not in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["run", "digits", "--storage", TELLING[0]],
-        ["compare", TELLING[0]],
-        ["best", TELLING[2]],
-        ["run", "digits", "--set", f"tracking={TELLING[6]}"],
-        ["run", "digits", "--set", f"curricula=[{{name: easy-first, table: '{TELLING[3]}'}}]"],
-        ["submit", "digits", "--address", "http://127.0.0.1:9", "--storage", TELLING[1]],
-    ],
-    ids=lambda arguments: " ".join(arguments[:3]),
-)
-def test_no_command_takes_or_shows_credentials(arguments: list[str], tmp_path: Path) -> None:
-    done = howcompact(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "without credentials" in done.stderr
-    assert SECRET not in done.stdout + done.stderr
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "uri", ["s3://bucket/x?region=eu&scheme=http", "gs://anonymous@bucket", "hdfs://me@host/x", "/data/a:b@c?token=1"]
-)
-def test_a_uri_without_credentials_is_nobodys_secret(uri: str) -> None:
-    assert Curriculum(table=uri).table == uri
-
-
-def test_texts_lose_the_secrets_of_uris_and_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("SOME_TOKEN", "short")
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/home/me/token")
-    text = f"cannot reach 'https://me:pass@host/a?b=1&sig_token=abc&c=2' with {SECRET} in short, see /home/me/token"
-    assert redacted(text) == (
-        "cannot reach 'https://***@host/a?b=1&sig_token=***&c=2' with *** in short, see /home/me/token"
-    )
-    assert redacted("s3://bucket/x and a@b.c") == "s3://bucket/x and a@b.c"
-
-
-def test_a_tracking_server_is_named_without_its_password() -> None:
-    told: list[str] = []
-    tracker = Tracker(f"http://me:{SECRET}@127.0.0.1:9", "s", {}, warn=told.append)
-    until = time.monotonic() + 30
-    while not told and time.monotonic() < until:
-        time.sleep(0.05)
-    tracker.close(timeout=5.0)
-    (warning,) = told
-    assert warning.startswith("MLflow at http://***@127.0.0.1:9 does not answer")
-    assert SECRET not in warning

@@ -1,5 +1,9 @@
 """What tests of several networks share."""
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -36,3 +40,12 @@ def splits() -> Splits:
 def storage(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """A storage that has the dense network of `trials`."""
     return storage_with_dense(str(tmp_path_factory.mktemp("storage")), splits)
+
+
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep spools out of the machine's own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("temporary")
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
