@@ -16,8 +16,8 @@ from search.tables import percent
 STAGES = {"one_shot_accuracy": "one-shot", "recalibrated_accuracy": "recalibrated", "val_accuracy": "recovered"}
 WORDS = {"finetune": "fine-tuned", "distill": "distilled", "rewind": "rewound", "scratch": "from scratch"}
 INTERVALS = (
-    "Lines are means over seeds; bands, or bars side by side where there is one sparsity, their 95 % intervals; the "
-    "dotted line is the dense network."
+    "Lines are means over seeds; bands, or bars where there is one sparsity, their 95 % intervals; the dotted "
+    "line is the dense network."
 )
 TICK_GAP = 15.0  # points
 ASIDE = 7.0  # points, from one policy to the next, where there is one sparsity
@@ -101,6 +101,7 @@ def _curve(
 ) -> Panel:
     policies = evidence.policies(rows)
     looks, one = evidence.looks, len({row.sparsity for row in rows}) == 1
+    at_one_place = len(set(map(x, rows))) == 1  # where policies would cover one another; what is measured stays put
 
     def draw(axis: Axes) -> None:
         dense = max(100 * row.dense_accuracy.mean for row in rows)
@@ -115,9 +116,8 @@ def _curve(
         for i, policy in enumerate(policies):
             own = sorted((row for row in rows if row.policy == policy), key=x)
             places, estimates = [x(row) for row in own], [getattr(row, stage) for row in own]
-            where = axis.transData
+            where = _aside(axis, i - (len(policies) - 1) / 2 if at_one_place else 0.0)
             if one:
-                where = _aside(axis, i - (len(policies) - 1) / 2)
                 _bar(axis, places[0], estimates[0], looks[policy], where)
             else:
                 _band(axis, places, estimates, looks[policy])
