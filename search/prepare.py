@@ -66,7 +66,7 @@ def place_of(resources: Resources, has: Mapping[str, float], grows: bool) -> Pla
     gpus = resources.gpus
     if gpus == "auto":
         gpus = 1.0 if has.get("GPU") else 0.0
-    place = Place(resources.cpus, gpus, resources.workers)
+    place = Place(resources.cpus, gpus, resources.workers, resources.precision)
     asked = {"CPU": place.workers * place.cpus, "GPU": place.workers * place.gpus}
     if not grows and not _holds(has, asked):
         raise ValueError(

@@ -61,7 +61,7 @@ class TrialRow(Frozen):
     profile_images: int | None = Field(None, description="in these evaluations")
     latency_ms: float | None = Field(None, description="of one image on the trial's device, median; none: not asked")
     ended: str = Field("", description="when: UTC, ISO 8601")
-    hardware: str = Field("", description="cpu, or the GPU's name")
+    hardware: str = Field("", description="cpu, or the GPU's name, and the precision if it is not auto's")
     error: str = Field("", description="why it failed")
     layers: dict[str, float] = Field({}, description="layer -> density of its weights")
     parts: dict[str, float] = Field({}, description="part -> fraction of its units kept")

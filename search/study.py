@@ -21,6 +21,7 @@ from trainables.spec import (
     Frozen,
     Gates,
     GranularityName,
+    Precision,
     Pruning,
     Recipe,
     Schedule,
@@ -45,6 +46,7 @@ class Resources(Frozen):
     workers: int = Field(1, ge=1, le=64)  # that share each of its trainings, with the same result
     cpus: float = Field(1.0, gt=0.0)  # of each worker
     gpus: Share | Literal["auto"] = "auto"  # of each worker; auto: what a probe finds best
+    precision: Precision = "auto"  # of trainings and accuracies
 
 
 class Recording(Frozen):

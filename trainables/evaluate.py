@@ -15,6 +15,7 @@ from trainables.data.splits import Split, Splits
 from trainables.learning.fit import epoch_name
 from trainables.learning.train import evaluate, place
 from trainables.outcome import Outcome
+from trainables.process import hardware, own_device
 from trainables.spec import DataSpec
 from trainables.storage import Folder
 
@@ -45,7 +46,7 @@ def _rebuild(saved: Checkpoint, device: torch.device) -> nn.Module:
 
 def _main(paths: Sequence[str], trust: Sequence[str]) -> None:
     """Print, for each folder, the accuracy on validation samples, where it was measured, and what the network takes."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     known: dict[str, Splits] = {}
     told = []
     for path in paths:
@@ -57,7 +58,7 @@ def _main(paths: Sequence[str], trust: Sequence[str]) -> None:
         told.append(
             {
                 "val_accuracy": accuracy_of(_rebuild(saved, device), splits.val, splits, device),
-                "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+                "hardware": hardware(device),
                 "input": {"mean": splits.mean, "std": splits.std, "classes": splits.classes},
             }
         )

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
+from trainables.spec import Precision
+
 CONTEXT = 600 << 20  # bytes of a GPU that a process takes before it holds a tensor, which PyTorch's limit leaves out
+
+_precision: Precision = "auto"  # of this process
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class Place:
     cpus: float = 1.0
     gpus: float = 0.0  # in (0, 1): this share of one, of its memory too
     workers: int = 1
+    precision: Precision = "auto"  # of trainings and accuracies
 
     @property
     def bundles(self) -> list[dict[str, float]]:
@@ -28,8 +33,25 @@ def own_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def in_bfloat16(device: torch.device) -> bool:
+    """Tell whether this process trains and judges networks on a device in bfloat16 (autocast), or else in float32."""
+    return _gains(device) if _precision == "auto" else _precision == "bfloat16"
+
+
+def hardware(device: torch.device) -> str:
+    """Name a device, with the precision where it is not the usual one there."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return name if in_bfloat16(device) == _gains(device) else f"{name}, {_precision}"
+
+
+def _gains(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
 def leave_no_trace(place: Place) -> None:
-    """Start from a clean process, as actors are reused: its own threads, no memory of the trial before."""
+    """Start from a clean process, as actors are reused: with its own threads and precision."""
+    global _precision
+    _precision = place.precision
     torch.set_num_threads(max(1, int(place.cpus)))
     _keep_freed_memory()
     if torch.cuda.is_available():

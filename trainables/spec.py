@@ -13,6 +13,7 @@ GranularityName = Literal["weight", "channel", "block", "projected-block"]
 BLOCKS: tuple[GranularityName, ...] = ("block", "projected-block")
 GATED = ("gates", "gates-joint")  # criteria and policies that go by trained gates
 Taken = Literal["off", "during", "after"]  # when an epoch's record of each training sample is taken, if at all
+Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 on GPUs that have it, else float32
 SEARCHED, RANDOM_SEARCH = SEARCHES = ("searched", "random-search")  # told their densities; the second is a control
 Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
 Width = Annotated[float, Field(gt=0.0, le=16.0)]

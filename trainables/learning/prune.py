@@ -19,6 +19,7 @@ from trainables.learning.recalibration import recalibrate
 from trainables.learning.team import ALONE, Team
 from trainables.learning.train import evaluate, place
 from trainables.outcome import Cost, Facts, total
+from trainables.process import hardware
 from trainables.pruning.layers import count
 from trainables.pruning.subject import Calibration, Meter
 from trainables.spec import EpochReport, TrialSpec
@@ -120,7 +121,7 @@ def _judged(state: State, spec: TrialSpec, data: Data, example: torch.Tensor) ->
         layers={name: after.weights.get(name, 0) / size for name, size in told["sizes"].items()},
         prune_seconds=seconds,
         latency_ms=latency_ms,
-        hardware=torch.cuda.get_device_name(example.device) if example.device.type == "cuda" else "cpu",
+        hardware=hardware(example.device),
     )
     record = {
         "spec": spec.model_dump(mode="json"),

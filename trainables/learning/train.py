@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainables.data.batches import Batch, Drawn, Resident, eval_batches, train_batches
 from trainables.learning.graphs import graphed
 from trainables.learning.team import ALONE, Team
+from trainables.process import in_bfloat16
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.layers import Masks, weight_of
 from trainables.spec import DataSpec, Recipe
@@ -33,8 +34,8 @@ class Judgement:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Compute in bfloat16 where the device gains by it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and torch.cuda.is_bf16_supported())
+    """Compute in the precision of this process, which is bfloat16 where the device gains by it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(device))
 
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:
