@@ -5,6 +5,7 @@ import time
 from collections.abc import Container, Iterable
 from contextlib import suppress
 from typing import Any
+from zlib import crc32
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
@@ -16,6 +17,7 @@ from trainables.strict import damage_as_error
 JOURNAL = "optuna.journal"
 PATIENCE = 30  # times as long as a writing took until the next: at most 3 % of the driver's time
 LEAST_SECONDS = 2.0
+CHECK = b',"crc":'  # before the last entry of a line, which Optuna does not look at: the checksum of all lines so far
 
 
 class Journal(BaseJournalBackend):
@@ -29,8 +31,9 @@ class Journal(BaseJournalBackend):
         """Go on with the file of a folder, or write it anew; ValueError where it is damaged."""
         self._folder = folder
         self._text = bytearray(folder.read(JOURNAL)) if folder.has(JOURNAL) and not anew else bytearray()
+        self._crc = 0
         with damage_as_error(JOURNAL):
-            self._unread = [json.loads(line) for line in self._text.splitlines()]
+            self._unread = [self._checked(line) for line in bytes(self._text).splitlines()]
         self._saved, self._due = len(self._text), 0.0
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
@@ -41,9 +44,20 @@ class Journal(BaseJournalBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Take entries, and hand them back as a reader of the file would see them."""
         for log in logs:
-            line = json.dumps(log, separators=(",", ":"))
-            self._text += line.encode() + b"\n"
+            entries = json.dumps(log, separators=(",", ":")).encode().removesuffix(b"}")
+            self._crc = crc32(entries, self._crc)
+            line = entries + CHECK + str(self._crc).encode() + b"}"
+            self._text += line + b"\n"
             self._unread.append(json.loads(line))
+
+    def _checked(self, line: bytes) -> Any:
+        """Read a line, which one of an earlier version has no checksum for."""
+        entries, found, told = line.rpartition(CHECK)
+        if found:
+            self._crc = crc32(entries, self._crc)
+            if told != str(self._crc).encode() + b"}":
+                raise ValueError(f"checksums must be those of the lines, but one is {told!r} and not {self._crc}")
+        return json.loads(line)
 
     def save_in_time(self) -> None:
         """Write the file if that is due."""

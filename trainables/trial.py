@@ -45,7 +45,9 @@ def run_trial(
         yield from ended.history
         return
     data = residents(splits, device)
-    begun = resume(folder, spec.dense.model, device)
+    recorder = Recorder.of(spec.record, splits.train, folder / RECORDED, spec)
+    first_recorded = int(spec.record == "during")  # epoch 0 is none that samples come up in
+    begun = resume(folder, spec.dense.model, device, last=recorder.last_whole(first_recorded) if recorder else None)
     state = begun or prune(spec, splits, data, storage, folder / STEPS, device, team)
     facts = Facts.model_validate(state.record["facts"])
     pruned = Pruned(
@@ -54,7 +56,6 @@ def run_trial(
     course = RECOVERIES[spec.recovery](pruned)
     batch_size = course.recipe.batch_size
     draw = draw_by(spec.curriculum, spec.dense, splits.train, storage, course.epochs, batch_size)
-    recorder = Recorder.of(spec.record, splits.train, folder / RECORDED, spec)
     if begun is None:
         _start(state, course, data[1], spec.seed)
         if recorder and recorder.taken == "after":
@@ -64,7 +65,7 @@ def run_trial(
     yield from tuple(state.history)
     yield from fit(state, data, replace(course, draw=draw), spec.dense.data, spec.seed, folder, recorder, team)
     if recorder:
-        recorder.finish(folder, range(recorder.taken == "during", course.epochs + 1))
+        recorder.finish(folder, range(first_recorded, course.epochs + 1))
     outcome = Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history))
     write_outcome(folder, outcome)
     _tidy(folder, outcome)

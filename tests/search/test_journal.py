@@ -1,5 +1,6 @@
 """Optuna's journal of a study folder: Optuna itself reads it, and a kill at any moment leaves nothing wrong in it."""
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from search.journal import JOURNAL
+from search.journal import JOURNAL, Journal
 from search.results import StudyFolder
 from search.searcher import StudySearcher
 from search.study import StudySpec
@@ -118,6 +119,57 @@ def test_a_journal_that_is_gone_is_written_anew(tmp_path: Path) -> None:
         assert len(study.trials) == 6
         anew = [relative(trial.params) for trial in study.trials]
         assert all(any(relative(params) == pytest.approx(known, rel=1e-6) for known in anew) for params in before[name])
+
+
+def logs_in(folder: Folder) -> list[dict[str, Any]]:
+    return [{name: told for name, told in log.items() if name != "crc"} for log in Journal(folder).read_logs(0)]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    folder = StudyFolder(Folder.at(str(tmp_path_factory.mktemp("written"))))
+    searcher = searcher_of(folder)
+    run_out(searcher, folder)
+    searcher.close()
+    return folder.folder
+
+
+@settings(max_examples=300, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_no_flipped_bit_of_a_journal_goes_unseen(
+    place: float, bit: int, written: Folder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    content = bytearray(written.read(JOURNAL))
+    content[int(place * len(content))] ^= 1 << bit
+    damaged = Folder.at(str(tmp_path_factory.mktemp("damaged")))
+    damaged.write(JOURNAL, bytes(content))
+    try:
+        found = logs_in(damaged)
+    except ValueError:
+        return
+    known = [
+        {name: told for name, told in log.items() if name in true}
+        for log, true in zip(found, logs_in(written), strict=True)
+    ]
+    assert known == logs_in(written)  # what is damaged is the checksum's own name
+
+
+def test_lines_that_a_journal_has_lost_are_missed(written: Folder, tmp_path: Path) -> None:
+    lines = written.read(JOURNAL).splitlines(keepends=True)
+    folder = Folder.at(str(tmp_path))
+    folder.write(JOURNAL, b"".join(lines[:3] + lines[4:]))
+    with pytest.raises(ValueError, match="checksums must be those of the lines"):
+        Journal(folder)
+
+
+def test_a_journal_of_lines_without_checksums_is_gone_on_with(written: Folder, tmp_path: Path) -> None:
+    folder = Folder.at(str(tmp_path))
+    folder.write(JOURNAL, b"".join(json.dumps(log).encode() + b"\n" for log in logs_in(written)))
+    assert logs_in(folder) == logs_in(written)
+    journal = Journal(folder)
+    journal.append_logs([{"op_code": 0}])
+    journal.save()
+    assert logs_in(folder) == [*logs_in(written), {"op_code": 0}]
 
 
 def relative(params: dict[str, float]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What is recorded of each sample is what the network makes of it, however the samples come up."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,21 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
-from tests.trainables.trials import CPU, DENSE, WEIGHT, storage_with_dense
-from trainables import artifacts
+from tests.trainables.trials import (
+    CPU,
+    DENSE,
+    WEIGHT,
+    Killed,
+    assert_identical,
+    cut_short,
+    flip_a_byte,
+    newest,
+    outcome_of,
+    run_until_killed,
+    storage_with_dense,
+    without_times,
+)
+from trainables import artifacts, checkpoints
 from trainables.data import sources
 from trainables.data.batches import Batch, Resident, eval_batches
 from trainables.data.splits import Split, Splits
@@ -32,6 +45,10 @@ START = EpochReport(epoch=0, val_accuracy=0.0, val_loss=1.0, seconds=0.0)
 @pytest.fixture(scope="module")
 def splits() -> Splits:
     return sources.load(DATA)
+
+
+def killed(*_: object) -> None:
+    raise Killed
 
 
 def linear() -> nn.Module:
@@ -161,6 +178,43 @@ def test_a_trial_that_goes_on_has_the_record_of_one_that_was_never_stopped(taken
     records = read_records(plain)
     assert records.epochs.tolist() == ([0, 1, 2, 3] if taken == "after" else [1, 2, 3])
     assert len(records.ids) == (300 if taken == "after" else 180)  # 40 % were never drawn
+
+
+@pytest.mark.parametrize(
+    ("taken", "lost", "damage"),
+    [("during", 1, flip_a_byte), ("during", 2, Path.unlink), ("after", 0, cut_short), ("after", 2, flip_a_byte)],
+)
+def test_a_trial_whose_recorded_epoch_is_damaged_goes_on_from_before_it(
+    taken: Taken, lost: int, damage: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = sources.load(DENSE.data)
+    storage = storage_with_dense(str(tmp_path), splits)
+    spec = WEIGHT.model_copy(update={"record": taken})
+    plain, broken = storage / "plain", storage / "broken"
+    list(run_trial(spec, splits, storage, plain, CPU))
+    run_until_killed(run_trial(spec, splits, storage, broken, CPU), 3, monkeypatch)  # epochs 0, 1, 2
+    damage(tmp_path / "broken" / "samples" / f"{lost:05d}.parquet")
+    list(run_trial(spec, splits, storage, broken, CPU))
+    assert broken.read(SAMPLES) == plain.read(SAMPLES)
+    assert without_times(outcome_of(broken).history) == without_times(outcome_of(plain).history)
+    assert_identical(newest(broken), newest(plain))
+
+
+def test_a_dense_training_whose_recorded_epoch_is_damaged_goes_on_from_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = sources.load(DENSE.data)
+    plain, broken = Folder.at(str(tmp_path / "plain")), Folder.at(str(tmp_path / "broken"))
+    make_dense(DENSE, splits, plain, plain / "made", CPU)
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "finish", killed)
+        with pytest.raises(Killed):
+            make_dense(DENSE, splits, broken, broken / "made", CPU)
+    (epoch,) = (tmp_path / "broken").glob("artifacts/unfinished/*/samples/00002.parquet")
+    flip_a_byte(epoch)
+    make_dense(DENSE, splits, broken, broken / "made", CPU)
+    assert (broken / "made").read(SAMPLES) == (plain / "made").read(SAMPLES)
+    assert_identical(checkpoints.load(broken / "made"), checkpoints.load(plain / "made"))
 
 
 def test_parquet_says_what_its_columns_are(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ def make_dense(
     """
     unfinished = storage / "artifacts" / "unfinished" / spec.key()
     data = residents(splits, device)
-    state = resume(unfinished, spec.model, device)
+    recorder = Recorder.of(spec.record, splits.train, unfinished / "samples", spec)
+    state = resume(unfinished, spec.model, device, last=recorder.last_whole(1) if recorder else None)
     if state is None:
         started = time.perf_counter()
         built = architecture(spec, splits)
@@ -50,7 +51,6 @@ def make_dense(
         state = State(model, {"architecture": built.model_dump(mode="json")}, [first])
     recipe = spec.recipe
     draw = draw_by(spec.curriculum, spec, splits.train, storage, recipe.epochs, recipe.batch_size)
-    recorder = Recorder.of(spec.record, splits.train, unfinished / "samples", spec)
     course = Course(recipe, draw=draw)
     deque(fit(state, data, course, spec.data, spec.seed, unfinished, recorder, team), maxlen=0)
     if recorder:

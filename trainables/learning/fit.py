@@ -28,6 +28,7 @@ from trainables.storage import Folder
 NEEDED = "needed_to_go_on"  # in a record: groups of tensors, of which a trial that is done has dropped some
 
 Data = tuple[Resident, Resident]  # training and validation samples
+Gate = Callable[[nn.Module], ChannelGates]
 
 
 @dataclass
@@ -177,13 +178,13 @@ def keep_best(folder: Folder, history: list[EpochReport]) -> None:
 
 
 def resume(
-    folder: Folder, model: str, device: torch.device, gate: Callable[[nn.Module], ChannelGates] | None = None
+    folder: Folder, model: str, device: torch.device, gate: Gate | None = None, last: int | None = None
 ) -> State | None:
     """Take up the newest whole epoch of a folder; None where there is none. model: the name that its network has.
 
-    gate: puts gates on its network.
+    gate: puts gates on its network. last: the epoch that none may come after.
     """
-    saved = newest_epoch(folder, model)
+    saved = newest_epoch(folder, model, last)
     if saved is None:
         return None
     network = place(saved.network(), device)
@@ -198,12 +199,14 @@ def resume(
     return State(network, saved.record, history, masks, saved.tensors.get("momenta", {}), gates)
 
 
-def newest_epoch(folder: Folder, model: str) -> Checkpoint | None:
+def newest_epoch(folder: Folder, model: str, last: int | None = None) -> Checkpoint | None:
     """Load the newest whole epoch of a folder; one that is damaged or not to go on from counts as never written.
 
-    model: as for `resume`.
+    model, last: as for `resume`.
     """
     for name in reversed(_epochs(folder)):
+        if last is not None and name > epoch_name(last):
+            continue
         with suppress(ValueError):
             saved = checkpoints.load(folder / name, trust=(model,))
             if saved.tensors.keys() >= set(saved.record.get(NEEDED, ())):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -154,14 +155,30 @@ class Recorder:
         hit, *others = values[drawn].T
         columns = (np.full(len(drawn), epoch, np.int32), self._split.ids[drawn], self._split.labels[drawn], hit > 0)
         table = pa.table([pa.array(column) for column in (*columns, *others)], schema=self._schema)
-        self._folder.write(f"{epoch:05d}.parquet", _to_bytes([table]))
+        self._folder.write(_file_of(epoch), _to_bytes([table]))
         self.sheet.clear()
+
+    def last_whole(self, first: int) -> int:
+        """Find the epoch that a training may go on from: all from `first` on, that one included, have been recorded.
+
+        It is `first` - 1 where not even the first one has. A file that is lost or damaged counts as never written.
+        """
+        for epoch in count(first):
+            try:
+                self._read(epoch)
+            except (FileNotFoundError, ValueError):
+                return epoch - 1
+        raise AssertionError
 
     def finish(self, folder: Folder, epochs: range) -> None:
         """Put the epochs together in a folder; they are left to be deleted once all else is kept, too."""
-        parts = [read_columns(self._folder.read(f"{epoch:05d}.parquet")) for epoch in epochs]
+        parts = [self._read(epoch) for epoch in epochs]
         if parts:
             folder.write(SAMPLES, _to_bytes(parts))
+
+    def _read(self, epoch: int) -> pa.Table:
+        """Read an epoch's file; what it says of its columns no checksum covers, so that is taken from here."""
+        return read_columns(self._folder.read(_file_of(epoch))).cast(self._schema)
 
     @torch.no_grad()
     def _ask(self, model: nn.Module, data: Resident) -> None:
@@ -183,6 +200,10 @@ def read_records(folder: Folder) -> Records:
         )
     with damage_as_error(f"{SAMPLES} in {folder.uri}"):
         return Records.of(read_columns(folder.read(SAMPLES)))
+
+
+def _file_of(epoch: int) -> str:
+    return f"{epoch:05d}.parquet"
 
 
 def _to_bytes(tables: list[pa.Table]) -> bytes:
