@@ -24,10 +24,12 @@ def replacing(folder: str) -> Iterator[Path]:
     fresh, held = _make(place)
     try:
         yield fresh
-        if place.exists():
-            _exchange(fresh, place)
-        else:
+        try:
             fresh.rename(place)
+        except OSError:
+            if not place.exists():
+                raise
+            _exchange(fresh, place)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         os.close(held)

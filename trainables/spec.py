@@ -213,13 +213,7 @@ class TrialSpec(Frozen):
     @property
     def profile(self) -> ProfileSpec:
         """The profile that a policy may look at."""
-        return ProfileSpec(
-            dense=self.dense,
-            granularity=self.granularity,
-            criterion=self.criterion,
-            calibration=self.calibration,
-            probe=self.probe,
-        )
+        return ProfileSpec.model_validate(self, from_attributes=True)
 
     @property
     def probing(self) -> ProbeSpec:
@@ -229,9 +223,7 @@ class TrialSpec(Frozen):
     @property
     def gating(self) -> GatingSpec:
         """The gates that a criterion or a policy may look at."""
-        return GatingSpec(
-            dense=self.dense, sparsity=self.sparsity, budget=self.budget, finetune=self.finetune, gates=self.gates
-        )
+        return GatingSpec.model_validate(self, from_attributes=True)
 
     def under(self, policy: str, gates: Gates) -> "TrialSpec":
         """The same trial under another policy; `gates` are settings for it only where somebody goes by them."""

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -163,12 +163,12 @@ class Recorder:
 
         It is `first` - 1 where not even the first one has. A file that is lost or damaged counts as never written.
         """
-        for epoch in count(first):
-            try:
+        epoch = first
+        with suppress(FileNotFoundError, ValueError):
+            while True:
                 self._read(epoch)
-            except (FileNotFoundError, ValueError):
-                return epoch - 1
-        raise AssertionError
+                epoch += 1
+        return epoch - 1
 
     def finish(self, folder: Folder, epochs: range) -> None:
         """Put the epochs together in a folder; they are left to be deleted once all else is kept, too."""
