@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import torch
 from pydantic import RootModel
 
 from search.comparison import Comparison, ComparisonRow, Estimate, HeldOut
@@ -12,6 +11,7 @@ from search.results import StudyFolder
 from trainables.data import sources
 from trainables.data.splits import Split, Splits
 from trainables.evaluate import accuracy_of, load_trial
+from trainables.process import own_device
 from trainables.spec import Frozen
 
 READINGS = "test.json"
@@ -68,7 +68,7 @@ def _with(row: ComparisonRow, readings: dict[str, Reading]) -> ComparisonRow:
 
 def _read(folder: StudyFolder, keys: set[str], by: str, trust: Sequence[str]) -> dict[str, Reading]:
     """Read the test split for these trials, each remembered before the next is read."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     loaded: dict[str, tuple[Split, Splits]] = {}
     found: dict[str, Reading] = {}
     for key in sorted(keys):

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from search.networks import saved, trial_spec, untrained
 from trainables.allocation.budget import dense_counts
@@ -11,6 +10,7 @@ from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.learning.probes import Curve, probe
 from trainables.learning.train import place
+from trainables.process import own_device
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
@@ -62,7 +62,7 @@ def probing(network: str, threshold: float, granularity: str, samples: int, trus
     found = saved(network, trust)
     if found is None:
         raise untrained("probe", network)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     model, example = place(found.model, device), found.architecture.example().to(device)
     blocks = view(model, spec.granularity, example)
     assert isinstance(blocks, Blocks)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from search.networks import saved, trial_spec, untrained
 from trainables.allocation.profiles import Profile, units_at
 from trainables.learning.probes import probe
 from trainables.learning.profile import measure_profile
 from trainables.learning.train import place
+from trainables.process import own_device
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.layers import prunable_layers
 from trainables.pruning.subject import Source
@@ -57,7 +57,7 @@ def compactness(
     found = saved(network, trust)
     if found is None:
         raise untrained("profile", network)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     model, example = place(found.model, device), found.architecture.example().to(device)
     samples = found.calibration(spec.calibration, "profile", device)
     started = time.perf_counter()

@@ -35,16 +35,16 @@ def own_device() -> torch.device:
 
 def in_bfloat16(device: torch.device) -> bool:
     """Tell whether this process trains and judges networks on a device in bfloat16 (autocast), or else in float32."""
-    return _gains(device) if _precision == "auto" else _precision == "bfloat16"
+    return _in_bfloat16_by_default(device) if _precision == "auto" else _precision == "bfloat16"
 
 
 def hardware(device: torch.device) -> str:
     """Name a device, with the precision where it is not the usual one there."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return name if in_bfloat16(device) == _gains(device) else f"{name}, {_precision}"
+    return name if in_bfloat16(device) == _in_bfloat16_by_default(device) else f"{name}, {_precision}"
 
 
-def _gains(device: torch.device) -> bool:
+def _in_bfloat16_by_default(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 

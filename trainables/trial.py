@@ -45,9 +45,9 @@ def run_trial(
         yield from ended.history
         return
     data = residents(splits, device)
-    recorder = Recorder.of(spec.record, splits.train, folder / RECORDED, spec)
-    first_recorded = int(spec.record == "during")  # epoch 0 is none that samples come up in
-    begun = resume(folder, spec.dense.model, device, last=recorder.last_whole(first_recorded) if recorder else None)
+    first = 1 if spec.record == "during" else 0  # what samples come up in; what may be asked about them
+    recorder = Recorder.of(spec.record, splits.train, folder / RECORDED, spec, first)
+    begun = resume(folder, spec.dense.model, device, last=recorder.last_whole() if recorder else None)
     state = begun or prune(spec, splits, data, storage, folder / STEPS, device, team)
     facts = Facts.model_validate(state.record["facts"])
     pruned = Pruned(
@@ -58,14 +58,14 @@ def run_trial(
     draw = draw_by(spec.curriculum, spec.dense, splits.train, storage, course.epochs, batch_size)
     if begun is None:
         _start(state, course, data[1], spec.seed)
-        if recorder and recorder.taken == "after":
+        if recorder and recorder.first == 0:
             recorder.end(0, state.model, data[0])
         save_epoch(folder, state)
     (folder / STEPS).delete()
     yield from tuple(state.history)
     yield from fit(state, data, replace(course, draw=draw), spec.dense.data, spec.seed, folder, recorder, team)
     if recorder:
-        recorder.finish(folder, range(first_recorded, course.epochs + 1))
+        recorder.finish(folder, course.epochs)
     outcome = Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history))
     write_outcome(folder, outcome)
     _tidy(folder, outcome)

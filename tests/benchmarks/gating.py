@@ -7,12 +7,12 @@ there is one, else on one core; medians of five rounds in ms a step.
 import sys
 import time
 from contextlib import nullcontext
-from statistics import median
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from tests.benchmarks.graphs import network, random_images
+from tests.benchmarks.graphs import by_turns, network, random_images
 from trainables.data.batches import Batch, Resident
 from trainables.learning.train import hard_labels, sgd, train
 from trainables.pruning.channels import Channels
@@ -21,10 +21,9 @@ from trainables.spec import DataSpec, Gates, Recipe
 
 MODELS = ("resnet20:0.5", "resnet56:0.5", "vgg16:0.25", "mobilenet:0.25")
 BATCH = 128
-ROUNDS = 5
 
 
-def milliseconds(asked: str, gated: bool, data: Resident) -> float:
+def milliseconds(asked: str, data: Resident, gated: bool) -> float:
     """Time a step in the second of two epochs."""
     recipe = Recipe(epochs=2, batch_size=BATCH)
     model = network(asked, data.device)
@@ -50,11 +49,7 @@ def main(models: tuple[str, ...]) -> None:
     print(torch.cuda.get_device_name() if on_gpu else "one core", torch.__version__)
     print("| network | plain, ms | gated, ms | more |\n|---|---|---|---|")
     for asked in models:
-        took: dict[bool, list[float]] = {False: [], True: []}
-        for _ in range(ROUNDS):
-            for gated in took:
-                took[gated].append(milliseconds(asked, gated, data))
-        plain, gated_too = (median(rounds) for rounds in took.values())
+        plain, gated_too = by_turns(partial(milliseconds, asked, data), (False, True))
         print(f"| {asked} | {plain:.2f} | {gated_too:.2f} | {gated_too / plain - 1:+.1%} |", flush=True)
 
 

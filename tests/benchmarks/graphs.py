@@ -6,7 +6,9 @@ what odd channel counts cost: `resnet56:0.7 resnet56:0.75` have 11, 22, 45 and 1
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import TypeVar
 from unittest import mock
 
 import numpy as np
@@ -18,8 +20,11 @@ from trainables.learning.train import place, sgd, train
 from trainables.models import hub
 from trainables.spec import DataSpec, Recipe
 
+T = TypeVar("T")
+
 MODELS = ("resnet56", "resnet20", "vgg16", "mobilenet")
 STEPS = 60
+ROUNDS = 5
 
 
 def random_images(count: int, device: torch.device) -> Resident:
@@ -45,6 +50,12 @@ def milliseconds(asked: str, batch_size: int, data: Resident) -> float:
     started = time.perf_counter()
     next(losses)
     return 1e3 * (time.perf_counter() - started) / (len(data) // batch_size)
+
+
+def by_turns(measure: Callable[[T], float], ways: Sequence[T]) -> list[float]:
+    """Measure each way once a round; the median of each."""
+    rounds = [[measure(way) for way in ways] for _ in range(ROUNDS)]
+    return [median(of_way) for of_way in zip(*rounds, strict=True)]
 
 
 def plain(model: torch.nn.Module, *_: object) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -5,17 +5,24 @@ where there is one, else on one core; medians of five rounds in ms a step.
 """
 
 import sys
-from statistics import median
+from functools import partial
 
 import torch
 
-from tests.benchmarks.graphs import milliseconds, random_images
+from tests.benchmarks.graphs import by_turns, milliseconds, random_images
+from trainables.data.batches import Resident
 from trainables.process import Place, leave_no_trace, own_device
 from trainables.spec import Precision
 
 MODELS = ("resnet56", "resnet56:0.5", "resnet20", "resnet20:0.5", "vgg16:0.25", "mobilenet:0.25", "small_cnn")
-BATCH, ROUNDS = 128, 5
+BATCH = 128
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+
+
+def milliseconds_in(asked: str, data: Resident, precision: Precision) -> float:
+    """Time a step in one precision."""
+    leave_no_trace(Place(precision=precision))
+    return milliseconds(asked, BATCH, data)
 
 
 def main(models: tuple[str, ...]) -> None:
@@ -26,12 +33,7 @@ def main(models: tuple[str, ...]) -> None:
     print(torch.cuda.get_device_name() if on_gpu else "one core", torch.__version__)
     print("| network | float32, ms | bfloat16, ms | times as fast |\n|---|---|---|---|")
     for asked in models:
-        took: dict[Precision, list[float]] = {precision: [] for precision in PRECISIONS}
-        for _ in range(ROUNDS):
-            for precision in PRECISIONS:
-                leave_no_trace(Place(precision=precision))
-                took[precision].append(milliseconds(asked, BATCH, data))
-        full, half = (median(rounds) for rounds in took.values())
+        full, half = by_turns(partial(milliseconds_in, asked, data), PRECISIONS)
         print(f"| {asked} | {full:.2f} | {half:.2f} | {full / half:.2f} |", flush=True)
 
 

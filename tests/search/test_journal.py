@@ -23,12 +23,17 @@ from trainables.storage import Folder
 from trainables.trial import write_outcome
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # of its plots
-def test_the_journal_is_drawn_by_optuna_and_moves_with_its_folder(tmp_path: Path) -> None:
-    folder = StudyFolder(Folder.at(str(tmp_path / "s")))
+def search_in(folder: StudyFolder) -> None:
+    """Run a study's searches to their end."""
     searcher = searcher_of(folder)
     run_out(searcher, folder)
     searcher.close()
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # of its plots
+def test_the_journal_is_drawn_by_optuna_and_moves_with_its_folder(tmp_path: Path) -> None:
+    folder = StudyFolder(Folder.at(str(tmp_path / "s")))
+    search_in(folder)
     (tmp_path / "s").rename(tmp_path / "moved")
     moved = StudyFolder(Folder.at(str(tmp_path / "moved")))
     studies = studies_in(moved)
@@ -106,9 +111,7 @@ def end_somehow(searcher: StudySearcher, folder: StudyFolder, trial: str, spec: 
 
 def test_a_journal_that_is_gone_is_written_anew(tmp_path: Path) -> None:
     folder = StudyFolder(Folder.at(str(tmp_path)))
-    searcher = searcher_of(folder)
-    run_out(searcher, folder)
-    searcher.close()
+    search_in(folder)
     before = {name: [t.params for t in study.trials] for name, study in studies_in(folder).items()}
     (tmp_path / JOURNAL).unlink()
     more = StudySpec.model_validate(STUDY.model_dump() | {"search": STUDY.search.model_dump() | {"trials": 6}})
@@ -128,9 +131,7 @@ def logs_in(folder: Folder) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     folder = StudyFolder(Folder.at(str(tmp_path_factory.mktemp("written"))))
-    searcher = searcher_of(folder)
-    run_out(searcher, folder)
-    searcher.close()
+    search_in(folder)
     return folder.folder
 
 

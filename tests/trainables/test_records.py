@@ -63,7 +63,7 @@ def recorded(model: nn.Module, splits: Splits, taken: Taken, folder: Folder, aug
     data = Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU)
     course = Course(Recipe(epochs=2, lr=1e-30, batch_size=64, weight_decay=0.0))
     list(fit(State(model, {}, [START]), data, course, augment, 3, folder / "trial", recorder))
-    recorder.finish(folder, range(1, 3))
+    recorder.finish(folder, 2)
     return read_records(folder)
 
 
@@ -130,7 +130,7 @@ def test_shares_of_several_workers_make_the_whole(splits: Splits, tmp_path: Path
             Batch(batch.images, batch.labels[positions], torch.arange(len(positions))), logits[positions]
         )
         recorder.end(1, model, data)
-        recorder.finish(Folder.at(str(tmp_path / name)), range(1, 2))
+        recorder.finish(Folder.at(str(tmp_path / name)), 1)
         return pq.read_table(tmp_path / name / SAMPLES)
 
     mixed = np.random.default_rng(0).permutation(210)
@@ -151,7 +151,7 @@ def test_the_last_time_counts_and_what_was_not_drawn_is_told(splits: Splits, tmp
         logits = torch.eye(10)[label].expand(len(chosen), 10)
         recorder.sheet.see(Batch(images, torch.full((len(chosen),), label), chosen), logits)
     recorder.end(2, linear(), data)
-    recorder.finish(home, range(1, 3))
+    recorder.finish(home, 2)
     records = read_records(home)
     assert records.ids[records.seen[0]].tolist() == sorted(train.ids[[5, 7]])
     assert records.margins[0, records.seen[0]].tolist() == [-3.0, -3.0]

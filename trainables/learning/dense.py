@@ -37,7 +37,7 @@ def make_dense(
     unfinished = storage / "artifacts" / "unfinished" / spec.key()
     data = residents(splits, device)
     recorder = Recorder.of(spec.record, splits.train, unfinished / "samples", spec)
-    state = resume(unfinished, spec.model, device, last=recorder.last_whole(1) if recorder else None)
+    state = resume(unfinished, spec.model, device, last=recorder.last_whole() if recorder else None)
     if state is None:
         started = time.perf_counter()
         built = architecture(spec, splits)
@@ -54,7 +54,7 @@ def make_dense(
     course = Course(recipe, draw=draw)
     deque(fit(state, data, course, spec.data, spec.seed, unfinished, recorder, team), maxlen=0)
     if recorder:
-        recorder.finish(folder, range(1, recipe.epochs + 1))
+        recorder.finish(folder, recipe.epochs)
     record = {
         **state.record,
         "spec": spec.model_dump(mode="json"),

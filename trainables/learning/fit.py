@@ -205,7 +205,7 @@ def newest_epoch(folder: Folder, model: str, last: int | None = None) -> Checkpo
     model, last: as for `resume`.
     """
     for name in reversed(_epochs(folder)):
-        if last is not None and name > epoch_name(last):
+        if last is not None and name >= epoch_name(last + 1):
             continue
         with suppress(ValueError):
             saved = checkpoints.load(folder / name, trust=(model,))

@@ -132,18 +132,23 @@ class Recorder:
     """Records an epoch after the other, each in a file of its own, so that a training that goes on has them all."""
 
     def __init__(
-        self, split: Split, taken: Literal["during", "after"], folder: Folder, about: Mapping[str, Any]
+        self,
+        split: Split,
+        taken: Literal["during", "after"],
+        folder: Folder,
+        about: Mapping[str, Any],
+        first: int = 1,
     ) -> None:
-        """Record the samples of a training split; folder: for the epochs so far."""
-        self._split, self._folder, self.taken = split, folder, taken
+        """Record the samples of a training split; folder: for the epochs so far, of which `first` is the first one."""
+        self._split, self._folder, self.taken, self.first = split, folder, taken, first
         told = {"taken": taken, "split": "train", "about": about}
         self._schema = SCHEMA.with_metadata({"records": json.dumps(told)})
         self.sheet = Sheet(len(split))
 
     @classmethod
-    def of(cls, taken: Taken, split: Split, folder: Folder, about: Frozen) -> Self | None:
+    def of(cls, taken: Taken, split: Split, folder: Folder, about: Frozen, first: int = 1) -> Self | None:
         """Record as settings ask for, if they do; about: what is trained."""
-        return None if taken == "off" else cls(split, taken, folder, about.model_dump(mode="json"))
+        return None if taken == "off" else cls(split, taken, folder, about.model_dump(mode="json"), first)
 
     def end(self, epoch: int, model: nn.Module, data: Resident) -> None:
         """Save an epoch that has ended; data: the split, which the network is asked about now if it was not before."""
@@ -158,21 +163,21 @@ class Recorder:
         self._folder.write(_file_of(epoch), _to_bytes([table]))
         self.sheet.clear()
 
-    def last_whole(self, first: int) -> int:
-        """Find the epoch that a training may go on from: all from `first` on, that one included, have been recorded.
+    def last_whole(self) -> int:
+        """Find the epoch that a training may go on from: all from the first one to that one have been recorded.
 
-        It is `first` - 1 where not even the first one has. A file that is lost or damaged counts as never written.
+        It is the one before the first where none has. A file that is lost or damaged counts as never written.
         """
-        epoch = first
+        epoch = self.first
         with suppress(FileNotFoundError, ValueError):
             while True:
                 self._read(epoch)
                 epoch += 1
         return epoch - 1
 
-    def finish(self, folder: Folder, epochs: range) -> None:
-        """Put the epochs together in a folder; they are left to be deleted once all else is kept, too."""
-        parts = [self._read(epoch) for epoch in epochs]
+    def finish(self, folder: Folder, last: int) -> None:
+        """Put all epochs together in a folder; they are left to be deleted once all else is kept, too."""
+        parts = [self._read(epoch) for epoch in range(self.first, last + 1)]
         if parts:
             folder.write(SAMPLES, _to_bytes(parts))
 
