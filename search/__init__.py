@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search.copying import Retrieved
-    from search.learning import Learnability
-    from search.notebook import Compared
-    from search.retrieval import Front
-    from search.running import RunSummary
+    from search.learnability.summary import Learnability
+    from search.report.notebook import Compared
+    from search.retrieval.best import Front
+    from search.retrieval.copying import Retrieved
+    from search.running.run import RunSummary
 
 __all__ = ["best", "compare", "front", "learnability", "run", "submit"]
 
@@ -32,11 +32,11 @@ def run(
     overrides: settings as "key=value". address: of a running Ray cluster; None starts a local one. ValueError, too,
     where another run of the study goes on, and StorageError where the storage fails; the same call goes on from there.
     """
-    from search.study_file import read_study
-    from trainables.storage import Folder
+    from search.study.reading import read_study
+    from trainables.storage.folder import Folder
 
     checked, place = read_study(study, overrides, name), Folder.at(storage)
-    from search.running import run as run_study  # Ray is imported only for a study that can run
+    from search.running.run import run as run_study  # Ray is imported only for a study that can run
 
     return run_study(checked, place, address, _warn)
 
@@ -48,14 +48,14 @@ def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] 
 
     What comes back has `.table` (pyarrow; `.table.to_pandas()`), `.plot()` and shows itself in a notebook.
     """
-    from search.comparison import compare as compare_studies
-    from search.notebook import Compared
-    from search.results import StudyFolder
+    from search.comparison.compare import compare as compare_studies
+    from search.report.notebook import Compared
+    from search.results.folder import StudyFolder
 
     opened = [StudyFolder.open(folder) for folder in folders]
     comparison = compare_studies(opened)
     if test:
-        from search.held_out import with_test  # brings torch, which the rest does not need
+        from search.comparison.held_out import with_test  # brings torch, which the rest does not need
 
         comparison = with_test(comparison, opened, trust)
     return Compared.model_validate(dict(comparison))
@@ -76,17 +76,20 @@ def learnability(
     """
     from pathlib import Path
 
-    from search.study_file import read_study
-    from trainables.storage import Folder
+    from search.study.reading import read_study
+    from trainables.storage.folder import Folder
 
     checked, place = read_study(study, overrides, name), Folder.at(storage)
-    from search.learning import dense_runs
-    from search.learning import learnability as look
+    from search.learnability.runs import networks, read_runs
+    from search.learnability.summary import learnability as look
+    from search.running.tuner import train_dense
 
-    runs = dense_runs(checked, place, address, lambda text: print(text, file=sys.__stderr__, flush=True))
+    specs = networks(checked)
+    train_dense(checked, specs, place, address, lambda text: print(text, file=sys.__stderr__, flush=True))
+    runs = read_runs(specs, place)
     found = look(checked, place, runs)
     if out is not None:
-        from search.report.samples import write_learnability
+        from search.learnability.page import write_learnability
 
         write_learnability(found, checked, runs, Path(out))
     return found
@@ -110,8 +113,8 @@ def best(
     export: "onnx", "torch". register: name of a model in MLflow's registry. trust: models of your own,
     "package.module:function", that may be imported to rebuild networks. ValueError says what does not fit.
     """
-    from search.results import StudyFolder
-    from search.retrieval import best as retrieve
+    from search.results.folder import StudyFolder
+    from search.retrieval.best import best as retrieve
 
     return retrieve(StudyFolder.open(folder), metric, where, policy, out, export, register, trust)
 
@@ -130,15 +133,15 @@ def front(
 
     Latency counts, too, where a constraint names it.
     """
-    from search.results import StudyFolder
-    from search.retrieval import best_front
+    from search.results.folder import StudyFolder
+    from search.retrieval.best import best_front
 
     return best_front(StudyFolder.open(folder), metric, where, policy, out, export, trust)
 
 
 def submit(study: str, address: str, storage: str, *, name: str | None = None, overrides: Sequence[str] = ()) -> str:
     """Run a study as a Ray job on a cluster and return the job's id; storage: a URI that every node reaches."""
-    from search.jobs import submit as submit_job
+    from search.cluster.jobs import submit as submit_job
 
     return submit_job(study, address, storage, overrides=overrides, name=name)
 

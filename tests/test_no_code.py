@@ -14,7 +14,7 @@ METHODS = {
     *("read_pickle", "load_state_dict_from_url", "restore"),  # pandas, torchvision, Ray Tune
 }
 IMPORTERS = {"trainables.models.hub"}  # where a user's own model is found by its name
-PLAIN = {"search.plain_yaml": "_Plain"}  # room -> the loader that it gives yaml.load
+PLAIN = {"search.study.strict_yaml": "_Plain"}  # room -> the loader that it gives yaml.load
 
 
 def complaint(call: ast.Call, room: str) -> str | None:
@@ -61,4 +61,4 @@ def test_what_is_forbidden_is_seen(text: str) -> None:
     (statement,) = ast.parse(text).body
     assert isinstance(statement, ast.Expr)
     assert isinstance(statement.value, ast.Call)
-    assert complaint(statement.value, "search.plain_yaml")
+    assert complaint(statement.value, "search.study.strict_yaml")

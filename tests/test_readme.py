@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from search.study_file import read_study, shipped
+from search.study.reading import read_study, shipped
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

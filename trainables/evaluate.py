@@ -7,17 +7,17 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import nn
 
-from trainables import checkpoints
-from trainables.checkpoints import Checkpoint
+from trainables.checkpoints import checkpoint
+from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
-from trainables.learning.fit import epoch_name
-from trainables.learning.train import evaluate, place
 from trainables.outcome import Outcome
-from trainables.process import hardware, own_device
 from trainables.spec import DataSpec
-from trainables.storage import Folder
+from trainables.storage.folder import Folder
+from trainables.training.fit import epoch_name
+from trainables.training.process import hardware, own_device
+from trainables.training.train import evaluate, place
 
 
 def load_pruned(path: str, trust: Collection[str] = ()) -> nn.Module:
@@ -25,14 +25,14 @@ def load_pruned(path: str, trust: Collection[str] = ()) -> nn.Module:
 
     trust: models of your own, "package.module:function", that may be imported; others are refused with a ValueError.
     """
-    return _rebuild(checkpoints.load(Folder.at(path), trust), torch.device("cpu"))
+    return _rebuild(checkpoint.load(Folder.at(path), trust), torch.device("cpu"))
 
 
 def load_trial(folder: Folder, outcome: Outcome, device: torch.device, trust: Collection[str] = ()) -> nn.Module:
     """Load the network of a trial's best epoch; trust: as for `load_pruned`."""
     best = outcome.best
     assert best is not None, "only trials that have an epoch are loaded"
-    return _rebuild(checkpoints.load(folder / epoch_name(best.epoch), trust), device)
+    return _rebuild(checkpoint.load(folder / epoch_name(best.epoch), trust), device)
 
 
 def accuracy_of(model: nn.Module, split: Split, splits: Splits, device: torch.device) -> float:
@@ -50,7 +50,7 @@ def _main(paths: Sequence[str], trust: Sequence[str]) -> None:
     known: dict[str, Splits] = {}
     told = []
     for path in paths:
-        saved = checkpoints.load(Folder.at(path), trust)
+        saved = checkpoint.load(Folder.at(path), trust)
         data = DataSpec.model_validate(saved.record["data"])
         if data.key() not in known:
             known[data.key()] = sources.load(data)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trainables.credentials import Address
+from trainables.storage.credentials import Address
 
 BudgetKind = Literal["params", "macs"]
 GranularityName = Literal["weight", "channel", "block", "projected-block"]
@@ -241,3 +241,6 @@ class EpochReport(Frozen):
     seconds: float  # of this epoch and its validation; writing its checkpoint is left out
     images: int | None = None  # through the network in these seconds; None: not counted, by an older version
     final: bool = False  # whether no epoch follows
+
+
+Source = Literal["samples", "profile", "gates", "probe"]  # what a criterion or a policy may ask to look at

@@ -8,13 +8,14 @@ from importlib import resources
 from io import StringIO
 from string import Template
 
-from search.comparison import BASELINE, ComparisonRow, Estimate
-from search.report.chart import inline
-from search.report.evidence import Evidence, Section, Table
-from search.report.made import run_command
-from search.rows import TABLE
-from search.study import StudySpec
-from search.tables import percent, warnings_of
+from search.comparison.compare import BASELINE, ComparisonRow, Estimate
+from search.comparison.wording import percent, warnings_of
+from search.figures.chart import inline
+from search.figures.section import Section, Table
+from search.report.provenance import run_command
+from search.report.sections.evidence import Evidence
+from search.results.rows import TABLE
+from search.study.spec import StudySpec
 
 MOST_ROWS, MOST_WARNINGS = 400, 8  # of a table; at the top
 MADE = Section("made", "How this was made", "")

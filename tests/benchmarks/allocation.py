@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from search.comparison import Estimate
-from search.report.chart import styles
-from search.results import StudyFolder
+from search.comparison.compare import Estimate
+from search.figures.chart import styles
+from search.results.folder import StudyFolder
 
 RIVALS = ("lamp", "erk", "igq", "rdp")
 OURS = "capacity"

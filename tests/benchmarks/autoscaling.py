@@ -22,7 +22,7 @@ from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE
 from ray.util.state import list_nodes
 from ray.util.state.exception import ServerUnavailable
 
-from search import jobs
+from search.cluster import jobs
 from tests.benchmarks import machines
 from tests.search.clusters import Config, config_of, prepared
 from tests.search.heads import head

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from pyarrow import fs
 
-from search.lease import LEASE
+from search.running.lease import LEASE
 from tests.search.mlflow_server import Server
 from tests.search.object_store import object_store
 

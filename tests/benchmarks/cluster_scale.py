@@ -21,13 +21,13 @@ from unittest import mock
 from ray import tune
 from ray.cluster_utils import Cluster
 
-from search.study import StudySpec
-from search.tune import run_trials
-from tests.search.test_comparison import outcome
-from trainables.process import Place
+from search.running.tuner import run_trials
+from search.study.spec import StudySpec
+from tests.search.comparison.test_compare import outcome
 from trainables.spec import EpochReport, TrialSpec
-from trainables.storage import Folder
-from trainables.trial import write_outcome
+from trainables.storage.folder import Folder
+from trainables.training.process import Place
+from trainables.trial.trainable import write_outcome
 
 WORKERS = (1, 2, 4, 8)
 TRIALS, SECONDS, EPOCHS = 8, 5.0, 5  # of each worker, of a trial, of a trial
@@ -78,8 +78,8 @@ def measure(workers: int, epochs: int) -> dict[str, float]:
         servers = _children(os.getpid())
         for _ in range(workers):
             cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-        stack.enter_context(mock.patch("search.tune.prune_and_finetune", nap))
-        stack.enter_context(mock.patch("search.tune.prepare", lambda specs, shop, sharing: ({}, shop.place)))
+        stack.enter_context(mock.patch("search.running.tuner.prune_and_finetune", nap))
+        stack.enter_context(mock.patch("search.running.tuner.prepare", lambda specs, shop, sharing: ({}, shop.place)))
         watcher, ours, theirs = Counting(), time.process_time(), sum(map(_processor_seconds, servers))
         rows = run_trials(study, Folder.at(str(home)), cluster.address, [watcher], check=lambda: None)
         driver, ray_head = time.process_time() - ours, sum(map(_processor_seconds, servers)) - theirs

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from search.results import StudyFolder
-from search.rows import SCHEMA, TABLE, TrialRow
-from search.study import StudySpec
-from trainables.columns import to_parquet
+from search.results.folder import StudyFolder
+from search.results.rows import SCHEMA, TABLE, TrialRow
+from search.study.spec import StudySpec
 from trainables.spec import SEARCHED
-from trainables.storage import Folder
+from trainables.storage.columns import to_parquet
+from trainables.storage.folder import Folder
 
 POLICIES = ("uniform", "erk", "capacity", *(f"policy-{index}" for index in range(17)))
 LAYERS = tuple(f"block{index // 2}.conv{index % 2}" for index in range(20))

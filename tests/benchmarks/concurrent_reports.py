@@ -12,18 +12,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from search.relay import Relay
-from search.results import StudyFolder
-from search.running import Mlflow
-from search.searcher import StudySearcher
-from search.study import StudySpec
-from search.tracking import Tracker
+from search.results.folder import StudyFolder
+from search.running.callback import Relay
+from search.searching.searcher import StudySearcher
+from search.study.spec import StudySpec
+from search.tracking.tracker import Tracker
+from search.tracking.watcher import Mlflow
 from tests.benchmarks.search_scale import Clock, finished
 from tests.search.mlflow_server import Server
-from trainables.catalog import part_names
+from trainables.catalog.feasibility import part_names
 from trainables.spec import EpochReport
-from trainables.storage import Folder
-from trainables.trial import write_outcome
+from trainables.storage.folder import Folder
+from trainables.trial.trainable import write_outcome
 
 EPOCHS = 10
 

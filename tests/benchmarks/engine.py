@@ -20,14 +20,14 @@ from typing import Any
 
 import torch
 
-from search.study import StudySpec
-from search.study_file import read_study
-from trainables import artifacts, checkpoints
+from search.study.reading import read_study
+from search.study.spec import StudySpec
+from trainables.artifacts.dense import load_dense, make_dense
+from trainables.checkpoints import artifact_store, checkpoint
 from trainables.data import sources
-from trainables.learning.dense import load_dense, make_dense
 from trainables.outcome import Outcome
-from trainables.storage import Folder
-from trainables.trial import run_trial
+from trainables.storage.folder import Folder
+from trainables.trial.trainable import run_trial
 
 HERE = Path(__file__).parent
 
@@ -72,7 +72,7 @@ def train_dense(study: StudySpec, storage: Folder) -> None:
     splits, device = sources.load(study.data), torch.device("cpu")
     for spec in {cell.dense.key(): cell.dense for cell in study.cells()}.values():
         make = partial(make_dense, spec, splits, storage, device=device)
-        artifacts.find_or_make(storage, "dense", spec.key(), make)
+        artifact_store.find_or_make(storage, "dense", spec.key(), make)
 
 
 def howcompact(settings: list[str], home: Path, storage: Folder, study: StudySpec) -> dict[str, Any]:
@@ -102,9 +102,9 @@ def plain_tune(study: StudySpec, home: Path, storage: Folder) -> dict[str, Any]:
     mean, std = torch.tensor(splits.mean).view(-1, 1, 1), torch.tensor(splits.std).view(-1, 1, 1)
     dense, amounts = {}, {}
     for cell in study.cells():
-        found = artifacts.find(storage, "dense", cell.dense.key())
+        found = artifact_store.find(storage, "dense", cell.dense.key())
         assert found is not None
-        dense[cell.seed] = load_dense(checkpoints.load(found), torch.device("cpu")).state_dict()
+        dense[cell.seed] = load_dense(checkpoint.load(found), torch.device("cpu")).state_dict()
     for path in Path(storage.uri).glob("digits/trials/*/outcome.json"):
         done = Outcome.model_validate_json(path.read_text())
         assert done.facts is not None

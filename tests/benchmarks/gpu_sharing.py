@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from tests.benchmarks.graphs import STEPS, network, random_images
-from trainables.learning.train import sgd, train
 from trainables.spec import DataSpec, Recipe
+from trainables.training.train import sgd, train
 
 BATCH = 256
 EPOCHS = 3  # that are timed

@@ -16,9 +16,9 @@ import torch
 
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
-from trainables.learning.train import place, sgd, train
 from trainables.models import hub
 from trainables.spec import DataSpec, Recipe
+from trainables.training.train import place, sgd, train
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ def main(models: tuple[str, ...]) -> None:
     for name in models:
         for batch_size in (128, 256):
             data = random_images(STEPS * batch_size, device)
-            with mock.patch("trainables.learning.train.graphed", plain):
+            with mock.patch("trainables.training.train.graphed", plain):
                 called = milliseconds(name, batch_size, data)
             replayed = milliseconds(name, batch_size, data)
             print(f"| {name} | {batch_size} | {called:.2f} | {replayed:.2f} | {called / replayed:.2f} |", flush=True)

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from trainables.allocation.plan import plan
-from trainables.checkpoints import Architecture
-from trainables.latency import compare
-from trainables.learning.train import place
-from trainables.pruning.layers import count
+from trainables.checkpoints.checkpoint import Architecture
+from trainables.exports.latency import compare
+from trainables.models.layers import count
 from trainables.spec import TrialSpec
+from trainables.training.train import place
 
 MODELS = ("vgg16", "resnet20", "resnet56", "mobilenet")
 EVEN = 8  # channels that widths are multiples of in the third kind of networks

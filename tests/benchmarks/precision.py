@@ -11,8 +11,8 @@ import torch
 
 from tests.benchmarks.graphs import by_turns, milliseconds, random_images
 from trainables.data.batches import Resident
-from trainables.process import Place, leave_no_trace, own_device
 from trainables.spec import Precision
+from trainables.training.process import Place, leave_no_trace, own_device
 
 MODELS = ("resnet56", "resnet56:0.5", "resnet20", "resnet20:0.5", "vgg16:0.25", "mobilenet:0.25", "small_cnn")
 BATCH = 128

@@ -18,18 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from trainables.allocation.profiles import LEVELS, Profile
+from trainables.artifacts.profile import BATCH, measure_profile
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
-from trainables.learning.calibration import calibration_samples
-from trainables.learning.profile import BATCH, measure_profile
-from trainables.learning.train import place, sgd, train
 from trainables.models import hub
-from trainables.process import Place, leave_no_trace
+from trainables.pruning.context import Calibration, Subject
 from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
-from trainables.pruning.subject import Calibration, Subject
-from trainables.pruning.views import view
 from trainables.spec import DataSpec, GranularityName, ProfileSpec, Recipe
+from trainables.training.calibration import calibration_samples
+from trainables.training.process import Place, leave_no_trace
+from trainables.training.train import place, sgd, train
 
 EPOCH = 45_000  # images
 STEP = 128

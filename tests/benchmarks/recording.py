@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from trainables.data.splits import Split, Splits
-from trainables.learning.fit import Course, State, fit, residents
-from trainables.learning.records import Recorder
-from trainables.learning.train import place
 from trainables.models import hub
 from trainables.spec import DataSpec, DenseSpec, EpochReport, Recipe, Taken
-from trainables.storage import Folder
+from trainables.storage.folder import Folder
+from trainables.training.fit import Course, State, fit, residents
+from trainables.training.recorder import Recorder
+from trainables.training.train import place
 
 SAMPLES, ROUNDS, WIDTH = 4096, 6, 0.5
 VARIANTS: tuple[Taken, ...] = ("off", "during", "after")

@@ -14,23 +14,23 @@ from pathlib import Path
 
 import torch
 
-from search.results import StudyFolder
-from search.study import cell_key
+from search.results.folder import StudyFolder
+from search.study.cells import cell_key
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
-from trainables.checkpoints import Architecture
+from trainables.artifacts.dense import load_dense, saved_dense
+from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Split, Splits
-from trainables.learning.dense import load_dense, saved_dense
-from trainables.learning.recalibration import recalibrate
-from trainables.learning.train import autocast
+from trainables.pruning.context import Subject
 from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
-from trainables.pruning.subject import Subject
-from trainables.pruning.views import view
 from trainables.spec import SEARCHES, DataSpec, TrialSpec
-from trainables.storage import Folder
+from trainables.storage.folder import Folder
+from trainables.training.recalibration import recalibrate
+from trainables.training.train import autocast
 
 BATCH = 256  # images judged at once: quickest on one core
 

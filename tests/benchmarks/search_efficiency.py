@@ -26,10 +26,10 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import create_trial
 from ray.tune.search.optuna import OptunaSearch
 
-from search.estimates import Estimate
-from search.report.chart import INK, Panel, compose, end_labels, label_room, styles, to_file
-from search.samplers import SAMPLERS
-from search.spaces import SPACES
+from search.comparison.estimates import Estimate
+from search.figures.chart import INK, Panel, compose, end_labels, label_room, styles, to_file
+from search.methods.samplers import SAMPLERS
+from search.methods.spaces import SPACES
 from tests.benchmarks.allocation import told
 from tests.benchmarks.rung0 import Densities, Log, Network, networks
 from trainables.spec import Frozen

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from search.results import StudyFolder
-from search.searcher import StudySearcher
-from search.study import StudySpec
+from search.results.folder import StudyFolder
+from search.searching.searcher import StudySearcher
+from search.study.spec import StudySpec
 from tests.benchmarks.comparison import timed
-from tests.search.test_comparison import outcome
-from trainables.catalog import part_names
+from tests.search.comparison.test_compare import outcome
+from trainables.catalog.feasibility import part_names
 from trainables.outcome import Outcome
 from trainables.spec import TrialSpec
-from trainables.storage import Folder
-from trainables.trial import write_outcome
+from trainables.storage.folder import Folder
+from trainables.trial.trainable import write_outcome
 
 PARALLEL = 8
 SHOWN = (100, 1_000, 10_000)

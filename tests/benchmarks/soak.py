@@ -22,17 +22,17 @@ from typing import Any
 
 import torch
 
-from search.results import OUTCOME, SPEC, STUDY, StudyFolder
-from search.rows import TABLE
-from search.study import StudySpec
-from search.study_file import read_study
+from search.results.folder import OUTCOME, SPEC, STUDY, StudyFolder
+from search.results.rows import TABLE
+from search.study.reading import read_study
+from search.study.spec import StudySpec
 from tests.search.nodes import ENVIRONMENT, Nodes, cluster
 from tests.search.test_faults import learned, workers_of
 from tests.trainables.trials import CPU, make_shared
 from trainables.data import sources
 from trainables.spec import TrialSpec
-from trainables.storage import Folder
-from trainables.trial import run_trial
+from trainables.storage.folder import Folder
+from trainables.trial.trainable import run_trial
 
 KILLED = {"worker": 9, "driver": 1, "driver, SIGTERM": 1, "node": 1}  # and how often each is chosen
 POLICIES = ("uniform", "erk", "igq", "lamp", "global")

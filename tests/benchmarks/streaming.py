@@ -17,9 +17,9 @@ from torch import Tensor
 from tests.trainables.photos import write_folder, write_rows
 from trainables.data import sources
 from trainables.data.batches import Augment, Resident, train_batches
-from trainables.learning.train import place, sgd, train
 from trainables.models import hub
 from trainables.spec import DataSpec, Recipe
+from trainables.training.train import place, sgd, train
 
 ROUNDS = 3
 BATCH = int(sys.argv[3]) if len(sys.argv) > 3 else 64

@@ -16,9 +16,9 @@ from ray.autoscaler._private.resource_demand_scheduler import _default_utilizati
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.main import get_group
 
-from search.arguments import spread
-from search.cli import app
-from search.package_files import yaml_files
+from search.cli.app import app
+from search.cli.options import spread
+from search.study.shipped import yaml_files
 
 TEXTS = yaml_files("clusters")
 LAUNCHED = ("aws", "onprem")  # by `ray up`

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from search.cli import main
-from search.results import StudyFolder
-from search.study import StudySpec
+from search.cli.app import main
+from search.results.folder import StudyFolder
+from search.study.spec import StudySpec
 from tests.search.mlflow_server import Server
 
 SMALL = (
@@ -80,7 +80,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """A study folder of four real trials on few digits, run without Ray: weights, and channels cut, twice each."""
     from tests.trainables.trials import CHANNEL, CPU, DATA, WEIGHT, storage_with_dense
     from trainables.data import sources
-    from trainables.trial import run_trial
+    from trainables.trial.trainable import run_trial
 
     splits = sources.load(DATA)
     storage = storage_with_dense(str(tmp_path_factory.mktemp("trained")), splits)

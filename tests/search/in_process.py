@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from search.results import StudyFolder
-from search.study import StudySpec
+from search.results.folder import StudyFolder
+from search.study.spec import StudySpec
 from tests.trainables.trials import CPU, make_shared
 from trainables.data import sources
-from trainables.storage import Folder
-from trainables.trial import run_trial
+from trainables.storage.folder import Folder
+from trainables.trial.trainable import run_trial
 
 
 def run_in_process(home: Path, study: StudySpec) -> StudyFolder:

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from search.tracking import Finished
+from search.tracking.tracker import Finished
 from tests.search.ports import free_port
 from tests.search.waiting import until
 

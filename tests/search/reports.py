@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from search.comparison import Comparison, compare
-from search.report import write_report
-from search.results import StudyFolder
-from search.rows import TABLE, TrialRow, to_table
-from search.study import StudySpec
-from trainables.columns import to_parquet
-from trainables.storage import Folder
+from search.comparison.compare import Comparison, compare
+from search.report.write import write_report
+from search.results.folder import StudyFolder
+from search.results.rows import TABLE, TrialRow, to_table
+from search.study.spec import StudySpec
+from trainables.storage.columns import to_parquet
+from trainables.storage.folder import Folder
 
 POLICIES = ("uniform", "capacity", "erk", "lamp")
 DENSE = 100_000

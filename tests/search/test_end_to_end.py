@@ -9,11 +9,11 @@ import torch
 from mlflow.tracking import MlflowClient
 
 from tests.search.conftest import Run, howcompact, run_small
-from trainables.checkpoints import load
+from trainables.checkpoints.checkpoint import load
 from trainables.data import sources
 from trainables.evaluate import load_pruned
 from trainables.spec import DataSpec
-from trainables.storage import Folder
+from trainables.storage.folder import Folder
 
 
 def test_a_run_tells_what_it_did(small_run: Run) -> None:

@@ -16,18 +16,18 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from search.lease import LEASE, Holder
-from search.results import StudyFolder
-from search.study_file import read_study
+from search.results.folder import StudyFolder
+from search.running.lease import LEASE, Holder
+from search.study.reading import read_study
 from tests.search.conftest import howcompact
 from tests.search.in_process import run_in_process
 from tests.search.nodes import ENVIRONMENT, cluster
-from tests.search.test_searcher import studies_in
+from tests.search.searching.test_searcher import studies_in
 from tests.search.waiting import until
 from tests.trainables.trials import flip_a_byte
-from trainables import artifacts
+from trainables.checkpoints import artifact_store
 from trainables.spec import SEARCHED
-from trainables.storage import Folder
+from trainables.storage.folder import Folder
 
 SETTINGS = (
     "dense.epochs=2",
@@ -208,7 +208,7 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
     assert summary["trials"]["failed"] == 0
     for before in (without_storage, without_driver, without_node, without_worker):
         check_nothing_was_repeated(before, home)
-    assert all(artifacts.is_sound(Folder.at(str(home / "howcompact-runs")), "dense", key) for key in dense_keys())
+    assert all(artifact_store.is_sound(Folder.at(str(home / "howcompact-runs")), "dense", key) for key in dense_keys())
     after = histories(home)
     for outcome in (whole := undisturbed(tmp_path / "undisturbed")).read_outcomes(whole.keys()):
         assert outcome.spec.policy != SEARCHED

@@ -8,16 +8,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search import plain_yaml
-from search.journal import JOURNAL, open_journal
-from search.results import StudyFolder
-from search.rows import TABLE, TrialRow, from_parquet, from_table, to_table
-from search.study import StudySpec
-from search.study_file import parse_study, read_study, shipped
+from search.results.folder import StudyFolder
+from search.results.rows import TABLE, TrialRow, from_parquet, from_table, to_table
+from search.searching.journal import JOURNAL, open_journal
+from search.study import strict_yaml
+from search.study.reading import parse_study, read_study, shipped
+from search.study.spec import StudySpec
 from tests.search.conftest import howcompact
 from tests.trainables.hostility import bounded, damaged
-from trainables.columns import to_parquet
-from trainables.storage import Folder
+from trainables.storage.columns import to_parquet
+from trainables.storage.folder import Folder
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
@@ -68,7 +68,7 @@ def test_a_hostile_study_file_is_refused_at_once(text: str, complaint: str, tmp_
 def test_a_damaged_study_file_is_yaml_or_refused(data: st.DataObject) -> None:
     spoiled = data.draw(damaged(shipped()["digits"].encode())).decode(errors="replace")
     try:
-        told = plain_yaml.parse(spoiled)
+        told = strict_yaml.parse(spoiled)
     except ValueError:
         return
     assert told == yaml.safe_load(spoiled)
@@ -91,7 +91,7 @@ VALUES = st.recursive(
 )
 def test_a_setting_of_any_value_is_taken_or_refused(key: str, value: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("search.study_file.complaints", lambda study: [])  # which build networks; tested elsewhere
+        patch.setattr("search.study.reading.complaints", lambda study: [])  # which build networks; tested elsewhere
         try:
             study = parse_study("digits", [f"{key}={yaml.safe_dump(value)}"])
         except ValueError:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from search.packing import check_for_cluster
-from search.tracking import Tracker
+from search.cluster.packing import check_for_cluster
+from search.tracking.tracker import Tracker
 from tests.search.conftest import howcompact
-from trainables.credentials import redacted
 from trainables.spec import Curriculum
-from trainables.storage import Folder
+from trainables.storage.credentials import redacted
+from trainables.storage.folder import Folder
 
 SECRET = "dHVja2VkLWF3YXk"
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
-from search.results import StudyFolder
-from search.study_file import read_study
-from search.tune import run_trials
+from search.results.folder import StudyFolder
+from search.running.tuner import run_trials
+from search.study.reading import read_study
 from tests.search.conftest import FEW, howcompact, installed
 from tests.search.heads import authentication
 from tests.search.object_store import object_store
@@ -26,8 +26,8 @@ from tests.search.ports import free_port
 from tests.search.waiting import until
 from tests.trainables.trials import CPU, make_shared, run_until_killed
 from trainables.data import sources
-from trainables.storage import Folder
-from trainables.trial import run_trial
+from trainables.storage.folder import Folder
+from trainables.trial.trainable import run_trial
 
 APART = ("unshare", "--map-root-user", "--mount")  # a node with mounts of its own
 SECRET = "dHVja2VkLWF3YXk"  # of each kind: what must be found nowhere

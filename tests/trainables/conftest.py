@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tests.trainables.trials import DATA, storage_with_dense
 from trainables.data import sources
 from trainables.data.splits import Splits
-from trainables.storage import Folder
+from trainables.storage.folder import Folder
 
 
 @torch.no_grad()

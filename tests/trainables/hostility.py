@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 import torch
 from hypothesis import strategies as st
 
-from trainables import checkpoints
-from trainables.checkpoints import Architecture
-from trainables.storage import Folder
+from trainables.checkpoints import checkpoint
+from trainables.checkpoints.checkpoint import Architecture
+from trainables.storage.folder import Folder
 
 BUILT = Architecture(model="small_cnn", width=0.25, classes=3, image=(1, 8, 8))
 RECORD = {"architecture": BUILT.model_dump(mode="json"), "epoch": 1}
@@ -49,7 +49,7 @@ STATE = sparse_network()
 def good_checkpoint() -> dict[str, bytes]:
     """The files of a good checkpoint."""
     with TemporaryDirectory() as place:
-        checkpoints.save(Folder.at(place), {"network": STATE}, RECORD)
+        checkpoint.save(Folder.at(place), {"network": STATE}, RECORD)
         return {path.name: path.read_bytes() for path in Path(place).iterdir()}
 
 

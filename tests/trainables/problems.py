@@ -11,11 +11,11 @@ from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.profiles import Profile
 from trainables.models import hub
+from trainables.models.layers import weight_of
+from trainables.pruning.context import Calibration, Subject
 from trainables.pruning.granularity import Counts, Prunable
-from trainables.pruning.layers import weight_of
 from trainables.pruning.masks import Weights
-from trainables.pruning.subject import Calibration, Source, Subject
-from trainables.spec import BudgetKind
+from trainables.spec import BudgetKind, Source
 
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 

@@ -14,14 +14,14 @@ from torchvision.models import VisionTransformer, vgg
 from tests.trainables.conftest import as_if_trained, assert_same
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
-from trainables.checkpoints import Architecture, load, rebuild, save
+from trainables.checkpoints.checkpoint import Architecture, load, rebuild, save
+from trainables.models.layers import count
+from trainables.pruning.context import Subject
 from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
-from trainables.pruning.layers import count
-from trainables.pruning.subject import Subject
-from trainables.pruning.views import view
 from trainables.spec import BudgetKind, GranularityName
-from trainables.storage import Folder
+from trainables.storage.folder import Folder
 
 torch.set_num_threads(1)
 

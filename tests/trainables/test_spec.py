@@ -20,7 +20,7 @@ from trainables.spec import (
     Schedule,
     TrialSpec,
 )
-from trainables.strict import from_json
+from trainables.storage.strict_json import from_json
 
 CHANGED = TrialSpec(
     dense=DenseSpec(model="vgg16", data=DataSpec(name="cifar10", augment="crop_flip"), seed=3),

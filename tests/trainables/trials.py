@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from trainables import artifacts, checkpoints
-from trainables.checkpoints import Checkpoint
+from trainables.artifacts.dense import load_dense, make_dense, saved_dense
+from trainables.artifacts.kinds import SHARED, needed
+from trainables.checkpoints import artifact_store, checkpoint
+from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.data.splits import Splits
-from trainables.learning.dense import load_dense, make_dense, saved_dense
-from trainables.learning.shared import SHARED, needed
 from trainables.outcome import Facts, Outcome
-from trainables.pruning.subject import Source
-from trainables.spec import Curriculum, DataSpec, DenseSpec, EpochReport, Frozen, Recipe, TrialSpec
-from trainables.storage import Folder
-from trainables.trial import OUTCOME
+from trainables.spec import Curriculum, DataSpec, DenseSpec, EpochReport, Frozen, Recipe, Source, TrialSpec
+from trainables.storage.folder import Folder
+from trainables.trial.trainable import OUTCOME
 
 CPU = torch.device("cpu")
 DATA = DataSpec(max_train=300, max_val=90, augment="crop")
@@ -28,7 +27,7 @@ SPECS = pytest.mark.parametrize("spec", [WEIGHT, CHANNEL], ids=["weight", "chann
 
 def storage_with_dense(path: str, splits: Splits) -> Folder:
     folder = Folder.at(path)
-    artifacts.find_or_make(folder, "dense", DENSE.key(), lambda made: make_dense(DENSE, splits, folder, made, CPU))
+    artifact_store.find_or_make(folder, "dense", DENSE.key(), lambda made: make_dense(DENSE, splits, folder, made, CPU))
     return folder
 
 
@@ -36,11 +35,13 @@ def make_shared(specs: Iterable[TrialSpec], splits: Splits, storage: Folder) -> 
     """Make what `storage` lacks of the dense networks of these trials and of all else that they need."""
 
     def dense(spec: DenseSpec) -> None:
-        artifacts.find_or_make(storage, "dense", spec.key(), lambda made: make_dense(spec, splits, storage, made, CPU))
+        artifact_store.find_or_make(
+            storage, "dense", spec.key(), lambda made: make_dense(spec, splits, storage, made, CPU)
+        )
 
     def measured(kind: Source, spec: Frozen) -> None:
         make = SHARED[kind].make
-        artifacts.find_or_make(storage, kind, spec.key(), lambda made: make(spec, splits, storage, made, CPU))
+        artifact_store.find_or_make(storage, kind, spec.key(), lambda made: make(spec, splits, storage, made, CPU))
 
     for trial in specs:
         for network in sorted(trial.networks, key=lambda network: network.curriculum != Curriculum()):
@@ -65,7 +66,7 @@ def facts_of(folder: Folder) -> Facts:
 
 def newest(folder: Folder) -> Checkpoint:
     """The last epoch that is kept, whether or not a trial could go on from it."""
-    return checkpoints.load(
+    return checkpoint.load(
         folder / [name for name in folder.folders() if name.startswith("epoch-")][-1], trust=(DENSE.model,)
     )
 
@@ -87,7 +88,7 @@ class Killed(BaseException):
 
 def run_until_killed(trial: Iterator[EpochReport], epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a trial until it has saved that many more epochs."""
-    save, left = checkpoints.save, epochs
+    save, left = checkpoint.save, epochs
 
     def watched(*args: Any) -> None:
         nonlocal left
@@ -97,7 +98,7 @@ def run_until_killed(trial: Iterator[EpochReport], epochs: int, monkeypatch: pyt
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "save", watched)
+        patch.setattr(checkpoint, "save", watched)
         with pytest.raises(Killed):
             list(trial)
 

@@ -1,72 +1,130 @@
-"""Capacity: each part's share of the budget from its measured importance, after "How Compact?" (arXiv 1901.02757).
+"""Capacity at work: the budget shared until a unit of it is worth the same in every part of the pruned network.
 
-The open text of that paper fixes the idea, not the formula. These are our readings of it, not the paper's formula.
+Our reading of "How Compact?" (arXiv 1901.02757), whose open text fixes the idea and not the formula: the importance of
+a layer is its capacity, and sparsities follow from it without training. Here the capacity of a part is what the whole
+network loses and gains, at the allocation reached so far, when that part alone gets less or more.
 """
 
+from dataclasses import replace
+
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from trainables.allocation.budget import Path, proportional
+from trainables.allocation.budget import Path, floors, spend
+from trainables.allocation.from_shapes import erk, igq, uniform
+from trainables.allocation.measured_loss import Loss, candidates
 from trainables.allocation.problem import Problem
-from trainables.allocation.ranked import TINY, by_score, squared_norms
-from trainables.allocation.signals import output_variances
-from trainables.pruning.layers import weight_of
+from trainables.allocation.ranked import global_magnitude, lamp
+from trainables.pruning.granularity import Counts
 
-CODES = 16  # levels that C2 quantises weights to
-NOISE = 0.01  # variance of the noise in C4
-LEAST = 1e-3  # importance of a part that has none, in the unit of its reading
+Floats = NDArray[np.float64]
+
+STARTS = (uniform, erk, igq, global_magnitude, lamp)  # the best of them is refined
+SPEECHLESS = 0.99  # of the loss with all parts at their floors
+STEP = 0.5  # logarithm of the change of one part's units that its capacity is measured with
+REACH = 0.7  # logarithm of the most that one exchange changes a part
+EXCHANGES = 100  # random ones tried after the measured one
 
 
-def energy(problem: Problem) -> Path:
-    """Reading C1: the capacity that a part uses is its squared weights; lose the same marginal share of it everywhere.
+def capacity(problem: Problem) -> Path:
+    """Share the budget by measured capacity: start from the best data-free rule, equalise marginal losses, exchange.
 
-    A unit's score is its squared norm over that of its whole part, and one threshold holds for all parts. Data-free.
+    It looks at calibration samples and never at labels, and trains nothing. A network that would say nothing as it is,
+    whatever it kept, is measured as if it were recalibrated. All of this is ours.
     """
-    return by_score(problem, {name: q / q.sum().clamp_min(TINY) for name, q in squared_norms(problem).items()})
+    prunable = problem.prunable
+    starts = [spend(rule(problem), prunable, problem.total, problem.budget) for rule in STARTS]
+    if not problem.recalibrated and _is_speechless(problem, starts):
+        problem = replace(problem, recalibrated=True)
+    with candidates(problem) as loss:
+        keep = min(starts, key=loss)
+        keep = equalised(problem, keep, loss)
+        keep = exchanged(problem, keep, loss)
+    return lambda scale: scale * keep.astype(np.float64)
 
 
-def coding(problem: Problem) -> Path:
-    """Reading C2: density in proportion to the bits that code a weight, quantised to 16 levels over its layer's range.
+def _is_speechless(problem: Problem, starts: list[Counts]) -> bool:
+    """Tell whether the pruned network says as little as with all parts at their floors, whichever start it takes."""
+    with candidates(problem) as loss:
+        return min(map(loss, starts)) >= SPEECHLESS * loss(floors(problem.prunable))
 
-    The bits are the entropy of the levels; a part of several layers takes the mean over its weights. Data-free.
+
+def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
+    """Move along the measured capacities to where the additive model of the loss has its least; only if that is better.
+
+    With u the logarithm of a part's change, its loss is modelled as a exp(-b u): a and b follow from the losses
+    measured with less and with more of it. At the least, marginal loss over marginal cost is the same in all parts.
     """
-    model = problem.prunable.model
-    bits = [
-        sum(layer.size * entropy(weight_of(model.get_submodule(layer.name))) for layer in part.layers)
-        / sum(layer.size for layer in part.layers)
-        for part in problem.prunable.parts
-    ]
-    return proportional(problem.prunable.parts, np.maximum(bits, LEAST))
+    units = np.array([part.units for part in problem.prunable.parts])
+    floor, now, amounts = floors(problem.prunable), loss(keep), _amounts(keep)
+    slope, curvature = np.zeros(len(keep)), np.ones(len(keep))
+    for p in range(len(keep)):
+        less, more = keep.copy(), keep.copy()
+        less[p] = max(floor[p], round(amounts[p] * np.exp(-STEP)))
+        more[p] = min(units[p], round(amounts[p] * np.exp(STEP)))
+        rates = [
+            max(sign * (loss(other) - now), 0.0) / abs(np.log(_amounts(other)[p] / amounts[p]))
+            for other, sign in ((less, 1.0), (more, -1.0))
+            if other[p] != keep[p]
+        ]
+        slope[p] = np.mean(rates) if rates else 0.0
+        if len(rates) == 2 and min(rates) > 0.0:
+            slope[p] = np.sqrt(rates[0] * rates[1])
+            curvature[p] = np.clip(np.log(rates[0] / rates[1]) / STEP, 0.5, 6.0)
+    change = _least(problem, keep, np.maximum(slope, 1e-9), curvature)
+    steps = [_changed(problem, keep, part_of_it * change) for part_of_it in (1.0, 0.5, 0.25)]
+    return min([keep, *steps], key=loss)
 
 
-def entropy(weight: Tensor) -> float:
-    """Entropy in bits of a tensor's values, quantised to `CODES` equal steps from the least to the greatest."""
-    shares = torch.histc(weight.detach().float(), CODES) / weight.numel()
-    return float(torch.special.entr(shares).sum() / np.log(2.0))
+def _least(problem: Problem, keep: Counts, slope: Floats, curvature: Floats) -> Floats:
+    """Solve for the changes u, (parts,) within REACH, at which slope exp(-curvature u) / (cost exp(u)) is the same."""
+    prices, amounts = _prices(problem, keep), _amounts(keep)
+    room = np.log(np.array([part.units for part in problem.prunable.parts]) / amounts)
+
+    def change(log_rate: float) -> Floats:
+        u = (np.log(slope / (prices * amounts)) - log_rate) / (1.0 + curvature)
+        return np.clip(u, -REACH, np.minimum(REACH, room))
+
+    low, high = -100.0, 100.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        dearer = float(prices @ (amounts * np.exp(change(middle)))) > float(prices @ amounts)
+        low, high = (middle, high) if dearer else (low, middle)
+    return change(high)
 
 
-def functional(problem: Problem) -> Path:
-    """Reading C3: density in proportion to the importance I = integral over s of 1 - A(s)/A(0), by trapezoid.
-
-    A(s) is the accuracy on calibration samples with only this part pruned to sparsity s.
-    """
-    profile = problem.measured
-    accuracy = np.array([profile.accuracy[part.name] for part in problem.prunable.parts])
-    damage = 1.0 - accuracy / max(profile.dense_accuracy, 1e-12)
-    importance = np.trapezoid(damage, profile.levels, axis=1)
-    return proportional(problem.prunable.parts, np.maximum(importance, LEAST))
+def _amounts(keep: Counts) -> Floats:
+    """Count a part of which nothing is left as half a unit, so that it has a logarithm and may come back."""
+    return np.maximum(keep, 0.5)
 
 
-def information(problem: Problem) -> Path:
-    """Reading C4: density in proportion to the bits 0.5 log2(1 + v / 0.01) of an output channel of variance v.
+def _prices(problem: Problem, keep: Counts) -> Floats:
+    """What one unit more, or at full width one less, of each part costs."""
+    prunable, spent = problem.prunable, problem.prunable.cost(keep, problem.budget)
+    prices = np.empty(len(keep))
+    for p, part in enumerate(prunable.parts):
+        other = keep.copy()
+        other[p] += 1 if keep[p] < part.units else -1
+        prices[p] = abs(prunable.cost(other, problem.budget) - spent)
+    return np.maximum(prices, 1e-9)
 
-    The mean over the channels of a part; v is the squared scale of the batch norm that follows, or where none does, the
-    variance measured on calibration samples.
-    """
-    variances = output_variances(problem.subject)
-    bits = [
-        torch.cat([0.5 * (1.0 + variances[layer.name] / NOISE).log2() for layer in part.layers]).mean().item()
-        for part in problem.prunable.parts
-    ]
-    return proportional(problem.prunable.parts, np.maximum(bits, LEAST))
+
+def exchanged(problem: Problem, keep: Counts, loss: Loss) -> Counts:
+    """Try random exchanges between a few parts, each kept if the loss falls; their size adapts to their success."""
+    random = np.random.default_rng(problem.subject.seed)
+    size, trend = 0.35, np.zeros(len(keep))
+    for _ in range(EXCHANGES):
+        change = random.normal(0.0, size, len(keep)) * (random.random(len(keep)) < 0.3) + 0.5 * trend
+        tried = _changed(problem, keep, np.clip(change, -REACH, REACH))
+        if loss(tried) < loss(keep):
+            trend = 0.5 * (trend + np.log(_amounts(tried) / _amounts(keep)))
+            keep, size = tried, min(1.3 * size, 0.8)
+        else:
+            trend, size = 0.5 * trend, max(0.97 * size, 0.08)
+    return keep
+
+
+def _changed(problem: Problem, keep: Counts, change: Floats) -> Counts:
+    """Multiply each part's units by exp(change) and spend the problem's budget in these proportions."""
+    wanted = np.asarray(_amounts(keep) * np.exp(change), dtype=np.float64)
+    return spend(lambda scale: scale * wanted, problem.prunable, problem.total, problem.budget)

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.schedules import sparsities
+from trainables.models.layers import Count, Masks
 from trainables.outcome import Cost
+from trainables.pruning.context import Calibration, Meter, Subject
 from trainables.pruning.criteria import CRITERIA, Scores
+from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable, top_units
-from trainables.pruning.layers import Count, Masks
-from trainables.pruning.subject import Calibration, Meter, Source, Subject
-from trainables.pruning.views import view
-from trainables.spec import TrialSpec
+from trainables.spec import Source, TrialSpec
 
 Quota = Mapping[str, int]  # part name -> units to keep
 

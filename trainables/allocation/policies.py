@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from typing import get_args
 
 from trainables.allocation.budget import Path, floors, spend, total
-from trainables.allocation.capacity import coding, energy, functional, information
-from trainables.allocation.curves import rdp, rdp_worst, sensitivity
-from trainables.allocation.draws import random, random_best
-from trainables.allocation.heuristics import ends_kept, erk, igq, searched, uniform, uniform_plus
-from trainables.allocation.marginal import capacity
+from trainables.allocation.capacity import capacity
+from trainables.allocation.capacity_readings import coding, energy, functional, information
+from trainables.allocation.from_profiles import rdp, rdp_worst, sensitivity
+from trainables.allocation.from_shapes import ends_kept, erk, igq, searched, uniform, uniform_plus
 from trainables.allocation.problem import Problem
+from trainables.allocation.random_draws import random, random_best
 from trainables.allocation.ranked import gates, gates_joint, global_magnitude, lamp, own_scores, snip
 from trainables.allocation.spectral import alpha_pruning
 from trainables.allocation.synflow import synflow
 from trainables.pruning.granularity import Counts, Prunable
-from trainables.pruning.subject import Source
-from trainables.spec import SEARCHES, GranularityName
+from trainables.spec import SEARCHES, GranularityName, Source
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from trainables.allocation.budget import total
 from trainables.allocation.profiles import Profile
+from trainables.pruning.context import Subject
 from trainables.pruning.criteria import Scores
 from trainables.pruning.granularity import Prunable
-from trainables.pruning.subject import Subject
 from trainables.spec import BudgetKind
 
 

@@ -1,15 +1,16 @@
 """Profiles: how accuracy falls while one part alone is pruned further and further."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
-from trainables import columns
 from trainables.pruning.granularity import Part
 from trainables.spec import BLOCKS, GranularityName
-from trainables.strict import damage_as_error, from_json
+from trainables.storage import columns
+from trainables.storage.strict_json import damage_as_error, from_json
 
 CURVES = ("accuracy", "divergence", "distortion", "worst_distortion")
 LEVELS: Mapping[GranularityName, tuple[float, ...]] = {  # sparsities of a part; 1.0 leaves its floor
@@ -59,3 +60,20 @@ def from_parquet(content: bytes) -> Profile:
         levels = tuple(row["sparsity"] for row in next(iter(rows.values())))
         curves = {curve: {name: tuple(row[curve] for row in mine) for name, mine in rows.items()} for curve in CURVES}
         return Profile(levels, told["dense_accuracy"], **curves)
+
+
+FALLS = (1, 2, 5)  # points of accuracy
+
+
+def tolerated(sparsities: Sequence[float], accuracies: Sequence[float], fall: float) -> float:
+    """Find the sparsity at which accuracy has fallen that far from its first value; the last one where it never does.
+
+    The curve is made to fall only, by its running minimum, and is straight between two levels.
+    """
+    falling = np.minimum.accumulate(accuracies)
+    least = accuracies[0] - fall
+    below = np.flatnonzero(falling < least)
+    if not len(below):
+        return float(sparsities[-1])
+    after = below[0]
+    return float(np.interp(-least, -falling[after - 1 : after + 1], sparsities[after - 1 : after + 1]))

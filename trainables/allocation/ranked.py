@@ -10,9 +10,9 @@ from torch import Tensor
 
 from trainables.allocation.budget import Path, ranked
 from trainables.allocation.problem import Problem
+from trainables.models.layers import weight_of
 from trainables.pruning import criteria
 from trainables.pruning.criteria import Scores
-from trainables.pruning.layers import weight_of
 
 TINY = torch.finfo(torch.float64).tiny  # in place of the 0 that a sum over zeros is
 

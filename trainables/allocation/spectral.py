@@ -6,7 +6,7 @@ from torch import Tensor
 
 from trainables.allocation.budget import Path, dense_counts
 from trainables.allocation.problem import Problem
-from trainables.pruning.layers import weight_of
+from trainables.models.layers import weight_of
 
 SPREAD = 0.2  # of relative sparsities about 1, the paper's for vision
 

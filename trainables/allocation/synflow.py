@@ -8,8 +8,8 @@ from torch import Tensor
 from trainables.allocation.budget import Path, dense_counts, spend
 from trainables.allocation.problem import Problem
 from trainables.allocation.ranked import by_score
+from trainables.models.layers import weight_of
 from trainables.pruning.granularity import Prunable, top_units
-from trainables.pruning.layers import weight_of
 
 ROUNDS = 100
 

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from trainables.data.images import resize
-from trainables.data.room import must_stream
-from trainables.data.splits import ROLES, Integers, Listing, Pixels, Shape, refuse_small_limits
+from trainables.data.memory import must_stream
+from trainables.data.splits import Listing, refuse_small_limits
+from trainables.data.types import ROLES, Integers, Pixels, Shape
 from trainables.spec import DataSpec
 
 DIGITS = Shape(1, 8, 8, 10)

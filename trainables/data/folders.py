@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from trainables.data.images import Decoder, Encoded
-from trainables.data.splits import ROLES, Integers, Listing, Role, Shape
+from trainables.data.splits import Listing
 from trainables.data.stream import Stream, in_memory
+from trainables.data.types import ROLES, Integers, Role, Shape
 from trainables.spec import DataSpec
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from trainables.data.sizing import Fit, cut, fitted
-from trainables.data.splits import Pixels, Shape
+from trainables.data.resizing import Fit, cut, fitted
+from trainables.data.types import Pixels, Shape
 from trainables.spec import DataSpec
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # others of Pillow's start programs

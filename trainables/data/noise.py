@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from trainables.data.splits import Integers, Listing
+from trainables.data.splits import Listing
+from trainables.data.types import Integers
 from trainables.spec import DataSpec
 
 STREAM = 1  # of draws by `split_seed`, apart from those that deal samples out

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainables.data import spool
+from trainables.data import blob_cache
 from trainables.data.images import Decoder, Encoded
-from trainables.data.splits import ROLES, Integers, Listing, Pixels, Role, Shape
+from trainables.data.splits import Listing
 from trainables.data.stream import PIECE, Stream, ahead
+from trainables.data.types import ROLES, Integers, Pixels, Role, Shape
 from trainables.spec import DataSpec
-from trainables.strict import from_json
+from trainables.storage.strict_json import from_json
 
 ROWS = 256  # read at a time: bounds the encoded images held in memory
 
@@ -201,15 +202,18 @@ def _decode(files: list[File], starts: Integers, data: DataSpec, positions: Inte
 
 
 @lru_cache(maxsize=8)
-def _spools(files: tuple[File, ...]) -> list[spool.Spool]:
+def _spools(files: tuple[File, ...]) -> list[blob_cache.Spool]:
     def blobs(file: File) -> Iterator[bytes]:
         for encoded in _read(file, np.arange(file.rows)):
             for content, _ in encoded:
                 assert isinstance(content, bytes)
                 yield content
 
-    return spool.open_all(
-        [spool.Source(f"{file.path.resolve()} {file.state}", file.state[0], partial(blobs, file)) for file in files]
+    return blob_cache.open_all(
+        [
+            blob_cache.Source(f"{file.path.resolve()} {file.state}", file.state[0], partial(blobs, file))
+            for file in files
+        ]
     )
 
 

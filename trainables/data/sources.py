@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.data import arrays, folders, parquet, room
+from trainables.data import arrays, folders, memory, parquet
 from trainables.data.noise import flips, noisy_labels
-from trainables.data.splits import Integers, Listing, Pixels, Shape, Split, Splits, divide, spread
+from trainables.data.splits import Listing, Split, Splits, divide, spread
 from trainables.data.statistics import IMAGENET, Statistics, statistics
 from trainables.data.stream import Stream
+from trainables.data.types import Integers, Pixels, Shape
+from trainables.lookup import pick
 from trainables.spec import DataSpec
-from trainables.tables import pick
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ def check(data: DataSpec) -> None:
     """Raise ValueError for all that can be refused without reading the images, labels included."""
     if data.fit == "crop" and data.size is None:
         raise ValueError("data.fit 'crop' must come with the size to crop to, but data.size is not set; set it")
-    if data.augment in room.CUTTING and data.loading == "memory":
+    if data.augment in memory.CUTTING and data.loading == "memory":
         raise ValueError(
             f"data.augment {data.augment!r} must stream, as it cuts from whole images, but got data.loading 'memory'; "
             "leave that out"
@@ -71,9 +72,9 @@ def load_test(data: DataSpec) -> Split:
 def told(data: DataSpec, splits: Splits) -> str:
     """Say where the images are, and why."""
     held = splits.train.held, splits.val.held
-    size, room_for = (f"{count / 1e6:,.1f} MB" for count in (sum(part.nbytes for part in held), room.of_machine()))
+    size, room_for = (f"{count / 1e6:,.1f} MB" for count in (sum(part.nbytes for part in held), memory.of_machine()))
     where = "streamed" if isinstance(splits.train.held, Stream) else "in memory"
-    if data.augment in room.CUTTING:
+    if data.augment in memory.CUTTING:
         why = f"as data.augment {data.augment!r} cuts from whole ones"
     elif data.loading != "auto":
         why = "as data.loading says"
@@ -100,7 +101,7 @@ def _images(listing: Listing, ids: Integers, data: DataSpec) -> Pixels | Stream:
     if listing.stream is None or data.loading == "memory":
         return listing.decode(ids)
     stream = listing.stream(ids)
-    if room.must_stream(data) or stream.nbytes > room.of_machine():
+    if memory.must_stream(data) or stream.nbytes > memory.of_machine():
         stream.take(np.zeros(1, np.int64))  # what cannot stream here is found now
         return stream
     return listing.decode(ids)

@@ -2,29 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.types import ROLES, Integers, Pixels, Role
 from trainables.spec import DataSpec
 
 if TYPE_CHECKING:
     from trainables.data.stream import Stream
-
-Role = Literal["train", "val", "test"]
-ROLES: tuple[Role, ...] = ("train", "val", "test")
-Integers = NDArray[np.int64]
-Pixels = NDArray[np.uint8]
-
-
-class Shape(NamedTuple):
-    """What a model must know of a data set: one image is (channels, height, width)."""
-
-    channels: int
-    height: int
-    width: int
-    classes: int
 
 
 @dataclass(frozen=True, eq=False)

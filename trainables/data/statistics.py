@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from trainables.data.splits import Pixels
 from trainables.data.stream import Stream, batches
+from trainables.data.types import Pixels
 
 MOST = 65_536  # images that are looked at: the first ones, which are spread evenly over the classes
 BLOCK = 256  # of them at a time

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.images import Decoder, Encoded
-from trainables.data.splits import Integers, Pixels
+from trainables.data.types import Integers, Pixels
 
 PIECE = 16  # images that a thread decodes at a time
 AHEAD = 2  # batches in the making while one is used

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainables.lookup import did_you_mean
 from trainables.models.cifar import CIFAR
-from trainables.tables import did_you_mean
 
 MOST_WEIGHTS = 1 << 30
 _SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # pixels: what to propose where an image does not fit

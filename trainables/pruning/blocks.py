@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainables.models.shallow import Extents, Projection, Removed, shallow
-from trainables.pruning.chain import Block, find_chain
+from trainables.models.layers import Layer, Masks, prunable_layers
+from trainables.models.removed_blocks import Extents, Projection, Removed, shallow
+from trainables.pruning.block_chain import Block, find_chain
 from trainables.pruning.granularity import Counts, Part, Read
-from trainables.pruning.layers import Layer, Masks, prunable_layers
 from trainables.spec import BudgetKind
 
 

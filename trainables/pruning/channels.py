@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.models.cifar import PadShortcut
-from trainables.pruning.coupling import Group, Side, trace
+from trainables.models.layers import Layer, Masks, prunable_layers, weight_of
+from trainables.pruning.channel_groups import Group, Side, trace
 from trainables.pruning.granularity import Counts, Part, Read
-from trainables.pruning.layers import Layer, Masks, prunable_layers, weight_of
-from trainables.pruning.widths import WidthCost
+from trainables.pruning.width_cost import WidthCost
 from trainables.spec import BudgetKind
 
 

@@ -7,14 +7,14 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from trainables.models.layers import weight_of
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
+from trainables.pruning.context import Subject
 from trainables.pruning.gates import Gating
 from trainables.pruning.gradients import weight_gradients
-from trainables.pruning.layers import weight_of
-from trainables.pruning.probing import removals
-from trainables.pruning.subject import Source, Subject
-from trainables.spec import BLOCKS, GranularityName
+from trainables.pruning.probe_order import removals
+from trainables.spec import BLOCKS, GranularityName, Source
 
 Scores = Mapping[str, Tensor]  # part name -> (units,), finite
 

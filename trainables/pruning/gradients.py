@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.pruning.layers import undisturbed, weight_of
-from trainables.pruning.subject import Subject
+from trainables.models.layers import undisturbed, weight_of
+from trainables.pruning.context import Subject
 
 BATCH = 64  # samples at a time: what the gradients take in memory
 

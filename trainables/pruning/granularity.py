@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainables.pruning.layers import Layer, Masks
+from trainables.models.layers import Layer, Masks
 from trainables.spec import BudgetKind
 
 Counts = NDArray[np.int64]  # (parts,) units kept of each part

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.models.layers import Masks, prunable_layers, weight_of
 from trainables.pruning.granularity import Counts, Part, Read
-from trainables.pruning.layers import Masks, prunable_layers, weight_of
 from trainables.spec import BudgetKind
 
 

@@ -5,9 +5,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from trainables.models.layers import count
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates
-from trainables.pruning.layers import count
 from trainables.spec import Gates
 
 TOLERANCE = 1e-3  # of the largest logit; a right cut differs by 1e-6 at most, in float32

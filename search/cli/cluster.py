@@ -1,0 +1,92 @@
+"""The commands about clusters: how one is set up, and the jobs that run on it."""
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Annotated, TextIO
+
+import typer
+
+import search
+from search.cli.options import Address, Json, Name, Settings, Study
+
+cluster = typer.Typer()
+Follow = Annotated[bool, typer.Option("--follow", help="Stream the job's output until it ends.")]
+
+
+@cluster.command("cluster")
+def config(kind: Annotated[str, typer.Option(help="aws, kubernetes or onprem.")]) -> None:
+    """Print a cluster's config; the lines to change are marked (1) to (5)."""
+    from search.study.shipped import yaml_files
+    from trainables.lookup import pick
+
+    print(pick("kind", kind, yaml_files("clusters")), end="")
+
+
+@cluster.command()
+def submit(
+    study: Study,
+    address: Address,
+    storage: Annotated[str, typer.Option(help="Folder or URI that every node of the cluster reaches.")],
+    name: Name = None,
+    settings: Settings = [],  # noqa: B006
+    follow: Follow = False,
+    as_json: Json = False,
+) -> None:
+    """Run a study as a job on a Ray cluster; submitting it again continues it."""
+    job = search.submit(study, address, storage, name=name, overrides=settings)
+    out = sys.stderr if as_json else sys.stdout
+    print(job, file=out, flush=True)
+    status = _follow(address, job, out) if follow else None
+    if as_json:
+        print(json.dumps({"job": job, "status": status}))
+    _exit_by(status)
+
+
+@cluster.command()
+def jobs(address: Address, as_json: Json = False) -> None:
+    """List the jobs of a cluster."""
+    from search.cluster.jobs import jobs as list_jobs
+
+    found = list_jobs(address)
+    if as_json:
+        return print(json.dumps({"jobs": [asdict(job) for job in found]}))
+    for job in found:
+        print(job)
+    return None
+
+
+@cluster.command()
+def logs(job: str, address: Address, follow: Follow = False) -> None:
+    """Print what a job has said."""
+    from search.cluster.jobs import logs as job_logs
+
+    if follow:
+        return _exit_by(_follow(address, job, sys.stdout))
+    return print(job_logs(address, job))
+
+
+@cluster.command()
+def stop(job: str, address: Address) -> None:
+    """Stop a job; what it has finished stays."""
+    from search.cluster.jobs import stop as stop_job
+
+    stop_job(address, job)
+
+
+def _follow(address: str, job: str, out: TextIO) -> str:
+    """Print a job's log as it grows, then its status, which is returned. Ctrl-C leaves the job alone."""
+    from search.cluster.jobs import follow
+
+    try:
+        status = follow(address, job, lambda text: print(text, file=out, flush=True))
+    except KeyboardInterrupt:
+        print(f"{job} goes on; see the rest: howcompact logs {job} --address {address} --follow", file=sys.stderr)
+        raise typer.Exit(130) from None
+    print(f"{job}: {status}", file=out)
+    return status
+
+
+def _exit_by(status: str | None) -> None:
+    if status not in (None, "SUCCEEDED"):
+        raise typer.Exit(1)

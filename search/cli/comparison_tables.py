@@ -1,0 +1,171 @@
+"""A comparison as tables for the terminal."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import groupby
+
+from rich.table import Table
+
+from search.cli.terminal import plain, terminal
+from search.comparison.compare import BASELINE, Comparison, ComparisonRow
+from search.comparison.headline import Gap
+from search.comparison.wording import (
+    _after,
+    _interval,
+    covered,
+    in_order,
+    network_of,
+    of_dense,
+    percent,
+    recovery_of,
+    warnings_of,
+)
+
+MOST_LAYERS = 6  # columns; a deeper network's layers are in compare --json and on its page
+MOST_ROWS = 200  # policies and sparsities
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print what each policy reached and what each layer keeps, network by network, and each against uniform."""
+    console = terminal()
+    families: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
+    for row in in_order(comparison.rows)[:MOST_ROWS]:
+        families[network_of(row, trained=False), row.family].append(row)
+    for (network, _), rows in families.items():
+        console.print(_reached(network, rows))
+        console.print(_kept(rows))
+        if any(row.gap_to_standard for row in rows):
+            console.print(_against_control(rows))
+    if len(comparison.rows) > MOST_ROWS:
+        console.print(f"{len(comparison.rows) - MOST_ROWS:,} more rows are in --json and on the page of --out")
+    if comparison.headline:
+        console.print(_against_uniform(comparison))
+    if comparison.held_out:
+        read = comparison.held_out
+        before = f", {read.trials - read.read_now} of them before, first on {read.first}"
+        told = before if read.read_now < read.trials else ""
+        console.print(f"the test split was read for {read.trials} trials{told}")
+    for text in [*warnings_of(comparison.rows), *comparison.warnings]:
+        console.print(f"! {text}")
+
+
+def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
+    differs, test = _differs(rows), any(row.test_accuracy for row in rows)
+    intervals = sorted({row.val_accuracy.method for row in rows if row.val_accuracy.method})
+    kind = {"student": "Student's", "bootstrap": "studentised bootstrap"}
+    interval = f", 95 % interval ({', '.join(kind[name] for name in intervals)})" if intervals else ""
+    recovery = "" if "recovery" in differs else f", {recovery_of(rows[0])}"
+    recovery += "" if "curriculum" in differs else _after(rows[0])
+    table = plain(
+        f"{rows[0].dataset}: {network}{recovery}\n"
+        f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * control, ! see below"
+    )
+    names = ["sparsity", "policy", "one-shot", "recalibrated", "recovered", "vs uniform"]
+    for name in [*names, "test" if test else "images", "cost s", "trials"]:  # there is room for one of the two
+        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
+    dense = {of_dense(row.curriculum): row.dense_accuracy for row in reversed(rows)}
+    for name, accuracy in sorted(dense.items()):
+        table.add_row("0", f"{name or 'dense'} *", "", "", percent(accuracy))
+    table.add_section()
+    for _, own in groupby(rows, key=lambda row: row.sparsity):
+        for row in own:
+            table.add_row(
+                f"{row.sparsity:g}",
+                _label(row, differs),
+                percent(row.one_shot_accuracy),
+                percent(row.recalibrated_accuracy),
+                percent(row.val_accuracy),
+                "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
+                percent(row.test_accuracy) if test else _short(row.search_cost_images),
+                f"{row.search_cost_seconds:.2f}",
+                str(row.trials),
+            )
+        table.add_section()
+    return table
+
+
+def _kept(rows: Sequence[ComparisonRow]) -> Table:
+    once = {(row.policy, row.recovery, row.sparsity, of_dense(row.curriculum)): row for row in reversed(rows)}
+    rows = list(once.values())[::-1]  # the same is kept whatever fine-tuning then draws
+    differs = _differs(rows)
+    layers = list(rows[0].layers)
+    shown = layers[:MOST_LAYERS]
+    more = f" (first {MOST_LAYERS} of {len(layers)} layers)" if len(layers) > MOST_LAYERS else ""
+    timed = any(row.latency_ms is not None for row in rows)
+    time = ", latency of one image" if timed else ""
+    table = plain(f"what is kept: weights, multiply-accumulates{time}, and % of each layer's weights{more}")
+    for name in ("sparsity", "policy", "params", "%", "MACs", "% ", *(("ms",) if timed else ()), *shown):
+        fixed = name not in shown
+        table.add_column(name.replace(".", "\n."), justify="left" if name == "policy" else "right", no_wrap=fixed)
+    table.add_row("0", "dense *", f"{rows[0].params_total:,}", "100", f"{rows[0].macs_total:,}", "100")
+    for row in rows:
+        params, macs = f"{100 * row.params_density:.1f}", f"{100 * row.macs_density:.1f}"
+        density = (f"{100 * row.layers[name]:.1f}" for name in shown)
+        sizes = [f"{row.params_kept:,}", params, f"{row.macs_kept:,}", macs]
+        if timed:
+            sizes.append("" if row.latency_ms is None else f"{row.latency_ms:.2f}")
+        table.add_row(f"{row.sparsity:g}", _label(row, differs), *sizes, *density)
+    return table
+
+
+def _against_control(rows: Sequence[ComparisonRow]) -> Table:
+    several = len({row.recovery for row in rows}) > 1
+    names = {(row.setting, row.sparsity, row.policy): row.curriculum for row in rows}
+    table = plain(
+        "curricula: points ahead of their control (the same draws by shuffled scores) and of none,\n"
+        "at the same policy, sparsity, epochs and images; mean, 95 % interval over paired seeds"
+    )
+    for name in ("sparsity", "policy", "curriculum", "recovered", "vs control", "vs none", "control"):
+        words = name in ("policy", "curriculum", "control")
+        table.add_column(name, justify="left" if words else "right", no_wrap=not words)
+    for row in rows:
+        if row.standard_setting:
+            table.add_row(
+                f"{row.sparsity:g}",
+                f"{row.policy}, {row.recovery}" if several else row.policy,
+                f"{row.curriculum}{' *' if row.control else ''}",
+                percent(row.val_accuracy),
+                percent(row.gap_to_control, signed=True),
+                percent(row.gap_to_standard, signed=True),
+                names.get((row.control_setting, row.sparsity, row.policy), ""),
+            )
+    return table
+
+
+def _against_uniform(comparison: Comparison) -> Table:
+    rivals = {", ".join(filter(None, (v.policy, v.arm))): v for v in comparison.versus if v.rival == BASELINE}
+    smallest = max(v.smallest_p or 0.0 for v in rivals.values())
+    table = plain(
+        "points ahead of uniform: mean over sparsities with its 95 % interval over seeds, and largest; matched cells\n"
+        f"won-tied-lost; p of sign flips over seeds, which cannot be below {smallest:.2g} here, and after Holm"
+    )
+    table.add_column("policy")
+    for name in ("one-shot", "max", "recalibrated", "max", "recovered", "max", "w-t-l", "p", "Holm"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, headline in comparison.headline.items():
+        versus = rivals[name]
+        gaps = (text for gap in (headline.one_shot, headline.recalibrated, headline) for text in _gap(gap))
+        tests = ("" if p is None else f"{p:.2g}" for p in (versus.p, versus.holm_p))
+        table.add_row(name, *gaps, f"{versus.wins}-{versus.ties}-{versus.losses}", *tests)
+    return table
+
+
+def _short(count: float | None) -> str:
+    """In thousands or millions where it is long; nothing where it was not counted."""
+    if count is None:
+        return ""
+    return f"{count:.0f}" if count < 1e4 else f"{count / 1e3:.0f}k" if count < 1e7 else f"{count / 1e6:.0f}M"
+
+
+def _gap(gap: Gap) -> tuple[str, str]:
+    return _interval(gap.mean_gap, gap.low, gap.high, "+"), f"{100 * gap.max_gap:+.1f}"
+
+
+def _differs(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Name what rows of one table have to tell beside their policy."""
+    return [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
+
+
+def _label(row: ComparisonRow, differs: Sequence[str]) -> str:
+    marks = (" *" if row.control else "") + (" !" if row.warnings else "")
+    return ", ".join([row.policy, *(getattr(row, name) for name in differs)]) + marks

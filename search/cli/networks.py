@@ -1,0 +1,110 @@
+"""The commands that look at one network, without a study."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli.options import Json, Trust
+
+networks = typer.Typer()
+
+Checkpoint = Annotated[str, typer.Argument(help="The folder of a checkpoint.")]
+Granularity = Annotated[str, typer.Option(help="weight, channel, block or projected-block.")]
+Criterion = Annotated[str | None, typer.Option(help="Default: magnitude for weights, l1 for what holds many.")]
+Out = Annotated[Path | None, typer.Option(help="Write JSON, the curves and a picture to this folder.")]
+
+
+@networks.command()
+def allocate(
+    network: Annotated[str, typer.Argument(help="A model's name, or the folder of a checkpoint.")],
+    policy: Annotated[str, typer.Option(help="An allocation policy.")],
+    sparsity: Annotated[float, typer.Option(help="Fraction of the budget to remove, in [0, 1).")],
+    budget: Annotated[str, typer.Option(help="params or macs.")] = "params",
+    granularity: Granularity = "weight",
+    criterion: Criterion = None,
+    image: Annotated[str, typer.Option(help="Channels x height x width, for a model's name.")] = "3x32x32",
+    classes: Annotated[int, typer.Option(help="Number of classes, for a model's name.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of a named model's weights and of random policies.")] = 0,
+    trust: Trust = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Show what each layer would keep, before any trial is paid for."""
+    from search.networks.allocation import allocation
+
+    settings = {
+        "policy": policy,
+        "sparsity": sparsity,
+        "budget": budget,
+        "granularity": granularity,
+        "criterion": criterion or _usual_criterion(granularity),
+    }
+    found = allocation(network, settings, image, classes, seed, trust)
+    if as_json:
+        return print(found.model_dump_json())
+    from search.cli.network_tables import print_allocation
+
+    print_allocation(found)
+    return None
+
+
+@networks.command()
+def profile(
+    network: Checkpoint,
+    granularity: Granularity = "weight",
+    criterion: Criterion = None,
+    calibration: Annotated[int, typer.Option(help="Training samples that judge the network.")] = 512,
+    out: Out = None,
+    trust: Trust = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Show where a trained network is most compact: how much of each part can go before accuracy falls."""
+    from search.networks.profile import compactness
+
+    found = compactness(network, granularity, criterion or _usual_criterion(granularity), calibration, trust)
+    written: list[Path] = []
+    if out is not None:
+        from search.networks.figures import write_profile
+
+        written = write_profile(found, out)
+    if as_json:
+        return print(found.model_dump_json())
+    from search.cli.network_tables import print_compactness
+
+    print_compactness(found)
+    for path in written:
+        print(path)
+    return None
+
+
+@networks.command()
+def probe(
+    network: Checkpoint,
+    threshold: Annotated[float, typer.Option(help="Gain of accuracy that a block must bring to stay.")] = 0.013,
+    granularity: Annotated[str, typer.Option(help="block or projected-block.")] = "block",
+    samples: Annotated[int, typer.Option(help="Training samples that the probes learn from.")] = 5000,
+    out: Out = None,
+    trust: Trust = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Show what each block adds to what a linear probe can tell, and what a threshold on that keeps."""
+    from search.networks.probe import probing
+
+    found = probing(network, threshold, granularity, samples, trust)
+    written: list[Path] = []
+    if out is not None:
+        from search.networks.figures import write_probes
+
+        written = write_probes(found, out)
+    if as_json:
+        return print(found.model_dump_json())
+    from search.cli.network_tables import print_probes
+
+    print_probes(found)
+    for path in written:
+        print(path)
+    return None
+
+
+def _usual_criterion(granularity: str) -> str:
+    return "magnitude" if granularity == "weight" else "l1"

@@ -1,0 +1,40 @@
+"""What a study's searches showed, as tables for the terminal."""
+
+from rich.table import Table
+
+from search.cli.terminal import plain, terminal
+from search.comparison.headline import network
+from search.comparison.importance import Importance, Importances
+from search.comparison.wording import STANDARD, correlation, percent
+from search.study.search_spec import CAPACITY
+
+MOST_PARTS = 20  # rows; the other parts are in --json
+
+
+def print_importances(found: Importances) -> None:
+    """Print which parts' densities decided, one table for each network and sparsity, the most important part first."""
+    for row in found.rows:
+        seeds = f"seed{'s' * (len(row.seeds) > 1)} {', '.join(map(str, row.seeds))}"
+        trained = row.recovery if row.curriculum == STANDARD else f"{row.recovery}, {row.curriculum}"
+        print(f"{network(row)}, {row.granularity}s by {row.criterion}, {trained}, sparsity {row.sparsity:g}")
+        print(f"importance by {found.evaluator} in %, mean and 95 % interval over {seeds}; {row.trials} trials")
+        print(f"{100 / len(row.parts):.1f} each if all {len(row.parts)} parts were alike")
+        terminal().print(_importance(row))
+        if row.agreement:
+            print(f"rank correlation with the densities of {CAPACITY}: {correlation(row.agreement)}\n")
+    print("importance: how much a part's density decided about the accuracy among the trials seen, not how much of the")
+    print("part is needed; the budget ties densities to each other")
+    for text in found.left_out:
+        print(f"! {text}")
+
+
+def _importance(row: Importance) -> Table:
+    table = plain("")
+    for name in ("part", "importance %", f"{CAPACITY} keeps %"):
+        table.add_column(name, justify="left" if name == "part" else "right", no_wrap=True)
+    for told in sorted(row.parts, key=lambda told: -told.importance.mean)[:MOST_PARTS]:
+        kept = "" if told.capacity is None else f"{100 * told.capacity:.1f}"
+        table.add_row(told.part, percent(told.importance), kept)
+    if len(row.parts) > MOST_PARTS:
+        table.add_row(f"and {len(row.parts) - MOST_PARTS} more")
+    return table

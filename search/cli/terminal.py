@@ -1,0 +1,20 @@
+"""TODO."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+WIDTH = 130  # of what is printed to a file or a pipe
+
+
+def terminal() -> Console:
+    """A console that prints text as it is, and whole tables to files and pipes, too."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
+
+
+def plain(title: str) -> Table:
+    """Make a table without frames."""
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)

@@ -1,0 +1,85 @@
+"""The test split, read once: only on finished trials that validation has chosen, and remembered for good."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pydantic import RootModel
+
+from search.comparison.compare import Comparison, ComparisonRow, Estimate, HeldOut
+from search.results.folder import StudyFolder
+from trainables.data import sources
+from trainables.data.splits import Split, Splits
+from trainables.evaluate import accuracy_of, load_trial
+from trainables.spec import Frozen
+from trainables.training.process import own_device
+
+READINGS = "test.json"
+
+
+class Reading(Frozen):
+    """What a trial reached on the test split, and who read it when."""
+
+    accuracy: float
+    read: str  # time in UTC, ISO 8601
+    by: str = ""  # the comparison: its studies
+
+
+Readings = RootModel[dict[str, Reading]]  # by trial
+
+
+def with_test(comparison: Comparison, folders: Sequence[StudyFolder], trust: Sequence[str] = ()) -> Comparison:
+    """Add the accuracy of each row's trials on the test split, reading it only for trials that were never read.
+
+    trust: as for `checkpoints.load`.
+    """
+    wanted = {key for row in comparison.rows for key in row.trial_keys}
+    known = {key: told for folder in folders for key, told in readings_of(folder).items() if key in wanted}
+    if known:
+        first = min(told.read for told in known.values())
+        print(f"the test split was read before for {len(known)} trials, first on {first}", file=sys.stderr)
+    fresh: dict[str, Reading] = {}
+    for folder in folders:
+        fresh |= _read(folder, (wanted - set(known) - set(fresh)) & set(folder.keys()), comparison.study, trust)
+    readings = known | fresh
+    times = sorted(told.read for told in readings.values())
+    held_out = HeldOut(
+        trials=len(readings),
+        read_now=len(fresh),
+        first=times[0],
+        last=times[-1],
+        by=sorted({told.by for told in readings.values() if told.by}),
+    )
+    rows = [_with(row, readings) for row in comparison.rows]
+    return comparison.model_copy(update={"rows": rows, "held_out": held_out})
+
+
+def readings_of(folder: StudyFolder) -> dict[str, Reading]:
+    """What a study folder remembers of the test split, by trial."""
+    if not folder.folder.has(READINGS):
+        return {}
+    return Readings.model_validate_json(folder.folder.read(READINGS)).root
+
+
+def _with(row: ComparisonRow, readings: dict[str, Reading]) -> ComparisonRow:
+    estimate = Estimate.of([readings[key].accuracy for key in row.trial_keys])
+    return row.model_copy(update={"test_accuracy": estimate})
+
+
+def _read(folder: StudyFolder, keys: set[str], by: str, trust: Sequence[str]) -> dict[str, Reading]:
+    """Read the test split for these trials, each remembered before the next is read."""
+    device = own_device()
+    loaded: dict[str, tuple[Split, Splits]] = {}
+    found: dict[str, Reading] = {}
+    for key in sorted(keys):
+        outcome = folder.outcome(key)
+        assert outcome is not None
+        data = outcome.spec.dense.data
+        if data.key() not in loaded:
+            loaded[data.key()] = sources.load_test(data), sources.load(data)
+        network = load_trial(folder.trial(key), outcome, device, trust)
+        accuracy = accuracy_of(network, *loaded[data.key()], device)
+        found[key] = Reading(accuracy=accuracy, read=datetime.now(UTC).isoformat(timespec="seconds"), by=by)
+        remembered = Readings(readings_of(folder) | {key: found[key]})
+        folder.folder.write(READINGS, remembered.model_dump_json(indent=1).encode())
+    return found

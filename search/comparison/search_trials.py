@@ -1,0 +1,52 @@
+"""The trials that searches evaluated to the end, those that they started from included."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from search.results.rows import TrialRow
+from trainables.spec import SEARCHES, BudgetKind, Frozen, GranularityName
+
+BySeed = Mapping[int, Sequence[TrialRow]]
+
+
+class Searches(Frozen):
+    """The searches of one network at one sparsity, pruned and recovered alike: one for each seed."""
+
+    model: str
+    width: float
+    dataset: str
+    granularity: GranularityName
+    criterion: str
+    schedule: str
+    recovery: str
+    curriculum: str
+    sparsity: float
+    budget: BudgetKind
+    setting: str  # as in a comparison
+    seeds: list[int]
+    trials: int  # finished, over all seeds
+
+    @classmethod
+    def told(cls, by_seed: BySeed, **found: Any) -> Self:
+        """Say what was found of these searches."""
+        first = next(trial for trials in by_seed.values() for trial in trials)
+        shared = {name: getattr(first, name) for name in Searches.model_fields if name in TrialRow.model_fields}
+        return cls(**shared, seeds=sorted(by_seed), trials=sum(map(len, by_seed.values())), **found)
+
+
+def searches(trials: Iterable[TrialRow], starts: Collection[str]) -> list[BySeed]:
+    """Group the finished trials of searches, random ones included, by network, setting and sparsity, then by seed.
+
+    starts: policies that searches start from; their trials count where the cell has a search.
+    """
+    cells: dict[str, list[TrialRow]] = defaultdict(list)
+    for trial in trials:
+        if trial.status == "done" and trial.policy in (*SEARCHES, *starts):
+            cells[trial.cell].append(trial)
+    found: dict[tuple[str, str, str, float], dict[int, Sequence[TrialRow]]] = defaultdict(dict)
+    for own in cells.values():
+        if any(trial.policy in SEARCHES for trial in own):
+            first = own[0]
+            found[first.dataset, first.model, first.setting, first.sparsity][first.seed] = own
+    return [dict(sorted(found[place].items())) for place in sorted(found)]

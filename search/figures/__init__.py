@@ -1,0 +1,1 @@
+"""How charts look, whatever they show."""

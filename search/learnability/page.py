@@ -1,0 +1,157 @@
+"""What networks tell of samples, as one page, its figures, and the numbers behind them."""
+
+import html
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from search.comparison.estimates import Estimate
+from search.figures.dots import dots
+from search.figures.section import Section, figures
+from search.learnability.contact_sheet import Sheet
+from search.learnability.forgetting import Forgotten
+from search.learnability.runs import Run, by_network, mean_over_seeds, table
+from search.learnability.scatter import histogram, scatter
+from search.learnability.summary import Learnability
+from search.learnability.tables import (
+    agreement_table,
+    forgotten_table,
+    found_again_table,
+    measures_table,
+    named,
+    noise_table,
+    told,
+)
+from search.report.page import document
+from search.report.provenance import here, run_command
+from search.study.spec import StudySpec
+from trainables.data import sources
+
+
+def write_learnability(found: Learnability, study: StudySpec, runs: Sequence[Run], out: Path) -> list[Path]:
+    """Write index.html, learnability.json, samples.parquet and each figure as PNG and SVG; return their paths.
+
+    runs: of the study's dense networks, which `found` is about.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    sections = [section for section in _sections(found, runs) if section.groups or section.tables]
+    seeds = ", ".join(map(str, study.seeds))
+    command = f"{run_command(study, 'learnability')} --out page"
+    how = {"command": command, "seeds": f"{seeds}; each covers dense training", **here()}
+    written = {
+        "index.html": document(f"easy samples, {study.name}", _summary(found), sections, how, [study]).encode(),
+        "learnability.json": found.model_dump_json(indent=1).encode(),
+        "samples.parquet": table(study.name, runs),
+        **figures(sections, f"howcompact: {study.name}; seeds {seeds}; {how['date']}"),
+    }
+    for name, content in written.items():
+        (out / name).write_bytes(content)
+    return [out / name for name in written]
+
+
+def _summary(found: Learnability) -> str:
+    lines = [f"{told(found)}."]
+    for each in found.agreement["learnability"]:
+        if each.coefficient == "pearson" and each.single:
+            r, published = each.single, f" (published: {each.published})" if each.published else ""
+            lines.append(f"{named(each.networks)}: r = {r.value:.3f}, {r.low:.3f} to {r.high:.3f}{published}.")
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+
+
+def _sections(found: Learnability, runs: Sequence[Run]) -> list[Section]:
+    return [_agreement(found, runs), _how_easy(found, runs), _sheet(found, runs), _noise(found), _forgotten(found)]
+
+
+def _agreement(found: Learnability, runs: Sequence[Run]) -> Section:
+    means = mean_over_seeds(runs, "learnability")
+    coefficients = {each.networks: each for each in found.agreement["learnability"] if each.coefficient == "pearson"}
+    panels = []
+    for pair in combinations(means, 2):
+        r = coefficients[pair]
+        title = (
+            f"{named(pair)}: r {r.single.value:.3f}, of means {r.means.value:.3f}"
+            if r.single and r.means
+            else named(pair)
+        )
+        levels = found.epochs * min(len(found.networks[name]) for name in pair) + 1
+        panels.append(scatter(means[pair[0]], means[pair[1]], pair, title, levels))
+    text = (
+        "Learnability is the share of epochs in which a network had a sample right. Each cell holds the samples that "
+        "are so easy to either network, in the mean over seeds; darker is more, on a logarithmic scale. The thick line "
+        "is that of least squares, the dotted one where both agree. The ceiling in the table is the same network "
+        "trained from another seed: no two networks can be expected to agree better."
+    )
+    tables = [agreement_table(found), measures_table(found)]
+    return Section("agreement", "Do networks agree on what is easy?", text, {"": panels} if panels else {}, tables)
+
+
+def _how_easy(found: Learnability, runs: Sequence[Run]) -> Section:
+    values = {name: [run.measures["learnability"] for run in own] for name, own in by_network(runs).items()}
+    means = ", ".join(f"{mean:.3f} in {name}" for name, mean in found.learnability.items())
+    text = f"The share of the samples by their learnability, in the mean over the runs of a network. Means: {means}."
+    return Section("learnability", "How easy are the samples?", text, {"": [histogram(values, found.epochs + 1)]})
+
+
+def _sheet(found: Learnability, runs: Sequence[Run]) -> Section:
+    values, margins = (np.mean([*mean_over_seeds(runs, name).values()], axis=0) for name in ("learnability", "aum"))
+    wrong = np.isin(runs[0].ids, sources.flipped(found.data))
+    order = np.lexsort((margins, values))
+    sheet = Sheet(runs[0].ids, runs[0].labels, values, order, wrong, sources.listing(found.data))
+    text = (
+        "Below each image its id and its learnability, the mean over seeds and networks; where that is the same, the "
+        "mean margin decides. Rows are the labels that the networks were trained on"
+        f"{'; framed: the label was flipped' if found.noise else ''}."
+    )
+    return Section("sheet", "The easiest and the hardest images", text, {"": sheet.panels()}, columns=2)
+
+
+def _noise(found: Learnability) -> Section:
+    if not found.noise:
+        return Section("noise", "", "")
+    panels = []
+    for name, label in (("auc", "area under the ROC curve"), ("precision", "precision at the true count")):
+        series: dict[str, dict[str, Estimate]] = {}
+        for network in found.networks:
+            own = [d for d in found.noise.detections if d.network == network and d.seed is not None]
+            by_measure: dict[str, list[float]] = {}
+            for each in own:
+                by_measure.setdefault(each.measure, []).append(getattr(each, name))
+            series[network] = {measure: Estimate.of(values) for measure, values in by_measure.items()}
+        share = found.noise.flipped / found.noise.samples
+        panels.append(dots(label, label, series, 0.5 if name == "auc" else share))
+    text = (
+        f"{found.noise.flipped:,} of {found.noise.samples:,} training labels were flipped to another class before "
+        "training, so it is known which. Are they the samples that a measure takes for the hardest? Mean over seeds "
+        "with its 95 % interval; dotted: by chance."
+    )
+    tables = [each for each in (noise_table(found), found_again_table(found)) if each.rows]
+    return Section("noise", "Finding flipped labels", text, {"": panels}, tables, columns=2)
+
+
+def _forgotten(found: Learnability) -> Section:
+    if not found.forgotten:
+        return Section("forgotten", "", "")
+    shares: dict[str, dict[str, Estimate]] = {}
+    areas: dict[str, dict[str, Estimate]] = {}
+    for each in found.forgotten:
+        shares.setdefault(each.stage, {})[_row(found, each)] = each.share
+        if each.auc:
+            areas.setdefault(each.stage, {})[_row(found, each)] = each.auc
+    panels = [dots("share forgotten", "of what the dense network had right", shares)]
+    if areas:
+        panels.append(dots("are they the hard ones?", "AUC of low learnability for being forgotten", areas, 0.5))
+    text = (
+        "Of the training samples that the dense network had right in its last epoch, how many does the pruned one have "
+        "wrong, before and after it recovers; and are those the samples of low learnability? Mean over seeds with its "
+        "95 % interval; dotted: by chance. Searched allocations are each seed's best."
+    )
+    return Section("forgotten", "What pruning forgets", text, {"": panels}, [forgotten_table(found)], columns=2)
+
+
+def _row(found: Learnability, each: Forgotten) -> str:
+    """Name a treatment by what tells it from the others."""
+    words = [each.network] if len(found.networks) > 1 else []
+    words += [each.treatment] if len({other.treatment for other in found.forgotten}) > 1 else []
+    return ", ".join([*words, f"{each.policy} {each.sparsity:g}"])

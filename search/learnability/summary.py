@@ -1,0 +1,60 @@
+"""What a study's networks tell of its training samples: which are easy, for whom, and what follows from that."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from search.learnability.agreement import Agreement, agreements
+from search.learnability.forgetting import Forgotten, FoundAgain, forgotten
+from search.learnability.label_noise import LabelNoise, label_noise
+from search.learnability.runs import Run, by_network
+from search.results.folder import StudyFolder
+from search.study.spec import StudySpec
+from trainables.data import sources
+from trainables.learnability.measures import MEASURES
+from trainables.spec import DataSpec, Frozen, Taken
+from trainables.storage.folder import Folder
+
+
+class Learnability(Frozen):
+    """How easy the training samples are to learn, and whether networks agree on that."""
+
+    study: str
+    data: DataSpec
+    samples: int
+    epochs: int
+    taken: Taken  # during the pass, as samples come up, varied; or after it, as they are
+    networks: dict[str, tuple[int, ...]]  # model -> seeds
+    learnability: dict[str, float]  # model -> mean over seeds and samples
+    agreement: dict[str, tuple[Agreement, ...]]  # by measure
+    noise: LabelNoise | None  # None where no label was flipped
+    forgotten: tuple[Forgotten, ...]  # by pruned networks, where the study's folder has trials that were recorded
+    found_again: tuple[FoundAgain, ...]  # flipped labels, by what was recorded of these trials
+
+
+def learnability(study: StudySpec, storage: Folder, runs: Sequence[Run]) -> Learnability:
+    """Compare a study's dense networks, sample by sample, with each other and with what was pruned from them."""
+    groups = by_network(runs)
+    wrong = np.isin(runs[0].ids, sources.flipped(study.data)) if study.data.label_noise else None
+    lost, found_again = forgotten(study, StudyFolder(storage / study.name), runs, wrong)
+    agreement = {
+        measure: tuple(agreements({name: [run.measures[measure] for run in own] for name, own in groups.items()}))
+        for measure in MEASURES
+    }
+    return Learnability(
+        study=study.name,
+        data=study.data,
+        samples=len(runs[0].ids),
+        epochs=study.dense.epochs,
+        taken=study.records.dense,
+        networks={name: tuple(run.spec.seed for run in own) for name, own in groups.items()},
+        learnability={name: _mean(own) for name, own in groups.items()},
+        agreement=agreement,
+        noise=label_noise(runs, wrong) if wrong is not None and wrong.any() else None,
+        forgotten=tuple(lost),
+        found_again=tuple(found_again),
+    )
+
+
+def _mean(runs: Sequence[Run]) -> float:
+    return float(np.mean([run.measures["learnability"] for run in runs]))

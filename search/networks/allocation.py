@@ -1,0 +1,82 @@
+"""What each layer would keep under a policy, before any trial is paid for."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from search.networks.network import fresh, saved, trial_spec
+from trainables.allocation.plan import looks_at, plan
+from trainables.artifacts.probes import probe
+from trainables.artifacts.profile import measure_profile
+from trainables.models.layers import count
+from trainables.spec import SEARCHES, BudgetKind, Frozen, Source
+from trainables.training.calibration import calibration_samples
+
+
+class LayerShare(Frozen):
+    """One layer before and after."""
+
+    name: str
+    size: int  # weights
+    keep: int
+    density: float
+    macs: int  # multiply-accumulates kept, for one image
+
+
+class Allocation(Frozen):
+    """What a policy would keep."""
+
+    policy: str
+    sparsity: float
+    budget: BudgetKind
+    layers: list[LayerShare]
+    params_kept: int
+    macs_kept: int
+    cost_seconds: float  # scoring and sharing the budget
+
+
+def allocation(
+    network: str, settings: Mapping[str, object], image: str, classes: int, seed: int, trust: Sequence[str] = ()
+) -> Allocation:
+    """Plan an allocation for a checkpoint, or for a model by name with fresh weights; ValueError says what is wrong.
+
+    settings: of the TrialSpec. image, as "3x32x32", and classes: what a model by name is built for. trust: as for
+    `checkpoints.load`.
+    """
+    spec = trial_spec(settings, seed)
+    if spec.policy in SEARCHES:
+        raise ValueError(f"policy must decide without trials, but {spec.policy!r} does not; run a study")
+    if "gates" in looks_at(spec):
+        raise ValueError("gates must be trained along with the weights, which this command does not; run a study")
+    found = saved(network, trust) or fresh(network, image, classes, seed)
+    built, model = found.architecture, found.model
+    before = count(model, {}, built.example())
+    started = time.perf_counter()
+    calibration, shared = None, dict[Source, Any]()
+    if asked := looks_at(spec):
+        who = f"policy {spec.policy!r} with criterion {spec.criterion!r}"
+        splits = found.splits(who)
+        calibration = calibration_samples(splits, spec.calibration, torch.device("cpu"))
+        if "probe" in asked:
+            shared["probe"], _ = probe(model, built.example(), splits, spec.probe)
+        if "profile" in asked:
+            shared["profile"] = measure_profile(model, built.example(), spec.profile, calibration, shared)
+    made = plan(model, built.example(), spec, calibration, shared)
+    seconds = time.perf_counter() - started
+    after = count(model, made.carry_out(), built.example())
+    kept, macs = (dict.fromkeys(before.weights, 0) | counts for counts in (after.weights, after.macs))
+    layers = [
+        LayerShare(name=name, size=size, keep=kept[name], density=kept[name] / size, macs=macs[name])
+        for name, size in before.weights.items()
+    ]
+    return Allocation(
+        policy=spec.policy,
+        sparsity=spec.sparsity,
+        budget=spec.budget,
+        layers=layers,
+        params_kept=after.params_kept,
+        macs_kept=after.macs_kept,
+        cost_seconds=seconds,
+    )

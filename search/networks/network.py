@@ -1,0 +1,82 @@
+"""What a command looks at without a study: a network, saved or fresh, and the settings to do it with."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from trainables.catalog import checks
+from trainables.checkpoints import checkpoint
+from trainables.checkpoints.checkpoint import Architecture
+from trainables.data import sources
+from trainables.data.splits import Splits
+from trainables.models import hub
+from trainables.pruning.context import Calibration
+from trainables.spec import DataSpec, DenseSpec, TrialSpec
+from trainables.storage.folder import Folder
+from trainables.training.calibration import calibration_samples
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network on the CPU, and what it was trained on."""
+
+    name: str  # as it was asked for
+    architecture: Architecture
+    model: nn.Module
+    data: DataSpec | None  # None where the weights are fresh
+
+    def splits(self, who: str) -> Splits:
+        """Load what it was trained on; ValueError says that `who` needs it where the weights are fresh."""
+        if self.data is None:
+            raise untrained(who, self.name)
+        return sources.load(self.data)
+
+    def calibration(self, samples: int, who: str, device: torch.device) -> Calibration:
+        """Take the first training samples; ValueError as `splits`."""
+        return calibration_samples(self.splits(who), samples, device)
+
+
+def untrained(who: str, name: str) -> ValueError:
+    """Build the error for a network that has not learnt anything."""
+    return ValueError(
+        f"{who} must measure a trained network, but {name!r} is not the folder of a checkpoint; give one that "
+        "`howcompact best --out` wrote, or one in artifacts/dense of a storage"
+    )
+
+
+def saved(name: str, trust: Collection[str] = ()) -> Network | None:
+    """Load the network of a checkpoint, as `checkpoints.load`; None where the name is not the folder of one."""
+    folder = Folder.at(name)
+    if not checkpoint.is_whole(folder):
+        return None
+    found = checkpoint.load(folder, trust)
+    return Network(name, found.architecture, found.network(), DataSpec.model_validate(found.record.get("data")))
+
+
+def fresh(name: str, image: str, classes: int, seed: int) -> Network:
+    """Build a model by its name; ValueError for an unknown one. image: what it is built for, as "3x32x32"."""
+    shape = re.fullmatch(r"(\d+)x(\d+)x(\d+)", image)
+    if not shape:
+        raise ValueError(f"--image must be channels x height x width, as 3x32x32, but got {image!r}")
+    channels, height, width = (int(extent) for extent in shape.groups())
+    hub.check(name)
+    hub.check_images(name, classes, (channels, height, width))
+    torch.manual_seed(seed)
+    built = Architecture(model=name, width=1.0, classes=classes, image=(channels, height, width))
+    return Network(name, built, built.build(), None)
+
+
+def trial_spec(settings: Mapping[str, object], seed: int) -> TrialSpec:
+    """Check the settings of a trial; ValueError says all that is wrong with them."""
+    try:
+        spec = TrialSpec.model_validate({"dense": DenseSpec(seed=seed), **settings})
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, but got {e['input']!r}" for e in error.errors())
+        raise ValueError("\n".join(problems)) from None
+    if found := checks.mismatches(spec):
+        raise ValueError("\n".join(found))
+    return spec

@@ -1,0 +1,126 @@
+"""What each block of a network adds to its features, and which blocks a threshold on that keeps."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from search.networks.network import saved, trial_spec, untrained
+from trainables.allocation.budget import dense_counts
+from trainables.allocation.policies import POLICIES, allocate
+from trainables.allocation.problem import Problem
+from trainables.artifacts.probes import Curve, probe
+from trainables.pruning.blocks import Blocks
+from trainables.pruning.context import Subject
+from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.granularities import view
+from trainables.pruning.granularity import top_units
+from trainables.pruning.probe_order import removals, scan, survivors
+from trainables.spec import BudgetKind, Frozen, GranularityName
+from trainables.training.process import own_device
+from trainables.training.train import place
+
+KINDS: tuple[BudgetKind, ...] = ("params", "macs")
+DIGITS = range(1, 7)  # of a sparsity
+
+
+class BlockReading(Frozen):
+    """One block, and the linear probe behind it."""
+
+    name: str
+    shape: tuple[int, ...]  # (C, H, W) of what it gives, of which the probe reads C means
+    train_accuracy: float
+    val_accuracy: float
+    gain: (
+        float | None
+    )  # of validation accuracy over the last block kept before it, or by when it goes; not of the first
+    removable: bool
+    kept: bool
+
+
+class Probing(Frozen):
+    """The probes of a network, and what is left of it at a threshold."""
+
+    network: str
+    model: str
+    granularity: GranularityName
+    threshold: float  # of accuracy
+    samples: int  # training samples that the probes learnt from
+    blocks: tuple[BlockReading, ...]
+    total: dict[BudgetKind, int]
+    kept: dict[BudgetKind, int]
+    sparsity: dict[BudgetKind, float]  # with which a study keeps the same blocks
+    scanned: tuple[str, ...]  # what one pass from input to output keeps at this threshold
+    seconds: float  # of probing
+
+
+def probing(network: str, threshold: float, granularity: str, samples: int, trust: Sequence[str] = ()) -> Probing:
+    """Probe the network of a checkpoint; ValueError says what is wrong.
+
+    threshold: of accuracy, as 0.013. trust: as for `checkpoints.load`.
+    """
+    spec = trial_spec({"granularity": granularity, "criterion": "probe", "probe": samples}, seed=0)
+    found = saved(network, trust)
+    if found is None:
+        raise untrained("probe", network)
+    device = own_device()
+    model, example = place(found.model, device), found.architecture.example().to(device)
+    blocks = view(model, spec.granularity, example)
+    assert isinstance(blocks, Blocks)
+    splits = found.splits("probe")
+    curve, cost = probe(model, example, splits, spec.probe)
+    accuracies = [probed.val_accuracy for probed in curve]
+    stays = survivors(accuracies, threshold, blocks.fixed)
+    counts = np.array([sum(at in stays for at in _places(blocks, name)) for name in blocks.stages])
+    total = {kind: blocks.cost(dense_counts(blocks), kind) for kind in KINDS}
+    kept = {kind: blocks.cost(counts, kind) for kind in KINDS}
+    return Probing(
+        network=network,
+        model=found.architecture.model,
+        granularity=spec.granularity,
+        threshold=threshold,
+        samples=min(spec.probe, len(splits.train)),
+        blocks=_readings(blocks, curve, stays),
+        total=total,
+        kept=kept,
+        sparsity={kind: _sparsity(blocks, curve, stays, kind, 1.0 - kept[kind] / total[kind]) for kind in KINDS},
+        scanned=tuple(blocks.chain[at].name for at in scan(accuracies, threshold, blocks.fixed)),
+        seconds=cost.seconds,
+    )
+
+
+def _readings(blocks: Blocks, curve: Curve, stays: Sequence[int]) -> tuple[BlockReading, ...]:
+    gone = dict(removals([probed.val_accuracy for probed in curve], blocks.fixed))
+    readings = []
+    for at, (block, probed) in enumerate(zip(blocks.chain, curve, strict=True)):
+        before = max((other for other in stays if other < at), default=None)
+        gain = None if before is None else probed.val_accuracy - curve[before].val_accuracy
+        readings.append(
+            BlockReading(
+                name=block.name,
+                shape=block.outputs,
+                train_accuracy=probed.train_accuracy,
+                val_accuracy=probed.val_accuracy,
+                gain=gain if at in stays else gone[at],
+                removable=at not in blocks.fixed,
+                kept=at in stays,
+            )
+        )
+    return tuple(readings)
+
+
+def _sparsity(blocks: Blocks, curve: Curve, stays: Sequence[int], kind: BudgetKind, exact: float) -> float:
+    """Find the shortest sparsity at which criterion 'probe' and policy 'by-score' keep the same blocks."""
+    subject = Subject(blocks, shared={"probe": curve})
+    scores = CRITERIA["probe"].score(subject)
+    for digits in DIGITS:
+        sparsity = int(exact * 10.0**digits) / 10.0**digits  # a little more is left than is needed
+        keep = allocate(POLICIES["by-score"], Problem(subject, scores, sparsity, kind))
+        units = {name: top_units(scores[name], keep[name]).tolist() for name in blocks.stages}
+        if all(units[name] == [n for n, at in enumerate(_places(blocks, name)) if at in stays] for name in units):
+            return sparsity
+    raise AssertionError("a budget of exactly what these blocks cost keeps them, and one a millionth above it, too")
+
+
+def _places(blocks: Blocks, part: str) -> list[int]:
+    """Places in the chain of a part's blocks."""
+    return [blocks.chain.index(unit.block) for unit in blocks.stages[part]]

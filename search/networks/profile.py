@@ -1,0 +1,88 @@
+"""Where a network is most compact: how much of each part can go before accuracy falls."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from search.networks.network import saved, trial_spec, untrained
+from trainables.allocation.profiles import FALLS, Profile, tolerated, units_at
+from trainables.artifacts.probes import probe
+from trainables.artifacts.profile import measure_profile
+from trainables.models.layers import prunable_layers
+from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.granularities import view
+from trainables.spec import Frozen, GranularityName, Source
+from trainables.training.process import own_device
+from trainables.training.train import place
+
+
+class PartTolerance(Frozen):
+    """What one part can lose."""
+
+    name: str
+    units: int
+    weights: int  # of the layers that its units are made of
+    sparsities: tuple[float, ...]  # of its units, at each level of the profile
+    tolerated: dict[int, float]  # points of accuracy -> sparsity at which it has fallen by them
+
+
+class Compactness(Frozen):
+    """What every part of a network can lose while the others stay whole."""
+
+    network: str
+    model: str
+    granularity: GranularityName
+    criterion: str
+    calibration: int  # training samples
+    most_compact: dict[int, str]  # points of accuracy -> the part that can lose the largest share of its units
+    parts: tuple[PartTolerance, ...]
+    profile: Profile
+    seconds: float  # of measuring the profile
+
+
+def compactness(
+    network: str, granularity: str, criterion: str, calibration: int, trust: Sequence[str] = ()
+) -> Compactness:
+    """Measure the network of a checkpoint on its first training samples; ValueError says what is wrong.
+
+    trust: as for `checkpoints.load`.
+    """
+    settings = {"granularity": granularity, "criterion": criterion, "calibration": calibration}
+    spec = trial_spec(settings, seed=0).profile
+    found = saved(network, trust)
+    if found is None:
+        raise untrained("profile", network)
+    device = own_device()
+    model, example = place(found.model, device), found.architecture.example().to(device)
+    samples = found.calibration(spec.calibration, "profile", device)
+    started = time.perf_counter()
+    shared: dict[Source, Any] = {}
+    if "probe" in CRITERIA[spec.criterion].looks_at:
+        shared["probe"], _ = probe(model, example, found.splits("profile"), spec.probe)
+    profile = measure_profile(model, example, spec, samples, shared)
+    seconds = time.perf_counter() - started
+    depth = [layer.name for layer in prunable_layers(model, example)]
+    parts = []
+    for part in sorted(view(model, spec.granularity, example).parts, key=lambda part: depth.index(part.layers[0].name)):
+        sparsities = tuple(1.0 - units_at(part, level) / part.units for level in profile.levels)
+        curve = profile.accuracy[part.name]
+        parts.append(
+            PartTolerance(
+                name=part.name,
+                units=part.units,
+                weights=sum(layer.size for layer in part.layers),
+                sparsities=sparsities,
+                tolerated={points: tolerated(sparsities, curve, points / 100) for points in FALLS},
+            )
+        )
+    return Compactness(
+        network=network,
+        model=found.architecture.model,
+        granularity=spec.granularity,
+        criterion=spec.criterion,
+        calibration=len(samples.labels),
+        most_compact={points: max(parts, key=lambda part: part.tolerated[points]).name for points in FALLS},
+        parts=tuple(parts),
+        profile=profile,
+        seconds=seconds,
+    )

@@ -1,0 +1,85 @@
+"""What finding the densities took: accuracy against search cost."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from matplotlib.axes import Axes
+
+from search.comparison.compare import ComparisonRow
+from search.comparison.wording import percent
+from search.figures.axes import log_ticks
+from search.figures.chart import INK, SMALL, Panel, beside, key, label_room
+from search.figures.section import Section, Table
+from search.report.sections.evidence import Evidence
+
+LEAST_SECONDS = 0.001  # what took less is drawn here, as the axis is logarithmic
+
+
+def cost_section(evidence: Evidence) -> Section:
+    """Accuracy against what finding the densities took: a line for each sparsity, a marker for each policy."""
+    groups = {name: [_cost(evidence, rows)] for name, rows in evidence.settings.items()}
+    rows = [
+        (
+            name,
+            row.policy,
+            f"{row.sparsity:g}",
+            f"{row.search_cost_seconds:.2f}",
+            *map(_counted, (row.search_cost_evaluations, row.search_cost_images)),
+            str(row.trials),
+            percent(row.val_accuracy),
+        )
+        for name, own in evidence.settings.items()
+        for row in own
+    ]
+    head = ("network", "policy", "sparsity", "search cost (s)", "evaluations", "images", "trials", "accuracy (%)")
+    text = (
+        "Search cost is what finding the densities took: sharing the budget, the profile it looks at, and every trial "
+        "that a search evaluated, in the mean over seeds. The thin lines, one for each sparsity, are the best that so "
+        "much time buys. A search's winner was chosen by the same samples, which favours it. The table counts, too: "
+        "evaluations are forward passes of all calibration samples, each from the first changed layer on, and trials "
+        "that a search evaluated; images are those in all passes, in training and validation of these trials as well; "
+        "blank where an older version ran some, which did not count. Trials are over all seeds."
+    )
+    return Section("cost", "Accuracy against search cost", text, groups, [Table("Search cost", head, rows, words=2)])
+
+
+def _cost(evidence: Evidence, rows: Sequence[ComparisonRow]) -> Panel:
+    policies = evidence.policies(rows)
+
+    costs = [_seconds(row) for row in rows]
+    longest, room = max(costs), 3 * max(costs) / min(costs)
+
+    def draw(axis: Axes) -> None:
+        axis.set_xscale("log")
+        ends: dict[str, float] = {}
+        for sparsity in sorted({row.sparsity for row in rows}):
+            own = sorted((row for row in rows if row.sparsity == sparsity), key=_seconds)
+            taken, reached = [_seconds(row) for row in own], [100 * row.val_accuracy.mean for row in own]
+            for row, cost, accuracy in zip(own, taken, reached, strict=True):
+                axis.plot([cost], [accuracy], **evidence.looks[row.policy].point)
+            best = list(accumulate(reached, max))
+            axis.step([*taken, longest * room**0.04], [*best, best[-1]], where="post", color=INK, lw=0.6, alpha=0.4)
+            ends[f"{sparsity:g}"] = best[-1]
+        axis.set_xlim(right=longest * room**0.17)
+        for name, (_, place) in beside(axis, ends).items():
+            axis.text(0.985, place, name, transform=axis.transAxes, fontsize=SMALL, ha="right", va="center_baseline")
+        log_ticks(axis)
+        axis.set_xlabel("search cost (s); at the right: sparsity")
+        axis.set_ylabel("validation accuracy (%)")
+        key(axis, policies, evidence.looks)
+
+    told = ", ".join(f"{p}: {max(r.search_cost_seconds for r in rows if r.policy == p):.2g} s" for p in policies)
+    return Panel(
+        "best accuracy for the time",
+        f"Largest mean search cost of each policy: {told}.",
+        draw,
+        right=label_room(policies),
+    )
+
+
+def _counted(mean: float | None) -> str:
+    return "" if mean is None else f"{mean:,.0f}"
+
+
+def _seconds(row: ComparisonRow) -> float:
+    return max(row.search_cost_seconds, LEAST_SECONDS)

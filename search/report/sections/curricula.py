@@ -1,0 +1,97 @@
+"""What a curriculum is worth: each ahead of its control and of training without one."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from search.comparison.compare import BASELINE, ComparisonRow, Estimate
+from search.comparison.wording import network_of, percent, recovery_of
+from search.figures.chart import Panel
+from search.figures.dots import dots
+from search.figures.section import Section, Table
+from search.report.sections.evidence import Evidence
+
+RIVALS = {"gap_to_control": "its control", "gap_to_standard": "no curriculum"}
+TITLE, LABEL = "Curricula against their controls", "points; a marker for each sparsity"
+
+
+def curricula_section(evidence: Evidence) -> Section:
+    """Points ahead of the control and of no curriculum, by policy, curriculum and sparsity."""
+    found = _followed(evidence)
+    if not found:
+        none = "No trial of these studies follows a curriculum: every training took every sample once an epoch."
+        return Section("curricula", TITLE, none)
+    groups = {name: _panels(evidence, rows) for name, rows in found.items()}
+    text = (
+        "Validation accuracy less that of the control, and less that of training without a curriculum, in points: "
+        "means over the same seeds (a marker for each sparsity) with their 95 % intervals (bar), at the same policy, "
+        "epochs and images. A control (*) draws as its curriculum does, but by scores that are dealt out by chance: "
+        "what it gains, too, is not the curriculum's. A curriculum is worth something where its bars are to the right "
+        "of the dotted line in both charts; of so many bars, a few may be by chance."
+    )
+    return Section(
+        "curricula", TITLE, text, {name: own for name, own in groups.items() if own}, [_table(found)], columns=2
+    )
+
+
+def _followed(evidence: Evidence) -> dict[str, list[ComparisonRow]]:
+    """Rows that follow a curriculum: name of a network and its recovery -> rows."""
+    alike: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
+    for rows in evidence.settings.values():
+        if rows[0].standard_setting:
+            alike[rows[0].family, rows[0].recovery] += rows
+    found: dict[str, list[ComparisonRow]] = {}
+    for (family, _), rows in alike.items():
+        name = f"{rows[0].dataset}: {network_of(rows[0], trained=False)}, {recovery_of(rows[0])}"
+        found[f"{name} ({family[:6]})" if name in found else name] = rows
+    return found
+
+
+def _panels(evidence: Evidence, rows: Sequence[ComparisonRow]) -> list[Panel]:
+    panels = []
+    for policy in evidence.policies(rows):
+        for field, rival in RIVALS.items():
+            own = [row for row in rows if row.policy == policy and getattr(row, field)]
+            if own:
+                panels.append(dots(f"{policy}: ahead of {rival}", LABEL, _series(own, field), 0.0, (-100.0, 100.0)))
+    return panels
+
+
+def _series(rows: Sequence[ComparisonRow], field: str) -> Mapping[str, Mapping[str, Estimate]]:
+    """Estimates in points: sparsity -> curriculum -> estimate."""
+    series: dict[str, dict[str, Estimate]] = defaultdict(dict)
+    for row in sorted(rows, key=lambda row: (row.sparsity, row.control, row.curriculum)):
+        gap: Estimate = getattr(row, field)
+        ends = {end: None if value is None else 100 * value for end, value in (("low", gap.low), ("high", gap.high))}
+        points = gap.model_copy(update={"mean": 100 * gap.mean, **ends})
+        series[f"{row.sparsity:g}"][row.curriculum + (" *" if row.control else "")] = points
+    return series
+
+
+def _table(found: Mapping[str, Sequence[ComparisonRow]]) -> Table:
+    names = {(row.setting, row.sparsity, row.policy): row.curriculum for rows in found.values() for row in rows}
+    rows = [
+        (
+            name,
+            row.policy,
+            row.curriculum,
+            names.get((row.control_setting, row.sparsity, row.policy), ""),
+            f"{row.sparsity:g}",
+            percent(row.val_accuracy),
+            *(percent(getattr(row, field), signed=True) for field in RIVALS),
+            ", ".join(map(str, row.seeds)),
+        )
+        for name, own in found.items()
+        for row in sorted(own, key=lambda row: (row.policy != BASELINE, row.policy, row.sparsity, row.control))
+    ]
+    head = (
+        "network",
+        "policy",
+        "curriculum",
+        "control",
+        "sparsity",
+        "accuracy (%)",
+        "ahead of control",
+        "ahead of none",
+    )
+    caption = "Curricula, in points ahead: mean ± half of the 95 % interval over seeds"
+    return Table(caption, (*head, "seeds"), rows, words=4)

@@ -1,0 +1,94 @@
+"""Who is ahead: each policy's gap to uniform, and policies against each other."""
+
+from matplotlib.axes import Axes
+
+from search.comparison.compare import BASELINE
+from search.comparison.headline import Gap, Headline
+from search.figures.chart import INK, Panel, Style
+from search.figures.section import Section, Table
+from search.report.sections.evidence import Evidence
+
+STAGES = {"one_shot": "one-shot", "recalibrated": "recalibrated", "": "recovered"}  # a headline's own gap is the last
+
+
+def gap_section(evidence: Evidence) -> Section:
+    """Gap to uniform over all sparsities, before and after recovery, and who beats whom."""
+    headline = evidence.comparison.headline
+    if not headline:
+        text = f"No policy was run beside {BASELINE} at the same budget and seeds, so there is no gap to show."
+        return Section("gap", f"Gap to {BASELINE}", text, tables=[_versus(evidence)])
+    stages: dict[str, dict[str, Gap]] = {}
+    for stage, title in STAGES.items():
+        gaps = {name: Gap.model_validate(_gap(told, stage)) for name, told in headline.items()}
+        if gaps not in stages.values():  # without recalibration or recovery there is nothing new to show
+            stages[title] = gaps
+    panels = [_forest(evidence, title, gaps) for title, gaps in stages.items()]
+    rows = [
+        (
+            name,
+            title,
+            f"{100 * gap.mean_gap:+.2f}",
+            f"{100 * gap.low:+.2f} to {100 * gap.high:+.2f}" if gap.low is not None and gap.high is not None else "",
+            f"{100 * gap.max_gap:+.2f}",
+            f"{gap.max_sparsity:g}",
+        )
+        for name in headline
+        for title, gaps in stages.items()
+        for gap in [gaps[name]]
+    ]
+    head = ("policy", "stage", "mean gap (points)", "95 % interval", "largest (points)", "at sparsity")
+    text = (
+        f"Validation accuracy less that of {BASELINE} at the same budget and seed, in points: the mean over networks "
+        "and sparsities (marker) with its 95 % interval over seeds (bar), and the largest mean at one sparsity (tick)."
+    )
+    table = Table(f"Gap to {BASELINE}", head, rows, words=2)
+    return Section("gap", f"Gap to {BASELINE}", text, {"": panels}, [table, _versus(evidence)])
+
+
+def _gap(told: Headline, stage: str) -> dict[str, object]:
+    gap: Gap = getattr(told, stage) if stage else told
+    return {name: getattr(gap, name) for name in Gap.model_fields}
+
+
+def _forest(evidence: Evidence, title: str, gaps: dict[str, Gap]) -> Panel:
+    def look(name: str) -> Style:
+        return evidence.looks[name.split(", ")[0]]
+
+    def draw(axis: Axes) -> None:
+        for place, (name, gap) in enumerate(gaps.items()):
+            hue = look(name).hue
+            if gap.low is not None and gap.high is not None:
+                axis.plot([100 * gap.low, 100 * gap.high], [place, place], color=hue, lw=1.6, alpha=0.6)
+            axis.plot([100 * gap.mean_gap], [place], **{**look(name).point, "markersize": 6})
+            axis.plot([100 * gap.max_gap], [place], "|", color=hue, markersize=8, markeredgewidth=1.4)
+        axis.axvline(0, color=INK, lw=0.8)
+        axis.set_yticks(range(len(gaps)), list(gaps))
+        axis.set_ylim(len(gaps) - 0.4, -0.6)
+        axis.grid(axis="y", visible=False)
+        axis.tick_params(axis="y", length=0)
+        axis.spines["left"].set_visible(False)
+        axis.set_xlabel(f"ahead of {BASELINE} (points)")
+
+    told = "; ".join(
+        f"{name} {100 * gap.mean_gap:+.1f}, at most {100 * gap.max_gap:+.1f}" for name, gap in gaps.items()
+    )
+    room = 10 + 4.3 * max(map(len, gaps))
+    return Panel(title, f"Points ahead of {BASELINE}: {told}.", draw, height=54 + 15 * len(gaps), left=room)
+
+
+def _versus(evidence: Evidence) -> Table:
+    rows = [
+        (
+            ", ".join(filter(None, (pair.policy, pair.arm))),
+            pair.rival,
+            f"{pair.wins}",
+            f"{pair.ties}",
+            f"{pair.losses}",
+            "" if pair.mean_difference is None else f"{100 * pair.mean_difference:+.2f}",
+            *("" if p is None else f"{p:.3f}" for p in (pair.p, pair.smallest_p, pair.holm_p)),
+        )
+        for pair in evidence.comparison.versus
+    ]
+    head = ("policy", "against", "wins", "ties", "losses", "mean (points)", "p", "smallest possible p", "p after Holm")
+    caption = "Policies against each other, by network, sparsity and seed; p: sign flips of the seeds' mean differences"
+    return Table(caption, head, rows, words=2)

@@ -1,0 +1,97 @@
+"""Where the budget goes: what each layer keeps under each policy."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+
+from search.comparison.compare import ComparisonRow
+from search.figures.chart import Panel
+from search.figures.section import Section, Table
+from search.report.sections.evidence import Evidence
+
+SHADES = LinearSegmentedColormap.from_list("kept", ("#f7fbff", "#c9dff0", "#8abcdc", "#3f8cc4", "#135a9c", "#08306b"))
+MOST_NUMBERS = 4000  # in all heat maps of a report: beyond, shades have to do
+ROW, COLUMN = 12.0, 22.0  # points
+
+
+def kept_section(evidence: Evidence) -> Section:
+    """Density of every layer under every policy, a heat map for each sparsity."""
+    numbers = sum(len(row.layers) for row in evidence.comparison.rows) <= MOST_NUMBERS
+    groups = {
+        name: [
+            _heat_map(evidence, [row for row in rows if row.sparsity == sparsity], numbers)
+            for sparsity in sorted({row.sparsity for row in rows})
+        ]
+        for name, rows in evidence.settings.items()
+    }
+    tables = [_densities(evidence, name, rows) for name, rows in evidence.settings.items()]
+    text = (
+        "Weights that a layer keeps, in % of its own, in the mean over seeds; layers from input to output. Darker is "
+        "fuller; shades grow with the square root, so that sparse layers can still be told apart."
+    )
+    return Section("layers", "What each layer keeps", text, groups, tables, columns=4)
+
+
+def _heat_map(evidence: Evidence, rows: Sequence[ComparisonRow], numbers: bool) -> Panel:
+    policies = evidence.policies(rows)
+    by_policy = {row.policy: row.layers for row in rows}
+    layers = list(rows[0].layers)
+    density = np.array([[by_policy[policy][layer] for policy in policies] for layer in layers])
+
+    def draw(axis: Axes) -> None:
+        extent = (-0.5, len(policies) - 0.5, len(layers) - 0.5, -0.5)
+        norm = PowerNorm(0.5, 0, 1)
+        axis.imshow(density, cmap=SHADES, norm=norm, aspect="auto", interpolation="none", extent=extent)
+        if numbers:
+            for (place, column), value in np.ndenumerate(density):
+                colour = "#ffffff" if value > 0.42 else "#10243a"
+                axis.text(
+                    column, place, _figures(100 * value), color=colour, fontsize=6.5, ha="center", va="center_baseline"
+                )
+        axis.grid(visible=False)
+        axis.set_yticks(range(len(layers)), layers, fontsize=6.5)
+        axis.set_xticks(range(len(policies)), policies, rotation=45, ha="left", rotation_mode="anchor", fontsize=6.5)
+        axis.xaxis.tick_top()
+        axis.tick_params(length=0, pad=2)
+        axis.spines[:].set_visible(False)
+
+    sparsity = rows[0].sparsity
+    told = "; ".join(
+        f"{policy} keeps most of {max(kept, key=kept.__getitem__)}, least of {min(kept, key=kept.__getitem__)}"
+        for policy, kept in by_policy.items()
+    )
+    room = 6 + 3.9 * max(map(len, layers))
+    beside = max(2.2 * len(policies[-1]) + 4, 150 - room - COLUMN * len(policies))  # the title, too, needs room
+    above = 26 + 2.7 * max(map(len, policies))
+    return Panel(
+        f"sparsity {sparsity:g}: weights kept (%)",
+        f"{len(layers)} layers, {len(policies)} policies. {told}.",
+        draw,
+        width=room + COLUMN * len(policies) + beside,
+        height=above + ROW * len(layers) + 4,
+        left=room,
+        right=beside,
+        top=above,
+        bottom=4,
+    )
+
+
+def _figures(percent: float) -> str:
+    return f"{percent:.0f}" if percent >= 9.95 else f"{percent:.1f}"
+
+
+def _densities(evidence: Evidence, name: str, rows: Sequence[ComparisonRow]) -> Table:
+    policies = evidence.policies(rows)
+    kept = {(row.sparsity, row.policy): row.layers for row in rows}
+    body = [
+        (layer, f"{sparsity:g}", *(_cell(kept.get((sparsity, policy), {}), layer) for policy in policies))
+        for sparsity in sorted({row.sparsity for row in rows})
+        for layer in rows[0].layers
+    ]
+    return Table(f"Weights kept in % of each layer's, {name}", ("layer", "sparsity", *policies), body)
+
+
+def _cell(layers: Mapping[str, float], layer: str) -> str:
+    return f"{100 * layers[layer]:.2f}" if layer in layers else ""

@@ -1,0 +1,86 @@
+"""What a network must be and by what it is judged, in the names that --where and --metric take."""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search.results.rows import TrialRow
+from trainables.lookup import did_you_mean
+
+FRACTIONS = {"params": ("params_kept", "params_total"), "macs": ("macs_kept", "macs_total")}  # of the dense network's
+COLUMNS = {name: field.annotation for name, field in TrialRow.model_fields.items()}
+NUMBERS = [*FRACTIONS, *(n for n, kind in COLUMNS.items() if kind in (int, float, int | None, float | None))]
+TEXTS = [name for name, kind in COLUMNS.items() if name not in NUMBERS and kind != dict[str, float]]
+METRICS = [name for name in NUMBERS if name not in ("seed", "width", "best_epoch")]
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One constraint, as "sparsity>=0.9" or "recovery==finetune"."""
+
+    name: str
+    sign: str
+    bound: float | str
+
+    def holds(self, value: float | str | None) -> bool:
+        """Tell whether a value meets it; one that was never reached does not."""
+        return value is not None and COMPARE[self.sign](value, self.bound)
+
+
+def conditions(where: Sequence[str], rows: Sequence[TrialRow]) -> list[Condition]:
+    """Read constraints; ValueError for a name that no result has, or a text that none of `rows` has."""
+    return [_condition(text, rows) for text in where]
+
+
+def refuse_unknown(metric: str) -> None:
+    """Raise ValueError for what no network can be judged by."""
+    if metric not in METRICS:
+        raise did_you_mean("--metric", metric, METRICS)
+
+
+def value_of(row: TrialRow, name: str) -> float | str | None:
+    """Look a column up; "params" and "macs" are fractions of the dense network's."""
+    if name not in FRACTIONS:
+        value: float | str | None = getattr(row, name)
+        return value
+    kept, total = (getattr(row, field) for field in FRACTIONS[name])
+    return kept / total if total else None
+
+
+def penalty(metric: str, value: float) -> float:
+    """Turn a metric into what is to be low: accuracy and sparsity are better high, every other number is a cost."""
+    return -value if metric.endswith("accuracy") or metric == "sparsity" else value
+
+
+def _condition(text: str, rows: Sequence[TrialRow]) -> Condition:
+    match = re.fullmatch(r"\s*(\w+)\s*(>=|<=|==|!=|>|<)\s*(.*\S)\s*", text)
+    if not match:
+        raise ValueError(f"--where must be like 'sparsity>=0.9' or 'policy==lamp', but got {text!r}")
+    name, sign, bound = match.groups()
+    if name in TEXTS:
+        if sign not in ("==", "!="):
+            raise ValueError(f"--where must compare the text {name} by == or !=, but got {text!r}")
+        known = {str(value_of(row, name)) for row in rows}
+        if bound not in known:
+            raise did_you_mean(name, bound, known)
+        return Condition(name, sign, bound)
+    if name not in NUMBERS:
+        raise did_you_mean("--where", name, [*NUMBERS, *TEXTS])
+    try:
+        number = float(bound)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"--where must compare {name} with a number, but got {text!r}")
+    return Condition(name, sign, number)

@@ -1,0 +1,125 @@
+"""The study folder, which is the truth: what is done, what is missing."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table
+from search.study.spec import StudySpec
+from trainables.outcome import Outcome, Status
+from trainables.spec import TrialSpec
+from trainables.storage.columns import to_parquet
+from trainables.storage.folder import Folder
+from trainables.storage.strict_json import from_json
+
+STUDY = "study.json"
+SPEC = "spec.json"
+OUTCOME = "outcome.json"
+READERS = 16  # threads, as a remote storage takes its time for each file
+
+
+class StudyFolder:
+    """`<storage>/<study>`: the study, its trials, each in a folder named by its key, and their table."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+
+    @classmethod
+    def open(cls, uri: str) -> "StudyFolder":
+        """Open the folder of a study that has been started; ValueError where there is none."""
+        folder = Folder.at(uri)
+        if not folder.has(STUDY):
+            raise ValueError(f"a study folder must hold {STUDY}, but {uri} does not; give the folder that run printed")
+        return cls(folder)
+
+    @property
+    def study(self) -> StudySpec:
+        """The study as it was last run."""
+        return StudySpec.model_validate(from_json(self.folder.read(STUDY).decode()))
+
+    def write_study(self, study: StudySpec) -> None:
+        """Remember the study."""
+        self.folder.write(STUDY, study.model_dump_json(indent=1).encode())
+
+    def trial(self, key: str) -> Folder:
+        """Folder of a trial."""
+        return self.folder / "trials" / key
+
+    def rows(self) -> list[TrialRow]:
+        """Every trial that will not go on, by key."""
+        return from_table(self.table())
+
+    def table(self, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
+        """The same as columns: from results.parquet, and from the outcomes that it does not hold yet."""
+        known = SCHEMA.empty_table()
+        with suppress(OSError, ValueError):  # lost or damaged: the outcomes tell the same
+            known = from_parquet(self.folder.read(TABLE), [*columns, "trial", "status"])
+        known = known.filter(pc.field("status") != "failed")
+        held = set(known["trial"].to_pylist())
+        fresh = to_table(map(row_of, self.read_outcomes(key for key in self.keys() if key not in held)))
+        both = pa.concat_tables([known.select(columns), fresh.select(columns)])
+        return both.sort_by("trial") if len(fresh) else both
+
+    def keys(self) -> list[str]:
+        """Keys of all trials that were ever started."""
+        return (self.folder / "trials").folders()
+
+    def outcome(self, key: str) -> Outcome | None:
+        """How a trial ended; None where it did not."""
+        return _outcome(self._told(key))
+
+    def unended(self, spec: TrialSpec, status: Status, error: str) -> Outcome:
+        """Say of a trial that did not end by itself how it ended, with what its newest checkpoint knows."""
+        from trainables.training.fit import newest_epoch  # brings torch, which reading results does not need
+
+        saved = newest_epoch(self.trial(spec.key()), spec.dense.model)
+        told = saved.record if saved else {}
+        known = {name: told[name] for name in ("facts", "history") if name in told}
+        return Outcome.model_validate({"spec": spec, "status": status, "error": error, **known})
+
+    def read_outcomes(self, keys: Iterable[str]) -> list[Outcome]:
+        """Read outcomes side by side, leaving out the trials that have none."""
+
+        def told(some: Sequence[str]) -> list[bytes]:
+            return [self._told(key) for key in some]
+
+        due = list(keys)
+        each = 1 + len(due) // (4 * READERS)  # a local file is read faster than it is passed between threads
+        with ThreadPoolExecutor(READERS) as pool:
+            contents = pool.map(told, [due[i : i + each] for i in range(0, len(due), each)])
+            outcomes = [_outcome(content) for some in contents for content in some]
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _told(self, key: str) -> bytes:
+        """Read how a trial ended; empty where it did not."""
+        with suppress(FileNotFoundError, ValueError):
+            return self.trial(key).read(OUTCOME)
+        return b""
+
+    def unfinished(self, done: set[str]) -> list[TrialSpec]:
+        """Specs of the trials that were started and have not ended."""
+        specs = []
+        for key in self.keys():
+            if key not in done:
+                with suppress(FileNotFoundError, ValueError):  # a damaged one counts as never written
+                    specs.append(TrialSpec.model_validate_json(self.trial(key).read(SPEC)))
+        return specs
+
+    def start_trial(self, spec: TrialSpec) -> None:
+        """Leave a trial's spec, so that it is found again whatever happens to it."""
+        self.trial(spec.key()).write(SPEC, spec.model_dump_json().encode())
+
+    def write_table(self) -> list[TrialRow]:
+        """Write all rows as Parquet and return them."""
+        table = self.table()
+        self.folder.write(TABLE, to_parquet(table))
+        return from_table(table)
+
+
+def _outcome(content: bytes) -> Outcome | None:
+    with suppress(ValueError):
+        return Outcome.model_validate_json(content)
+    return None

@@ -1,0 +1,42 @@
+"""How far a study is, told from its folder alone."""
+
+from statistics import fmean
+
+from search.results.folder import StudyFolder
+from search.results.rows import TrialRow
+from trainables.spec import Frozen
+from trainables.training.fit import newest_epoch
+
+
+class StudyStatus(Frozen):
+    """Trials by state, what they have cost, and what they have reached."""
+
+    study: str
+    trials: dict[str, int]  # total, done, stopped, failed, unfinished (started, not ended), missing (not started)
+    epochs: int  # of all trials, unfinished ones included
+    best: dict[str, TrialRow]  # policy, and recovery and curriculum where several -> its trial of highest accuracy
+    seconds_left: float  # what is missing and unfinished, at the mean seconds of the trials that are done, summed
+
+
+def status_of(folder: StudyFolder) -> StudyStatus:
+    """Tell how far a study is."""
+    study, rows = folder.study, folder.rows()
+    unfinished = folder.unfinished({row.trial for row in rows})
+    proposals = sum(study.search.trials - study.search.starts(policy, len(cells)) for policy, cells in study.searches())
+    total = max(len(study.trials()) + proposals, len(rows) + len(unfinished))
+    counts = {state: sum(row.status == state for row in rows) for state in ("done", "stopped", "failed")}
+    missing = total - len(rows) - len(unfinished)
+    done = [row.seconds for row in rows if row.status == "done"]
+    saved = [newest_epoch(folder.trial(spec.key()), spec.dense.model) for spec in unfinished]
+    best: dict[str, TrialRow] = {}
+    differs = [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
+    for row in sorted(rows, key=lambda row: row.val_accuracy or 0.0):
+        if row.status == "done":
+            best[", ".join([row.policy, *(getattr(row, name) for name in differs)])] = row
+    return StudyStatus(
+        study=study.name,
+        trials={"total": total, **counts, "unfinished": len(unfinished), "missing": missing},
+        epochs=sum(row.epochs for row in rows) + sum(len(s.record.get("history", ())) for s in saved if s is not None),
+        best=dict(sorted(best.items())),
+        seconds_left=(fmean(done) if done else 0.0) * (missing + len(unfinished)),
+    )

@@ -1,0 +1,109 @@
+"""Who hears of a study while it runs: Tune's events passed on to watchers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, Protocol
+
+from ray import tune
+
+from search.results.folder import StudyFolder
+from search.results.rows import TrialRow, row_of
+from search.searching.searcher import LOSSES, StudySearcher
+from trainables.spec import EpochReport, TrialSpec
+from trainables.trial.trainable import write_outcome
+
+
+class Watcher(Protocol):
+    """Whoever wants to know how a study goes."""
+
+    def say(self, text: str) -> None:
+        """Hear a line of news."""
+
+    def planned(self, trials: int) -> None:
+        """Hear how many trials are still to come."""
+
+    def started(self, spec: TrialSpec) -> None:
+        """Hear that a trial runs."""
+
+    def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
+        """Hear of an epoch."""
+
+    def ended(self, row: TrialRow) -> None:
+        """Hear that a trial will not go on."""
+
+
+@dataclass
+class Relay(tune.Callback):
+    """Passes Tune's events on, and writes the outcome of a trial that could not do so itself."""
+
+    folder: StudyFolder
+    searcher: StudySearcher
+    watchers: Sequence[Watcher]
+    check: Callable[[], None]
+    heard: dict[str, set[int]] = field(default_factory=dict)  # epochs of each running trial, by Tune's id
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshot, which nobody reads, nothing: watchers hold locks and terminals."""
+        return {}
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Go on only if there is a point in it."""
+        self.check()
+        self.searcher.check()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Pass on."""
+        for watcher in self.watchers:
+            watcher.started(spec_of(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Pass on epochs and losses."""
+        if "lost" in result:
+            for watcher in self.watchers:
+                watcher.say(result["error"])
+        if "error" in result or "val_accuracy" not in result:
+            return
+        report = EpochReport(**{name: result[name] for name in EpochReport.model_fields})
+        self.heard.setdefault(trial.trial_id, set()).add(report.epoch)
+        for watcher in self.watchers:
+            watcher.epoch(spec_of(trial), report)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Pass on the end, unless the trial is tried again."""
+        if "lost" not in trial.last_result:
+            self._end(trial, "stopped", "")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Pass on the end, unless the trial is tried again."""
+        if self.searcher.gave_up(spec_of(trial)):
+            words = Path(trial.error_file).read_text().strip().rpartition("\n")[2] if trial.error_file else "unknown"
+            last = shorten(words, 240, placeholder=" ...")
+            self._end(trial, "failed", f"its worker was lost more than {LOSSES} times; the last time: {last}")
+
+    def _end(self, trial: Any, status: Any, error: str) -> None:
+        spec = spec_of(trial)
+        outcome = self.folder.outcome(spec.key())
+        if outcome is None:
+            outcome = self.folder.unended(spec, status, error)
+            write_outcome(self.folder.trial(spec.key()), outcome)
+        heard = self.heard.pop(trial.trial_id, set())
+        for watcher in self.watchers:
+            for report in outcome.history:
+                if report.epoch not in heard:
+                    watcher.epoch(spec, report)
+            watcher.ended(row_of(outcome))
+
+
+@lru_cache(maxsize=4096)
+def _parse_spec(text: str) -> TrialSpec:
+    return TrialSpec.model_validate_json(text)
+
+
+def spec_of(trial: Any) -> TrialSpec:
+    """The spec of a Tune trial."""
+    return _parse_spec(trial.config["spec"])

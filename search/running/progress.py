@@ -1,0 +1,107 @@
+"""Progress of a running study: a live table in a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections import Counter
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from search.results.rows import TrialRow
+from trainables.spec import EpochReport, TrialSpec
+
+QUIET_SECONDS = 10.0  # between two plain lines
+
+
+class Progress:
+    """A watcher that tells on stderr how a study goes."""
+
+    def __init__(self) -> None:
+        self._console = Console(file=sys.__stderr__)  # sys.stderr is Ray's while the trials run
+        self._started = time.monotonic()
+        self._first_trial: float | None = None
+        self._last_line = 0.0
+        self._news = ""
+        self._total = 0
+        self._done: Counter[str] = Counter()
+        self._running: dict[str, str] = {}  # trial -> its policy
+        self._failed = 0
+        self._best: dict[str, TrialRow] = {}
+        self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> "Progress":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Tell a line of news."""
+        self._news = text
+        if not self._console.is_terminal:
+            print(f"{time.monotonic() - self._started:6.1f} s  {text}", file=sys.__stderr__, flush=True)
+
+    def planned(self, trials: int) -> None:
+        """Take in how many trials are to come."""
+        self._total = trials
+        self.say(f"{trials} trials to run")
+
+    def started(self, spec: TrialSpec) -> None:
+        """Take in that a trial runs."""
+        self._first_trial = self._first_trial or time.monotonic()
+        if spec.key() in self._running:
+            self.say(f"a trial of {spec.policy} at sparsity {spec.sparsity:g} was interrupted and goes on")
+        self._running[spec.key()] = spec.policy
+
+    def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
+        """Nothing to tell: trials are counted, not epochs."""
+
+    def ended(self, row: TrialRow) -> None:
+        """Take in that a trial has ended."""
+        self._running.pop(row.trial, None)
+        self._done[row.policy] += 1
+        if row.status == "failed":
+            self._failed += 1
+            self.say(f"a trial of {row.policy} at sparsity {row.sparsity:g} failed: {row.error}")
+        known = self._best.get(row.policy)
+        if row.val_accuracy is not None and (known is None or row.val_accuracy > (known.val_accuracy or 0.0)):
+            self._best[row.policy] = row
+        now = time.monotonic()
+        if not self._console.is_terminal and (
+            now - self._last_line > QUIET_SECONDS or self._done.total() == self._total
+        ):
+            self._last_line = now
+            self.say(f"{self._done.total()} of {self._total} trials, {self._failed} failed, {self._time_left()}")
+
+    def _time_left(self) -> str:
+        done = self._done.total()
+        if not done or self._first_trial is None:
+            return "time left unknown"
+        seconds = (time.monotonic() - self._first_trial) / done * max(0, self._total - done)
+        return f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} min left"
+
+    def _table(self) -> Table:
+        spent = time.monotonic() - self._started
+        done = f"{self._done.total()} of {self._total} trials, {self._failed} failed" if self._done else self._news
+        table = Table(title=f"{done} · {spent:.0f} s · {self._time_left()}", title_justify="left")
+        for name in ("policy", "done", "running", "best accuracy", "at sparsity"):
+            table.add_column(name, justify="left" if name == "policy" else "right")
+        running = Counter(self._running.values())
+        for policy in sorted({*self._done, *running}):
+            best = self._best.get(policy)
+            accuracy = f"{100 * (best.val_accuracy or 0.0):.1f} %" if best else ""
+            table.add_row(
+                policy,
+                str(self._done[policy]),
+                str(running[policy]),
+                accuracy,
+                f"{best.sparsity:g}" if best else "",
+            )
+        return table

@@ -1,0 +1,94 @@
+"""One run of a study from start to end: trials, tracking, comparison."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+from search.comparison.compare import Comparison, compare
+from search.results.folder import StudyFolder
+from search.results.rows import TrialRow
+from search.running.lease import Lease
+from search.running.progress import Progress
+from search.running.tuner import run_trials
+from search.running.warm_start import adopt
+from search.study.spec import StudySpec
+from search.tracking.mlflow_store import tracking_store
+from search.tracking.tracker import Tracker
+from search.tracking.watcher import Mlflow, _finished
+from trainables.spec import Frozen
+from trainables.storage.credentials import redacted
+from trainables.storage.folder import Folder
+
+
+class RunSummary(Frozen):
+    """What a run did and where it left it."""
+
+    study: str
+    folder: str
+    trials: dict[str, int]  # total, done, new, failed, stopped
+    best: TrialRow | None  # of highest validation accuracy
+    comparison: Comparison | None
+    tracking: str | None  # where MLflow is
+    wall_seconds: float
+    trial_seconds: float  # of the trials that this run added
+
+
+def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[str], None]) -> RunSummary:
+    """Start, continue or extend a study: run what its folder lacks, tell MLflow, compare.
+
+    address: as for `run_trials`. warn: told what went wrong without stopping the study. ValueError where the study is
+    being run already.
+    """
+    with Lease(storage / study.name, warn) as lease:
+        return _run(study, storage, address, warn, lease.check)
+
+
+def _run(
+    study: StudySpec, storage: Folder, address: str | None, warn: Callable[[str], None], check: Callable[[], None]
+) -> RunSummary:
+    started = time.perf_counter()
+    folder = StudyFolder(storage / study.name)
+    adopted = adopt(study, storage)
+    before = {row.trial for row in folder.rows() if row.status != "failed"}
+    uri, artifacts = tracking_store(study.tracking, storage)
+    if uri is None and study.tracking == "auto":
+        warn(f"tracking is off: set MLFLOW_TRACKING_URI, as {storage.uri} cannot hold MLflow's own store")
+    tracker = Tracker(uri, study.name, study.model_dump(mode="json"), warn=warn, artifacts=artifacts)
+    comparison = None
+    try:
+        with Progress() as progress:
+            for name, trials in adopted.items():
+                progress.say(f"starting points taken over from study {name}: {trials}")
+            rows = run_trials(study, storage, address, (progress, Mlflow(tracker)), check)
+        tracker.backfill(_finished(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))
+        if any(row.val_accuracy is not None and row.status != "failed" for row in rows):
+            comparison = compare([folder])
+        with tempfile.TemporaryDirectory() if uri and comparison else nullcontext() as scratch:
+            if scratch is not None and comparison is not None:
+                from search.report.write import write_report  # a second of imports that an untracked run does not pay
+
+                tracker.summary(write_report(comparison, Path(scratch), [folder]), _headline_metrics(comparison))
+            tracker.close()
+    except BaseException:
+        tracker.close(timeout=5.0)
+        raise
+    new = [row for row in rows if row.trial not in before]
+    states = {state: sum(row.status == state for row in rows) for state in ("done", "failed", "stopped")}
+    reached = [row for row in rows if row.status == "done"]
+    return RunSummary(
+        study=study.name,
+        folder=folder.folder.uri,
+        trials={"total": len(rows), "new": len(new), **states},
+        best=max(reached, key=lambda row: row.val_accuracy or 0.0, default=None),
+        comparison=comparison,
+        tracking=redacted(uri) if uri else None,
+        wall_seconds=time.perf_counter() - started,
+        trial_seconds=sum(row.seconds for row in new),
+    )
+
+
+def _headline_metrics(comparison: Comparison) -> dict[str, float]:
+    # MLflow takes no commas
+    return {f"{name.replace(',', '')}/mean_gap_to_uniform": told.mean_gap for name, told in comparison.headline.items()}

@@ -1,0 +1,137 @@
+"""Running a study: the one place where a Tuner is built. The same call starts, continues and extends."""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from ray import tune
+from torch import nn
+
+from search.methods.schedulers import SCHEDULERS, per_search
+from search.results.folder import StudyFolder
+from search.results.rows import TrialRow
+from search.running.callback import Relay, Watcher, spec_of
+from search.running.ray_session import _on_ray
+from search.running.shared_work import References, Workshop, prepare
+from search.running.storage_check import refuse_unreachable
+from search.searching.searcher import StudySearcher
+from search.study.cells import cell_key
+from search.study.spec import StudySpec
+from trainables.checkpoints import artifact_store
+from trainables.spec import SEARCHES, DenseSpec, TrialSpec
+from trainables.storage.folder import Folder, StorageError
+from trainables.training.process import Place
+from trainables.training.recovery import RECOVERIES, Pruned
+from trainables.trial.trainable import prune_and_finetune
+
+
+def run_trials(
+    study: StudySpec, storage: Folder, address: str | None, watchers: Sequence[Watcher], check: Callable[[], None]
+) -> list[TrialRow]:
+    """Run what the study folder does not hold yet; return the rows of all its trials that have ended.
+
+    address: of a running Ray cluster, "auto" for the one of this machine; None starts a local one and stops it after.
+    check: asked many times whether to go on; it raises if not.
+    """
+    folder = StudyFolder(storage / study.name)
+    folder.write_study(study)
+    searcher = StudySearcher(study, folder, configure=partial(_configure, storage, folder))
+    for watcher in watchers:
+        watcher.planned(searcher.total)
+    if searcher.total == 0:
+        searcher.close()
+        return folder.write_table()
+    with _on_ray(study.resources, address) as place:
+        try:
+            refuse_unreachable(storage)
+            shop = Workshop(storage, place, watchers[0].say)
+            sharing = searcher.total if _may_share(study, place) else 0
+            references, place = prepare(searcher.specs, shop, sharing)
+            _fit(study, folder, searcher, references, place, watchers, check)
+        finally:
+            searcher.close()
+    return folder.write_table()
+
+
+def train_dense(
+    study: StudySpec, networks: Iterable[DenseSpec], storage: Folder, address: str | None, say: Callable[[str], None]
+) -> None:
+    """Train dense networks of a study that `storage` lacks, as `run_trials` does before its trials."""
+    missing = [TrialSpec(dense=spec) for spec in networks if not artifact_store.is_sound(storage, "dense", spec.key())]
+    if missing:
+        with _on_ray(study.resources, address) as place:
+            refuse_unreachable(storage)
+            prepare(missing, Workshop(storage, place, say))
+
+
+def _may_share(study: StudySpec, place: Place) -> bool:
+    """Whether GPUs may be shared as a probe finds best: never by what is timed there."""
+    timed = study.latency or study.search.timed
+    return study.resources.gpus == "auto" and place.gpus == 1.0 and place.workers == 1 and not timed
+
+
+def _configure(storage: Folder, folder: StudyFolder, spec: TrialSpec) -> dict[str, Any]:
+    return {
+        "spec": spec.model_dump_json(),
+        "storage": storage.uri,
+        "folder": folder.trial(spec.key()).uri,
+    }
+
+
+def _fit(
+    study: StudySpec,
+    folder: StudyFolder,
+    searcher: StudySearcher,
+    references: References,
+    place: Place,
+    watchers: Sequence[Watcher],
+    check: Callable[[], None],
+) -> None:
+    scratch = folder.folder / "ray"
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(prune_and_finetune, data=references, place=place),
+            tune.PlacementGroupFactory(place.bundles),
+        ),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=per_search(SCHEDULERS[study.search.scheduler], _search_of, _first_epoch_of, searcher.ended),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=uuid.uuid4().hex[:12],
+            storage_path=scratch.uri,
+            callbacks=[Relay(folder, searcher, watchers, check)],
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    except Exception as error:
+        raise _storage_error(error) or error  # noqa: B904  Tune wraps what its callbacks raise
+    finally:
+        with suppress(StorageError):  # the next run deletes it
+            scratch.delete()
+
+
+def _storage_error(error: BaseException | None) -> StorageError | None:
+    """Find a failure of the storage behind an error."""
+    if error is None or isinstance(error, StorageError):
+        return error
+    return _storage_error(error.__cause__) or _storage_error(error.__context__)
+
+
+def _search_of(trial: Any) -> tuple[str, str] | None:
+    """Name the search that a Tune trial belongs to; None for a trial of a named policy."""
+    spec = spec_of(trial)
+    return (spec.policy, cell_key(spec)) if spec.policy in SEARCHES else None
+
+
+def _first_epoch_of(trial: Any) -> int:
+    """Find the first epoch that tells allocations apart: 1 where the recovery draws the weights of epoch 0 anew."""
+    spec = spec_of(trial)
+    return int(RECOVERIES[spec.recovery](Pruned(spec, 1.0, nn.Identity)).anew)

@@ -1,0 +1,129 @@
+"""A study as YAML, changed by `key=value`: what is read, and all that is wrong with it said at once."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import ValidationError
+
+from search.study import strict_yaml
+from search.study.checks import complaints
+from search.study.shipped import yaml_files
+from search.study.spec import StudySpec
+from trainables.lookup import did_you_mean
+from trainables.storage.credentials import redacted
+
+SHOWN = 200  # characters of a wrong value
+
+
+def shipped() -> dict[str, str]:
+    """The studies that come with the package: name -> YAML."""
+    return yaml_files("studies")
+
+
+def read_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
+    """Read a study, a YAML file or a shipped name, changed by `key=value`; ValueError says all that is wrong."""
+    study = parse_study(source, overrides, name)
+    if found := complaints(study):
+        raise ValueError("\n".join(found))
+    return study
+
+
+def parse_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
+    """Read a study as `read_study`, but leave the `complaints` to the caller; ValueError where a setting is wrong."""
+    settings = _parse(_text(source), source)
+    for override in overrides:
+        _override(settings, override)
+    if name is not None:
+        settings["name"] = name
+    elif source.endswith((".yaml", ".yml")):
+        settings.setdefault("name", Path(source).stem)
+    try:
+        return StudySpec.model_validate(settings)
+    except ValidationError as error:
+        found = [_explain(problem) for problem in error.errors()]
+        raise ValueError("\n".join([*found, *_complaints_of_the_rest(settings, error)])) from None
+
+
+def _complaints_of_the_rest(settings: dict[str, Any], error: ValidationError) -> list[str]:
+    """Say what else is wrong, so that the user hears of all of it at once."""
+    wrong = {problem["loc"][0] for problem in error.errors()}
+    try:
+        right = {key: value for key, value in settings.items() if key not in wrong}
+        return complaints(StudySpec.model_validate({"name": "rest"} | right))
+    except ValidationError:
+        return []
+
+
+def _text(source: str) -> str:
+    studies = shipped()
+    if source in studies:
+        return studies[source]
+    path = Path(source)
+    if not path.is_file():
+        if path.suffix in (".yaml", ".yml"):
+            raise ValueError(
+                f"a study file must exist, but {source!r} does not; write one or name one of: {_listed(studies)}"
+            )
+        raise did_you_mean("study", source, studies)
+    with path.open(encoding="utf-8", errors="surrogateescape") as file:  # YAML has the words for what is no UTF-8
+        return file.read(strict_yaml.LONGEST + 1)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        settings = strict_yaml.parse(text)
+    except ValueError as error:
+        raise ValueError(f"a study must be YAML, but {source} is not: {error}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"a study must map settings to values, but {source} holds {type(settings).__name__}")
+    return settings
+
+
+def _override(settings: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ValueError(f"--set must be key=value, but got {override!r}; for example --set finetune.epochs=5")
+    *parents, leaf = key.split(".")
+    if len(parents) > strict_yaml.DEEPEST:
+        raise ValueError(f"--set must name a setting, but {key[:SHOWN]!r}... is too deep")
+    place = settings
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise ValueError(f"--set {key} must name a setting, but {parent!r} is a value, not a group")
+    try:
+        place[leaf] = strict_yaml.parse(value)
+    except ValueError as error:
+        told = str(error).splitlines()[0]
+        raise ValueError(f"--set {key} must be a YAML value, but got {_brief(value)} ({told}); quote it") from None
+
+
+def _explain(problem: Any) -> str:
+    """Put one complaint of pydantic in our words."""
+    location = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(problem["loc"][:-1])
+        near = get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"one of: {_listed(known)}"
+        return f"{location} must be a known setting, but is not; {hint}"
+    return f"{location} is wrong: {problem['msg']}, but got {_brief(problem['input'])}"
+
+
+def _brief(value: object) -> str:
+    """Show a value, without its secrets and not at any length."""
+    text = redacted(repr(value))
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    model: Any = StudySpec
+    for part in location:
+        model = get_args(model)[0] if isinstance(part, int) else model.model_fields[part].annotation
+        model = get_args(model)[0] if get_origin(model) is Annotated else model
+    return list(model.model_fields)

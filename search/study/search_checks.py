@@ -1,0 +1,63 @@
+"""TODO."""
+
+import re
+from collections.abc import Sequence
+
+from search.study.search_spec import ACCURACY, CAPACITY, GOALS, SearchSpec
+from trainables.lookup import did_you_mean
+from trainables.spec import SEARCHES, TrialSpec
+
+BOUND = rf"\s*({'|'.join(GOALS[1:])})\s*(<=|<|>=|>)\s*(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*"
+
+
+def complaints(search: SearchSpec, starts: int) -> list[str]:
+    """Say all that is wrong with searches from so many starting points and can be told without their networks."""
+    from search.methods import samplers
+    from search.methods.schedulers import SCHEDULERS
+    from search.methods.spaces import SPACES
+
+    found = []
+    for policy in sorted({*SEARCHES} & {*search.warm_start}):
+        found.append(f"search.warm_start must name policies other than {policy!r}")
+    for kind, name, table in (("scheduler", search.scheduler, SCHEDULERS), ("space", search.space, SPACES)):
+        if name not in table:
+            found.append(str(did_you_mean(kind, name, table)))
+    if search.trials <= starts:
+        found.append(f"search.trials must exceed its {starts} starting points, but got {search.trials}; raise it")
+    if search.space == "family" and CAPACITY not in search.warm_start:
+        found.append(f"search.space 'family' must know the densities of {CAPACITY!r}; add it to search.warm_start")
+    found += samplers.complaints(search.sampler, len(search.goals), bool(search.constraints))
+    return [*found, *_of_goals(search), *_of_constraints(search.constraints)]
+
+
+def unvaried(search: SearchSpec, cells: Sequence[TrialSpec]) -> list[str]:
+    """Say which networks leave the search's space nothing to vary."""
+    from search.methods.spaces import SPACES
+
+    found = []
+    for cell in cells if search.space != "family" else ():
+        try:
+            SPACES[search.space](cell, None)
+        except ValueError as error:
+            found.append(str(error))
+    return list(dict.fromkeys(found))
+
+
+def _of_goals(search: SearchSpec) -> list[str]:
+    found = [str(did_you_mean("goal", goal, GOALS)) for goal in search.goals if goal not in GOALS]
+    if search.goals[:1] != (ACCURACY,) or len(set(search.goals)) < len(search.goals):
+        found.append(f"search.goals must begin with {ACCURACY}, each named once, but got {list(search.goals)}")
+    if len(search.goals) > 1 and search.scheduler != "fifo":
+        found.append(
+            f"search.scheduler must be 'fifo' where a search has several goals, but got {search.scheduler!r}: what one "
+            "of them says of a trial is no reason to stop it"
+        )
+    return found
+
+
+def _of_constraints(constraints: Sequence[str]) -> list[str]:
+    return [
+        f"search.constraints must bound one of {', '.join(GOALS[1:])} by a number, as 'macs<=0.4', but got {text!r}"
+        for text in constraints
+        if not re.fullmatch(BOUND, text)
+    ]

@@ -1,0 +1,186 @@
+"""Keep one study in MLflow, a parent run and a child run per trial, found again by tag."""
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search.tracking.inbox import Events, Finished, Point, Status, as_points, flat, now_ms
+from trainables.storage.credentials import redacted
+from trainables.storage.folder import Folder
+
+EXPERIMENT = "howcompact"
+STUDY, TRIAL, WHOLE = "howcompact.study", "howcompact.trial", "howcompact.whole"  # tags; a run is WHOLE at its status
+PARENT = "mlflow.parentRunId"
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the tracker tries again; urllib3 would repeat a POST and make two runs
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass
+class Run:
+    """A trial's open run in MLflow and what it already holds."""
+
+    id: str
+    params: set[str] = field(default_factory=set)
+    points: set[tuple[str, float, int]] = field(default_factory=set)
+    end: Status = "KILLED"  # how it ends if it is never whole
+
+
+def tracking_store(tracking: str, storage: Folder) -> tuple[str | None, str | None]:
+    """Find MLflow's URI and, for a local store of ours, the folder of its artifacts; None where nothing is tracked."""
+    if tracking == "off":
+        return None, None
+    if tracking != "auto":
+        return tracking, None
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri, None
+    if not storage.is_local:
+        return None, None
+    os.makedirs(storage.uri, exist_ok=True)
+    return f"sqlite:///{storage.uri}/mlflow.db", f"{storage.uri}/mlartifacts"
+
+
+def client(uri: str, timeout: int = 5) -> Any:
+    """Open MLflow's own client, quiet, without repeats, and for `timeout` seconds patient, where MLflow has 120."""
+    for name, value in {**SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout)}.items():
+        os.environ.setdefault(name, value)
+    # SQLAlchemy deprecates a loader that MLflow uses, and MLflow warns of its own type hints when it is imported.
+    # Filters are global: these are added, none is restored.
+    warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
+    warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+@contextmanager
+def tracking_at(uri: str) -> Iterator[None]:
+    """Let all of MLflow in this process track there for a while: a local registry asks it where models are."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")  # which holds whatever the process has set
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it
+
+
+def experiment(client: Any, uri: str, artifacts: str | None) -> str:
+    """Find or make the experiment that all studies are in, and return its id. artifacts: for a new local database."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    folder = artifacts if uri.startswith("sqlite:") else None
+    return str(found.experiment_id if found else client.create_experiment(EXPERIMENT, folder))
+
+
+def cause_of(error: BaseException) -> str:
+    """Tell what is at the root of an error, such as "connection refused", below the layers that wrap it."""
+    while below := error.__cause__ or error.__context__:
+        error = below
+    return redacted(f"{type(error).__name__}: {error}").splitlines()[0][:200]
+
+
+class Store:
+    """The study's runs in MLflow. Every call blocks and may raise; after that the store is to be opened anew."""
+
+    def __init__(self, uri: str, study: str, params: Mapping[str, object], artifacts: str | None) -> None:
+        self._client = client(uri)
+        self._experiment = experiment(self._client, uri, artifacts)
+        self._open: dict[str, Run] = {}
+        self._known: dict[str, tuple[str, Status | None]] = {}  # trial: its run, and its status if it is whole
+        parent = next(self._search(STUDY, study), None)
+        if parent is None:
+            parent = self._client.create_run(self._experiment, tags={STUDY: study}, run_name=study)
+        elif parent.info.status != "RUNNING":
+            self._client.update_run(parent.info.run_id, "RUNNING")
+        self._parent: str = parent.info.run_id
+        self._log(self._parent, {k: v for k, v in flat(params).items() if k not in parent.data.params}, [], {})
+        for run in self._search(PARENT, self._parent):
+            whole = run.info.status if run.data.tags.get(WHOLE) == run.info.status else None
+            self._known[run.data.tags.get(TRIAL, "")] = run.info.run_id, whole
+
+    def knows(self, key: str) -> bool:
+        """Tell whether the trial's run has been found, so that something of it may be missing."""
+        return key in self._known
+
+    def holds(self, trial: Finished) -> bool:
+        """Tell whether the trial's run is whole and ended as the trial did."""
+        return self.knows(trial.key) and self._known[trial.key][1] == trial.status
+
+    def write(self, key: str, events: Events, *, whole: bool) -> None:
+        """Write what is new of a trial; end its run if the trial has ended and nothing of it is missing."""
+        if key not in self._open:
+            self._open[key] = self._find(self._known[key][0]) if self.knows(key) else self._create(key, events.since)
+        run = self._open[key]
+        run.end = events.status or run.end
+        points, tags, end = events.points, events.tags, events.status if whole else None
+        if end:
+            last = max([step for _, _, step in run.points] + [point.step for point in points], default=0)
+            points, tags = points + as_points(events.final, last, now_ms()), tags | {WHOLE: end}
+        points = [point for point in points if point[:3] not in run.points]
+        params = {name: value for name, value in events.params.items() if name not in run.params}
+        self._log(run.id, params, points, tags)
+        run.points.update(point[:3] for point in points)
+        run.params.update(params)
+        if end:
+            self._client.set_terminated(run.id, end)
+            self._known[key] = run.id, end
+            del self._open[key]
+
+    def summary(self, files: Sequence[Path], points: Sequence[Point]) -> None:
+        """Put files and metrics on the study's own run."""
+        self._log(self._parent, {}, points, {})
+        for file in files:
+            self._client.log_artifact(self._parent, str(file))
+
+    def close(self) -> None:
+        """End every run that is still open, the study's last; one that is not whole does not end as FINISHED."""
+        for run in self._open.values():
+            self._client.set_terminated(run.id, "KILLED" if run.end == "FINISHED" else run.end)
+        self._client.set_terminated(self._parent, "FINISHED")
+
+    def _search(self, tag: str, value: str) -> Iterator[Any]:
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment], f"tags.`{tag}` = '{value}'", max_results=200, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _create(self, key: str, since: int) -> Run:
+        tags = {PARENT: self._parent, TRIAL: key}
+        return Run(self._client.create_run(self._experiment, since, tags, run_name=key).info.run_id)
+
+    def _find(self, run_id: str) -> Run:
+        found = self._client.get_run(run_id)
+        if found.info.status != "RUNNING":
+            self._client.update_run(run_id, "RUNNING")
+        history = [point for name in found.data.metrics for point in self._client.get_metric_history(run_id, name)]
+        return Run(run_id, set(found.data.params), {(point.key, point.value, point.step) for point in history})
+
+    def _log(self, run_id: str, params: Mapping[str, str], points: Sequence[Point], tags: Mapping[str, str]) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = [Metric(point.name, point.value, point.at, point.step) for point in points]
+        marks = [RunTag(name, str(value)[:6000]) for name, value in tags.items()]
+        self._client.log_batch(run_id, metrics, [Param(*pair) for pair in params.items()], marks)
+
+
+def refused(error: Exception) -> bool:
+    """Tell whether what was written is at fault, so that writing it again would not help."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return bool(error.error_code in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE"))
+    return isinstance(error, FileNotFoundError)

@@ -1,0 +1,185 @@
+"""Tell MLflow about a study while it runs, without ever waiting for MLflow.
+
+MLflow is a view and the study folder is the truth: a tracking server that is dead, hung or absent costs one warning,
+never a trial. Everything is written from one daemon thread; what gets lost on the way, `Tracker.backfill` writes from
+the trials' own records.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from search.tracking.inbox import Events, Finished, Inbox, Point, Status, as_points, flat, now_ms
+from search.tracking.mlflow_store import Store, cause_of, refused
+from trainables.storage.credentials import redacted
+
+__all__ = ["Finished", "Status", "Tracker"]
+
+GATHER_SECONDS = 1.0  # events are written together: a short trial costs three calls however many epochs it has
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds without a call after a failure; doubled by each further one
+MOST_WAITING = 50_000  # metric points that may wait for a server that does not answer
+SUMMARY = "the summary"  # its name among the trials that are owed
+
+
+class Tracker:
+    """Tell MLflow about a study as well as it can be told; no call waits for the server or raises because of it.
+
+    Args:
+        uri: the server or database, as "http://host:5000" or "sqlite:////folder/mlflow.db"; None tracks nothing.
+        study: the study's name; its run, and those of its trials, are found again by tag.
+        params: the study's settings, however nested; MLflow keeps the first value that it was given of each.
+        warn: told at most once: at once where MLflow was never reached, else on closing if something is missing there.
+            May be called from the writer's thread.
+        artifacts: folder or URI where a new sqlite database keeps files; a server has its own.
+    """
+
+    def __init__(
+        self,
+        uri: str | None,
+        study: str,
+        params: Mapping[str, object],
+        *,
+        warn: Callable[[str], None],
+        artifacts: str | None = None,
+    ) -> None:
+        self._uri, self._warn, self._cause = uri or "", warn, ""
+        self._open_store = partial(Store, self._uri, study, params, artifacts)
+        self._store: Store | None = None
+        self._inbox = Inbox(MOST_WAITING)
+        self._summaries: deque[tuple[Sequence[Path], Sequence[Point]]] = deque()
+        self._reached, self._warned, self._ended = False, False, False
+        self._pause, self._resume_at = FIRST_PAUSE, 0.0
+        self._hurry, self._closing, self._abandoned = threading.Event(), threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, name="howcompact-mlflow", daemon=True)
+        if self._uri:
+            self._thread.start()
+
+    def started(self, key: str, params: Mapping[str, object]) -> None:
+        """Open the trial's run, or go on with it."""
+        self._add(key, Events(now_ms(), params=flat(params)))
+
+    def epoch(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Add the metrics of one epoch; what is not a finite number is left out."""
+        now = now_ms()
+        self._add(key, Events(now, points=as_points(metrics, step, now)))
+
+    def finished(
+        self, key: str, metrics: Mapping[str, float], status: Status, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """End the trial's run, with its last metrics at its last epoch."""
+        self._add(key, Events(now_ms(), final=dict(metrics), tags=dict(tags or {}), status=status))
+
+    def backfill(self, trials: Iterable[Finished]) -> None:
+        """Write what MLflow is missing of ended trials, which are read in the writer's thread; twice adds nothing."""
+        if self._uri:
+            self._inbox.add_records(trials)
+            self._hasten()
+
+    def summary(self, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
+        """Put files and metrics on the study's own run."""
+        if self._uri:
+            self._inbox.owed.add(SUMMARY)
+            self._summaries.append((files, as_points(metrics, 0, now_ms())))
+            self._hasten()
+
+    def close(self, timeout: float = 20.0) -> None:
+        """Write what waits and end the study's run, within `timeout` seconds; warn of what is missing in MLflow."""
+        if not self._uri:
+            return
+        self._closing.set()
+        self._hasten()
+        self._thread.join(timeout)
+        self._abandoned.set()
+        missing = sorted(self._inbox.owed)
+        if missing or not self._ended:
+            listing = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
+            self._say(f"is missing {listing or 'the end of the study'} ({self._cause or f'not done in {timeout:g} s'})")
+
+    def _add(self, key: str, new: Events) -> None:
+        if self._uri:
+            self._inbox.add(key, new)
+
+    def _hasten(self) -> None:
+        self._resume_at = 0.0
+        self._hurry.set()
+
+    def _work(self) -> None:
+        while not self._closing.is_set():
+            self._attempt()
+            self._hurry.wait(GATHER_SECONDS)
+            self._hurry.clear()
+        if not self._ended and not self._abandoned.is_set():
+            self._resume_at = 0.0
+            self._attempt()
+
+    def _attempt(self) -> None:
+        if time.monotonic() < self._resume_at:
+            return
+        last = self._closing.is_set()
+        try:
+            self._store = self._store or self._open_store()
+            self._reached = True
+            self._write_all(self._store)
+            if last:
+                self._store.close()
+                self._ended = True
+            self._pause = FIRST_PAUSE
+        except Exception as error:
+            self._note(error)
+            self._store = None
+            self._resume_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _write_all(self, store: Store) -> None:
+        while not self._abandoned.is_set() and (taken := self._inbox.take()):
+            key, events = taken
+            whole = key not in self._inbox.gaps and not store.knows(key)
+            if self._write(key, partial(store.write, key, events, whole=whole)) and whole and events.status:
+                self._inbox.settle(key, whole=True)
+        for trial in self._records():
+            if self._abandoned.is_set():
+                return
+            whole = store.holds(trial) or self._write(
+                trial.key, partial(store.write, trial.key, Events.of(trial), whole=True)
+            )
+            self._inbox.settle(trial.key, whole=whole)
+        while self._summaries and not self._abandoned.is_set():
+            if self._write(SUMMARY, partial(store.summary, *self._summaries[0])):
+                self._inbox.settle(SUMMARY, whole=True)
+            self._summaries.popleft()
+
+    def _write(self, key: str, write: Callable[[], None]) -> bool:
+        """Return whether MLflow took it; raise if MLflow did not answer."""
+        try:
+            write()
+        except Exception as error:
+            self._inbox.gaps.add(key)
+            if not refused(error):
+                raise
+            self._note(error)
+            return False
+        return True
+
+    def _records(self) -> Sequence[Finished]:
+        while True:
+            try:
+                return self._inbox.records()
+            except Exception as error:  # of reading them, which is not MLflow's fault: the others are written
+                self._inbox.owed.add("unreadable records")
+                self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        self._cause = cause_of(error)
+        if not self._reached:
+            self._say(f"does not answer ({self._cause})")
+
+    def _say(self, message: str) -> None:
+        if not self._warned:
+            self._warned = True
+            where = redacted(self._uri)
+            with suppress(Exception):
+                self._warn(f"MLflow at {where} {message}; the study's next run writes what is missing")

@@ -1,0 +1,107 @@
+"""The command line: what it lists, what it refuses, how fast it answers."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.cli.options import spread
+from tests.search.conftest import Run, howcompact, installed
+
+
+def test_options_take_several_values() -> None:
+    assert spread(["best", "d", "--where", "a>1", "b<2", "--out", "o", "--set", "x=1"]) == [
+        *["best", "d", "--where", "a>1", "--where", "b<2", "--out", "o", "--set", "x=1"]
+    ]
+    assert spread(["run", "digits", "--set", "a=1", "--set", "b=2", "c=3"]) == [
+        *["run", "digits", "--set", "a=1", "--set", "b=2", "--set", "c=3"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["run", "digits", "--set", "sparsities=[1.5]", "seed=3"], "error: seed must be a known setting"),
+        (["run", "digist"], "error: study must be a known name, but got 'digist'; did you mean 'digits'?"),
+        (["compare", "nowhere"], "error: a study folder must hold study.json"),
+        (["best", "nowhere"], "error: a study folder must hold study.json"),
+        (["status", "nowhere"], "error: a study folder must hold study.json"),
+        (["allocate", "vgg16", "--policy", "erk", "--sparsity", "1.0"], "error: sparsity: Input should be less than 1"),
+        (["allocate", "vgg17", "--policy", "erk", "--sparsity", "0.5"], "did you mean"),
+        (["allocate", "vgg16", "--policy", "erc", "--sparsity", "0.5"], "did you mean 'erk'"),
+        (["allocate", "vgg16", "--policy", "gates", "--granularity=channel", "--sparsity", "0.5"], "run a study"),
+        (["catalog", "polices"], "did you mean 'policies'"),
+        (["run", "digits", "--storage", "nosuch://x/y"], "error: storage must be a folder or a URI"),
+    ],
+)
+def test_a_mistake_is_one_clear_error(tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    done = howcompact(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert complaint in done.stderr
+    assert all(line.startswith("error: ") for line in done.stderr.splitlines())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_installed_command_refuses_as_this_process_does(tmp_path: Path) -> None:
+    done, here = (call("catalog", "polices", cwd=tmp_path) for call in (installed, howcompact))
+    assert (done.returncode, done.stdout, done.stderr) == (here.returncode, here.stdout, here.stderr)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "search.cli.app", "--help"], capture_output=True, text=True
+    )
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in told.stderr.splitlines()}
+    assert "typer" in loaded
+    assert not loaded & {"torch", "ray", "mlflow", "optuna", "numpy", "pandas", "matplotlib", "pyarrow"}
+
+
+def test_the_catalog_lists_every_kind(tmp_path: Path) -> None:
+    told = json.loads(howcompact("catalog", "--json", cwd=tmp_path).stdout)
+    assert set(told) == {
+        *("models", "datasets", "criteria", "granularities", "policies", "schedules", "recoveries"),
+        *("curricula", "pacings", "measures", "schedulers", "samplers", "spaces", "studies"),
+    }
+    assert {"vgg16", "resnet20", "resnet32", "resnet56", "mobilenet", "small_cnn", "resnet50"} <= set(told["models"])
+    assert {"magnitude", "random", "l1", "l2"} <= set(told["criteria"])
+    assert all(about for entries in told.values() for about in entries.values())
+    policies = howcompact("catalog", "policies", cwd=tmp_path).stdout
+    assert "not the paper" in policies or "Reading C1" in policies
+
+
+@pytest.mark.parametrize("granularity", ["weight", "channel"])
+@pytest.mark.parametrize("budget", ["params", "macs"])
+def test_allocate_tells_what_each_layer_keeps(tmp_path: Path, granularity: str, budget: str) -> None:
+    options = ("--policy", "erk", "--sparsity", "0.9", "--granularity", granularity, "--budget", budget, "--json")
+    told = json.loads(howcompact("allocate", "resnet20", *options, cwd=tmp_path).stdout)
+    assert (told["policy"], told["sparsity"], told["budget"]) == ("erk", 0.9, budget)
+    assert sum(layer["keep"] for layer in told["layers"]) == told["params_kept"]
+    assert sum(layer["macs"] for layer in told["layers"]) == told["macs_kept"]
+    for layer in told["layers"]:
+        assert 0 < layer["keep"] <= layer["size"]
+        assert layer["density"] == layer["keep"] / layer["size"]
+    dense = {"params": sum(layer["size"] for layer in told["layers"]), "macs": 40_551_040}[budget]
+    spent = told[f"{budget}_kept"]
+    assert spent <= round(0.1 * dense)
+    assert spent >= (0.0999 if granularity == "weight" else 0.09) * dense
+    if (granularity, budget) == ("weight", "params"):
+        assert spent == round(0.1 * dense)
+
+
+def test_allocate_takes_a_checkpoint(small_run: Run, tmp_path: Path) -> None:
+    small_run.told("best", str(small_run.folder), "--policy", "uniform", "--out", str(tmp_path / "net"))
+    told = small_run.told("allocate", str(tmp_path / "net"), "--policy", "uniform", "--sparsity", "0.5")
+    assert {round(layer["density"], 1) for layer in told["layers"]} == {0.5}
+
+
+def test_allocate_measures_a_checkpoint_for_a_policy_that_needs_its_profile(small_run: Run, tmp_path: Path) -> None:
+    small_run.told("best", str(small_run.folder), "--policy", "erk", "--out", str(tmp_path / "net"))
+    options = ("--policy", "capacity-functional", "--sparsity", "0.5")
+    told = small_run.told("allocate", str(tmp_path / "net"), *options)
+    assert told["params_kept"] == round(0.5 * sum(layer["size"] for layer in told["layers"]))
+    by_name = howcompact("allocate", "resnet20", *options, cwd=tmp_path)
+    assert by_name.returncode == 2
+    assert "must measure a trained network" in by_name.stderr

@@ -1,0 +1,218 @@
+"""Every sampler held to its entry in the table, by Optuna's ask and tell on small problems."""
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import optuna
+import pytest
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.methods import samplers
+from search.methods.samplers import SAMPLERS, complaints
+
+SPACE: dict[str, BaseDistribution] = {name: FloatDistribution(0.01, 1.0, log=True) for name in ("a", "b", "c")}
+LEARNING = sorted(set(SAMPLERS) - {"random", "qmc"})
+TRIALS = 16  # the budget that the samplers are made for: populations and start-ups of 4
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def study_of(name: str, seed: int = 0, goals: int = 1) -> optuna.Study:
+    return optuna.create_study(directions=["maximize"] * goals, sampler=SAMPLERS[name].make(seed, TRIALS))
+
+
+def value(params: Mapping[str, float]) -> float:
+    """A smooth function, highest where the logarithm of every parameter is -0.5."""
+    return -float(sum((np.log10(params[name]) + 0.5) ** 2 for name in SPACE))
+
+
+def run(study: optuna.Study, trials: int) -> None:
+    for _ in range(trials):
+        trial = study.ask(SPACE)
+        study.tell(trial, value(trial.params))
+
+
+def points(study: optuna.Study) -> NDArray[np.float64]:
+    """Logarithms of what was proposed, (trials, parameters), each in [-2, 0]."""
+    return np.log10([[trial.params[name] for name in SPACE] for trial in study.trials])
+
+
+def least_distance(points: NDArray[np.float64]) -> float:
+    """The distance of the two nearest points."""
+    distances = np.abs(points[:, None] - points[None]).max(axis=-1)
+    return float(distances[~np.eye(len(points), dtype=bool)].min())
+
+
+def tell(study: optuna.Study, name: str, trials: int, bounded: bool = False) -> None:
+    """Tell trials of another search, spread evenly; what exceeds 0.1 breaks the bound, if there is one."""
+    for params in 10 ** (2 * np.random.default_rng(0).random((trials, len(SPACE))) - 2):
+        densities = dict(zip(SPACE, params.tolist(), strict=True))
+        study.add_trial(
+            create_trial(
+                params=densities,
+                distributions=SPACE,
+                value=value(densities),
+                constraints={"a": np.log10(densities["a"]) + 1} if bounded else None,
+                system_attrs=dict(SAMPLERS[name].told),
+            )
+        )
+
+
+def proposals(study: optuna.Study, trials: int) -> NDArray[np.float64]:
+    """Logarithms of what is proposed next at once, (trials, parameters)."""
+    return np.log10([list(study.ask(SPACE).params.values()) for _ in range(trials)])
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_seed_gives_the_same_proposals_again_and_another_seed_others(name: str) -> None:
+    first, again, other = (study_of(name, seed) for seed in (0, 0, 1))
+    for study in (first, again, other):
+        run(study, 6)
+    assert np.array_equal(points(first), points(again))
+    assert not (points(first) == points(other)).any()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_no_point_is_proposed_twice_whether_trials_run_fail_or_are_pruned(name: str) -> None:
+    study = study_of(name)
+    together = [study.ask(SPACE) for _ in range(6)]
+    for trial in together:
+        study.tell(trial, value(trial.params))
+    for _ in range(2):
+        study.tell(study.ask(SPACE), state=TrialState.FAIL)
+        pruned = study.ask(SPACE)
+        pruned.report(-9.0, 1)
+        study.tell(pruned, state=TrialState.PRUNED)
+    for _ in range(4):
+        study.ask(SPACE)
+    assert least_distance(points(study)) > 0.02
+
+
+def test_running_trials_spread_what_the_parzen_estimator_proposes() -> None:
+    def spread(running: bool) -> float:
+        found = []
+        for seed in range(8):
+            study = study_of("tpe", seed)
+            tell(study, "tpe", 30)
+            for _ in range(8):
+                trial = study.ask(SPACE)
+                if not running:
+                    study.tell(trial, state=TrialState.FAIL)
+            found.append(points(study)[30:].std(axis=0).mean())
+        return float(np.mean(found))
+
+    assert spread(running=True) > 1.1 * spread(running=False)
+
+
+@pytest.mark.parametrize("goals", [1, 2])
+def test_a_search_of_usual_length_is_proposed_by_optunas_own_parzen_estimator(goals: int) -> None:
+    def proposed(sampler: optuna.samplers.BaseSampler) -> NDArray[np.float64]:
+        study = optuna.create_study(directions=["maximize"] * goals, sampler=sampler)
+        for _ in range(12):
+            trial, running = study.ask(SPACE), study.ask(SPACE)
+            study.tell(trial, [value(trial.params), trial.params["a"]][:goals])
+            study.tell(running, state=TrialState.FAIL)
+        return points(study)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        plain = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=4, seed=0)
+    assert np.array_equal(proposed(SAMPLERS["tpe"].make(0, TRIALS)), proposed(plain))
+
+
+@pytest.mark.parametrize("goals", [1, 2])
+def test_a_long_search_forgets_the_oldest_trials_but_no_good_one(goals: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "REMEMBERED", 40)  # of which the 4 best are good
+    shown: list[set[int]] = []
+    split = optuna.samplers._tpe.sampler._split_trials
+
+    def watched(study: optuna.Study, trials: list[FrozenTrial], count: int) -> tuple[list[FrozenTrial], ...]:
+        shown.append({trial.number for trial in trials})
+        return split(study, trials, count)
+
+    monkeypatch.setattr(optuna.samplers._tpe.sampler, "_split_trials", watched)
+    study = study_of("tpe", goals=goals)
+    for number in range(100):
+        trial = study.ask(SPACE)
+        study.tell(trial, [float(number in (3, 30, 31, 60)) - number / 1000] * goals)
+        if number == 10:
+            running = study.ask(SPACE)
+    study.ask(SPACE)
+    assert shown[-1] == {3, 31, 32, 61, running.number, *range(65, 101)}  # as Optuna counts, with the one that runs
+
+
+def test_where_the_best_is_a_corner_the_gaussian_process_looks_elsewhere_next() -> None:
+    study = study_of("gp")
+    for _ in range(10):
+        trial = study.ask(SPACE)
+        study.tell(trial, sum(np.log10(density) for density in trial.params.values()))
+    assert points(study).max(axis=0).tolist() == [0, 0, 0]
+    assert least_distance(points(study)) > 0
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_search_that_goes_on_with_another_seed_repeats_nothing(name: str) -> None:
+    study = study_of(name)
+    run(study, 6)
+    for told in (6, 8):
+        study.sampler = SAMPLERS[name].make(told, TRIALS)
+        run(study, 2)
+    assert least_distance(points(study)) > 0
+
+
+def test_the_sequence_of_a_search_that_goes_on_is_that_of_one_never_broken_off() -> None:
+    whole, broken = study_of("qmc"), study_of("qmc")
+    run(whole, 8)
+    run(broken, 4)
+    broken.sampler = SAMPLERS["qmc"].make(4, TRIALS)
+    run(broken, 4)
+    assert np.array_equal(points(whole), points(broken))
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_trials_told_from_elsewhere_teach(name: str) -> None:
+    study = study_of(name)
+    tell(study, name, 12)
+    assert proposals(study, 6).mean() > -0.85  # -1 if it had learnt nothing
+
+
+@pytest.mark.parametrize("name", [name for name, sampler in SAMPLERS.items() if sampler.constraints])
+def test_constraints_draw_proposals_to_where_they_are_kept(name: str) -> None:
+    free, bounded = study_of(name), study_of(name)
+    tell(free, name, 20)
+    tell(bounded, name, 20, bounded=True)
+    wild, tame = proposals(free, 4)[:, 0], proposals(bounded, 4)[:, 0]
+    assert (tame < -1).sum() > (wild < -1).sum()
+    assert tame.mean() < wild.mean() - 0.3
+
+
+@pytest.mark.parametrize("name", [name for name, sampler in SAMPLERS.items() if sampler.several_goals])
+def test_several_goals_over_densities_and_sparsities(name: str) -> None:
+    study = study_of(name, goals=2)
+    space = SPACE | {"sparsity": CategoricalDistribution([0.5, 0.8])}
+    for trial in [study.ask(space) for _ in range(5)]:
+        study.tell(trial, (value(trial.params), trial.params["sparsity"]))
+    study.tell(study.ask(space), state=TrialState.FAIL)
+    study.ask(space), study.ask(space)
+    assert {trial.params["sparsity"] for trial in study.trials} == {0.5, 0.8}
+    assert least_distance(points(study)) > 0
+
+
+def test_who_takes_one_goal_says_so() -> None:
+    for name in SAMPLERS:
+        if SAMPLERS[name].several_goals is False:
+            with pytest.raises(ValueError, match="multi-objective"):
+                study_of(name, goals=2).ask(SPACE)
+
+
+def test_complaints_say_who_does_what_is_asked() -> None:
+    assert not any(complaints(name, 1, False) for name in SAMPLERS)
+    assert complaints("cmaes", 2, True) == [
+        "search.sampler must take several goals, but 'cmaes' takes one; use one of: tpe, gp, nsga2, nsga3",
+        "search.sampler must learn from constraints, but 'cmaes' does not; use one of: tpe, gp, nsga2, nsga3",
+    ]
+    assert complaints("qmc", 2, False) == complaints("nsga3", 3, True) == []
+    assert complaints("tp", 1, False) == ["sampler must be a known name, but got 'tp'; did you mean 'tpe' or 'gp'?"]

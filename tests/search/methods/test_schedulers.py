@@ -1,0 +1,178 @@
+"""Schedulers: each search has its own, named policies are never stopped, and each survives a real run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.tune.schedulers import TrialScheduler
+
+from search.methods.schedulers import SCHEDULERS, Histories, per_search
+from search.results.folder import StudyFolder
+from search.running.tuner import _first_epoch_of
+from search.searching.searcher import StudySearcher
+from tests.search.conftest import run_small
+from trainables.spec import TrialSpec
+from trainables.training.recovery import RECOVERIES
+
+STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What a scheduler sees of a Tune trial."""
+
+    trial_id: str
+    search: tuple[str, str] | None
+    status: str = "RUNNING"
+
+
+class Fed:
+    """A scheduler of Ray's, given its trials and their results by hand; a trial "a1" is of the search "a"."""
+
+    def __init__(self, name: str, first_epoch: int = 0, ended: Histories = MappingProxyType({})) -> None:
+        self.scheduler: Any = per_search(
+            SCHEDULERS[name], lambda trial: trial.search, lambda trial: first_epoch, lambda search: ended
+        )
+        self.trials: dict[str, Trial] = {}
+
+    def add(self, *names: str, of_a_search: bool = True) -> "Fed":
+        for name in names:
+            self.trials[name] = Trial(name, ("searched", name[0]) if of_a_search else None)
+            self.scheduler.on_trial_add(None, self.trials[name])
+        return self
+
+    def hear(self, name: str, epoch: int, accuracy: float, **more: Any) -> str:
+        """Tell a result, and, as Ray does, the end of a trial that is stopped by it or says that it is final."""
+        result = {"epoch": epoch, "val_accuracy": accuracy, "final": False, **more}
+        decision: str = self.scheduler.on_trial_result(None, self.trials[name], result)
+        if decision == STOP or result["final"]:
+            self.scheduler.on_trial_complete(None, self.trials[name], result)
+        return decision
+
+
+def test_a_trial_is_compared_with_its_own_search_only() -> None:
+    fed = Fed("asha").add("a1", "a2", "a3", "b1").add("named", of_a_search=False)
+    assert fed.hear("a1", 0, 0.9) == CONTINUE
+    assert fed.hear("a2", 0, 0.8) == STOP
+    assert fed.hear("a3", 0, 0.1, final=True) == CONTINUE  # it ends by itself, and says so
+    assert fed.hear("b1", 0, 0.1) == CONTINUE
+    assert fed.hear("named", 0, 0.0) == CONTINUE
+
+
+def test_a_failed_trial_is_not_a_bad_one() -> None:
+    fed = Fed("asha").add("a1", "a2")
+    assert fed.hear("a1", 0, 0.5) == CONTINUE
+    assert fed.hear("a2", -1, 0.0, error="x", final=True) == CONTINUE
+    assert fed.hear("a1", 2, 0.0) == CONTINUE  # nobody else has come to this rung
+
+
+def test_asha_halves_before_any_training_and_after_two_and_eight_epochs() -> None:
+    """A rung's bar is the upper third of those that came before, interpolated: its 2/3 quantile."""
+    fed = Fed("asha").add("a1", "a2", "a3", "a4", "a5")
+    assert fed.hear("a1", 0, 0.6) == CONTINUE  # the first one to come
+    assert fed.hear("a2", 0, 0.3) == STOP  # bar 0.6
+    assert fed.hear("a3", 0, 0.51) == CONTINUE  # of 0.3, 0.6: 0.3 + 2/3 x 0.3 = 0.5
+    assert fed.hear("a4", 0, 0.53) == STOP  # of 0.3, 0.51, 0.6: 0.51 + 1/3 x 0.09 = 0.54
+    assert fed.hear("a5", 0, 0.54) == CONTINUE  # of 0.3, 0.51, 0.53, 0.6: at its third place, 0.53
+    assert fed.hear("a1", 1, 0.0) == CONTINUE  # no rung
+    assert fed.hear("a1", 2, 0.7) == CONTINUE
+    assert fed.hear("a3", 2, 0.69) == STOP
+    assert fed.hear("a5", 2, 0.8) == CONTINUE
+    assert [fed.hear("a5", epoch, 0.8) for epoch in range(3, 9)] == [CONTINUE] * 6
+    assert [fed.hear("a1", epoch, 0.0) for epoch in range(3, 8)] == [CONTINUE] * 5
+    assert fed.hear("a1", 8, 0.79) == STOP
+
+
+def test_a_trial_that_skips_a_rung_is_judged_once_by_its_next_report() -> None:
+    fed = Fed("asha").add("a1", "a2", "a3")
+    told = {"a1": ((0, 0.7), (2, 0.7)), "a2": ((0, 0.7), (1, 0.1), (3, 0.69)), "a3": ((0, 0.7), (5, 0.71), (6, 0.1))}
+    heard = {name: [fed.hear(name, *report) for report in reports] for name, reports in told.items()}
+    assert heard == {"a1": [CONTINUE] * 2, "a2": [CONTINUE, CONTINUE, STOP], "a3": [CONTINUE] * 3}
+
+
+def test_hyperband_starts_some_trials_later() -> None:
+    """Where each trial is worse than the one before, the first of each first rung is left."""
+    fed = Fed("hyperband")
+    left = [f"a{n}" for n in range(200)]
+    fed.add(*left)
+    stopped = {}
+    for epoch in range(10):
+        decisions = {name: fed.hear(name, epoch, 0.9 - int(name[1:]) / 1000) for name in left}
+        left = [name for name in left if decisions[name] == CONTINUE]
+        stopped[epoch] = len(decisions) - len(left)
+    assert {epoch for epoch, count in stopped.items() if count} == {0, 2, 8}
+    assert stopped[0] > stopped[2] > stopped[8]
+    assert len(left) <= 3
+
+
+def test_the_median_rule_holds_from_epoch_0_on() -> None:
+    fed = Fed("median").add("a1", "a2", "a3", "a4", "a5")
+    for name, accuracy in (("a1", 0.2), ("a2", 0.4), ("a3", 0.6)):  # three others are asked for
+        assert fed.hear(name, 0, accuracy) == CONTINUE
+    assert fed.hear("a4", 0, 0.39) == STOP  # median of 0.2, 0.4, 0.6
+    assert fed.hear("a5", 0, 0.5) == CONTINUE
+    for name, accuracy in (("a1", 0.4), ("a2", 0.8), ("a3", 0.8)):  # averages over epochs: 0.3, 0.6, 0.7
+        assert fed.hear(name, 1, accuracy) == CONTINUE
+    assert fed.hear("a5", 1, 0.59) == STOP
+
+
+@pytest.mark.parametrize("name", ["asha", "median"])
+@pytest.mark.parametrize("first", [0, 1, 7, 20])  # trials of an earlier run
+def test_a_continued_search_decides_as_one_that_was_never_stopped(name: str, first: int) -> None:
+    random = np.random.default_rng(first)
+    curves = {f"a{n}": np.sort(random.uniform(size=9)) for n in range(40)}
+    whole, told = Fed(name), {}
+    for trial, curve in curves.items():
+        told[trial] = run_to_its_end(whole.add(trial), trial, curve)
+    earlier = {trial: [report(epoch, curves[trial]) for epoch in range(told[trial])] for trial in list(told)[:first]}
+    rest = Fed(name, ended=earlier)
+    assert {t: run_to_its_end(rest.add(t), t, curves[t]) for t in list(curves)[first:]} == dict(
+        list(told.items())[first:]
+    )
+    assert len(set(told.values())) > 1  # some were stopped
+
+
+def report(epoch: int, curve: Any) -> dict[str, Any]:
+    return {"epoch": epoch, "val_accuracy": float(curve[epoch]), "final": epoch == len(curve) - 1}
+
+
+def run_to_its_end(fed: Fed, trial: str, curve: Any) -> int:
+    """Report epochs until the trial is stopped or final; return their number."""
+    for epoch in range(len(curve)):
+        if fed.hear(trial, epoch, float(curve[epoch]), final=epoch == len(curve) - 1) == STOP:
+            return epoch + 1
+    return len(curve)
+
+
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_weights_that_are_drawn_anew_are_not_judged_before_they_have_learnt(name: str) -> None:
+    fed = Fed(name, first_epoch=1).add("a1", "a2", "a3", "a4")
+    for trial, accuracy in (("a1", 0.1), ("a2", 0.2), ("a3", 0.3), ("a4", 0.0)):
+        assert fed.hear(trial, 0, accuracy) == CONTINUE
+    for trial in ("a1", "a2", "a3"):
+        assert fed.hear(trial, 1, 0.5) == CONTINUE
+    assert fed.hear("a4", 1, 0.49) == STOP
+
+
+@pytest.mark.parametrize("recovery", sorted(RECOVERIES))
+def test_recoveries_from_scratch_alone_are_first_judged_by_epoch_1(recovery: str) -> None:
+    trial = SimpleNamespace(config={"spec": TrialSpec(recovery=recovery).model_dump_json()})
+    assert _first_epoch_of(trial) == (1 if "scratch" in recovery else 0)
+
+
+def test_a_study_runs_to_its_end_under_a_scheduler_that_stops_trials(tmp_path: Path) -> None:
+    settings = ["seeds=[0]", "sparsities=[0.9]", "policies=[uniform,searched]", "search.warm_start=[uniform]"]
+    settings += ["search.trials=6", "dense.epochs=1", "finetune.epochs=4", "search.scheduler=asha", "tracking=off"]
+    run = run_small(tmp_path, settings=settings)
+    counts, folder = run.summary["trials"], StudyFolder.open(str(run.folder))
+    assert counts["done"] + counts["stopped"] == counts["total"] == 6
+    assert counts["failed"] == 0
+    assert "goes on" not in run.stderr  # nothing is paused, nothing lost
+    searched = [row for row in folder.rows() if row.policy == "searched"]
+    assert all((row.status == "done") is (row.epochs == 1 + 4) for row in searched)
+    rows = {row["policy"]: row for row in run.told("compare", str(run.folder))["rows"]}
+    assert rows["searched"]["trials"] == 6
+    assert StudySearcher(folder.study, folder, configure=lambda spec: {}).total == 0  # none is run again

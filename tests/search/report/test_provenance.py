@@ -1,0 +1,26 @@
+"""How the page says that it was made: the command is that of the study."""
+
+import shlex
+
+import pytest
+
+from search.report.provenance import run_command
+from search.study.reading import parse_study, shipped
+
+
+@pytest.mark.parametrize("source", sorted(shipped()))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [],
+        ["finetune.lr=0.00003", "width=0.25", "models=[vgg16]", "recoveries=[finetune, scratch]"],
+        ["data.name=parquet", "data.path=/some where/it's", "data.size=32", "tracking=off", "search.scheduler=asha"],
+    ],
+)
+def test_the_command_of_a_study_gives_the_study(source: str, changes: list[str]) -> None:
+    study = parse_study(source, changes, "renamed")
+    program, verb, base, *rest = shlex.split(run_command(study))
+    assert (program, verb) == ("howcompact", "run")
+    assert rest[:2] == ["--name", "renamed"]
+    assert rest[2:3] == ["--set"] or not rest[2:]
+    assert parse_study(base, rest[3:], "renamed") == study

@@ -1,0 +1,139 @@
+"""How many trials share a GPU: the rule by hand, the measuring on a CPU, the placing on GPUs that are only counted."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.running.gpu_sharing import SPARE, largest, share_of_gpu, together
+from search.running.ray_session import ENVIRONMENT
+from search.running.shared_work import Workshop
+from search.running.tuner import _may_share
+from search.study.spec import StudySpec
+from tests.trainables.trials import CHANNEL, CPU, DATA, DENSE, WEIGHT
+from trainables.data import sources
+from trainables.data.splits import Splits
+from trainables.storage.folder import Folder
+from trainables.training.gpu_load import Load, measure
+from trainables.training.process import Place, memory_fraction
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("memory", "busy", "most", "many"),
+    [
+        (1, 0.1, 99, 8),  # of 80 GiB: 12 with room to spare, of the time 80 %
+        (1, 0.2, 99, 4),  # eight would keep it 160 % busy
+        (1, 0.25, 99, 4),
+        (1, 0.26, 99, 2),
+        (1, 0.6, 99, 1),
+        (10, 0.1, 99, 4),  # eight would take 120 GiB
+        (20, 0.1, 99, 2),
+        (30, 0.1, 99, 1),
+        (1, 0.1, 7, 4),  # only seven are to come, or have processors
+        (1, 0.1, 1, 1),
+    ],
+)
+def test_as_many_share_a_gpu_as_fit_into_its_memory_and_its_time(
+    memory: int, busy: float, most: int, many: int
+) -> None:
+    assert together(Load(memory * GIB, busy, 80 * GIB), most) == many
+
+
+@given(st.integers(1, 90 * GIB), st.floats(0.001, 1), st.integers(1, 100))
+def test_whoever_shares_has_room_and_nobody_shares_more_than_there_are(memory: int, busy: float, most: int) -> None:
+    many = together(Load(memory, busy, 80 * GIB), most)
+    assert many in (1, 2, 4, 8)
+    assert many <= max(1, most)
+    if many > 1:
+        cap = memory_fraction(1 / many, 80 * GIB) * 80 * GIB  # of what PyTorch holds, its context left out
+        assert memory * SPARE <= cap + 600 * 2**20
+        assert many * busy <= 1
+
+
+def test_shares_of_memory_leave_room_for_what_every_process_takes_before_a_tensor() -> None:
+    assert memory_fraction(0.25, 80 * GIB) == pytest.approx((20 * GIB - 600 * 2**20) / (80 * GIB))
+    assert memory_fraction(0.125, 4 * GIB) == 0.125 / 2  # something must be left
+    assert memory_fraction(1.0, 80 * GIB) == memory_fraction(0.0, 80 * GIB) == 1.0
+
+
+def test_a_training_is_measured_by_its_own_loop(splits: Splits) -> None:
+    torch.set_num_threads(1)
+    load = measure(DENSE, splits, CPU)
+    assert (load.memory, load.total, load.device) == (0, 0, "cpu")
+    assert 0.2 < load.busy <= 1  # a CPU waits for nobody, but Python takes its share
+    assert Load.greatest([Load(3, 0.1, 9, "x"), Load(2, 0.4, 9, "x")]) == Load(3, 0.4, 9, "x")
+
+
+def test_the_largest_batch_of_each_network_is_probed() -> None:
+    wide = WEIGHT.model_copy(update={"dense": DENSE.model_copy(update={"width": 2.0, "seed": 7})})
+    longer = WEIGHT.model_copy(update={"finetune": WEIGHT.finetune.model_copy(update={"batch_size": 90})})
+    probed = largest([CHANNEL, wide, longer, WEIGHT])
+    assert [(dense.width, dense.recipe.batch_size) for dense in probed] == [(0.5, 90), (2.0, 64)]
+
+
+def test_only_automatic_shares_of_what_is_not_timed_are_probed() -> None:
+    study = StudySpec.model_validate({"name": "s"})
+    asked = {"gpus": 0.5}
+    assert _may_share(study, Place(gpus=1.0))
+    assert not _may_share(study, Place(gpus=0.0))
+    assert not _may_share(study, Place(gpus=1.0, workers=2))
+    assert not _may_share(study.model_copy(update={"latency": True}), Place(gpus=1.0))
+    assert not _may_share(StudySpec.model_validate({"name": "s", "resources": asked}), Place(gpus=1.0))
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return sources.load(DATA)
+
+
+@pytest.fixture(scope="module")
+def two_gpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Ray on this machine, counting GPUs that are not there."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+@ray.remote
+def _where(name: str, storage: Folder, place: Place) -> None:
+    """Leave word of the GPU that is seen, and stay until all have come."""
+    import os
+
+    storage.write(name, os.environ["CUDA_VISIBLE_DEVICES"].encode())
+    deadline = time.monotonic() + 60
+    while not all(storage.has(str(n)) for n in range(4)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def test_halves_of_two_gpus_hold_four_at_once(two_gpus: None, tmp_path: Path) -> None:
+    storage, said = Folder.at(str(tmp_path)), list[str]()
+    shop = Workshop(storage, Place(cpus=1.0, gpus=0.5), said.append)
+    shop.make(_where, [(str(n),) for n in range(4)], "placed")
+    assert said[-1] == "placed: 4 of 4"
+    assert Counter(storage.read(str(n)).decode() for n in range(4)) == {"0": 2, "1": 2}
+
+
+def test_few_trials_have_a_gpu_each_and_a_probe_tells_for_many(two_gpus: None, splits: Splits) -> None:
+    references: dict[str, Any] = {DATA.key(): ray.put(splits)}
+    place = Place(gpus=1.0)
+    assert share_of_gpu(place, [WEIGHT], references, trials=2) == (place, "each trial has a GPU to itself")
+    assert share_of_gpu(replace(place, cpus=4.0), [WEIGHT], references, trials=9)[0].gpus == 1.0  # processors for one
+    shared, told = share_of_gpu(place, [WEIGHT], references, trials=9)
+    assert shared.gpus in (0.5, 1.0)  # as busy as the CPU was; there are processors for two on each
+    assert told.endswith("of its time (cpu)")
+    failed, told = share_of_gpu(place, [WEIGHT], {}, trials=9)
+    assert failed == place
+    assert told.startswith("each trial has a GPU to itself, as a probe failed: KeyError")

@@ -1,0 +1,164 @@
+"""One run of a study at a time, whatever becomes of it, on folders and on what has none."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from search.running import lease
+from search.running.lease import LEASE, Holder, Lease
+from tests.search.waiting import until
+from tests.trainables.storage.test_folder import Elsewhere
+from trainables.storage.folder import Folder
+
+BEAT, STALE = 0.05, 1.0
+
+HOLDER = f"""
+import sys, time
+from search import lease
+from trainables.storage import Folder
+lease.BEAT, lease.STALE = {BEAT}, {STALE}
+with lease.Lease(Folder.at(sys.argv[1]), print) as held:
+    print("holds", flush=True)
+    while True:
+        time.sleep(0.01)
+        held.check()
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "BEAT", BEAT)
+    monkeypatch.setattr(lease, "STALE", STALE)
+
+
+@pytest.fixture(params=["local", "elsewhere"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    return Folder.at(str(tmp_path)) if request.param == "local" else Elsewhere(str(tmp_path))
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Folder:
+    return Folder.at(str(tmp_path))
+
+
+@contextmanager
+def holder_in_another_process(folder: Folder) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", HOLDER, folder.uri]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "holds\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def seconds_to_take(folder: Folder, warn: Callable[[str], None]) -> float:
+    begun = time.monotonic()
+    with Lease(folder, warn):
+        return time.monotonic() - begun
+
+
+def left_behind(folder: Folder, machine: str) -> Holder:
+    """Leave the lease of a run that is no more; its process number is that of this living process."""
+    holder = Holder.here().model_copy(update={"machine": machine, "host": "far"})
+    folder.write(LEASE, holder.model_dump_json().encode())
+    return holder
+
+
+def test_second_run_is_refused_with_who_holds_it_and_since_when(folder: Folder) -> None:
+    with Lease(folder, pytest.fail) as first:
+        with pytest.raises(ValueError, match="a study must be run once at a time") as refusal:
+            seconds_to_take(folder, pytest.fail)
+        told = str(refusal.value)
+        assert f"process {os.getpid()} on {os.uname().nodename}, which began at 20" in told
+        assert folder.uri in told
+        assert "wait for it, stop it, or give this run another --name" in told
+        first.check()
+    assert not folder.has(LEASE)
+    assert seconds_to_take(folder, pytest.fail) < STALE / 2
+
+
+def test_run_of_a_dead_process_of_this_machine_stands_in_nobodys_way(local: Folder) -> None:
+    with holder_in_another_process(local) as holder:
+        holder.kill()
+        until(lambda: " Z " in Path(f"/proc/{holder.pid}/stat").read_text())  # and nobody has asked how it ended
+        assert local.has(LEASE)
+        assert seconds_to_take(local, pytest.fail) < STALE / 2
+
+
+@pytest.mark.parametrize("machine", ["another boot", ""])
+def test_silent_run_of_another_machine_is_replaced_after_a_while_by_ones_own_clock(
+    folder: Folder, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not machine:
+        monkeypatch.setattr(lease, "_machine", str)  # a system that does not tell
+    warnings: list[str] = []
+    left_behind(folder, machine)
+    assert seconds_to_take(folder, warnings.append) > STALE
+    assert len(warnings) == 1
+    assert "has left the study without an end; waiting 1 s for a sign" in warnings[0]
+
+
+def test_living_run_of_another_machine_is_believed_as_soon_as_it_shows(folder: Folder) -> None:
+    holder = left_behind(folder, "another boot")
+    renewed = holder.model_copy(update={"beat": 1}).model_dump_json().encode()
+    begun = time.monotonic()
+    threading.Timer(0.1, folder.write, (LEASE, renewed)).start()
+    with pytest.raises(ValueError, match="on far"):
+        seconds_to_take(folder, pytest.fail)
+    assert 0.1 <= time.monotonic() - begun < STALE
+    assert folder.read(LEASE) == renewed
+
+
+def test_damaged_lease_is_looked_on_like_any_other(folder: Folder) -> None:
+    folder.write(LEASE, b'{"run": ')
+    warnings: list[str] = []
+    assert seconds_to_take(folder, warnings.append) > STALE
+    assert len(warnings) == 1
+
+
+def test_run_that_slept_finds_itself_replaced_and_ends(local: Folder) -> None:
+    with holder_in_another_process(local) as holder:
+        holder.send_signal(signal.SIGSTOP)
+        warnings: list[str] = []
+        with Lease(local, warnings.append) as ours:
+            holder.send_signal(signal.SIGCONT)
+            _, told = holder.communicate(timeout=10)
+            time.sleep(4 * BEAT)
+            ours.check()
+            assert local.has(LEASE), "who is replaced takes nothing along"
+    assert len(warnings) == 1
+    assert f"has taken this one over after {STALE:.0f} s without a sign from here" in told
+    assert f"process {os.getpid()} on" in told
+
+
+def test_of_two_that_take_it_at_once_one_goes_on(folder: Folder) -> None:
+    class Late(Lease):
+        def _outwait(self, holder: Holder) -> None:
+            """See nothing: it looked before the other one wrote."""
+
+    with Lease(folder, pytest.fail) as first, Late(folder, pytest.fail) as second:
+        until(lambda: first._successor or second._successor)
+        time.sleep(4 * BEAT)
+        (replaced,) = [each for each in (first, second) if each._successor]
+        with pytest.raises(ValueError, match="has taken this one over"):
+            replaced.check()
+
+
+def test_storage_that_fails_for_a_while_costs_nobody_the_lease(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Lease(folder, pytest.fail) as held:
+        with monkeypatch.context() as patch:
+            patch.setattr(type(folder), "read", lambda *_: (_ for _ in ()).throw(OSError("away")))
+            time.sleep(4 * BEAT)
+        beat = Holder.model_validate_json(folder.read(LEASE)).beat
+        until(lambda: Holder.model_validate_json(folder.read(LEASE)).beat > beat)
+        held.check()

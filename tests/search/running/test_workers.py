@@ -1,0 +1,116 @@
+"""A trial of two workers, one of which is killed: it goes on from its newest epoch and ends as one worker ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.running.shared_work import awaited, place_of
+from search.study.spec import Resources
+from tests.search.test_faults import finish, histories
+from tests.search.waiting import until
+from trainables.data import sources
+from trainables.outcome import Outcome
+from trainables.storage.folder import Folder
+from trainables.training.process import Place
+from trainables.trial.trainable import run_trial
+
+SETTINGS = (
+    *("resources.workers=2", "dense.epochs=2", "finetune.epochs=15", "sparsities=[0.8]", "seeds=[0]"),
+    *("policies=[uniform]", "calibration=64", "tracking=off"),
+)
+
+
+FAILING = """
+import torch.distributed as dist
+from torch import nn
+
+class Net(nn.Sequential):
+    def forward(self, images):
+        if self.training and dist.is_initialized() and dist.get_rank() == 1:
+            raise ArithmeticError("of one worker")
+        return super().forward(images)
+
+def build(num_classes, in_channels):
+    rest = nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes)
+    return Net(nn.Conv2d(in_channels, 8, 3), nn.BatchNorm2d(8), *rest)
+"""
+
+
+def other_workers(driver: int) -> list[int]:
+    """Processes of this session that train along."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if os.getsid(int(status.parent.name)) == driver and b"ray::Worker" in status.read_bytes():
+                found.append(int(status.parent.name))
+        except (ProcessLookupError, FileNotFoundError):
+            continue
+    return found
+
+
+def test_a_killed_worker_costs_a_trial_no_epoch(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--json", "--set", *SETTINGS]
+    started = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with started as driver:
+        until(lambda: any(len(history) > 2 for history in histories(tmp_path).values()), 120)
+        (victim,) = other_workers(driver.pid)
+        os.kill(victim, signal.SIGKILL)
+        before = histories(tmp_path)
+        until(lambda: histories(tmp_path) != before, 120)
+        told = finish(driver)
+    assert told["trials"] == {"total": 1, "new": 1, "done": 1, "failed": 0, "stopped": 0}
+    ((key, history),) = before.items()
+    assert len(history) < 16  # it was killed on its way
+    assert histories(tmp_path)[key][: len(history)] == history  # seconds and all: no epoch was run again
+
+    torch.set_num_threads(1)
+    storage = Folder.at(str(tmp_path / "howcompact-runs"))
+    ended = Outcome.model_validate_json((storage / "digits" / "trials" / key).read("outcome.json"))
+    splits = sources.load(ended.spec.dense.data)
+    alone = list(run_trial(ended.spec, splits, storage, storage / "alone", torch.device("cpu")))
+    assert ended.history[-1].val_loss == pytest.approx(alone[-1].val_loss, rel=0.02)
+    assert [r.val_accuracy for r in ended.history] == pytest.approx([r.val_accuracy for r in alone], abs=0.02)
+    assert [r.train_loss for r in ended.history[1:9]] == pytest.approx([r.train_loss for r in alone[1:9]], rel=1e-2)
+
+
+def test_an_error_of_one_worker_ends_its_trial_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    (tmp_path / "hc_failing.py").write_text(FAILING)
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--json", "--set", *SETTINGS]
+    done = subprocess.run(
+        [*command, "models=[hc_failing:build]", "dense.epochs=0"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    (ended,) = tmp_path.glob("howcompact-runs/digits/trials/*/outcome.json")
+    told = Outcome.model_validate_json(ended.read_text())
+    assert (told.status, told.error) == ("failed", "RuntimeError: a worker failed: ArithmeticError: of one worker")
+
+
+def test_a_cluster_that_would_have_to_grow_is_told_what_it_lacks() -> None:
+    nodes = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]
+    for fits in (Place(8, 0), Place(4, 1), Place(0.5, 0.25, workers=9)):
+        assert awaited(fits, nodes) == ""
+    for asked in (Place(8, 1), Place(9, 0), Place(1, 2, workers=2)):
+        assert awaited(asked, nodes).startswith(
+            f"no node has the {asked.cpus:g} CPUs and {asked.gpus:g} GPUs that a worker"
+        )
+
+
+def test_a_machine_that_is_too_small_is_told_before_anything_waits_for_it() -> None:
+    has = {"CPU": 4.0, "GPU": 1.0}
+    assert place_of(Resources(workers=1, cpus=2), has, grows=False).bundles == [{"CPU": 2.0, "GPU": 1.0}]
+    assert place_of(Resources(workers=9, cpus=1), has, grows=True).workers == 9
+    for resources in (Resources(workers=5, gpus=0), Resources(workers=2), Resources(cpus=8)):
+        with pytest.raises(ValueError, match=r"resources must fit into this machine: it has 4 CPUs and 1 GPUs, but"):
+            place_of(resources, has, grows=False)

@@ -1,0 +1,215 @@
+"""The order of a study's trials, and what a search knows, without Ray's event loop."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from search.results.folder import StudyFolder
+from search.searching.journal import JOURNAL
+from search.searching.searcher import LOSSES, StudySearcher
+from search.study.cells import cell_key
+from search.study.spec import StudySpec
+from tests.search.comparison.test_compare import outcome
+from trainables.catalog.feasibility import part_names
+from trainables.outcome import Outcome
+from trainables.spec import TrialSpec
+from trainables.storage.folder import Folder, StorageError
+from trainables.trial.trainable import write_outcome
+
+STUDY = StudySpec.model_validate(
+    {
+        "name": "s",
+        "sparsities": [0.5, 0.8],
+        "seeds": [0],
+        "search": {"trials": 5, "warm_start": ["uniform", "capacity"]},
+    }
+)
+PARTS = part_names(STUDY.cells()[0])
+
+
+def folder_of(path: Path) -> StudyFolder:
+    folder = StudyFolder(Folder.at(str(path)))
+    folder.write_study(STUDY)
+    return folder
+
+
+def searcher_of(folder: StudyFolder) -> StudySearcher:
+    return StudySearcher(STUDY, folder, configure=lambda spec: {"spec": spec})
+
+
+def finished(spec: TrialSpec, accuracy: float) -> Outcome:
+    """An outcome of this spec; every part keeps the same."""
+    known = outcome(spec.policy, spec.sparsity, spec.seed, accuracy)
+    assert known.facts is not None
+    facts = known.facts.model_copy(update={"parts": dict.fromkeys(PARTS, 1 - spec.sparsity)})
+    return known.model_copy(update={"spec": spec, "facts": facts})
+
+
+def end(searcher: StudySearcher, folder: StudyFolder, trial: str, spec: TrialSpec, accuracy: float) -> None:
+    """Let a trial report once and end."""
+    write_outcome(folder.trial(spec.key()), finished(spec, accuracy))
+    result = {"epoch": 3, "final": True, "val_accuracy": accuracy, "best_val_accuracy": accuracy}
+    searcher.on_trial_result(trial, result)
+    searcher.on_trial_complete(trial, result)
+
+
+def studies_in(folder: StudyFolder) -> dict[str, optuna.Study]:
+    """Open the journal as Optuna itself does."""
+    storage = JournalStorage(JournalFileBackend(f"{folder.folder.uri}/{JOURNAL}"))
+    return {
+        study: optuna.load_study(study_name=study, storage=storage) for study in optuna.get_all_study_names(storage)
+    }
+
+
+def run_out(searcher: StudySearcher, folder: StudyFolder, at_most: int = 100) -> list[TrialSpec]:
+    """Run trials one by one until the searcher has no more."""
+    ran: list[TrialSpec] = []
+    for n in range(at_most):
+        config: Any = searcher.suggest(str(n))
+        if config == Searcher.FINISHED or config is None:
+            return ran
+        ran.append(config["spec"])
+        end(searcher, folder, str(n), config["spec"], 0.5 + n / 1000)
+    return ran
+
+
+def test_named_trials_come_first_and_each_search_makes_what_its_starts_leave(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    assert searcher.total == 2 * 2 + 2 * 3
+    ran = run_out(searcher, folder)
+    assert [spec.policy for spec in ran] == ["uniform"] * 2 + ["capacity"] * 2 + ["searched"] * 6
+    assert len({spec.key() for spec in ran}) == 10
+    for cell in STUDY.cells():
+        assert sum(cell_key(spec) == cell_key(cell) and spec.policy == "searched" for spec in ran) == 3
+
+
+def test_each_recovery_has_a_search_of_its_own(tmp_path: Path) -> None:
+    folder, two = folder_of(tmp_path / "s"), STUDY.model_copy(update={"recoveries": ("finetune", "scratch")})
+    searcher = StudySearcher(two, folder, configure=lambda spec: {"spec": spec})
+    assert searcher.total == 2 * 10
+    ran = run_out(searcher, folder)
+    for cell in two.cells():
+        assert sum(cell_key(spec) == cell_key(cell) and spec.policy == "searched" for spec in ran) == 3
+    assert len({cell_key(cell) for cell in two.cells()}) == 2 * 2
+
+
+def test_a_proposal_was_stopped_where_epochs_were_still_to_come(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    for n in range(4):
+        config: Any = searcher.suggest(str(n))
+        end(searcher, folder, str(n), config["spec"], 0.5)
+    for final in (False, True):
+        proposed: Any = searcher.suggest("last")
+        if final:
+            end(searcher, folder, "last", proposed["spec"], 0.4)
+        else:
+            for epoch in (0, 3):  # of the last one Tune tells only that it was the last
+                result = {"epoch": epoch, "final": False, "val_accuracy": epoch / 10, "best_val_accuracy": 0.3}
+                if epoch == 0:
+                    searcher.on_trial_result("last", result)
+            searcher.on_trial_complete("last", result)
+    searcher.close()
+    ended = {t.state: t for study in studies_in(folder).values() for t in study.trials if t.number >= 2}
+    assert set(ended) == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert ended[TrialState.PRUNED].intermediate_values == {0: 0.0, 3: 0.3}
+
+
+def test_a_search_waits_for_what_it_starts_from(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    specs = [searcher.suggest(str(n))["spec"] for n in range(4)]  # type: ignore[index]
+    assert searcher.suggest("4") is None
+    for n, spec in enumerate(specs[:3]):
+        end(searcher, folder, str(n), spec, 0.5)
+    first: Any = searcher.suggest("4")
+    assert cell_key(first["spec"]) == cell_key(specs[0])
+
+
+def test_a_continued_study_repeats_nothing_and_goes_on_with_what_was_started(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    before = [config["spec"] for n in range(4) if (config := searcher.suggest(str(n)))]
+    for n, spec in enumerate(before):
+        end(searcher, folder, str(n), spec, 0.5)
+    started: Any = searcher.suggest("4")
+    again = searcher_of(folder)
+    assert again.total == 6
+    ran = run_out(again, folder)
+    assert ran[0] == started["spec"]
+    assert len(ran) == 6
+    assert not {spec.key() for spec in ran} & {spec.key() for spec in before}
+    assert searcher_of(folder).total == 0
+
+
+def test_failed_trials_are_tried_again_and_failed_proposals_counted(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    ran = run_out(searcher_of(folder), folder)
+    for spec in (ran[0], ran[-1]):
+        write_outcome(folder.trial(spec.key()), Outcome(spec=spec, status="failed", error="lost"))
+    again = searcher_of(folder)
+    assert [spec.key() for spec in again.specs if spec.policy != "searched"][:1] == [ran[0].key()]
+    rerun = run_out(again, folder)
+    assert rerun[0].key() == ran[0].key()
+    assert len(rerun) == 1
+
+
+def test_a_study_that_grows_asks_for_more_proposals_only(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    run_out(searcher_of(folder), folder)
+    more = STUDY.model_copy(update={"search": STUDY.search.model_copy(update={"trials": 7})})
+    assert StudySearcher(more, folder, configure=lambda spec: {"spec": spec}).total == 4
+
+
+def test_a_trial_that_loses_its_worker_comes_back_until_it_is_given_up(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    first: Any = searcher.suggest("0")
+    for n in range(LOSSES):
+        searcher.on_trial_complete(str(n), error=True)
+        again: Any = searcher.suggest(str(n + 1))
+        assert again == first
+        assert not searcher.gave_up(first["spec"])
+    searcher.on_trial_complete(str(LOSSES), error=True)
+    assert searcher.gave_up(first["spec"])
+    assert first["spec"].key() not in {spec.key() for spec in run_out(searcher, folder)}
+
+
+def test_the_end_waits_for_what_still_runs(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    run_out(searcher_of(folder), folder)
+    more = STUDY.model_copy(update={"policies": ("uniform", "random")})
+    searcher = StudySearcher(more, folder, configure=lambda spec: {"spec": spec})
+    two = [searcher.suggest(str(n))["spec"] for n in range(2)]  # type: ignore[index]
+    assert searcher.suggest("2") is None
+    end(searcher, folder, "0", two[0], 0.5)
+    searcher.on_trial_complete("1", error=True)
+    last: Any = searcher.suggest("2")
+    assert last["spec"] == two[1]
+    end(searcher, folder, "2", two[1], 0.5)
+    after: Any = searcher.suggest("3")
+    assert after == Searcher.FINISHED
+
+
+def test_a_trial_that_loses_its_storage_comes_back_and_ends_the_run_before_it_is_given_up(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    searcher = searcher_of(folder)
+    lost = {"epoch": -1, "val_accuracy": 0.0, "error": "storage must work, but", "lost": True}
+    first: Any = searcher.suggest("0")
+    for n in range(LOSSES + 1):
+        searcher.check()
+        searcher.on_trial_result(str(n), lost)
+        searcher.on_trial_complete(str(n), lost)
+        assert searcher.suggest(str(n + 1)) == first
+    with pytest.raises(StorageError, match="storage must work, but"):
+        searcher.check()
+    assert folder.rows() == []
+    again: Any = searcher_of(folder).suggest("0")
+    assert again == first

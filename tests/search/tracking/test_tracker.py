@@ -1,0 +1,218 @@
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.tracking import tracker
+from search.tracking.tracker import Finished, Tracker
+from tests.search.mlflow_server import Seen, Server, seconds_of, shows
+from tests.search.waiting import until
+
+# Fresh processes hold MLflow's first import and its database migration to the same silence that a user expects.
+FIRST_USE = """
+import sys
+from search.tracking import Finished, Tracker
+assert "mlflow" not in sys.modules, "importing search.tracking.tracker must stay cheap"
+tracker = Tracker(sys.argv[1], "first", {}, warn=print, artifacts=sys.argv[2])
+tracker.backfill([Finished("a", {}, {}, {"m": 1.0})])
+tracker.close(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Make a store by first use, which must say nothing at all, not even a warning that Python would hide."""
+    folder = tmp_path_factory.mktemp("database")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    command = [sys.executable, "-W", "error", "-c", FIRST_USE, uri, str(folder / "files")]
+    run = subprocess.run(command, cwd=folder, capture_output=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+    return uri
+
+
+def record(key: str, epochs: int = 3, **changed: Any) -> Finished:
+    curve = {step: {"val_accuracy": 0.1 + step / 7, "val_loss": 1 / (1 + step)} for step in range(epochs)}
+    return Finished(**({"key": key, "params": {"policy": "lamp"}, "epochs": curve, "metrics": {"best": 0.7}} | changed))
+
+
+def tell(tracker: Tracker, trial: Finished, steps: range | None = None) -> None:
+    tracker.started(trial.key, trial.params)
+    for step in steps or trial.epochs:
+        tracker.epoch(trial.key, step, trial.epochs[step])
+    if steps is None:
+        tracker.finished(trial.key, trial.metrics, trial.status, trial.tags)
+
+
+def test_a_study_and_its_trials_are_read_back(database: str, tmp_path: Path) -> None:
+    warnings: list[str] = []
+    table = tmp_path / "table.csv"
+    table.write_text("policy,accuracy\n")
+    settings = {"name": "digits", "space": {"sparsity": [0.5, 0.9]}, "many": {str(n): n for n in range(250)}}
+    tracker = Tracker(database, "whole", settings, warn=warnings.append)
+    trials = [record("a"), record("b", status="FAILED", tags={"error": "loss is NaN"}), record("c", epochs=0)]
+    for trial in trials:
+        tell(tracker, trial)
+    tracker.epoch("d", 4, {"val_loss": float("nan"), "val_accuracy": 0.5})
+    tracker.summary([table], {"headline": 0.25})
+    tracker.close()
+    seen = Seen(database, "whole")
+    assert all(seen.holds_once(trial) for trial in trials)
+    assert seen.trials["b"].data.tags["error"] == "loss is NaN"
+    assert seen.points("d") == {"val_accuracy": [(4, 0.5)]}
+    assert seen.trials["d"].info.status == "KILLED"  # it had not ended when the study did
+    assert (seen.parent.info.status, seen.parent.data.metrics) == ("FINISHED", {"headline": 0.25})
+    assert seen.parent.data.params["space.sparsity"] == "[0.5, 0.9]"
+    assert len(seen.parent.data.params) == 252
+    assert [file.path for file in seen.client.list_artifacts(seen.parent.info.run_id)] == ["table.csv"]
+    assert seen.parent.info.artifact_uri.startswith(str(Path(database.removeprefix("sqlite:///")).with_name("files")))
+    assert not warnings
+
+
+def test_a_resumed_study_goes_on_with_its_runs_and_writes_each_point_once(database: str) -> None:
+    trial, warnings = record("a", epochs=4), list[str]()
+    first = Tracker(database, "resumed", {"epochs": 4}, warn=warnings.append)
+    tell(first, trial, range(2))
+    first.close()
+    before = Seen(database, "resumed")
+    assert (before.parent.info.status, before.trials["a"].info.status) == ("FINISHED", "KILLED")
+    second = Tracker(database, "resumed", {"epochs": 5, "new": 1}, warn=warnings.append)
+    tell(second, replace(trial, params={"policy": "renamed"}), range(1, 4))  # its checkpoint was an epoch behind
+    until(lambda: shows(database, "resumed", "a", 4))
+    during = Seen(database, "resumed")
+    assert (during.parent.info.status, during.trials["a"].info.status) == ("RUNNING", "RUNNING")
+    second.finished("a", trial.metrics, "FINISHED")
+    second.backfill([trial])
+    second.close()
+    after = Seen(database, "resumed")
+    assert after.holds_once(trial)
+    assert after.parent.info.run_id == before.parent.info.run_id
+    assert after.trials["a"].info.run_id == before.trials["a"].info.run_id
+    assert after.parent.data.params == {"epochs": "4", "new": "1"}
+    assert not warnings
+
+
+def test_a_resumed_trial_is_not_called_finished_without_its_record(database: str) -> None:
+    """Its earlier process may have died with points that were never written."""
+    trial, warnings = record("a"), list[str]()
+    for steps in (range(1), range(2, 3)):
+        tracker = Tracker(database, "gap", {}, warn=warnings.append)
+        tell(tracker, trial, steps)
+        if steps.start:
+            tracker.finished("a", trial.metrics, "FINISHED")
+        tracker.close()
+    assert Seen(database, "gap").trials["a"].info.status == "KILLED"
+    assert len(warnings) == 1
+    assert "missing a " in warnings[0]
+    tracker = Tracker(database, "gap", {}, warn=warnings.append)
+    tracker.backfill([trial])
+    tracker.close()
+    assert Seen(database, "gap").holds_once(trial)
+    assert len(warnings) == 1
+
+
+def test_backfilling_twice_adds_and_moves_nothing(database: str) -> None:
+    trials = [record("a"), record("b", status="KILLED"), record("c", status="FAILED", epochs=0, metrics={})]
+    ends = []
+    for _ in range(2):
+        tracker = Tracker(database, "twice", {}, warn=pytest.fail)
+        tracker.backfill(iter(trials))
+        tracker.backfill(trials)
+        tracker.close()
+        seen = Seen(database, "twice")
+        assert all(seen.holds_once(trial) for trial in trials)
+        ends.append([seen.trials[trial.key].info.end_time for trial in trials])
+    assert ends[0] == ends[1]
+
+
+def test_dropped_events_are_restored_from_the_record(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.tracking.tracker.MOST_WAITING", 5)  # a trial's three epochs of two points do not fit
+    trial = record("a")
+    tracker = Tracker(database, "full", {}, warn=pytest.fail)
+    tell(tracker, trial)
+    tracker.backfill([trial])
+    tracker.close()
+    assert Seen(database, "full").holds_once(trial)
+
+
+def test_what_mlflow_refuses_or_nobody_can_read_keeps_nothing_else_back(database: str, tmp_path: Path) -> None:
+    def broken() -> Iterator[Finished]:
+        yield record("read")
+        raise OSError("the folder is gone")
+
+    warnings: list[str] = []
+    tracker = Tracker(database, "refused", {}, warn=warnings.append)
+    tracker.backfill(broken())
+    tracker.backfill([record("bad", metrics={"/up": 1.0}), record("good")])
+    tracker.summary([tmp_path / "absent.svg"], {})
+    tracker.close()
+    seen = Seen(database, "refused")
+    assert seen.holds_once(record("read"))
+    assert seen.holds_once(record("good"))
+    assert seen.trials["bad"].info.status == "KILLED"
+    assert len(warnings) == 1
+    assert "missing bad, the summary, unreadable records" in warnings[0]
+
+
+def test_tracking_nothing_does_nothing() -> None:
+    tracker = Tracker(None, "off", {}, warn=pytest.fail)
+    tell(tracker, record("a"))
+    tracker.backfill(pytest.fail("read") for _ in range(1))
+    tracker.summary([Path("absent")], {})
+    tracker.close()
+
+
+def test_a_server_that_dies_costs_one_warning_and_the_next_run_restores_all(server: Server, tmp_path: Path) -> None:
+    trials, warnings = [record(key) for key in "abc"], list[str]()
+    page = tmp_path / "page.html"
+    page.write_text("<html/>")
+    first = Tracker(server.uri, "dies", {"seeds": 3}, warn=warnings.append)
+    tell(first, trials[0])
+    tell(first, trials[1], range(1))
+    until(lambda: shows(server.uri, "dies", "a") and shows(server.uri, "dies", "b"))  # while the study runs
+    server.kill()
+    slowest = max(seconds_of(partial(tell, first, trial)) for trial in trials[1:])
+    time.sleep(1.5 * tracker.GATHER_SECONDS)  # the writer meets the dead server
+    slowest = max(slowest, seconds_of(lambda: tell(first, record("d"))), seconds_of(lambda: first.backfill(trials)))
+    assert slowest < 0.05
+    assert seconds_of(first.close) < 5
+    assert len(warnings) == 1
+    assert "missing b, c, d (ConnectionRefusedError" in warnings[0]  # a was written before
+
+    server.start()
+    second = Tracker(server.uri, "dies", {"seeds": 3}, warn=warnings.append)
+    second.backfill([*trials, record("d")])
+    second.summary([page], {"trials": 4})
+    second.close()
+    seen = Seen(server.uri, "dies")
+    assert all(seen.holds_once(trial) for trial in [*trials, record("d")])
+    assert (seen.parent.info.status, seen.parent.data.metrics) == ("FINISHED", {"trials": 4})
+    assert [file.path for file in seen.client.list_artifacts(seen.parent.info.run_id)] == ["page.html"]
+    assert len(warnings) == 1
+
+
+def test_a_server_that_pauses_is_used_again_and_nothing_is_lost(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # the user's own setting is kept
+    trials = [record(key) for key in "ab"]
+    tracker = Tracker(server.uri, "pauses", {}, warn=pytest.fail)
+    tell(tracker, trials[0], range(1))
+    until(lambda: shows(server.uri, "pauses", "a"))
+    server.signal(signal.SIGSTOP)
+    try:
+        assert max(seconds_of(partial(tell, tracker, trial)) for trial in trials) < 0.05
+        time.sleep(3)  # long enough for the writer to have given up once
+    finally:
+        server.signal(signal.SIGCONT)
+    until(lambda: shows(server.uri, "pauses", "b"))  # no record is needed for that
+    tracker.backfill(trials)
+    tracker.close()
+    seen = Seen(server.uri, "pauses")
+    assert all(seen.holds_once(trial) for trial in trials)

@@ -1,0 +1,94 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.trainables.problems import linears, problem, profile, quotas
+from trainables.allocation.budget import dense_counts
+from trainables.allocation.from_profiles import cheapest
+from trainables.allocation.profiles import Profile
+from trainables.pruning.masks import Weights
+from trainables.spec import BudgetKind
+
+
+def ones(*sizes: int) -> Weights:
+    return linears(*(np.ones((1, size)) for size in sizes))
+
+
+def test_sensitivity_equalises_what_the_parts_lose() -> None:
+    prunable = ones(1000, 3000)
+    losses = profile((0.0, 1.0), [(0.0, 1.0), (0.0, 2.0)], prunable)
+    keep = quotas("sensitivity", problem(prunable, 0.5, profile=losses))  # both lose 0.8, at sparsities 0.8 and 0.4
+    np.testing.assert_allclose(keep, [200, 1800], atol=1)
+
+
+def test_sensitivity_takes_the_end_of_a_plateau() -> None:
+    prunable = ones(1000, 1000)
+    flat, steep = (0.0, 0.2, 0.2, 0.8), (0.0, 0.4, 0.4, 0.8)  # 0.2 of accuracy is lost from 0.25 to 0.75, and at 0.125
+    losses = profile((0.0, 0.25, 0.75, 1.0), [flat, steep], prunable)
+    keep = quotas("sensitivity", problem(prunable, (0.75 + 0.125) / 2, profile=losses))
+    np.testing.assert_allclose(keep, [250, 875], atol=1)
+    within = quotas("sensitivity", problem(prunable, (0.5 + 0.125) / 2, profile=losses))  # the budget ends in between
+    np.testing.assert_allclose(within, [500, 875], atol=1)
+
+
+def test_sensitivity_never_takes_a_loss_for_a_gain() -> None:
+    prunable = ones(1000, 1000)
+    levels = (0.0, 0.5, 0.75, 1.0)
+    noisy, risen = (0.0, 0.4, -0.1, 0.8), (0.0, 0.4, 0.4, 0.8)
+    linear = (0.0, 0.4, 0.6, 0.8)
+    answers = [
+        quotas("sensitivity", problem(prunable, 0.6, profile=profile(levels, [curve, linear], prunable))).tolist()
+        for curve in (noisy, risen)
+    ]
+    assert answers[0] == answers[1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32))
+def test_dynamic_programme_is_as_good_as_trying_everything(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    distortions = random.integers(0, 30, (3, 5)) / 1.0
+    costs = random.integers(0, 12, (3, 5))
+    answers = cheapest(distortions, costs)
+    least = costs.min(1).sum()
+    assert answers.shape == (3, costs.max(1).sum() - least + 1)
+    for budget, levels in enumerate(answers.T, start=least):
+        everything = itertools.product(range(5), repeat=3)
+        affordable = [choice for choice in everything if sum(costs[range(3), choice]) <= budget]
+        assert costs[range(3), levels].sum() <= budget
+        assert distortions[range(3), levels].sum() == min(sum(distortions[range(3), choice]) for choice in affordable)
+
+
+@pytest.mark.parametrize("policy", ["rdp", "rdp-worst"])
+@pytest.mark.parametrize(("kind", "prices"), [("params", [1, 1, 1]), ("macs", [1, 9, 3])])
+@pytest.mark.parametrize("seed", range(3))
+def test_rdp_distorts_as_little_as_trying_everything(
+    policy: str, kind: BudgetKind, prices: list[int], seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    prunable, grid = ones(100, 100, 100), np.linspace(0.0, 1.0, 101)
+    prunable._positions = np.array(prices)
+    curves = np.cumsum(random.exponential(1.0, (3, 101)) * (random.random((3, 101)) < 0.3), axis=1)
+    curves -= curves[:, :1]
+    told = {part.name: tuple(curve) for part, curve in zip(prunable.parts, curves, strict=True)}
+    blank = dict.fromkeys(told, (0.0,) * 101)
+    known = Profile(tuple(grid), 0.9, blank, blank, *((told, blank) if policy == "rdp" else (blank, told)))
+    gone = np.stack(np.meshgrid(*[np.arange(100)] * 3, indexing="ij"))  # of each part at least one unit stays
+    sums = sum(curve[units] for curve, units in zip(curves, gone, strict=True))
+    saved = np.tensordot(prices, gone, 1)
+    for sparsity in (0.2, 0.5, 0.8):
+        keep = quotas(policy, problem(prunable, sparsity, kind, profile=known))
+        assert curves[range(3), 100 - keep].sum() <= sums[saved >= sparsity * 100 * sum(prices)].min() + 1e-9
+
+
+@pytest.mark.parametrize("sparsity", [0.99, 0.999])
+def test_rdp_spends_budgets_of_a_few_bins(sparsity: float) -> None:
+    prunable = ones(1_000_000, 10_000, 300_000)
+    levels = np.linspace(0, 1, 11)
+    known = profile(levels, [levels**2, 0.5 * levels**3, levels**4], prunable)
+    keep = quotas("rdp", problem(prunable, sparsity, profile=known))
+    assert keep.sum() == round((1 - sparsity) * dense_counts(prunable).sum())
+    assert keep.min() >= 1

@@ -1,0 +1,203 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from search.study.cells import cell_key
+from search.study.spec import StudySpec
+from tests.trainables.trials import CHANNEL, CPU, DATA, assert_identical, dense_network, facts_of, run_until_killed
+from trainables.allocation.budget import dense_counts, total
+from trainables.allocation.plan import looks_at, plan
+from trainables.allocation.policies import POLICIES
+from trainables.artifacts import kinds
+from trainables.artifacts.gating import load_gating, make_gating
+from trainables.catalog import checks
+from trainables.checkpoints import artifact_store, checkpoint
+from trainables.data.splits import Splits
+from trainables.models import hub
+from trainables.outcome import Cost
+from trainables.pruning.channels import Channels
+from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.gates import ChannelGates, Gating, is_open
+from trainables.spec import GATED, BudgetKind, EpochReport, Gates, GatingSpec, Recipe, Schedule, TrialSpec
+from trainables.storage.folder import Folder
+from trainables.training.fit import residents
+from trainables.training.recovery import RECOVERIES, Pruned
+from trainables.training.train import evaluate, sgd, train
+from trainables.trial.trainable import run_trial
+
+torch.set_num_threads(1)
+UNGATED = CHANNEL.model_copy(update={"finetune": Recipe(epochs=3, lr=0.02, batch_size=16)})
+JOINT = UNGATED.model_copy(update={"policy": "gates-joint", "gates": Gates(epochs=2, lr=0.002, strength=2.0, power=1)})
+WAYS = [("gates", "uniform"), ("l1", "gates"), ("l1", "gates-joint"), ("gates", "by-score")]
+
+
+def with_gates(splits: Splits, storage: Folder, spec: TrialSpec = JOINT) -> Folder:
+    def make(folder: Folder) -> None:
+        make_gating(spec.gating, splits, storage, folder, CPU)
+
+    return artifact_store.find_or_make(storage, "gates", spec.gating.key(), make)
+
+
+def test_gates_close_until_the_budget_is_met_and_the_record_tells_how(splits: Splits, storage: Folder) -> None:
+    made = with_gates(splits, storage)
+    gating, cost = load_gating(made)
+    record = checkpoint.load(made).record
+    prunable = Channels(dense_network(storage), torch.zeros(1, 1, 8, 8))
+    counts = [int(is_open(gating.values[part.name]).sum()) for part in prunable.parts]
+    dense = prunable.cost(np.array([part.units for part in prunable.parts]), "params")
+    told = record["gates"]
+    assert [list(epoch["open"].values()) for epoch in told][-1] == counts
+    assert 0.3 < told[-1]["ratio"] == prunable.cost(np.array(counts), "params") / dense <= 0.4
+    assert sum(epoch["flips"] for epoch in told) >= sum(part.units for part in prunable.parts) - sum(counts) > 0
+    assert GatingSpec.model_validate(record["spec"]) == JOINT.gating
+    assert [report["epoch"] for report in record["history"]] == [1, 2]
+    assert cost.images == 2 * (300 + 90)  # training and validation samples
+    assert cost.evaluations == 0 < cost.seconds
+    assert "unfinished" not in storage.folders() or not (storage / "artifacts" / "unfinished").folders()
+
+
+SMALL, LARGE = ("small_cnn", 0.25), ("resnet20", 1.0)
+
+
+@pytest.mark.parametrize("budget", ["params", "macs"])
+@pytest.mark.parametrize(
+    ("network", "lr", "sparsity", "epochs"),
+    [
+        (SMALL, 0.005, 0.3, 4),
+        (SMALL, 0.02, 0.5, 1),
+        (SMALL, 0.05, 0.7, 2),
+        (SMALL, 0.1, 0.5, 4),
+        (LARGE, 0.005, 0.7, 1),
+        (LARGE, 0.1, 0.3, 1),
+    ],
+)
+def test_training_alone_ends_within_one_channel_of_the_budget(
+    network: tuple[str, float], lr: float, sparsity: float, epochs: int, budget: BudgetKind, splits: Splits
+) -> None:
+    torch.manual_seed(0)
+    model = hub.build(network[0], 10, 1, network[1])
+    channels = Channels(model, torch.zeros(1, 1, 8, 8))
+    units = dense_counts(channels)
+    dense, target = channels.cost(units, budget), total(channels, sparsity, budget)
+    gates = ChannelGates(channels, Gates(epochs=epochs), budget, target / dense)
+    recipe = Recipe(epochs=epochs, lr=lr, batch_size=32)
+    with gates.attached():
+        for _ in train(model, residents(splits, CPU)[0], recipe, DATA, 0, sgd(model, recipe, gates)):
+            told = gates.tell()
+    dearest = max(dense - channels.cost(units - one, budget) for one in np.eye(len(units), dtype=np.int64))
+    assert 0 <= target - channels.cost(np.array([*told["open"].values()]), budget) < dearest
+
+
+def test_interrupted_gate_training_goes_on_as_if_nothing_had_happened(
+    splits: Splits, storage: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = checkpoint.load(with_gates(splits, storage))
+    folder = Folder.at(str(tmp_path))
+
+    def made() -> Iterator[EpochReport]:
+        make_gating(JOINT.gating, splits, storage, folder, CPU)
+        yield from ()
+
+    run_until_killed(made(), 1, monkeypatch)
+    assert not checkpoint.is_whole(folder)
+    torch.manual_seed(99)  # another process, with another past
+    list(made())
+    again = checkpoint.load(folder)
+    assert_identical(again, whole)
+    assert again.record["gates"] == whole.record["gates"]
+
+
+@pytest.mark.parametrize(("criterion", "policy"), WAYS)
+def test_gates_serve_as_criterion_as_policy_and_as_a_whole(
+    criterion: str, policy: str, splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
+    spec = JOINT.model_copy(update={"criterion": criterion, "policy": policy})
+    assert checks.mismatches(spec) == []
+    gating, cost = load_gating(with_gates(splits, storage))
+    folder = Folder.at(str(tmp_path))
+    reports = list(run_trial(spec, splits, storage, folder, CPU))
+    facts = facts_of(folder)
+    assert len(reports) == (2 if policy == "gates-joint" else 4)  # gates took two of three epochs of fine-tuning
+    assert reports[-1].final
+    charged = {name: getattr(facts, f"profile_{name}") for name in Cost.model_fields}
+    assert Cost.model_validate(charged) == cost
+    pruned = dense_network(storage)
+    if policy == "gates-joint":
+        pruned.load_state_dict(gating.network)
+    chosen = plan(pruned, torch.zeros(1, 1, 8, 8), spec, None, {"gates": gating})
+    assert facts.parts == chosen.parts
+    by_gate = {name: gating.values[name].topk(len(kept)).values.min() for name, kept in chosen.keep.items()}
+    if criterion == "gates" or policy == "gates-joint":
+        assert all(gating.values[name][kept].min() == by_gate[name] for name, kept in chosen.keep.items())
+    chosen.carry_out()
+    assert facts.one_shot_accuracy == evaluate(pruned, residents(splits, CPU)[1]).accuracy
+
+
+@pytest.mark.parametrize("open_at", [0.3, 0.52, 0.7])
+@pytest.mark.parametrize("policy", ["gates", "gates-joint"])
+def test_budget_is_met_within_one_channel_however_many_gates_are_open(
+    policy: str, open_at: float, storage: Folder
+) -> None:
+    model = dense_network(storage)
+    prunable = Channels(model, torch.zeros(1, 1, 8, 8))
+    torch.manual_seed(0)
+    values = {part.name: open_at + 0.2 * torch.rand(part.units) for part in prunable.parts}
+    spec = JOINT.model_copy(update={"policy": policy, "budget": "macs"})
+    kept = plan(model, torch.zeros(1, 1, 8, 8), spec, None, {"gates": Gating(values, {})}).keep
+    counts = np.array([len(kept[part.name]) for part in prunable.parts])
+    budget = total(prunable, spec.sparsity, "macs")
+    assert prunable.cost(counts, "macs") <= budget
+    for p, part in enumerate(prunable.parts):
+        more = counts + np.eye(len(counts), dtype=int)[p]
+        assert counts[p] == part.units or prunable.cost(more, "macs") > budget
+    ranked = [(values[p.name].sort(descending=True).values, n, p) for p, n in zip(prunable.parts, counts, strict=True)]
+    best_gone = max(mine[n] for mine, n, part in ranked if n < part.units)
+    worst_kept = min(mine[n - 1] for mine, n, part in ranked if n > part.floor)
+    assert worst_kept > best_gone - 0.02  # one threshold, but for what is left of the budget
+
+
+def test_recoveries_leave_out_what_gates_have_trained_but_scratch_does_not(storage: Folder) -> None:
+    for name, epochs in (("finetune", 1), ("rewind", 1), ("distill", 1), ("scratch", 3), ("scratch-b", 6)):
+        course, whole = (
+            RECOVERIES[name](Pruned(spec.model_copy(update={"recovery": name}), 2.0, lambda: dense_network(storage)))
+            for spec in (JOINT, UNGATED)
+        )
+        assert course.epochs == epochs
+        assert course.recipe == whole.recipe  # its end, at the learning rates of everybody's last epochs
+        assert course.epochs in (whole.epochs, whole.epochs - 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"policy": "uniform"}, "gates must come with one who goes by them"),
+        ({"finetune": Recipe(epochs=1)}, "policy 'gates-joint' must have the epochs of fine-tuning"),
+        ({"schedule": Schedule(name="gradual", steps=2)}, "gates must go at once, as they know one budget"),
+        ({"criterion": "gates", "policy": "rdp"}, "criterion 'gates' must come without profiles"),
+        ({"gates": Gates(shaping="sech")}, "shaping must be a known name, but got 'sech'; did you mean 'sech2'"),
+        ({"granularity": "weight", "criterion": "magnitude"}, "policy 'gates-joint' must go with granularity channel"),
+    ],
+)
+def test_what_cannot_work_is_refused(changes: dict[str, object], complaint: str) -> None:
+    assert any(told.startswith(complaint) for told in checks.mismatches(JOINT.model_copy(update=changes)))
+
+
+def test_names_of_those_who_go_by_gates_are_those_of_the_tables() -> None:
+    asking = {name for table in (CRITERIA, POLICIES) for name, entry in table.items() if "gates" in entry.looks_at}
+    assert asking == {*GATED}
+    assert [*kinds.needed(JOINT)] == [*looks_at(JOINT)] == ["gates"]
+
+
+def test_settings_of_gates_rename_only_who_goes_by_them() -> None:
+    def study(gates: Gates) -> StudySpec:
+        policies = ("uniform", "gates-joint")
+        return StudySpec(name="s", granularity="channel", criteria=("l1", "gates"), policies=policies, gates=gates)
+
+    plain, changed = ({(t.criterion, t.policy): t for t in study(gates).trials()} for gates in (Gates(), Gates(lr=9)))
+    assert {key for key, trial in plain.items() if trial.key() != changed[key].key()} == {*plain} - {("l1", "uniform")}
+    for trials in (plain, changed):
+        assert cell_key(trials["l1", "uniform"]) == cell_key(trials["l1", "gates-joint"])
+        assert cell_key(trials["l1", "uniform"]) != cell_key(trials["gates", "uniform"])

@@ -1,0 +1,113 @@
+"""Files for other programs: they compute what the network does, or there is none."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainables.conftest import as_if_trained
+from trainables.exports.export import KINDS, TOLERANCE, Exported, check, export
+from trainables.models.cifar import small_cnn
+from trainables.pruning.channels import Channels
+from trainables.training.train import place
+
+torch.set_num_threads(1)
+EXAMPLE = torch.zeros(1, 3, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    """A cut network as a retrieved one is placed, still in training mode."""
+    torch.manual_seed(0)
+    model = as_if_trained(small_cnn(10, 3, 0.5))
+    channels = Channels(model, EXAMPLE)
+    channels.remove({part.name: torch.arange(part.units // 2) for part in channels.parts})
+    return place(model, torch.device("cpu")).train()
+
+
+def in_onnxruntime(path: Path) -> Callable[[Tensor], Any]:
+    session = onnxruntime.InferenceSession(path)
+    (images,), (logits,) = session.get_inputs(), session.get_outputs()
+    assert (images.name, images.shape, logits.name, logits.shape) == (
+        "images",
+        ["batch", 3, 8, 8],
+        "logits",
+        ["batch", 10],
+    )
+    return lambda batch: torch.from_numpy(session.run(["logits"], {"images": batch.numpy()})[0])
+
+
+def in_torch(path: Path) -> Callable[[Tensor], Any]:
+    return torch.export.load(path).module()
+
+
+@pytest.mark.parametrize(("kind", "reader"), [("onnx", in_onnxruntime), ("torch", in_torch)])
+def test_file_computes_what_the_network_does_for_any_batch(
+    network: nn.Module,
+    kind: str,
+    reader: Callable[[Path], Callable[[Tensor], Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("new") / f"network{KINDS[kind].suffix}"
+    exported = export(network, EXAMPLE, path, kind)
+    assert network.training
+    assert exported == Exported(path, kind, path.stat().st_size, exported.difference)
+    assert exported.difference < 1e-5
+    assert list(path.parent.iterdir()) == [path]
+    run = reader(path)
+    for batch in (1, 2, 9):
+        images = torch.randn(batch, 3, 8, 8)
+        with torch.no_grad():
+            expected = network.eval()(images)
+        network.train()
+        assert (run(images) - expected).abs().max() <= TOLERANCE * expected.abs().max()
+
+
+class Dice(nn.Flatten):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(super().forward(x), training=True)
+
+
+class Impatient(nn.Flatten):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if x.sum() > 0 else x.mean((2, 3))
+
+
+class OfTwo(nn.Flatten):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.zeros(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "complaint"),
+    [
+        (Dice(), "the onnx file must compute what the network does, but its logits differ by .*; nothing was exported"),
+        (Impatient(), "export must get a network that torch can trace, but failed with: "),
+        (OfTwo(), "export must get a network that torch can trace, but failed with: "),
+    ],
+    ids=["random", "branching", "of one batch size"],
+)
+def test_network_whose_file_would_do_something_else_is_refused(
+    model: nn.Module, complaint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        export(model, EXAMPLE, tmp_path / "network.onnx", "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_kind_that_is_not_known_is_refused(network: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="export must be a known name, but got 'onx'; did you mean 'onnx'"):
+        export(network, EXAMPLE, tmp_path / "network.onx", "onx")
+
+
+def test_missing_packages_are_told_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "onnx", replace(KINDS["onnx"], packages=("onnxruntime", "onnx_of_tomorrow")))
+    with pytest.raises(ValueError, match=r"must find onnx_of_tomorrow, which .* pip install 'howcompact\[export\]'"):
+        check("onnx")

@@ -1,0 +1,103 @@
+"""Scores come from the right network or table, and only for the samples that they are of."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.trainables.trials import CPU, DENSE, WEIGHT, make_shared
+from trainables.checkpoints import artifact_store
+from trainables.data import sources
+from trainables.data.splits import Split, Splits
+from trainables.learnability.records import read_records
+from trainables.learnability.scores import draw_by, scores
+from trainables.spec import Curriculum, Recipe
+from trainables.storage.folder import Folder
+from trainables.training.recorder import SAMPLES
+from trainables.trial.trainable import run_trial
+
+EASY = Curriculum(name="easy-first", balanced=False)
+OTHER = EASY.model_copy(update={"network": "resnet20", "measure": "aum"})
+SHORT = DENSE.model_copy(update={"recipe": Recipe(epochs=2, lr=0.05, batch_size=64)})
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return sources.load(SHORT.data)
+
+
+@pytest.fixture(scope="module")
+def storage(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    storage = Folder.at(str(tmp_path_factory.mktemp("storage")))
+    trial = WEIGHT.model_copy(update={"dense": SHORT})
+    make_shared([trial.model_copy(update={"curriculum": each}) for each in (EASY, OTHER)], splits, storage)
+    return storage
+
+
+def some(split: Split, chosen: slice) -> Split:
+    return Split(split.images[chosen], split.labels[chosen], split.ids[chosen])
+
+
+@pytest.mark.parametrize("curriculum", [EASY, OTHER], ids=["own", "another"])
+def test_each_sample_has_its_own_score(curriculum: Curriculum, splits: Splits, storage: Folder) -> None:
+    made = artifact_store.find(storage, "dense", SHORT.scored_by(curriculum).key())
+    assert made is not None
+    records = read_records(made)
+    easy = records.hits.mean(axis=0) if curriculum.measure == "learnability" else records.margins.mean(axis=0)
+    by_id = dict(zip(records.ids.tolist(), easy.tolist(), strict=True))
+    told = scores(curriculum, SHORT, splits.train, storage)
+    np.testing.assert_allclose(told, [by_id[sample] for sample in splits.train.ids.tolist()], rtol=1e-6)
+
+
+def test_a_table_is_averaged_over_what_it_tells_of(splits: Splits, storage: Folder, tmp_path: Path) -> None:
+    ids = splits.train.ids
+    rows = {"id": np.concatenate([ids, ids[::-1]]), "forgetting": np.arange(600.0)}
+    pq.write_table(pa.table(rows), tmp_path / SAMPLES)
+    by_table = Curriculum(name="easy-first", measure="forgetting", table=str(tmp_path / SAMPLES))
+    expected = -(np.arange(300) + np.arange(600)[::-1][:300]) / 2  # what is forgotten often is hard
+    np.testing.assert_allclose(scores(by_table, SHORT, splits.train, storage), expected)
+    wrong = by_table.model_copy(update={"measure": "aum"})
+    with pytest.raises(ValueError, match=r"curriculum\.table must be samples\.parquet .* with a column 'aum', but "):
+        scores(wrong, SHORT, splits.train, storage)
+    nowhere = by_table.model_copy(update={"table": str(tmp_path / "nowhere.parquet")})
+    with pytest.raises(ValueError, match=r"curriculum\.table must be samples\.parquet"):
+        scores(nowhere, SHORT, splits.train, storage)
+
+
+def test_scores_of_other_samples_are_refused_with_their_number(splits: Splits, storage: Folder) -> None:
+    foreign = Split(
+        splits.train.images, splits.train.labels, np.where(np.arange(300) < 7, 10_000, 0) + splits.train.ids
+    )
+    with pytest.raises(ValueError, match=r"\b7 of 300\b"):
+        scores(EASY, SHORT, foreign, storage)
+
+
+def test_training_goes_by_the_scores(splits: Splits, storage: Folder) -> None:
+    told = scores(EASY, SHORT, splits.train, storage)
+    draw = draw_by(EASY, SHORT, splits.train, storage, epochs=20, batch_size=64)
+    first = draw(0)
+    assert first is not None
+    assert told[first.index[:64].numpy()].min() >= np.sort(told)[-256]  # the pool begins with 256 of 300
+    assert draw_by(Curriculum(), SHORT, splits.train, storage, 2, 64)(0) is None
+
+
+def test_a_dense_network_learns_by_a_curriculum_that_a_plain_one_scores(splits: Splits, tmp_path: Path) -> None:
+    dropping = Curriculum(name="drop-hardest", fraction=0.5, phase="dense")
+    trial = WEIGHT.model_copy(update={"dense": SHORT.model_copy(update={"curriculum": dropping})})
+    storage = Folder.at(str(tmp_path))
+    make_shared([trial], splits, storage)
+    made = artifact_store.find(storage, "dense", trial.dense.key())
+    plain = artifact_store.find(storage, "dense", SHORT.key())
+    assert made is not None
+    assert plain is not None
+    easy = read_records(plain)
+    kept = np.isin(easy.ids, read_records(made).ids)
+    assert kept.sum() == 150
+    learnt = easy.hits.mean(axis=0)
+    for label in range(10):
+        mine = easy.labels == label
+        assert learnt[mine & kept].min() >= learnt[mine & ~kept].max()
+    final = list(run_trial(trial, splits, storage, storage / "trial", CPU))[-1]
+    assert final.images == 300 + 90

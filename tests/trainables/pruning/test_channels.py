@@ -1,0 +1,229 @@
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision.models as tv
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.resnet import Bottleneck
+
+from tests.trainables.conftest import as_if_trained, assert_same
+from trainables.checkpoints.checkpoint import Architecture, load, rebuild, save
+from trainables.models.cifar import PadShortcut
+from trainables.models.layers import count, prunable_layers, weight_of
+from trainables.pruning.channels import Channels
+from trainables.storage.folder import Folder
+
+torch.set_num_threads(1)
+Keep = dict[str, Tensor]
+SIDES = {"resnet20": 16, "small_cnn": 8}
+WIDTHS = {"vgg16": 0.25, "mobilenet": 0.25}
+
+
+def densenet(num_classes: int, in_channels: int) -> Any:
+    return tv.DenseNet(8, (3, 4, 3), 16, num_classes=num_classes)
+
+
+def resnext(num_classes: int, in_channels: int) -> Any:
+    return tv.ResNet(Bottleneck, [1, 1, 1, 1], num_classes, groups=4, width_per_group=8)
+
+
+def vit(num_classes: int, in_channels: int) -> Any:
+    return tv.VisionTransformer(32, 16, 2, 2, hidden_dim=16, mlp_dim=48, num_classes=num_classes)
+
+
+def convnext(num_classes: int, in_channels: int) -> Any:
+    return tv.ConvNeXt([CNBlockConfig(16, 24, 2), CNBlockConfig(24, None, 2)], 0.0, 0.5, num_classes=num_classes)
+
+
+NETWORKS = [
+    "vgg16",
+    "resnet20",
+    "mobilenet",
+    "small_cnn",
+    *(f"{__name__}:{f.__name__}" for f in (densenet, resnext, vit, convnext)),
+]
+
+
+def architecture(name: str) -> Architecture:
+    side = SIDES.get(name, 32)
+    return Architecture(model=name, width=WIDTHS.get(name, 1.0), classes=10, image=(3, side, side))
+
+
+def build(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return as_if_trained(architecture(name).build())
+
+
+def images(name: str, n: int) -> Tensor:
+    return torch.randn(n, *architecture(name).image)
+
+
+def random_keep(channels: Channels, seed: int) -> Keep:
+    random = np.random.default_rng(seed)
+    return {
+        p.name: torch.from_numpy(np.sort(random.permutation(p.units)[: random.integers(p.floor, p.units + 1)]))
+        for p in channels.parts
+    }
+
+
+def cut(model: nn.Module, keep: Keep, example: Tensor) -> nn.Module:
+    smaller = copy.deepcopy(model)
+    assert Channels(smaller, example).remove(keep) == {}
+    return smaller
+
+
+@torch.no_grad()
+def survivors(model: nn.Module, keep: Keep, example: Tensor) -> dict[str, list[int]]:
+    """Which outputs of each layer and batch norm stay, read from weights that say where they come from."""
+    tagged = copy.deepcopy(model)
+    for module in tagged.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
+            rows = torch.arange(len(module.weight), dtype=torch.float32)
+            module.weight.copy_(rows.view(-1, *[1] * (module.weight.dim() - 1)).expand_as(module.weight))
+    return {
+        name: module.weight.flatten(1)[:, 0].int().tolist() if module.weight.dim() > 1 else module.weight.int().tolist()
+        for name, module in cut(tagged, keep, example).named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
+    }
+
+
+def masked(model: nn.Module, stays: dict[str, list[int]]) -> nn.Module:
+    """The network at full width, with zeros in place of every channel that is gone."""
+    reference = copy.deepcopy(model)
+    for name, module in reference.named_modules():
+        outputs = (
+            stays.get(name.replace(".shortcut", ".bn2"), []) if isinstance(module, PadShortcut) else stays.get(name)
+        )
+        if outputs is not None:
+            module.register_forward_hook(_zeroing(outputs, channels_last=isinstance(module, nn.Linear)))
+    return reference
+
+
+def _zeroing(outputs: list[int], channels_last: bool) -> Any:
+    def zero(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        mask = torch.zeros(output.shape[-1 if channels_last else 1])
+        mask[outputs] = 1.0
+        return output * (mask if channels_last else mask[:, None, None])
+
+    return zero
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_cut_network_computes_what_the_masked_one_does(name: str, seed: int) -> None:
+    model, some = build(name), images(name, 3)
+    channels = Channels(copy.deepcopy(model), some[:1])
+    keep = random_keep(channels, seed)
+    stays = survivors(model, keep, some[:1])
+    for part in channels.parts:
+        whole = range(len(weight_of(model.get_submodule(part.name))))
+        kept = set(keep[part.name].tolist())
+        assert stays[part.name] == [channel for channel in whole if channel % part.units in kept]  # in every group
+    with torch.no_grad():
+        expected = masked(model, stays)(some)
+        assert_same(cut(model, keep, some[:1])(some), expected)
+        assert (model(some) - expected).abs().max() > 1e-3 * expected.abs().max()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_cost_is_that_of_the_cut_network(name: str, seed: int) -> None:
+    model, example = build(name), images(name, 1)
+    channels = Channels(model, example)
+    keep = random_keep(channels, seed)
+    widths = np.array([len(keep[part.name]) for part in channels.parts])
+    params, macs = channels.cost(widths, "params"), channels.cost(widths, "macs")
+    channels.remove(keep)
+    run = [layer.name for layer in channels.layers]
+    assert params == sum(weight_of(model.get_submodule(layer)).numel() for layer in run)
+    assert macs == count(model, {}, example).macs_kept
+    if not name.endswith("vit"):  # attention multiplies activations with each other, which is no layer's work
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(example)
+        assert macs == counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_cost_of_all_channels_is_that_of_the_dense_network(name: str) -> None:
+    model, example = build(name), images(name, 1)
+    channels = Channels(model, example)
+    whole = np.array([part.units for part in channels.parts])
+    assert channels.cost(whole, "params") == sum(layer.size for layer in prunable_layers(model, example))
+    assert channels.cost(whole, "macs") == sum(layer.macs for layer in prunable_layers(model, example))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_floors_are_enough_and_classes_stay(name: str) -> None:
+    model, some = build(name), images(name, 2)
+    channels = Channels(model, some[:1])
+    floors = {part.name: part.floor for part in channels.parts}
+    assert set(floors.values()) <= ({1, 2} if name.endswith("resnext") else {1})
+    channels.remove({part.name: torch.arange(part.units)[-part.floor :] for part in channels.parts})
+    with torch.no_grad():
+        assert model(some).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "narrower"),
+    [
+        ("resnet20", "conv"),
+        (f"{__name__}:densenet", "features"),
+        (f"{__name__}:resnext", "conv|downsample"),
+        (f"{__name__}:vit", r"mlp\.0$"),  # attention needs the rest
+        (f"{__name__}:convnext", r"block\.3$"),  # layer norm
+    ],
+)
+def test_layers_get_narrower_but_for_what_must_stay(name: str, narrower: str) -> None:
+    model, example = build(name), images(name, 1)
+    channels = Channels(model, example)
+    channels.remove({part.name: torch.arange(part.floor) for part in channels.parts})
+    pairs = zip(channels.layers, prunable_layers(model, example), strict=True)
+    assert {before.name for before, after in pairs if after.shape[0] < before.shape[0]} == {
+        layer.name for layer in channels.layers if re.search(narrower, layer.name)
+    }
+
+
+def read_back(model: nn.Module, name: str, path: Path) -> nn.Module:
+    save(Folder.at(str(path)), {"network": model.state_dict()}, {})
+    return rebuild(architecture(name), load(Folder.at(str(path))).tensors["network"]).eval()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_cut_network_survives_saving_and_can_be_cut_again(name: str, tmp_path: Path) -> None:
+    model, some = build(name), images(name, 2)
+    original = copy.deepcopy(model)
+    channels = Channels(model, some[:1])
+    keep = random_keep(channels, 0)
+    channels.remove(keep)
+    again = read_back(model, name, tmp_path)
+    attributes = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features")
+    for module, cut_one in zip(again.modules(), model.modules(), strict=True):
+        for attribute in attributes:
+            assert getattr(module, attribute, None) == getattr(cut_one, attribute, None)
+    second_view = Channels(again, some[:1])
+    units = {part.name: part.units for part in second_view.parts}
+    assert units == {part.name: len(keep[part.name]) for part in channels.parts if len(keep[part.name]) > part.floor}
+    half = {p.name: torch.arange(max(p.floor, p.units // 2)) for p in second_view.parts}
+    second_view.remove(half)
+    both = {n: kept[half[n]] if n in half else kept for n, kept in keep.items()}
+    with torch.no_grad():
+        assert_same(again(some), cut(original, both, some[:1])(some))
+        assert torch.equal(read_back(again, name, tmp_path)(some), again(some))
+
+
+def test_model_that_is_looked_at_stays_as_it_was() -> None:
+    model = build("resnet20").train()
+    next(model.parameters()).requires_grad_(False)
+    before = copy.deepcopy(model)
+    Channels(model, images("resnet20", 1))
+    assert all(module.training for module in model.modules())
+    assert [p.requires_grad for p in model.parameters()] == [p.requires_grad for p in before.parameters()]
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), before.state_dict().values(), strict=True)
+    )

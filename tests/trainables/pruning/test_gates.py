@@ -1,0 +1,229 @@
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tests.trainables.conftest import assert_same
+from tests.trainables.pruning.test_channels import NETWORKS, Keep, build, images, random_keep
+from trainables.models import hub
+from trainables.pruning.channels import Channels
+from trainables.pruning.gates import OPENS, SHAPINGS, ChannelGates, is_open, trainable_gate
+from trainables.pruning.soundness import refuse_unsound_gates
+from trainables.spec import BudgetKind, Gates, Recipe
+from trainables.training.train import sgd
+
+torch.set_num_threads(1)
+
+
+def test_gate_is_that_of_the_paper_worked_by_hand() -> None:
+    w = torch.tensor([0.73, 0.46, 0.5, 0.0], dtype=torch.float64)  # M u = 2.3, -0.4, 0, -5
+    gate = trainable_gate(w, SHAPINGS["straight-through"], 10)
+    torch.testing.assert_close(gate, torch.tensor([1.03, 0.06, 1.0, 0.0], dtype=torch.float64))
+    shaped = trainable_gate(w, SHAPINGS["sech2"], 10)
+    torch.testing.assert_close(
+        shaped[:2], torch.tensor([1 + 0.03 / np.cosh(0.23) ** 2, 0.06 / np.cosh(0.04) ** 2]).double()
+    )
+
+
+@pytest.mark.parametrize("name", SHAPINGS)
+@pytest.mark.parametrize("resolution", [1_000, 100_000, 1_000_000])
+def test_gradient_is_the_shaping_and_the_step_stays_a_step(name: str, resolution: int) -> None:
+    w = torch.rand(500, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    gate = trainable_gate(w, SHAPINGS[name], resolution)
+    (gradient,) = torch.autograd.grad(gate.sum(), w)
+    g = SHAPINGS[name]((w - OPENS).detach())
+    assert gate.dtype == torch.float32
+    assert ((gate - is_open(w).float()).abs() <= 1.1 / resolution).all()
+    torch.testing.assert_close(gradient, g, rtol=1e-5, atol=1.1 / resolution)  # s g' is all that they differ by
+
+
+@pytest.mark.parametrize("name", SHAPINGS)
+def test_gradient_is_that_of_finite_differences_within_a_tooth(name: str) -> None:
+    teeth = torch.arange(-500, 500, 7, dtype=torch.float64)
+    w = (OPENS + (teeth + 0.5) / 1_000).requires_grad_()
+    (gradient,) = torch.autograd.grad(trainable_gate(w, SHAPINGS[name], 1_000).sum(), w)
+    with torch.no_grad():
+        up, down = (trainable_gate(w + step, SHAPINGS[name], 1_000) for step in (1e-6, -1e-6))
+    torch.testing.assert_close(gradient, (up - down) / 2e-6, rtol=1e-6, atol=1e-6)
+
+
+def gates_on(model: nn.Module, example: Tensor, budget: BudgetKind = "macs", target: float = 0.5) -> ChannelGates:
+    return ChannelGates(Channels(model, example), Gates(), budget, target)
+
+
+def close_all_but(gates: ChannelGates, keep: Keep) -> None:
+    for name, values in gates.of_parts.items():
+        values.fill_(0.5e-5)[keep[name]] = 0.7
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "resnet18", "mobilenet_v2"])
+def test_gated_network_computes_what_the_cut_one_does(name: str) -> None:
+    model, some = build(name), images(name, 2)
+    gates = gates_on(model, some[:1])
+    keep = random_keep(Channels(model, some[:1]), 0)
+    with torch.no_grad():
+        whole = model(some)
+        with gates.attached():
+            assert_same(model(some), whole)
+            close_all_but(gates, keep)
+            gated = model(some)
+        assert torch.equal(model(some), whole)  # it is as it was
+        Channels(model, some[:1]).remove(keep)
+        assert_same(gated, model(some))
+        assert (gated - whole).abs().max() > 1e-3 * whole.abs().max()
+
+
+def networks() -> Iterator[tuple[str, Channels]]:
+    for name in ("small_cnn", "resnet20", "mobilenet"):
+        yield name, Channels(hub.build(name, 10, 1, 0.25), torch.zeros(1, 1, 8, 8))
+
+
+COSTED = dict(networks())
+
+
+@pytest.mark.parametrize("kind", ["params", "macs"])
+@settings(max_examples=20, deadline=None)
+@given(name=st.sampled_from(sorted(COSTED)), shares=st.lists(st.floats(0, 1), min_size=32, max_size=32))
+def test_soft_cost_of_counts_is_the_cost(kind: BudgetKind, name: str, shares: list[float]) -> None:
+    channels = COSTED[name]
+    counts = np.array([round(s * part.units) for s, part in zip(shares, channels.parts, strict=False)])
+    assert channels.soft_cost(kind)(torch.from_numpy(counts).double()).item() == channels.cost(counts, kind)
+
+
+def three_layers() -> nn.Module:
+    convs = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, stride=2, padding=1), nn.ReLU()
+    return nn.Sequential(*convs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10))
+
+
+@pytest.mark.parametrize(("kind", "places"), [("macs", (64, 16)), ("params", (1, 1))])
+def test_slope_of_the_cost_worked_by_hand(kind: BudgetKind, places: tuple[int, int]) -> None:
+    gates = gates_on(three_layers(), torch.zeros(1, 3, 8, 8), kind)
+    assert gates.ratio().item() == pytest.approx(1.0, abs=1e-4)  # all open
+    close_all_but(gates, {"0": torch.tensor([0, 3]), "2": torch.tensor([1, 2, 5])})
+    first, second = 9 * places[0] * 3 + 9 * places[1] * 3, 9 * places[1] * 2 + 10  # of F = k H W (3 a + a b) + 10 b
+    dense = 9 * places[0] * 3 * 4 + 9 * places[1] * 4 * 6 + 10 * 6
+    ratio = gates.ratio()
+    assert ratio.item() == pytest.approx((9 * places[0] * 3 * 2 + 9 * places[1] * 2 * 3 + 10 * 3) / dense, rel=1e-4)
+    (slope,) = torch.autograd.grad(ratio, gates.values)
+    expected = torch.cat([torch.tensor({"0": [first] * 4, "2": [second] * 6}[name]) for name in gates.of_parts])
+    torch.testing.assert_close(slope * dense, expected.float(), rtol=1e-4, atol=0.0)
+
+
+def test_loss_beside_the_task_is_the_distance_to_the_target() -> None:
+    for power, expected in ((1, 10 * 0.6), (2, 10 * 0.6**2)):
+        asked = Gates.model_validate({"strength": 10.0, "power": power})
+        gates = ChannelGates(Channels(three_layers(), torch.zeros(1, 3, 8, 8)), asked, "macs", 0.4)
+        assert gates.penalty().item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_no_part_closes_and_no_value_leaves_its_interval() -> None:
+    example = torch.zeros(1, 3, 32, 32)
+    channels = Channels(hub.build(NETWORKS[-3], 10, 3), example)  # whose grouped convolutions need two
+    gates = ChannelGates(channels, Gates(), "macs", 0.0)  # no room for any
+    with torch.no_grad():
+        gates.values.copy_(torch.linspace(-1.0, 0.45, len(gates.values)))
+        gates.of_parts[channels.parts[0].name].add_(5.0)
+    gates.settle(1.0)
+    lowest = gates.values.min()
+    assert 0.0 < lowest < 1e-5
+    assert gates.values.max() <= 1.0
+    assert gates.trainable()[gates.values == lowest].min() > 0.0  # or a ReLU would not let a closed channel hear
+    for part in channels.parts:
+        assert is_open(gates.of_parts[part.name]).nonzero().flatten().tolist() == [*range(part.units)][-part.floor :]
+    told = gates.tell()
+    assert told["open"] == {part.name: part.floor for part in channels.parts}
+    assert told["flips"] == len(gates.values) - sum(told["open"].values())
+    assert gates.tell()["flips"] == 0
+
+
+@pytest.mark.parametrize("kind", ["params", "macs"])
+@settings(max_examples=20, deadline=None)
+@given(name=st.sampled_from(sorted(COSTED)), target=st.floats(0.1, 1), done=st.floats(0, 1), seed=st.integers(0, 99))
+def test_gates_settle_at_the_sliding_target(kind: BudgetKind, name: str, target: float, done: float, seed: int) -> None:
+    channels = COSTED[name]
+    units = np.array([part.units for part in channels.parts])
+    dense = channels.cost(units, kind)
+    gates = ChannelGates(channels, Gates(), kind, target)
+    with torch.no_grad():
+        gates.values.copy_(torch.rand(len(gates.values), generator=torch.Generator().manual_seed(seed)))
+    gates.settle(done)
+    counts = np.array([*gates.tell()["open"].values()])
+    now = 1.0 - 2.0 * min(done, 0.5) * (1.0 - target)
+    dearest = max(dense - channels.cost(units - one, kind) for one in np.eye(len(units), dtype=np.int64))
+    assert now * dense + 1 >= channels.cost(counts, kind) > now * dense - dearest - 1
+    for _ in range(3):  # as the slope is another one with other gates open, one more gate may fit
+        gates.settle(done)
+    settled = gates.values.detach().clone()
+    gates.settle(done)
+    assert torch.equal(gates.values, settled)  # it is there already
+
+
+@pytest.mark.parametrize("target", [0.3, 0.9])
+def test_gates_settle_by_a_step_down_the_distance_that_is_beside_the_loss(target: float) -> None:
+    asked = Gates(shaping="sech2", strength=1.0)
+    gates = ChannelGates(Channels(three_layers(), torch.zeros(1, 3, 8, 8)), asked, "macs", target)
+    with torch.no_grad():
+        gates.values.copy_(torch.tensor([0.55, 0.45, 0.6, 0.3, 0.52, 0.7, 0.58, 0.4, 0.47, 0.65]))
+    before = gates.values.detach().clone()
+    (gradient,) = torch.autograd.grad(gates.penalty(), gates.values)
+    gates.settle(1.0)
+    rate = (before - gates.values.detach()) / gradient
+    assert rate.min() > 0.0
+    torch.testing.assert_close(rate, rate[:1].expand(10), rtol=1e-3, atol=0.0)
+
+
+def test_decay_never_touches_gates() -> None:
+    model = three_layers()
+    gates = gates_on(model, torch.zeros(1, 3, 8, 8))
+    before = gates.values.detach().clone()
+    optimizer = sgd(model, Recipe(lr=0.1, weight_decay=5.0), gates)
+    weight = next(model.parameters())
+    for parameter in (*model.parameters(), gates.values):
+        parameter.grad = torch.zeros_like(parameter)
+    norm = weight.norm().item()
+    optimizer.step()
+    assert torch.equal(gates.values, before)
+    assert weight.norm().item() == pytest.approx(norm / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_gates_stay_exact_under_autocast(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model, example = hub.build("small_cnn", 10, 1, 0.5), torch.zeros(1, 1, 8, 8)
+    gates = gates_on(model, example)
+    with gates.attached(), torch.autocast("cpu", dtype):
+        loss = model.train()(torch.randn(8, 1, 8, 8)).logsumexp(1).mean() + gates.penalty()
+    loss.backward()
+    gradient = gates.values.grad
+    assert gradient is not None
+    assert gradient.dtype == gates.trainable().dtype == torch.float32
+    assert gradient.isfinite().all()
+    assert gradient.abs().min() > 0
+
+
+def test_closed_gates_hear_of_the_loss() -> None:
+    torch.manual_seed(0)
+    model, some = hub.build("small_cnn", 10, 1, 0.5), torch.randn(8, 1, 8, 8)
+    gates = gates_on(model, some[:1])
+    close_all_but(gates, {name: torch.tensor([0]) for name in gates.of_parts})
+    with gates.attached():
+        model.train()(some).square().sum().backward()
+    gradient = gates.values.grad
+    assert gradient is not None
+    assert (gradient[~is_open(gates.values)] != 0).float().mean() > 0.5
+
+
+def test_network_whose_closed_channels_are_heard_of_is_refused() -> None:
+    layers = nn.Conv2d(1, 8, 3), nn.Sigmoid(), nn.Conv2d(8, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    model = nn.Sequential(*layers, nn.Linear(8, 10)).train()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="gates must silence the channels that they close, but those of a Sequential"):
+        refuse_unsound_gates(model, torch.zeros(1, 1, 8, 8))
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    refuse_unsound_gates(hub.build("resnet20", 10, 1, 0.25), torch.zeros(1, 1, 8, 8))

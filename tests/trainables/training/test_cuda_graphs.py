@@ -1,0 +1,83 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainables.models import hub
+from trainables.training.cuda_graphs import graphed
+from trainables.training.train import autocast, place
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+class Mine(nn.Module):
+    """A network of a user's own."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1)
+
+
+class Waits(nn.Dropout):
+    """What no graph can hold: it looks at a value in the middle of the pass."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) if float(images.detach().sum()) > -1e9 else images
+
+
+def test_graphs_are_for_gpus_and_for_modules_that_are_known() -> None:
+    known = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    assert graphed(known, (), 8, CPU) is known
+    assert graphed(known, (), 8, CUDA) is not known
+    mixed = nn.Sequential(Mine(), nn.Linear(4, 2))
+    assert graphed(mixed, (), 8, CUDA) is mixed
+
+
+def trained(network: Callable[[], nn.Module], replayed: bool) -> dict[str, Tensor]:
+    """Three steps of 32 images and one of 20."""
+    torch.manual_seed(0)
+    model = place(network(), CUDA).train()
+    images = torch.randn(116, 3, 32, 32).to(CUDA)
+    labels = torch.arange(116, device=CUDA) % 10
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
+    forward = graphed(model, model.parameters(), 32, CUDA) if replayed else model
+    torch.manual_seed(1)
+    for batch, truth in zip(images.split(32), labels.split(32), strict=True):
+        with autocast(CUDA):
+            loss = F.cross_entropy(forward(batch), truth)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    assert not replayed or getattr(forward, "_replay", model) is not model
+    return {name: tensor.float() for name, tensor in model.state_dict().items()}
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", ["resnet20", "vgg16", "mobilenet"])
+def test_replaying_trains_as_calling_does(name: str) -> None:
+    plain, again = (trained(lambda: hub.build(name, 10, 3), replayed) for replayed in (False, True))
+    for key, tensor in plain.items():
+        torch.testing.assert_close(again[key], tensor, rtol=0.05, atol=0.01)
+        if "num_batches" in key:
+            assert int(again[key]) == 4
+
+
+@needs_gpu
+def test_dropout_draws_anew_in_each_step() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 64), nn.Dropout(0.5)).to(CUDA).train()
+    forward = graphed(model, model.parameters(), 8, CUDA)
+    images = torch.randn(8, 3, 2, 2, device=CUDA)
+    one, other = forward(images).detach().clone(), forward(images).detach().clone()
+    assert not torch.equal(one == 0, other == 0)
+
+
+@needs_gpu
+def test_what_cannot_be_captured_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainables.training.cuda_graphs.PLAIN", {"torch", Waits.__module__.partition(".")[0]})
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 64), Waits(0.5)).to(CUDA).train()
+    forward = graphed(model, model.parameters(), 8, CUDA)
+    images = torch.randn(8, 3, 2, 2, device=CUDA)
+    for _ in range(2):
+        forward(images).sum().backward()

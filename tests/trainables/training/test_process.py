@@ -1,0 +1,59 @@
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainables.data import sources
+from trainables.spec import DataSpec, Precision, Recipe
+from trainables.training.fit import residents
+from trainables.training.process import Place, hardware, leave_no_trace
+from trainables.training.recalibration import recalibrate
+from trainables.training.train import evaluate, sgd, train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def clean() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    leave_no_trace(Place(cpus=threads))
+
+
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize(
+    ("precision", "dtype", "told"),
+    [("auto", torch.float32, "cpu"), ("float32", torch.float32, "cpu"), ("bfloat16", torch.bfloat16, "cpu, bfloat16")],
+)
+def test_a_process_trains_and_judges_in_its_places_precision(
+    precision: Precision, dtype: torch.dtype, told: str
+) -> None:
+    leave_no_trace(Place(cpus=1, precision=precision))
+    assert hardware(CPU) == told
+    splits = sources.load(DataSpec(max_train=64, max_val=32))
+    data = residents(splits, CPU)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 10))
+    seen = set[torch.dtype]()
+
+    def look(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.add(output.dtype)
+
+    model[0].register_forward_hook(look)
+    recipe = Recipe(epochs=1, batch_size=32)
+    for work in (
+        lambda: next(train(model, data[0], recipe, DataSpec(), 0, sgd(model, recipe))),
+        lambda: evaluate(model, data[1]),
+        lambda: recalibrate(model, data[0], 1, 32, 0),
+    ):
+        seen.clear()
+        work()
+        assert seen == {dtype}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.usefixtures("clean")
+def test_the_next_training_of_a_process_has_its_own_precision() -> None:
+    leave_no_trace(Place(precision="bfloat16"))
+    leave_no_trace(Place())
+    assert hardware(CPU) == "cpu"

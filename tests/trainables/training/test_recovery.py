@@ -1,0 +1,227 @@
+"""Recoveries: the contract of the table, and what each of them promises."""
+
+import copy
+import math
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainables.trials import (
+    CHANNEL,
+    CPU,
+    DENSE,
+    SPECS,
+    WEIGHT,
+    assert_identical,
+    dense_network,
+    facts_of,
+    newest,
+    without_times,
+)
+from trainables.checkpoints.checkpoint import Architecture
+from trainables.data.batches import Batch
+from trainables.data.splits import Splits
+from trainables.pruning.granularities import view
+from trainables.spec import Distillation, Recipe, TrialSpec
+from trainables.storage.folder import Folder
+from trainables.training.fit import Course, State, fit, residents
+from trainables.training.recovery import RECOVERIES, Pruned, distillation, draw_anew
+from trainables.training.train import hard_labels, set_lr, sgd, train
+from trainables.trial.prune import prune
+from trainables.trial.trainable import run_trial
+
+torch.set_num_threads(1)
+EVERY = pytest.mark.parametrize("name", sorted(RECOVERIES))
+ARCHITECTURE = Architecture(model="small_cnn", width=0.5, classes=10, image=(1, 8, 8))
+
+
+def course_of(name: str, spec: TrialSpec, storage: Folder, macs: float = 1.5) -> Course:
+    return RECOVERIES[name](Pruned(spec, macs, lambda: dense_network(storage)))
+
+
+def pruned_by(spec: TrialSpec, splits: Splits, storage: Folder, path: Path) -> State:
+    return prune(spec, splits, residents(splits, CPU), storage, Folder.at(str(path / "between")), CPU)
+
+
+def matrices(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.dim() > 1}
+
+
+@EVERY
+@SPECS
+def test_pruned_stays_pruned_through_every_step_and_the_loss_finite(
+    name: str, spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
+    state, course = pruned_by(spec, splits, storage, tmp_path), course_of(name, spec, storage)
+    if course.anew:
+        draw_anew(state.model, state.masks, ARCHITECTURE, spec.seed)
+    start = {key: tensor.shape for key, tensor in state.model.state_dict().items()}
+    seen: list[dict[str, Tensor]] = []
+    state.model.register_forward_pre_hook(lambda model, _: seen.append(matrices(model)))
+    data = residents(splits, CPU)
+    reports = list(fit(state, data, course, spec.dense.data, spec.seed, Folder.at(str(tmp_path / "trial"))))
+    assert len(reports) == course.epochs == {"scratch-b": 4}.get(name, 3)  # one and a half times 3, to the even
+    assert len(seen) > 5 * course.epochs
+    for weights in seen:
+        for layer, mask in state.masks.items():
+            assert torch.equal(weights[f"{layer}.weight"] != 0, mask)
+    assert {key: tensor.shape for key, tensor in state.model.state_dict().items()} == start
+    assert all(math.isfinite(report.train_loss or math.nan) and math.isfinite(report.val_loss) for report in reports)
+
+
+@EVERY
+@SPECS
+def test_an_interrupted_recovery_goes_on_as_if_nothing_had_happened(
+    name: str, spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
+    spec = spec.model_copy(update={"recovery": name, "sparsity": 0.5})
+    whole, broken = Folder.at(str(tmp_path / "whole")), Folder.at(str(tmp_path / "broken"))
+    reports = list(run_trial(spec, splits, storage, whole, CPU))
+    assert [report.final for report in reports] == [False] * (len(reports) - 1) + [True]
+    list(islice(run_trial(spec, splits, storage, broken, CPU), 2))
+    torch.manual_seed(99)  # another process, with another past
+    assert without_times(list(run_trial(spec, splits, storage, broken, CPU))) == without_times(reports)
+    assert_identical(newest(broken), newest(whole))
+
+
+def test_a_network_that_is_not_drawn_anew_starts_as_it_was_pruned(
+    splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
+    for name in RECOVERIES:
+        spec, folder = WEIGHT.model_copy(update={"recovery": name}), Folder.at(str(tmp_path / name))
+        first = next(iter(run_trial(spec, splits, storage, folder, CPU)))
+        pruned = pruned_by(WEIGHT, splits, storage, tmp_path)
+        same = {
+            key: torch.equal(t, newest(folder).tensors["network"][key]) for key, t in matrices(pruned.model).items()
+        }
+        assert set(same.values()) == {not name.startswith("scratch")}
+        assert (first.val_loss == pruned.history[0].val_loss) is (not name.startswith("scratch"))
+        assert newest(folder).record["facts"]["recalibrated_accuracy"] == pruned.history[0].val_accuracy
+
+
+def test_rewinding_repeats_the_last_learning_rates_and_batches_of_dense_training(
+    splits: Splits, storage: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense = Recipe(epochs=5, lr=0.3, batch_size=100)
+    spec = WEIGHT.model_copy(update={"dense": DENSE.model_copy(update={"recipe": dense}), "finetune": Recipe(epochs=2)})
+    seen: list[tuple[float, float]] = []
+    data, model = residents(splits, CPU)[0], dense_network(storage)
+
+    def watched(optimizer: torch.optim.SGD, recipe: Recipe, progress: float) -> None:
+        set_lr(optimizer, recipe, progress)
+        seen.append((optimizer.param_groups[0]["lr"], 0.0))
+
+    monkeypatch.setattr("trainables.training.train.set_lr", watched)
+    model.register_forward_pre_hook(lambda _, inputs: seen.append((seen.pop()[0], float(inputs[0].sum()))))
+    list(train(model, data, dense, spec.dense.data, 1, sgd(model, dense)))
+    whole = seen.copy()
+    seen.clear()
+    course = course_of("rewind", spec, storage)
+    again = copy.deepcopy(model)
+    list(train(again, data, course.recipe, spec.dense.data, 1, sgd(again, dense), done=course.skipped))
+    assert course.epochs == 2
+    assert seen == whole[3 * 3 :]
+    assert seen[0][0] == pytest.approx(0.3 * (1 + math.cos(math.pi * 3 / 5)) / 2)
+
+
+def test_distillation_is_that_of_hinton_worked_by_hand() -> None:
+    labels = torch.tensor([0])
+    told = nn.Linear(1, 2)
+    told.weight.data, told.bias.data = torch.zeros(2, 1), torch.tensor([2 * math.log(3), 0.0])  # at T = 2: 3/4, 1/4
+    batch = Batch(torch.zeros(1, 1), labels, labels)
+    apart = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    for weight in (0.0, 0.5, 1.0):
+        loss = distillation(told, Distillation(temperature=2.0, weight=weight))(batch, torch.zeros(1, 2))
+        assert float(loss.detach()) == pytest.approx((1 - weight) * math.log(2) + weight * 4 * apart)
+
+
+def test_distillation_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    teacher, images, labels = nn.Linear(5, 7), torch.randn(11, 5), torch.randint(7, (11,))
+    logits = torch.randn(11, 7, requires_grad=True)
+    loss = distillation(teacher, Distillation())(Batch(images, labels, labels), logits)
+    of_teacher = torch.distributions.Categorical(logits=teacher(images).detach() / 4)
+    of_student = torch.distributions.Categorical(logits=logits / 4)
+    apart = torch.distributions.kl_divergence(of_teacher, of_student).mean()
+    expected = 0.1 * nn.CrossEntropyLoss()(logits, labels) + 0.9 * 16 * apart
+    torch.testing.assert_close(loss, expected)
+    (got,), (wanted,) = torch.autograd.grad(loss, logits), torch.autograd.grad(expected, logits)
+    torch.testing.assert_close(got, wanted)
+
+
+def test_losses_go_by_the_weights_of_the_samples() -> None:
+    torch.manual_seed(0)
+    teacher, images, labels, weights = nn.Linear(5, 7), torch.randn(11, 5), torch.randint(7, (11,)), torch.rand(11)
+    logits = torch.randn(11, 7)
+    for loss in (hard_labels, distillation(teacher, Distillation())):
+        each = [loss(Batch(images[[i]], labels[[i]], labels[[i]]), logits[[i]]) for i in range(11)]
+        whole = loss(Batch(images, labels, labels, weights), logits)
+        torch.testing.assert_close(whole, (weights * torch.stack(each)).mean())
+        ones = loss(Batch(images, labels, labels, torch.ones(11)), logits)
+        torch.testing.assert_close(ones, loss(Batch(images, labels, labels), logits), rtol=0, atol=0)
+
+
+def test_the_teacher_is_untouched(splits: Splits, storage: Folder, tmp_path: Path) -> None:
+    teacher = dense_network(storage)
+    before = copy.deepcopy(teacher.state_dict())
+    course = RECOVERIES["distill"](Pruned(WEIGHT, 1.0, lambda: teacher))
+    state = pruned_by(WEIGHT, splits, storage, tmp_path)
+    list(fit(state, residents(splits, CPU), course, WEIGHT.dense.data, 0, Folder.at(str(tmp_path / "trial"))))
+    assert not teacher.training
+    assert all(p.grad is None for p in teacher.parameters())
+    assert all(torch.equal(before[key], tensor) for key, tensor in teacher.state_dict().items())
+
+
+@SPECS
+def test_a_start_from_scratch_keeps_widths_and_masks_and_nothing_else(
+    spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
+    state = pruned_by(spec, splits, storage, tmp_path)
+    torch.manual_seed(spec.seed)
+    untrained = matrices(ARCHITECTURE.build())
+    before = matrices(state.model)
+    draw_anew(state.model, state.masks, ARCHITECTURE, spec.seed)
+    after = matrices(state.model)
+    draw_anew(state.model, state.masks, ARCHITECTURE, spec.seed)
+    for name, weight in after.items():
+        assert torch.equal(weight, matrices(state.model)[name])
+        assert weight.shape == before[name].shape
+        assert torch.equal(weight == 0, before[name] == 0)
+        kept = weight != 0
+        first = untrained[name][tuple(slice(extent) for extent in weight.shape)]
+        for other in (before[name], first):
+            assert (weight[kept] != other[kept]).float().mean() > 0.99
+    for module in state.model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            fresh = nn.BatchNorm2d(module.num_features).state_dict()
+            assert all(torch.equal(fresh[key], tensor) for key, tensor in module.state_dict().items())
+
+
+def test_a_cut_layer_is_drawn_with_the_variance_of_its_own_inputs() -> None:
+    built = Architecture(model="small_cnn", width=4.0, classes=10, image=(1, 8, 8))
+    model = built.build()
+    prunable = view(model, "channel", built.example())
+    prunable.remove({part.name: torch.arange(part.units // 4) for part in prunable.parts})
+    draw_anew(model, {}, built, 0)
+    for name in ("block3.conv", "block4.conv"):
+        layer = model.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d)
+        assert float(layer.weight.detach().std()) == pytest.approx((2 / (9 * layer.in_channels)) ** 0.5, rel=0.02)
+    hidden = model.get_submodule("hidden")
+    assert isinstance(hidden, nn.Linear)
+    assert float(hidden.weight.detach().abs().max()) == pytest.approx(hidden.in_features**-0.5, rel=0.01)
+
+
+def test_scratch_b_trains_for_as_many_multiply_accumulates_as_dense_training_took(
+    splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
+    spec, folder = CHANNEL.model_copy(update={"recovery": "scratch-b"}), Folder.at(str(tmp_path))
+    reports: list[Any] = list(run_trial(spec, splits, storage, folder, CPU))
+    facts = facts_of(folder)
+    assert len(reports) - 1 == round(3 * facts.macs_total / facts.macs_kept) > 3
+    assert course_of("scratch", spec, storage).recipe == DENSE.recipe
+    assert course_of("scratch-b", spec, storage, macs=4.0).recipe == DENSE.recipe.model_copy(update={"epochs": 12})

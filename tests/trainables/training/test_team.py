@@ -1,0 +1,195 @@
+"""Workers that train one network come to what one comes to, up to the rounding of sums that are put together."""
+
+import pickle
+from collections.abc import Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from ray import cloudpickle
+from torch import Tensor, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from tests.trainables.trials import CPU, DATA, DENSE, WEIGHT, facts_of, make_shared, newest, outcome_of
+from trainables.artifacts.dense import make_dense
+from trainables.artifacts.gating import make_gating
+from trainables.checkpoints import checkpoint
+from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.data import sources
+from trainables.data.batches import Drawn, Resident, Share, eval_batches, train_batches
+from trainables.data.splits import Splits
+from trainables.learnability.records import read_records
+from trainables.spec import Curriculum, EpochReport, Gates, Schedule
+from trainables.storage.folder import Folder
+from trainables.training.fit import residents
+from trainables.training.norms import synchronised
+from trainables.training.recorder import SAMPLES
+from trainables.training.team import Team
+from trainables.trial.trainable import run_trial
+
+SIZE = 3
+RAGGED = WEIGHT.finetune.model_copy(update={"batch_size": 149})  # of 300 samples: of the last 2 the third has none
+CHANNEL = WEIGHT.model_copy(update={"granularity": "channel", "criterion": "l1", "sparsity": 0.5})
+SPECS = {
+    "weights": WEIGHT.model_copy(update={"finetune": RAGGED}),
+    "steps": WEIGHT.model_copy(update={"schedule": Schedule(name="iterative", steps=3)}),
+    "gates, distilled": CHANNEL.model_copy(
+        update={"policy": "gates-joint", "gates": Gates(epochs=2), "recovery": "distill"}
+    ),
+    "drawn again": WEIGHT.model_copy(update={"curriculum": Curriculum(name="drop-hardest"), "record": "during"}),
+}
+
+
+def train_along(rank: int, port: int, calls: Connection) -> None:
+    """Do what a worker that does not lead does, without Ray."""
+    torch.set_num_threads(1)
+    data = residents(sources.load(DATA), CPU)
+    dist.init_process_group("gloo", store=TCPStore("127.0.0.1", port, SIZE), rank=rank, world_size=SIZE)
+    while (sent := calls.recv_bytes()) != b"":
+        list(pickle.loads(sent).epochs(data, Team(rank, SIZE)))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (7, 3, 4, 4)])
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_a_norm_among_one_worker_is_torchs_own(shape: tuple[int, ...], momentum: float | None) -> None:
+    kind = nn.BatchNorm1d if len(shape) == 2 else nn.BatchNorm2d
+    norm, reference = (kind(3, momentum=momentum) for _ in range(2))
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([0.5, -1.0, 2.0]))
+        norm.bias.copy_(torch.tensor([0.0, 1.0, -3.0]))
+    reference.load_state_dict(norm.state_dict())
+    store = TCPStore("127.0.0.1", 0, 1, is_master=True, wait_for_workers=False)
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    with synchronised(norm):
+        for _ in range(4):
+            mine = (3 + 2 * torch.randn(shape)).requires_grad_()
+            theirs = mine.detach().clone().requires_grad_()
+            asked = torch.randn(shape)
+            for layer, images in ((norm, mine), (reference, theirs)):
+                (layer(images) * asked).sum().backward()
+            torch.testing.assert_close(mine.grad, theirs.grad)
+            for name, value in reference.state_dict().items():
+                torch.testing.assert_close(norm.state_dict()[name], value)
+            for name, parameter in reference.named_parameters():
+                torch.testing.assert_close(norm.get_parameter(name).grad, parameter.grad)
+        torch.testing.assert_close(norm.eval()(mine), reference.eval()(theirs))
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def team() -> Iterator[Team]:
+    """This process, and two others that it leads."""
+    torch.set_num_threads(1)
+    store = TCPStore("127.0.0.1", 0, SIZE, is_master=True, wait_for_workers=False)
+    context, pipes, processes = get_context("spawn"), [], []
+    for rank in range(1, SIZE):
+        theirs, ours = context.Pipe(duplex=False)
+        processes.append(context.Process(target=train_along, args=(rank, store.port, theirs)))
+        processes[-1].start()
+        pipes.append(ours)
+    dist.init_process_group("gloo", store=store, rank=0, world_size=SIZE)
+
+    def call(training: Any) -> None:
+        for pipe in pipes:
+            pipe.send_bytes(cloudpickle.dumps(training))
+
+    yield Team(0, SIZE, call)
+    for pipe in pipes:
+        pipe.send_bytes(b"")
+    dist.destroy_process_group()
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+
+
+def assert_close(one: Checkpoint, other: Checkpoint) -> None:
+    for group, tensors in one.tensors.items():
+        assert tensors.keys() == other.tensors[group].keys()
+        for name, tensor in tensors.items():
+            expected = other.tensors[group][name]
+            assert (tensor - expected).abs().max() <= 1e-2 * expected.abs().max() + 1e-6, (group, name)
+
+
+def assert_told_alike(one: tuple[EpochReport, ...], other: tuple[EpochReport, ...]) -> None:
+    numbers = ("val_accuracy", "val_loss", "train_loss", "epoch", "images", "final")
+    for mine, theirs in zip(one, other, strict=True):
+        assert [getattr(mine, name) for name in numbers] == pytest.approx([getattr(theirs, name) for name in numbers])
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_a_trial_comes_to_the_same(kind: str, team: Team, splits: Splits, storage: Folder, tmp_path: Path) -> None:
+    spec = SPECS[kind]
+    make_shared([spec], splits, storage)
+    alone, together = (Folder.at(str(tmp_path / name)) for name in ("alone", "together"))
+    ends = []
+    for folder, who in ((alone, Team()), (together, team)):
+        for report in run_trial(spec, splits, storage, folder, CPU, who):
+            if report.final:
+                ends.append(newest(folder))
+    assert_close(*reversed(ends))
+    assert_told_alike(outcome_of(together).history, outcome_of(alone).history)
+    times = {"prune_seconds": 0.0, "allocation_seconds": 0.0}
+    assert facts_of(together).model_copy(update=times) == facts_of(alone).model_copy(update=times)
+    if spec.record == "during":
+        one, other = read_records(alone), read_records(together)
+        assert np.array_equal(one.ids, other.ids)
+        assert len(one.ids) < 300  # some were dropped, so others came up again
+        assert np.array_equal(one.seen, other.seen)
+        for told in ("hits", "probabilities", "margins", "errors"):
+            alike = np.isclose(getattr(one, told), getattr(other, told), rtol=1e-4, atol=1e-5)
+            assert alike.mean() > 0.99  # of a sample that comes up twice in one batch, either time may count
+
+
+def test_what_trials_share_comes_to_the_same(team: Team, splits: Splits, storage: Folder, tmp_path: Path) -> None:
+    spec = SPECS["gates, distilled"].gating
+    for name, who in (("alone", Team()), ("together", team)):
+        home = Folder.at(str(tmp_path / name))
+        make_dense(DENSE, splits, home, home / "dense", CPU, who)
+        make_gating(spec, splits, storage, home / "gates", CPU, who)
+    for kind in ("dense", "gates"):
+        alone, together = (checkpoint.load(Folder.at(str(tmp_path / name)) / kind) for name in ("alone", "together"))
+        assert_close(together, alone)
+        histories = [tuple(EpochReport(**told) for told in made.record["history"]) for made in (alone, together)]
+        assert_told_alike(*histories)
+    assert (tmp_path / "together" / "dense" / SAMPLES).exists()
+    assert together.record["gates"] == alone.record["gates"]
+
+
+@pytest.mark.parametrize("augment", ["none", "crop_flip"])
+def test_shares_of_a_batch_are_the_batch(augment: Any, splits: Splits) -> None:
+    data = Resident(splits.train, splits, CPU)
+    drawn = Drawn(torch.randint(0, 300, (151,)), torch.rand(151))
+    shares = [list(train_batches(data, 50, augment, 3, drawn, Share(rank, SIZE))) for rank in range(SIZE)]
+    whole = list(train_batches(data, 50, augment, 3, drawn))
+    assert [len(batch.labels) for batch in whole] == [50, 50, 50]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        losses, means = batch.images.square().mean((1, 2, 3)), []
+        for rank, part in enumerate(parts):
+            for field in ("images", "labels", "index", "weights"):
+                assert torch.equal(getattr(part, field), getattr(batch, field)[rank::SIZE])
+            means.append(part.mean(losses[rank::SIZE]))
+        assert float(sum(means)) / SIZE == pytest.approx(float(batch.mean(losses)))
+    judged = [torch.cat([b.index for b in eval_batches(data, 128, Share(rank, SIZE))]) for rank in range(SIZE)]
+    assert torch.equal(torch.cat(judged).sort().values, torch.arange(300))
+
+
+class Louder(nn.BatchNorm2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+def test_norms_of_another_kind_are_refused_and_the_others_are_what_they_were() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm1d(3, affine=False, track_running_stats=False))
+    before = [(type(norm), dict(vars(norm))) for norm in model]
+    with synchronised(model):
+        assert not any(type(norm) is kind for norm, (kind, _) in zip(model, before, strict=True))
+    assert [(type(norm), dict(vars(norm))) for norm in model] == before
+    refused = pytest.raises(ValueError, match=r"batch norms, but has a Louder; set resources\.workers to 1")
+    with refused, synchronised(nn.Sequential(Louder(3))):
+        raise AssertionError

@@ -1,0 +1,167 @@
+"""The pruning phase: in steps or at once, killed or not, what is gone stays gone."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainables.trials import (
+    CHANNEL,
+    CPU,
+    SPECS,
+    WEIGHT,
+    assert_identical,
+    dense_network,
+    facts_of,
+    newest,
+    outcome_of,
+    run_until_killed,
+    without_times,
+)
+from trainables.allocation.plan import plan
+from trainables.artifacts.dense import load_dense
+from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.data.splits import Splits
+from trainables.spec import Recipe, Schedule, TrialSpec
+from trainables.storage.folder import Folder
+from trainables.training.fit import residents
+from trainables.trial.prune import prune
+from trainables.trial.trainable import run_trial
+
+torch.set_num_threads(1)
+ITERATIVE, GRADUAL = Schedule(name="iterative", steps=2, step_epochs=2), Schedule(name="gradual", steps=3)
+SCHEDULES = pytest.mark.parametrize("schedule", [ITERATIVE, GRADUAL], ids=["iterative", "gradual"])
+
+
+def scheduled(spec: TrialSpec, schedule: Schedule) -> TrialSpec:
+    return spec.model_copy(update={"schedule": schedule})
+
+
+@SPECS
+@SCHEDULES
+def test_a_trial_killed_between_two_steps_goes_on_as_if_nothing_had_happened(
+    spec: TrialSpec,
+    schedule: Schedule,
+    splits: Splits,
+    storage: Folder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = scheduled(spec, schedule)
+    whole = Folder.at(str(tmp_path / "whole"))
+    running = run_trial(spec, splits, storage, whole, CPU)
+    reports = list(islice(running, 4))
+    last = newest(whole)
+    assert list(running) == []
+    assert [report.epoch for report in reports] == [0, 1, 2, 3]
+    for epoch in range(1, 4):  # the two between the steps, and epoch 0
+        folder = Folder.at(str(tmp_path / f"broken-{epoch}"))
+        run_until_killed(run_trial(spec, splits, storage, folder, CPU), epoch, monkeypatch)
+        assert (folder / "pruning").folders()
+        torch.manual_seed(99)  # another process, with another past
+        running = run_trial(spec, splits, storage, folder, CPU)
+        again = list(islice(running, 4))
+        assert without_times(again) == without_times(reports)
+        assert_identical(newest(folder), last)
+        assert list(running) == []
+        assert folder.folders() == whole.folders()
+
+
+@SPECS
+@SCHEDULES
+def test_what_is_gone_stays_gone_through_every_step(
+    spec: TrialSpec,
+    schedule: Schedule,
+    splits: Splits,
+    storage: Folder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = scheduled(spec, schedule)
+    seen: list[dict[str, Tensor]] = []
+
+    def look(model: nn.Module, *_: Any) -> None:
+        if model.training:
+            seen.append({name: p != 0 for name, p in model.named_parameters() if p.dim() > 1})
+
+    def watched(saved: Checkpoint, device: torch.device) -> nn.Module:
+        model = load_dense(saved, device)
+        model.register_forward_pre_hook(look)
+        return model
+
+    monkeypatch.setattr("trainables.trial.prune.load_dense", watched)
+    state = prune(spec, splits, residents(splits, CPU), storage, Folder.at(str(tmp_path)), CPU)
+    steps, batches = plan(dense_network(storage), torch.zeros(1, 1, 8, 8), spec).steps, 5
+    assert len(seen) == batches * schedule.step_epochs * (schedule.steps - 1)
+    look(state.model.train())
+    for n, now in enumerate(seen):
+        quota = steps[min(n // (batches * schedule.step_epochs), len(steps) - 1)]
+        for name, kept in now.items():
+            part = name.removesuffix(".weight")
+            if spec.granularity == "weight":
+                assert int(kept.sum()) == quota[part]
+                assert n == 0 or not (kept & ~seen[n - 1][name]).any()
+            elif part in quota:
+                assert len(kept) == quota[part]
+    assert state.epoch == 0
+
+
+def test_between_two_steps_the_learning_rate_is_that_of_fine_tuning(
+    splits: Splits, storage: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[tuple[str, float, int]] = []
+
+    def watched(optimizer: Any, recipe: Recipe, progress: float) -> None:
+        used.append((recipe.schedule, recipe.lr, recipe.batch_size))
+
+    monkeypatch.setattr("trainables.training.train.set_lr", watched)
+    prune(scheduled(WEIGHT, GRADUAL), splits, residents(splits, CPU), storage, Folder.at(str(tmp_path)), CPU)
+    assert set(used) == {("constant", 0.02, 64)}
+
+
+def test_cut_weights_lie_in_memory_as_those_of_a_loaded_checkpoint(
+    splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
+    for schedule in (Schedule(), GRADUAL):  # what lies elsewhere is summed in another order, and more slowly
+        folder = Folder.at(str(tmp_path / schedule.name))
+        model = prune(scheduled(CHANNEL, schedule), splits, residents(splits, CPU), storage, folder, CPU).model
+        convolutions = [p for p in model.parameters() if p.dim() == 4]
+        assert all(p.is_contiguous(memory_format=torch.channels_last) for p in convolutions)
+
+
+def test_facts_speak_of_the_final_network(splits: Splits, storage: Folder, tmp_path: Path) -> None:
+    for spec in (WEIGHT, CHANNEL):
+        at_once, stepwise = (Folder.at(str(tmp_path / f"{spec.granularity}{n}")) for n in range(2))
+        list(run_trial(spec, splits, storage, at_once, CPU))
+        list(run_trial(scheduled(spec, GRADUAL), splits, storage, stepwise, CPU))
+        one, other = facts_of(at_once), facts_of(stepwise)
+        for fact in ("dense_accuracy", "params_total", "params_kept", "macs_total", "macs_kept", "layers", "parts"):
+            assert getattr(one, fact) == getattr(other, fact)
+        assert other.recalibrated_accuracy == outcome_of(stepwise).history[0].val_accuracy
+
+
+class Clock:
+    """Time that passes by looking at it."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_a_trial_is_charged_for_all_its_steps_once(
+    splits: Splits, storage: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.perf_counter", Clock())
+    spec = scheduled(WEIGHT, GRADUAL)
+    at_once, whole, broken = (Folder.at(str(tmp_path / name)) for name in ("at-once", "whole", "broken"))
+    list(run_trial(WEIGHT, splits, storage, at_once, CPU))
+    list(run_trial(spec, splits, storage, whole, CPU))
+    run_until_killed(run_trial(spec, splits, storage, broken, CPU), 1, monkeypatch)
+    list(run_trial(spec, splits, storage, broken, CPU))
+    assert facts_of(broken).prune_seconds == facts_of(whole).prune_seconds
+    assert facts_of(whole).prune_seconds == facts_of(at_once).prune_seconds + 2 + 2  # two epochs, two further cuts

@@ -1,0 +1,72 @@
+"""Capacity: each part's share of the budget from its measured importance, after "How Compact?" (arXiv 1901.02757).
+
+The open text of that paper fixes the idea, not the formula. These are our readings of it, not the paper's formula.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.allocation.budget import Path, proportional
+from trainables.allocation.output_variance import output_variances
+from trainables.allocation.problem import Problem
+from trainables.allocation.ranked import TINY, by_score, squared_norms
+from trainables.models.layers import weight_of
+
+CODES = 16  # levels that C2 quantises weights to
+NOISE = 0.01  # variance of the noise in C4
+LEAST = 1e-3  # importance of a part that has none, in the unit of its reading
+
+
+def energy(problem: Problem) -> Path:
+    """Reading C1: the capacity that a part uses is its squared weights; lose the same marginal share of it everywhere.
+
+    A unit's score is its squared norm over that of its whole part, and one threshold holds for all parts. Data-free.
+    """
+    return by_score(problem, {name: q / q.sum().clamp_min(TINY) for name, q in squared_norms(problem).items()})
+
+
+def coding(problem: Problem) -> Path:
+    """Reading C2: density in proportion to the bits that code a weight, quantised to 16 levels over its layer's range.
+
+    The bits are the entropy of the levels; a part of several layers takes the mean over its weights. Data-free.
+    """
+    model = problem.prunable.model
+    bits = [
+        sum(layer.size * entropy(weight_of(model.get_submodule(layer.name))) for layer in part.layers)
+        / sum(layer.size for layer in part.layers)
+        for part in problem.prunable.parts
+    ]
+    return proportional(problem.prunable.parts, np.maximum(bits, LEAST))
+
+
+def entropy(weight: Tensor) -> float:
+    """Entropy in bits of a tensor's values, quantised to `CODES` equal steps from the least to the greatest."""
+    shares = torch.histc(weight.detach().float(), CODES) / weight.numel()
+    return float(torch.special.entr(shares).sum() / np.log(2.0))
+
+
+def functional(problem: Problem) -> Path:
+    """Reading C3: density in proportion to the importance I = integral over s of 1 - A(s)/A(0), by trapezoid.
+
+    A(s) is the accuracy on calibration samples with only this part pruned to sparsity s.
+    """
+    profile = problem.measured
+    accuracy = np.array([profile.accuracy[part.name] for part in problem.prunable.parts])
+    damage = 1.0 - accuracy / max(profile.dense_accuracy, 1e-12)
+    importance = np.trapezoid(damage, profile.levels, axis=1)
+    return proportional(problem.prunable.parts, np.maximum(importance, LEAST))
+
+
+def information(problem: Problem) -> Path:
+    """Reading C4: density in proportion to the bits 0.5 log2(1 + v / 0.01) of an output channel of variance v.
+
+    The mean over the channels of a part; v is the squared scale of the batch norm that follows, or where none does, the
+    variance measured on calibration samples.
+    """
+    variances = output_variances(problem.subject)
+    bits = [
+        torch.cat([0.5 * (1.0 + variances[layer.name] / NOISE).log2() for layer in part.layers]).mean().item()
+        for part in problem.prunable.parts
+    ]
+    return proportional(problem.prunable.parts, np.maximum(bits, LEAST))

@@ -1,0 +1,71 @@
+"""What the whole network loses under an allocation: measured by silencing units for a moment and putting them back."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trainables.allocation.problem import Problem
+from trainables.models.layers import undisturbed
+from trainables.pruning.granularity import Counts, top_units
+
+BATCH = 256  # samples at a time; where batch norm uses their statistics, enough of them
+SCALES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25)  # of the logits
+
+Loss = Callable[[Counts], float]  # (parts,) units kept -> what is lost, mean over samples
+
+
+@contextmanager
+def candidates(problem: Problem) -> Iterator[Loss]:
+    """Give a measure of allocations: the divergence of the dense network's predictions from the pruned one's, in nats,
+    plus the dense network's confidence that is forgone by answering as the pruned one does, in probability.
+
+    Batch norm uses the statistics that the pruned network will: those of each calibration batch where they will be
+    estimated anew, else the dense network's. The divergence is that at the scale of the logits at which they say most:
+    pruning shrinks them, which changes no answer, and a network that says something, however boldly, is worth more
+    than a silent one. Where nearly nothing is said, the answers tell more. The network is as found once the context is
+    left.
+    """
+    prunable, model = problem.prunable, problem.prunable.model
+    tensors = (*model.parameters(), *model.buffers())
+    saved = [tensor.detach().clone() for tensor in tensors]
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    known: dict[bytes, float] = {}
+
+    @torch.no_grad()
+    def restore() -> None:
+        prunable.rouse()
+        for tensor, original in zip(tensors, saved, strict=True):
+            tensor.copy_(original)
+
+    @torch.no_grad()
+    def log_probabilities(scales: tuple[float, ...]) -> Tensor:
+        logits = torch.cat([model(images) for images, _ in problem.subject.samples.batches(BATCH)]).float()
+        return torch.stack([(scale * logits).log_softmax(1) for scale in scales])  # (scales, N, classes)
+
+    def loss(keep: Counts) -> float:
+        if (key := keep.tobytes()) not in known:
+            restore()
+            counts = zip(prunable.parts, keep.tolist(), strict=True)
+            prunable.silence({part.name: top_units(problem.scores[part.name], units) for part, units in counts})
+            found = log_probabilities(SCALES)
+            divergence = (dense.exp() * (dense - found)).sum(2).mean(1).min()
+            answers = found[-1].argmax(1, keepdim=True)  # the same at every scale but 0
+            forgone = dense.amax(1).exp() - dense.gather(1, answers)[:, 0].exp()
+            known[key] = float(divergence + forgone.mean())
+        return known[key]
+
+    with undisturbed(model):
+        dense = log_probabilities((1.0,))[0]
+        try:
+            for norm in norms:
+                norm.momentum = 0.0
+                norm.train(problem.recalibrated)
+            yield loss
+        finally:
+            restore()
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum

@@ -1,0 +1,71 @@
+"""Dense networks: trained once, shared by every trial that starts from them."""
+
+import time
+from collections import deque
+
+import torch
+
+from trainables.checkpoints import artifact_store, checkpoint, pretrained
+from trainables.checkpoints.checkpoint import Architecture, Checkpoint
+from trainables.data.splits import Splits
+from trainables.learnability.scores import draw_by
+from trainables.spec import DenseSpec, EpochReport
+from trainables.storage.folder import Folder
+from trainables.training.fit import Course, State, fit, residents, resume
+from trainables.training.recorder import Recorder
+from trainables.training.team import ALONE, Team
+from trainables.training.train import evaluate, place
+
+
+def make_dense(
+    spec: DenseSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
+) -> None:
+    """Train the dense network of `spec` into `folder`, going on from the epochs that an earlier try left in `storage`.
+
+    It starts from the weights that `spec` names, if any. The network of the last epoch is kept; its record holds the
+    validation accuracy and the history. What it made of each sample is kept beside it, and its curriculum goes by what
+    `storage` has of that.
+    """
+    unfinished = storage / "artifacts" / "unfinished" / spec.key()
+    data = residents(splits, device)
+    recorder = Recorder.of(spec.record, splits.train, unfinished / "samples", spec)
+    state = resume(unfinished, spec.model, device, last=recorder.last_whole() if recorder else None)
+    if state is None:
+        started = time.perf_counter()
+        built = Architecture.of(spec, splits.image, len(splits.classes))
+        torch.manual_seed(spec.seed)
+        fresh = built.build()
+        pretrained.fill(fresh, spec)
+        model = place(fresh, device)
+        judged = evaluate(model, data[1])
+        seconds = time.perf_counter() - started
+        first = EpochReport(epoch=0, val_accuracy=judged.accuracy, val_loss=judged.loss, seconds=seconds)
+        state = State(model, {"architecture": built.model_dump(mode="json")}, [first])
+    recipe = spec.recipe
+    draw = draw_by(spec.curriculum, spec, splits.train, storage, recipe.epochs, recipe.batch_size)
+    course = Course(recipe, draw=draw)
+    deque(fit(state, data, course, spec.data, spec.seed, unfinished, recorder, team), maxlen=0)
+    if recorder:
+        recorder.finish(folder, recipe.epochs)
+    record = {
+        **state.record,
+        "spec": spec.model_dump(mode="json"),
+        "data": spec.data.model_dump(mode="json"),
+        "val_accuracy": state.history[-1].val_accuracy,
+        "seconds": sum(report.seconds for report in state.history),
+        "history": [report.model_dump() for report in state.history],
+    }
+    checkpoint.save(folder, {"network": state.model.state_dict()}, record)
+    unfinished.delete()
+
+
+def saved_dense(storage: Folder, spec: DenseSpec) -> Checkpoint:
+    """Read the dense network of `spec`, which `storage` has."""
+    found = artifact_store.find(storage, "dense", spec.key())
+    assert found is not None, "dense networks are made before what starts from them"
+    return checkpoint.load(found, trust=(spec.model,))
+
+
+def load_dense(dense: Checkpoint, device: torch.device) -> torch.nn.Module:
+    """Rebuild a saved dense network on a device."""
+    return place(dense.network(), device)

@@ -1,0 +1,78 @@
+"""Training gates along with the weights of a dense network, to a budget, and where both are kept."""
+
+from collections import deque
+
+import torch
+from torch import Tensor, nn
+
+from trainables.allocation.budget import dense_counts, total
+from trainables.artifacts.dense import load_dense, saved_dense
+from trainables.checkpoints import checkpoint
+from trainables.data.batches import Batch
+from trainables.data.splits import Splits
+from trainables.outcome import Cost
+from trainables.outcome import total as sum_of
+from trainables.pruning.channels import Channels
+from trainables.pruning.gates import ChannelGates, Gating
+from trainables.spec import GatingSpec
+from trainables.storage.folder import Folder
+from trainables.training.fit import Course, State, fit, residents, resume
+from trainables.training.team import ALONE, Team
+from trainables.training.train import hard_labels
+
+
+def make_gating(
+    spec: GatingSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
+) -> None:
+    """Train gates along with the weights of a dense network that `storage` has; an earlier try is gone on with.
+
+    The loss is cross-entropy + lambda |target - ratio|^p; the weights see the first epochs of fine-tuning. The record
+    tells of each epoch, under "gates", how many gates were open in each part, the flips and the cost that is left.
+    """
+    unfinished = storage / "artifacts" / "unfinished" / f"gates-{spec.key()}"
+    dense = saved_dense(storage, spec.dense)
+    example = dense.architecture.example().to(device)
+
+    def gate(model: nn.Module) -> ChannelGates:
+        channels = Channels(model, example)
+        target = total(channels, spec.sparsity, spec.budget) / channels.cost(dense_counts(channels), spec.budget)
+        return ChannelGates(channels, spec.gates, spec.budget, target)
+
+    state = resume(unfinished, spec.dense.model, device, gate)
+    if state is None:
+        model = load_dense(dense, device)
+        state = State(model, {"architecture": dense.record["architecture"]}, [], gates=gate(model))
+    assert state.gates is not None
+    data, course = residents(splits, device), _course(spec, state.gates)
+    with state.gates.attached():
+        deque(fit(state, data, course, spec.dense.data, spec.dense.seed, unfinished, team=team), maxlen=0)
+    cost = Cost(
+        seconds=sum(report.seconds for report in state.history),
+        evaluations=0,
+        images=sum_of(report.images for report in state.history),
+    )
+    record = {
+        **state.record,
+        "spec": spec.model_dump(mode="json"),
+        "data": spec.dense.data.model_dump(mode="json"),
+        "history": [report.model_dump() for report in state.history],
+        "cost": cost.model_dump(),
+    }
+    checkpoint.save(folder, {"network": state.model.state_dict(), "gates": state.gates.of_parts}, record)
+    unfinished.delete()
+
+
+def _course(spec: GatingSpec, gates: ChannelGates) -> Course:
+    """The first epochs of fine-tuning, or as many as the gates need where it has fewer."""
+    recipe = spec.finetune.model_copy(update={"epochs": max(spec.finetune.epochs, spec.gates.epochs)})
+
+    def loss(batch: Batch, logits: Tensor) -> Tensor:
+        return hard_labels(batch, logits) + gates.penalty()
+
+    return Course(recipe, spared=recipe.epochs - spec.gates.epochs, loss=loss)
+
+
+def load_gating(folder: Folder) -> tuple[Gating, Cost]:
+    """Load trained gates, the weights trained along, and what both took."""
+    saved = checkpoint.load(folder)
+    return Gating(saved.tensors["gates"], saved.tensors["network"]), Cost.model_validate(saved.record["cost"])

@@ -1,0 +1,186 @@
+"""Making a profile of a dense network: what is lost with one part pruned, and where that is kept."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainables.allocation import profiles
+from trainables.allocation.profiles import LEVELS, Profile, units_at
+from trainables.artifacts.dense import load_dense, saved_dense
+from trainables.artifacts.probes import load_probes
+from trainables.artifacts.replay import Replay, Values
+from trainables.checkpoints import artifact_store, checkpoint
+from trainables.data.splits import Splits
+from trainables.models.layers import undisturbed
+from trainables.outcome import Cost
+from trainables.pruning.context import Calibration, Meter, Subject
+from trainables.pruning.criteria import CRITERIA, Scores
+from trainables.pruning.granularities import view
+from trainables.pruning.granularity import Prunable, top_units
+from trainables.spec import ProbeSpec, ProfileSpec, Source
+from trainables.storage.folder import Folder
+from trainables.storage.strict_json import damage_as_error, from_json
+from trainables.training.calibration import calibration_samples
+
+MEMORY = 2**30  # bytes of what the dense network computes that are kept for reuse: what a turn of samples may take
+BATCH = 128  # samples of a turn that a CPU computes at once, as its caches are small; a GPU computes all
+
+
+def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
+    """Measure the profile of a dense network that `storage` has, on calibration samples of the training split."""
+    calibration = calibration_samples(splits, spec.calibration, device)
+    spent = Meter(calibration)
+    saved = saved_dense(storage, spec.dense)
+    example = saved.architecture.example().to(device)
+    seen: dict[Source, Any] = {}
+    if "probe" in CRITERIA[spec.criterion].looks_at:
+        made = artifact_store.find(storage, "probe", ProbeSpec(dense=spec.dense, samples=spec.probe).key())
+        assert made is not None, "probes are made before the profiles of those who look at them"
+        seen["probe"], _ = load_probes(made)
+    profile = measure_profile(load_dense(saved, device), example, spec, calibration, seen)
+    record = {"spec": spec.model_dump(mode="json"), **spent.read().model_dump()}
+    files = {"profile.parquet": profiles.to_parquet(profile), "record.json": json.dumps(record).encode()}
+    checkpoint.write_files(folder, files)
+
+
+def load_profile(folder: Folder) -> tuple[Profile, Cost]:
+    """Load a profile and what it took to make; ValueError where it is damaged."""
+    files = checkpoint.read_files(folder)
+    with damage_as_error(f"the profile in {folder.uri}"):
+        record = from_json(files["record.json"].decode())
+        cost = Cost.model_validate({name: record[name] for name in Cost.model_fields if name in record})
+        return profiles.from_parquet(files["profile.parquet"]), cost
+
+
+def measure_profile(
+    dense: nn.Module,
+    example: Tensor,
+    spec: ProfileSpec,
+    calibration: Calibration,
+    shared: Mapping[Source, Any] = MappingProxyType({}),
+) -> Profile:
+    """Measure the profile of a dense network, which stays as it is; example: (1, C, H, W) on its device.
+
+    Levels that leave equally many units are measured once. GPUs, too, compute in float32 here: how little the first
+    units of a part are missed would drown in the rounding of bfloat16. shared: what the criterion looks at beside
+    samples.
+    """
+    levels = LEVELS[spec.granularity]
+    prunable = view(dense, spec.granularity, example)
+    scores = CRITERIA[spec.criterion].score(Subject(prunable, spec.dense.seed, calibration, shared))
+    counts = {part.name: [units_at(part, level) for level in levels] for part in prunable.parts}
+    unharmed: list[Tensor] = []
+    harm: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
+    with undisturbed(dense):
+        pruning = _Pruning(prunable, scores)
+        for batches in _turns(dense, example, calibration, pruning.changed.values()):
+            unharmed += [batch.harm(batch.logits) for batch in batches]
+            for part in prunable.parts:
+                for units in set(counts[part.name]) - {part.units}:
+                    with pruning.to(part.name, units) as changed:
+                        harm[part.name, units] += [batch.harm(batch.logits_after(changed)) for batch in batches]
+    calibration.evaluations += len(harm)  # one for each change
+    harm |= {(part.name, part.units): unharmed for part in prunable.parts}
+    samples = {key: torch.cat(batches, dim=1).double() for key, batches in harm.items()}
+
+    def curves(judge: Callable[[Tensor], Tensor]) -> dict[str, tuple[float, ...]]:
+        return {name: tuple(judge(samples[name, units]).item() for units in kept) for name, kept in counts.items()}
+
+    return Profile(
+        levels=levels,
+        dense_accuracy=torch.cat(unharmed, dim=1)[0].double().mean().item(),
+        accuracy=curves(lambda harm: harm[0].mean()),
+        divergence=curves(lambda harm: harm[1].mean()),
+        distortion=curves(lambda harm: harm[2].mean()),
+        worst_distortion=curves(lambda harm: harm[2].max()),
+    )
+
+
+class _Pruning:
+    """Prunes one part of a network at a time, in place, and brings back what that has changed."""
+
+    def __init__(self, prunable: Prunable, scores: Scores) -> None:
+        self._prunable, self._scores = prunable, scores
+        self._state = dict(prunable.model.named_parameters()) | dict(prunable.model.named_buffers())
+        self._whole = {name: tensor.detach().clone() for name, tensor in self._state.items()}
+        self.changed: dict[str, set[str]] = {}  # part name -> names of the weights and buffers that its removal touches
+        for part in prunable.parts:
+            self.changed[part.name] = set(self._state)
+            with self.to(part.name, part.floor):
+                touched = {name for name, was in self._whole.items() if not torch.equal(self._state[name], was)}
+            self.changed[part.name] = touched
+
+    @contextmanager
+    def to(self, part: str, units: int) -> Iterator[set[str]]:
+        """Keep only the `units` best units of a part for a while; yield the names of what may differ."""
+        self._prunable.silence({part: top_units(self._scores[part], units)})
+        try:
+            yield self.changed[part]
+        finally:
+            self._prunable.rouse()
+            with torch.no_grad():
+                for name in self.changed[part]:
+                    self._state[name].copy_(self._whole[name])
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Calibration samples, and what the dense network made of them."""
+
+    model: nn.Module
+    images: Tensor  # (B, C, H, W)
+    replay: Replay
+    values: Values
+    logits: Tensor  # (B, classes)
+    labels: Tensor  # (B,)
+
+    def logits_after(self, changed: set[str]) -> Tensor:
+        """Compute the logits (B, classes) of the network as it is now; changed: names of what may differ.
+
+        Where nothing does, modules are skipped, of which the replay does not know.
+        """
+        if not changed:
+            with torch.no_grad():
+                logits: Tensor = self.model(self.images)
+            return logits
+        return self.replay.rerun(self.replay.dependents(changed), self.values)
+
+    def harm(self, logits: Tensor) -> Tensor:
+        """Compare logits (B, classes) with the dense network's: hit, divergence and distortion of each, (3, B)."""
+        divergence = F.kl_div(logits.log_softmax(1), self.logits.log_softmax(1), reduction="none", log_target=True)
+        distortion = (logits - self.logits).square()
+        return torch.stack(((logits.argmax(1) == self.labels).float(), divergence.sum(1), distortion.mean(1))).cpu()
+
+
+def _turns(
+    dense: nn.Module, example: Tensor, calibration: Calibration, changes: Iterable[set[str]]
+) -> Iterator[list[_Batch]]:
+    """Run the dense network on all samples, as many at a time as memory holds what reruns after the changes will read.
+
+    One image alone may take more than `MEMORY`.
+    """
+    changes = list(changes)
+
+    def run(replay: Replay, images: Tensor) -> tuple[Tensor, Values]:
+        return replay.run(images, replay.read_by(map(replay.dependents, changes)))
+
+    alone = Replay(dense, example)
+    turn = max(1, MEMORY // alone.size(run(alone, example)[1]))
+    at_once = min(turn, BATCH) if example.device.type == "cpu" else turn
+    traced = cache(lambda size: Replay(dense, calibration.images[:size]))
+    for images, labels in calibration.batches(turn - turn % at_once):
+        batches = []
+        for some, theirs in Calibration(images, labels).batches(at_once):
+            logits, values = run(traced(len(some)), some)
+            batches.append(_Batch(dense, some, traced(len(some)), values, logits, theirs))
+        yield batches
+        batches.clear()  # before the next turn takes its memory

@@ -1,0 +1,237 @@
+"""Checkpoints: safetensors and JSON, checksums, manifest last. No code, no pickle.
+
+Tensors that are mostly zeros are stored packed, in the form that `sparse_tensors` describes. A checkpoint may
+come from anybody: reading it takes memory in proportion to its bytes, and what it holds is a ValueError if it will not
+do. The one thing in it that could run code is the name of a model of the user's own, which only who trusts it imports.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import torch
+from pydantic import Field, model_validator
+from safetensors import torch as safetensors
+from torch import Tensor, nn
+
+from trainables.checkpoints.sparse_tensors import pack, unpack
+from trainables.models import hub
+from trainables.models.removed_blocks import Extents, projections, removed_modules, shallow
+from trainables.spec import DenseSpec, Frozen, Width
+from trainables.storage.folder import LARGEST, Folder
+from trainables.storage.strict_json import from_json
+
+MANIFEST = "manifest.json"
+MOST_PIXELS = MOST_PROJECTED = 1 << 26  # values of an image; weights of all projections
+Tensors = Mapping[str, Tensor]
+Extent = Annotated[int, Field(ge=1, le=1 << 16)]
+
+
+class Architecture(Frozen):
+    """How to build the network before the tensors of the checkpoint give each layer its width."""
+
+    model: str
+    width: Width
+    classes: int = Field(ge=1, le=1 << 20)
+    image: tuple[Extent, Extent, Extent]  # channels, height, width in pixels
+    removed: tuple[str, ...] = ()  # modules of blocks that are gone
+    projections: Mapping[str, Extents] = {}  # what stands in for blocks that changed shapes
+
+    @model_validator(mode="after")
+    def _refuse_giants(self) -> Self:
+        if math.prod(self.image) > MOST_PIXELS:
+            raise ValueError(f"an image must have at most {MOST_PIXELS:,} values, but {self.image} has more")
+        if sum(inputs * outputs for inputs, outputs, _ in self.projections.values()) > MOST_PROJECTED:
+            raise ValueError(f"projections must have at most {MOST_PROJECTED:,} weights in all, but have more")
+        return self
+
+    @classmethod
+    def of(cls, spec: DenseSpec, image: Sequence[int], classes: int) -> Self:
+        """Describe the dense network of `spec` for images (channels, height, width) of so many classes."""
+        return cls(model=spec.model, width=spec.width, classes=classes, image=tuple(image))
+
+    def build(self) -> nn.Module:
+        """Build the dense network with fresh weights, without the blocks that are gone."""
+        model = hub.build(self.model, self.classes, self.image[0], self.width)
+        shallow(model, self.removed, self.projections)
+        return model
+
+    @property
+    def whole(self) -> "Architecture":
+        """The same network with all its blocks."""
+        return self.model_copy(update={"removed": (), "projections": {}})
+
+    def without_blocks_as(self, model: nn.Module) -> "Architecture":
+        """Tell how to build a network that lacks the blocks that `model`, once built by this, lacks now."""
+        return self.model_copy(update={"removed": removed_modules(model), "projections": projections(model)})
+
+    def example(self) -> Tensor:
+        """A blank image batch (1, C, H, W)."""
+        return torch.zeros(1, *self.image)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was saved: groups of tensors by name, and one JSON record."""
+
+    tensors: Mapping[str, Tensors]
+    record: dict[str, Any]
+    trust: Collection[str] = ()  # models of the user's own, "package.module:function", that the record may name
+
+    @property
+    def architecture(self) -> Architecture:
+        """How the network is built; ValueError where the record does not say, or where that would run unknown code."""
+        built = Architecture.model_validate(self.record.get("architecture"))
+        if ":" in built.model and built.model not in self.trust:
+            raise ValueError(
+                f"a checkpoint's own model must be trusted, as building it imports code, but this one names "
+                f"{built.model!r}; if you know that code, add --trust {built.model}, in Python trust=[{built.model!r}]"
+            )
+        return built
+
+    def network(self) -> nn.Module:
+        """Rebuild the network; ValueError as `architecture` and `rebuild`."""
+        return rebuild(self.architecture, self.tensors.get("network", {}))
+
+
+def save(folder: Folder, tensors: Mapping[str, Tensors], record: Mapping[str, Any]) -> None:
+    """Write each group of tensors and the record."""
+    files = {f"{name}.safetensors": _to_bytes(group) for name, group in tensors.items()}
+    files["record.json"] = json.dumps(record, indent=1, allow_nan=False).encode()
+    write_files(folder, files)
+
+
+def _to_bytes(group: Tensors) -> bytes:
+    stored, metadata = pack({name: _own_memory(tensor) for name, tensor in group.items()})
+    return safetensors.save(stored, metadata)
+
+
+def _from_bytes(content: bytes) -> dict[str, Tensor]:
+    tensors = safetensors.load(content)
+    length = int.from_bytes(content[:8], "little")  # of the header, which safetensors reads without its metadata
+    return unpack(tensors, from_json(content[8 : 8 + length].decode()).get("__metadata__", {}))
+
+
+def _own_memory(tensor: Tensor) -> Tensor:
+    """Copy a tensor, as safetensors refuses those that share memory."""
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def write_files(folder: Folder, files: Mapping[str, bytes]) -> None:
+    """Write files, then the manifest with their checksums: where it is, the rest is whole."""
+    for name, content in files.items():
+        folder.write(name, content)
+    sums = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()
+    }
+    folder.write(MANIFEST, json.dumps({"files": sums}, indent=1).encode())
+
+
+def forget(folder: Folder, groups: Collection[str]) -> None:
+    """Drop groups of tensors from a checkpoint, and what a killed writer has left beside it.
+
+    It is whole at any moment, as the manifest stops listing files before they go.
+    """
+    files = from_json(folder.read(MANIFEST).decode())["files"]
+    kept = {name: told for name, told in files.items() if name.removesuffix(".safetensors") not in groups}
+    if len(kept) < len(files):
+        folder.write(MANIFEST, json.dumps({"files": kept}, indent=1).encode())
+    for name in folder.files():
+        if name not in (*kept, MANIFEST):
+            folder.remove(name)
+
+
+def is_whole(folder: Folder) -> bool:
+    """Tell whether the manifest, written last, is there."""
+    return folder.has(MANIFEST)
+
+
+def load(folder: Folder, trust: Collection[str] = ()) -> Checkpoint:
+    """Read a checkpoint back; trust: models of the user's own, "package.module:function", that may be built.
+
+    ValueError names the file that is missing, differs from its checksum or holds something else.
+    """
+    files = read_files(folder)
+    tensors: dict[str, Tensors] = {}
+    try:
+        record = from_json(files["record.json"].decode())
+        assert isinstance(record, dict)
+        for name in files:
+            if name.endswith(".safetensors"):
+                tensors[name.removesuffix(".safetensors")] = _from_bytes(files[name])
+    except Exception as error:  # safetensors raises its own kind, KeyError and others
+        raise ValueError(
+            f"checkpoint {folder.uri} must hold a record and tensors, but: {type(error).__name__}: {error}"
+        ) from None
+    return Checkpoint(tensors, record, trust)
+
+
+def read_files(folder: Folder) -> dict[str, bytes]:
+    """Read every file that the manifest lists, checked against its checksum, and LARGEST bytes at most."""
+    try:
+        manifest = from_json(folder.read(MANIFEST).decode())
+        sums = {name: entry["sha256"] for name, entry in manifest["files"].items()}
+    except FileNotFoundError:
+        raise ValueError(
+            f"a checkpoint must have a {MANIFEST}, but {folder.uri} has none: it was not finished"
+        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError(f"{MANIFEST} of checkpoint {folder.uri} must list its files, but it was changed") from None
+    files = {}
+    for name, expected in sums.items():
+        try:
+            content = folder.read(name)
+        except FileNotFoundError:
+            raise ValueError(f"checkpoint {folder.uri} must hold {name}, but it is missing") from None
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise ValueError(
+                f"{name} of checkpoint {folder.uri} must match its checksum, but it was changed or cut short"
+            )
+        files[name] = content
+        if sum(map(len, files.values())) > LARGEST:
+            raise ValueError(f"checkpoint {folder.uri} must have at most {LARGEST:,} bytes, but has more")
+    return files
+
+
+def rebuild(architecture: Architecture, weights: Tensors) -> nn.Module:
+    """Build the network at the widths that the saved weights have, and fill them in.
+
+    Raises ValueError where the weights are those of another network, as after a change to a user's own model.
+    """
+    model = architecture.build()
+    _take_shapes(model, weights)
+    try:
+        model.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise ValueError(f"the weights must be those of {architecture.model}, but: {error}") from None
+    return model
+
+
+def _take_shapes(model: nn.Module, weights: Tensors) -> None:
+    """Give every layer the width of its saved tensors."""
+    for name, module in model.named_modules():
+        prefix = f"{name}." if name else ""
+        own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+        for key, tensor in own.items():
+            saved = weights.get(prefix + key)
+            if saved is not None and (saved.dim() != tensor.dim() or 0 in saved.shape):
+                raise ValueError(f"the weights must be a network's, but {prefix + key} is {tuple(saved.shape)}")
+            if saved is not None and saved.shape != tensor.shape:
+                empty = torch.empty(saved.shape, dtype=tensor.dtype)
+                setattr(module, key, nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty)
+        _name_widths(module)
+
+
+def _name_widths(module: nn.Module) -> None:
+    """Make the attributes that a layer computes with say what its tensors are."""
+    if isinstance(module, nn.Conv2d):
+        module.out_channels = module.weight.shape[0]
+        module.groups = min(module.groups, module.out_channels)  # only a depthwise one loses groups
+        module.in_channels = module.weight.shape[1] * module.groups
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and module.weight is not None:
+        module.num_features = len(module.weight)

@@ -1,0 +1,150 @@
+"""How long a network takes, measured beside the dense one: fewer multiply-accumulates are not always less time."""
+
+import copy
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.exports.export import export, missing, open_onnx
+from trainables.lookup import pick
+from trainables.models.layers import count, prunable_layers, weight_of
+
+Run = Callable[[Tensor], object]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one forward pass."""
+
+    median_ms: float
+    low_ms: float  # lower quartile
+    high_ms: float  # upper quartile
+    runs: int
+    batch: int  # images
+    threads: int  # of the processor
+    device: str
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A pruned network and its dense one, run in turns by the same engine."""
+
+    engine: str
+    dense: Latency
+    pruned: Latency
+    macs: float  # multiply-accumulates with weights that are not zero, as a fraction of the dense network's
+
+    @property
+    def speed_up(self) -> float:
+        """How many times as fast as the dense network the pruned one is, by their medians."""
+        return self.dense.median_ms / self.pruned.median_ms
+
+
+def latency(run: Run, example: Tensor, runs: int = 50, threads: int = 1) -> Latency:
+    """Measure a network in eval mode, or any function of a batch; example: (B, C, H, W) on its device."""
+    return in_turns({"": run}, example, runs, threads)[""]
+
+
+def in_turns(networks: Mapping[str, Run], example: Tensor, runs: int = 50, threads: int = 1) -> dict[str, Latency]:
+    """Measure several by turns, so that whatever else the machine does meets all of them alike.
+
+    Each has a fifth as many runs before that count for nothing. On a GPU a run ends when the GPU has finished.
+    """
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            for turn in range(-(runs // 5), runs):
+                for name, run in networks.items():
+                    started = time.perf_counter()
+                    run(example)
+                    if example.is_cuda:
+                        torch.cuda.synchronize(example.device)
+                    if turn >= 0:
+                        times[name].append(time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(threads_before)
+    device = torch.cuda.get_device_name(example.device) if example.is_cuda else "cpu"
+    measured = {}
+    for name, seconds in times.items():
+        low, median, high = (1e3 * float(quantile) for quantile in np.quantile(seconds, (0.25, 0.5, 0.75)))
+        measured[name] = Latency(median, low, high, runs, len(example), threads, device)
+    return measured
+
+
+def compare(
+    dense: nn.Module, pruned: nn.Module, images: Tensor, engines: Sequence[str] = (), runs: int = 50, threads: int = 1
+) -> list[Speed]:
+    """Measure a pruned network and its dense one by turns in each engine; none named means all that this machine has.
+
+    images: a batch (B, C, H, W) on the CPU. Both networks stay as they are. Raises ValueError for an engine that is
+    not one of `ENGINES` or not here, and as `export` does where onnxruntime is to run what cannot be exported.
+    """
+    macs = _macs(pruned, images) / _macs(dense, images)
+    speeds = []
+    for name in engines or [name for name, engine in ENGINES.items() if engine.is_here()]:
+        engine = pick("engine", name, ENGINES)
+        batch = images.to(engine.device)
+        networks = {"dense": dense, "pruned": pruned}
+        prepared = {role: engine.prepare(network, batch, threads) for role, network in networks.items()}
+        speeds.append(Speed(name, **in_turns(prepared, batch, runs, threads), macs=macs))
+    return speeds
+
+
+def table(speeds: Sequence[Speed]) -> str:
+    """Lay the comparison out as text: medians in ms with their quartiles, speed-up, multiply-accumulates."""
+    rows = [("", "dense ms", "pruned ms", "speed-up", "MACs")]
+    rows += [(s.engine, _span(s.dense), _span(s.pruned), f"{s.speed_up:.2f}", f"{s.macs:.2f}") for s in speeds]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([*lines, *sorted({_setting(s.dense) for s in speeds})])
+
+
+def _span(time: Latency) -> str:
+    return f"{time.median_ms:.2f} ({time.low_ms:.2f} to {time.high_ms:.2f})"
+
+
+def _setting(time: Latency) -> str:
+    return (
+        f"{time.device}: batches of {time.batch} in float32, {time.runs} runs of each by turns, quartiles in brackets, "
+        f"{time.threads} thread{'s' * (time.threads > 1)}"
+    )
+
+
+def _macs(network: nn.Module, images: Tensor) -> int:
+    """Count the multiply-accumulates whose weight is not zero, for one image."""
+    layers = prunable_layers(network, images[:1])
+    masks = {layer.name: weight_of(network.get_submodule(layer.name)) != 0 for layer in layers}
+    return count(network, masks, images[:1]).macs_kept
+
+
+def _in_torch(network: nn.Module, images: Tensor, threads: int) -> Run:
+    return copy.deepcopy(network).to(images.device).eval()
+
+
+def _in_onnxruntime(network: nn.Module, images: Tensor, threads: int) -> Run:
+    with tempfile.TemporaryDirectory() as folder:
+        return open_onnx(export(network, images[:1], Path(folder) / "network.onnx", "onnx").path, threads)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs networks."""
+
+    device: str
+    prepare: Callable[[nn.Module, Tensor, int], Run]
+    is_here: Callable[[], bool]
+
+
+ENGINES: dict[str, Engine] = {
+    "torch": Engine("cpu", _in_torch, lambda: True),
+    "onnxruntime": Engine("cpu", _in_onnxruntime, lambda: not missing("onnx")),
+    "torch-cuda": Engine("cuda", _in_torch, torch.cuda.is_available),
+}

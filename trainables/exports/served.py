@@ -1,0 +1,32 @@
+"""A saved network as MLflow calls it: `mlflow.pyfunc` finds `_load_pyfunc` by the name of this module."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from trainables.checkpoints import checkpoint
+from trainables.storage.folder import Folder
+from trainables.storage.strict_json import from_json
+
+REQUIREMENTS = ("numpy", "pyarrow", "pydantic", "safetensors", "torch", "torchvision")  # what loading imports
+
+
+class Served:
+    """A network that takes and returns arrays."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self._model, self._device = model.to(device).eval(), device
+
+    @torch.inference_mode()
+    def predict(self, images: NDArray[np.float32], params: object = None) -> NDArray[np.float32]:
+        """Compute logits (B, classes) of normalised images (B, C, H, W). params: what MLflow passes, of no use here."""
+        logits: NDArray[np.float32] = self._model(torch.tensor(images, device=self._device)).cpu().numpy()
+        return logits
+
+
+def _load_pyfunc(path: str) -> Served:
+    folder = Folder.at(path)
+    model = from_json(folder.read("record.json").decode())["architecture"]["model"]
+    saved = checkpoint.load(folder, trust=(model,))  # a registered model is code already, which its caller trusts
+    return Served(saved.network(), torch.device("cuda" if torch.cuda.is_available() else "cpu"))

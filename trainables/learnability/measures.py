@@ -1,0 +1,158 @@
+"""How easy each training sample was to learn, told from its record: measures by name, each by its formula.
+
+Of the epochs t = 1..T of a training, a measure looks at those in which a sample was seen, sample by sample; epoch 0,
+from which recovery starts, is not learning and is left out. c is the hit or miss, p the softmax probability of the
+label and m the margin of one epoch. A sample that was never seen has 0, as sums and means over nothing, but where a
+measure says otherwise: finite, and ours.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.learnability.records import Records
+from trainables.lookup import pick
+
+Scores = NDArray[np.float64]  # (N,)
+Ids = NDArray[np.int64]  # (N,)
+Mask = NDArray[np.bool_]  # (T, N)
+
+EARLY = 4  # one epoch of so many, the first ones, is early in training
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number for each sample, and which end of it the easy samples are at."""
+
+    of: Callable[[Records], Scores]
+    easy: Literal["high", "low"]
+
+
+def learnability(records: Records) -> Scores:
+    """Hits per epoch, sum c / T, in [0, 1] (Lee et al., arXiv 1901.02347; dividing by T is our reading)."""
+    return _mean(records.hits, _seen(records))
+
+
+def forgetting(records: Records) -> Scores:
+    """Count forgetting events: misses that come right after a hit (Toneva et al., arXiv 1812.05159).
+
+    A sample that was never hit has T events, the paper's infinity; that number is ours. An epoch in which the sample
+    was not seen is no event.
+    """
+    known = np.zeros(len(records.ids), bool)
+    events = np.zeros(len(records.ids))
+    for seen, hit in zip(_seen(records), records.hits, strict=True):
+        events += known & seen & ~hit
+        known = np.where(seen, hit, known)
+    return np.where(_hits(records).any(axis=0), events, float(_last(records)))
+
+
+def first_learned(records: Records) -> Scores:
+    """Find the first epoch with a hit, in 1..T (METHODS.md D); T + 1 for a sample that was never hit (ours)."""
+    never = _last(records) + 1
+    when = np.where(_hits(records), records.epochs[:, None], never)
+    return np.asarray(when.min(axis=0, initial=never), np.float64)
+
+
+def aum(records: Records) -> Scores:
+    """Average the margin, mean m: the area under the margin (Pleiss et al., arXiv 2001.10528).
+
+    Low or negative: likely mislabelled. A sample never seen is at 0, neither for its label nor against it.
+    """
+    return _mean(records.margins, _seen(records))
+
+
+def el2n(records: Records) -> Scores:
+    """Average the error norm |softmax - one-hot| early in training (Paul et al., arXiv 2107.07075), in [0, sqrt 2].
+
+    Early is the first quarter of the epochs in which the sample was seen, rounded down, but one at least (ours). A
+    sample never seen has the largest error, sqrt 2.
+    """
+    seen = _seen(records)
+    first = np.maximum(seen.sum(axis=0) // EARLY, 1)
+    early = seen & (np.cumsum(seen, axis=0, dtype=np.int32) <= first)
+    return np.where(seen.any(axis=0), _mean(records.errors, early), math.sqrt(2))
+
+
+def confidence(records: Records) -> Scores:
+    """Average the probability of the label, mean p, in [0, 1] (Swayamdipta et al., arXiv 2009.10795)."""
+    return _mean(records.probabilities, _seen(records))
+
+
+def variability(records: Records) -> Scores:
+    """Spread of the probability of the label: the population deviation of p, in [0, 1/2] (arXiv 2009.10795).
+
+    The paper calls samples of high variability ambiguous; that those of low variability are easy is our reading.
+    """
+    seen = _seen(records)
+    return np.sqrt(_mean((records.probabilities - _mean(records.probabilities, seen)) ** 2, seen))
+
+
+def correctness(records: Records) -> Scores:
+    """Count the hits, sum c, in 0..T (arXiv 2009.10795)."""
+    return np.asarray(_hits(records).sum(axis=0), np.float64)
+
+
+MEASURES: dict[str, Measure] = {
+    "learnability": Measure(learnability, easy="high"),
+    "forgetting": Measure(forgetting, easy="low"),
+    "first-learned": Measure(first_learned, easy="low"),
+    "aum": Measure(aum, easy="high"),
+    "el2n": Measure(el2n, easy="low"),
+    "confidence": Measure(confidence, easy="high"),
+    "variability": Measure(variability, easy="low"),
+    "correctness": Measure(correctness, easy="high"),
+}
+
+
+def ease(measure: str, records: Records) -> Scores:
+    """Score samples so that higher is easier: (N,), in the order of the records. ValueError for an unknown measure."""
+    found = pick("measure", measure, MEASURES)
+    return found.of(records) if found.easy == "high" else -found.of(records)
+
+
+def aligned(scores: Scores, ids: Ids, wanted: Ids) -> Scores:
+    """Put the scores (N,) of samples `ids` (N,) in the order of `wanted` (N,).
+
+    Raises ValueError where these are not the same samples, saying how many differ.
+    """
+    without, foreign = (~np.isin(wanted, ids)).sum(), (~np.isin(ids, wanted)).sum()
+    if without or foreign:
+        raise ValueError(
+            f"scores must be of the same samples as those they are for, but {without} of {len(wanted)} samples have no "
+            f"score, and {foreign} of {len(ids)} scores are of other samples; take scores of the same data set, "
+            "split_seed, fractions and max_train, in which every sample was seen"
+        )
+    order = np.argsort(ids)
+    return scores[order[np.searchsorted(ids, wanted, sorter=order)]]
+
+
+def mean_over(seeds: Sequence[tuple[Ids, Scores]]) -> Scores:
+    """Average the scores of several seeds, one or more: (N,), in the order of the first one's ids.
+
+    Raises ValueError, as `aligned`, where seeds tell of different samples.
+    """
+    wanted, _ = seeds[0]
+    return np.asarray(np.mean([aligned(scores, ids, wanted) for ids, scores in seeds], axis=0), np.float64)
+
+
+def _seen(records: Records) -> Mask:
+    return records.seen & (records.epochs > 0)[:, None]
+
+
+def _hits(records: Records) -> Mask:
+    return records.hits & _seen(records)
+
+
+def _last(records: Records) -> int:
+    """T: the number of the last epoch."""
+    return int(records.epochs.max(initial=0))
+
+
+def _mean(values: NDArray[Any], where: Mask) -> Scores:
+    total = values.sum(axis=0, where=where, dtype=np.float64)
+    return np.asarray(total / np.maximum(where.sum(axis=0), 1), np.float64)

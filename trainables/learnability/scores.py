@@ -1,0 +1,57 @@
+"""How easy each training sample is to a curriculum, and what the curriculum then draws."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.checkpoints import artifact_store
+from trainables.data.splits import Split
+from trainables.learnability.curricula import draws, is_scored
+from trainables.learnability.measures import MEASURES, aligned, ease
+from trainables.learnability.records import read_records
+from trainables.spec import Curriculum, DenseSpec
+from trainables.storage.columns import read_columns
+from trainables.storage.folder import Folder
+from trainables.training.train import Draw
+
+Scores = tuple[NDArray[np.int64], NDArray[np.float64]]  # ids (N,), and how easy each sample is (N,): more is easier
+
+
+def draw_by(
+    curriculum: Curriculum, dense: DenseSpec, split: Split, storage: Folder, epochs: int, batch_size: int
+) -> Draw:
+    """Tell what each epoch of a training draws from the training split; the seed is that of `dense`."""
+    easy = scores(curriculum, dense, split, storage) if is_scored(curriculum) else None
+    return draws(curriculum, easy, split.labels, epochs, batch_size, dense.seed)
+
+
+def scores(curriculum: Curriculum, dense: DenseSpec, split: Split, storage: Folder) -> NDArray[np.float64]:
+    """Score the samples of a training split: (N,), more is easier.
+
+    Raises ValueError where the scores are of other samples, or were never taken.
+    """
+    ids, easy = _of_table(curriculum) if curriculum.table else _of_training(curriculum, dense, storage)
+    if unknown := int((~np.isfinite(easy)).sum()):
+        raise ValueError(f"scores must be finite, but {curriculum.measure!r} is not for {unknown} samples")
+    return aligned(easy, ids, split.ids)
+
+
+def _of_training(curriculum: Curriculum, dense: DenseSpec, storage: Folder) -> Scores:
+    scorer = artifact_store.find(storage, "dense", dense.scored_by(curriculum).key())
+    assert scorer is not None, "networks that score samples are made before the trainings that go by them"
+    records = read_records(scorer)
+    return records.ids, ease(curriculum.measure, records)
+
+
+def _of_table(curriculum: Curriculum) -> Scores:
+    """Average over the networks and seeds that a table tells of."""
+    file = Folder.at(curriculum.table)
+    try:
+        table = read_columns(file.parent.read(file.name), ["id", curriculum.measure])
+        ids, places = np.unique(table["id"].to_numpy(), return_inverse=True)
+        means = np.bincount(places, table[curriculum.measure].to_numpy()) / np.bincount(places)
+    except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"curriculum.table must be samples.parquet of howcompact learnability, with a column "
+            f"{curriculum.measure!r}, but {curriculum.table} is not: {error}"
+        ) from None
+    return ids, means if MEASURES[curriculum.measure].easy == "high" else -means

@@ -1,0 +1,234 @@
+"""Which channels must go together, found by Torch-Pruning, and which of them may go at all.
+
+Around a grouped convolution, a unit is one position in each of its groups, so that these stay equal. Channels all stay
+where they reach the network's output, or an operation that mixes them or depends on their number (layer norm,
+attention, splits).
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch_pruning as tp
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
+
+from trainables.models.cifar import PadShortcut
+from trainables.models.layers import undisturbed
+
+_CUT_SAFELY = {  # a view may be a flattening; where it is anything else, `soundness` refuses the network
+    tp.ops.OPTYPE.CONV,
+    tp.ops.OPTYPE.DEPTHWISE_CONV,
+    tp.ops.OPTYPE.LINEAR,
+    tp.ops.OPTYPE.BN,
+    tp.ops.OPTYPE.PRELU,
+    tp.ops.OPTYPE.ELEMENTWISE,
+    tp.ops.OPTYPE.CONCAT,
+    tp.ops.OPTYPE.RESHAPE,
+    tp.ops.OPTYPE.OUTPUT,
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """The output or input channels of a module that go along with the units of a group."""
+
+    name: str
+    module: nn.Module
+    is_output: bool  # so are the channels of a batch norm or a depthwise convolution
+    cut: Callable[[nn.Module, list[int]], object]  # removes channels of this side from the module
+    channels: NDArray[np.int64]  # (units, channels of a unit)
+
+
+@dataclass(frozen=True)
+class Group:
+    """All modules that lose channels when the first one's output does."""
+
+    sides: tuple[Side, ...]
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return len(self.sides[0].channels)
+
+    @property
+    def floor(self) -> int:
+        """Fewest units that may stay; with one, a grouped convolution would next be taken for a depthwise one."""
+        return 2 if any(_conv_groups(side.module) > 1 for side in self.outputs) else 1
+
+    @property
+    def outputs(self) -> tuple[Side, ...]:
+        """The layers whose filters produce the channels."""
+        return tuple(s for s in self.sides if s.is_output and isinstance(s.module, nn.Conv2d | nn.Linear))
+
+    @property
+    def inputs(self) -> tuple[Side, ...]:
+        """The layers that read the channels."""
+        return tuple(s for s in self.sides if not s.is_output and isinstance(s.module, nn.Conv2d | nn.Linear))
+
+    @property
+    def norms(self) -> tuple[Side, ...]:
+        """The batch norms that scale the channels."""
+        return tuple(s for s in self.sides if isinstance(s.module, _BatchNorm) and s.module.affine)
+
+    @property
+    def widened(self) -> tuple[Side, ...]:
+        """The shortcuts that put another group's channels beside zeros."""
+        return tuple(s for s in self.sides if isinstance(s.module, PadShortcut) and s.is_output)
+
+
+class _PadShortcutCut(tp.pruner.function.BasePruningFunc):  # type: ignore[misc]
+    """Tells Torch-Pruning how a parameter-free shortcut loses channels on either side."""
+
+    def prune_out_channels(self, layer: PadShortcut, idxs: list[int]) -> nn.Module:
+        layer.keep_outputs(_complement(idxs, self.get_out_channels(layer)))
+        return layer
+
+    def prune_in_channels(self, layer: PadShortcut, idxs: list[int]) -> nn.Module:
+        layer.keep_inputs(_complement(idxs, self.get_in_channels(layer)))
+        return layer
+
+    def get_out_channels(self, layer: PadShortcut) -> int:
+        return len(layer.source)
+
+    def get_in_channels(self, layer: PadShortcut) -> int:
+        return layer.in_channels
+
+
+def _complement(idxs: list[int], width: int) -> list[int]:
+    gone = set(idxs)
+    return [i for i in range(width) if i not in gone]
+
+
+def trace(model: nn.Module, example: Tensor) -> dict[str, Group]:
+    """Find the groups whose channels may go, by the name of their first layer.
+
+    Raises ValueError where the network cannot be traced, or has no such group.
+    """
+    graph = _graph(model, example)
+    names = {module: name for name, module in model.named_modules()}
+    last = [node.module for node in graph.module2node.values() if _is_layer(node) and _ends_network(node)]
+    groups = {}
+    for coupled in graph.get_all_groups(ignored_layers=last, root_module_types=(nn.Conv2d, nn.Linear)):
+        group = _group(graph, coupled, names)
+        if group is not None and group.units > group.floor:
+            groups[group.sides[0].name] = group
+    if not groups:
+        raise ValueError(
+            f"granularity 'channel' must find channels that can go, but {type(model).__name__} has none; "
+            "use granularity 'weight'"
+        )
+    return groups
+
+
+def _graph(model: nn.Module, example: Tensor) -> Any:
+    graph = tp.DependencyGraph()
+    try:
+        with undisturbed(model), torch.enable_grad(), warnings.catch_warnings():  # it is traced through autograd
+            warnings.filterwarnings("error", "Maximum recursive depth")  # what follows it takes all memory
+            graph.build_dependency(model, example, customized_pruners={PadShortcut: _PadShortcutCut()}, verbose=False)
+        _refuse_folding(graph)
+    except Exception as error:
+        raise ValueError(
+            f"granularity 'channel' must be able to trace the network, but {type(model).__name__} failed with: "
+            f"{error}; use granularity 'weight'"
+        ) from error
+    return graph
+
+
+def _group(graph: Any, coupled: Any, names: Mapping[nn.Module, str]) -> Group | None:
+    """Sort what is coupled by units; None where an operation is unknown or units have unequal shares of a side."""
+    if not all(_is_known(item.dep.target) for item in coupled):
+        return None
+    items = [item for item in coupled if item.dep.target.module in names]
+    roots = [np.array(item.root_idxs) for item in items]
+    units = _units(list(zip(roots, [_positions(graph, item) for item in items], strict=True)))
+    sides = []
+    for item, mine in zip(items, roots, strict=True):
+        owners, channels = np.unique(np.stack([units[mine], item.idxs]), axis=1)
+        shares = np.bincount(owners, minlength=units.max() + 1)
+        if shares.min() != shares.max():
+            return None
+        module, cut = item.dep.target.module, item.dep.handler
+        is_output = graph.is_out_channel_pruning_fn(cut)
+        sides.append(Side(names[module], module, is_output, cut, channels.reshape(len(shares), -1)))
+    return Group(tuple(sides))
+
+
+def _positions(graph: Any, item: Any) -> NDArray[np.int64]:
+    """Find the position of each channel within its group of a convolution."""
+    module = item.dep.target.module
+    channels: NDArray[np.int64] = np.array(item.idxs)
+    if _conv_groups(module) > 1:
+        is_output = graph.is_out_channel_pruning_fn(item.dep.handler)
+        channels %= (module.out_channels if is_output else module.in_channels) // module.groups
+    return channels
+
+
+def _conv_groups(module: nn.Module) -> int:
+    """Number of groups in which a convolution keeps its channels apart; 1 for a depthwise one, whose groups may go."""
+    return module.groups if isinstance(module, nn.Conv2d) and not _is_depthwise(module) else 1
+
+
+def _is_depthwise(conv: nn.Conv2d) -> bool:
+    return conv.groups == conv.in_channels == conv.out_channels > 1
+
+
+def _units(sides: list[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
+    """Number the units that the root's channels belong to: those that share a position on any side are one.
+
+    sides: the root's channel and the position of each channel, both (channels,). Returns (root's channels,).
+    """
+    root = sides[0][0]
+    units = np.arange(len(root))
+    while True:
+        before = units.copy()
+        for mine, positions in sides:
+            lowest = np.full(positions.max() + 1, len(root))
+            np.minimum.at(lowest, positions, units[mine])
+            np.minimum.at(units, mine, lowest[positions])
+        if np.array_equal(units, before):
+            return np.unique(units, return_inverse=True)[1]
+
+
+def _is_known(node: Any) -> bool:
+    if node.type == tp.ops.OPTYPE.DEPTHWISE_CONV and not _is_depthwise(node.module):
+        return False  # Torch-Pruning looks at its outputs only
+    takes_pixels = node.type == tp.ops.OPTYPE.SLICE and node.module.dim in (2, 3)
+    return takes_pixels or node.type in _CUT_SAFELY or isinstance(node.module, PadShortcut)
+
+
+def _is_layer(node: Any) -> bool:
+    return isinstance(node.module, nn.Conv2d | nn.Linear)
+
+
+def _ends_network(layer: Any) -> bool:
+    """Tell whether what this layer computes reaches the network's output without passing another layer."""
+    return any(not node.outputs for node in {layer} | _reached(layer))
+
+
+def _refuse_folding(graph: Any) -> None:
+    """Refuse views that fold pixels into channels one after the other: Torch-Pruning would follow them for hours."""
+    folds = {node for node in graph.module2node.values() if node.type == tp.ops.OPTYPE.RESHAPE and _folds(node)}
+    if any(folds & _reached(node) for node in folds):
+        raise ValueError("its views fold pixels into channels more than once on the way to a layer")
+
+
+def _folds(view: Any) -> bool:
+    return any(isinstance(mapping, _FlattenIndexMapping) for dep in view.dependencies for mapping in dep.index_mapping)
+
+
+def _reached(start: Any) -> set[Any]:
+    """Follow what a node computes through the graph, up to the next layers and without them."""
+    seen: set[Any] = set()
+    waiting = {start}
+    while waiting:
+        further = {node for node in waiting.pop().outputs if not _is_layer(node)}
+        waiting |= further - seen
+        seen |= further
+    return seen

@@ -1,0 +1,198 @@
+"""One URI for all that is stored: a folder, NFS, s3:// or gs://, through pyarrow.fs."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Any, TypeVar, cast
+
+from pyarrow import fs
+
+from trainables.storage import credentials
+
+LARGEST, LARGEST_JSON = 1 << 33, 1 << 28  # bytes of a file that is read whole
+LONGEST = 255  # bytes of a name, as in most file systems
+PAUSES = (0.1, 0.5, 2.0)  # seconds until each further try of what failed
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class StorageError(OSError):
+    """The storage failed, again and again: no room, no permission, no connection. What it holds is as it was."""
+
+
+def patient(*answers: type[OSError]) -> Callable[[Method], Method]:
+    """Let a method of Folder try again for a while, then raise StorageError; errors that are answers pass."""
+
+    def decorate(method: Method) -> Method:
+        @wraps(method)
+        def tried(folder: "Folder", *args: Any) -> Any:
+            pauses = list(PAUSES)
+            while True:
+                try:
+                    return method(folder, *args)
+                except answers:
+                    raise
+                except OSError as error:
+                    if not pauses:
+                        raise StorageError(
+                            f"storage must work, but {method.__name__} fails in {folder.uri}: {error}; see to its "
+                            "room, permissions and connection: the same command goes on from here"
+                        ) from error
+                    time.sleep(pauses.pop(0))
+
+        return cast(Method, tried)
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A place below a storage URI. Cheap to make; picklable, as it is only text until it is used."""
+
+    base: str  # absolute path or URI, query included
+    inside: str = ""  # path below the base, with "/"
+
+    @classmethod
+    def at(cls, uri: str) -> "Folder":
+        """Take a local path, relative ones from here, or a URI.
+
+        ValueError where pyarrow knows no such storage, and where the URI holds credentials.
+        """
+        if "://" not in uri:
+            return cls(os.path.abspath(os.path.expanduser(uri)))
+        folder = cls(credentials.refuse("storage", uri))
+        try:
+            system, path = folder._place
+        except Exception as error:
+            raise ValueError(
+                f"storage must be a folder or a URI that pyarrow can open, but {uri!r}: {str(error).splitlines()[0]}"
+            ) from error
+        return cls(path) if isinstance(system, fs.LocalFileSystem) else folder
+
+    def __truediv__(self, name: str) -> "Folder":
+        name = _inside(name)
+        return Folder(self.base, f"{self.inside}/{name}" if self.inside else name)
+
+    @property
+    def uri(self) -> str:
+        """The URI or local path of this folder."""
+        location, mark, query = self.base.partition("?") if not self.is_local else (self.base, "", "")
+        return f"{location.rstrip('/')}/{self.inside}{mark}{query}" if self.inside else self.base
+
+    @property
+    def parent(self) -> "Folder":
+        """The folder that this one is in."""
+        if self.inside:
+            return Folder(self.base, self.inside.rpartition("/")[0])
+        location, mark, query = self.base.partition("?") if not self.is_local else (self.base, "", "")
+        return Folder(f"{location.rstrip('/').rpartition('/')[0]}{mark}{query}")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        path = self.uri if self.is_local else self.uri.partition("?")[0]
+        return path.rstrip("/").rpartition("/")[2]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a path of the file system."""
+        return "://" not in self.base
+
+    @cached_property
+    def _place(self) -> tuple[fs.FileSystem, str]:
+        if self.is_local:
+            return fs.LocalFileSystem(), self.uri
+        return fs.FileSystem.from_uri(_asking_less(self.uri))  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"base": self.base, "inside": self.inside}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    @patient(FileNotFoundError)
+    def read(self, name: str) -> bytes:
+        """Read a file whole.
+
+        FileNotFoundError where there is none, ValueError where it is too large or no file; as all below StorageError.
+        """
+        system, path = self._place
+        place = f"{path}/{_inside(name)}"
+        if self.is_local and os.path.exists(place) and not os.path.isfile(place):  # a pipe would never end
+            raise ValueError(f"{name} in {self.uri} must be a file, but is not; remove it")
+        most = LARGEST_JSON if name.endswith(".json") else LARGEST
+        with system.open_input_file(place) as file:
+            if file.size() > most:
+                raise ValueError(f"{name} in {self.uri} must have at most {most:,} bytes, but has {file.size():,}")
+            return bytes(file.read())
+
+    @patient()
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file so that readers see all of it or none, also when this process is killed."""
+        system, path = self._place
+        name = _inside(name)
+        if not self.is_local:
+            with system.open_output_stream(f"{path}/{name}") as stream:
+                stream.write(content)
+            return
+        os.makedirs(path, exist_ok=True)
+        unfinished = f"{path}/.{name}.{uuid.uuid4().hex}"
+        try:
+            with open(unfinished, "wb") as file:
+                file.write(content)
+            os.replace(unfinished, f"{path}/{name}")
+        except BaseException:
+            if os.path.exists(unfinished):
+                os.remove(unfinished)
+            raise
+
+    @patient()
+    def has(self, name: str) -> bool:
+        """Tell whether a file is there."""
+        system, path = self._place
+        return bool(system.get_file_info(f"{path}/{_inside(name)}").type == fs.FileType.File)
+
+    @patient()
+    def folders(self) -> list[str]:
+        """Names of the folders in this one, sorted; none where it does not exist."""
+        return self._names(fs.FileType.Directory)
+
+    @patient()
+    def files(self) -> list[str]:
+        """Names of the files in this folder, sorted; none where it does not exist."""
+        return self._names(fs.FileType.File)
+
+    def _names(self, kind: fs.FileType) -> list[str]:
+        system, path = self._place
+        found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        return sorted(info.base_name for info in found if info.type == kind)
+
+    @patient()
+    def delete(self) -> None:
+        """Delete this folder with all it holds; no error where it does not exist."""
+        system, path = self._place
+        if system.get_file_info(path).type == fs.FileType.Directory:
+            system.delete_dir(path)
+
+    @patient(FileNotFoundError)
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        system, path = self._place
+        system.delete_file(f"{path}/{_inside(name)}")
+
+
+def _inside(name: str) -> str:
+    """Return the name of one thing in a folder; ValueError for what leads out of it."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > LONGEST:
+        raise ValueError(f"a name in a storage must be that of one file or folder, but got {name[:LONGEST]!r}")
+    return name
+
+
+def _asking_less(uri: str) -> str:
+    """Let S3 take a small file in one request, where pyarrow makes three of it: an upload of several parts."""
+    if not uri.startswith("s3://") or "allow_delayed_open=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"

@@ -1,0 +1,15 @@
+"""The calibration samples: the few training samples that criteria, policies and profiles may look at."""
+
+import torch
+
+from trainables.data.batches import Resident, eval_batches
+from trainables.data.splits import Splits
+from trainables.pruning.context import Calibration
+
+BATCH = 256  # samples at a time
+
+
+def calibration_samples(splits: Splits, size: int, device: torch.device) -> Calibration:
+    """Take the first `size` training samples at most; every prefix of a split is spread evenly over the classes."""
+    data = Resident(splits.train.first(size), splits, device)
+    return Calibration(torch.cat([batch.images for batch in eval_batches(data, BATCH)]), data.labels)

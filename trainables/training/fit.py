@@ -1,0 +1,250 @@
+"""Training that survives: every epoch is judged, kept as a checkpoint and reported."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.checkpoints import checkpoint
+from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.data.batches import Batch, Resident
+from trainables.data.splits import Splits
+from trainables.models.layers import Masks, weight_of
+from trainables.pruning.gates import ChannelGates
+from trainables.pruning.masks import apply
+from trainables.spec import DataSpec, EpochReport, Recipe
+from trainables.storage.folder import Folder
+from trainables.training.recorder import Recorder, Sheet
+from trainables.training.team import ALONE, Team
+from trainables.training.train import DivergedError, Draw, Judgement, Loss, evaluate, hard_labels, place, sgd, train
+
+NEEDED = "needed_to_go_on"  # in a record: groups of tensors, of which a trial that is done has dropped some
+
+Data = tuple[Resident, Resident]  # training and validation samples
+Gate = Callable[[nn.Module], ChannelGates]
+
+
+@dataclass
+class State:
+    """A network between two epochs, with all that it needs to go on."""
+
+    model: nn.Module
+    record: dict[str, Any]  # what every checkpoint tells; "architecture" says how the network was built
+    history: list[EpochReport]
+    masks: Masks = field(default_factory=dict)
+    momenta: Mapping[str, Tensor] = field(default_factory=dict)
+    gates: ChannelGates | None = None  # that are trained along; what they tell of each epoch is in record["gates"]
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that is done; 0 before any."""
+        return self.history[-1].epoch if self.history else 0
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a training does."""
+
+    recipe: Recipe
+    skipped: int = 0  # epochs at the recipe's beginning that are left out
+    spared: int = 0  # epochs at its end
+    loss: Loss = hard_labels
+    draw: Draw = lambda _: None  # epochs count from the course's first one
+    anew: bool = False  # whether the weights are drawn anew before it
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are trained."""
+        return self.recipe.epochs - self.skipped - self.spared
+
+
+def residents(splits: Splits, device: torch.device) -> Data:
+    """Put the training and the validation samples on a device."""
+    return Resident(splits.train, splits, device), Resident(splits.val, splits, device)
+
+
+def images_taken(data: Data) -> int:
+    """Count the images that batches were made of so far."""
+    return sum(split.taken for split in data)
+
+
+def fit(
+    state: State,
+    data: Data,
+    course: Course,
+    augment: DataSpec,
+    seed: int,
+    folder: Folder,
+    recorder: Recorder | None = None,
+    team: Team = ALONE,
+) -> Iterator[EpochReport]:
+    """Train on to the end of the course; yield the report of each epoch once `state` and its checkpoint have it.
+
+    team: all of it trains, called by this worker, which leads it and alone saves and reports.
+    """
+    sheet = recorder.sheet if recorder and recorder.taken == "during" else None
+    training = Training(state, course, augment, seed, sheet)
+    if state.epoch < course.epochs:
+        team.call(training)
+    started, before = time.perf_counter(), images_taken(data)  # anew after each yield: no waiting for the caller counts
+    for loss, judged in training.epochs(data, team):
+        if recorder:
+            recorder.end(state.epoch + 1, state.model, data[0])
+        report = EpochReport(
+            epoch=state.epoch + 1,
+            val_accuracy=judged.accuracy,
+            val_loss=judged.loss,
+            train_loss=loss,
+            seconds=time.perf_counter() - started,
+            images=images_taken(data) - before,
+            final=state.epoch + 1 == course.epochs,
+        )
+        state.history.append(report)
+        if state.gates:
+            state.record.setdefault("gates", []).append(state.gates.tell())
+        save_epoch(folder, state)
+        yield report
+        started, before = time.perf_counter(), images_taken(data)
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that the workers of a training must know alike, which is sent to those who do not lead."""
+
+    state: State
+    course: Course
+    augment: DataSpec
+    seed: int
+    sheet: Sheet | None  # takes down what the network makes of the samples
+
+    def epochs(self, data: Data, team: Team) -> Iterator[tuple[float, Judgement]]:
+        """Train on to the end of the course; yield the loss and the verdict of each epoch once the state has it."""
+        state, course, recipe = self.state, self.course, self.course.recipe
+        optimizer = sgd(state.model, recipe, state.gates)
+        _restore(optimizer, state.model, state.momenta)
+        losses = train(
+            *(state.model, data[0], recipe, self.augment, self.seed, optimizer, state.masks),
+            done=course.skipped + state.epoch,
+            loss_of=_watched(course.loss, self.sheet) if self.sheet else course.loss,
+            draw=lambda epoch: course.draw(epoch - course.skipped),
+            team=team,
+        )
+        with team.synchronised(state.model):
+            for loss in islice(losses, course.epochs - state.epoch):
+                judged = evaluate(state.model, data[1], team)
+                if not math.isfinite(judged.loss):
+                    raise DivergedError(
+                        f"validation loss must stay finite, but became {judged.loss}; lower lr {recipe.lr}"
+                    )
+                if self.sheet:
+                    self.sheet.put_together(team)
+                state.momenta = _momenta(optimizer, state.model)
+                yield loss, judged
+
+
+def _watched(loss_of: Loss, sheet: Sheet) -> Loss:
+    def watched(batch: Batch, logits: Tensor) -> Tensor:
+        sheet.see(batch, logits)
+        return loss_of(batch, logits)
+
+    return watched
+
+
+def save_epoch(folder: Folder, state: State) -> None:
+    """Save the newest epoch with all it needs to go on, then delete every other one but the best."""
+    apply(state.model, state.masks)  # training may leave -0.0 where a weight was removed; 0.0 need not be stored
+    newest, best = epoch_name(state.epoch), _best(state.history)
+    masks = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in state.masks.items()}
+    groups = {"network": state.model.state_dict(), "masks": masks, "momenta": state.momenta}
+    if state.gates:
+        groups["gates"] = state.gates.state_dict()
+    told = {**state.record, "history": [report.model_dump() for report in state.history]}
+    groups = {name: group for name, group in groups.items() if group}
+    checkpoint.save(folder / newest, groups, {**told, NEEDED: list(groups)})
+    _keep(folder, {newest, best})
+
+
+def keep_best(folder: Folder, history: list[EpochReport]) -> None:
+    """Keep the network of the best epoch only, once nobody will go on from here."""
+    _keep(folder, {_best(history)})
+    checkpoint.forget(folder / _best(history), ("masks", "momenta"))
+
+
+def resume(
+    folder: Folder, model: str, device: torch.device, gate: Gate | None = None, last: int | None = None
+) -> State | None:
+    """Take up the newest whole epoch of a folder; None where there is none. model: the name that its network has.
+
+    gate: puts gates on its network. last: the epoch that none may come after.
+    """
+    saved = newest_epoch(folder, model, last)
+    if saved is None:
+        return None
+    network = place(saved.network(), device)
+    masks = {
+        name: _unpacked(bits, weight_of(network.get_submodule(name)))
+        for name, bits in saved.tensors.get("masks", {}).items()
+    }
+    history = [EpochReport.model_validate(report) for report in saved.record.pop("history")]
+    gates = gate(network) if gate else None
+    if gates:
+        gates.load_state_dict(saved.tensors["gates"])
+    return State(network, saved.record, history, masks, saved.tensors.get("momenta", {}), gates)
+
+
+def newest_epoch(folder: Folder, model: str, last: int | None = None) -> Checkpoint | None:
+    """Load the newest whole epoch of a folder; one that is damaged or not to go on from counts as never written.
+
+    model, last: as for `resume`.
+    """
+    for name in reversed(_epochs(folder)):
+        if last is not None and name >= epoch_name(last + 1):
+            continue
+        with suppress(ValueError):
+            saved = checkpoint.load(folder / name, trust=(model,))
+            if saved.tensors.keys() >= set(saved.record.get(NEEDED, ())):
+                return saved
+    return None
+
+
+def epoch_name(epoch: int) -> str:
+    """Folder of an epoch's checkpoint; names sort as epochs do."""
+    return f"epoch-{epoch:05d}"
+
+
+def _best(history: list[EpochReport]) -> str:
+    return epoch_name(max(history, key=lambda report: report.val_accuracy).epoch)
+
+
+def _epochs(folder: Folder) -> list[str]:
+    return [name for name in folder.folders() if name.startswith("epoch-")]
+
+
+def _keep(folder: Folder, names: set[str]) -> None:
+    for name in _epochs(folder):
+        if name not in names:
+            (folder / name).delete()
+
+
+def _unpacked(bits: Tensor, weight: Tensor) -> Tensor:
+    mask = np.unpackbits(bits.numpy(), count=weight.numel()).astype(bool)
+    return torch.from_numpy(mask).view(weight.shape).to(weight.device)
+
+
+def _momenta(optimizer: torch.optim.SGD, model: nn.Module) -> dict[str, Tensor]:
+    buffers = {name: optimizer.state[p].get("momentum_buffer") for name, p in model.named_parameters()}
+    return {name: buffer for name, buffer in buffers.items() if buffer is not None}
+
+
+def _restore(optimizer: torch.optim.SGD, model: nn.Module, momenta: Mapping[str, Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        if name in momenta:
+            buffer = torch.empty_like(parameter, requires_grad=False)  # in the layout of the weights
+            optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(momenta[name])

@@ -1,0 +1,36 @@
+"""What brings accuracy back without training: batch-norm statistics of the network as it is now."""
+
+from itertools import islice
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trainables.data.batches import Resident, train_batches
+from trainables.training.train import autocast
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, data: Resident, batches: int, batch_size: int, seed: int) -> None:
+    """Re-estimate batch-norm statistics in place, from at most `batches` training batches and at most one pass.
+
+    As EagleEye's adaptive batch norm (arXiv 2007.02491): forward passes without gradient, in training mode, over about
+    100 batches of training samples, none of them validation or test samples. Ours are forgetting the old statistics,
+    the plain average over the batches, images as they are, dropout off, and the mode restored.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms or batches == 0:
+        return
+    training = model.training
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    for batch in islice(train_batches(data, batch_size, "none", seed), batches):
+        with autocast(data.device):
+            model(batch.images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.train(training)

@@ -1,0 +1,145 @@
+"""From a trial's dense network to its pruned one: at once, or in steps with training between two of them."""
+
+import time
+from collections import deque
+
+import torch
+from torch import nn
+
+from trainables.allocation.plan import looks_at, of_what_is_left, plan, prune_further
+from trainables.allocation.policies import POLICIES
+from trainables.artifacts import kinds
+from trainables.artifacts.dense import load_dense, saved_dense
+from trainables.checkpoints.checkpoint import Architecture
+from trainables.data.splits import Splits
+from trainables.exports.latency import ENGINES, latency
+from trainables.models.layers import count
+from trainables.outcome import Cost, Facts, total
+from trainables.pruning.context import Calibration, Meter
+from trainables.spec import EpochReport, TrialSpec
+from trainables.storage.folder import Folder
+from trainables.training.calibration import calibration_samples
+from trainables.training.fit import Course, Data, State, fit, images_taken, resume
+from trainables.training.process import hardware
+from trainables.training.recalibration import recalibrate
+from trainables.training.team import ALONE, Team
+from trainables.training.train import evaluate, place
+
+
+def prune(
+    spec: TrialSpec,
+    splits: Splits,
+    data: Data,
+    storage: Folder,
+    folder: Folder,
+    device: torch.device,
+    team: Team = ALONE,
+) -> State:
+    """Prune the dense network that `storage` has to the budget of `spec`, and recalibrate it: epoch 0, not saved.
+
+    folder: for the epochs between two steps; the newest one that it holds is gone on from. Between two steps the
+    network trains at the constant learning rate of the fine-tuning recipe, whose momentum each step forgets; there a
+    team helps.
+    """
+    looks_at_samples = any("samples" in looks_at(link) for link in spec.prunings)
+    calibration = calibration_samples(splits, spec.calibration, device) if looks_at_samples else None
+    state = resume(folder, spec.dense.model, device) or _first_step(spec, data, storage, calibration, device)
+    example = Architecture.model_validate(state.record["architecture"]).example().to(device)
+    for step, quota in enumerate(state.record["steps"][1:], start=1):
+        until = step * spec.schedule.step_epochs
+        if state.epoch > until:
+            continue
+        course = Course(spec.finetune.model_copy(update={"epochs": until, "schedule": "constant"}))
+        deque(fit(state, data, course, spec.dense.data, spec.seed, folder, team=team), maxlen=0)
+        spent = Meter(calibration)
+        state.masks = prune_further(state.model, example, spec, calibration, state.masks, quota)
+        state.momenta = {}
+        place(state.model, device)  # a cut changes the layout in memory
+        cost = spent.read()
+        state.record["seconds"] += cost.seconds
+        state.record["images"] = total((state.record.get("images"), cost.images))
+    return _judged(state, spec, data, example)
+
+
+def _first_step(
+    spec: TrialSpec, data: Data, storage: Folder, calibration: Calibration | None, device: torch.device
+) -> State:
+    """Carry out the prunings that come before, each on the network that the last one left, then the first own step."""
+    started, before = time.perf_counter(), images_taken(data)
+    dense = saved_dense(storage, spec.dense)
+    model = load_dense(dense, device)
+    built = dense.architecture
+    example = built.example().to(device)
+    whole = left = count(model, {}, example)
+    costs, shared_costs = list[Cost](), list[Cost]()
+    for link in spec.prunings:
+        if costs:  # batch norm knows the network that was
+            recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
+            left = count(model, {}, example)
+        seen, spent = kinds.read(link, storage)
+        if POLICIES[link.policy].joint:
+            model.load_state_dict(seen["gates"].network)
+        chosen = plan(model, example, of_what_is_left(link, whole, left), calibration, seen)
+        masks = chosen.carry_out()
+        place(model, device)  # a cut changes the layout in memory
+        costs.append(chosen.cost)
+        shared_costs.append(spent)
+    known = {
+        "dense_accuracy": dense.record["val_accuracy"],
+        "params_total": whole.params_kept,
+        "macs_total": whole.macs_kept,
+        "parts": chosen.parts,
+        **{f"allocation_{name}": value for name, value in Cost.of_all(costs)},
+        **{f"profile_{name}": value for name, value in Cost.of_all(shared_costs)},
+    }
+    record = {
+        "architecture": built.without_blocks_as(model).model_dump(mode="json"),
+        "known": known,
+        "sizes": whole.weights,
+        "steps": [dict(quota) for quota in chosen.steps],
+        "seconds": time.perf_counter() - started,
+        "images": total((Cost.of_all(costs).images, images_taken(data) - before)),
+    }
+    return State(model, record, [], masks)
+
+
+def _judged(state: State, spec: TrialSpec, data: Data, example: torch.Tensor) -> State:
+    started, before = time.perf_counter(), images_taken(data)
+    model, told = state.model, state.record
+    after = count(model, state.masks, example)
+    one_shot = evaluate(model, data[1])
+    recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
+    recalibrated = evaluate(model, data[1]) if spec.recalibrate else one_shot
+    latency_ms = _latency_ms(model, example) if spec.latency else None
+    seconds = told["seconds"] + sum(report.seconds for report in state.history) + time.perf_counter() - started
+    facts = Facts(
+        **told["known"],
+        one_shot_accuracy=one_shot.accuracy,
+        recalibrated_accuracy=recalibrated.accuracy,
+        params_kept=after.params_kept,
+        macs_kept=after.macs_kept,
+        layers={name: after.weights.get(name, 0) / size for name, size in told["sizes"].items()},
+        prune_seconds=seconds,
+        latency_ms=latency_ms,
+        hardware=hardware(example.device),
+    )
+    record = {
+        "spec": spec.model_dump(mode="json"),
+        "data": spec.dense.data.model_dump(mode="json"),
+        "architecture": told["architecture"],
+        "facts": facts.model_dump(mode="json"),
+    }
+    first = EpochReport(
+        epoch=0,
+        val_accuracy=recalibrated.accuracy,
+        val_loss=recalibrated.loss,
+        seconds=seconds,
+        images=total((told.get("images"), *(report.images for report in state.history), images_taken(data) - before)),
+    )
+    return State(model, record, [first], state.masks)
+
+
+def _latency_ms(model: nn.Module, example: torch.Tensor) -> float:
+    """Median time of one image (1, C, H, W) in float32, on the trial's own device and threads."""
+    threads = torch.get_num_threads()
+    return latency(ENGINES["torch"].prepare(model, example, threads), example, threads=threads).median_ms
