@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-STUDIES = ("test_readme", "search/test_cli", "search/test_end_to_end", "search/test_faults", "search/test_schedulers")
+STUDIES = (
+    *("test_readme", "search/test_end_to_end", "search/test_faults"),
+    *("search/cli/test_app", "search/methods/test_schedulers"),
+)
 
 
 class Halves(LoadScopeScheduling):  # type: ignore[misc]

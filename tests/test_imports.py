@@ -1,6 +1,7 @@
 """The rooms of the house: imports run down only, and each heavy library has its doors."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -8,139 +9,49 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = sorted([*ROOT.glob("search/**/*.py"), *ROOT.glob("trainables/**/*.py")])
 
-FLOORS = (  # a module imports from its own floor or from a lower one; later means lower
-    ("search.cli.app", "search.cli.cluster", "search.cli.networks"),
-    ("search", "search.cli.catalog", "search.cli.best_tables"),
-    (
-        "search.running.run",
-        "search.comparison.held_out",
-        "search.report.notebook",
-        "search.retrieval.best",
-        "search.cluster.jobs",
-        "search.results.status",
-    ),
-    (
-        "search.report",
-        "search.networks.figures",
-        "search.cli.comparison_tables",
-        "search.cli.network_tables",
-        "search.cli.search_tables",
-        "search.learnability.summary",
-        "search.learnability.tables",
-        "search.retrieval.registry",
-        "search.running.progress",
-        "search.running.callback",
-        "search.running.tuner",
-    ),
-    (
-        "search.networks.allocation",
-        "search.retrieval.choosing",
-        "search.retrieval.copying",
-        "search.networks.probe",
-        "search.networks.profile",
-        "search.retrieval.latency",
-        "search.comparison.compare",
-        "search.comparison.search_trials",
-        "search.learnability.forgetting",
-        "search.learnability.label_noise",
-        "search.comparison.gaps",
-        "search.comparison.headline",
-        "search.comparison.importance",
-        "search.comparison.rank_correlation",
-        "search.comparison.mismatches",
-        "search.comparison.winners",
-        "search.running.shared_work",
-        "search.running.storage_check",
-        "search.searching.searcher",
-        "search.searching.density_search",
-        "search.searching.optuna_results",
-        "search.running.warm_start",
-        "search.tracking.tracker",
-    ),
-    (
-        "search.networks.network",
-        "search.running.gpu_sharing",
-        "search.tracking.mlflow_store",
-        "search.tracking.inbox",
-        "search.learnability.agreement",
-        "search.learnability.runs",
-        "search.results.folder",
-        "search.results.constraints",
-        "search.comparison.search_costs",
-        "search.comparison.estimates",
-        "search.cluster.packing",
-    ),
-    ("search.results.rows",),
-    ("search.study.reading",),
-    ("search.study.spec",),
-    ("search.study.search_spec",),
-    (
-        "search.methods.samplers",
-        "search.methods.spaces",
-        "search.methods.schedulers",
-        "search.searching.journal",
-        "search.running.lease",
-        "search.cli.options",
-        "search.study.shipped",
-        "search.study.strict_yaml",
-        "search.results.pareto",
-        "search.retrieval.atomic_folder",
-        "search.results.versions",
-    ),
-    ("trainables.trial.trainable", "trainables.training.workers"),
-    ("trainables", "trainables.catalog.tables", "trainables.evaluate", "trainables.exports.served"),
+FLOORS = (  # a room imports from lower floors only; later means lower
+    ("search.cli",),
+    ("search",),
+    ("search.running", "search.learnability"),
+    ("search.report",),
+    ("search.report.sections",),
+    ("search.figures", "search.retrieval"),
+    ("search.comparison", "search.searching", "search.tracking"),
+    ("search.cluster", "search.results"),
+    ("search.study",),
+    ("search.methods", "search.networks", "trainables.trial"),
+    ("trainables", "trainables.artifacts", "trainables.catalog"),
+    ("trainables.evaluate", "trainables.learnability"),
     ("trainables.training",),
-    ("trainables.exports.latency",),
-    (
-        "trainables.allocation",
-        "trainables.data",
-        "trainables.checkpoints.checkpoint",
-        "trainables.checkpoints.artifact_store",
-        "trainables.checkpoints.pretrained",
-    ),
-    ("trainables.pruning", "trainables.models", "trainables.exports.export"),
-    ("trainables.outcome", "trainables.training.process"),
-    (
-        "trainables.spec",
-        "trainables.storage.strict_json",
-        "trainables.lookup",
-        "trainables.storage.folder",
-        "trainables.storage.credentials",
-        "trainables.storage.columns",
-        "trainables.storage.parquet_footer",
-        "trainables.checkpoints.sparse_tensors",
-    ),
+    ("trainables.allocation",),
+    ("trainables.exports", "trainables.pruning"),
+    ("trainables.checkpoints", "trainables.data", "trainables.outcome"),
+    ("trainables.models", "trainables.spec"),
+    ("trainables.lookup", "trainables.storage"),
 )
 
 DOORS = {  # library -> the modules that may import it
     "mlflow": {"search.tracking.mlflow_store", "search.retrieval.registry"},
     "optuna": {
         "search.comparison.importance",
-        "search.searching.journal",
         "search.methods.samplers",
-        "search.searching.searcher",
-        "search.searching.density_search",
         "search.methods.spaces",
-        "search.searching.optuna_results",
+        "search.searching",
     },
     "ray": {
         "search.cluster.jobs",
-        "search.running.shared_work",
-        "search.running.storage_check",
-        "search.running.callback",
         "search.methods.schedulers",
+        "search.running",
         "search.searching.searcher",
-        "search.running.gpu_sharing",
-        "search.running.tuner",
-        "trainables.trial.trainable",
         "trainables.training.workers",
+        "trainables.trial.trainable",
     },
-    "matplotlib": {"search.report", "search.networks.figures"},
-    "typer": {"search.cli.app", "search.cli.cluster", "search.cli.networks", "search.cli.options"},
+    "matplotlib": {"search.figures", "search.learnability", "search.networks.figures", "search.report"},
+    "typer": {"search.cli"},
     "torch_pruning": {"trainables.pruning.channel_groups"},
     "torchvision": {"trainables.models.hub", "trainables.data"},
     "sklearn": {"trainables.data"},
-    "safetensors": {"trainables.checkpoints.checkpoint", "trainables.checkpoints.pretrained"},
+    "safetensors": {"trainables.checkpoints"},
     "onnxruntime": {"trainables.exports.export"},
     "yaml": {"search.study.strict_yaml", "search.cluster.packing"},
 }
@@ -148,6 +59,15 @@ DOORS = {  # library -> the modules that may import it
 
 def module_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def room_of(module: str) -> str:
+    """Find the folder that a file lies in; a file beside the folders is a room of its own."""
+    folder = MODULES[module].parent
+    return module if folder.parent == ROOT else ".".join(folder.relative_to(ROOT).parts)
 
 
 def imports_of(path: Path) -> set[str]:
@@ -166,26 +86,48 @@ def imports_of(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in full}
     return found
 
 
-def floor_of(module: str) -> int:
-    """Find the floor of the longest prefix that is on one."""
-    parts = module.split(".")
-    for length in range(len(parts), 0, -1):
-        for floor, rooms in enumerate(FLOORS):
-            if ".".join(parts[:length]) in rooms:
-                return floor
-    raise AssertionError(f"{module} is on no floor")
+GRAPH = {module: imports_of(path) & MODULES.keys() for module, path in MODULES.items()}
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_imports_run_down_only(path: Path) -> None:
-    own = module_of(path)
-    for imported in imports_of(path):
-        if imported.split(".")[0] in ("search", "trainables"):
-            assert floor_of(imported) >= floor_of(own), f"{own} imports {imported} from a floor above"
+def floor_of(room: str) -> int:
+    (floor,) = (floor for floor, rooms in enumerate(FLOORS) if room in rooms)
+    return floor
+
+
+def test_every_room_is_on_one_floor() -> None:
+    assert sorted(room for rooms in FLOORS for room in rooms) == sorted({room_of(module) for module in MODULES})
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_down_only(module: str) -> None:
+    own = room_of(module)
+    for other in {room_of(imported) for imported in GRAPH[module]} - {own}:
+        assert floor_of(other) > floor_of(own), f"{module} imports from {other}, which is not below {own}"
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    tuple(TopologicalSorter(GRAPH).static_order())  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize(
+    "room", [module for module, path in MODULES.items() if path.parents[1] != ROOT and path.stem == "__init__"]
+)
+def test_each_room_says_what_it_is_for_and_what_it_hands_out(room: str) -> None:
+    doc = ast.get_docstring(ast.parse((ROOT.joinpath(*room.split(".")) / "__init__.py").read_text())) or ""
+    purpose, _, listed = doc.partition("\n\nHands out: ")
+    assert purpose.endswith("."), "one sentence says what the room is for"
+    used = {
+        imported.removeprefix(f"{room}.")
+        for module, imports in GRAPH.items()
+        for imported in imports
+        if room_of(imported) == room != room_of(module)
+    }
+    assert set(listed.rstrip(".").replace("\n", " ").split(", ")) - {""} == used, f"{room} hands out {sorted(used)}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
@@ -201,6 +143,6 @@ def test_trainables_never_know_the_search() -> None:
         assert not any(imported.split(".")[0] == "search" for imported in imports_of(path)), path
 
 
-def test_every_file_is_one_room() -> None:
+def test_every_file_is_one_idea() -> None:
     long = {module_of(path): lines for path in FILES if (lines := len(path.read_text().splitlines())) > 250}
     assert not long

@@ -17,7 +17,7 @@ from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import epoch_name
 from trainables.training.process import hardware, own_device
-from trainables.training.train import evaluate, place
+from trainables.training.train import evaluate, to_device
 
 
 def load_pruned(path: str, trust: Collection[str] = ()) -> nn.Module:
@@ -41,7 +41,7 @@ def accuracy_of(model: nn.Module, split: Split, splits: Splits, device: torch.de
 
 
 def _rebuild(saved: Checkpoint, device: torch.device) -> nn.Module:
-    return place(saved.network(), device).eval()
+    return to_device(saved.network(), device).eval()
 
 
 def _main(paths: Sequence[str], trust: Sequence[str]) -> None:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The command line: it parses the arguments, calls one function and prints what comes back."""

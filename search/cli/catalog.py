@@ -68,7 +68,7 @@ def _drawn(name: str, kind: Kind) -> str:
 
 
 def _needs(entry: Criterion | Policy) -> str:
-    looks = f"; looks at {' and '.join(LOOKS[source] for source in entry.looks_at)}" if entry.looks_at else ""
+    looks = f"; looks at {' and '.join(LOOKS[source] for source in entry.inputs)}" if entry.inputs else ""
     return ", ".join(entry.granularities) + looks
 
 

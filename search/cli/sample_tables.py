@@ -1,4 +1,4 @@
-"""TODO."""
+"""The learnability of samples as tables for the terminal."""
 
 from search.cli.terminal import plain, terminal
 from search.learnability.summary import Learnability

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What tables look like in a terminal, a file or a pipe."""
 
 from rich import box
 from rich.console import Console

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.comparison.estimates import Estimate, Floats, holm, sign_flip
-from search.comparison.search_trials import Searches
+from search.comparison.search_trials import SearchTrials
 from search.comparison.winners import TOLERANCE, Winner
 from search.results.rows import TrialRow
 from trainables.spec import BudgetKind, Frozen, GranularityName
@@ -86,7 +86,7 @@ def matched(a: Winner, b: Winner) -> bool:
     return abs(a.spent - b.spent) <= TOLERANCE * max(a.spent, b.spent)
 
 
-def network(pruned: Winner | TrialRow | Searches) -> str:
+def network(pruned: Winner | TrialRow | SearchTrials) -> str:
     """Name what was pruned."""
     width = "" if pruned.width == 1 else f" x {pruned.width:g}"
     return f"{pruned.dataset}: {pruned.model}{width}"

@@ -14,7 +14,7 @@ from optuna.trial import create_trial
 from search.comparison.estimates import Estimate
 from search.comparison.headline import network
 from search.comparison.rank_correlation import bounded, rank_correlation
-from search.comparison.search_trials import BySeed, Searches, searches
+from search.comparison.search_trials import BySeed, SearchTrials, trials_of_searches
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.study.search_spec import CAPACITY
@@ -33,7 +33,7 @@ class PartImportance(Frozen):
     capacity: float | None  # fraction of its units that the policy capacity kept, mean over the same seeds
 
 
-class Importance(Searches):
+class Importance(SearchTrials):
     """What decided in the searches of one network at one sparsity.
 
     An importance says how much a part's density decided about the accuracy among the trials seen: not how much of the
@@ -73,7 +73,7 @@ def importances_of(
     """
     capacity = {trial.cell: trial.parts for trial in trials if trial.policy == CAPACITY and trial.status == "done"}
     rows, left_out = [], []
-    for by_seed in searches(trials, starts):
+    for by_seed in trials_of_searches(trials, starts):
         reasons = {seed: _unusable(own) for seed, own in by_seed.items()}
         if usable := {seed: own for seed, own in by_seed.items() if not reasons[seed]}:
             rows.append(_importance(usable, capacity, evaluator))

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterable, Sequence
 from scipy.stats import spearmanr
 
 from search.comparison.estimates import Estimate
-from search.comparison.search_trials import BySeed, Searches, searches
+from search.comparison.search_trials import BySeed, SearchTrials, trials_of_searches
 from search.results.rows import TrialRow
 
 FEWEST = 3  # values with a rank correlation worth the name
 
 
-class Ranking(Searches):
+class Ranking(SearchTrials):
     """Spearman's correlation of first and final accuracy among the fine-tuned trials of each search, over seeds.
 
     A seed is left out where either accuracy is the same in all of its trials. Of a search with a scheduler only the
@@ -38,7 +38,7 @@ def rankings(trials: Iterable[TrialRow], starts: Collection[str]) -> list[Rankin
 
 def fine_tuned(trials: Iterable[TrialRow], starts: Collection[str]) -> list[BySeed]:
     """Find the finished trials of searches that went on after epoch 0."""
-    return searches((trial for trial in trials if trial.epochs > 1), starts)
+    return trials_of_searches((trial for trial in trials if trial.epochs > 1), starts)
 
 
 def accuracies(trials: Sequence[TrialRow]) -> tuple[list[float], list[float]]:

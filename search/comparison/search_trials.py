@@ -10,7 +10,7 @@ from trainables.spec import SEARCHES, BudgetKind, Frozen, GranularityName
 BySeed = Mapping[int, Sequence[TrialRow]]
 
 
-class Searches(Frozen):
+class SearchTrials(Frozen):
     """The searches of one network at one sparsity, pruned and recovered alike: one for each seed."""
 
     model: str
@@ -31,11 +31,11 @@ class Searches(Frozen):
     def told(cls, by_seed: BySeed, **found: Any) -> Self:
         """Say what was found of these searches."""
         first = next(trial for trials in by_seed.values() for trial in trials)
-        shared = {name: getattr(first, name) for name in Searches.model_fields if name in TrialRow.model_fields}
+        shared = {name: getattr(first, name) for name in SearchTrials.model_fields if name in TrialRow.model_fields}
         return cls(**shared, seeds=sorted(by_seed), trials=sum(map(len, by_seed.values())), **found)
 
 
-def searches(trials: Iterable[TrialRow], starts: Collection[str]) -> list[BySeed]:
+def trials_of_searches(trials: Iterable[TrialRow], starts: Collection[str]) -> list[BySeed]:
     """Group the finished trials of searches, random ones included, by network, setting and sparsity, then by seed.
 
     starts: policies that searches start from; their trials count where the cell has a search.

@@ -1,4 +1,4 @@
-"""TODO."""
+"""How tables, plots and pages word a comparison: names of networks, estimates, warnings."""
 
 import math
 from collections import defaultdict

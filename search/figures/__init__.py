@@ -1,1 +1,4 @@
-"""How charts look, whatever they show."""
+"""How charts look, whatever they show.
+
+Hands out: axes, chart, dots, section.
+"""

@@ -18,7 +18,7 @@ LONGEST = 14  # letters of a class
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class ContactSheet:
     """Samples by how easy they are; arrays are (N,), in ascending order of the ids."""
 
     ids: NDArray[np.int64]

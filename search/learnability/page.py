@@ -10,7 +10,7 @@ import numpy as np
 from search.comparison.estimates import Estimate
 from search.figures.dots import dots
 from search.figures.section import Section, figures
-from search.learnability.contact_sheet import Sheet
+from search.learnability.contact_sheet import ContactSheet
 from search.learnability.forgetting import Forgotten
 from search.learnability.runs import Run, by_network, mean_over_seeds, table
 from search.learnability.scatter import histogram, scatter
@@ -98,7 +98,7 @@ def _sheet(found: Learnability, runs: Sequence[Run]) -> Section:
     values, margins = (np.mean([*mean_over_seeds(runs, name).values()], axis=0) for name in ("learnability", "aum"))
     wrong = np.isin(runs[0].ids, sources.flipped(found.data))
     order = np.lexsort((margins, values))
-    sheet = Sheet(runs[0].ids, runs[0].labels, values, order, wrong, sources.listing(found.data))
+    sheet = ContactSheet(runs[0].ids, runs[0].labels, values, order, wrong, sources.listing(found.data))
     text = (
         "Below each image its id and its learnability, the mean over seeds and networks; where that is the same, the "
         "mean margin decides. Rows are the labels that the networks were trained on"

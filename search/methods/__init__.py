@@ -1,1 +1,4 @@
-"""TODO."""
+"""The methods of Optuna and Ray Tune that a search may use: samplers, spaces and schedulers.
+
+Hands out: samplers, schedulers, spaces.
+"""

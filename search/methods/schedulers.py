@@ -70,7 +70,7 @@ SCHEDULERS: dict[str, Callable[[], "TrialScheduler"]] = {
 }
 
 
-Search = tuple[str, str]  # policy and cell
+SearchKey = tuple[str, str]  # policy and cell
 Histories = Mapping[str, Sequence[Mapping[str, Any]]]  # trial -> its results, epoch by epoch, at least one
 
 
@@ -83,9 +83,9 @@ class _Ended:
 
 def per_search(
     make: Callable[[], "TrialScheduler"],
-    search_of: Callable[[Any], Search | None],
+    search_of: Callable[[Any], SearchKey | None],
     first_epoch_of: Callable[[Any], int],
-    ended: Callable[[Search], Histories],
+    ended: Callable[[SearchKey], Histories],
 ) -> "TrialScheduler":
     """Give each search a scheduler of its own, which knows the trials of the search that ended before.
 
@@ -97,7 +97,7 @@ def per_search(
     def aged(trial: Any, result: Mapping[str, Any]) -> dict[str, Any]:
         return {**result, AGE: result["epoch"] - first_epoch_of(trial) + 1}
 
-    def knowing(search: Search, rival: Any) -> TrialScheduler:
+    def knowing(search: SearchKey, rival: Any) -> TrialScheduler:
         scheduler = make()
         for name, results in ended(search).items():
             past = _Ended(name)
@@ -111,7 +111,7 @@ def per_search(
     class PerSearch(FIFOScheduler):
         def __init__(self) -> None:
             TrialScheduler.__init__(self)
-            self._schedulers: dict[Search, TrialScheduler] = {}
+            self._schedulers: dict[SearchKey, TrialScheduler] = {}
 
         def _of(self, trial: Any) -> "TrialScheduler | None":
             search = search_of(trial)

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Questions to one network, without a study: its allocation, its profile, its probes.
+
+Hands out: allocation, figures, probe, profile.
+"""

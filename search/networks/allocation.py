@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from search.networks.network import fresh, saved, trial_spec
-from trainables.allocation.plan import looks_at, plan
+from trainables.allocation.plan import inputs_of, plan
 from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
 from trainables.models.layers import count
@@ -48,14 +48,14 @@ def allocation(
     spec = trial_spec(settings, seed)
     if spec.policy in SEARCHES:
         raise ValueError(f"policy must decide without trials, but {spec.policy!r} does not; run a study")
-    if "gates" in looks_at(spec):
+    if "gates" in inputs_of(spec):
         raise ValueError("gates must be trained along with the weights, which this command does not; run a study")
     found = saved(network, trust) or fresh(network, image, classes, seed)
     built, model = found.architecture, found.model
     before = count(model, {}, built.example())
     started = time.perf_counter()
     calibration, shared = None, dict[Source, Any]()
-    if asked := looks_at(spec):
+    if asked := inputs_of(spec):
         who = f"policy {spec.policy!r} with criterion {spec.criterion!r}"
         splits = found.splits(who)
         calibration = calibration_samples(splits, spec.calibration, torch.device("cpu"))

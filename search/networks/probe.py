@@ -10,14 +10,14 @@ from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.artifacts.probes import Curve, probe
 from trainables.pruning.blocks import Blocks
-from trainables.pruning.context import Subject
+from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
 from trainables.pruning.probe_order import removals, scan, survivors
 from trainables.spec import BudgetKind, Frozen, GranularityName
 from trainables.training.process import own_device
-from trainables.training.train import place
+from trainables.training.train import to_device
 
 KINDS: tuple[BudgetKind, ...] = ("params", "macs")
 DIGITS = range(1, 7)  # of a sparsity
@@ -63,7 +63,7 @@ def probing(network: str, threshold: float, granularity: str, samples: int, trus
     if found is None:
         raise untrained("probe", network)
     device = own_device()
-    model, example = place(found.model, device), found.architecture.example().to(device)
+    model, example = to_device(found.model, device), found.architecture.example().to(device)
     blocks = view(model, spec.granularity, example)
     assert isinstance(blocks, Blocks)
     splits = found.splits("probe")
@@ -110,11 +110,11 @@ def _readings(blocks: Blocks, curve: Curve, stays: Sequence[int]) -> tuple[Block
 
 def _sparsity(blocks: Blocks, curve: Curve, stays: Sequence[int], kind: BudgetKind, exact: float) -> float:
     """Find the shortest sparsity at which criterion 'probe' and policy 'by-score' keep the same blocks."""
-    subject = Subject(blocks, shared={"probe": curve})
-    scores = CRITERIA["probe"].score(subject)
+    context = PruningContext(blocks, shared={"probe": curve})
+    scores = CRITERIA["probe"].score(context)
     for digits in DIGITS:
         sparsity = int(exact * 10.0**digits) / 10.0**digits  # a little more is left than is needed
-        keep = allocate(POLICIES["by-score"], Problem(subject, scores, sparsity, kind))
+        keep = allocate(POLICIES["by-score"], Problem(context, scores, sparsity, kind))
         units = {name: top_units(scores[name], keep[name]).tolist() for name in blocks.stages}
         if all(units[name] == [n for n, at in enumerate(_places(blocks, name)) if at in stays] for name in units):
             return sparsity

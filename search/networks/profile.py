@@ -13,7 +13,7 @@ from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.spec import Frozen, GranularityName, Source
 from trainables.training.process import own_device
-from trainables.training.train import place
+from trainables.training.train import to_device
 
 
 class PartTolerance(Frozen):
@@ -53,11 +53,11 @@ def compactness(
     if found is None:
         raise untrained("profile", network)
     device = own_device()
-    model, example = place(found.model, device), found.architecture.example().to(device)
+    model, example = to_device(found.model, device), found.architecture.example().to(device)
     samples = found.calibration(spec.calibration, "profile", device)
     started = time.perf_counter()
     shared: dict[Source, Any] = {}
-    if "probe" in CRITERIA[spec.criterion].looks_at:
+    if "probe" in CRITERIA[spec.criterion].inputs:
         shared["probe"], _ = probe(model, example, found.splits("profile"), spec.probe)
     profile = measure_profile(model, example, spec, samples, shared)
     seconds = time.perf_counter() - started

@@ -8,7 +8,7 @@ from search.results.folder import StudyFolder
 from search.retrieval.atomic_folder import replacing
 from search.retrieval.choosing import choose, choose_front
 from search.retrieval.copying import Retrieved, take
-from search.retrieval.latency import Stopwatch
+from search.retrieval.latency import LatencyMeter
 from search.retrieval.registry import Registry
 from trainables.checkpoints import checkpoint
 from trainables.exports import export
@@ -46,7 +46,7 @@ def best(
     """
     _refuse(out, exports)
     registry = Registry(folder, register) if register else None
-    watch = Stopwatch(folder, trust)
+    watch = LatencyMeter(folder, trust)
     row = choose(folder.rows(), metric, where, policy, watch.milliseconds)
     with replacing(out) as fresh:
         (taken,) = take(folder, {out: row}, {out: fresh}, exports, watch, trust)
@@ -66,7 +66,7 @@ def best_front(
 ) -> Front:
     """Copy every network that `choose_front` finds to a folder of its own in `out`, and list them in `front.json`."""
     _refuse(out, exports)
-    watch = Stopwatch(folder, trust)
+    watch = LatencyMeter(folder, trust)
     rows = choose_front(folder.rows(), metric, where, policy, watch.milliseconds)
     with replacing(out) as fresh:
         chosen = {os.path.join(out, f"{row.policy}-{row.sparsity:g}-{row.trial}"): row for row in rows}

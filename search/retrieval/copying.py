@@ -11,7 +11,7 @@ from typing import Any
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.results.versions import versions
-from search.retrieval.latency import Stopwatch, checkpoint_of, measure
+from search.retrieval.latency import LatencyMeter, checkpoint_of, measure
 from trainables.checkpoints import checkpoint
 from trainables.evaluate import load_pruned
 from trainables.exports.export import KINDS, export
@@ -66,7 +66,7 @@ def take(
     chosen: Mapping[str, TrialRow],
     places: Mapping[str, Path],
     exports: Sequence[str],
-    watch: Stopwatch,
+    watch: LatencyMeter,
     trust: Sequence[str],
 ) -> list[Retrieved]:
     """Copy the networks of chosen trials, judge them again, export them.
@@ -128,7 +128,7 @@ def _complete(
     place: Path,
     verdict: Mapping[str, Any],
     exports: Sequence[str],
-    watch: Stopwatch,
+    watch: LatencyMeter,
     trust: Sequence[str],
 ) -> Retrieved:
     """Add exports and what the judgement showed; the manifest comes last and covers all."""

@@ -11,10 +11,10 @@ from trainables.evaluate import load_pruned
 from trainables.exports.latency import Speed, compare
 from trainables.storage.folder import Folder
 from trainables.training.fit import epoch_name
-from trainables.training.train import place
+from trainables.training.train import to_device
 
 
-class Stopwatch:
+class LatencyMeter:
     """Measures networks when asked: one image at a time on one thread, or on the GPU where there is one.
 
     Networks of the same shape are measured once: zeros in a weight change nothing.
@@ -42,7 +42,7 @@ class Stopwatch:
 def measure(saved: Folder, engine: str, trust: Collection[str] = ()) -> Speed:
     """Measure the network of a checkpoint beside a dense one of its architecture; trust: as for `checkpoints.load`."""
     built = checkpoint.load(saved, trust).architecture
-    dense = place(built.whole.build(), torch.device("cpu"))  # in the same memory layout
+    dense = to_device(built.whole.build(), torch.device("cpu"))  # in the same memory layout
     (speed,) = compare(dense, load_pruned(saved.uri, trust), built.example(), [engine])
     return speed
 

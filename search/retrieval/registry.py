@@ -17,7 +17,9 @@ from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder
 
 ALIAS = "best"  # of the version that was registered last
-TRAINING = ("allocation", "data", "learning", "pruning")  # rooms whose code a saved network does not need
+TRAINING = (  # folders whose code a saved network does not need
+    *("allocation", "artifacts", "catalog", "data", "learnability", "pruning", "training", "trial"),
+)
 TIMEOUT = 60  # seconds without an answer
 TOLD = (
     *("study", "trial", "model", "policy", "criterion", "recovery", "curriculum", "sparsity", "seed"),

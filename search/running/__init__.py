@@ -1,1 +1,4 @@
-"""TODO."""
+"""A study on Ray: the work that trials share, then the trials themselves.
+
+Hands out: run, tuner.
+"""

@@ -36,7 +36,7 @@ class Watcher(Protocol):
 
 
 @dataclass
-class Relay(tune.Callback):
+class TuneCallback(tune.Callback):
     """Passes Tune's events on, and writes the outcome of a trial that could not do so itself."""
 
     folder: StudyFolder

@@ -9,15 +9,15 @@ import ray
 
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.training.gpu_load import Load, measure
-from trainables.training.process import Place, leave_no_trace, own_device
+from trainables.training.process import WorkerResources, leave_no_trace, own_device
 
 MANY = (8, 4, 2)
 SPARE = 1.5  # a teacher, calibration samples or a wider layer of the user's may take more than the probe saw
 
 
 def share_of_gpu(
-    place: Place, specs: Sequence[TrialSpec], references: Mapping[str, Any], trials: int
-) -> tuple[Place, str]:
+    place: WorkerResources, specs: Sequence[TrialSpec], references: Mapping[str, Any], trials: int
+) -> tuple[WorkerResources, str]:
     """Find the place of trials that may share GPUs, and say why; trials: how many there are to come."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
     gpus = sum(node["GPU"] for node in nodes)
@@ -62,6 +62,6 @@ def largest(specs: Iterable[TrialSpec]) -> list[DenseSpec]:
 
 
 @ray.remote(max_retries=3)
-def _probe(networks: list[DenseSpec], references: Mapping[str, Any], place: Place) -> list[Load]:
+def _probe(networks: list[DenseSpec], references: Mapping[str, Any], place: WorkerResources) -> list[Load]:
     leave_no_trace(place)
     return [measure(network, ray.get(references[network.data.key()]), own_device()) for network in networks]

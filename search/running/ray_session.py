@@ -1,4 +1,4 @@
-"""TODO."""
+"""Ray's part of a run: connect to a cluster or start a local one, keep its logs quiet, leave it."""
 
 import gc
 import logging
@@ -17,7 +17,7 @@ from search.running.shared_work import place_of
 from search.study.spec import Resources
 from trainables.storage import credentials
 from trainables.storage.folder import StorageError
-from trainables.training.process import Place
+from trainables.training.process import WorkerResources
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study folder holds what they would write
@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def _on_ray(resources: Resources, address: str | None) -> Iterator[Place]:
+def _on_ray(resources: Resources, address: str | None) -> Iterator[WorkerResources]:
     """Be connected to a Ray cluster; yields what a trial occupies there."""
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     with _chatter_kept_away():

@@ -20,7 +20,7 @@ from trainables.learnability.curricula import is_scored
 from trainables.learnability.scores import scores
 from trainables.spec import Curriculum, DataSpec, DenseSpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError
-from trainables.training.process import Place, leave_no_trace, own_device
+from trainables.training.process import WorkerResources, leave_no_trace, own_device
 from trainables.training.workers import team
 
 Say = Callable[[str], None]
@@ -28,11 +28,11 @@ References = Mapping[str, Any]  # key of a DataSpec -> reference to its Splits i
 
 
 @dataclass(frozen=True)
-class Workshop:
+class SharedWork:
     """Where what trials share is made, and with what."""
 
     storage: Folder
-    place: Place  # of each training, as of each trial
+    place: WorkerResources  # of each training, as of each trial
     say: Say
 
     def make(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> None:
@@ -46,7 +46,7 @@ class Workshop:
         """Run a task that leads the workers of a training for each tuple of arguments, as `make`."""
         self._run(task, asked, what, self.place)
 
-    def _run(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str, place: Place) -> None:
+    def _run(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str, place: WorkerResources) -> None:
         groups: dict[Any, Any] = {}  # task -> the placement group that it has to itself
         for arguments in asked:
             group = placement_group(place.bundles) if place.workers > 1 else None
@@ -61,12 +61,12 @@ class Workshop:
         _finish(groups, what, self.say)
 
 
-def place_of(resources: Resources, has: Mapping[str, float], grows: bool) -> Place:
+def place_of(resources: Resources, has: Mapping[str, float], grows: bool) -> WorkerResources:
     """What a trial occupies on a cluster, which has so much of CPU and GPU; ValueError where it waits for ever."""
     gpus = resources.gpus
     if gpus == "auto":
         gpus = 1.0 if has.get("GPU") else 0.0
-    place = Place(resources.cpus, gpus, resources.workers, resources.precision)
+    place = WorkerResources(resources.cpus, gpus, resources.workers, resources.precision)
     asked = {"CPU": place.workers * place.cpus, "GPU": place.workers * place.gpus}
     if not grows and not _holds(has, asked):
         raise ValueError(
@@ -76,7 +76,7 @@ def place_of(resources: Resources, has: Mapping[str, float], grows: bool) -> Pla
     return place
 
 
-def awaited(place: Place, nodes: Iterable[Mapping[str, float]]) -> str:
+def awaited(place: WorkerResources, nodes: Iterable[Mapping[str, float]]) -> str:
     """Say what a trial waits for where no node, of which each has so much of CPU and GPU, holds a worker of it."""
     if any(_holds(node, place.bundles[0]) for node in nodes):
         return ""
@@ -90,7 +90,9 @@ def _holds(has: Mapping[str, float], asked: Mapping[str, float]) -> bool:
     return all(has.get(kind, 0.0) >= amount for kind, amount in asked.items())
 
 
-def prepare(specs: Iterable[TrialSpec], shop: Workshop, sharing: int = 0) -> tuple[References, Place]:
+def prepare(
+    specs: Iterable[TrialSpec], shared_work: SharedWork, sharing: int = 0
+) -> tuple[References, WorkerResources]:
     """Decode the images and make every dense network and profile that `specs` need and the storage lacks.
 
     sharing: how many trials are to come, where a probe is to tell how many of them share a GPU; the place of each is
@@ -98,30 +100,32 @@ def prepare(specs: Iterable[TrialSpec], shop: Workshop, sharing: int = 0) -> tup
 
     Raises ValueError for what only reading the images can tell.
     """
-    if wait := awaited(shop.place, (node["Resources"] for node in ray.nodes() if node["Alive"])):
-        shop.say(wait)
+    if wait := awaited(shared_work.place, (node["Resources"] for node in ray.nodes() if node["Alive"])):
+        shared_work.say(wait)
     specs = list(specs)
     networks = [network for spec in specs for network in spec.networks]
-    references = decode(networks, shop.say)
+    references = decode(networks, shared_work.say)
     if sharing:
-        place, told = share_of_gpu(shop.place, specs, references, sharing)
-        shop.say(told)
-        shop = replace(shop, place=place)
-    train(networks, references, shop)
+        place, told = share_of_gpu(shared_work.place, specs, references, sharing)
+        shared_work.say(told)
+        shared_work = replace(shared_work, place=place)
+    train(networks, references, shared_work)
     scored = {
         (curriculum.measure, curriculum.network, curriculum.table, spec.dense.key()): (curriculum, spec.dense)
         for spec in specs
         for curriculum in spec.scored
         if is_scored(curriculum)
     }
-    shop.make(_score, [(c, dense, references[dense.data.key()]) for c, dense in scored.values()], "samples scored")
+    shared_work.make(
+        _score, [(c, dense, references[dense.data.key()]) for c, dense in scored.values()], "samples scored"
+    )
     wanted = {(kind, named.key()): (named, spec.dense) for spec in specs for kind, named in needed(spec).items()}
     for kind, shared in SHARED.items():
         due = {key: found for (k, key), found in wanted.items() if k == kind}
-        lacking = [due[key] for key in _lacking(shop.storage, kind, due)]
-        make = shop.train if shared.trains else shop.make
+        lacking = [due[key] for key in _lacking(shared_work.storage, kind, due)]
+        make = shared_work.train if shared.trains else shared_work.make
         make(_make, [(kind, named, [references[d.data.key()]]) for named, d in lacking], shared.done)
-    return references, shop.place
+    return references, shared_work.place
 
 
 def decode(networks: Iterable[DenseSpec], say: Say) -> References:
@@ -134,13 +138,13 @@ def decode(networks: Iterable[DenseSpec], say: Say) -> References:
     return {key: splits for key, (splits, _) in tasks.items()}
 
 
-def train(networks: Iterable[DenseSpec], references: References, shop: Workshop) -> None:
+def train(networks: Iterable[DenseSpec], references: References, shared_work: SharedWork) -> None:
     """Train the dense networks that the storage lacks: those that score samples, then those that go by scores."""
     named = {network.key(): network for network in networks}
     for scored in (False, True):
         due = {key: network for key, network in named.items() if (network.curriculum != Curriculum()) == scored}
-        lacking = [due[key] for key in _lacking(shop.storage, "dense", due)]
-        shop.train(_make, [("dense", n, [references[n.data.key()]]) for n in lacking], "dense networks trained")
+        lacking = [due[key] for key in _lacking(shared_work.storage, "dense", due)]
+        shared_work.train(_make, [("dense", n, [references[n.data.key()]]) for n in lacking], "dense networks trained")
 
 
 def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
@@ -178,14 +182,14 @@ def _decode(data: DataSpec) -> tuple[Any, str]:
 
 
 @ray.remote
-def _score(curriculum: Curriculum, dense: DenseSpec, splits: Any, storage: Folder, place: Place) -> None:
+def _score(curriculum: Curriculum, dense: DenseSpec, splits: Any, storage: Folder, place: WorkerResources) -> None:
     """Refuse scores that do not fit, before a trial goes by them."""
     leave_no_trace(place)
     scores(curriculum, dense, splits.train, storage)
 
 
 @ray.remote
-def _make(kind: Kind, spec: Any, splits: Sequence[Any], storage: Folder, place: Place) -> None:
+def _make(kind: Kind, spec: Any, splits: Sequence[Any], storage: Folder, place: WorkerResources) -> None:
     """Make what trials share. splits: one reference, in a sequence, so that Ray hands it on as it is."""
     leave_no_trace(place)
     make = make_dense if kind == "dense" else SHARED[kind].make

@@ -12,9 +12,9 @@ from torch import nn
 from search.methods.schedulers import SCHEDULERS, per_search
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
-from search.running.callback import Relay, Watcher, spec_of
+from search.running.callback import TuneCallback, Watcher, spec_of
 from search.running.ray_session import _on_ray
-from search.running.shared_work import References, Workshop, prepare
+from search.running.shared_work import References, SharedWork, prepare
 from search.running.storage_check import refuse_unreachable
 from search.searching.searcher import StudySearcher
 from search.study.cells import cell_key
@@ -22,7 +22,7 @@ from search.study.spec import StudySpec
 from trainables.checkpoints import artifact_store
 from trainables.spec import SEARCHES, DenseSpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError
-from trainables.training.process import Place
+from trainables.training.process import WorkerResources
 from trainables.training.recovery import RECOVERIES, Pruned
 from trainables.trial.trainable import prune_and_finetune
 
@@ -46,9 +46,9 @@ def run_trials(
     with _on_ray(study.resources, address) as place:
         try:
             refuse_unreachable(storage)
-            shop = Workshop(storage, place, watchers[0].say)
+            shared_work = SharedWork(storage, place, watchers[0].say)
             sharing = searcher.total if _may_share(study, place) else 0
-            references, place = prepare(searcher.specs, shop, sharing)
+            references, place = prepare(searcher.specs, shared_work, sharing)
             _fit(study, folder, searcher, references, place, watchers, check)
         finally:
             searcher.close()
@@ -63,10 +63,10 @@ def train_dense(
     if missing:
         with _on_ray(study.resources, address) as place:
             refuse_unreachable(storage)
-            prepare(missing, Workshop(storage, place, say))
+            prepare(missing, SharedWork(storage, place, say))
 
 
-def _may_share(study: StudySpec, place: Place) -> bool:
+def _may_share(study: StudySpec, place: WorkerResources) -> bool:
     """Whether GPUs may be shared as a probe finds best: never by what is timed there."""
     timed = study.latency or study.search.timed
     return study.resources.gpus == "auto" and place.gpus == 1.0 and place.workers == 1 and not timed
@@ -85,7 +85,7 @@ def _fit(
     folder: StudyFolder,
     searcher: StudySearcher,
     references: References,
-    place: Place,
+    place: WorkerResources,
     watchers: Sequence[Watcher],
     check: Callable[[], None],
 ) -> None:
@@ -105,7 +105,7 @@ def _fit(
         run_config=tune.RunConfig(
             name=uuid.uuid4().hex[:12],
             storage_path=scratch.uri,
-            callbacks=[Relay(folder, searcher, watchers, check)],
+            callbacks=[TuneCallback(folder, searcher, watchers, check)],
             verbose=0,
         ),
     )
@@ -134,4 +134,4 @@ def _search_of(trial: Any) -> tuple[str, str] | None:
 def _first_epoch_of(trial: Any) -> int:
     """Find the first epoch that tells allocations apart: 1 where the recovery draws the weights of epoch 0 anew."""
     spec = spec_of(trial)
-    return int(RECOVERIES[spec.recovery](Pruned(spec, 1.0, nn.Identity)).anew)
+    return int(RECOVERIES[spec.recovery](Pruned(spec, 1.0, nn.Identity)).reinitialise)

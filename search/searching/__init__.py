@@ -1,1 +1,4 @@
-"""TODO."""
+"""Which trial comes next: Optuna's side of Ray Tune.
+
+Hands out: searcher.
+"""

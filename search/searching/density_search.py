@@ -25,7 +25,7 @@ CONTROL = {"sampler": "random", "space": "layers", "warm_start": ()}  # settings
 FindOutcome = Callable[[str], Outcome | None]
 
 
-class Search:
+class DensitySearch:
     """A search over cells that differ in nothing but sparsity: one cell, or all of several goals.
 
     What earlier runs left is told by `start`, `past` and `resume`; the folder's outcomes decide where Optuna's journal

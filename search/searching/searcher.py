@@ -8,7 +8,7 @@ from ray.tune.search import Searcher
 
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
-from search.searching.density_search import Search
+from search.searching.density_search import DensitySearch
 from search.searching.journal import SearchStorage, open_journal
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
@@ -41,14 +41,16 @@ class StudySearcher(Searcher):
         done = {row.trial for row in rows if row.status != "failed" or row.policy in SEARCHES}
         self._queue = [spec for spec in study.trials() if spec.key() not in done]
         self._journal, storage = open_journal(folder.folder)
-        self._searches: list[Search] = []
-        self._search_of: dict[tuple[str, str], Search] = {}  # by policy and cell
-        self._awaited: dict[Search, set[str]] = defaultdict(set)  # keys of the policies that a search starts from
+        self._searches: list[DensitySearch] = []
+        self._search_of: dict[tuple[str, str], DensitySearch] = {}  # by policy and cell
+        self._awaited: dict[DensitySearch, set[str]] = defaultdict(
+            set
+        )  # keys of the policies that a search starts from
         self._open_searches(rows, folder.unfinished(done), storage)
 
     def _open_searches(self, rows: list[TrialRow], unfinished: list[TrialSpec], storage: SearchStorage) -> None:
         for policy, cells in self._study.searches():
-            search = Search(policy, cells, self._study.search, storage, self._folder.outcome)
+            search = DensitySearch(policy, cells, self._study.search, storage, self._folder.outcome)
             self._searches.append(search)
             self._search_of |= {(policy, cell_key(cell)): search for cell in cells}
         for row in rows:
@@ -64,7 +66,7 @@ class StudySearcher(Searcher):
                 own.resume(spec)
                 self._queue.insert(0, spec)
 
-    def _starting_from(self, policy: str, cell: str) -> Search | None:
+    def _starting_from(self, policy: str, cell: str) -> DensitySearch | None:
         """Find the search that starts from a policy's result in a cell."""
         return self._search_of.get((SEARCHED, cell)) if policy in self._study.search.warm_start else None
 

@@ -1,1 +1,4 @@
-"""TODO."""
+"""What was asked for: the settings of a study, read from YAML and checked.
+
+Hands out: cells, checks, reading, search_spec, shipped, spec.
+"""

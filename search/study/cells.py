@@ -1,4 +1,4 @@
-"""TODO."""
+"""Cells of a study: what trials of different policies share, and the curricula that they follow."""
 
 from trainables.spec import Curriculum, TrialSpec
 

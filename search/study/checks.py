@@ -1,4 +1,4 @@
-"""TODO."""
+"""What is wrong with a study, found before anything runs."""
 
 from itertools import product
 

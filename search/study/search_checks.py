@@ -1,4 +1,4 @@
-"""TODO."""
+"""What is wrong with the settings of a search."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the tracker is told of each trial."""
 
 from typing import Any
 

@@ -26,7 +26,7 @@ from search.study.spec import StudySpec
 from tests.search.comparison.test_compare import outcome
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
-from trainables.training.process import Place
+from trainables.training.process import WorkerResources
 from trainables.trial.trainable import write_outcome
 
 WORKERS = (1, 2, 4, 8)
@@ -34,7 +34,7 @@ TRIALS, SECONDS, EPOCHS = 8, 5.0, 5  # of each worker, of a trial, of a trial
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def nap(config: dict[str, Any], data: Mapping[str, Any], place: Place) -> None:
+def nap(config: dict[str, Any], data: Mapping[str, Any], place: WorkerResources) -> None:
     """Be a trial that sleeps; it leaves word of when it began and ended."""
     spec = TrialSpec.model_validate_json(config["spec"])
     folder, began, epochs = Folder.at(config["folder"]), time.time(), spec.finetune.epochs
@@ -79,7 +79,9 @@ def measure(workers: int, epochs: int) -> dict[str, float]:
         for _ in range(workers):
             cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
         stack.enter_context(mock.patch("search.running.tuner.prune_and_finetune", nap))
-        stack.enter_context(mock.patch("search.running.tuner.prepare", lambda specs, shop, sharing: ({}, shop.place)))
+        stack.enter_context(
+            mock.patch("search.running.tuner.prepare", lambda specs, shared_work, sharing: ({}, shared_work.place))
+        )
         watcher, ours, theirs = Counting(), time.process_time(), sum(map(_processor_seconds, servers))
         rows = run_trials(study, Folder.at(str(home)), cluster.address, [watcher], check=lambda: None)
         driver, ray_head = time.process_time() - ours, sum(map(_processor_seconds, servers)) - theirs

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from search.results.folder import StudyFolder
-from search.running.callback import Relay
+from search.running.callback import TuneCallback
 from search.searching.searcher import StudySearcher
 from search.study.spec import StudySpec
 from search.tracking.tracker import Tracker
@@ -51,13 +51,13 @@ def drive(trials: int, study: StudySpec, folder: StudyFolder, uri: str) -> None:
     parts = part_names(study.cells()[0])
     searcher = StudySearcher(study, folder, configure=lambda spec: {"spec": spec.model_dump_json()})
     tracker = Tracker(uri, study.name, {}, warn=print)
-    relay = Relay(folder, searcher, [Mlflow(tracker)], check=lambda: None)
+    callback = TuneCallback(folder, searcher, [Mlflow(tracker)], check=lambda: None)
     clock, began = Clock(), time.monotonic()
     running: list[Any] = []
     for number in range(trials):
         config = searcher.suggest(str(number))
         running.append(SimpleNamespace(trial_id=str(number), config=config, last_result={}))
-        relay.on_trial_start(0, [], running[-1])
+        callback.on_trial_start(0, [], running[-1])
     print(f"{trials} trials started: {1e3 * clock.lap() / trials:.2f} ms each", flush=True)
     for epoch in range(EPOCHS):
         report = EpochReport(
@@ -66,7 +66,7 @@ def drive(trials: int, study: StudySpec, folder: StudyFolder, uri: str) -> None:
         result = {**report.model_dump(), "best_val_accuracy": 0.5}
         for trial in running:
             searcher.on_trial_result(trial.trial_id, result)
-            relay.on_trial_result(0, [], trial, result)
+            callback.on_trial_result(0, [], trial, result)
     reports, seconds = trials * EPOCHS, time.monotonic() - began
     print(f"{reports} reports: {1e3 * clock.lap() / reports:.3f} ms each, writer's thread included", flush=True)
     for trial in running:
@@ -75,7 +75,7 @@ def drive(trials: int, study: StudySpec, folder: StudyFolder, uri: str) -> None:
     clock.lap()
     for trial in running:
         searcher.on_trial_complete(trial.trial_id, result)
-        relay.on_trial_complete(0, [], trial)
+        callback.on_trial_complete(0, [], trial)
     print(f"ended: {1e3 * clock.lap() / trials:.2f} ms each, after {seconds:.1f} s in all", flush=True)
     searcher.close()
     waiting = time.monotonic()

@@ -18,7 +18,7 @@ from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
 from trainables.models import hub
 from trainables.spec import DataSpec, Recipe
-from trainables.training.train import place, sgd, train
+from trainables.training.train import sgd, to_device, train
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def random_images(count: int, device: torch.device) -> Resident:
 def network(asked: str, device: torch.device) -> torch.nn.Module:
     """Build "resnet56" or, at a width, "resnet56:0.7" for ten classes, as it is trained."""
     name, _, width = asked.partition(":")
-    return place(hub.build(name, 10, 3, float(width or 1)), device)
+    return to_device(hub.build(name, 10, 3, float(width or 1)), device)
 
 
 def milliseconds(asked: str, batch_size: int, data: Resident) -> float:

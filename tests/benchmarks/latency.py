@@ -17,7 +17,7 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.exports.latency import compare
 from trainables.models.layers import count
 from trainables.spec import TrialSpec
-from trainables.training.train import place
+from trainables.training.train import to_device
 
 MODELS = ("vgg16", "resnet20", "resnet56", "mobilenet")
 EVEN = 8  # channels that widths are multiples of in the third kind of networks
@@ -30,7 +30,7 @@ def pruned(dense: nn.Module, built: Architecture, **settings: object) -> tuple[n
     model, example = copy.deepcopy(dense), built.example()
     criterion = {"weight": "magnitude", "channel": "l1"}.get(str(settings["granularity"]), "random")
     masks = plan(model, example, TrialSpec.model_validate({"criterion": criterion, **settings})).carry_out()
-    return place(model, torch.device("cpu")), count(model, masks, example).macs_kept
+    return to_device(model, torch.device("cpu")), count(model, masks, example).macs_kept
 
 
 def main(models: tuple[str, ...]) -> None:
@@ -40,7 +40,7 @@ def main(models: tuple[str, ...]) -> None:
     for name in models:
         torch.manual_seed(0)
         built = Architecture(model=name, width=1.0, classes=10, image=(3, 32, 32))
-        dense = place(built.build(), torch.device("cpu")).eval()
+        dense = to_device(built.build(), torch.device("cpu")).eval()
         total = count(dense, {}, built.example()).macs_kept
         networks = {"90 % of weights": pruned(dense, built, granularity="weight", sparsity=0.9)[0]}
         for left in LEFT:

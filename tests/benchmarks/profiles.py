@@ -22,14 +22,14 @@ from trainables.artifacts.profile import BATCH, measure_profile
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
 from trainables.models import hub
-from trainables.pruning.context import Calibration, Subject
+from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
 from trainables.spec import DataSpec, GranularityName, ProfileSpec, Recipe
 from trainables.training.calibration import calibration_samples
-from trainables.training.process import Place, leave_no_trace
-from trainables.training.train import place, sgd, train
+from trainables.training.process import WorkerResources, leave_no_trace
+from trainables.training.train import sgd, to_device, train
 
 EPOCH = 45_000  # images
 STEP = 128
@@ -42,7 +42,7 @@ def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration)
     """Measure a profile as it is defined: copy the network, remove, evaluate, for every part and level."""
     example, levels = calibration.images[:1], LEVELS[spec.granularity]
     whole = view(copy.deepcopy(dense), spec.granularity, example)
-    scores = CRITERIA[spec.criterion].score(Subject(whole, spec.dense.seed, calibration))
+    scores = CRITERIA[spec.criterion].score(PruningContext(whole, spec.dense.seed, calibration))
     expected = _logits(dense, calibration)
     curves: tuple[dict[str, tuple[float, ...]], ...] = ({}, {}, {}, {})
     for part in whole.parts:
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1024, help="of the ResNet-56 profile")
     parser.add_argument("--steps", type=int, default=30, help="of training that the epoch is extrapolated from")
     options = parser.parse_args()
-    leave_no_trace(Place())
+    leave_no_trace(WorkerResources())
     for granularity in CRITERION:
         for model in ("resnet20", "vgg16"):
             print(model, granularity, json.dumps(against_plain_loop(model, granularity)), flush=True)
@@ -92,7 +92,7 @@ def main() -> None:
 
 def against_plain_loop(model: str, granularity: GranularityName) -> dict[str, float]:
     """Profile a quarter-width network on 256 images, both ways."""
-    dense, calibration = place(hub.build(model, 10, 3, 0.25), CPU), calibration_samples(noise(256), 256, CPU)
+    dense, calibration = to_device(hub.build(model, 10, 3, 0.25), CPU), calibration_samples(noise(256), 256, CPU)
     spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity])
     seconds, fast = timed(lambda: measure_profile(dense, calibration.images[:1], spec, calibration))
     plain_seconds, plain = timed(lambda: plain_profile(dense, spec, calibration))
@@ -109,7 +109,7 @@ def against_plain_loop(model: str, granularity: GranularityName) -> dict[str, fl
 
 def against_epoch(granularity: GranularityName, images: int, steps: int) -> dict[str, float]:
     """Profile a full-width ResNet-56, and train it for a few steps."""
-    dense, splits = place(hub.build("resnet56", 10, 3), CPU), noise(max(images, STEP * steps // 2))
+    dense, splits = to_device(hub.build("resnet56", 10, 3), CPU), noise(max(images, STEP * steps // 2))
     calibration = calibration_samples(splits, images, CPU)
     spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity])
     before = step_seconds(dense, splits, steps // 2)

@@ -16,9 +16,9 @@ from trainables.data.splits import Split, Splits
 from trainables.models import hub
 from trainables.spec import DataSpec, DenseSpec, EpochReport, Recipe, Taken
 from trainables.storage.folder import Folder
-from trainables.training.fit import Course, State, fit, residents
+from trainables.training.fit import State, TrainingPlan, fit, residents
 from trainables.training.recorder import Recorder
-from trainables.training.train import place
+from trainables.training.train import to_device
 
 SAMPLES, ROUNDS, WIDTH = 4096, 6, 0.5
 VARIANTS: tuple[Taken, ...] = ("off", "during", "after")
@@ -45,7 +45,7 @@ def measure(model: str, folder: Path, device: torch.device) -> dict[Taken, list[
     few = Split(images[:64].copy(), split.labels[:64].copy(), np.arange(64))
     splits = Splits(split, few, tuple("0123456789"), (0.5,) * 3, (0.25,) * 3)
     data = residents(splits, device)
-    network = place(hub.build(model, 10, 3, WIDTH), device)
+    network = to_device(hub.build(model, 10, 3, WIDTH), device)
     seconds: dict[Taken, list[float]] = {taken: [] for taken in VARIANTS}
     for round_ in range(ROUNDS):
         for taken in np.roll(np.array(VARIANTS), round_).tolist():
@@ -54,8 +54,8 @@ def measure(model: str, folder: Path, device: torch.device) -> dict[Taken, list[
             recorder = Recorder.of(taken, split, place_of / "samples", DenseSpec())
             state = State(network, {}, [start])
             started = time.process_time()
-            course, augment = Course(Recipe(epochs=1, lr=0.001)), DataSpec(augment="crop_flip")
-            list(fit(state, data, course, augment, round_, place_of, recorder))
+            plan, augment = TrainingPlan(Recipe(epochs=1, lr=0.001)), DataSpec(augment="crop_flip")
+            list(fit(state, data, plan, augment, round_, place_of, recorder))
             seconds[taken].append(time.process_time() - started)
     return seconds
 

@@ -23,7 +23,7 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Split, Splits
-from trainables.pruning.context import Subject
+from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
@@ -75,9 +75,9 @@ class Network:
         dense = saved_dense(storage, cell.dense)
         self._example = Architecture.model_validate(dense.record["architecture"]).example().to(self._device)
         self._dense = load_dense(dense, self._device)
-        subject = Subject(view(self._dense, cell.granularity, self._example), cell.seed)
-        self._problem = Problem(subject, CRITERIA[cell.criterion].score(subject), cell.sparsity, cell.budget)
-        self.parts = [part.name for part in subject.prunable.parts]
+        context = PruningContext(view(self._dense, cell.granularity, self._example), cell.seed)
+        self._problem = Problem(context, CRITERIA[cell.criterion].score(context), cell.sparsity, cell.budget)
+        self.parts = [part.name for part in context.prunable.parts]
 
     def accuracy(self, densities: Densities, fresh: bool = False) -> float:
         """Judge relative densities, filled to the budget as the policy "searched" does; fresh: on the other images."""

@@ -19,7 +19,7 @@ from trainables.data import sources
 from trainables.data.batches import Augment, Resident, train_batches
 from trainables.models import hub
 from trainables.spec import DataSpec, Recipe
-from trainables.training.train import place, sgd, train
+from trainables.training.train import sgd, to_device, train
 
 ROUNDS = 3
 BATCH = int(sys.argv[3]) if len(sys.argv) > 3 else 64
@@ -67,7 +67,7 @@ def epochs(data: DataSpec, model: str) -> None:
     }
     sets = {how: data.model_copy(update=changes) for how, changes in settings.items()}
     loaded = {how: sources.load(each) for how, each in sets.items()}
-    network = place(hub.build(model, 10, 3), DEVICE)
+    network = to_device(hub.build(model, 10, 3), DEVICE)
     recipe = Recipe(epochs=1, batch_size=BATCH, lr=0.001)
     rounds: dict[str, list[tuple[float, float, float]]] = {how: [] for how in sets}
     for how in [*sets] * ROUNDS:

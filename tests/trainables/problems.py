@@ -12,7 +12,7 @@ from trainables.allocation.problem import Problem
 from trainables.allocation.profiles import Profile
 from trainables.models import hub
 from trainables.models.layers import weight_of
-from trainables.pruning.context import Calibration, Subject
+from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.granularity import Counts, Prunable
 from trainables.pruning.masks import Weights
 from trainables.spec import BudgetKind, Source
@@ -58,7 +58,7 @@ def problem(
     **known: Any,
 ) -> Problem:
     shared: dict[Source, Any] = {} if profile is None else {"profile": profile}
-    return Problem(Subject(prunable, seed, calibration, shared), {}, sparsity, kind, **known)
+    return Problem(PruningContext(prunable, seed, calibration, shared), {}, sparsity, kind, **known)
 
 
 def quotas(policy: str, asked: Problem) -> Counts:

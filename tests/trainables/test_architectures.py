@@ -16,7 +16,7 @@ from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.checkpoints.checkpoint import Architecture, load, rebuild, save
 from trainables.models.layers import count
-from trainables.pruning.context import Subject
+from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
@@ -71,9 +71,9 @@ def test_network_is_pruned_to_its_budget_and_read_back(name: str, granularity: G
     image = torch.randn(1, *built.image)
     with torch.no_grad():
         logits = model(image)
-    scores = CRITERIA["l1" if granularity == "channel" else "magnitude"].score(Subject(whole))
+    scores = CRITERIA["l1" if granularity == "channel" else "magnitude"].score(PruningContext(whole))
     for sparsity, kind in BUDGETS:
-        problem = Problem(Subject(whole), scores, sparsity, kind)
+        problem = Problem(PruningContext(whole), scores, sparsity, kind)
         counts = allocate(POLICIES["uniform"], problem)
         cost = whole.cost(np.array(list(counts.values())), kind)
         assert cost <= problem.total
@@ -81,7 +81,7 @@ def test_network_is_pruned_to_its_budget_and_read_back(name: str, granularity: G
             continue  # masks are the same work at any sparsity
         keep = {part: top_units(scores[part], units) for part, units in counts.items()}
         silenced, pruned = copy.deepcopy(whole), copy.deepcopy(whole)
-        silenced.silence(keep)
+        silenced.mask(keep)
         after = count(pruned.model, pruned.remove(keep), built.example())
         assert (after.params_kept if kind == "params" else after.macs_kept) == cost
         save(Folder.at(str(tmp_path)), {"network": pruned.model.state_dict()}, {})

@@ -1,1 +1,4 @@
-"""How one budget is shared among the parts of a network."""
+"""How the policies share one budget among the parts of a network.
+
+Hands out: budget, plan, policies, problem, profiles, schedules.
+"""

@@ -111,7 +111,7 @@ def _prices(problem: Problem, keep: Counts) -> Floats:
 
 def exchanged(problem: Problem, keep: Counts, loss: Loss) -> Counts:
     """Try random exchanges between a few parts, each kept if the loss falls; their size adapts to their success."""
-    random = np.random.default_rng(problem.subject.seed)
+    random = np.random.default_rng(problem.context.seed)
     size, trend = 0.35, np.zeros(len(keep))
     for _ in range(EXCHANGES):
         change = random.normal(0.0, size, len(keep)) * (random.random(len(keep)) < 0.3) + 0.5 * trend

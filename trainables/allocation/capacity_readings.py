@@ -64,7 +64,7 @@ def information(problem: Problem) -> Path:
     The mean over the channels of a part; v is the squared scale of the batch norm that follows, or where none does, the
     variance measured on calibration samples.
     """
-    variances = output_variances(problem.subject)
+    variances = output_variances(problem.context)
     bits = [
         torch.cat([0.5 * (1.0 + variances[layer.name] / NOISE).log2() for layer in part.layers]).mean().item()
         for part in problem.prunable.parts

@@ -37,20 +37,20 @@ def candidates(problem: Problem) -> Iterator[Loss]:
 
     @torch.no_grad()
     def restore() -> None:
-        prunable.rouse()
+        prunable.unmask()
         for tensor, original in zip(tensors, saved, strict=True):
             tensor.copy_(original)
 
     @torch.no_grad()
     def log_probabilities(scales: tuple[float, ...]) -> Tensor:
-        logits = torch.cat([model(images) for images, _ in problem.subject.samples.batches(BATCH)]).float()
+        logits = torch.cat([model(images) for images, _ in problem.context.samples.batches(BATCH)]).float()
         return torch.stack([(scale * logits).log_softmax(1) for scale in scales])  # (scales, N, classes)
 
     def loss(keep: Counts) -> float:
         if (key := keep.tobytes()) not in known:
             restore()
             counts = zip(prunable.parts, keep.tolist(), strict=True)
-            prunable.silence({part.name: top_units(problem.scores[part.name], units) for part, units in counts})
+            prunable.mask({part.name: top_units(problem.scores[part.name], units) for part, units in counts})
             found = log_probabilities(SCALES)
             divergence = (dense.exp() * (dense - found)).sum(2).mean(1).min()
             answers = found[-1].argmax(1, keepdim=True)  # the same at every scale but 0

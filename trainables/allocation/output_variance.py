@@ -9,23 +9,23 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.models.layers import undisturbed
-from trainables.pruning.context import Subject
+from trainables.pruning.context import PruningContext
 
 BATCH = 64  # samples at a time
 
 Seen = Callable[[str, nn.Module, Tensor, Tensor], None]  # name, module, its input and its output
 
 
-def output_variances(subject: Subject) -> dict[str, Tensor]:
+def output_variances(context: PruningContext) -> dict[str, Tensor]:
     """Find the variance of each output channel of every layer that units are made of, in eval mode.
 
     Where a batch norm reads a layer's output, its squared scale; elsewhere the variance over the calibration samples
     and their positions. Returns layer name -> (n_out,) in float64. The model stays as it is.
     """
-    model, samples = subject.prunable.model, subject.samples
-    names = [layer.name for part in subject.prunable.parts for layer in part.layers]
+    model, samples = context.prunable.model, context.samples
+    names = [layer.name for part in context.prunable.parts for layer in part.layers]
     layers = {name: model.get_submodule(name) for name in names}
-    variances = _squared_scales(model, layers, subject.prunable.example)
+    variances = _squared_scales(model, layers, context.prunable.example)
     unscaled = {name: layer for name, layer in layers.items() if name not in variances}
     sums: dict[str, Tensor] = {}  # layer name -> (3, n_out) how many, their sum and that of their squares
 

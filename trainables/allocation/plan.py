@@ -13,7 +13,7 @@ from trainables.allocation.problem import Problem
 from trainables.allocation.schedules import sparsities
 from trainables.models.layers import Count, Masks
 from trainables.outcome import Cost
-from trainables.pruning.context import Calibration, Meter, Subject
+from trainables.pruning.context import Calibration, Meter, PruningContext
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable, top_units
@@ -41,9 +41,9 @@ class Plan:
         return self.prunable.remove(self.keep)
 
 
-def looks_at(spec: TrialSpec) -> set[Source]:
+def inputs_of(spec: TrialSpec) -> set[Source]:
     """What the criterion and the policy of a trial look at beside the weights."""
-    return {*CRITERIA[spec.criterion].looks_at, *POLICIES[spec.policy].looks_at}
+    return {*CRITERIA[spec.criterion].inputs, *POLICIES[spec.policy].inputs}
 
 
 def of_what_is_left(spec: TrialSpec, whole: Count, left: Count) -> TrialSpec:
@@ -69,9 +69,9 @@ def plan(
     """
     spent = Meter(calibration)
     prunable = view(model, spec.granularity, example, spec.round_to)
-    subject = Subject(prunable, spec.seed, calibration, shared)
-    scores = CRITERIA["gates" if POLICIES[spec.policy].joint else spec.criterion].score(subject)
-    problem = Problem(subject, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, spec.densities)
+    context = PruningContext(prunable, spec.seed, calibration, shared)
+    scores = CRITERIA["gates" if POLICIES[spec.policy].joint else spec.criterion].score(context)
+    problem = Problem(context, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, spec.densities)
     shares = [
         allocate(POLICIES[spec.policy], replace(problem, sparsity=s)) for s in sparsities(spec.schedule, spec.sparsity)
     ]
@@ -86,7 +86,7 @@ def prune_further(
 ) -> Masks:
     """Take a later step, in place: keep the units that score highest now of those still there; return the new masks."""
     prunable = view(model, spec.granularity, example)
-    scores = CRITERIA[spec.criterion].score(Subject(prunable, spec.seed, calibration))
+    scores = CRITERIA[spec.criterion].score(PruningContext(prunable, spec.seed, calibration))
     gone = {name: ~mask.flatten() for name, mask in masks.items()}
     left = {
         name: score.masked_fill(gone[name].to(score.device), -torch.inf) if name in gone else score

@@ -24,7 +24,7 @@ class Policy:
 
     path: Callable[[Problem], Path]
     granularities: tuple[GranularityName, ...] = get_args(GranularityName)
-    looks_at: tuple[Source, ...] = ()
+    inputs: tuple[Source, ...] = ()
     least: Callable[[Prunable], Counts] = floors  # (parts,) units that it leaves at any sparsity
     joint: bool = False  # whether gates pick its units, and it goes on from the weights trained along with them
 
@@ -44,24 +44,24 @@ POLICIES: Mapping[str, Policy] = {
     "uniform": Policy(uniform),
     "uniform-plus": Policy(uniform_plus, ("weight",), least=ends_kept),
     "random": Policy(random),
-    "random-best": Policy(random_best, looks_at=("samples",)),
+    "random-best": Policy(random_best, inputs=("samples",)),
     "erk": Policy(erk),
     "igq": Policy(igq),
     "global": Policy(global_magnitude),
     "by-score": Policy(own_scores),
     "lamp": Policy(lamp),
-    "snip": Policy(snip, looks_at=("samples",)),
+    "snip": Policy(snip, inputs=("samples",)),
     "synflow": Policy(synflow),
     "alpha-pruning": Policy(alpha_pruning),
-    "gates": Policy(gates, ("channel",), looks_at=("gates",)),
-    "gates-joint": Policy(gates_joint, ("channel",), looks_at=("gates",), joint=True),
-    "sensitivity": Policy(sensitivity, looks_at=("profile",)),
-    "rdp": Policy(rdp, looks_at=("profile",)),
-    "rdp-worst": Policy(rdp_worst, looks_at=("profile",)),
-    "capacity": Policy(capacity, looks_at=("samples",)),
+    "gates": Policy(gates, ("channel",), inputs=("gates",)),
+    "gates-joint": Policy(gates_joint, ("channel",), inputs=("gates",), joint=True),
+    "sensitivity": Policy(sensitivity, inputs=("profile",)),
+    "rdp": Policy(rdp, inputs=("profile",)),
+    "rdp-worst": Policy(rdp_worst, inputs=("profile",)),
+    "capacity": Policy(capacity, inputs=("samples",)),
     "capacity-energy": Policy(energy),
     "capacity-coding": Policy(coding),
-    "capacity-functional": Policy(functional, looks_at=("profile",)),
-    "capacity-information": Policy(information, looks_at=("samples",)),
+    "capacity-functional": Policy(functional, inputs=("profile",)),
+    "capacity-information": Policy(information, inputs=("samples",)),
     **dict.fromkeys(SEARCHES, Policy(searched)),
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from trainables.allocation.budget import total
 from trainables.allocation.profiles import Profile
-from trainables.pruning.context import Subject
+from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import Scores
 from trainables.pruning.granularity import Prunable
 from trainables.spec import BudgetKind
@@ -15,7 +15,7 @@ from trainables.spec import BudgetKind
 class Problem:
     """A dense, trained network, the budget that its parts are to share, and what is known of them."""
 
-    subject: Subject
+    context: PruningContext
     scores: Scores  # of the criterion that will pick the units
     sparsity: float
     budget: BudgetKind
@@ -25,7 +25,7 @@ class Problem:
     @property
     def prunable(self) -> Prunable:
         """The network at its granularity."""
-        return self.subject.prunable
+        return self.context.prunable
 
     @property
     def total(self) -> int:
@@ -35,5 +35,5 @@ class Problem:
     @property
     def measured(self) -> Profile:
         """The profile, where it was asked for."""
-        found: Profile = self.subject.look("profile")
+        found: Profile = self.context.look("profile")
         return found

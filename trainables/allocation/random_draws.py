@@ -15,17 +15,17 @@ DRAWS = 150  # as many measured allocations as capacity takes for some twenty pa
 def random(problem: Problem) -> Path:
     """Control: relative densities from U(0.1, 1), the same for a seed (after Li et al., CVPR 2022; sampler ours)."""
     parts = problem.prunable.parts
-    draw = np.random.default_rng(problem.subject.seed).uniform(SMALLEST, 1.0, len(parts))
+    draw = np.random.default_rng(problem.context.seed).uniform(SMALLEST, 1.0, len(parts))
     return proportional(parts, draw)
 
 
 def random_best(problem: Problem) -> Path:
     """Control: the best of 150 such draws by the measure of capacity, at about its cost (best of K, as Li et al.)."""
-    first = DRAWS * problem.subject.seed
-    subjects = [replace(problem.subject, seed=seed) for seed in range(first, first + DRAWS)]
+    first = DRAWS * problem.context.seed
+    subjects = [replace(problem.context, seed=seed) for seed in range(first, first + DRAWS)]
     drawn = [
-        spend(random(replace(problem, subject=subject)), problem.prunable, problem.total, problem.budget)
-        for subject in subjects
+        spend(random(replace(problem, context=context)), problem.prunable, problem.total, problem.budget)
+        for context in subjects
     ]
     with candidates(problem) as loss:
         keep = min(drawn, key=loss)

@@ -29,7 +29,7 @@ def own_scores(problem: Problem) -> Path:
 
 def gates(problem: Problem) -> Path:
     """One threshold on the values of trained gates (arXiv 1904.10921), so that the open ones stay first."""
-    return by_score(problem, criteria.gates(problem.subject))
+    return by_score(problem, criteria.gates(problem.context))
 
 
 def gates_joint(problem: Problem) -> Path:
@@ -71,4 +71,4 @@ def lamp_scores(squares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def snip(problem: Problem) -> Path:
     """One threshold on |dL/dm|, the loss's sensitivity to a gate m = 1 on each unit (SNIP, arXiv 1810.02340)."""
-    return by_score(problem, criteria.snip(problem.subject))
+    return by_score(problem, criteria.snip(problem.context))

@@ -33,7 +33,7 @@ def synflow(problem: Problem) -> Path:
     for k in range(1, ROUNDS):
         counts = spend(by_score(problem, scores), prunable, round(rho ** (k / ROUNDS) * dense), problem.budget)
         parts = zip(prunable.parts, counts, strict=True)
-        prunable.silence({part.name: top_units(scores[part.name], int(units)) for part, units in parts})
+        prunable.mask({part.name: top_units(scores[part.name], int(units)) for part, units in parts})
         scores = flow(prunable)
     return by_score(problem, scores)
 

@@ -11,10 +11,10 @@ from trainables.data.splits import Splits
 from trainables.learnability.scores import draw_by
 from trainables.spec import DenseSpec, EpochReport
 from trainables.storage.folder import Folder
-from trainables.training.fit import Course, State, fit, residents, resume
+from trainables.training.fit import State, TrainingPlan, fit, residents, resume
 from trainables.training.recorder import Recorder
 from trainables.training.team import ALONE, Team
-from trainables.training.train import evaluate, place
+from trainables.training.train import evaluate, to_device
 
 
 def make_dense(
@@ -36,15 +36,15 @@ def make_dense(
         torch.manual_seed(spec.seed)
         fresh = built.build()
         pretrained.fill(fresh, spec)
-        model = place(fresh, device)
+        model = to_device(fresh, device)
         judged = evaluate(model, data[1])
         seconds = time.perf_counter() - started
         first = EpochReport(epoch=0, val_accuracy=judged.accuracy, val_loss=judged.loss, seconds=seconds)
         state = State(model, {"architecture": built.model_dump(mode="json")}, [first])
     recipe = spec.recipe
     draw = draw_by(spec.curriculum, spec, splits.train, storage, recipe.epochs, recipe.batch_size)
-    course = Course(recipe, draw=draw)
-    deque(fit(state, data, course, spec.data, spec.seed, unfinished, recorder, team), maxlen=0)
+    plan = TrainingPlan(recipe, draw=draw)
+    deque(fit(state, data, plan, spec.data, spec.seed, unfinished, recorder, team), maxlen=0)
     if recorder:
         recorder.finish(folder, recipe.epochs)
     record = {
@@ -68,4 +68,4 @@ def saved_dense(storage: Folder, spec: DenseSpec) -> Checkpoint:
 
 def load_dense(dense: Checkpoint, device: torch.device) -> torch.nn.Module:
     """Rebuild a saved dense network on a device."""
-    return place(dense.network(), device)
+    return to_device(dense.network(), device)

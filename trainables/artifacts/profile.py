@@ -22,7 +22,7 @@ from trainables.checkpoints import artifact_store, checkpoint
 from trainables.data.splits import Splits
 from trainables.models.layers import undisturbed
 from trainables.outcome import Cost
-from trainables.pruning.context import Calibration, Meter, Subject
+from trainables.pruning.context import Calibration, Meter, PruningContext
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable, top_units
@@ -42,7 +42,7 @@ def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Fol
     saved = saved_dense(storage, spec.dense)
     example = saved.architecture.example().to(device)
     seen: dict[Source, Any] = {}
-    if "probe" in CRITERIA[spec.criterion].looks_at:
+    if "probe" in CRITERIA[spec.criterion].inputs:
         made = artifact_store.find(storage, "probe", ProbeSpec(dense=spec.dense, samples=spec.probe).key())
         assert made is not None, "probes are made before the profiles of those who look at them"
         seen["probe"], _ = load_probes(made)
@@ -76,7 +76,7 @@ def measure_profile(
     """
     levels = LEVELS[spec.granularity]
     prunable = view(dense, spec.granularity, example)
-    scores = CRITERIA[spec.criterion].score(Subject(prunable, spec.dense.seed, calibration, shared))
+    scores = CRITERIA[spec.criterion].score(PruningContext(prunable, spec.dense.seed, calibration, shared))
     counts = {part.name: [units_at(part, level) for level in levels] for part in prunable.parts}
     unharmed: list[Tensor] = []
     harm: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
@@ -122,11 +122,11 @@ class _Pruning:
     @contextmanager
     def to(self, part: str, units: int) -> Iterator[set[str]]:
         """Keep only the `units` best units of a part for a while; yield the names of what may differ."""
-        self._prunable.silence({part: top_units(self._scores[part], units)})
+        self._prunable.mask({part: top_units(self._scores[part], units)})
         try:
             yield self.changed[part]
         finally:
-            self._prunable.rouse()
+            self._prunable.unmask()
             with torch.no_grad():
                 for name in self.changed[part]:
                     self._state[name].copy_(self._whole[name])

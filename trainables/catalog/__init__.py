@@ -1,1 +1,4 @@
-"""TODO."""
+"""The names that settings may use, and what goes with what.
+
+Hands out: checks, feasibility.
+"""

@@ -1,10 +1,10 @@
-"""TODO."""
+"""What is wrong with a trial's settings, found without building its network."""
 
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
-from trainables.allocation.plan import looks_at
+from trainables.allocation.plan import inputs_of
 from trainables.allocation.policies import POLICIES
 from trainables.allocation.schedules import SCHEDULES
 from trainables.catalog import curriculum_checks
@@ -82,7 +82,7 @@ def _of_chain(spec: TrialSpec) -> list[str]:
         if later.sparsity <= earlier.sparsity:
             told = f"but got {earlier.sparsity} before {later.sparsity}, both of the dense network; raise the second"
             found.append(f"each pruning must remove more than the one before, {told}")
-        if sources := looks_at(later) - {"samples"}:
+        if sources := inputs_of(later) - {"samples"}:
             who = f"policy {later.policy!r} with criterion {later.criterion!r}"
             told = f"but {who} looks at {', '.join(sorted(sources))}; let it come first, or name others"
             found.append(f"a pruning after another must look at nothing that was measured on the dense network, {told}")
@@ -130,7 +130,7 @@ def _of_gates(spec: TrialSpec) -> list[str]:
         found.append(str(did_you_mean("shaping", gates.shaping, SHAPINGS)))
     if spec.schedule.name != Schedule().name:
         found.append(f"gates must go at once, as they know one budget, but got schedule {spec.schedule.name!r}")
-    if policy and spec.criterion in GATED and "profile" in policy.looks_at:
+    if policy and spec.criterion in GATED and "profile" in policy.inputs:
         found.append(f"criterion 'gates' must come without profiles, which know no budget, but got {spec.policy!r}")
     if policy and policy.joint and spec.finetune.epochs < gates.epochs:
         told = f"but got {spec.finetune.epochs} of {gates.epochs}; raise finetune.epochs"

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Networks on disk: safetensors and JSON with checksums, no pickle.
+
+Hands out: artifact_store, checkpoint, pretrained.
+"""

@@ -1,1 +1,4 @@
-"""The data room: where images come from, how they are split, and the batches that training sees."""
+"""Images: where they come from, how they are split, and the batches that training sees.
+
+Hands out: batches, sources, splits, types.
+"""

@@ -52,6 +52,12 @@ class Splits:
     mean: tuple[float, ...]  # (C,), of the train split's pixels scaled to [0, 1], or what the settings give instead
     std: tuple[float, ...]  # (C,)
 
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """The extents of an image: channels, height, width."""
+        channels, height, width = self.train.held.shape[1:]
+        return channels, height, width
+
 
 @dataclass(frozen=True, eq=False)
 class Listing:

@@ -1,23 +1,13 @@
-"""TODO."""
+"""Types that every data file shares: roles of samples, arrays, the shape of an image."""
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    pass
-
-
 Role = Literal["train", "val", "test"]
-
-
 ROLES: tuple[Role, ...] = ("train", "val", "test")
-
-
 Integers = NDArray[np.int64]
-
-
 Pixels = NDArray[np.uint8]
 
 
@@ -28,3 +18,8 @@ class Shape(NamedTuple):
     height: int
     width: int
     classes: int
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """The extents of an image: channels, height, width."""
+        return self.channels, self.height, self.width

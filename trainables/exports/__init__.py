@@ -1,1 +1,4 @@
-"""TODO."""
+"""A pruned network for others: ONNX and torch files, its latency, a model that MLflow serves.
+
+Hands out: export, latency, served.
+"""

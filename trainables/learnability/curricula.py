@@ -29,7 +29,7 @@ PACINGS: Mapping[str, Callable[[Floats], Floats]] = {  # time, from 0 to 1 -> fr
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class CurriculumContext:
     """A training that a curriculum is for, and what it makes of the N samples."""
 
     curriculum: Curriculum
@@ -69,7 +69,7 @@ def draws(
     ranked, place = _ranked(burden, groups, chance[0])
     order = ranked[np.argsort(place, kind="stable")]
     weights = _weights(burden, groups, ranked, place)
-    return kind.method.draw(Lesson(curriculum, order, weights, epochs, batch_size, seed))
+    return kind.method.draw(CurriculumContext(curriculum, order, weights, epochs, batch_size, seed))
 
 
 def _ranked(burden: Floats, groups: Integers, chance: Floats) -> tuple[Integers, Floats]:
@@ -93,50 +93,50 @@ def _weights(burden: Floats, groups: Integers, ranked: Integers, place: Floats) 
     return weights
 
 
-def plain(lesson: Lesson) -> Draw:
+def plain(context: CurriculumContext) -> Draw:
     """Every sample once an epoch, which is what batches are made of without a curriculum."""
     return lambda _: None
 
 
-def paced(lesson: Lesson) -> Draw:
+def paced(context: CurriculumContext) -> Draw:
     """Begin with the first of the order and let others in as the pacing tells (Wu et al., ICLR 2021)."""
-    return _dealt(lesson, pool_sizes(lesson.curriculum, len(lesson.order), lesson.epochs * lesson.steps))
+    return _dealt(context, pool_sizes(context.curriculum, len(context.order), context.epochs * context.steps))
 
 
-def dropping(lesson: Lesson) -> Draw:
+def dropping(context: CurriculumContext) -> Draw:
     """Do without the last of the order; the others come the more often."""
-    kept = max(1, round((1 - lesson.curriculum.fraction) * len(lesson.order)))
-    return _dealt(lesson, np.full(lesson.epochs * lesson.steps, kept))
+    kept = max(1, round((1 - context.curriculum.fraction) * len(context.order)))
+    return _dealt(context, np.full(context.epochs * context.steps, kept))
 
 
-def _dealt(lesson: Lesson, sizes: Integers) -> Draw:
+def _dealt(context: CurriculumContext, sizes: Integers) -> Draw:
     """Deal each step (epochs * steps,) from the first so many of the order."""
 
     def draw(epoch: int) -> Drawn:
-        now = sizes[epoch * lesson.steps :][: lesson.steps]
-        return Drawn(torch.from_numpy(deal(lesson.order, now, lesson.batch_size, lesson.generator(epoch))))
+        now = sizes[epoch * context.steps :][: context.steps]
+        return Drawn(torch.from_numpy(deal(context.order, now, context.batch_size, context.generator(epoch))))
 
     return draw
 
 
-def weighing(lesson: Lesson) -> Draw:
+def weighing(context: CurriculumContext) -> Draw:
     """Importance weighting: every sample once an epoch, its loss times its weight."""
-    weights = torch.from_numpy(lesson.weights).float()
+    weights = torch.from_numpy(context.weights).float()
 
     def draw(epoch: int) -> Drawn:
-        index = torch.from_numpy(lesson.generator(epoch).permutation(len(weights)))
+        index = torch.from_numpy(context.generator(epoch).permutation(len(weights)))
         return Drawn(index, weights[index])
 
     return draw
 
 
-def sampling(lesson: Lesson) -> Draw:
+def sampling(context: CurriculumContext) -> Draw:
     """Importance sampling: draw with replacement by q = weight / N, multiply the loss by 1 / (N q): unbiased."""
-    up_to = np.cumsum(lesson.weights)
-    inverse = torch.from_numpy(1 / lesson.weights).float()
+    up_to = np.cumsum(context.weights)
+    inverse = torch.from_numpy(1 / context.weights).float()
 
     def draw(epoch: int) -> Drawn:
-        chance = lesson.generator(epoch).random(len(up_to))
+        chance = context.generator(epoch).random(len(up_to))
         index = torch.from_numpy(np.searchsorted(up_to, up_to[-1] * chance, side="right"))
         return Drawn(index, inverse[index])
 
@@ -157,7 +157,7 @@ def pool_sizes(curriculum: Curriculum, samples: int, steps: int) -> Integers:
 class Method:
     """What curricula of a kind do with the samples they like, and which settings of theirs it goes by."""
 
-    draw: Callable[[Lesson], Draw]
+    draw: Callable[[CurriculumContext], Draw]
     settings: tuple[str, ...] = ()  # a label always tells the first
     control: str = ""  # label of the one control of them all; empty: each is its own, with the scores shuffled
 

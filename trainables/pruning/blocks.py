@@ -70,7 +70,7 @@ class Blocks:
             for name, units in self.stages.items()
         }
 
-    def silence(self, keep: Mapping[str, Tensor]) -> None:
+    def mask(self, keep: Mapping[str, Tensor]) -> None:
         """Let every other block pass on what it gets, or what would stand in for it do so, until `rouse`."""
         for unit in self._gone(keep):
             first, *others = (self.model.get_submodule(name) for name in unit.block.modules)
@@ -79,7 +79,7 @@ class Blocks:
             for module in others:
                 vars(module)["forward"] = Removed()
 
-    def rouse(self) -> None:
+    def unmask(self) -> None:
         """Let every silenced block compute again."""
         for block in self.chain:
             for name in block.modules:

@@ -92,7 +92,7 @@ class Channels:
         return {}
 
     @torch.no_grad()
-    def silence(self, keep: Mapping[str, Tensor]) -> None:
+    def mask(self, keep: Mapping[str, Tensor]) -> None:
         """Make whatever reads every other channel ignore it, in place: at full width, what `remove` must compute."""
         for side, gone in self._gone(keep):
             if isinstance(side.module, PadShortcut) and not side.is_output:
@@ -102,7 +102,7 @@ class Channels:
                 weight = side.module.weight
                 weight[:, torch.tensor(gone) % weight.shape[1]] = 0.0  # one position in each group of a convolution
 
-    def rouse(self) -> None:
+    def unmask(self) -> None:
         """Do nothing: no module is skipped."""
 
     def _gone(self, keep: Mapping[str, Tensor]) -> Iterator[tuple[Side, list[int]]]:

@@ -27,7 +27,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class PruningContext:
     """A trained network at one granularity, the seed of all draws, and what was asked to be looked at."""
 
     prunable: Prunable

@@ -40,14 +40,14 @@ class Prunable(Protocol):
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather what belongs to each unit: part name -> (units, elements)."""
 
-    def silence(self, keep: Mapping[str, Tensor]) -> None:
+    def mask(self, keep: Mapping[str, Tensor]) -> None:
         """Zero weights or skip modules so that the network computes as without all units but `keep`, at its full shape.
 
         keep: part name -> sorted unit indices; parts that it leaves out stay whole. In place: zeroed weights are the
         caller's to bring back.
         """
 
-    def rouse(self) -> None:
+    def unmask(self) -> None:
         """Run all modules again that `silence` skips."""
 
     def remove(self, keep: Mapping[str, Tensor]) -> Masks:

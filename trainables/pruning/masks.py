@@ -29,11 +29,11 @@ class Weights:
         """Gather each layer's weights as (weights, 1)."""
         return {part.name: read(self.model.get_submodule(part.name)).detach().reshape(-1, 1) for part in self.parts}
 
-    def silence(self, keep: Mapping[str, Tensor]) -> None:
+    def mask(self, keep: Mapping[str, Tensor]) -> None:
         """Zero every other weight in place."""
         self.remove(keep)
 
-    def rouse(self) -> None:
+    def unmask(self) -> None:
         """Do nothing: no module is skipped."""
 
     def remove(self, keep: Mapping[str, Tensor]) -> Masks:

@@ -52,7 +52,7 @@ def refuse_unsound_cuts(model: nn.Module, example: Tensor) -> None:
         cut = copy.deepcopy(whole)
         from_whole, from_cut = Channels(whole, example), Channels(cut, example)
         keep = _half(from_cut)
-    from_whole.silence(keep)
+    from_whole.mask(keep)
     try:
         from_cut.remove(keep)
         with torch.no_grad():

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Files and folders, local or on S3, and safe readers for content that anybody may have written.
+
+Hands out: columns, credentials, folder, strict_json.
+"""

@@ -1,1 +1,4 @@
-"""Training a dense network, and bringing the accuracy of a pruned one back."""
+"""The training loop: dense training, recovery, resuming, several workers.
+
+Hands out: calibration, fit, gpu_load, process, recalibration, recorder, recovery, team, train, workers.
+"""

@@ -21,9 +21,9 @@ from trainables.pruning.gates import ChannelGates
 from trainables.pruning.masks import apply
 from trainables.spec import DataSpec, EpochReport, Recipe
 from trainables.storage.folder import Folder
-from trainables.training.recorder import Recorder, Sheet
+from trainables.training.recorder import EpochRecord, Recorder
 from trainables.training.team import ALONE, Team
-from trainables.training.train import DivergedError, Draw, Judgement, Loss, evaluate, hard_labels, place, sgd, train
+from trainables.training.train import DivergedError, Draw, Judgement, Loss, evaluate, hard_labels, sgd, to_device, train
 
 NEEDED = "needed_to_go_on"  # in a record: groups of tensors, of which a trial that is done has dropped some
 
@@ -49,7 +49,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingPlan:
     """What a training does."""
 
     recipe: Recipe
@@ -57,7 +57,7 @@ class Course:
     spared: int = 0  # epochs at its end
     loss: Loss = hard_labels
     draw: Draw = lambda _: None  # epochs count from the course's first one
-    anew: bool = False  # whether the weights are drawn anew before it
+    reinitialise: bool = False  # whether the weights are drawn anew before it
 
     @property
     def epochs(self) -> int:
@@ -78,7 +78,7 @@ def images_taken(data: Data) -> int:
 def fit(
     state: State,
     data: Data,
-    course: Course,
+    plan: TrainingPlan,
     augment: DataSpec,
     seed: int,
     folder: Folder,
@@ -89,9 +89,9 @@ def fit(
 
     team: all of it trains, called by this worker, which leads it and alone saves and reports.
     """
-    sheet = recorder.sheet if recorder and recorder.taken == "during" else None
-    training = Training(state, course, augment, seed, sheet)
-    if state.epoch < course.epochs:
+    epoch_record = recorder.epoch_record if recorder and recorder.taken == "during" else None
+    training = Training(state, plan, augment, seed, epoch_record)
+    if state.epoch < plan.epochs:
         team.call(training)
     started, before = time.perf_counter(), images_taken(data)  # anew after each yield: no waiting for the caller counts
     for loss, judged in training.epochs(data, team):
@@ -104,7 +104,7 @@ def fit(
             train_loss=loss,
             seconds=time.perf_counter() - started,
             images=images_taken(data) - before,
-            final=state.epoch + 1 == course.epochs,
+            final=state.epoch + 1 == plan.epochs,
         )
         state.history.append(report)
         if state.gates:
@@ -119,39 +119,39 @@ class Training:
     """All that the workers of a training must know alike, which is sent to those who do not lead."""
 
     state: State
-    course: Course
+    plan: TrainingPlan
     augment: DataSpec
     seed: int
-    sheet: Sheet | None  # takes down what the network makes of the samples
+    epoch_record: EpochRecord | None  # takes down what the network makes of the samples
 
     def epochs(self, data: Data, team: Team) -> Iterator[tuple[float, Judgement]]:
         """Train on to the end of the course; yield the loss and the verdict of each epoch once the state has it."""
-        state, course, recipe = self.state, self.course, self.course.recipe
+        state, plan, recipe = self.state, self.plan, self.plan.recipe
         optimizer = sgd(state.model, recipe, state.gates)
         _restore(optimizer, state.model, state.momenta)
         losses = train(
             *(state.model, data[0], recipe, self.augment, self.seed, optimizer, state.masks),
-            done=course.skipped + state.epoch,
-            loss_of=_watched(course.loss, self.sheet) if self.sheet else course.loss,
-            draw=lambda epoch: course.draw(epoch - course.skipped),
+            done=plan.skipped + state.epoch,
+            loss_of=_watched(plan.loss, self.epoch_record) if self.epoch_record else plan.loss,
+            draw=lambda epoch: plan.draw(epoch - plan.skipped),
             team=team,
         )
         with team.synchronised(state.model):
-            for loss in islice(losses, course.epochs - state.epoch):
+            for loss in islice(losses, plan.epochs - state.epoch):
                 judged = evaluate(state.model, data[1], team)
                 if not math.isfinite(judged.loss):
                     raise DivergedError(
                         f"validation loss must stay finite, but became {judged.loss}; lower lr {recipe.lr}"
                     )
-                if self.sheet:
-                    self.sheet.put_together(team)
+                if self.epoch_record:
+                    self.epoch_record.put_together(team)
                 state.momenta = _momenta(optimizer, state.model)
                 yield loss, judged
 
 
-def _watched(loss_of: Loss, sheet: Sheet) -> Loss:
+def _watched(loss_of: Loss, epoch_record: EpochRecord) -> Loss:
     def watched(batch: Batch, logits: Tensor) -> Tensor:
-        sheet.see(batch, logits)
+        epoch_record.see(batch, logits)
         return loss_of(batch, logits)
 
     return watched
@@ -187,7 +187,7 @@ def resume(
     saved = newest_epoch(folder, model, last)
     if saved is None:
         return None
-    network = place(saved.network(), device)
+    network = to_device(saved.network(), device)
     masks = {
         name: _unpacked(bits, weight_of(network.get_submodule(name)))
         for name, bits in saved.tensors.get("masks", {}).items()

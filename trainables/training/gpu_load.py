@@ -13,7 +13,7 @@ from trainables.data.splits import Splits
 from trainables.spec import DenseSpec
 from trainables.training.fit import residents
 from trainables.training.process import CONTEXT
-from trainables.training.train import evaluate, place, sgd, train
+from trainables.training.train import evaluate, sgd, to_device, train
 
 STEPS = 20  # that are timed, after as many that warm up
 
@@ -42,7 +42,7 @@ def measure(spec: DenseSpec, splits: Splits, device: torch.device) -> Load:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     data = residents(splits, device)  # which every trial has there as a whole
-    network = place(Architecture.of(spec, splits.image, len(splits.classes)).build(), device)
+    network = to_device(Architecture.of(spec, splits.image, len(splits.classes)).build(), device)
     recipe = spec.recipe.model_copy(update={"epochs": 3})
     some = Resident(splits.train.first(STEPS * recipe.batch_size), splits, device)
     passes = train(network, some, recipe, spec.data, spec.seed, sgd(network, recipe))

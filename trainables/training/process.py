@@ -14,7 +14,7 @@ _precision: Precision = "auto"  # of this process
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerResources:
     """What a training occupies on the cluster: so many workers, each with its processors and at most one GPU."""
 
     cpus: float = 1.0
@@ -48,7 +48,7 @@ def _in_bfloat16_by_default(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
-def leave_no_trace(place: Place) -> None:
+def leave_no_trace(place: WorkerResources) -> None:
     """Start from a clean process, as actors are reused: with its own threads and precision."""
     global _precision
     _precision = place.precision

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The record of each training sample, taken epoch by epoch while a network trains."""
 
 import json
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
 MEASURED = ("hit", "probability", "margin", "error")
 
 
-class Sheet:
+class EpochRecord:
     """What a network makes of each of N training samples in one epoch, as far as it has come."""
 
     def __init__(self, samples: int) -> None:
@@ -92,7 +92,7 @@ class Recorder:
         self._split, self._folder, self.taken, self.first = split, folder, taken, first
         told = {"taken": taken, "split": "train", "about": about}
         self._schema = SCHEMA.with_metadata({"records": json.dumps(told)})
-        self.sheet = Sheet(len(split))
+        self.epoch_record = EpochRecord(len(split))
 
     @classmethod
     def of(cls, taken: Taken, split: Split, folder: Folder, about: Frozen, first: int = 1) -> Self | None:
@@ -103,14 +103,14 @@ class Recorder:
         """Save an epoch that has ended; data: the split, which the network is asked about now if it was not before."""
         if self.taken == "after":
             self._ask(model, data)
-        values = self.sheet.values.cpu().numpy()
+        values = self.epoch_record.values.cpu().numpy()
         drawn = np.flatnonzero(~np.isnan(values[:, 0]))
         drawn = drawn[np.argsort(self._split.ids[drawn])]
         hit, *others = values[drawn].T
         columns = (np.full(len(drawn), epoch, np.int32), self._split.ids[drawn], self._split.labels[drawn], hit > 0)
         table = pa.table([pa.array(column) for column in (*columns, *others)], schema=self._schema)
         self._folder.write(_file_of(epoch), _to_bytes([table]))
-        self.sheet.clear()
+        self.epoch_record.clear()
 
     def last_whole(self) -> int:
         """Find the epoch that a training may go on from: all from the first one to that one have been recorded.
@@ -141,7 +141,7 @@ class Recorder:
         for batch in eval_batches(data, EVAL_BATCH):
             with autocast(data.device):
                 logits = model(batch.images)
-            self.sheet.see(batch, logits)
+            self.epoch_record.see(batch, logits)
         model.train(training)
 
 

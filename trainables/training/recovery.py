@@ -14,7 +14,7 @@ from trainables.data.batches import Batch
 from trainables.models.layers import Masks
 from trainables.pruning.masks import apply
 from trainables.spec import Distillation, TrialSpec
-from trainables.training.fit import Course
+from trainables.training.fit import TrainingPlan
 from trainables.training.train import Loss, hard_labels
 
 
@@ -32,43 +32,43 @@ class Pruned:
         return self.spec.gates.epochs if POLICIES[self.spec.policy].joint else 0
 
 
-def finetune(pruned: Pruned) -> Course:
+def finetune(pruned: Pruned) -> TrainingPlan:
     """Train the kept weights on, from their final values, by the recipe of fine-tuning."""
-    return Course(pruned.spec.finetune, skipped=pruned.begun)
+    return TrainingPlan(pruned.spec.finetune, skipped=pruned.begun)
 
 
-def rewind(pruned: Pruned) -> Course:
+def rewind(pruned: Pruned) -> TrainingPlan:
     """Repeat the last epochs of dense training, as many as fine-tuning has, from the final weights.
 
     Learning-rate rewinding (Renda et al., arXiv 2003.02389): the learning rates, batch size and order are those that
     the dense network saw in these epochs; momentum starts from zero (ours).
     """
     recipe = pruned.spec.dense.recipe
-    return Course(recipe, skipped=recipe.epochs - pruned.spec.finetune.epochs + pruned.begun)
+    return TrainingPlan(recipe, skipped=recipe.epochs - pruned.spec.finetune.epochs + pruned.begun)
 
 
-def distill(pruned: Pruned) -> Course:
+def distill(pruned: Pruned) -> TrainingPlan:
     """Fine-tune towards the dense network's opinion as well as the labels (Hinton et al., arXiv 1503.02531)."""
     loss = distillation(pruned.dense(), pruned.spec.distillation)
-    return Course(pruned.spec.finetune, skipped=pruned.begun, loss=loss)
+    return TrainingPlan(pruned.spec.finetune, skipped=pruned.begun, loss=loss)
 
 
-def scratch(pruned: Pruned) -> Course:
+def scratch(pruned: Pruned) -> TrainingPlan:
     """Control: draw the weights anew at the found widths and masks, train as the dense network was (Scratch-E).
 
     Liu et al., arXiv 1810.05270: the same recipe for as many epochs.
     """
-    return Course(pruned.spec.dense.recipe, anew=True)
+    return TrainingPlan(pruned.spec.dense.recipe, reinitialise=True)
 
 
-def scratch_b(pruned: Pruned) -> Course:
+def scratch_b(pruned: Pruned) -> TrainingPlan:
     """Control: as scratch, but for as many multiply-accumulates as dense training took (Scratch-B).
 
     Liu et al., arXiv 1810.05270: the epochs are stretched by dense over kept multiply-accumulates, and the schedule
     with them; rounding to whole epochs is ours, and so is counting masked weights as saved.
     """
     recipe = pruned.spec.dense.recipe
-    return Course(recipe.model_copy(update={"epochs": round(recipe.epochs * pruned.macs)}), anew=True)
+    return TrainingPlan(recipe.model_copy(update={"epochs": round(recipe.epochs * pruned.macs)}), reinitialise=True)
 
 
 def distillation(teacher: nn.Module, settings: Distillation) -> Loss:
@@ -110,7 +110,7 @@ def draw_anew(model: nn.Module, masks: Masks, built: Architecture, seed: int) ->
     apply(model, masks)
 
 
-RECOVERIES: Mapping[str, Callable[[Pruned], Course]] = {
+RECOVERIES: Mapping[str, Callable[[Pruned], TrainingPlan]] = {
     "finetune": finetune,
     "rewind": rewind,
     "distill": distill,

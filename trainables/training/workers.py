@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from trainables.training.fit import Training, residents
-from trainables.training.process import Place, leave_no_trace, own_device
+from trainables.training.process import WorkerResources, leave_no_trace, own_device
 from trainables.training.team import ALONE, Team
 
 PATIENCE = 30.0  # seconds until Ray has noticed that a worker is gone
@@ -25,7 +25,7 @@ GRACE = 1.0  # seconds in which Ray hears why a worker goes
 class Worker:
     """One that does not lead."""
 
-    def __init__(self, rank: int, meeting: tuple[str, int], place: Place, splits: Any) -> None:
+    def __init__(self, rank: int, meeting: tuple[str, int], place: WorkerResources, splits: Any) -> None:
         leave_no_trace(place)
         self._rank, self._meeting, self._place = rank, meeting, place
         self._data = residents(splits, own_device())
@@ -43,7 +43,7 @@ class Worker:
 
 
 @contextmanager
-def team(place: Place, splits: Any) -> Iterator[Team]:
+def team(place: WorkerResources, splits: Any) -> Iterator[Team]:
     """Lead the workers of a placement group in whose first bundle this runs; splits: reference in the object store.
 
     The others come when they are first called, and are gone at the end. Where one is lost, Ray's own error says so.

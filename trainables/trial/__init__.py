@@ -1,1 +1,4 @@
-"""TODO."""
+"""One trial: prune a dense network to the budget, let it recover, report each epoch.
+
+Hands out: trainable.
+"""

@@ -6,7 +6,7 @@ from collections import deque
 import torch
 from torch import nn
 
-from trainables.allocation.plan import looks_at, of_what_is_left, plan, prune_further
+from trainables.allocation.plan import inputs_of, of_what_is_left, plan, prune_further
 from trainables.allocation.policies import POLICIES
 from trainables.artifacts import kinds
 from trainables.artifacts.dense import load_dense, saved_dense
@@ -19,11 +19,11 @@ from trainables.pruning.context import Calibration, Meter
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
-from trainables.training.fit import Course, Data, State, fit, images_taken, resume
+from trainables.training.fit import Data, State, TrainingPlan, fit, images_taken, resume
 from trainables.training.process import hardware
 from trainables.training.recalibration import recalibrate
 from trainables.training.team import ALONE, Team
-from trainables.training.train import evaluate, place
+from trainables.training.train import evaluate, to_device
 
 
 def prune(
@@ -41,20 +41,20 @@ def prune(
     network trains at the constant learning rate of the fine-tuning recipe, whose momentum each step forgets; there a
     team helps.
     """
-    looks_at_samples = any("samples" in looks_at(link) for link in spec.prunings)
-    calibration = calibration_samples(splits, spec.calibration, device) if looks_at_samples else None
+    needs_samples = any("samples" in inputs_of(link) for link in spec.prunings)
+    calibration = calibration_samples(splits, spec.calibration, device) if needs_samples else None
     state = resume(folder, spec.dense.model, device) or _first_step(spec, data, storage, calibration, device)
     example = Architecture.model_validate(state.record["architecture"]).example().to(device)
     for step, quota in enumerate(state.record["steps"][1:], start=1):
         until = step * spec.schedule.step_epochs
         if state.epoch > until:
             continue
-        course = Course(spec.finetune.model_copy(update={"epochs": until, "schedule": "constant"}))
-        deque(fit(state, data, course, spec.dense.data, spec.seed, folder, team=team), maxlen=0)
+        training = TrainingPlan(spec.finetune.model_copy(update={"epochs": until, "schedule": "constant"}))
+        deque(fit(state, data, training, spec.dense.data, spec.seed, folder, team=team), maxlen=0)
         spent = Meter(calibration)
         state.masks = prune_further(state.model, example, spec, calibration, state.masks, quota)
         state.momenta = {}
-        place(state.model, device)  # a cut changes the layout in memory
+        to_device(state.model, device)  # a cut changes the layout in memory
         cost = spent.read()
         state.record["seconds"] += cost.seconds
         state.record["images"] = total((state.record.get("images"), cost.images))
@@ -81,7 +81,7 @@ def _first_step(
             model.load_state_dict(seen["gates"].network)
         chosen = plan(model, example, of_what_is_left(link, whole, left), calibration, seen)
         masks = chosen.carry_out()
-        place(model, device)  # a cut changes the layout in memory
+        to_device(model, device)  # a cut changes the layout in memory
         costs.append(chosen.cost)
         shared_costs.append(spent)
     known = {

@@ -17,8 +17,8 @@ from trainables.outcome import Facts, Outcome, total
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder, StorageError
-from trainables.training.fit import Course, State, fit, keep_best, residents, resume, save_epoch
-from trainables.training.process import Place, leave_no_trace, own_device
+from trainables.training.fit import State, TrainingPlan, fit, keep_best, residents, resume, save_epoch
+from trainables.training.process import WorkerResources, leave_no_trace, own_device
 from trainables.training.recorder import Recorder
 from trainables.training.recovery import RECOVERIES, Pruned, draw_anew
 from trainables.training.team import ALONE, Team
@@ -53,28 +53,28 @@ def run_trial(
     pruned = Pruned(
         spec, facts.macs_total / facts.macs_kept, lambda: load_dense(saved_dense(storage, spec.dense), device)
     )
-    course = RECOVERIES[spec.recovery](pruned)
-    batch_size = course.recipe.batch_size
-    draw = draw_by(spec.curriculum, spec.dense, splits.train, storage, course.epochs, batch_size)
+    plan = RECOVERIES[spec.recovery](pruned)
+    batch_size = plan.recipe.batch_size
+    draw = draw_by(spec.curriculum, spec.dense, splits.train, storage, plan.epochs, batch_size)
     if begun is None:
-        _start(state, course, data[1], spec.seed)
+        _start(state, plan, data[1], spec.seed)
         if recorder and recorder.first == 0:
             recorder.end(0, state.model, data[0])
         save_epoch(folder, state)
     (folder / STEPS).delete()
     yield from tuple(state.history)
-    yield from fit(state, data, replace(course, draw=draw), spec.dense.data, spec.seed, folder, recorder, team)
+    yield from fit(state, data, replace(plan, draw=draw), spec.dense.data, spec.seed, folder, recorder, team)
     if recorder:
-        recorder.finish(folder, course.epochs)
+        recorder.finish(folder, plan.epochs)
     outcome = Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history))
     write_outcome(folder, outcome)
     _tidy(folder, outcome)
 
 
-def _start(state: State, course: Course, val: Resident, seed: int) -> None:
+def _start(state: State, plan: TrainingPlan, val: Resident, seed: int) -> None:
     """Make epoch 0 what the recovery starts from."""
-    first: dict[str, object] = {"final": course.epochs == 0}
-    if course.anew:
+    first: dict[str, object] = {"final": plan.epochs == 0}
+    if plan.reinitialise:
         draw_anew(state.model, state.masks, Architecture.model_validate(state.record["architecture"]), seed)
         judged = evaluate(state.model, val)
         first |= {"val_accuracy": judged.accuracy, "val_loss": judged.loss}
@@ -101,7 +101,7 @@ def write_outcome(folder: Folder, outcome: Outcome) -> None:
     folder.write(OUTCOME, outcome.model_copy(update={"ended": ended}).model_dump_json().encode())
 
 
-def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], place: Place) -> None:
+def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], place: WorkerResources) -> None:
     """The Ray Tune trainable.
 
     config: "spec" (a TrialSpec as JSON), "storage" and "folder" (URIs). data: key of a DataSpec -> reference to its

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from search.learnability.contact_sheet import COLUMNS, Sheet
+from search.learnability.contact_sheet import COLUMNS, ContactSheet
 from search.learnability.scatter import _edges, histogram, least_squares, scatter
 from trainables.data import sources
 from trainables.spec import DataSpec
@@ -36,7 +36,7 @@ def test_the_sheet_has_the_easiest_and_the_hardest_of_each_class() -> None:
     source = sources.listing(DataSpec())
     ids = np.arange(0, 600, 2)
     values = np.random.default_rng(0).random(len(ids))
-    sheet = Sheet(ids, source.labels[ids], values, np.argsort(values), np.zeros(len(ids), bool), source)
+    sheet = ContactSheet(ids, source.labels[ids], values, np.argsort(values), np.zeros(len(ids), bool), source)
     easiest, hardest = sheet.panels()
     for label in range(10):
         own = ids[source.labels[ids] == label]

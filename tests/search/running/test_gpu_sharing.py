@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from search.running.gpu_sharing import SPARE, largest, share_of_gpu, together
 from search.running.ray_session import ENVIRONMENT
-from search.running.shared_work import Workshop
+from search.running.shared_work import SharedWork
 from search.running.tuner import _may_share
 from search.study.spec import StudySpec
 from tests.trainables.trials import CHANNEL, CPU, DATA, DENSE, WEIGHT
@@ -23,7 +23,7 @@ from trainables.data import sources
 from trainables.data.splits import Splits
 from trainables.storage.folder import Folder
 from trainables.training.gpu_load import Load, measure
-from trainables.training.process import Place, memory_fraction
+from trainables.training.process import WorkerResources, memory_fraction
 
 GIB = 1 << 30
 
@@ -84,11 +84,11 @@ def test_the_largest_batch_of_each_network_is_probed() -> None:
 def test_only_automatic_shares_of_what_is_not_timed_are_probed() -> None:
     study = StudySpec.model_validate({"name": "s"})
     asked = {"gpus": 0.5}
-    assert _may_share(study, Place(gpus=1.0))
-    assert not _may_share(study, Place(gpus=0.0))
-    assert not _may_share(study, Place(gpus=1.0, workers=2))
-    assert not _may_share(study.model_copy(update={"latency": True}), Place(gpus=1.0))
-    assert not _may_share(StudySpec.model_validate({"name": "s", "resources": asked}), Place(gpus=1.0))
+    assert _may_share(study, WorkerResources(gpus=1.0))
+    assert not _may_share(study, WorkerResources(gpus=0.0))
+    assert not _may_share(study, WorkerResources(gpus=1.0, workers=2))
+    assert not _may_share(study.model_copy(update={"latency": True}), WorkerResources(gpus=1.0))
+    assert not _may_share(StudySpec.model_validate({"name": "s", "resources": asked}), WorkerResources(gpus=1.0))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def two_gpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @ray.remote
-def _where(name: str, storage: Folder, place: Place) -> None:
+def _where(name: str, storage: Folder, place: WorkerResources) -> None:
     """Leave word of the GPU that is seen, and stay until all have come."""
     import os
 
@@ -120,15 +120,15 @@ def _where(name: str, storage: Folder, place: Place) -> None:
 
 def test_halves_of_two_gpus_hold_four_at_once(two_gpus: None, tmp_path: Path) -> None:
     storage, said = Folder.at(str(tmp_path)), list[str]()
-    shop = Workshop(storage, Place(cpus=1.0, gpus=0.5), said.append)
-    shop.make(_where, [(str(n),) for n in range(4)], "placed")
+    shared_work = SharedWork(storage, WorkerResources(cpus=1.0, gpus=0.5), said.append)
+    shared_work.make(_where, [(str(n),) for n in range(4)], "placed")
     assert said[-1] == "placed: 4 of 4"
     assert Counter(storage.read(str(n)).decode() for n in range(4)) == {"0": 2, "1": 2}
 
 
 def test_few_trials_have_a_gpu_each_and_a_probe_tells_for_many(two_gpus: None, splits: Splits) -> None:
     references: dict[str, Any] = {DATA.key(): ray.put(splits)}
-    place = Place(gpus=1.0)
+    place = WorkerResources(gpus=1.0)
     assert share_of_gpu(place, [WEIGHT], references, trials=2) == (place, "each trial has a GPU to itself")
     assert share_of_gpu(replace(place, cpus=4.0), [WEIGHT], references, trials=9)[0].gpus == 1.0  # processors for one
     shared, told = share_of_gpu(place, [WEIGHT], references, trials=9)

@@ -16,7 +16,7 @@ from tests.search.waiting import until
 from trainables.data import sources
 from trainables.outcome import Outcome
 from trainables.storage.folder import Folder
-from trainables.training.process import Place
+from trainables.training.process import WorkerResources
 from trainables.trial.trainable import run_trial
 
 SETTINGS = (
@@ -99,9 +99,9 @@ def test_an_error_of_one_worker_ends_its_trial_and_keeps_nobody_waiting(tmp_path
 
 def test_a_cluster_that_would_have_to_grow_is_told_what_it_lacks() -> None:
     nodes = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]
-    for fits in (Place(8, 0), Place(4, 1), Place(0.5, 0.25, workers=9)):
+    for fits in (WorkerResources(8, 0), WorkerResources(4, 1), WorkerResources(0.5, 0.25, workers=9)):
         assert awaited(fits, nodes) == ""
-    for asked in (Place(8, 1), Place(9, 0), Place(1, 2, workers=2)):
+    for asked in (WorkerResources(8, 1), WorkerResources(9, 0), WorkerResources(1, 2, workers=2)):
         assert awaited(asked, nodes).startswith(
             f"no node has the {asked.cpus:g} CPUs and {asked.gpus:g} GPUs that a worker"
         )

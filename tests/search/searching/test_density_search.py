@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from search.methods.samplers import SAMPLERS
 from search.methods.spaces import SMALLEST
 from search.results.rows import row_of
-from search.searching.density_search import Search
+from search.searching.density_search import DensitySearch
 from search.study.search_spec import SearchSpec
 from tests.search.searching.test_searcher import PARTS, STUDY, finished
 from trainables.outcome import Outcome
@@ -20,12 +20,12 @@ from trainables.spec import RANDOM_SEARCH, SEARCHED, TrialSpec
 CELL = STUDY.cells()[0]
 
 
-def search_of(cells: tuple[TrialSpec, ...] = (CELL,), policy: str = SEARCHED, **given: Any) -> Search:
+def search_of(cells: tuple[TrialSpec, ...] = (CELL,), policy: str = SEARCHED, **given: Any) -> DensitySearch:
     settings = SearchSpec.model_validate({"trials": 6, "warm_start": ["uniform", "capacity"]} | given)
-    return Search(policy, cells, settings, InMemoryStorage(), lambda key: None)
+    return DensitySearch(policy, cells, settings, InMemoryStorage(), lambda key: None)
 
 
-def told(search: Search) -> list[optuna.trial.FrozenTrial]:
+def told(search: DensitySearch) -> list[optuna.trial.FrozenTrial]:
     return search._begun().trials
 
 

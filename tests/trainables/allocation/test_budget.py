@@ -32,10 +32,10 @@ class Additive:
     def members(self, read: Any) -> Any:
         raise NotImplementedError
 
-    def silence(self, keep: Any) -> Any:
+    def mask(self, keep: Any) -> Any:
         raise NotImplementedError
 
-    def rouse(self) -> None:
+    def unmask(self) -> None:
         raise NotImplementedError
 
     def remove(self, keep: Any) -> Any:

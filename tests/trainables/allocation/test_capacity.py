@@ -16,7 +16,7 @@ from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.random_draws import random_best
 from trainables.models import hub
-from trainables.pruning.context import Calibration, Subject
+from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts, top_units
@@ -43,9 +43,9 @@ def samples() -> Calibration:
 def problem(
     model: nn.Module, granularity: GranularityName, sparsity: float = 0.6, recalibrated: bool = True
 ) -> Problem:
-    subject = Subject(view(model, granularity, torch.zeros(1, 1, 8, 8)), 0, samples())
+    context = PruningContext(view(model, granularity, torch.zeros(1, 1, 8, 8)), 0, samples())
     criterion = CRITERIA["magnitude" if granularity == "weight" else "l1"]
-    return Problem(subject, criterion.score(subject), sparsity, "params", recalibrated)
+    return Problem(context, criterion.score(context), sparsity, "params", recalibrated)
 
 
 def logits_of_a_cut_copy(dense: nn.Module, posed: Problem, granularity: GranularityName, keep: Counts) -> Tensor:
@@ -135,8 +135,8 @@ def test_capacity_is_never_worse_than_what_it_starts_from(
     monkeypatch.setattr("trainables.allocation.capacity.EXCHANGES", 10)
     posed = problem(network(), granularity)
     keep = np.array(list(allocate(POLICIES["capacity"], posed).values()))
-    labels = replace(posed.subject, calibration=replace(samples(), labels=samples().labels.flip(0)))
-    assert keep.tolist() == list(allocate(POLICIES["capacity"], replace(posed, subject=labels)).values())
+    labels = replace(posed.context, calibration=replace(samples(), labels=samples().labels.flip(0)))
+    assert keep.tolist() == list(allocate(POLICIES["capacity"], replace(posed, context=labels)).values())
     with candidates(posed) as loss:
         starts = [loss(spend(rule(posed), posed.prunable, posed.total, "params")) for rule in STARTS]
         assert loss(keep) < min(starts)
@@ -157,7 +157,7 @@ def test_random_best_is_the_best_of_its_draws(monkeypatch: pytest.MonkeyPatch) -
     chosen = random_best(posed)(1.0)
     with candidates(posed) as loss:
         single = [
-            spend(POLICIES["random"].path(replace(posed, subject=replace(posed.subject, seed=s))), posed.prunable,
+            spend(POLICIES["random"].path(replace(posed, context=replace(posed.context, seed=s))), posed.prunable,
                   posed.total, "params")
             for s in range(5)
         ]  # fmt: skip

@@ -10,7 +10,7 @@ from tests.trainables.problems import linears, problem, profile, quotas
 from trainables.allocation.budget import spend
 from trainables.allocation.capacity_readings import coding, energy, entropy, functional, information
 from trainables.allocation.output_variance import output_variances
-from trainables.pruning.context import Calibration, Subject
+from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.masks import Weights
 
 torch.set_num_threads(1)
@@ -86,7 +86,7 @@ def test_variances_are_those_of_the_batch_norm_or_of_the_samples(monkeypatch: py
     samples = Calibration(torch.randn(10, 1, 8, 8), torch.zeros(10, dtype=torch.int64))
     monkeypatch.setattr("trainables.allocation.output_variance.BATCH", 4)
     before = copy.deepcopy(model.state_dict())
-    variances = output_variances(Subject(Weights(model, samples.images[:1]), calibration=samples))
+    variances = output_variances(PruningContext(Weights(model, samples.images[:1]), calibration=samples))
     assert variances["scaled"].tolist() == [0.25, 1.0, 4.0]
     model.eval()
     with torch.no_grad():

@@ -76,13 +76,13 @@ def known_to(policy: str, prunable: Prunable, calibration: Calibration, sparsity
         prunable,
         sparsity,
         kind,
-        calibration=calibration if "samples" in entry.looks_at else None,
-        profile=random_profile(prunable) if "profile" in entry.looks_at else None,
+        calibration=calibration if "samples" in entry.inputs else None,
+        profile=random_profile(prunable) if "profile" in entry.inputs else None,
         densities={p.name: random.uniform(0.1, 1.0) for p in prunable.parts} if policy in SEARCHES else None,
     )
-    scores = l1(asked.subject)
-    if "gates" in entry.looks_at:
-        asked = replace(asked, subject=replace(asked.subject, shared={"gates": Gating(scores, {})}))
+    scores = l1(asked.context)
+    if "gates" in entry.inputs:
+        asked = replace(asked, context=replace(asked.context, shared={"gates": Gating(scores, {})}))
     return replace(asked, scores=scores)
 
 
@@ -130,9 +130,9 @@ def test_order_of_the_layers_does_not_matter(policy: str) -> None:
         samples = Calibration(images, torch.arange(6) + offset)
         prunable = linears(*(matrices[i] for i in order))
         asked = known_to(policy, prunable, samples, 0.6, "params")
-        if "profile" in POLICIES[policy].looks_at:
+        if "profile" in POLICIES[policy].inputs:
             curves = profile(LEVELS, [np.power(LEVELS, 2.0 + i) for i in order], prunable)
-            asked = replace(asked, subject=replace(asked.subject, shared={"profile": curves}))
+            asked = replace(asked, context=replace(asked.context, shared={"profile": curves}))
         answers.append(quotas(policy, asked)[[order.index(i) for i in range(3)]])
     np.testing.assert_allclose(answers[0], answers[1], atol=1)
 

@@ -9,7 +9,7 @@ from search.study.cells import cell_key
 from search.study.spec import StudySpec
 from tests.trainables.trials import CHANNEL, CPU, DATA, assert_identical, dense_network, facts_of, run_until_killed
 from trainables.allocation.budget import dense_counts, total
-from trainables.allocation.plan import looks_at, plan
+from trainables.allocation.plan import inputs_of, plan
 from trainables.allocation.policies import POLICIES
 from trainables.artifacts import kinds
 from trainables.artifacts.gating import load_gating, make_gating
@@ -161,13 +161,13 @@ def test_budget_is_met_within_one_channel_however_many_gates_are_open(
 
 def test_recoveries_leave_out_what_gates_have_trained_but_scratch_does_not(storage: Folder) -> None:
     for name, epochs in (("finetune", 1), ("rewind", 1), ("distill", 1), ("scratch", 3), ("scratch-b", 6)):
-        course, whole = (
+        plan, whole = (
             RECOVERIES[name](Pruned(spec.model_copy(update={"recovery": name}), 2.0, lambda: dense_network(storage)))
             for spec in (JOINT, UNGATED)
         )
-        assert course.epochs == epochs
-        assert course.recipe == whole.recipe  # its end, at the learning rates of everybody's last epochs
-        assert course.epochs in (whole.epochs, whole.epochs - 2)
+        assert plan.epochs == epochs
+        assert plan.recipe == whole.recipe  # its end, at the learning rates of everybody's last epochs
+        assert plan.epochs in (whole.epochs, whole.epochs - 2)
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_what_cannot_work_is_refused(changes: dict[str, object], complaint: str)
 
 
 def test_names_of_those_who_go_by_gates_are_those_of_the_tables() -> None:
-    asking = {name for table in (CRITERIA, POLICIES) for name, entry in table.items() if "gates" in entry.looks_at}
+    asking = {name for table in (CRITERIA, POLICIES) for name, entry in table.items() if "gates" in entry.inputs}
     assert asking == {*GATED}
-    assert [*kinds.needed(JOINT)] == [*looks_at(JOINT)] == ["gates"]
+    assert [*kinds.needed(JOINT)] == [*inputs_of(JOINT)] == ["gates"]
 
 
 def test_settings_of_gates_rename_only_who_goes_by_them() -> None:

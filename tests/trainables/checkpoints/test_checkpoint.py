@@ -13,7 +13,7 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.pruning.channels import Channels
 from trainables.pruning.masks import Weights
 from trainables.storage.folder import Folder
-from trainables.training.train import place
+from trainables.training.train import to_device
 
 RECORD = {"epoch": 3, "accuracy": 0.1 + 0.2, "name": "naïve"}
 
@@ -192,7 +192,7 @@ def test_a_cut_network_takes_bytes_in_proportion_to_its_parameters(kept: float, 
 @pytest.mark.parametrize(("sparsity", "bytes_a_weight"), [(0.5, 2.125), (0.9, 0.5), (0.98, 0.1)])
 def test_a_sparse_network_takes_bytes_for_what_is_kept(sparsity: float, bytes_a_weight: float, tmp_path: Path) -> None:
     dense = BIG.build()
-    pruned = place(copy.deepcopy(dense), torch.device("cpu"))
+    pruned = to_device(copy.deepcopy(dense), torch.device("cpu"))
     whole = Weights(pruned, BIG.example())
     keep = {part.name: torch.randperm(part.units)[: round(part.units * (1 - sparsity))] for part in whole.parts}
     whole.remove(keep)

@@ -14,7 +14,7 @@ from tests.trainables.conftest import as_if_trained
 from trainables.exports.export import KINDS, TOLERANCE, Exported, check, export
 from trainables.models.cifar import small_cnn
 from trainables.pruning.channels import Channels
-from trainables.training.train import place
+from trainables.training.train import to_device
 
 torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 3, 8, 8)
@@ -27,7 +27,7 @@ def network() -> nn.Module:
     model = as_if_trained(small_cnn(10, 3, 0.5))
     channels = Channels(model, EXAMPLE)
     channels.remove({part.name: torch.arange(part.units // 2) for part in channels.parts})
-    return place(model, torch.device("cpu")).train()
+    return to_device(model, torch.device("cpu")).train()
 
 
 def in_onnxruntime(path: Path) -> Callable[[Tensor], Any]:

@@ -35,7 +35,7 @@ from trainables.data.splits import Split, Splits
 from trainables.learnability.records import Records, read_records
 from trainables.spec import Curriculum, DataSpec, EpochReport, Recipe, Taken
 from trainables.storage.folder import Folder
-from trainables.training.fit import Course, State, fit
+from trainables.training.fit import State, TrainingPlan, fit
 from trainables.training.recorder import SAMPLES, SCHEMA, Recorder
 from trainables.trial.trainable import run_trial
 
@@ -62,8 +62,8 @@ def recorded(model: nn.Module, splits: Splits, taken: Taken, folder: Folder, aug
     recorder = Recorder.of(taken, splits.train, folder / "epochs", DENSE)
     assert recorder is not None
     data = Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU)
-    course = Course(Recipe(epochs=2, lr=1e-30, batch_size=64, weight_decay=0.0))
-    list(fit(State(model, {}, [START]), data, course, augment, 3, folder / "trial", recorder))
+    plan = TrainingPlan(Recipe(epochs=2, lr=1e-30, batch_size=64, weight_decay=0.0))
+    list(fit(State(model, {}, [START]), data, plan, augment, 3, folder / "trial", recorder))
     recorder.finish(folder, 2)
     return read_records(folder)
 
@@ -127,7 +127,7 @@ def test_shares_of_several_workers_make_the_whole(splits: Splits, tmp_path: Path
     def taken_down(positions: np.ndarray[Any, Any], name: str) -> pa.Table:
         share = Split(train.images[positions], train.labels[positions], train.ids[positions])
         recorder = Recorder(share, "during", Folder.at(str(tmp_path / name)), {})
-        recorder.sheet.see(
+        recorder.epoch_record.see(
             Batch(batch.images, batch.labels[positions], torch.arange(len(positions))), logits[positions]
         )
         recorder.end(1, model, data)
@@ -145,12 +145,12 @@ def test_the_last_time_counts_and_what_was_not_drawn_is_told(splits: Splits, tmp
     images = torch.zeros(2, 1, 8, 8)
     for sign in (1.0, -1.0):
         logits = sign * 3.0 * nn.functional.one_hot(torch.tensor(train.labels[[5, 7]]), 10)
-        recorder.sheet.see(Batch(images, torch.tensor(train.labels[[5, 7]]), torch.tensor([5, 7])), logits)
+        recorder.epoch_record.see(Batch(images, torch.tensor(train.labels[[5, 7]]), torch.tensor([5, 7])), logits)
     recorder.end(1, linear(), data)
     for label in range(10):
         chosen = torch.from_numpy(np.flatnonzero(train.labels == label))
         logits = torch.eye(10)[label].expand(len(chosen), 10)
-        recorder.sheet.see(Batch(images, torch.full((len(chosen),), label), chosen), logits)
+        recorder.epoch_record.see(Batch(images, torch.full((len(chosen),), label), chosen), logits)
     recorder.end(2, linear(), data)
     recorder.finish(home, 2)
     records = read_records(home)

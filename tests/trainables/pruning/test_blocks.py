@@ -179,11 +179,11 @@ def test_costs_are_those_measured_and_silence_is_removal(name: str, granularity:
         widths = np.array([len(units) for units in keep.values()])
         costs = [silenced.cost(widths, kind) for kind in ("params", "macs")]
         before = silenced.model(image)
-        silenced.silence(keep)
+        silenced.mask(keep)
         after = count(cut.model, cut.remove(keep), cut.example)
         assert costs == [after.params_kept, after.macs_kept]
         assert torch.equal(silenced.model(image), cut.model(image))
-        silenced.rouse()
+        silenced.unmask()
         assert torch.equal(silenced.model(image), before)
 
 

@@ -13,13 +13,11 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from tests.trainables.conftest import as_if_trained
 from trainables.models import hub
 from trainables.models.layers import weight_of
-from trainables.pruning import gradients
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
-from trainables.pruning.context import Calibration, Subject
-from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.context import Calibration, PruningContext
+from trainables.pruning.criteria import CRITERIA, weight_gradients
 from trainables.pruning.gates import Gating
-from trainables.pruning.gradients import weight_gradients
 from trainables.pruning.granularities import view
 from trainables.pruning.masks import Weights
 from trainables.pruning.probe_order import Probed
@@ -63,14 +61,14 @@ def samples(n: int = 12) -> Calibration:
 
 def score(name: str, granularity: GranularityName, model: nn.Module, seed: int = 0) -> Mapping[str, Tensor]:
     criterion = CRITERIA[name]
-    calibration = samples() if "samples" in criterion.looks_at else None  # whoever looks without saying so fails
+    calibration = samples() if "samples" in criterion.inputs else None  # whoever looks without saying so fails
     prunable, shared = view(model, granularity, EXAMPLE), dict[Source, Any]()
-    if "gates" in criterion.looks_at:
+    if "gates" in criterion.inputs:
         shared["gates"] = Gating({part.name: torch.linspace(0, 1, part.units) for part in prunable.parts}, {})
-    if "probe" in criterion.looks_at:
+    if "probe" in criterion.inputs:
         assert isinstance(prunable, Blocks)
         shared["probe"] = [Probed(block.name, 8, 0.5, 0.1 * n % 0.7) for n, block in enumerate(prunable.chain)]
-    return criterion.score(Subject(prunable, seed, calibration, shared))
+    return criterion.score(PruningContext(prunable, seed, calibration, shared))
 
 
 def loss_of(model: nn.Module, calibration: Calibration, weights: Mapping[str, Tensor]) -> Tensor:
@@ -145,7 +143,7 @@ def test_bn_scale_refuses_a_part_without_batch_norm() -> None:
 def test_group_norm_is_that_of_torch_pruning() -> None:
     torch.manual_seed(0)
     model, example = as_if_trained(ResNet(BasicBlock, [1, 2, 1, 1], 10)), torch.zeros(1, 3, 32, 32)
-    scores = CRITERIA["group-norm"].score(Subject(Channels(model, example)))
+    scores = CRITERIA["group-norm"].score(PruningContext(Channels(model, example)))
     graph = tp.DependencyGraph().build_dependency(model, example)
     importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer="mean")
     for part, mine in scores.items():
@@ -159,20 +157,20 @@ def test_taylor_and_snip_are_those_of_a_network_worked_by_hand() -> None:
     weight = torch.tensor([[1.0, -2.0], [3.0, 0.5]])
     model[1].weight = nn.Parameter(weight)
     image = torch.tensor([1.0, 2.0]).view(1, 1, 1, 2)
-    subject = Subject(Weights(model, image), calibration=Calibration(image, torch.tensor([0])))
+    context = PruningContext(Weights(model, image), calibration=Calibration(image, torch.tensor([0])))
     p = torch.softmax(torch.tensor([1.0 - 4.0, 3.0 + 1.0]), 0)
     change = weight * torch.outer(p - torch.tensor([1.0, 0.0]), torch.tensor([1.0, 2.0]))  # (p - onehot) x^T
-    torch.testing.assert_close(CRITERIA["taylor"].score(subject)["1"], change.abs().flatten())
-    torch.testing.assert_close(CRITERIA["snip"].score(subject)["1"], (change.abs() / change.abs().sum()).flatten())
+    torch.testing.assert_close(CRITERIA["taylor"].score(context)["1"], change.abs().flatten())
+    torch.testing.assert_close(CRITERIA["snip"].score(context)["1"], (change.abs() / change.abs().sum()).flatten())
 
 
 @pytest.mark.parametrize("view_of", [Weights, Channels])
 def test_gradients_are_those_of_finite_differences(
     view_of: type[Weights] | type[Channels], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gradients, "BATCH", 5)  # of 12 samples, so that the last batch is smaller
+    monkeypatch.setattr("trainables.pruning.criteria.BATCH", 5)  # of 12 samples, so that the last batch is smaller
     model, calibration = trained("small_cnn"), samples()
-    found = weight_gradients(Subject(view_of(model, EXAMPLE), calibration=calibration))
+    found = weight_gradients(PruningContext(view_of(model, EXAMPLE), calibration=calibration))
     assert set(found) == {"block1.conv", "block2.conv", "block3.conv", "block4.conv", "hidden", "head"} - (
         {"head"} if view_of is Channels else set()
     )

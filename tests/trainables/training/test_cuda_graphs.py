@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from trainables.models import hub
 from trainables.training.cuda_graphs import graphed
-from trainables.training.train import autocast, place
+from trainables.training.train import autocast, to_device
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -38,7 +38,7 @@ def test_graphs_are_for_gpus_and_for_modules_that_are_known() -> None:
 def trained(network: Callable[[], nn.Module], replayed: bool) -> dict[str, Tensor]:
     """Three steps of 32 images and one of 20."""
     torch.manual_seed(0)
-    model = place(network(), CUDA).train()
+    model = to_device(network(), CUDA).train()
     images = torch.randn(116, 3, 32, 32).to(CUDA)
     labels = torch.arange(116, device=CUDA) % 10
     optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)

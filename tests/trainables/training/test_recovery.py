@@ -28,7 +28,7 @@ from trainables.data.splits import Splits
 from trainables.pruning.granularities import view
 from trainables.spec import Distillation, Recipe, TrialSpec
 from trainables.storage.folder import Folder
-from trainables.training.fit import Course, State, fit, residents
+from trainables.training.fit import State, TrainingPlan, fit, residents
 from trainables.training.recovery import RECOVERIES, Pruned, distillation, draw_anew
 from trainables.training.train import hard_labels, set_lr, sgd, train
 from trainables.trial.prune import prune
@@ -39,7 +39,7 @@ EVERY = pytest.mark.parametrize("name", sorted(RECOVERIES))
 ARCHITECTURE = Architecture(model="small_cnn", width=0.5, classes=10, image=(1, 8, 8))
 
 
-def course_of(name: str, spec: TrialSpec, storage: Folder, macs: float = 1.5) -> Course:
+def plan_of(name: str, spec: TrialSpec, storage: Folder, macs: float = 1.5) -> TrainingPlan:
     return RECOVERIES[name](Pruned(spec, macs, lambda: dense_network(storage)))
 
 
@@ -56,16 +56,16 @@ def matrices(model: nn.Module) -> dict[str, Tensor]:
 def test_pruned_stays_pruned_through_every_step_and_the_loss_finite(
     name: str, spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
-    state, course = pruned_by(spec, splits, storage, tmp_path), course_of(name, spec, storage)
-    if course.anew:
+    state, plan = pruned_by(spec, splits, storage, tmp_path), plan_of(name, spec, storage)
+    if plan.reinitialise:
         draw_anew(state.model, state.masks, ARCHITECTURE, spec.seed)
     start = {key: tensor.shape for key, tensor in state.model.state_dict().items()}
     seen: list[dict[str, Tensor]] = []
     state.model.register_forward_pre_hook(lambda model, _: seen.append(matrices(model)))
     data = residents(splits, CPU)
-    reports = list(fit(state, data, course, spec.dense.data, spec.seed, Folder.at(str(tmp_path / "trial"))))
-    assert len(reports) == course.epochs == {"scratch-b": 4}.get(name, 3)  # one and a half times 3, to the even
-    assert len(seen) > 5 * course.epochs
+    reports = list(fit(state, data, plan, spec.dense.data, spec.seed, Folder.at(str(tmp_path / "trial"))))
+    assert len(reports) == plan.epochs == {"scratch-b": 4}.get(name, 3)  # one and a half times 3, to the even
+    assert len(seen) > 5 * plan.epochs
     for weights in seen:
         for layer, mask in state.masks.items():
             assert torch.equal(weights[f"{layer}.weight"] != 0, mask)
@@ -120,10 +120,10 @@ def test_rewinding_repeats_the_last_learning_rates_and_batches_of_dense_training
     list(train(model, data, dense, spec.dense.data, 1, sgd(model, dense)))
     whole = seen.copy()
     seen.clear()
-    course = course_of("rewind", spec, storage)
+    plan = plan_of("rewind", spec, storage)
     again = copy.deepcopy(model)
-    list(train(again, data, course.recipe, spec.dense.data, 1, sgd(again, dense), done=course.skipped))
-    assert course.epochs == 2
+    list(train(again, data, plan.recipe, spec.dense.data, 1, sgd(again, dense), done=plan.skipped))
+    assert plan.epochs == 2
     assert seen == whole[3 * 3 :]
     assert seen[0][0] == pytest.approx(0.3 * (1 + math.cos(math.pi * 3 / 5)) / 2)
 
@@ -168,9 +168,9 @@ def test_losses_go_by_the_weights_of_the_samples() -> None:
 def test_the_teacher_is_untouched(splits: Splits, storage: Folder, tmp_path: Path) -> None:
     teacher = dense_network(storage)
     before = copy.deepcopy(teacher.state_dict())
-    course = RECOVERIES["distill"](Pruned(WEIGHT, 1.0, lambda: teacher))
+    plan = RECOVERIES["distill"](Pruned(WEIGHT, 1.0, lambda: teacher))
     state = pruned_by(WEIGHT, splits, storage, tmp_path)
-    list(fit(state, residents(splits, CPU), course, WEIGHT.dense.data, 0, Folder.at(str(tmp_path / "trial"))))
+    list(fit(state, residents(splits, CPU), plan, WEIGHT.dense.data, 0, Folder.at(str(tmp_path / "trial"))))
     assert not teacher.training
     assert all(p.grad is None for p in teacher.parameters())
     assert all(torch.equal(before[key], tensor) for key, tensor in teacher.state_dict().items())
@@ -223,5 +223,5 @@ def test_scratch_b_trains_for_as_many_multiply_accumulates_as_dense_training_too
     reports: list[Any] = list(run_trial(spec, splits, storage, folder, CPU))
     facts = facts_of(folder)
     assert len(reports) - 1 == round(3 * facts.macs_total / facts.macs_kept) > 3
-    assert course_of("scratch", spec, storage).recipe == DENSE.recipe
-    assert course_of("scratch-b", spec, storage, macs=4.0).recipe == DENSE.recipe.model_copy(update={"epochs": 12})
+    assert plan_of("scratch", spec, storage).recipe == DENSE.recipe
+    assert plan_of("scratch-b", spec, storage, macs=4.0).recipe == DENSE.recipe.model_copy(update={"epochs": 12})

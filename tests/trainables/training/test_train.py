@@ -12,8 +12,8 @@ from trainables.data.splits import Splits
 from trainables.models import hub
 from trainables.spec import DataSpec, EpochReport, Recipe
 from trainables.storage.folder import Folder
-from trainables.training.fit import Course, State, fit
-from trainables.training.train import DivergedError, evaluate, place, set_lr, sgd, train
+from trainables.training.fit import State, TrainingPlan, fit
+from trainables.training.train import DivergedError, evaluate, set_lr, sgd, to_device, train
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -114,7 +114,7 @@ def test_divergence_in_the_last_step_is_told_too(splits: Splits, tmp_path: objec
     both = (Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU))
     folder = Folder.at(str(tmp_path))
     with pytest.raises(DivergedError, match="validation loss must stay finite"):
-        list(fit(State(network(), {}, start), both, Course(recipe), DataSpec(), 0, folder))
+        list(fit(State(network(), {}, start), both, TrainingPlan(recipe), DataSpec(), 0, folder))
     assert folder.folders() == []
 
 
@@ -122,4 +122,4 @@ def test_placing_keeps_what_the_network_computes() -> None:
     model = network().eval()
     images = torch.randn(2, 1, 8, 8)
     expected = copy.deepcopy(model)(images)
-    torch.testing.assert_close(place(model, CPU)(images), expected)
+    torch.testing.assert_close(to_device(model, CPU)(images), expected)

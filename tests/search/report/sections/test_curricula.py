@@ -10,8 +10,7 @@ from PIL import Image
 
 from search.comparison.compare import Comparison, compare
 from search.figures.chart import inline, to_file
-from search.figures.section import Section
-from search.report import figures, sheet
+from search.figures.section import Section, figures, sheet
 from search.report.page import page
 from search.report.provenance import made
 from search.report.sections.curricula import curricula_section

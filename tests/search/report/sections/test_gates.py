@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 from search.comparison.compare import compare
 from search.figures.chart import inline, to_file
-from search.figures.section import Section
-from search.report import sheet
+from search.figures.section import Section, sheet
 from search.report.sections.evidence import gather
 from search.report.sections.gates import gates_section
 from search.results.folder import StudyFolder
@@ -66,7 +65,7 @@ def told(folder: StudyFolder, sparsity: str, epoch: int) -> list[dict[str, Any]]
 
 
 def test_tables_hold_means_of_what_was_stored(gated: StudyFolder) -> None:
-    counts, course = section_of(gated).tables
+    counts, plan = section_of(gated).tables
     assert [row[:2] for row in counts.rows] == [(part, sparsity) for sparsity in ("0.4", "0.7") for part in PARTS]
     for part, sparsity, gates, *shown in counts.rows:
         for place, value in enumerate(shown, 1):
@@ -76,8 +75,8 @@ def test_tables_hold_means_of_what_was_stored(gated: StudyFolder) -> None:
         assert len(values) == 2
         assert {len(mine) for mine in values} == {int(gates)}
         assert float(shown[-1]) == pytest.approx(fmean(int(is_open(mine).sum()) for mine in values), abs=0.06)
-    assert [row[:2] for row in course.rows] == [(sparsity, epoch) for sparsity in ("0.4", "0.7") for epoch in "123"]
-    for sparsity, epoch, cost, target, flips, seeds in course.rows:
+    assert [row[:2] for row in plan.rows] == [(sparsity, epoch) for sparsity in ("0.4", "0.7") for epoch in "123"]
+    for sparsity, epoch, cost, target, flips, seeds in plan.rows:
         now = told(gated, sparsity, int(epoch))
         assert float(cost) == pytest.approx(100 * fmean(each["ratio"] for each in now), abs=0.006)
         assert float(flips) == pytest.approx(fmean(each["flips"] for each in now), abs=0.06)
@@ -86,7 +85,7 @@ def test_tables_hold_means_of_what_was_stored(gated: StudyFolder) -> None:
 
 def test_charts_draw_what_the_tables_say(gated: StudyFolder) -> None:
     section = section_of(gated)
-    counts, course = section.tables
+    counts, plan = section.tables
     ((name, panels),) = section.groups.items()
     assert name == "digits: small_cnn x 0.5, gates for params"
     titles = ["sparsity 0.4: gates open (%)", "sparsity 0.7: gates open (%)", "cost left", "flips"]
@@ -103,7 +102,7 @@ def test_charts_draw_what_the_tables_say(gated: StudyFolder) -> None:
         assert at_end == ["at end", *(f"{share[-1]:.0f}" for share in shares)]
     for axis, column in ((axes[2], 2), (axes[3], 4)):
         lines = [line.get_ydata() for line in axis.lines if line.get_linewidth() > 1 and len(line.get_xdata()) == 3]
-        shown = [[float(row[column]) for row in course.rows if row[0] == sparsity] for sparsity in ("0.4", "0.7")]
+        shown = [[float(row[column]) for row in plan.rows if row[0] == sparsity] for sparsity in ("0.4", "0.7")]
         assert np.allclose(lines, shown, atol=0.006)
     for panel in panels:
         ElementTree.fromstring(inline(panel, "panel", 1.0))

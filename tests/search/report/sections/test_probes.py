@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 from search.comparison.compare import compare
 from search.figures.chart import inline, to_file
-from search.figures.section import Section
-from search.report import sheet
+from search.figures.section import Section, sheet
 from search.report.sections.evidence import gather
 from search.report.sections.probes import probes_section
 from search.results.folder import StudyFolder

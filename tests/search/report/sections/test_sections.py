@@ -4,11 +4,11 @@ from functools import partial
 from pathlib import Path
 
 from search.comparison.compare import compare
-from search.report import SECTIONS
 from search.report.sections.compact import compact_section
 from search.report.sections.cost import cost_section
 from search.report.sections.evidence import gather
 from search.report.sections.progress import progress_section
+from search.report.write import SECTIONS
 from tests.search.reports import study_of, trial_row, trial_rows
 from trainables.allocation.profiles import Profile
 from trainables.allocation.profiles import to_parquet as profile_to_parquet
