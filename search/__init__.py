@@ -98,7 +98,7 @@ def learnability(
 def best(
     folder: str,
     *,
-    metric: str = "val_accuracy",
+    metric: str = "best_val_accuracy",
     where: Sequence[str] = (),
     policy: str | None = None,
     out: str = "best",
@@ -122,7 +122,7 @@ def best(
 def front(
     folder: str,
     *,
-    metric: str = "val_accuracy",
+    metric: str = "best_val_accuracy",
     where: Sequence[str] = (),
     policy: str | None = None,
     out: str = "front",

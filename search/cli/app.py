@@ -70,9 +70,8 @@ def status(folder: StudyDir, as_json: Json = False) -> None:
     print(", ".join(f"{count} {state}" for state, count in found.trials.items()))
     print(f"{found.epochs} epochs trained; about {found.seconds_left:.0f} s of trials left")
     for policy, row in found.best.items():
-        print(
-            f"best of {policy}: {100 * (row.val_accuracy or 0):.1f} % at sparsity {row.sparsity:g} (trial {row.trial})"
-        )
+        accuracy = f"{100 * (row.best_val_accuracy or 0):.1f} %"
+        print(f"best of {policy}: {accuracy} at sparsity {row.sparsity:g} (trial {row.trial})")
     return None
 
 
@@ -133,7 +132,7 @@ def learnability(
 @app.command()
 def best(
     folder: StudyDir,
-    metric: Annotated[str, typer.Option(help="A number of the results, or latency_ms.")] = "val_accuracy",
+    metric: Annotated[str, typer.Option(help="A number of the results, or latency_ms.")] = "best_val_accuracy",
     where: Annotated[list[str], typer.Option(help="Constraints, as 'sparsity>=0.9' 'latency_ms<=3'.")] = [],  # noqa: B006
     policy: Annotated[str | None, typer.Option(help="Only trials of this policy.")] = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="Every network that no other beats.")] = False,

@@ -51,7 +51,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
     differs, test = _differs(rows), any(row.test_accuracy for row in rows)
-    intervals = sorted({row.val_accuracy.method for row in rows if row.val_accuracy.method})
+    intervals = sorted({row.best_val_accuracy.method for row in rows if row.best_val_accuracy.method})
     kind = {"student": "Student's", "bootstrap": "studentised bootstrap"}
     interval = f", 95 % interval ({', '.join(kind[name] for name in intervals)})" if intervals else ""
     recovery = "" if "recovery" in differs else f", {recovery_of(rows[0])}"
@@ -74,7 +74,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
                 _label(row, differs),
                 percent(row.one_shot_accuracy),
                 percent(row.recalibrated_accuracy),
-                percent(row.val_accuracy),
+                percent(row.best_val_accuracy),
                 "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
                 percent(row.test_accuracy) if test else _short(row.search_cost_images),
                 f"{row.search_cost_seconds:.2f}",
@@ -124,7 +124,7 @@ def _against_control(rows: Sequence[ComparisonRow]) -> Table:
                 f"{row.sparsity:g}",
                 f"{row.policy}, {row.recovery}" if several else row.policy,
                 f"{row.curriculum}{' *' if row.control else ''}",
-                percent(row.val_accuracy),
+                percent(row.best_val_accuracy),
                 percent(row.gap_to_control, signed=True),
                 percent(row.gap_to_standard, signed=True),
                 names.get((row.control_setting, row.sparsity, row.policy), ""),

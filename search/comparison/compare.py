@@ -16,7 +16,7 @@ from trainables.spec import BudgetKind, Frozen, GranularityName
 __all__ = ["BASELINE", "RECOVERY", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
 
 RECOVERY = "recovery"  # among what seeds cover, where networks were trained after they were pruned
-ACCURACIES = ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy", "val_accuracy")
+ACCURACIES = ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy", "best_val_accuracy")
 CONTROLS = {"random", "random-best", "scratch", "scratch-b"}  # policies, criteria and recoveries
 
 
@@ -52,8 +52,8 @@ class ComparisonRow(Frozen):
     dense_accuracy: Estimate
     one_shot_accuracy: Estimate
     recalibrated_accuracy: Estimate
-    val_accuracy: Estimate  # of the best epoch
-    gap_to_uniform: Estimate | None  # of val_accuracy, paired by seed, where budgets match
+    best_val_accuracy: Estimate  # of the best epoch
+    gap_to_uniform: Estimate | None  # of best_val_accuracy, paired by seed, where budgets match
     gap_to_control: Estimate | None  # the same to its curriculum's control, where epochs and images match, too
     gap_to_standard: Estimate | None  # the same to training without a curriculum
     search_cost_seconds: float  # mean over seeds: allocation and profile, and every trial that a search evaluated

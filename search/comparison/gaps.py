@@ -57,7 +57,7 @@ def gaps(cells: Cells) -> dict[Cell, dict[str, Estimate | None]]:
 def _apart(own: BySeed, rivals: BySeed, rival: Rival) -> Iterator[float]:
     for seed in sorted(own.keys() & rivals):
         if rival.fair(own[seed], rivals[seed]):
-            yield own[seed].val_accuracy - rivals[seed].val_accuracy
+            yield own[seed].best_val_accuracy - rivals[seed].best_val_accuracy
 
 
 def unfair(cell: Cell, own: BySeed, cells: Cells) -> list[str]:

@@ -16,8 +16,8 @@ from search.results.rows import TrialRow
 from trainables.spec import BudgetKind, Frozen, GranularityName
 
 BASELINE = "uniform"
-ACCURACIES = ("one_shot_accuracy", "recalibrated_accuracy", "val_accuracy")
-RECOVERED = ACCURACIES.index("val_accuracy")
+ACCURACIES = ("one_shot_accuracy", "recalibrated_accuracy", "best_val_accuracy")
+RECOVERED = ACCURACIES.index("best_val_accuracy")
 
 Cells = Mapping[tuple[str, float, str], Mapping[int, Winner]]  # setting, sparsity, policy -> seed -> winner
 

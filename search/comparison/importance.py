@@ -84,7 +84,11 @@ def importances_of(
 def _unusable(trials: Sequence[TrialRow]) -> str:
     if len(trials) < FEWEST:
         return f"fewer than {FEWEST} finished trials; raise search.trials"
-    return "finished trials of one and the same accuracy" if len({trial.val_accuracy for trial in trials}) == 1 else ""
+    return (
+        "finished trials of one and the same accuracy"
+        if len({trial.best_val_accuracy for trial in trials}) == 1
+        else ""
+    )
 
 
 def _told(by_seed: BySeed, reasons: Mapping[int, str]) -> list[str]:
@@ -133,7 +137,7 @@ def part_importances(trials: Sequence[TrialRow], evaluator: str) -> dict[str, fl
     for trial, row in zip(trials, scaled.tolist(), strict=True):
         params = {part: value for part, value, span in zip(parts, row, spans, strict=True) if span > 0}
         distributions = dict.fromkeys(params, scale)
-        study.add_trial(create_trial(params=params, distributions=distributions, value=trial.val_accuracy))
+        study.add_trial(create_trial(params=params, distributions=distributions, value=trial.best_val_accuracy))
     found = EVALUATORS[evaluator](study)
     return {part: float(found.get(part, 0.0)) for part in parts}
 

@@ -43,7 +43,9 @@ def fine_tuned(trials: Iterable[TrialRow], starts: Collection[str]) -> list[BySe
 
 def accuracies(trials: Sequence[TrialRow]) -> tuple[list[float], list[float]]:
     """Tell each trial's first accuracy, pruned and recalibrated if it was, and its final one, of the best epoch."""
-    return [trial.recalibrated_accuracy or 0.0 for trial in trials], [trial.val_accuracy or 0.0 for trial in trials]
+    return [trial.recalibrated_accuracy or 0.0 for trial in trials], [
+        trial.best_val_accuracy or 0.0 for trial in trials
+    ]
 
 
 def bounded(values: Sequence[float], least: float) -> Estimate:

@@ -41,7 +41,7 @@ class Winner(NamedTuple):
     dense_accuracy: float
     one_shot_accuracy: float
     recalibrated_accuracy: float
-    val_accuracy: float
+    best_val_accuracy: float
     epochs: int
     params_kept: int
     params_total: int
@@ -59,7 +59,7 @@ class Winner(NamedTuple):
 
 
 DECISIVE = [  # of who wins and at what cost
-    *("trial", "cell", "policy", "status", "val_accuracy", "starts", "feasible"),
+    *("trial", "cell", "policy", "status", "best_val_accuracy", "starts", "feasible"),
     *search_costs.COLUMNS,
 ]
 COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE, "layers")]
@@ -99,7 +99,7 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
     """
     table = pa.concat_tables([_as_searched(folder) for folder in folders])
     scan = table.select(DECISIVE).append_column("row", pa.array(np.arange(len(table))))
-    scan = scan.filter((pc.field("status") != "failed") & pc.field("val_accuracy").is_valid())
+    scan = scan.filter((pc.field("status") != "failed") & pc.field("best_val_accuracy").is_valid())
     scan = _once(scan) if len(folders) > 1 else scan
     searching, done = pc.field("policy").isin(SEARCHES), pc.field("status") == "done"
     named, own = scan.filter(~searching & done), scan.filter(searching)
@@ -108,7 +108,7 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
     seen = pa.concat_tables(
         [own.append_column("search", own["policy"]), starts.append_column("search", pa.repeat(SEARCHED, len(starts)))]
     )
-    order = [("val_accuracy", "descending"), ("starts", "descending"), ("trial", "ascending")]
+    order = [("best_val_accuracy", "descending"), ("starts", "descending"), ("trial", "ascending")]
     reached = seen.filter(done & pc.field("feasible")).sort_by(order)
     best = reached.group_by(["search", "cell"], use_threads=False).aggregate([("row", "first")])
     paid, quick = search_costs.of_searches(seen), search_costs.of_rules(named)

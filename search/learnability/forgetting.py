@@ -98,7 +98,7 @@ def _recorded(folder: StudyFolder, cells: Mapping[str, Run]) -> dict[Treatment, 
     for row in folder.rows():
         if row.status == "done" and row.cell in cells and folder.trial(row.trial).has(SAMPLES):
             named = Treatment.of(row), row.seed
-            if named not in best or (row.val_accuracy or 0.0) > (best[named].val_accuracy or 0.0):
+            if named not in best or (row.best_val_accuracy or 0.0) > (best[named].best_val_accuracy or 0.0):
                 best[named] = row
     found: dict[Treatment, list[TrialRow]] = {}
     for (treatment, _), row in sorted(best.items(), key=lambda each: each[0]):

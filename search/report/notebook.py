@@ -60,7 +60,7 @@ class Compared(Comparison):
 def _shown(row: ComparisonRow) -> tuple[str, ...]:
     return (
         *(network_of(row), f"{row.sparsity:g}", row.policy + (" (control)" if row.control else "")),
-        *map(percent, (row.one_shot_accuracy, row.recalibrated_accuracy, row.val_accuracy)),
+        *map(percent, (row.one_shot_accuracy, row.recalibrated_accuracy, row.best_val_accuracy)),
         "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
         percent(row.test_accuracy),
         f"{row.params_kept:,} ({row.params_density:.1%})",

@@ -46,14 +46,14 @@ def _summary(evidence: Evidence) -> str:
     for name, rows in evidence.settings.items():
         best: dict[float, ComparisonRow] = {}
         for row in [row for row in rows if not row.warnings] or rows:
-            if row.sparsity not in best or row.val_accuracy.mean > best[row.sparsity].val_accuracy.mean:
+            if row.sparsity not in best or row.best_val_accuracy.mean > best[row.sparsity].best_val_accuracy.mean:
                 best[row.sparsity] = row
         wins = Counter(row.policy for row in best.values())
         ahead, hardest = wins.most_common(1)[0], best[max(best)]
         told.write(
             f"<p><strong>{_text(name)}</strong>: dense {_percent(rows[0].dense_accuracy)}. {_text(ahead[0])} has the "
             f"highest mean at {ahead[1]} of {len(best)} sparsities; at {hardest.sparsity:g} it is "
-            f"{_text(hardest.policy)} with {_percent(hardest.val_accuracy)}.</p>"
+            f"{_text(hardest.policy)} with {_percent(hardest.best_val_accuracy)}.</p>"
         )
     told.write(
         f"<p>{len(evidence.trials):,} trials of {len(evidence.looks)} policies. Accuracy is on validation samples, ± "

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table
+from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table, with_aliases
 from search.study.spec import StudySpec
 from trainables.outcome import Outcome, Status
 from trainables.spec import TrialSpec
@@ -115,7 +115,7 @@ class StudyFolder:
     def write_table(self) -> list[TrialRow]:
         """Write all rows as Parquet and return them."""
         table = self.table()
-        self.folder.write(TABLE, to_parquet(table))
+        self.folder.write(TABLE, to_parquet(with_aliases(table)))
         return from_table(table)
 
 

@@ -15,6 +15,7 @@ from trainables.storage.columns import read_columns
 from trainables.storage.strict_json import damage_as_error
 
 TABLE = "results.parquet"
+ALIASES = {"val_accuracy": "best_val_accuracy"}  # former name of a column -> its name
 
 
 class TrialRow(Frozen):
@@ -44,7 +45,7 @@ class TrialRow(Frozen):
     dense_accuracy: float | None = Field(None, description="of the dense network, in [0, 1]")
     one_shot_accuracy: float | None = Field(None, description="as it was pruned last")
     recalibrated_accuracy: float | None = Field(None, description="with batch-norm statistics estimated anew")
-    val_accuracy: float | None = Field(None, description="of the best epoch; epoch 0 is what recovery starts from")
+    best_val_accuracy: float | None = Field(description="of the best epoch; epoch 0 is what recovery starts from")
     best_epoch: int | None = Field(None, description="the first epoch of highest validation accuracy")
     epochs: int = Field(0, description="reported, epoch 0 included")
     params_kept: int | None = Field(None, description="weights of convolutions and linear layers, counted")
@@ -91,7 +92,7 @@ def row_of(outcome: Outcome) -> TrialRow:
         seed=spec.seed,
         status=outcome.status,
         dense_epochs=spec.dense.recipe.epochs,
-        val_accuracy=best.val_accuracy if best else None,
+        best_val_accuracy=best.val_accuracy if best else None,
         best_epoch=best.epoch if best else None,
         epochs=len(outcome.history),
         seconds=outcome.seconds,
@@ -131,15 +132,23 @@ def to_table(rows: Iterable[TrialRow]) -> pa.Table:
     return pa.Table.from_pylist([_maps(row.model_dump()) for row in rows], SCHEMA)
 
 
+def with_aliases(table: pa.Table) -> pa.Table:
+    """Append each column of `ALIASES` under its former name, for readers of results.parquet that still ask for it."""
+    for former, name in ALIASES.items():
+        description = {"description": f"alias of {name}, its name since"}
+        table = table.append_column(pa.field(former, SCHEMA.field(name).type, metadata=description), table[name])
+    return table
+
+
 def from_table(table: pa.Table) -> list[TrialRow]:
     """Turn columns into rows."""
     return [TrialRow.model_validate(row) for row in table.to_pylist(maps_as_pydicts="strict")]
 
 
 def from_parquet(content: bytes, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
-    """Read columns back; those that an older version did not write have their defaults.
+    """Read columns; those that an older version did not write have their defaults, and aliases are ignored.
 
-    Raises ValueError for a damaged file, and for values that no row has.
+    Raises ValueError for a damaged file, a missing column that has no default, and values that no row has.
     """
     fields = [field for field in SCHEMA if field.name in columns]
     with damage_as_error(TABLE):
@@ -150,6 +159,8 @@ def from_parquet(content: bytes, columns: Sequence[str] = SCHEMA.names) -> pa.Ta
 def _column(told: pa.Table, field: pa.Field) -> Any:
     known = TrialRow.model_fields[field.name]
     if field.name not in told.column_names:
+        if known.is_required():
+            raise ValueError(f"{TABLE} must have a column {field.name}")
         return pa.array([known.default] * len(told), field.type)
     column = told[field.name].cast(field.type)
     if column.null_count and type(None) not in get_args(known.annotation):

@@ -30,7 +30,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     saved = [newest_epoch(folder.trial(spec.key()), spec.dense.model) for spec in unfinished]
     best: dict[str, TrialRow] = {}
     differs = [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
-    for row in sorted(rows, key=lambda row: row.val_accuracy or 0.0):
+    for row in sorted(rows, key=lambda row: row.best_val_accuracy or 0.0):
         if row.status == "done":
             best[", ".join([row.policy, *(getattr(row, name) for name in differs)])] = row
     return StudyStatus(

@@ -95,7 +95,7 @@ def _copy(folder: StudyFolder, row: TrialRow, place: Path, trust: Sequence[str])
         "trial": row.trial,
         "epoch": row.best_epoch,
         "result": row.model_dump(mode="json"),
-        "reported_accuracy": row.val_accuracy,
+        "reported_accuracy": row.best_val_accuracy,
     }
     checkpoint.save(Folder.at(str(place)), {"network": saved.tensors.get("network", {})}, record)
 
@@ -113,12 +113,12 @@ def _judge(places: Sequence[Path], trust: Sequence[str]) -> list[dict[str, Any]]
 
 
 def _refuse_mismatch(row: TrialRow, verdict: Mapping[str, Any]) -> None:
-    assert row.val_accuracy is not None
+    assert row.best_val_accuracy is not None
     allowed = SAME_HARDWARE if row.hardware == verdict["hardware"] else OTHER_HARDWARE
-    if abs(verdict["val_accuracy"] - row.val_accuracy) > allowed:
+    if abs(verdict["val_accuracy"] - row.best_val_accuracy) > allowed:
         raise ValueError(
-            f"the copied network of trial {row.trial} must reach its reported accuracy {row.val_accuracy:.4f} within "
-            f"{allowed}, but reached {verdict['val_accuracy']:.4f}; its data or its checkpoint has changed since"
+            f"the copied network of trial {row.trial} must reach its reported accuracy {row.best_val_accuracy:.4f} "
+            f"within {allowed}, but reached {verdict['val_accuracy']:.4f}; its data or its checkpoint has changed since"
         )
 
 

@@ -71,7 +71,9 @@ class Progress:
             self._failed += 1
             self.say(f"a trial of {row.policy} at sparsity {row.sparsity:g} failed: {row.error}")
         known = self._best.get(row.policy)
-        if row.val_accuracy is not None and (known is None or row.val_accuracy > (known.val_accuracy or 0.0)):
+        if row.best_val_accuracy is not None and (
+            known is None or row.best_val_accuracy > (known.best_val_accuracy or 0.0)
+        ):
             self._best[row.policy] = row
         now = time.monotonic()
         if not self._console.is_terminal and (
@@ -96,7 +98,7 @@ class Progress:
         running = Counter(self._running.values())
         for policy in sorted({*self._done, *running}):
             best = self._best.get(policy)
-            accuracy = f"{100 * (best.val_accuracy or 0.0):.1f} %" if best else ""
+            accuracy = f"{100 * (best.best_val_accuracy or 0.0):.1f} %" if best else ""
             table.add_row(
                 policy,
                 str(self._done[policy]),

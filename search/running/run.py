@@ -63,7 +63,7 @@ def _run(
                 progress.say(f"starting points taken over from study {name}: {trials}")
             rows = run_trials(study, storage, address, (progress, Mlflow(tracker)), check)
         tracker.backfill(_finished(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))
-        if any(row.val_accuracy is not None and row.status != "failed" for row in rows):
+        if any(row.best_val_accuracy is not None and row.status != "failed" for row in rows):
             comparison = compare([folder])
         with tempfile.TemporaryDirectory() if uri and comparison else nullcontext() as scratch:
             if scratch is not None and comparison is not None:
@@ -81,7 +81,7 @@ def _run(
         study=study.name,
         folder=folder.folder.uri,
         trials={"total": len(rows), "new": len(new), **states},
-        best=max(reached, key=lambda row: row.val_accuracy or 0.0, default=None),
+        best=max(reached, key=lambda row: row.best_val_accuracy or 0.0, default=None),
         comparison=comparison,
         tracking=redacted(uri) if uri else None,
         wall_seconds=time.perf_counter() - started,

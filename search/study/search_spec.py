@@ -4,7 +4,7 @@ from pydantic import Field
 
 from trainables.spec import SEARCHED, Frozen
 
-ACCURACY = "val_accuracy"
+ACCURACY = "best_val_accuracy"
 LATENCY = "latency_ms"  # a trial may know its own; `best` measures it on this machine
 GOALS = (ACCURACY, "params", "macs", LATENCY)  # accuracy is to be high, the others low
 CAPACITY = "capacity"  # the policy whose densities the space "family" bends

@@ -57,7 +57,7 @@ def _metrics(row: TrialRow) -> dict[str, float]:
     names = [
         name for name in told if name.endswith(("_kept", "_total")) or name in ("best_epoch", "allocation_seconds")
     ]
-    accuracies = {"best_val_accuracy": row.val_accuracy} | {
+    accuracies = {"best_val_accuracy": row.best_val_accuracy} | {
         name: told[name] for name in ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy")
     }
     found = {name: told[name] for name in names} | accuracies | {"trial_seconds": row.seconds}

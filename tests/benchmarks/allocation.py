@@ -28,7 +28,7 @@ def read(folder: str) -> tuple[str, Accuracy]:
     title = f"{rows[0].model}, width {rows[0].width:g}, {recalibrated}"
     title += f", {epochs} epoch{'s' if epochs > 1 else ''} of fine-tuning" if epochs else ""
     title += ", channels at matched MACs" if opened.study.budget == "macs" else ""
-    return title, {(row.policy, row.sparsity, row.seed): 100 * (row.val_accuracy or 0.0) for row in rows}
+    return title, {(row.policy, row.sparsity, row.seed): 100 * (row.best_val_accuracy or 0.0) for row in rows}
 
 
 def told(estimate: Estimate) -> str:

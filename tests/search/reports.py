@@ -40,7 +40,7 @@ def trial_row(policy: str, sparsity: float, seed: int, accuracy: float, layers: 
         "dense_accuracy": 0.93,
         "one_shot_accuracy": accuracy / 3,
         "recalibrated_accuracy": accuracy / 2,
-        "val_accuracy": accuracy,
+        "best_val_accuracy": accuracy,
         "best_epoch": 2,
         "epochs": 3,
         "params_kept": round(DENSE * (1 - sparsity)),

@@ -118,7 +118,7 @@ def folder(tmp_path: Path) -> StudyFolder:
 def row(**changes: Any) -> TrialRow:
     told = {"trial": "0" * 16, "cell": "c", "setting": "s", "policy": "uniform", "criterion": "magnitude", "seed": 0}
     told |= {"granularity": "weight", "model": "small_cnn", "width": 1.0, "dataset": "digits", "sparsity": 0.5}
-    told |= {"budget": "params", "status": "done", "val_accuracy": 0.5, "best_epoch": 0}
+    told |= {"budget": "params", "status": "done", "best_val_accuracy": 0.5, "best_epoch": 0}
     told |= {f"{kind}_{what}": 9 for kind in ("params", "macs") for what in ("kept", "total")}
     return TrialRow.model_validate(told | changes)
 
@@ -136,7 +136,7 @@ def test_a_damaged_table_is_read_or_refused(data: st.DataObject) -> None:
         return
 
 
-@pytest.mark.parametrize("spoil", [{"val_accuracy": float("nan")}, {"trial": None}, {"seed": "many"}])
+@pytest.mark.parametrize("spoil", [{"best_val_accuracy": float("nan")}, {"trial": None}, {"seed": "many"}])
 def test_values_that_no_trial_has_are_not_believed(folder: StudyFolder, spoil: dict[str, Any]) -> None:
     table = to_table([row()])
     for name, value in spoil.items():

@@ -14,7 +14,7 @@ from search.figures.chart import INK, Panel, Style, end_labels, label_room
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence, seeds_of
 
-STAGES = {"one_shot_accuracy": "one-shot", "recalibrated_accuracy": "recalibrated", "val_accuracy": "recovered"}
+STAGES = {"one_shot_accuracy": "one-shot", "recalibrated_accuracy": "recalibrated", "best_val_accuracy": "recovered"}
 WORDS = {"finetune": "fine-tuned", "distill": "distilled", "rewind": "rewound", "scratch": "from scratch"}
 INTERVALS = (
     "Lines are means over seeds; bands, or bars where there is one sparsity, their 95 % intervals; the dotted "
@@ -55,7 +55,7 @@ def _stages(rows: Sequence[ComparisonRow]) -> dict[str, str]:
     for stage, title in STAGES.items():
         before = next(reversed(found), None)
         if before is None or any(getattr(row, stage) != getattr(row, before) for row in rows):
-            found[stage] = WORDS.get(rows[0].recovery, title) if stage == "val_accuracy" else title
+            found[stage] = WORDS.get(rows[0].recovery, title) if stage == "best_val_accuracy" else title
     return found
 
 
@@ -89,7 +89,7 @@ def _kept(evidence: Evidence) -> Table:
             f"{row.params_kept:,}",
             f"{row.macs_kept:,}",
             f"{100 * row.macs_density:.1f}",
-            percent(row.val_accuracy),
+            percent(row.best_val_accuracy),
         )
         for name, own in evidence.settings.items()
         for row in own

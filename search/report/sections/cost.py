@@ -26,7 +26,7 @@ def cost_section(evidence: Evidence) -> Section:
             f"{row.search_cost_seconds:.2f}",
             *map(_counted, (row.search_cost_evaluations, row.search_cost_images)),
             str(row.trials),
-            percent(row.val_accuracy),
+            percent(row.best_val_accuracy),
         )
         for name, own in evidence.settings.items()
         for row in own
@@ -54,7 +54,7 @@ def _cost(evidence: Evidence, rows: Sequence[ComparisonRow]) -> Panel:
         ends: dict[str, float] = {}
         for sparsity in sorted({row.sparsity for row in rows}):
             own = sorted((row for row in rows if row.sparsity == sparsity), key=_seconds)
-            taken, reached = [_seconds(row) for row in own], [100 * row.val_accuracy.mean for row in own]
+            taken, reached = [_seconds(row) for row in own], [100 * row.best_val_accuracy.mean for row in own]
             for row, cost, accuracy in zip(own, taken, reached, strict=True):
                 axis.plot([cost], [accuracy], **evidence.looks[row.policy].point)
             best = list(accumulate(reached, max))

@@ -76,7 +76,7 @@ def _table(found: Mapping[str, Sequence[ComparisonRow]]) -> Table:
             row.curriculum,
             names.get((row.control_setting, row.sparsity, row.policy), ""),
             f"{row.sparsity:g}",
-            percent(row.val_accuracy),
+            percent(row.best_val_accuracy),
             *(percent(getattr(row, field), signed=True) for field in RIVALS),
             ", ".join(map(str, row.seeds)),
         )

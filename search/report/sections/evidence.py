@@ -54,7 +54,7 @@ def gather(comparison: Comparison, folders: Sequence[StudyFolder]) -> Evidence:
     homes: dict[str, dict[str, None]] = {}  # setting -> names of its studies
     for folder in folders:
         for row in folder.rows():
-            if row.status != "failed" and row.val_accuracy is not None:
+            if row.status != "failed" and row.best_val_accuracy is not None:
                 trials.setdefault(row.trial, row)
                 homes.setdefault(row.setting, {})[folder.folder.name] = None
     rows = in_order(comparison.rows)

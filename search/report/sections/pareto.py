@@ -56,7 +56,7 @@ def pareto_section(evidence: Evidence) -> Section:
             str(trial.seed),
             f"{trial.params_kept:,}",
             f"{trial.macs_kept:,}",
-            f"{100 * (trial.val_accuracy or 0):.2f}",
+            f"{100 * (trial.best_val_accuracy or 0):.2f}",
             "" if trial.latency_ms is None else f"{trial.latency_ms:.2f}",
             ", ".join(PRICES[kind].name for kind, best in own.items() if trial in best),
             trial.trial,
@@ -130,4 +130,4 @@ def _share(kept: int | None, total: int | None) -> float | None:
 
 
 def _accuracy(trial: TrialRow) -> float:
-    return trial.val_accuracy or 0.0
+    return trial.best_val_accuracy or 0.0

@@ -64,7 +64,7 @@ def _runs(evidence: Evidence, rows: Sequence[ComparisonRow]) -> BySparsity:
     for (policy, _), own in sorted(cells.items()):
         if any(trial.policy == policy for trial in own) and all(trial.ended for trial in own):
             own.sort(key=lambda trial: (trial.policy in SEARCHES, trial.ended))
-            reached = (100 * (trial.val_accuracy or 0.0) * (trial.status == "done") for trial in own)
+            reached = (100 * (trial.best_val_accuracy or 0.0) * (trial.status == "done") for trial in own)
             found[own[0].sparsity][policy][own[0].seed] = list(accumulate(reached, max))
     return found
 

@@ -59,7 +59,7 @@ def test_gaps_are_paired_by_seed(tmp_path: Path) -> None:
     assert gap is not None
     assert gap.mean == pytest.approx(0.02)
     assert gap.sd == pytest.approx(0.0, abs=1e-12)
-    assert rows["capacity"].val_accuracy.sd == pytest.approx(0.1)
+    assert rows["capacity"].best_val_accuracy.sd == pytest.approx(0.1)
 
 
 def test_a_budget_that_differs_by_more_than_a_percent_is_marked(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_unequal_training_is_marked_and_never_averaged(tmp_path: Path) -> None:
     short = outcome("uniform", 0.5, 0, 0.5)
     long = outcome("uniform", 0.5, 1, 0.9, finetune=Recipe(epochs=30, lr=0.01))
     rows = compare([study_of(tmp_path / "s", [short, long])]).rows
-    assert sorted(row.val_accuracy.mean for row in rows) == [0.5, 0.9]
+    assert sorted(row.best_val_accuracy.mean for row in rows) == [0.5, 0.9]
     assert sorted(row.warnings[0] for row in rows) == [
         f"trained or pruned unlike other rows of this model (finetune.epochs={epochs}); compare within a setting only"
         for epochs in (3, 30)
@@ -142,7 +142,7 @@ def test_recoveries_are_paired_and_averaged_each_by_itself(tmp_path: Path) -> No
     ]
     found = compare([study_of(tmp_path / "s", outcomes)])
     rows = {(row.policy, row.recovery): row for row in found.rows}
-    assert {key: row.val_accuracy.mean - 0.005 for key, row in rows.items()} == pytest.approx(reached)
+    assert {key: row.best_val_accuracy.mean - 0.005 for key, row in rows.items()} == pytest.approx(reached)
     gaps = {recovery: row.gap_to_uniform for (policy, recovery), row in rows.items() if policy == "erk"}
     assert {recovery: gap.mean for recovery, gap in gaps.items() if gap} == pytest.approx(
         {"finetune": 0.1, "scratch": 0.2}

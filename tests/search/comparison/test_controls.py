@@ -173,7 +173,9 @@ def test_columns_json_and_conditions_know_them(small: tuple[Comparison, Path]) -
     assert frame.loc["random order linear", "gap_to_standard_high"] == pytest.approx(0.02)
     assert Comparison.model_validate_json(found.model_dump_json()) == found
     folder = study_of(place, [])
-    assert choose(folder.rows(), "val_accuracy", ["curriculum==random order linear"], None, lambda _: 0.0).seed == 1
+    assert (
+        choose(folder.rows(), "best_val_accuracy", ["curriculum==random order linear"], None, lambda _: 0.0).seed == 1
+    )
     with pytest.raises(ValueError, match="did you mean 'easy-first linear'"):
-        choose(folder.rows(), "val_accuracy", ["curriculum==easy-frist linear"], None, lambda _: 0.0)
+        choose(folder.rows(), "best_val_accuracy", ["curriculum==easy-frist linear"], None, lambda _: 0.0)
     assert "uniform, easy-first linear" in status_of(folder).best

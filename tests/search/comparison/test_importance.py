@@ -80,7 +80,7 @@ def test_trials_at_chance_are_never_among_the_best() -> None:
     """Where 4 of 42 trials work at all, and one part decides which, the best third are these."""
     rows = cell(4, lambda parts: 0.1)
     for row in sorted(rows, key=lambda row: -row.parts[PARTS[1]])[:4]:
-        rows[rows.index(row)] = row.model_copy(update={"val_accuracy": 0.8})
+        rows[rows.index(row)] = row.model_copy(update={"best_val_accuracy": 0.8})
     found = part_importances(rows, "ped-anova")
     assert max(found, key=found.__getitem__) == PARTS[1]
 

@@ -24,7 +24,7 @@ def test_a_search_reaches_the_best_of_all_it_saw_and_pays_for_all(tmp_path: Path
     own = [outcome("searched", 0.5, 0, accuracy, densities={"a": accuracy}) for accuracy in (0.6, 0.7)]
     found = reached(study_of(tmp_path / "s", [*starts, *own], search={"warm_start": ["uniform", "capacity"]}))
     searched = found[0.5, "searched"][0]
-    assert searched.val_accuracy == 0.8
+    assert searched.best_val_accuracy == 0.8
     assert searched.trial == found[0.5, "capacity"][0].trial
     assert searched.trials == 4  # lamp is none of its starting points
     assert searched.cost_seconds == pytest.approx(4 * (1.0 + 2 * 2.0 + 3.0))
@@ -63,8 +63,8 @@ def test_the_control_pays_for_its_own_draws_and_starts_from_nothing(tmp_path: Pa
     drawn = [outcome("random-search", 0.5, 0, accuracy, densities={"a": accuracy}) for accuracy in (0.7, 0.5, 0.4)]
     found = reached(study_of(tmp_path / "s", [start, *own, *drawn], search={"warm_start": ["uniform"]}))
     searched, control = found[0.5, "searched"][0], found[0.5, "random-search"][0]
-    assert (searched.val_accuracy, searched.trials) == (0.8, 2)
-    assert (control.val_accuracy, control.trials) == (0.7, 3)
+    assert (searched.best_val_accuracy, searched.trials) == (0.8, 2)
+    assert (control.best_val_accuracy, control.trials) == (0.7, 3)
     assert control.cost_seconds == pytest.approx(3 * (1.0 + 2 * 2.0 + 3.0))
 
 
@@ -82,7 +82,7 @@ def test_what_breaks_a_bound_is_paid_for_and_wins_nothing(tmp_path: Path) -> Non
     ]
     bounded = {"warm_start": ["uniform"], "constraints": ["macs<=0.4"]}
     searched = reached(study_of(tmp_path / "s", trials, search=bounded))[0.5, "searched"][0]
-    assert (searched.val_accuracy, searched.trials) == (0.7, 4)
+    assert (searched.best_val_accuracy, searched.trials) == (0.7, 4)
     vain = study_of(tmp_path / "n", trials, search=bounded | {"constraints": ["macs<0.1"]})
     assert (0.5, "searched") not in reached(vain)
     (warning,) = compare([vain]).warnings
@@ -93,7 +93,7 @@ def test_a_stopped_trial_costs_its_search_and_wins_nothing(tmp_path: Path) -> No
     stopped = outcome("searched", 0.5, 0, 0.9, densities={"a": 0.1}).model_copy(update={"status": "stopped"})
     whole = outcome("searched", 0.5, 0, 0.6, densities={"a": 0.2})
     found = reached(study_of(tmp_path / "s", [stopped, whole], search={"warm_start": []}))
-    assert found[0.5, "searched"][0].val_accuracy == 0.6
+    assert found[0.5, "searched"][0].best_val_accuracy == 0.6
     assert found[0.5, "searched"][0].trials == 2
     assert (0.9, "searched") not in found
 
@@ -108,16 +108,16 @@ def test_a_trial_in_two_folders_counts_once(tmp_path: Path) -> None:
     shared = [outcome("uniform", 0.5, 0, 0.5), outcome("searched", 0.5, 0, 0.6, densities={"a": 0.1})]
     more = [outcome("uniform", 0.5, 1, 0.7), outcome("searched", 0.5, 0, 0.65, densities={"a": 0.2})]
     found = reached(study_of(tmp_path / "one", shared), study_of(tmp_path / "two", [*shared, *more]))
-    assert {seed: winner.val_accuracy for seed, winner in found[0.5, "uniform"].items()} == {0: 0.5, 1: 0.7}
+    assert {seed: winner.best_val_accuracy for seed, winner in found[0.5, "uniform"].items()} == {0: 0.5, 1: 0.7}
     assert found[0.5, "searched"][0].trials == 3  # uniform, which it started from, and two of its own
-    assert found[0.5, "searched"][0].val_accuracy == 0.65
+    assert found[0.5, "searched"][0].best_val_accuracy == 0.65
 
 
 def test_of_a_trial_in_two_folders_the_finished_one_counts(tmp_path: Path) -> None:
     done = outcome("uniform", 0.5, 0, 0.5)
     stopped, failed = (done.model_copy(update={"status": status}) for status in ("stopped", "failed"))
     folders = [study_of(tmp_path / str(i), [own]) for i, own in enumerate((failed, stopped, done))]
-    assert reached(*folders)[0.5, "uniform"][0].val_accuracy == 0.5
+    assert reached(*folders)[0.5, "uniform"][0].best_val_accuracy == 0.5
 
 
 def test_failed_trials_are_left_out(tmp_path: Path) -> None:

@@ -27,15 +27,18 @@ def test_the_table_has_every_row(compared: Compared) -> None:
     assert list(frame["policy"]) == ["uniform", "erk", "random"]
     erk = next(row for row in compared.rows if row.policy == "erk")
     told = frame[frame["policy"] == "erk"].iloc[0]
-    assert told["val_accuracy"] == erk.val_accuracy.mean
-    assert (told["val_accuracy_low"], told["val_accuracy_high"]) == (erk.val_accuracy.low, erk.val_accuracy.high)
+    assert told["best_val_accuracy"] == erk.best_val_accuracy.mean
+    assert (told["val_accuracy_low"], told["val_accuracy_high"]) == (
+        erk.best_val_accuracy.low,
+        erk.best_val_accuracy.high,
+    )
     assert told["gap_to_uniform"] == pytest.approx(0.1)
     assert list(told["seeds"]) == [0, 1, 2]
     assert dict(told["layers"]) == erk.layers
     assert frame["test_accuracy"].isna().all()
     taken = pl.from_arrow(compared.table)
     assert isinstance(taken, pl.DataFrame)
-    assert taken["val_accuracy"].to_list() == list(frame["val_accuracy"])
+    assert taken["best_val_accuracy"].to_list() == list(frame["best_val_accuracy"])
 
 
 def test_a_notebook_shows_every_row_and_escapes_names(compared: Compared) -> None:

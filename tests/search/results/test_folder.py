@@ -6,6 +6,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table
@@ -18,16 +19,18 @@ from trainables.trial.trainable import write_outcome
 
 def by_pandas(path: str) -> Any:
     table = pd.read_parquet(path)
-    return table["val_accuracy"].max(), [dict(layers) for layers in table["layers"]]
+    return table["best_val_accuracy"].max(), [dict(layers) for layers in table["layers"]]
 
 
 def by_polars(path: str) -> Any:
     table = pl.read_parquet(path)
-    return table["val_accuracy"].max(), [dict(layers) for layers in table["layers"]]
+    return table["best_val_accuracy"].max(), [dict(layers) for layers in table["layers"]]
 
 
 def by_duckdb(path: str) -> Any:
-    best, layers = duckdb.execute(f"select max(val_accuracy), list(layers order by trial) from '{path}'").fetchall()[0]
+    best, layers = duckdb.execute(
+        f"select max(best_val_accuracy), list(layers order by trial) from '{path}'"
+    ).fetchall()[0]
     return best, layers
 
 
@@ -50,6 +53,20 @@ def test_rows_survive_parquet() -> None:
     rows = [row_of(outcome("uniform", 0.5, 0, 0.5)), row_of(Outcome(spec=TrialSpec(), status="failed", error="x"))]
     rows.append(row_of(outcome("erk", 0.5, 0, 0.5, recovery="rewind", schedule=Schedule(name="iterative", steps=2))))
     assert from_table(from_parquet(to_parquet(to_table(rows)))) == rows
+
+
+def test_the_former_name_of_the_accuracy_is_an_alias_that_is_not_read(tmp_path: Path) -> None:
+    folder = study_of(tmp_path / "s", [outcome("uniform", 0.5, 0, 0.5), outcome("erk", 0.5, 0, 0.7, kept=400)])
+    rows = folder.write_table()
+    table = pq.read_table(tmp_path / "s" / TABLE)
+    assert table["val_accuracy"].to_pylist() == table["best_val_accuracy"].to_pylist()
+    assert b"alias of best_val_accuracy" in table.schema.field("val_accuracy").metadata[b"description"]
+    pq.write_table(table.drop_columns("val_accuracy"), tmp_path / "s" / TABLE)
+    assert folder.rows() == rows
+    pq.write_table(table.drop_columns("best_val_accuracy"), tmp_path / "s" / TABLE)  # as an older version wrote it
+    assert folder.rows() == rows  # read from the outcomes
+    with pytest.raises(ValueError, match="must have a column best_val_accuracy"):
+        from_parquet((tmp_path / "s" / TABLE).read_bytes())
 
 
 def test_a_table_that_an_older_version_wrote_is_read() -> None:

@@ -29,14 +29,14 @@ def never(row: TrialRow) -> float:
 @pytest.mark.parametrize(
     ("metric", "where", "policy", "expected"),
     [
-        ("val_accuracy", [], None, 0),
-        ("val_accuracy", ["sparsity>=0.9"], None, 1),
-        ("val_accuracy", ["sparsity>0.5", "seed==1"], None, 3),
-        ("val_accuracy", ["sparsity>0.5", "seed==1", "recovery==finetune"], None, 2),
-        ("val_accuracy", ["params<=0.2"], None, 1),
-        ("val_accuracy", ["macs<=0.2", "val_accuracy<0.72"], None, 2),
-        ("val_accuracy", [], "capacity", 1),
-        ("macs", ["val_accuracy>=0.85"], None, 0),
+        ("best_val_accuracy", [], None, 0),
+        ("best_val_accuracy", ["sparsity>=0.9"], None, 1),
+        ("best_val_accuracy", ["sparsity>0.5", "seed==1"], None, 3),
+        ("best_val_accuracy", ["sparsity>0.5", "seed==1", "recovery==finetune"], None, 2),
+        ("best_val_accuracy", ["params<=0.2"], None, 1),
+        ("best_val_accuracy", ["macs<=0.2", "best_val_accuracy<0.72"], None, 2),
+        ("best_val_accuracy", [], "capacity", 1),
+        ("macs", ["best_val_accuracy>=0.85"], None, 0),
         ("sparsity", ["seed==0"], None, 1),
     ],
 )
@@ -48,7 +48,7 @@ def test_the_best_trial_meets_every_constraint(
 
 def test_of_equal_trials_the_smaller_network_is_best() -> None:
     rows = [row_of(outcome("uniform", s, 0, 0.8, kept=k)) for s, k in ((0.5, 500), (0.9, 100))]
-    assert choose(rows, "val_accuracy", [], None, never).params_kept == 100
+    assert choose(rows, "best_val_accuracy", [], None, never).params_kept == 100
 
 
 def test_latency_is_measured_in_the_order_of_the_metric_until_one_is_fast_enough() -> None:
@@ -58,27 +58,32 @@ def test_latency_is_measured_in_the_order_of_the_metric_until_one_is_fast_enough
         measured.append(row)
         return at_once(row)
 
-    assert choose(ROWS, "val_accuracy", ["latency_ms<=2"], None, noted) == ROWS[1]
+    assert choose(ROWS, "best_val_accuracy", ["latency_ms<=2"], None, noted) == ROWS[1]
     assert measured == ROWS[:2]
     assert choose(ROWS, "latency_ms", [], None, at_once) == ROWS[2]
     assert choose(ROWS, "latency_ms", ["latency_ms>=3"], None, at_once) == ROWS[3]
 
 
 def test_the_front_holds_what_nothing_else_beats() -> None:
-    assert choose_front(ROWS, "val_accuracy", [], None, never) == [ROWS[0], ROWS[1]]
-    assert choose_front(ROWS, "val_accuracy", ["latency_ms<=9"], None, at_once) == [ROWS[0], ROWS[1], ROWS[2]]
-    assert choose_front(ROWS, "val_accuracy", ["latency_ms<2"], None, at_once) == [ROWS[2]]
-    assert choose_front(ROWS, "val_accuracy", [], "uniform", never) == [ROWS[0]]
+    assert choose_front(ROWS, "best_val_accuracy", [], None, never) == [ROWS[0], ROWS[1]]
+    assert choose_front(ROWS, "best_val_accuracy", ["latency_ms<=9"], None, at_once) == [ROWS[0], ROWS[1], ROWS[2]]
+    assert choose_front(ROWS, "best_val_accuracy", ["latency_ms<2"], None, at_once) == [ROWS[2]]
+    assert choose_front(ROWS, "best_val_accuracy", [], "uniform", never) == [ROWS[0]]
 
 
 @pytest.mark.parametrize(
     ("metric", "where", "policy", "complaint"),
     [
-        ("val_accuracy", ["sparsity>=0.99", "macs<=0.2"], None, r"none of 4 does .*sparsity>=0.99: 0, macs<=0.2: 3"),
-        ("val_accuracy", ["sparsety>=0.9"], None, "did you mean 'sparsity'"),
-        ("val_acuracy", [], None, "did you mean 'val_accuracy'"),
-        ("val_accuracy", [], "capacty", "did you mean 'capacity'"),
-        ("val_accuracy", ["latency_ms<0.5"], None, "medians of the 4 that meet all others are 1 to 4 ms"),
+        (
+            "best_val_accuracy",
+            ["sparsity>=0.99", "macs<=0.2"],
+            None,
+            r"none of 4 does .*sparsity>=0.99: 0, macs<=0.2: 3",
+        ),
+        ("best_val_accuracy", ["sparsety>=0.9"], None, "did you mean 'sparsity'"),
+        ("best_val_acuracy", [], None, "did you mean 'best_val_accuracy'"),
+        ("best_val_accuracy", [], "capacty", "did you mean 'capacity'"),
+        ("best_val_accuracy", ["latency_ms<0.5"], None, "medians of the 4 that meet all others are 1 to 4 ms"),
     ],
 )
 def test_a_wrong_question_is_refused(metric: str, where: list[str], policy: str | None, complaint: str) -> None:
@@ -89,4 +94,4 @@ def test_a_wrong_question_is_refused(metric: str, where: list[str], policy: str 
 
 def test_a_study_without_finished_trials_has_no_best() -> None:
     with pytest.raises(ValueError, match="none of 1 is; run the study first"):
-        choose(ROWS[-1:], "val_accuracy", [], None, never)
+        choose(ROWS[-1:], "best_val_accuracy", [], None, never)

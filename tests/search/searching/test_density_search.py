@@ -80,7 +80,7 @@ def test_an_accuracy_that_is_no_number_is_a_failure_with_its_reason() -> None:
     search = search_of()
     spec = search.propose()
     row = row_of(finished(spec, 0.5))
-    search.finish(spec.key(), row.model_construct(**(dict(row) | {"val_accuracy": float("nan")})))
+    search.finish(spec.key(), row.model_construct(**(dict(row) | {"best_val_accuracy": float("nan")})))
     (trial,) = told(search)
     assert (trial.state, trial.user_attrs["error"]) == (
         TrialState.FAIL,
@@ -121,7 +121,7 @@ def test_constraints_are_broken_by_what_exceeds_them() -> None:
 
 def test_several_goals_make_one_search_over_all_sparsities_with_its_front() -> None:
     cells = tuple(STUDY.cells())
-    search = search_of(cells, goals=["val_accuracy", "macs"], sampler="nsga2", trials=20)
+    search = search_of(cells, goals=["best_val_accuracy", "macs"], sampler="nsga2", trials=20)
     seen = Counter[float]()
     for n in range(12):
         spec = search.propose()
@@ -137,7 +137,7 @@ def test_several_goals_make_one_search_over_all_sparsities_with_its_front() -> N
 
 
 def test_studies_of_several_goals_have_one_search_for_all_sparsities() -> None:
-    goals = STUDY.search.model_copy(update={"goals": ("val_accuracy", "params")})
+    goals = STUDY.search.model_copy(update={"goals": ("best_val_accuracy", "params")})
     (one,) = STUDY.model_copy(update={"search": goals}).searches()
     assert [cell.sparsity for cell in one[1]] == list(STUDY.sparsities)
     assert [[cell.sparsity for cell in cells] for _, cells in STUDY.searches()] == [[0.5], [0.8]]

@@ -98,14 +98,17 @@ def test_all_complaints_come_at_once() -> None:
         (["search.sampler=tpee"], "sampler must be a known name, but got 'tpee'; did you mean 'tpe'?"),
         (["search.space=stage"], "space must be a known name, but got 'stage'; did you mean 'stages'?"),
         (["search.space=family", "search.warm_start=[erk]"], "'family' must know the densities of 'capacity'"),
-        (["search.goals=[macs]"], "search.goals must begin with val_accuracy"),
-        (["search.goals=[val_accuracy,flops]"], "goal must be a known name, but got 'flops'"),
+        (["search.goals=[macs]"], "search.goals must begin with best_val_accuracy"),
+        (["search.goals=[best_val_accuracy,flops]"], "goal must be a known name, but got 'flops'"),
         (
-            ["search.goals=[val_accuracy,macs]", "search.sampler=cmaes"],
+            ["search.goals=[best_val_accuracy,macs]", "search.sampler=cmaes"],
             "must take several goals, but 'cmaes' takes one",
         ),
-        (["search.goals=[val_accuracy,macs]", "search.trials=9"], "search.trials must exceed its 9 starting points"),
-        (["search.goals=[val_accuracy,macs]", "search.scheduler=asha"], "search.scheduler must be 'fifo'"),
+        (
+            ["search.goals=[best_val_accuracy,macs]", "search.trials=9"],
+            "search.trials must exceed its 9 starting points",
+        ),
+        (["search.goals=[best_val_accuracy,macs]", "search.scheduler=asha"], "search.scheduler must be 'fifo'"),
         (
             ["search.constraints=['sparsity>=0.4']"],
             "search.constraints must bound one of params, macs, latency_ms",
