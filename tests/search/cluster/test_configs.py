@@ -29,7 +29,7 @@ from tests.search.clusters import (
 )
 from tests.search.conftest import howcompact
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NEEDED = {needed.name: needed for needed in map(Requirement, PROJECT["dependencies"])}
 

@@ -14,7 +14,7 @@ from search.cluster.packing import STUDY_FILE, check_for_cluster, environment, p
 from search.study.reading import read_study
 from tests.search.conftest import FEW
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def ours(folder: Path) -> set[str]:
