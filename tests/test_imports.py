@@ -27,6 +27,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.exports", "trainables.pruning"),
     ("trainables.checkpoints", "trainables.data", "trainables.outcome"),
     ("trainables.models", "trainables.spec"),
+    ("trainables.names",),
     ("trainables.lookup", "trainables.storage"),
 )
 

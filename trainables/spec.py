@@ -6,15 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trainables.names import GATED, GranularityName
 from trainables.storage.credentials import Address
 
 BudgetKind = Literal["params", "macs"]
-GranularityName = Literal["weight", "channel", "block", "projected-block"]
-BLOCKS: tuple[GranularityName, ...] = ("block", "projected-block")
-GATED = ("gates", "gates-joint")  # criteria and policies that go by trained gates
 Taken = Literal["off", "during", "after"]  # when an epoch's record of each training sample is taken, if at all
 Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 on GPUs that have it, else float32
-SEARCHED, RANDOM_SEARCH = SEARCHES = ("searched", "random-search")  # told their densities; the second is a control
 Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
 Width = Annotated[float, Field(gt=0.0, le=16.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -241,6 +238,3 @@ class EpochReport(Frozen):
     seconds: float  # of this epoch and its validation; writing its checkpoint is left out
     images: int | None = None  # through the network in these seconds; None: not counted, by an older version
     final: bool = False  # whether no epoch follows
-
-
-Source = Literal["samples", "profile", "gates", "probe"]  # what a criterion or a policy may ask to look at

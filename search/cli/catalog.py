@@ -18,9 +18,10 @@ from trainables.learnability.measures import MEASURES
 from trainables.lookup import pick
 from trainables.models import hub
 from trainables.models.cifar import CIFAR
+from trainables.names import Source
 from trainables.pruning.criteria import CRITERIA, Criterion
 from trainables.pruning.granularities import GRANULARITIES
-from trainables.spec import Curriculum, Source
+from trainables.spec import Curriculum
 from trainables.training.recovery import RECOVERIES
 
 HALF = np.array([0.5])

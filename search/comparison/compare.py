@@ -11,7 +11,8 @@ from search.comparison.headline import BASELINE, Cells, Headline, Versus, summar
 from search.comparison.mismatches import unlike
 from search.comparison.winners import TOLERANCE, Layers, Winner, winners
 from search.results.folder import StudyFolder
-from trainables.spec import BudgetKind, Frozen, GranularityName
+from trainables.names import GranularityName
+from trainables.spec import BudgetKind, Frozen
 
 __all__ = ["BASELINE", "RECOVERY", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
 

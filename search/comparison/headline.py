@@ -13,7 +13,8 @@ from search.comparison.estimates import Estimate, Floats, holm, sign_flip
 from search.comparison.search_trials import SearchTrials
 from search.comparison.winners import TOLERANCE, Winner
 from search.results.rows import TrialRow
-from trainables.spec import BudgetKind, Frozen, GranularityName
+from trainables.names import GranularityName
+from trainables.spec import BudgetKind, Frozen
 
 BASELINE = "uniform"
 ACCURACIES = ("one_shot_accuracy", "recalibrated_accuracy", "best_val_accuracy")

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from search.results.rows import TrialRow
-from trainables.spec import SEARCHES, BudgetKind, Frozen, GranularityName
+from trainables.names import SEARCHES, GranularityName
+from trainables.spec import BudgetKind, Frozen
 
 BySeed = Mapping[int, Sequence[TrialRow]]
 

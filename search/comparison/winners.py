@@ -12,7 +12,8 @@ from search.comparison import search_costs
 from search.results.constraints import COMPARE, FRACTIONS, Condition, conditions
 from search.results.folder import StudyFolder
 from search.results.rows import SCHEMA
-from trainables.spec import SEARCHED, SEARCHES, BudgetKind, GranularityName
+from trainables.names import SEARCHED, SEARCHES, GranularityName
+from trainables.spec import BudgetKind
 
 TOLERANCE = 0.01  # largest difference of two measured budgets, as a share of the larger, that counts as matched
 

@@ -11,7 +11,8 @@ from trainables.allocation.plan import inputs_of, plan
 from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
 from trainables.models.layers import count
-from trainables.spec import SEARCHES, BudgetKind, Frozen, Source
+from trainables.names import SEARCHES, Source
+from trainables.spec import BudgetKind, Frozen
 from trainables.training.calibration import calibration_samples
 
 

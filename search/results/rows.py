@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from search.study.cells import cell_key, control_of, following, label_of
+from trainables.names import GranularityName
 from trainables.outcome import Outcome, Status
-from trainables.spec import BudgetKind, Curriculum, Frozen, GranularityName, TrialSpec
+from trainables.spec import BudgetKind, Curriculum, Frozen, TrialSpec
 from trainables.storage.columns import read_columns
 from trainables.storage.strict_json import damage_as_error
 

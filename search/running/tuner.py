@@ -20,7 +20,8 @@ from search.searching.searcher import StudySearcher
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
 from trainables.checkpoints import artifact_store
-from trainables.spec import SEARCHES, DenseSpec, TrialSpec
+from trainables.names import SEARCHES
+from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.process import WorkerResources
 from trainables.training.recovery import RECOVERIES, Pruned

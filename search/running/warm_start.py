@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 from search.results.folder import OUTCOME, STUDY, StudyFolder
 from search.study.spec import StudySpec
 from trainables.checkpoints import checkpoint
-from trainables.spec import SEARCHED
+from trainables.names import SEARCHED
 from trainables.storage.folder import Folder
 
 

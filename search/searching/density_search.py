@@ -15,8 +15,9 @@ from search.results.rows import TrialRow
 from search.searching.optuna_results import judged
 from search.study.cells import label_of
 from search.study.search_spec import ACCURACY, CAPACITY, SearchSpec
+from trainables.names import RANDOM_SEARCH
 from trainables.outcome import Outcome
-from trainables.spec import RANDOM_SEARCH, Curriculum, TrialSpec
+from trainables.spec import Curriculum, TrialSpec
 
 KEY, POLICY, ERROR = "trial", "policy", "error"  # Optuna's user attributes of a trial
 SPARSITY = "sparsity"  # what a search with several goals proposes beside densities

@@ -12,8 +12,9 @@ from search.searching.density_search import DensitySearch
 from search.searching.journal import SearchStorage, open_journal
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
+from trainables.names import SEARCHED, SEARCHES
 from trainables.outcome import Outcome
-from trainables.spec import SEARCHED, SEARCHES, TrialSpec
+from trainables.spec import TrialSpec
 from trainables.storage.folder import StorageError
 
 LOSSES = 3  # workers that a trial may lose before it has failed; and how often its storage before the run has

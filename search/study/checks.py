@@ -3,7 +3,8 @@
 from itertools import product
 
 from search.study.spec import StudySpec
-from trainables.spec import GATED, Distillation, Gates
+from trainables.names import GATED
+from trainables.spec import Distillation, Gates
 
 MOST_TRIALS, MOST_COMPLAINTS = 100_000, 100  # of a study, searches counted as one; about it
 

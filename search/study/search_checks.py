@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from search.study.search_spec import ACCURACY, CAPACITY, GOALS, SearchSpec
 from trainables.lookup import did_you_mean
-from trainables.spec import SEARCHES, TrialSpec
+from trainables.names import SEARCHES
+from trainables.spec import TrialSpec
 
 BOUND = rf"\s*({'|'.join(GOALS[1:])})\s*(<=|<|>=|>)\s*(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*"
 

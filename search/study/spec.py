@@ -9,10 +9,8 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from search.study.cells import control_of, following
 from search.study.search_spec import SearchSpec
+from trainables.names import GATED, SEARCHED, SEARCHES, GranularityName
 from trainables.spec import (
-    GATED,
-    SEARCHED,
-    SEARCHES,
     BudgetKind,
     Curriculum,
     DataSpec,
@@ -20,7 +18,6 @@ from trainables.spec import (
     Distillation,
     Frozen,
     Gates,
-    GranularityName,
     Precision,
     Pruning,
     Recipe,

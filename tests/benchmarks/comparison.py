@@ -19,7 +19,7 @@ import pyarrow as pa
 from search.results.folder import StudyFolder
 from search.results.rows import SCHEMA, TABLE, TrialRow
 from search.study.spec import StudySpec
-from trainables.spec import SEARCHED
+from trainables.names import SEARCHED
 from trainables.storage.columns import to_parquet
 from trainables.storage.folder import Folder
 

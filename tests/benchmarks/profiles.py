@@ -22,11 +22,12 @@ from trainables.artifacts.profile import BATCH, measure_profile
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
 from trainables.models import hub
+from trainables.names import GranularityName
 from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
-from trainables.spec import DataSpec, GranularityName, ProfileSpec, Recipe
+from trainables.spec import DataSpec, ProfileSpec, Recipe
 from trainables.training.calibration import calibration_samples
 from trainables.training.process import WorkerResources, leave_no_trace
 from trainables.training.train import sgd, to_device, train

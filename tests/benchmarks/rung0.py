@@ -23,11 +23,12 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Split, Splits
+from trainables.names import SEARCHES
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
-from trainables.spec import SEARCHES, DataSpec, TrialSpec
+from trainables.spec import DataSpec, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.recalibration import recalibrate
 from trainables.training.train import autocast

@@ -26,7 +26,7 @@ from tests.search.searching.test_searcher import studies_in
 from tests.search.waiting import until
 from tests.trainables.trials import flip_a_byte
 from trainables.checkpoints import artifact_store
-from trainables.spec import SEARCHED
+from trainables.names import SEARCHED
 from trainables.storage.folder import Folder
 
 SETTINGS = (

@@ -12,10 +12,11 @@ from trainables.allocation.problem import Problem
 from trainables.allocation.profiles import Profile
 from trainables.models import hub
 from trainables.models.layers import weight_of
+from trainables.names import Source
 from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.granularity import Counts, Prunable
 from trainables.pruning.masks import Weights
-from trainables.spec import BudgetKind, Source
+from trainables.spec import BudgetKind
 
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 

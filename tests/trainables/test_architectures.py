@@ -16,11 +16,12 @@ from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.checkpoints.checkpoint import Architecture, load, rebuild, save
 from trainables.models.layers import count
+from trainables.names import GranularityName
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
-from trainables.spec import BudgetKind, GranularityName
+from trainables.spec import BudgetKind
 from trainables.storage.folder import Folder
 
 torch.set_num_threads(1)

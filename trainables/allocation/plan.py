@@ -12,12 +12,13 @@ from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.schedules import sparsities
 from trainables.models.layers import Count, Masks
+from trainables.names import Source
 from trainables.outcome import Cost
 from trainables.pruning.context import Calibration, Meter, PruningContext
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable, top_units
-from trainables.spec import Source, TrialSpec
+from trainables.spec import TrialSpec
 
 Quota = Mapping[str, int]  # part name -> units to keep
 

@@ -14,8 +14,8 @@ from trainables.allocation.random_draws import random, random_best
 from trainables.allocation.ranked import gates, gates_joint, global_magnitude, lamp, own_scores, snip
 from trainables.allocation.spectral import alpha_pruning
 from trainables.allocation.synflow import synflow
+from trainables.names import SEARCHES, GranularityName, Source
 from trainables.pruning.granularity import Counts, Prunable
-from trainables.spec import SEARCHES, GranularityName, Source
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from trainables.names import BLOCKS, GranularityName
 from trainables.pruning.granularity import Part
-from trainables.spec import BLOCKS, GranularityName
 from trainables.storage import columns
 from trainables.storage.strict_json import damage_as_error, from_json
 

@@ -21,12 +21,13 @@ from trainables.artifacts.replay import Replay, Values
 from trainables.checkpoints import artifact_store, checkpoint
 from trainables.data.splits import Splits
 from trainables.models.layers import undisturbed
+from trainables.names import Source
 from trainables.outcome import Cost
 from trainables.pruning.context import Calibration, Meter, PruningContext
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable, top_units
-from trainables.spec import ProbeSpec, ProfileSpec, Source
+from trainables.spec import ProbeSpec, ProfileSpec
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import damage_as_error, from_json
 from trainables.training.calibration import calibration_samples

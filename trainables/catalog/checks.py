@@ -13,8 +13,9 @@ from trainables.checkpoints import pretrained
 from trainables.data import sources
 from trainables.lookup import did_you_mean
 from trainables.models import hub
+from trainables.names import BLOCKS, GATED, SEARCHES
 from trainables.pruning.gates import SHAPINGS
-from trainables.spec import BLOCKS, GATED, SEARCHES, DenseSpec, Distillation, Gates, Schedule, TrialSpec
+from trainables.spec import DenseSpec, Distillation, Gates, Schedule, TrialSpec
 from trainables.training.recovery import RECOVERIES
 
 FINENESS = {"block": 0, "projected-block": 0, "channel": 1, "weight": 2}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from trainables.checkpoints import checkpoint
-from trainables.spec import Source
+from trainables.names import Source
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 

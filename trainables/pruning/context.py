@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from trainables.names import Source
 from trainables.outcome import Cost
 from trainables.pruning.granularity import Prunable
-from trainables.spec import Source
 
 
 @dataclass(eq=False)

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainables.models.layers import undisturbed, weight_of
+from trainables.names import BLOCKS, GranularityName, Source
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.context import PruningContext
 from trainables.pruning.gates import Gating
 from trainables.pruning.probe_order import removals
-from trainables.spec import BLOCKS, GranularityName, Source
 
 Scores = Mapping[str, Tensor]  # part name -> (units,), finite
 BATCH = 64  # samples at a time: bounds the memory that gradients take

@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
+from trainables.names import GranularityName
 from trainables.pruning.blocks import Blocks, ProjectedBlocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.granularity import Prunable
 from trainables.pruning.masks import Weights
-from trainables.spec import GranularityName
 
 
 def view(model: nn.Module, granularity: GranularityName, example: Tensor, round_to: int = 1) -> Prunable:

@@ -13,7 +13,8 @@ from search.results.rows import TrialRow
 from search.study.spec import StudySpec
 from trainables.artifacts.kinds import needed
 from trainables.checkpoints import artifact_store
-from trainables.spec import Source, TrialSpec
+from trainables.names import Source
+from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 
 

@@ -16,8 +16,8 @@ from search.report.sections.evidence import Evidence, shared_by
 from search.results.rows import TrialRow
 from search.study.cells import cell_key
 from trainables.artifacts.probes import load_probes
+from trainables.names import BLOCKS
 from trainables.pruning.probe_order import Probed
-from trainables.spec import BLOCKS
 from trainables.storage.folder import Folder
 
 HUE = HUES[1]

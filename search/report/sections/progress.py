@@ -13,7 +13,7 @@ from search.figures.chart import Panel, key, label_room
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 from search.results.rows import TrialRow
-from trainables.spec import SEARCHED, SEARCHES
+from trainables.names import SEARCHED, SEARCHES
 
 Runs = Mapping[int, Sequence[float]]  # seed -> best accuracy in % after each evaluation
 BySparsity = Mapping[float, Mapping[str, Runs]]  # sparsity -> policy of the search -> runs

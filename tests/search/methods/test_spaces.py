@@ -10,7 +10,8 @@ from torch import nn
 
 from search.methods.spaces import FAMILY, SMALLEST, SPACES, Space
 from trainables.catalog.feasibility import part_names
-from trainables.spec import DataSpec, DenseSpec, GranularityName, TrialSpec
+from trainables.names import GranularityName
+from trainables.spec import DataSpec, DenseSpec, TrialSpec
 
 FIXED = settings(deadline=None, max_examples=25, derandomize=True)
 OWN = ("vgg16", "resnet20", "mobilenet")

@@ -14,8 +14,9 @@ from search.results.rows import row_of
 from search.searching.density_search import DensitySearch
 from search.study.search_spec import SearchSpec
 from tests.search.searching.test_searcher import PARTS, STUDY, finished
+from trainables.names import RANDOM_SEARCH, SEARCHED
 from trainables.outcome import Outcome
-from trainables.spec import RANDOM_SEARCH, SEARCHED, TrialSpec
+from trainables.spec import TrialSpec
 
 CELL = STUDY.cells()[0]
 

@@ -17,8 +17,9 @@ from search.searching.journal import JOURNAL, Journal
 from search.searching.searcher import StudySearcher
 from search.study.spec import StudySpec
 from tests.search.searching.test_searcher import PARTS, STUDY, end, finished, run_out, searcher_of, studies_in
+from trainables.names import SEARCHED
 from trainables.outcome import Outcome
-from trainables.spec import SEARCHED, TrialSpec
+from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import write_outcome
 

@@ -16,11 +16,11 @@ from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.random_draws import random_best
 from trainables.models import hub
+from trainables.names import GranularityName
 from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts, top_units
-from trainables.spec import GranularityName
 
 torch.set_num_threads(1)
 GRANULARITIES = pytest.mark.parametrize("granularity", ["weight", "channel"])

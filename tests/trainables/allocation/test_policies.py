@@ -18,13 +18,14 @@ from trainables.allocation.policies import POLICIES
 from trainables.allocation.problem import Problem
 from trainables.catalog import checks, feasibility
 from trainables.models import hub
+from trainables.names import SEARCHES, GranularityName
 from trainables.pruning.context import Calibration
 from trainables.pruning.criteria import l1
 from trainables.pruning.gates import Gating
 from trainables.pruning.granularities import GRANULARITIES, view
 from trainables.pruning.granularity import Counts, Prunable
 from trainables.pruning.masks import Weights
-from trainables.spec import SEARCHES, BudgetKind, DenseSpec, GranularityName, TrialSpec
+from trainables.spec import BudgetKind, DenseSpec, TrialSpec
 
 torch.set_num_threads(1)
 SEARCHING = {"capacity", "random-best"}  # by measuring what they try, some of it drawn

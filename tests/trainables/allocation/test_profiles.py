@@ -20,8 +20,9 @@ from trainables.artifacts.replay import Replay
 from trainables.data import sources
 from trainables.models import hub
 from trainables.models.cifar import PadShortcut
+from trainables.names import BLOCKS, GranularityName
 from trainables.pruning.context import Calibration
-from trainables.spec import BLOCKS, DataSpec, GranularityName, ProfileSpec
+from trainables.spec import DataSpec, ProfileSpec
 from trainables.training.calibration import calibration_samples
 
 torch.set_num_threads(1)

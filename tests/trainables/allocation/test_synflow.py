@@ -11,10 +11,10 @@ from trainables.allocation import synflow
 from trainables.allocation.budget import spend
 from trainables.models import hub
 from trainables.models.layers import weight_of
+from trainables.names import GranularityName
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts
 from trainables.pruning.masks import Weights
-from trainables.spec import GranularityName
 
 torch.set_num_threads(1)
 

@@ -17,11 +17,12 @@ from trainables.catalog import checks
 from trainables.checkpoints import artifact_store, checkpoint
 from trainables.data.splits import Splits
 from trainables.models import hub
+from trainables.names import GATED
 from trainables.outcome import Cost
 from trainables.pruning.channels import Channels
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.gates import ChannelGates, Gating, is_open
-from trainables.spec import GATED, BudgetKind, EpochReport, Gates, GatingSpec, Recipe, Schedule, TrialSpec
+from trainables.spec import BudgetKind, EpochReport, Gates, GatingSpec, Recipe, Schedule, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.recovery import RECOVERIES, Pruned

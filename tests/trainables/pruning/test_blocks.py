@@ -15,11 +15,11 @@ from tests.trainables.conftest import as_if_trained, assert_same
 from trainables.checkpoints.checkpoint import Architecture, load, rebuild, save
 from trainables.models.layers import count
 from trainables.models.removed_blocks import Projection
+from trainables.names import BLOCKS, GranularityName
 from trainables.pruning.block_chain import find_chain
 from trainables.pruning.blocks import Blocks, ProjectedBlocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.granularities import view
-from trainables.spec import BLOCKS, GranularityName
 from trainables.storage.folder import Folder
 
 torch.set_num_threads(1)

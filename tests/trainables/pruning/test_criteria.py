@@ -13,6 +13,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from tests.trainables.conftest import as_if_trained
 from trainables.models import hub
 from trainables.models.layers import weight_of
+from trainables.names import GranularityName, Source
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.context import Calibration, PruningContext
@@ -21,7 +22,6 @@ from trainables.pruning.gates import Gating
 from trainables.pruning.granularities import view
 from trainables.pruning.masks import Weights
 from trainables.pruning.probe_order import Probed
-from trainables.spec import GranularityName, Source
 
 torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 1, 8, 8)

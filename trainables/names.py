@@ -1,0 +1,104 @@
+"""The names that settings may use, and what each one needs, without importing the code behind them.
+
+A study with a misspelt name is refused before torch is imported. A test checks that each table of functions has exactly
+these names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from trainables.lookup import did_you_mean
+
+GranularityName = Literal["weight", "channel", "block", "projected-block"]
+BLOCKS: tuple[GranularityName, ...] = ("block", "projected-block")
+Source = Literal["samples", "profile", "gates", "probe"]  # measurements that a criterion or a policy may read
+SEARCHED, RANDOM_SEARCH = SEARCHES = ("searched", "random-search")  # get their densities; the second is a control
+GATES_JOINT = "gates-joint"  # this policy keeps the units of open gates and the weights trained along with them
+GATED = ("gates", GATES_JOINT)  # criteria and policies that read trained gates
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The granularities that a policy or a criterion works on, and the measurements that it reads."""
+
+    granularities: tuple[GranularityName, ...] = get_args(GranularityName)
+    inputs: tuple[Source, ...] = ()
+
+
+POLICY_NEEDS: Mapping[str, Needs] = {
+    "uniform": Needs(),
+    "uniform-plus": Needs(("weight",)),
+    "random": Needs(),
+    "random-best": Needs(inputs=("samples",)),
+    "erk": Needs(),
+    "igq": Needs(),
+    "global": Needs(),
+    "by-score": Needs(),
+    "lamp": Needs(),
+    "snip": Needs(inputs=("samples",)),
+    "synflow": Needs(),
+    "alpha-pruning": Needs(),
+    "gates": Needs(("channel",), inputs=("gates",)),
+    GATES_JOINT: Needs(("channel",), inputs=("gates",)),
+    "sensitivity": Needs(inputs=("profile",)),
+    "rdp": Needs(inputs=("profile",)),
+    "rdp-worst": Needs(inputs=("profile",)),
+    "capacity": Needs(inputs=("samples",)),
+    "capacity-energy": Needs(),
+    "capacity-coding": Needs(),
+    "capacity-functional": Needs(inputs=("profile",)),
+    "capacity-information": Needs(inputs=("samples",)),
+    **dict.fromkeys(SEARCHES, Needs()),
+}
+
+CRITERION_NEEDS: Mapping[str, Needs] = {
+    "magnitude": Needs(("weight",)),
+    "l1": Needs(("channel", *BLOCKS)),
+    "l2": Needs(("channel", *BLOCKS)),
+    "bn-scale": Needs(("channel",)),
+    "taylor": Needs(inputs=("samples",)),
+    "snip": Needs(inputs=("samples",)),
+    "group-norm": Needs(("channel",)),
+    "gates": Needs(("channel",), inputs=("gates",)),
+    "probe": Needs(BLOCKS, inputs=("probe",)),
+    "random": Needs(),
+}
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "policy": tuple(POLICY_NEEDS),
+    "criterion": tuple(CRITERION_NEEDS),
+    "granularity": get_args(GranularityName),
+    "schedule": ("one-shot", "iterative", "gradual"),
+    "recovery": ("finetune", "rewind", "distill", "scratch", "scratch-b"),
+    "shaping": ("straight-through", "sech2"),
+    "curriculum": (
+        "standard",
+        "easy-first",
+        "hard-first",
+        "weigh-easy",
+        "weigh-hard",
+        "sample-easy",
+        "sample-hard",
+        "drop-hardest",
+        "drop-easiest",
+    ),
+    "pacing": ("linear", "quadratic", "root", "step", "exponential", "logarithmic"),
+    "measure": (
+        "learnability",
+        "forgetting",
+        "first-learned",
+        "aum",
+        "el2n",
+        "confidence",
+        "variability",
+        "correctness",
+    ),
+    "model": ("vgg16", "resnet20", "resnet32", "resnet56", "mobilenet", "small_cnn"),  # the project's own
+    "data.name": ("digits", "parquet", "folder", "cifar10", "cifar100", "fashion_mnist"),
+}
+
+
+def unknown(kind: str, name: str) -> list[str]:
+    """Return the complaint about a name that its kind lacks, with the nearest names; nothing where it is known."""
+    return [] if name in NAMES[kind] else [str(did_you_mean(kind, name, NAMES[kind]))]
