@@ -64,7 +64,7 @@ def profile(
     found = compactness(network, granularity, criterion or _usual_criterion(granularity), calibration, trust)
     written: list[Path] = []
     if out is not None:
-        from search.networks.figures import write_profile
+        from search.networks.curves import write_profile
 
         written = write_profile(found, out)
     if as_json:
@@ -93,7 +93,7 @@ def probe(
     found = probing(network, threshold, granularity, samples, trust)
     written: list[Path] = []
     if out is not None:
-        from search.networks.figures import write_probes
+        from search.networks.curves import write_probes
 
         written = write_probes(found, out)
     if as_json:

@@ -11,7 +11,7 @@ from search.figures.chart import Panel
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a caption; the first `words` columns are words, the others numbers."""
+    """Rows of text with a caption. The first `words` columns are words, the others are numbers."""
 
     caption: str
     head: tuple[str, ...]
@@ -23,16 +23,21 @@ class Table:
 class Section:
     """One question, answered by charts and tables; `text` says how to read them, or why there are none."""
 
-    name: str  # of its files, and its place in the page
+    name: str  # of its files, and of its anchor in the page
     title: str
     text: str
     groups: Mapping[str, Sequence[Panel]] = field(default_factory=dict)  # heading -> panels
     tables: Sequence[Table] = ()
-    columns: int = 3  # of the figure in a file
+    columns: int = 3  # panels side by side in a file
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show: no chart, and no row in any table."""
+        return not self.groups and not any(table.rows for table in self.tables)
 
 
 def figures(sections: Sequence[Section], footer: str) -> dict[str, bytes]:
-    """Draw each section that has charts as PNG and SVG: name of the file -> its content."""
+    """Draw each section that has charts as PNG and SVG: file name -> content."""
     drawn = {section.name: sheet(section, footer) for section in sections if section.groups}
     return {f"{name}.{kind}": chart.to_file(figure, kind) for name, figure in drawn.items() for kind in ("png", "svg")}
 

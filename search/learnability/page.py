@@ -1,6 +1,5 @@
 """What networks tell of samples, as one page, its figures, and the numbers behind them."""
 
-import html
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -24,10 +23,12 @@ from search.learnability.tables import (
     noise_table,
     told,
 )
-from search.report.page import document
-from search.report.provenance import here, run_command
+from search.report.page import Summary, document
+from search.report.provenance import Provenance, run_command
 from search.study.spec import StudySpec
 from trainables.data import sources
+
+NOISE, FORGOTTEN = "Finding flipped labels", "What pruning forgets"  # titles
 
 
 def write_learnability(found: Learnability, study: StudySpec, runs: Sequence[Run], out: Path) -> list[Path]:
@@ -36,28 +37,32 @@ def write_learnability(found: Learnability, study: StudySpec, runs: Sequence[Run
     runs: of the study's dense networks, which `found` is about.
     """
     out.mkdir(parents=True, exist_ok=True)
-    sections = [section for section in _sections(found, runs) if section.groups or section.tables]
-    seeds = ", ".join(map(str, study.seeds))
-    command = f"{run_command(study, 'learnability')} --out page"
-    how = {"command": command, "seeds": f"{seeds}; each covers dense training", **here()}
+    sections = _sections(found, runs)
+    provenance = Provenance(
+        name=study.name,
+        studies=[study],
+        command=f"{run_command(study, 'learnability')} --out page",
+        seeds=study.seeds,
+        covered=["dense training"],
+    )
     written = {
-        "index.html": document(f"easy samples, {study.name}", _summary(found), sections, how, [study]).encode(),
+        "index.html": document(f"easy samples, {study.name}", _summary(found), sections, provenance).encode(),
         "learnability.json": found.model_dump_json(indent=1).encode(),
         "samples.parquet": table(study.name, runs),
-        **figures(sections, f"howcompact: {study.name}; seeds {seeds}; {how['date']}"),
+        **figures(sections, provenance.footer),
     }
     for name, content in written.items():
         (out / name).write_bytes(content)
     return [out / name for name in written]
 
 
-def _summary(found: Learnability) -> str:
+def _summary(found: Learnability) -> Summary:
     lines = [f"{told(found)}."]
     for each in found.agreement["learnability"]:
         if each.coefficient == "pearson" and each.single:
             r, published = each.single, f" (published: {each.published})" if each.published else ""
             lines.append(f"{named(each.networks)}: r = {r.value:.3f}, {r.low:.3f} to {r.high:.3f}{published}.")
-    return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+    return Summary([("", line) for line in lines])
 
 
 def _sections(found: Learnability, runs: Sequence[Run]) -> list[Section]:
@@ -109,7 +114,8 @@ def _sheet(found: Learnability, runs: Sequence[Run]) -> Section:
 
 def _noise(found: Learnability) -> Section:
     if not found.noise:
-        return Section("noise", "", "")
+        none = "No label of this study's data was flipped; `data.label_noise` flips some."
+        return Section("noise", NOISE, none)
     panels = []
     for name, label in (("auc", "area under the ROC curve"), ("precision", "precision at the true count")):
         series: dict[str, dict[str, Estimate]] = {}
@@ -127,12 +133,13 @@ def _noise(found: Learnability) -> Section:
         "with its 95 % interval; dotted: by chance."
     )
     tables = [each for each in (noise_table(found), found_again_table(found)) if each.rows]
-    return Section("noise", "Finding flipped labels", text, {"": panels}, tables, columns=2)
+    return Section("noise", NOISE, text, {"": panels}, tables, columns=2)
 
 
 def _forgotten(found: Learnability) -> Section:
     if not found.forgotten:
-        return Section("forgotten", "", "")
+        none = "No trial of this study recorded its samples; `records.finetune=during` records them."
+        return Section("forgotten", FORGOTTEN, none)
     shares: dict[str, dict[str, Estimate]] = {}
     areas: dict[str, dict[str, Estimate]] = {}
     for each in found.forgotten:
@@ -147,7 +154,7 @@ def _forgotten(found: Learnability) -> Section:
         "wrong, before and after it recovers; and are those the samples of low learnability? Mean over seeds with its "
         "95 % interval; dotted: by chance. Searched allocations are each seed's best."
     )
-    return Section("forgotten", "What pruning forgets", text, {"": panels}, [forgotten_table(found)], columns=2)
+    return Section("forgotten", FORGOTTEN, text, {"": panels}, [forgotten_table(found)], columns=2)
 
 
 def _row(found: Learnability, each: Forgotten) -> str:

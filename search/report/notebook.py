@@ -1,12 +1,12 @@
-"""A comparison to work on in Python: as columns, as a figure, as a table in a notebook."""
+"""A comparison in Python: as columns, as a figure, as a table in a notebook."""
 
-import html
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from search.comparison.compare import BASELINE, Comparison, ComparisonRow, Estimate
 from search.comparison.wording import in_order, network_of, percent, warnings_of
+from search.report.html import render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,9 +23,9 @@ class Compared(Comparison):
 
     @property
     def table(self) -> pa.Table:
-        """A row for each policy, sparsity and setting; an estimate is its mean, with its ends in _low and _high.
+        """Rows by policy, sparsity and setting. An estimate has three columns: its mean, and its ends, _low and _high.
 
-        `.to_pandas()` makes it a pandas data frame; Polars and DuckDB take it as it is.
+        `.to_pandas()` turns it into a pandas data frame; Polars and DuckDB read it as it is.
         """
         rows = in_order(self.rows)
         columns: dict[str, pa.Array] = {}
@@ -43,21 +43,22 @@ class Compared(Comparison):
 
     def plot(self, **options: Any) -> "Figure":
         """Draw accuracy against sparsity, as `search.report.plot` does with these options."""
-        from search.report.write import plot  # a second of imports
+        from search.report.write import plot  # importing it takes a second
 
         return plot(self, **options)
 
     def _repr_html_(self) -> str:
-        """The main columns, for a notebook."""
-        body = "".join(f"<tr>{_cells('td', _shown(row))}</tr>" for row in in_order(self.rows))
-        notes = "".join(f"<li>{html.escape(text)}</li>" for text in [*warnings_of(self.rows), *self.warnings])
-        return (
-            f"<table><caption>{html.escape(self.study)}: accuracy on validation samples, mean and 95 % interval over "
-            f"seeds</caption><thead><tr>{_cells('th', HEAD)}</tr></thead><tbody>{body}</tbody></table><ul>{notes}</ul>"
+        """Show the main columns in a notebook."""
+        return render(
+            "notebook.html",
+            study=self.study,
+            head=HEAD,
+            rows=[_cells(row) for row in in_order(self.rows)],
+            warnings=[*warnings_of(self.rows), *self.warnings],
         )
 
 
-def _shown(row: ComparisonRow) -> tuple[str, ...]:
+def _cells(row: ComparisonRow) -> tuple[str, ...]:
     return (
         *(network_of(row), f"{row.sparsity:g}", row.policy + (" (control)" if row.control else "")),
         *map(percent, (row.one_shot_accuracy, row.recalibrated_accuracy, row.best_val_accuracy)),
@@ -67,7 +68,3 @@ def _shown(row: ComparisonRow) -> tuple[str, ...]:
         f"{row.macs_kept:,} ({row.macs_density:.1%})",
         *(f"{row.search_cost_seconds:.2f}", str(row.trials), ", ".join(map(str, row.seeds))),
     )
-
-
-def _cells(tag: str, texts: tuple[str, ...]) -> str:
-    return "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts)

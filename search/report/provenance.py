@@ -1,9 +1,10 @@
-"""How a report came about: the commands, the versions, the hardware, the seeds, the date."""
+"""How a page was made: commands, seeds, hardware, versions, date."""
 
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,42 +14,67 @@ from search.study.reading import parse_study, shipped
 from search.study.spec import StudySpec
 
 LIBRARIES = ("howcompact", "torch", "torch-pruning", "ray", "optuna", "numpy")
-NAMED = "name"
-YAML_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # not text without quotes
+YAML_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # text only within quotes
 
 
-def made(evidence: Evidence) -> dict[str, str]:
-    """Say how a report was made, in a few lines."""
+@dataclass(frozen=True)
+class Provenance:
+    """How a page was made. It stands once, at the end of the page; figures in files have a line of it below them."""
+
+    name: str  # of what the page shows
+    studies: Sequence[StudySpec]
+    command: str  # that writes the page
+    seeds: Sequence[int]
+    covered: Sequence[str]  # what changes from seed to seed
+    hardware: Sequence[str] = ()  # of the trials
+    versions: Mapping[str, str] = field(default_factory=lambda: versions(LIBRARIES))  # where the page is written
+    date: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+
+    @property
+    def commands(self) -> dict[str, str]:
+        """What each command is for -> the command."""
+        runs = {f"to run study {study.name}": run_command(study) for study in self.studies}
+        return {**runs, "to write this page": self.command}
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Name -> text."""
+        return {
+            "seeds": f"{_listed(self.seeds)}. What changes with the seed: {_listed(self.covered)}.",
+            **({"hardware of the trials": _listed(self.hardware)} if self.hardware else {}),
+            "versions": _listed(f"{name} {number}" for name, number in self.versions.items()) + ", on the machine "
+            "that wrote this page",
+            "date": self.date,
+        }
+
+    @property
+    def footer(self) -> str:
+        """One line below a figure in a file."""
+        return f"howcompact: {self.name}; seeds {_listed(self.seeds)}; {self.date}"
+
+
+def report_provenance(evidence: Evidence) -> Provenance:
+    """Collect how the report of a comparison is made."""
     rows = evidence.comparison.rows
-    seeds = sorted({seed for row in rows for seed in row.seeds})
-    cover = ", ".join(dict.fromkeys(part for row in rows for part in row.seeds_cover))
-    hardware = sorted({trial.hardware for trial in evidence.trials if trial.hardware})
-    return {
-        "command": compare_command(evidence),
-        "seeds": f"{', '.join(map(str, seeds))}; each covers {cover}",
-        "hardware": f"{', '.join(hardware)} (trials)",
-        **here(),
-    }
-
-
-def here() -> dict[str, str]:
-    """Say with what, and when, something is made now."""
-    told = (f"{name} {number}" for name, number in versions(LIBRARIES).items())
-    return {
-        "versions": ", ".join(told) + " (where this was written)",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    }
+    return Provenance(
+        name=evidence.comparison.study,
+        studies=evidence.studies,
+        command=compare_command(evidence),
+        seeds=sorted({seed for row in rows for seed in row.seeds}),
+        covered=list(dict.fromkeys(part for row in rows for part in row.seeds_cover)),
+        hardware=sorted({trial.hardware for trial in evidence.trials if trial.hardware}),
+    )
 
 
 def compare_command(evidence: Evidence) -> str:
-    """The command that writes this report, wherever it is written to."""
+    """Give the command that writes this report."""
     folders = [folder.folder.uri for folder in evidence.folders]
     test = ["--test"] if any(row.test_accuracy for row in evidence.comparison.rows) else []
     return shlex.join(["howcompact", "compare", *folders, *test, "--out", "report"])
 
 
 def run_command(study: StudySpec, verb: str = "run") -> str:
-    """Find the shortest command that gives this study: a shipped one, changed where it differs."""
+    """Find the shortest command for this study: a shipped study, and what differs from it."""
     wanted = _settings(study)
     commands = []
     for source in shipped():
@@ -64,21 +90,28 @@ def run_command(study: StudySpec, verb: str = "run") -> str:
 
 
 def _settings(study: StudySpec) -> dict[str, Any]:
-    """Every setting but the name; of what is listed, only what differs from its defaults."""
-    whole, changed = (study.model_dump(mode="json", exclude={NAMED}, exclude_defaults=short) for short in (False, True))
+    """Give every setting but the name; items of lists without the fields that have their defaults."""
+    whole, changed = (
+        study.model_dump(mode="json", exclude={"name"}, exclude_defaults=short) for short in (False, True)
+    )
     return whole | {name: value for name, value in changed.items() if isinstance(value, list)}
 
 
 def _bare(text: str) -> str:
-    """Leave out the quotes that YAML, too, does not need."""
+    """Remove the quotes that YAML does not need."""
     return re.sub(r'"([A-Za-z/~][\w./~-]*)"', lambda word: word[0] if word[1].lower() in YAML_WORDS else word[1], text)
 
 
 def _changes(given: Mapping[str, Any], wanted: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the wanted value of each setting that differs."""
     for name, value in wanted.items():
         if given[name] == value:
             continue
-        if isinstance(value, dict) and value.keys() == given[name].keys():  # those of settings, not of networks
+        if isinstance(value, dict) and value.keys() == given[name].keys():  # settings; networks by name go whole
             yield from _changes(given[name], value, f"{inside}{name}.")
         else:
             yield f"{inside}{name}", value
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))

@@ -1,4 +1,4 @@
-"""What a comparison looks like: one page that needs no network, and its figures as PNG and SVG files."""
+"""The report of a comparison: one page that needs no network, and its figures as PNG and SVG files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from search.comparison.compare import Comparison
 from search.figures.section import figures, sheet
 from search.report.page import page
-from search.report.provenance import made
+from search.report.provenance import report_provenance
 from search.report.sections.accuracy import macs_section, sparsity_section
 from search.report.sections.compact import compact_section
 from search.report.sections.cost import cost_section
@@ -42,25 +42,24 @@ SECTIONS = (  # in the order of the page
 
 
 def write_report(comparison: Comparison, out: Path, folders: Sequence[StudyFolder]) -> list[Path]:
-    """Write index.html, comparison.json and every section's figure as PNG and SVG into a folder; return their paths.
+    """Write index.html, comparison.json and each section's figure as PNG and SVG into a folder; return their paths.
 
-    folders: the studies that were compared, as their trials and profiles are shown, too.
+    folders: the compared studies, whose trials and profiles the page shows.
     """
     out.mkdir(parents=True, exist_ok=True)
     evidence = gather(comparison, folders)
     sections = [section(evidence) for section in SECTIONS]
-    how = made(evidence)
+    provenance = report_provenance(evidence)
     written = {
-        "index.html": page(evidence, sections, how).encode(),
+        "index.html": page(evidence, sections, provenance).encode(),
         "comparison.json": comparison.model_dump_json(indent=1).encode(),
+        **figures(sections, provenance.footer),
     }
-    footer = f"howcompact: {comparison.study}; seeds {how['seeds'].partition(';')[0]}; {how['date']}"
-    written |= figures(sections, footer)
     for name, content in written.items():
         (out / name).write_bytes(content)
     return [out / name for name in written]
 
 
 def plot(comparison: Comparison) -> Figure:
-    """Accuracy against sparsity as a figure."""
+    """Draw accuracy against sparsity."""
     return sheet(sparsity_section(gather(comparison, [])))

@@ -41,7 +41,7 @@ def test_package_holds_the_study_and_the_code_but_no_data(tmp_path: Path, own_mo
     assert read_study(str(folder / STUDY_FILE)) == study
     packed = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert ours(folder) == ours(ROOT)
-    assert {"search/report/page.html", "search/studies/digits.yaml", "search/clusters/aws.yaml"} <= packed
+    assert {"search/report/templates/page.html", "search/studies/digits.yaml", "search/clusters/aws.yaml"} <= packed
     assert {path for path in packed if path.startswith("hc_")} == {
         "hc_net.py",
         "hc_blocks/__init__.py",

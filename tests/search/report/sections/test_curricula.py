@@ -12,7 +12,7 @@ from search.comparison.compare import Comparison, compare
 from search.figures.chart import inline, to_file
 from search.figures.section import Section, figures, sheet
 from search.report.page import page
-from search.report.provenance import made
+from search.report.provenance import report_provenance
 from search.report.sections.curricula import curricula_section
 from search.report.sections.evidence import gather
 from search.results.folder import StudyFolder
@@ -121,7 +121,7 @@ def written(comparison: Comparison, folder: StudyFolder, tmp_path_factory: pytes
     out = tmp_path_factory.mktemp("page")
     evidence = gather(comparison, [folder])
     section = curricula_section(evidence)
-    (out / "index.html").write_text(page(evidence, [section], made(evidence)))
+    (out / "index.html").write_text(page(evidence, [section], report_provenance(evidence)))
     for name, content in figures([section], "made up").items():
         (out / name).write_bytes(content)
     return out
