@@ -50,9 +50,9 @@ def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration)
         rows = []
         for level in levels:
             model = copy.deepcopy(dense)
-            keep = {other.name: torch.arange(other.units) for other in whole.parts}
-            keep[part.name] = top_units(scores[part.name], max(part.floor, round((1 - level) * part.units)))
-            view(model, spec.granularity, example).remove(keep)
+            kept_units = {other.name: torch.arange(other.units) for other in whole.parts}
+            kept_units[part.name] = top_units(scores[part.name], max(part.floor, round((1 - level) * part.units)))
+            view(model, spec.granularity, example).remove(kept_units)
             logits = _logits(model, calibration)
             p, q = expected.softmax(1), logits.softmax(1)
             error = (logits - expected).square().mean(1)

@@ -89,8 +89,8 @@ class Network:
 
     def _evaluate(self, quota: Mapping[str, int], val: Resident) -> float:
         model, cell = copy.deepcopy(self._dense), self.cell
-        keep = {name: top_units(self._problem.scores[name], units) for name, units in quota.items()}
-        view(model, cell.granularity, self._example).remove(keep)
+        kept_units = {name: top_units(self._problem.scores[name], units) for name, units in quota.items()}
+        view(model, cell.granularity, self._example).remove(kept_units)
         recalibrate(model, self._data[0], cell.recalibrate, cell.finetune.batch_size, cell.seed)
         model.eval()
         with torch.inference_mode(), autocast(self._device):

@@ -80,10 +80,10 @@ def test_network_is_pruned_to_its_budget_and_read_back(name: str, granularity: G
         assert cost <= problem.total
         if granularity == "weight" and sparsity == 0.5:
             continue  # masks are the same work at any sparsity
-        keep = {part: top_units(scores[part], units) for part, units in counts.items()}
+        kept_units = {part: top_units(scores[part], units) for part, units in counts.items()}
         silenced, pruned = copy.deepcopy(whole), copy.deepcopy(whole)
-        silenced.mask(keep)
-        after = count(pruned.model, pruned.remove(keep), built.example())
+        silenced.mask(kept_units)
+        after = count(pruned.model, pruned.remove(kept_units), built.example())
         assert (after.params_kept if kind == "params" else after.macs_kept) == cost
         save(Folder.at(str(tmp_path)), {"network": pruned.model.state_dict()}, {})
         again = rebuild(built, load(Folder.at(str(tmp_path))).tensors["network"]).eval()

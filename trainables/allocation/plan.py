@@ -29,7 +29,7 @@ class Plan:
 
     prunable: Prunable
     steps: tuple[Quota, ...]
-    keep: Mapping[str, Tensor]  # part name -> sorted unit indices
+    kept_units: Mapping[str, Tensor]  # part name -> sorted unit indices
     cost: Cost  # of scoring and of sharing the budget
 
     @property
@@ -39,7 +39,7 @@ class Plan:
 
     def carry_out(self) -> Masks:
         """Take the first step, which is the only one of one-shot pruning, in place; return what must stay masked."""
-        return self.prunable.remove(self.keep)
+        return self.prunable.remove(self.kept_units)
 
 
 def inputs_of(spec: TrialSpec) -> set[Source]:

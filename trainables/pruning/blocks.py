@@ -70,9 +70,9 @@ class Blocks:
             for name, units in self.stages.items()
         }
 
-    def mask(self, keep: Mapping[str, Tensor]) -> None:
-        """Let every other block pass on what it gets, or what would stand in for it do so, until `rouse`."""
-        for unit in self._gone(keep):
+    def mask(self, kept_units: Mapping[str, Tensor]) -> None:
+        """Skip every other block, or run what would stand in for it instead, until `unmask`."""
+        for unit in self._gone(kept_units):
             first, *others = (self.model.get_submodule(name) for name in unit.block.modules)
             stand_in = Projection(unit.projection) if unit.projection else Removed()
             vars(first)["forward"] = self._at_home(stand_in).eval()  # an object's attribute goes before its class's
@@ -80,16 +80,16 @@ class Blocks:
                 vars(module)["forward"] = Removed()
 
     def unmask(self) -> None:
-        """Let every silenced block compute again."""
+        """Run the skipped blocks again."""
         for block in self.chain:
             for name in block.modules:
                 vars(self.model.get_submodule(name)).pop("forward", None)
 
-    def remove(self, keep: Mapping[str, Tensor]) -> Masks:
+    def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
         """Take every other block out of the network; nothing is left to mask."""
         removed: list[str] = []
         projections: dict[str, Extents] = {}
-        for unit in self._gone(keep):
+        for unit in self._gone(kept_units):
             first, *others = unit.block.modules
             removed += others
             if unit.projection:
@@ -127,8 +127,8 @@ class Blocks:
     def _read(self, read: Read, layer: Layer) -> Tensor:
         return read(self.model.get_submodule(layer.name)).detach().flatten()
 
-    def _gone(self, keep: Mapping[str, Tensor]) -> Iterator[Unit]:
-        for name, kept in keep.items():
+    def _gone(self, kept_units: Mapping[str, Tensor]) -> Iterator[Unit]:
+        for name, kept in kept_units.items():
             stays = set(kept.tolist())
             yield from (unit for n, unit in enumerate(self.stages[name]) if n not in stays)
 

@@ -85,16 +85,16 @@ class Channels:
                 owners.setdefault(side.module, nobodys)[side.channels] = start + np.arange(group.units)[:, None]
         return owners
 
-    def remove(self, keep: Mapping[str, Tensor]) -> Masks:
+    def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
         """Cut every other unit's channels out of the network; nothing is left to mask."""
-        for side, gone in self._gone(keep):
+        for side, gone in self._gone(kept_units):
             side.cut(side.module, gone)
         return {}
 
     @torch.no_grad()
-    def mask(self, keep: Mapping[str, Tensor]) -> None:
+    def mask(self, kept_units: Mapping[str, Tensor]) -> None:
         """Make whatever reads every other channel ignore it, in place: at full width, what `remove` must compute."""
-        for side, gone in self._gone(keep):
+        for side, gone in self._gone(kept_units):
             if isinstance(side.module, PadShortcut) and not side.is_output:
                 source = side.module.source
                 source[torch.isin(source, torch.tensor(gone, device=source.device))] = -1
@@ -105,10 +105,10 @@ class Channels:
     def unmask(self) -> None:
         """Do nothing: no module is skipped."""
 
-    def _gone(self, keep: Mapping[str, Tensor]) -> Iterator[tuple[Side, list[int]]]:
+    def _gone(self, kept_units: Mapping[str, Tensor]) -> Iterator[tuple[Side, list[int]]]:
         """Gather the channels that do not stay, of all parts at once, for each side of a module."""
         gone: dict[tuple[str, bool], tuple[Side, list[int]]] = {}
-        for name, kept in keep.items():
+        for name, kept in kept_units.items():
             units = np.setdiff1d(np.arange(self._groups[name].units), kept.cpu().numpy())
             for side in self._groups[name].sides if len(units) else ():
                 _, channels = gone.setdefault((side.name, side.is_output), (side, []))

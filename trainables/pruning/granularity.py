@@ -22,9 +22,9 @@ class Part:
 
     name: str
     units: int
-    floor: int  # fewest units that may stay
+    floor: int  # fewest units that may be kept
     layers: tuple[Layer, ...]  # those whose weights the units are made of
-    multiple: int = 1  # of which the units that stay are one, unless all do
+    multiple: int = 1  # the number of kept units is a multiple of this, or all units are kept
 
 
 class Prunable(Protocol):
@@ -40,18 +40,21 @@ class Prunable(Protocol):
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather what belongs to each unit: part name -> (units, elements)."""
 
-    def mask(self, keep: Mapping[str, Tensor]) -> None:
-        """Zero weights or skip modules so that the network computes as without all units but `keep`, at its full shape.
+    def mask(self, kept_units: Mapping[str, Tensor]) -> None:
+        """Make the network compute as if only `kept_units` were left, in place and at its full shape.
 
-        keep: part name -> sorted unit indices; parts that it leaves out stay whole. In place: zeroed weights are the
-        caller's to bring back.
+        kept_units: part name -> sorted unit indices; a part that it does not name stays whole. Weights are zeroed or
+        modules are skipped. The caller restores zeroed weights; `unmask` restores skipped modules.
         """
 
     def unmask(self) -> None:
-        """Run all modules again that `silence` skips."""
+        """Run the modules again that `mask` skips."""
 
-    def remove(self, keep: Mapping[str, Tensor]) -> Masks:
-        """Remove all units but `keep` (part name -> sorted unit indices) in place; return what must stay masked."""
+    def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
+        """Remove all other units in place; return the masks of the weights that are left.
+
+        kept_units: part name -> sorted unit indices; a part that it does not name stays whole.
+        """
 
 
 def top_units(scores: Tensor, keep: int) -> Tensor:

@@ -29,17 +29,17 @@ class Weights:
         """Gather each layer's weights as (weights, 1)."""
         return {part.name: read(self.model.get_submodule(part.name)).detach().reshape(-1, 1) for part in self.parts}
 
-    def mask(self, keep: Mapping[str, Tensor]) -> None:
+    def mask(self, kept_units: Mapping[str, Tensor]) -> None:
         """Zero every other weight in place."""
-        self.remove(keep)
+        self.remove(kept_units)
 
     def unmask(self) -> None:
         """Do nothing: no module is skipped."""
 
-    def remove(self, keep: Mapping[str, Tensor]) -> Masks:
+    def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
         """Zero every other weight in place; the masks say what stays."""
         masks = {}
-        for name, kept in keep.items():
+        for name, kept in kept_units.items():
             weight = weight_of(self.model.get_submodule(name))
             mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
             mask[kept.to(weight.device)] = True

@@ -24,13 +24,13 @@ def refuse_unsound_gates(model: nn.Module, example: Tensor) -> None:
         whole = _told_apart(copy.deepcopy(model).eval())
         images = torch.randn(2, *example.shape[1:])
         channels = Channels(whole, example)
-        keep = _half(channels)
+        kept_units = _half(channels)
         gates = ChannelGates(channels, Gates(), "macs", 0.5)
         for name, values in gates.of_parts.items():
-            values.zero_()[keep[name]] = 1.0
+            values.zero_()[kept_units[name]] = 1.0
         with gates.attached():
             got = whole(images)
-        channels.remove(keep)
+        channels.remove(kept_units)
         expected = whole(images)
     if _differ(got, expected):
         raise ValueError(
@@ -51,17 +51,17 @@ def refuse_unsound_cuts(model: nn.Module, example: Tensor) -> None:
         images = torch.randn(2, *example.shape[1:])
         cut = copy.deepcopy(whole)
         from_whole, from_cut = Channels(whole, example), Channels(cut, example)
-        keep = _half(from_cut)
-    from_whole.mask(keep)
+        kept_units = _half(from_cut)
+    from_whole.mask(kept_units)
     try:
-        from_cut.remove(keep)
+        from_cut.remove(kept_units)
         with torch.no_grad():
             expected, got = whole(images), cut(images)
     except Exception as error:
         raise _unsound(model, f"the cut network failed with: {error}") from error
     if _differ(got, expected):
         raise _unsound(model, "the cut network computes something else")
-    widths = torch.tensor([len(keep[part.name]) for part in from_cut.parts]).numpy()
+    widths = torch.tensor([len(kept_units[part.name]) for part in from_cut.parts]).numpy()
     if from_cut.cost(widths, "params") != count(cut, {}, example).params_kept:
         raise _unsound(model, "its layers lose other weights than were counted")
 

@@ -32,13 +32,13 @@ class Additive:
     def members(self, read: Any) -> Any:
         raise NotImplementedError
 
-    def mask(self, keep: Any) -> Any:
+    def mask(self, kept_units: Any) -> Any:
         raise NotImplementedError
 
     def unmask(self) -> None:
         raise NotImplementedError
 
-    def remove(self, keep: Any) -> Any:
+    def remove(self, kept_units: Any) -> Any:
         raise NotImplementedError
 
 

@@ -130,9 +130,9 @@ def test_gates_serve_as_criterion_as_policy_and_as_a_whole(
         pruned.load_state_dict(gating.network)
     chosen = plan(pruned, torch.zeros(1, 1, 8, 8), spec, None, {"gates": gating})
     assert facts.parts == chosen.parts
-    by_gate = {name: gating.values[name].topk(len(kept)).values.min() for name, kept in chosen.keep.items()}
+    by_gate = {name: gating.values[name].topk(len(kept)).values.min() for name, kept in chosen.kept_units.items()}
     if criterion == "gates" or policy == "gates-joint":
-        assert all(gating.values[name][kept].min() == by_gate[name] for name, kept in chosen.keep.items())
+        assert all(gating.values[name][kept].min() == by_gate[name] for name, kept in chosen.kept_units.items())
     chosen.carry_out()
     assert facts.one_shot_accuracy == evaluate(pruned, residents(splits, CPU)[1]).accuracy
 
@@ -147,7 +147,7 @@ def test_budget_is_met_within_one_channel_however_many_gates_are_open(
     torch.manual_seed(0)
     values = {part.name: open_at + 0.2 * torch.rand(part.units) for part in prunable.parts}
     spec = JOINT.model_copy(update={"policy": policy, "budget": "macs"})
-    kept = plan(model, torch.zeros(1, 1, 8, 8), spec, None, {"gates": Gating(values, {})}).keep
+    kept = plan(model, torch.zeros(1, 1, 8, 8), spec, None, {"gates": Gating(values, {})}).kept_units
     counts = np.array([len(kept[part.name]) for part in prunable.parts])
     budget = total(prunable, spec.sparsity, "macs")
     assert prunable.cost(counts, "macs") <= budget

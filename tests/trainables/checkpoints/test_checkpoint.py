@@ -194,7 +194,7 @@ def test_a_sparse_network_takes_bytes_for_what_is_kept(sparsity: float, bytes_a_
     dense = BIG.build()
     pruned = to_device(copy.deepcopy(dense), torch.device("cpu"))
     whole = Weights(pruned, BIG.example())
-    keep = {part.name: torch.randperm(part.units)[: round(part.units * (1 - sparsity))] for part in whole.parts}
-    whole.remove(keep)
+    kept_units = {part.name: torch.randperm(part.units)[: round(part.units * (1 - sparsity))] for part in whole.parts}
+    whole.remove(kept_units)
     saved = size_on_disk(dense, tmp_path / "dense") - size_on_disk(pruned, tmp_path / "pruned")
     assert saved / sum(part.units for part in whole.parts) == pytest.approx(4 - bytes_a_weight, abs=0.02)

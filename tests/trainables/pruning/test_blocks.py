@@ -175,12 +175,12 @@ def test_costs_are_those_measured_and_silence_is_removal(name: str, granularity:
     image = F.relu(torch.randn(2, 3, 32, 32))
     for seed in range(3):
         silenced, cut = blocks_of(name, granularity), blocks_of(name, granularity)
-        keep = some(silenced, seed)
-        widths = np.array([len(units) for units in keep.values()])
+        kept_units = some(silenced, seed)
+        widths = np.array([len(units) for units in kept_units.values()])
         costs = [silenced.cost(widths, kind) for kind in ("params", "macs")]
         before = silenced.model(image)
-        silenced.mask(keep)
-        after = count(cut.model, cut.remove(keep), cut.example)
+        silenced.mask(kept_units)
+        after = count(cut.model, cut.remove(kept_units), cut.example)
         assert costs == [after.params_kept, after.macs_kept]
         assert torch.equal(silenced.model(image), cut.model(image))
         silenced.unmask()

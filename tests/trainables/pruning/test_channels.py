@@ -20,7 +20,7 @@ from trainables.pruning.channels import Channels
 from trainables.storage.folder import Folder
 
 torch.set_num_threads(1)
-Keep = dict[str, Tensor]
+KeptUnits = dict[str, Tensor]
 SIDES = {"resnet20": 16, "small_cnn": 8}
 WIDTHS = {"vgg16": 0.25, "mobilenet": 0.25}
 
@@ -64,7 +64,7 @@ def images(name: str, n: int) -> Tensor:
     return torch.randn(n, *architecture(name).image)
 
 
-def random_keep(channels: Channels, seed: int) -> Keep:
+def random_units(channels: Channels, seed: int) -> KeptUnits:
     random = np.random.default_rng(seed)
     return {
         p.name: torch.from_numpy(np.sort(random.permutation(p.units)[: random.integers(p.floor, p.units + 1)]))
@@ -72,14 +72,14 @@ def random_keep(channels: Channels, seed: int) -> Keep:
     }
 
 
-def cut(model: nn.Module, keep: Keep, example: Tensor) -> nn.Module:
+def cut(model: nn.Module, kept_units: KeptUnits, example: Tensor) -> nn.Module:
     smaller = copy.deepcopy(model)
-    assert Channels(smaller, example).remove(keep) == {}
+    assert Channels(smaller, example).remove(kept_units) == {}
     return smaller
 
 
 @torch.no_grad()
-def survivors(model: nn.Module, keep: Keep, example: Tensor) -> dict[str, list[int]]:
+def survivors(model: nn.Module, kept_units: KeptUnits, example: Tensor) -> dict[str, list[int]]:
     """Which outputs of each layer and batch norm stay, read from weights that say where they come from."""
     tagged = copy.deepcopy(model)
     for module in tagged.modules():
@@ -88,7 +88,7 @@ def survivors(model: nn.Module, keep: Keep, example: Tensor) -> dict[str, list[i
             module.weight.copy_(rows.view(-1, *[1] * (module.weight.dim() - 1)).expand_as(module.weight))
     return {
         name: module.weight.flatten(1)[:, 0].int().tolist() if module.weight.dim() > 1 else module.weight.int().tolist()
-        for name, module in cut(tagged, keep, example).named_modules()
+        for name, module in cut(tagged, kept_units, example).named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
     }
 
@@ -119,15 +119,15 @@ def _zeroing(outputs: list[int], channels_last: bool) -> Any:
 def test_cut_network_computes_what_the_masked_one_does(name: str, seed: int) -> None:
     model, some = build(name), images(name, 3)
     channels = Channels(copy.deepcopy(model), some[:1])
-    keep = random_keep(channels, seed)
-    stays = survivors(model, keep, some[:1])
+    kept_units = random_units(channels, seed)
+    stays = survivors(model, kept_units, some[:1])
     for part in channels.parts:
         whole = range(len(weight_of(model.get_submodule(part.name))))
-        kept = set(keep[part.name].tolist())
+        kept = set(kept_units[part.name].tolist())
         assert stays[part.name] == [channel for channel in whole if channel % part.units in kept]  # in every group
     with torch.no_grad():
         expected = masked(model, stays)(some)
-        assert_same(cut(model, keep, some[:1])(some), expected)
+        assert_same(cut(model, kept_units, some[:1])(some), expected)
         assert (model(some) - expected).abs().max() > 1e-3 * expected.abs().max()
 
 
@@ -136,10 +136,10 @@ def test_cut_network_computes_what_the_masked_one_does(name: str, seed: int) -> 
 def test_cost_is_that_of_the_cut_network(name: str, seed: int) -> None:
     model, example = build(name), images(name, 1)
     channels = Channels(model, example)
-    keep = random_keep(channels, seed)
-    widths = np.array([len(keep[part.name]) for part in channels.parts])
+    kept_units = random_units(channels, seed)
+    widths = np.array([len(kept_units[part.name]) for part in channels.parts])
     params, macs = channels.cost(widths, "params"), channels.cost(widths, "macs")
-    channels.remove(keep)
+    channels.remove(kept_units)
     run = [layer.name for layer in channels.layers]
     assert params == sum(weight_of(model.get_submodule(layer)).numel() for layer in run)
     assert macs == count(model, {}, example).macs_kept
@@ -199,8 +199,8 @@ def test_cut_network_survives_saving_and_can_be_cut_again(name: str, tmp_path: P
     model, some = build(name), images(name, 2)
     original = copy.deepcopy(model)
     channels = Channels(model, some[:1])
-    keep = random_keep(channels, 0)
-    channels.remove(keep)
+    kept_units = random_units(channels, 0)
+    channels.remove(kept_units)
     again = read_back(model, name, tmp_path)
     attributes = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features")
     for module, cut_one in zip(again.modules(), model.modules(), strict=True):
@@ -208,10 +208,12 @@ def test_cut_network_survives_saving_and_can_be_cut_again(name: str, tmp_path: P
             assert getattr(module, attribute, None) == getattr(cut_one, attribute, None)
     second_view = Channels(again, some[:1])
     units = {part.name: part.units for part in second_view.parts}
-    assert units == {part.name: len(keep[part.name]) for part in channels.parts if len(keep[part.name]) > part.floor}
+    assert units == {
+        part.name: len(kept_units[part.name]) for part in channels.parts if len(kept_units[part.name]) > part.floor
+    }
     half = {p.name: torch.arange(max(p.floor, p.units // 2)) for p in second_view.parts}
     second_view.remove(half)
-    both = {n: kept[half[n]] if n in half else kept for n, kept in keep.items()}
+    both = {n: kept[half[n]] if n in half else kept for n, kept in kept_units.items()}
     with torch.no_grad():
         assert_same(again(some), cut(original, both, some[:1])(some))
         assert torch.equal(read_back(again, name, tmp_path)(some), again(some))

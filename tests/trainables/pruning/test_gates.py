@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.trainables.conftest import assert_same
-from tests.trainables.pruning.test_channels import NETWORKS, Keep, build, images, random_keep
+from tests.trainables.pruning.test_channels import NETWORKS, KeptUnits, build, images, random_units
 from trainables.models import hub
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import OPENS, SHAPINGS, ChannelGates, is_open, trainable_gate
@@ -56,24 +56,24 @@ def gates_on(model: nn.Module, example: Tensor, budget: BudgetKind = "macs", tar
     return ChannelGates(Channels(model, example), Gates(), budget, target)
 
 
-def close_all_but(gates: ChannelGates, keep: Keep) -> None:
+def close_all_but(gates: ChannelGates, kept_units: KeptUnits) -> None:
     for name, values in gates.of_parts.items():
-        values.fill_(0.5e-5)[keep[name]] = 0.7
+        values.fill_(0.5e-5)[kept_units[name]] = 0.7
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, "resnet18", "mobilenet_v2"])
 def test_gated_network_computes_what_the_cut_one_does(name: str) -> None:
     model, some = build(name), images(name, 2)
     gates = gates_on(model, some[:1])
-    keep = random_keep(Channels(model, some[:1]), 0)
+    kept_units = random_units(Channels(model, some[:1]), 0)
     with torch.no_grad():
         whole = model(some)
         with gates.attached():
             assert_same(model(some), whole)
-            close_all_but(gates, keep)
+            close_all_but(gates, kept_units)
             gated = model(some)
         assert torch.equal(model(some), whole)  # it is as it was
-        Channels(model, some[:1]).remove(keep)
+        Channels(model, some[:1]).remove(kept_units)
         assert_same(gated, model(some))
         assert (gated - whole).abs().max() > 1e-3 * whole.abs().max()
 
