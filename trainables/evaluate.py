@@ -9,13 +9,13 @@ from torch import nn
 
 from trainables.checkpoints import checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.checkpoints.epochs import epoch_name
 from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
 from trainables.outcome import Outcome
 from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
-from trainables.training.fit import epoch_name
 from trainables.training.process import hardware, own_device
 from trainables.training.train import evaluate, to_device
 

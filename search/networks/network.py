@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from trainables.catalog import checks
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.data.splits import Splits
@@ -51,7 +51,7 @@ def untrained(who: str, name: str) -> ValueError:
 def saved(name: str, trust: Collection[str] = ()) -> Network | None:
     """Load the network of a checkpoint, as `checkpoints.load`; None where the name is not the folder of one."""
     folder = Folder.at(name)
-    if not checkpoint.is_whole(folder):
+    if not manifest.is_whole(folder):
         return None
     found = checkpoint.load(folder, trust)
     return Network(name, found.architecture, found.network(), DataSpec.model_validate(found.record.get("data")))

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table, with_aliases
 from search.study.spec import StudySpec
+from trainables.checkpoints.epochs import newest_record
 from trainables.outcome import Outcome, Status
 from trainables.spec import TrialSpec
 from trainables.storage.columns import to_parquet
@@ -73,11 +74,8 @@ class StudyFolder:
 
     def unended(self, spec: TrialSpec, status: Status, error: str) -> Outcome:
         """Say of a trial that did not end by itself how it ended, with what its newest checkpoint knows."""
-        from trainables.training.fit import newest_epoch  # brings torch, which reading results does not need
-
-        saved = newest_epoch(self.trial(spec.key()), spec.dense.model)
-        told = saved.record if saved else {}
-        known = {name: told[name] for name in ("facts", "history") if name in told}
+        record = newest_record(self.trial(spec.key())) or {}
+        known = {name: record[name] for name in ("facts", "history") if name in record}
         return Outcome.model_validate({"spec": spec, "status": status, "error": error, **known})
 
     def read_outcomes(self, keys: Iterable[str]) -> list[Outcome]:

@@ -4,8 +4,8 @@ from statistics import fmean
 
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
+from trainables.checkpoints.epochs import newest_record
 from trainables.spec import Frozen
-from trainables.training.fit import newest_epoch
 
 
 class StudyStatus(Frozen):
@@ -27,7 +27,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     counts = {state: sum(row.status == state for row in rows) for state in ("done", "stopped", "failed")}
     missing = total - len(rows) - len(unfinished)
     done = [row.seconds for row in rows if row.status == "done"]
-    saved = [newest_epoch(folder.trial(spec.key()), spec.dense.model) for spec in unfinished]
+    records = [newest_record(folder.trial(spec.key())) or {} for spec in unfinished]
     best: dict[str, TrialRow] = {}
     differs = [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
     for row in sorted(rows, key=lambda row: row.best_val_accuracy or 0.0):
@@ -36,7 +36,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     return StudyStatus(
         study=study.name,
         trials={"total": total, **counts, "unfinished": len(unfinished), "missing": missing},
-        epochs=sum(row.epochs for row in rows) + sum(len(s.record.get("history", ())) for s in saved if s is not None),
+        epochs=sum(row.epochs for row in rows) + sum(len(record.get("history", ())) for record in records),
         best=dict(sorted(best.items())),
         seconds_left=(fmean(done) if done else 0.0) * (missing + len(unfinished)),
     )

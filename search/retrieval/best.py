@@ -10,7 +10,7 @@ from search.retrieval.choosing import choose, choose_front
 from search.retrieval.copying import Retrieved, take
 from search.retrieval.latency import LatencyMeter
 from search.retrieval.registry import Registry
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import manifest
 from trainables.exports import export
 from trainables.spec import Frozen
 from trainables.storage.folder import Folder
@@ -93,7 +93,7 @@ def _filled(place: Path) -> set[str]:
     if folder.has(FRONT):
         names = [Path(network["checkpoint"]).name for network in from_json(folder.read(FRONT).decode())["networks"]]
         return {FRONT} | {name for name in names if set(os.listdir(place / name)) <= _filled(place / name)}
-    if not (folder.has(checkpoint.MANIFEST) and folder.has("record.json")):
+    if not (folder.has(manifest.MANIFEST) and folder.has("record.json")):
         return set()
     ours = "verified_accuracy" in from_json(folder.read("record.json").decode())
-    return {checkpoint.MANIFEST, *from_json(folder.read(checkpoint.MANIFEST).decode())["files"]} if ours else set()
+    return {manifest.MANIFEST, *from_json(folder.read(manifest.MANIFEST).decode())["files"]} if ours else set()

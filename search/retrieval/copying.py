@@ -12,7 +12,7 @@ from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.results.versions import versions
 from search.retrieval.latency import LatencyMeter, checkpoint_of, measure
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import checkpoint, manifest
 from trainables.evaluate import load_pruned
 from trainables.exports.export import KINDS, export
 from trainables.exports.latency import Speed
@@ -134,7 +134,7 @@ def _complete(
     """Add exports and what the judgement showed; the manifest comes last and covers all."""
     target = Folder.at(str(place))
     written = _export(place, exports, trust)
-    files = checkpoint.read_files(target)
+    files = manifest.read_files(target)
     record = from_json(files["record.json"].decode()) | {
         "verified_accuracy": verdict["val_accuracy"],
         "verified_on": verdict["hardware"],
@@ -142,8 +142,8 @@ def _complete(
         "versions": versions(LIBRARIES),
     }
     files["record.json"] = json.dumps(record, indent=1, allow_nan=False).encode()
-    checkpoint.write_files(target, files | {name: target.read(name) for name in written})
-    checkpoint.read_files(target)
+    manifest.write_files(target, files | {name: target.read(name) for name in written})
+    manifest.read_files(target)
     speeds = [watch.speed(row)] + ([measure(target, "onnxruntime", trust)] if "onnx" in exports else [])
     shared = set(Retrieved.model_fields) & set(TrialRow.model_fields)
     return Retrieved(

@@ -7,10 +7,10 @@ import torch
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from trainables.checkpoints import checkpoint
+from trainables.checkpoints.epochs import epoch_name
 from trainables.evaluate import load_pruned
 from trainables.exports.latency import Speed, compare
 from trainables.storage.folder import Folder
-from trainables.training.fit import epoch_name
 from trainables.training.train import to_device
 
 

@@ -4,7 +4,7 @@ import pyarrow.compute as pc
 
 from search.results.folder import OUTCOME, STUDY, StudyFolder
 from search.study.spec import StudySpec
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import manifest
 from trainables.names import SEARCHED
 from trainables.storage.folder import Folder
 
@@ -42,7 +42,7 @@ def _take(other: StudyFolder, folder: StudyFolder, key: str) -> bool:
     target.delete()
     for name in source.folders():
         try:
-            checkpoint.write_files(target / name, checkpoint.read_files(source / name))
+            manifest.write_files(target / name, manifest.read_files(source / name))
         except ValueError:
             return False
     folder.start_trial(outcome.spec)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainables.artifacts.dense import load_dense, saved_dense
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import manifest
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Splits
 from trainables.models.layers import undisturbed
@@ -38,12 +38,12 @@ def make_probes(spec: ProbeSpec, splits: Splits, storage: Folder, folder: Folder
     curve, cost = probe(load_dense(saved, device), example, splits, spec.samples)
     record = {"spec": spec.model_dump(mode="json"), "cost": cost.model_dump()}
     files = {"probes.parquet": to_parquet(curve), "record.json": json.dumps(record).encode()}
-    checkpoint.write_files(folder, files)
+    manifest.write_files(folder, files)
 
 
 def load_probes(folder: Folder) -> tuple[Curve, Cost]:
     """Load probes and what it took to make them; ValueError where they are damaged."""
-    files = checkpoint.read_files(folder)
+    files = manifest.read_files(folder)
     with damage_as_error(f"the probes in {folder.uri}"):
         cost = Cost.model_validate(from_json(files["record.json"].decode())["cost"])
         rows = columns.read_columns(files["probes.parquet"]).drop_columns(["depth"]).to_pylist()

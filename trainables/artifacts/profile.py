@@ -18,7 +18,7 @@ from trainables.allocation.profiles import LEVELS, Profile, units_at
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.probes import load_probes
 from trainables.artifacts.replay import Replay, Values
-from trainables.checkpoints import artifact_store, checkpoint
+from trainables.checkpoints import artifact_store, manifest
 from trainables.data.splits import Splits
 from trainables.models.layers import undisturbed
 from trainables.names import Source
@@ -50,12 +50,12 @@ def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Fol
     profile = measure_profile(load_dense(saved, device), example, spec, calibration, seen)
     record = {"spec": spec.model_dump(mode="json"), **spent.read().model_dump()}
     files = {"profile.parquet": profiles.to_parquet(profile), "record.json": json.dumps(record).encode()}
-    checkpoint.write_files(folder, files)
+    manifest.write_files(folder, files)
 
 
 def load_profile(folder: Folder) -> tuple[Profile, Cost]:
     """Load a profile and what it took to make; ValueError where it is damaged."""
-    files = checkpoint.read_files(folder)
+    files = manifest.read_files(folder)
     with damage_as_error(f"the profile in {folder.uri}"):
         record = from_json(files["record.json"].decode())
         cost = Cost.model_validate({name: record[name] for name in Cost.model_fields if name in record})

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from typing import Literal
 
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import manifest
 from trainables.names import Source
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
@@ -26,7 +26,7 @@ def is_sound(storage: Folder, kind: Kind, key: str) -> bool:
     """Tell whether this artifact is there and no file of it was damaged."""
     found = find(storage, kind, key)
     try:
-        return found is not None and bool(checkpoint.read_files(found))
+        return found is not None and bool(manifest.read_files(found))
     except ValueError:
         return False
 

@@ -5,7 +5,6 @@ come from anybody: reading it takes memory in proportion to its bytes, and what 
 do. The one thing in it that could run code is the name of a model of the user's own, which only who trusts it imports.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -17,14 +16,14 @@ from pydantic import Field, model_validator
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from trainables.checkpoints.manifest import RECORD, TENSORS, read_files, write_files
 from trainables.checkpoints.sparse_tensors import pack, unpack
 from trainables.models import hub
 from trainables.models.removed_blocks import Extents, projections, removed_modules, shallow
 from trainables.spec import DenseSpec, Frozen, Width
-from trainables.storage.folder import LARGEST, Folder
+from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 
-MANIFEST = "manifest.json"
 MOST_PIXELS = MOST_PROJECTED = 1 << 26  # values of an image; weights of all projections
 Tensors = Mapping[str, Tensor]
 Extent = Annotated[int, Field(ge=1, le=1 << 16)]
@@ -99,8 +98,8 @@ class Checkpoint:
 
 def save(folder: Folder, tensors: Mapping[str, Tensors], record: Mapping[str, Any]) -> None:
     """Write each group of tensors and the record."""
-    files = {f"{name}.safetensors": _to_bytes(group) for name, group in tensors.items()}
-    files["record.json"] = json.dumps(record, indent=1, allow_nan=False).encode()
+    files = {f"{name}{TENSORS}": _to_bytes(group) for name, group in tensors.items()}
+    files[RECORD] = json.dumps(record, indent=1, allow_nan=False).encode()
     write_files(folder, files)
 
 
@@ -120,35 +119,6 @@ def _own_memory(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
-def write_files(folder: Folder, files: Mapping[str, bytes]) -> None:
-    """Write files, then the manifest with their checksums: where it is, the rest is whole."""
-    for name, content in files.items():
-        folder.write(name, content)
-    sums = {
-        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()
-    }
-    folder.write(MANIFEST, json.dumps({"files": sums}, indent=1).encode())
-
-
-def forget(folder: Folder, groups: Collection[str]) -> None:
-    """Drop groups of tensors from a checkpoint, and what a killed writer has left beside it.
-
-    It is whole at any moment, as the manifest stops listing files before they go.
-    """
-    files = from_json(folder.read(MANIFEST).decode())["files"]
-    kept = {name: told for name, told in files.items() if name.removesuffix(".safetensors") not in groups}
-    if len(kept) < len(files):
-        folder.write(MANIFEST, json.dumps({"files": kept}, indent=1).encode())
-    for name in folder.files():
-        if name not in (*kept, MANIFEST):
-            folder.remove(name)
-
-
-def is_whole(folder: Folder) -> bool:
-    """Tell whether the manifest, written last, is there."""
-    return folder.has(MANIFEST)
-
-
 def load(folder: Folder, trust: Collection[str] = ()) -> Checkpoint:
     """Read a checkpoint back; trust: models of the user's own, "package.module:function", that may be built.
 
@@ -157,43 +127,16 @@ def load(folder: Folder, trust: Collection[str] = ()) -> Checkpoint:
     files = read_files(folder)
     tensors: dict[str, Tensors] = {}
     try:
-        record = from_json(files["record.json"].decode())
+        record = from_json(files[RECORD].decode())
         assert isinstance(record, dict)
-        for name in files:
-            if name.endswith(".safetensors"):
-                tensors[name.removesuffix(".safetensors")] = _from_bytes(files[name])
+        for name, content in files.items():
+            if name.endswith(TENSORS):
+                tensors[name.removesuffix(TENSORS)] = _from_bytes(content)
     except Exception as error:  # safetensors raises its own kind, KeyError and others
         raise ValueError(
             f"checkpoint {folder.uri} must hold a record and tensors, but: {type(error).__name__}: {error}"
         ) from None
     return Checkpoint(tensors, record, trust)
-
-
-def read_files(folder: Folder) -> dict[str, bytes]:
-    """Read every file that the manifest lists, checked against its checksum, and LARGEST bytes at most."""
-    try:
-        manifest = from_json(folder.read(MANIFEST).decode())
-        sums = {name: entry["sha256"] for name, entry in manifest["files"].items()}
-    except FileNotFoundError:
-        raise ValueError(
-            f"a checkpoint must have a {MANIFEST}, but {folder.uri} has none: it was not finished"
-        ) from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError(f"{MANIFEST} of checkpoint {folder.uri} must list its files, but it was changed") from None
-    files = {}
-    for name, expected in sums.items():
-        try:
-            content = folder.read(name)
-        except FileNotFoundError:
-            raise ValueError(f"checkpoint {folder.uri} must hold {name}, but it is missing") from None
-        if hashlib.sha256(content).hexdigest() != expected:
-            raise ValueError(
-                f"{name} of checkpoint {folder.uri} must match its checksum, but it was changed or cut short"
-            )
-        files[name] = content
-        if sum(map(len, files.values())) > LARGEST:
-            raise ValueError(f"checkpoint {folder.uri} must have at most {LARGEST:,} bytes, but has more")
-    return files
 
 
 def rebuild(architecture: Architecture, weights: Tensors) -> nn.Module:

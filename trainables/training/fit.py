@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.checkpoints.epochs import NEEDED, can_resume, epoch_name, epoch_names
 from trainables.data.batches import Batch, Resident
 from trainables.data.splits import Splits
 from trainables.models.layers import Masks, weight_of
@@ -24,8 +25,6 @@ from trainables.storage.folder import Folder
 from trainables.training.recorder import EpochRecord, Recorder
 from trainables.training.team import ALONE, Team
 from trainables.training.train import DivergedError, Draw, Judgement, Loss, evaluate, hard_labels, sgd, to_device, train
-
-NEEDED = "needed_to_go_on"  # in a record: groups of tensors, of which a trial that is done has dropped some
 
 Data = tuple[Resident, Resident]  # training and validation samples
 Gate = Callable[[nn.Module], ChannelGates]
@@ -174,7 +173,7 @@ def save_epoch(folder: Folder, state: State) -> None:
 def keep_best(folder: Folder, history: list[EpochReport]) -> None:
     """Keep the network of the best epoch only, once nobody will go on from here."""
     _keep(folder, {_best(history)})
-    checkpoint.forget(folder / _best(history), ("masks", "momenta"))
+    manifest.drop_groups(folder / _best(history), ("masks", "momenta"))
 
 
 def resume(
@@ -204,31 +203,22 @@ def newest_epoch(folder: Folder, model: str, last: int | None = None) -> Checkpo
 
     model, last: as for `resume`.
     """
-    for name in reversed(_epochs(folder)):
+    for name in reversed(epoch_names(folder)):
         if last is not None and name >= epoch_name(last + 1):
             continue
         with suppress(ValueError):
             saved = checkpoint.load(folder / name, trust=(model,))
-            if saved.tensors.keys() >= set(saved.record.get(NEEDED, ())):
+            if can_resume(saved.record, saved.tensors):
                 return saved
     return None
-
-
-def epoch_name(epoch: int) -> str:
-    """Folder of an epoch's checkpoint; names sort as epochs do."""
-    return f"epoch-{epoch:05d}"
 
 
 def _best(history: list[EpochReport]) -> str:
     return epoch_name(max(history, key=lambda report: report.val_accuracy).epoch)
 
 
-def _epochs(folder: Folder) -> list[str]:
-    return [name for name in folder.folders() if name.startswith("epoch-")]
-
-
 def _keep(folder: Folder, names: set[str]) -> None:
-    for name in _epochs(folder):
+    for name in epoch_names(folder):
         if name not in names:
             (folder / name).delete()
 

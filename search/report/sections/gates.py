@@ -17,7 +17,7 @@ from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence, shared_by
 from search.report.sections.layers import ROW, SHADES
 from search.study.cells import label_of
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import checkpoint, manifest
 from trainables.spec import GatingSpec
 from trainables.storage.folder import Folder
 
@@ -99,12 +99,11 @@ def _trainings(evidence: Evidence) -> dict[str, dict[float, Training]]:
 
 
 def _training(evidence: Evidence, seeds: Mapping[int, Folder]) -> Training:
-    saved = {seed: checkpoint.load(place) for seed, place in sorted(seeds.items())}
-    first = next(iter(saved.values()))
-    parts = first.tensors["gates"]  # each has the name of one of its layers
+    records = {seed: manifest.read_record(place)[0] for seed, place in sorted(seeds.items())}
+    parts = checkpoint.load(seeds[min(seeds)]).tensors["gates"]  # each has the name of one of its layers
     order = next((list(trial.layers) for trial in evidence.trials if {*parts} <= {*trial.layers}), [*parts])
     units = {part: len(parts[part]) for part in sorted(parts, key=order.index)}
-    return Training(units, {seed: each.record["gates"] for seed, each in saved.items()})
+    return Training(units, {seed: record["gates"] for seed, record in records.items()})
 
 
 def _open_panel(sparsity: float, training: Training) -> Panel:

@@ -19,7 +19,7 @@ from search.retrieval.copying import Retrieved
 from tests.search.object_store import object_store
 from tests.trainables.trials import DATA
 from trainables import load_pruned
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import checkpoint, manifest
 from trainables.data import sources
 from trainables.evaluate import load_trial
 from trainables.storage.folder import Folder
@@ -37,7 +37,7 @@ def test_what_is_taken_home_is_whole(trained: StudyFolder, taken: Retrieved) -> 
     folder = Folder.at(taken.checkpoint)
     files = {"network.safetensors", "record.json", "network.pt2"}
     assert set(os.listdir(taken.checkpoint)) == {"manifest.json", *files}
-    assert set(checkpoint.read_files(folder)) == files
+    assert set(manifest.read_files(folder)) == files
     assert taken.exports == [f"{taken.checkpoint}/network.pt2"]
     (row,) = [row for row in trained.rows() if row.trial == taken.trial]
     record = checkpoint.load(folder).record
@@ -110,11 +110,11 @@ def test_an_accuracy_that_is_not_reached_is_an_error(copied: Path, taken: Retrie
             report["val_accuracy"] += 0.01
         path.write_text(json.dumps(outcome))
     shutil.copytree(taken.checkpoint, tmp_path / "out")
-    before = checkpoint.read_files(Folder.at(str(tmp_path / "out")))
+    before = manifest.read_files(Folder.at(str(tmp_path / "out")))
     told = rf"{taken.reported_accuracy + 0.01:.4f} within 0.001, but reached {taken.verified_accuracy:.4f}"
     with pytest.raises(ValueError, match=told):
         search.best(str(copied), where=[f"trial=={taken.trial}"], out=str(tmp_path / "out"))
-    assert checkpoint.read_files(Folder.at(str(tmp_path / "out"))) == before
+    assert manifest.read_files(Folder.at(str(tmp_path / "out"))) == before
     assert {path.name for path in tmp_path.iterdir()} == {"copied", "out"}
 
 

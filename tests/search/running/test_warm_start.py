@@ -9,7 +9,7 @@ from search.results.folder import OUTCOME, StudyFolder
 from search.running.warm_start import adopt
 from search.study.spec import StudySpec
 from tests.search.comparison.test_compare import outcome, study_of
-from trainables.checkpoints.checkpoint import write_files
+from trainables.checkpoints.manifest import write_files
 from trainables.storage.folder import Folder
 
 

@@ -12,7 +12,7 @@ from tests.trainables.trials import CHANNEL, CPU, DENSE, assert_identical, dense
 from trainables.allocation.plan import plan
 from trainables.artifacts.dense import make_dense, saved_dense
 from trainables.artifacts.profile import load_profile, make_profile
-from trainables.checkpoints import artifact_store, checkpoint
+from trainables.checkpoints import artifact_store, checkpoint, manifest
 from trainables.data.splits import Splits
 from trainables.outcome import Cost
 from trainables.spec import EpochReport
@@ -39,7 +39,7 @@ def test_interrupted_dense_training_goes_on_as_if_nothing_had_happened(
         patched.setattr("trainables.artifacts.dense.fit", killed_after_two)
         with pytest.raises(KeyboardInterrupt):
             make_dense(DENSE, splits, home, folder, CPU)
-    assert not checkpoint.is_whole(folder)
+    assert not manifest.is_whole(folder)
     assert unfinished.folders()
     make_dense(DENSE, splits, home, folder, CPU)
     made = checkpoint.load(folder)

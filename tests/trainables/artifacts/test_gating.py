@@ -14,7 +14,7 @@ from trainables.allocation.policies import POLICIES
 from trainables.artifacts import kinds
 from trainables.artifacts.gating import load_gating, make_gating
 from trainables.catalog import checks
-from trainables.checkpoints import artifact_store, checkpoint
+from trainables.checkpoints import artifact_store, checkpoint, manifest
 from trainables.data.splits import Splits
 from trainables.models import hub
 from trainables.names import GATED
@@ -103,7 +103,7 @@ def test_interrupted_gate_training_goes_on_as_if_nothing_had_happened(
         yield from ()
 
     run_until_killed(made(), 1, monkeypatch)
-    assert not checkpoint.is_whole(folder)
+    assert not manifest.is_whole(folder)
     torch.manual_seed(99)  # another process, with another past
     list(made())
     again = checkpoint.load(folder)

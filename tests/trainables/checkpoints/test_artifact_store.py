@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainables.trials import cut_short, flip_a_byte
-from trainables.checkpoints import artifact_store, checkpoint
+from trainables.checkpoints import artifact_store, manifest
 from trainables.storage.folder import Folder
 
 
@@ -17,7 +17,7 @@ def test_artifact_is_made_once_and_found_again(storage: Folder) -> None:
     made = []
 
     def make(folder: Folder) -> None:
-        checkpoint.write_files(folder, {"content": b"first"})
+        manifest.write_files(folder, {"content": b"first"})
         made.append(folder)
 
     assert artifact_store.find(storage, "dense", "key") is None
@@ -39,7 +39,7 @@ def test_artifact_that_was_damaged_is_made_anew_and_its_remains_are_gone(
     storage: Folder, damage: Callable[[Path], None], file: str
 ) -> None:
     def make(folder: Folder) -> None:
-        checkpoint.write_files(folder, {"content": b"whole" * 100})
+        manifest.write_files(folder, {"content": b"whole" * 100})
 
     made = artifact_store.find_or_make(storage, "dense", "key", make)
     assert artifact_store.is_sound(storage, "dense", "key")

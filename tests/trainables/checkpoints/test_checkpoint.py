@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.pruning.channels import Channels
 from trainables.pruning.masks import Weights
@@ -88,9 +88,9 @@ def test_damaged_manifest_is_told(saved: Path, manifest: bytes) -> None:
 
 
 def test_checkpoint_without_manifest_was_not_finished(saved: Path) -> None:
-    assert checkpoint.is_whole(Folder.at(str(saved)))
+    assert manifest.is_whole(Folder.at(str(saved)))
     (saved / "manifest.json").unlink()
-    assert not checkpoint.is_whole(Folder.at(str(saved)))
+    assert not manifest.is_whole(Folder.at(str(saved)))
     with pytest.raises(ValueError, match=r"must have a manifest.json, but .*one has none: it was not finished"):
         checkpoint.load(Folder.at(str(saved)))
 
@@ -119,7 +119,7 @@ def test_what_is_forgotten_leaves_a_whole_checkpoint(saved: Path, monkeypatch: p
         remove_file(self, name)
 
     monkeypatch.setattr(Folder, "remove", watched)
-    checkpoint.forget(folder, ("masks", "momenta"))
+    manifest.drop_groups(folder, ("masks", "momenta"))
     assert whole == [{"network"}] * 2  # at the moment before each file goes
     assert {path.name for path in saved.iterdir()} == {"manifest.json", "network.safetensors", "record.json"}
     loaded = checkpoint.load(folder)
@@ -130,7 +130,7 @@ def test_what_is_forgotten_leaves_a_whole_checkpoint(saved: Path, monkeypatch: p
 def test_record_that_is_no_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         checkpoint.save(Folder.at(str(tmp_path)), {}, {"accuracy": float("nan")})
-    assert not checkpoint.is_whole(Folder.at(str(tmp_path)))
+    assert not manifest.is_whole(Folder.at(str(tmp_path)))
 
 
 def test_tensors_that_share_memory_are_each_saved(tmp_path: Path) -> None:

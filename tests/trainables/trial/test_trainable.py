@@ -22,13 +22,14 @@ from tests.trainables.trials import (
 )
 from trainables.allocation.plan import plan
 from trainables.artifacts.dense import saved_dense
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Architecture
+from trainables.checkpoints.epochs import epoch_name
 from trainables.data.splits import Splits
 from trainables.models.layers import count
 from trainables.spec import EpochReport, Recipe, TrialSpec
 from trainables.storage.folder import Folder
-from trainables.training.fit import epoch_name, residents
+from trainables.training.fit import residents
 from trainables.training.recalibration import recalibrate
 from trainables.training.train import DivergedError, evaluate
 from trainables.trial.trainable import OUTCOME, run_trial
@@ -144,8 +145,8 @@ def test_facts_are_those_of_the_network_on_disk(
         ("network.safetensors", cut_short),
         ("network.safetensors", flip_a_byte),
         ("record.json", flip_a_byte),
-        (checkpoint.MANIFEST, flip_a_byte),
-        (checkpoint.MANIFEST, Path.unlink),
+        (manifest.MANIFEST, flip_a_byte),
+        (manifest.MANIFEST, Path.unlink),
     ],
 )
 def test_damaged_newest_epoch_counts_as_never_written(

@@ -12,7 +12,7 @@ from search.report.write import SECTIONS
 from tests.search.reports import study_of, trial_row, trial_rows
 from trainables.allocation.profiles import Profile
 from trainables.allocation.profiles import to_parquet as profile_to_parquet
-from trainables.checkpoints import artifact_store, checkpoint
+from trainables.checkpoints import artifact_store, manifest
 
 
 def test_a_search_is_followed_in_the_order_in_which_it_ended(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_most_compact_part_is_that_which_can_lose_most(tmp_path: Path) -> No
     for key in {cell.profile.key() for cell in folder.study.cells()}:
         profile = profile_to_parquet(Profile((0.0, 0.5, 1.0), 0.9, falls, flat, flat, flat))
         files = {"profile.parquet": profile, "record.json": b'{"seconds": 1.0}'}
-        make = partial(checkpoint.write_files, files=files)
+        make = partial(manifest.write_files, files=files)
         artifact_store.find_or_make(folder.folder.parent, "profile", key, make)
     (table,) = compact_section(gather(compare([folder]), [folder])).tables
     assert table.rows == [
