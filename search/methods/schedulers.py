@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainables.spec import EpochReport
+from trainables.trial.reports import METRIC, from_tune
+
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
 
-METRIC = "val_accuracy"
 AGE = "age"  # epochs judged so far, epoch 0 among them, as Ray has no rung before 1
 FURTHEST = 1_000_000  # epochs; a rung that no trial reaches costs nothing
 
@@ -71,7 +73,7 @@ SCHEDULERS: dict[str, Callable[[], "TrialScheduler"]] = {
 
 
 SearchKey = tuple[str, str]  # policy and cell
-Histories = Mapping[str, Sequence[Mapping[str, Any]]]  # trial -> its results, epoch by epoch, at least one
+Histories = Mapping[str, Sequence[EpochReport]]  # trial -> its reports, at least one
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +96,14 @@ def per_search(
     """
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-    def aged(trial: Any, result: Mapping[str, Any]) -> dict[str, Any]:
-        return {**result, AGE: result["epoch"] - first_epoch_of(trial) + 1}
+    def judged(trial: Any, report: EpochReport) -> dict[str, Any]:
+        return {METRIC: report.val_accuracy, AGE: report.epoch - first_epoch_of(trial) + 1}
 
     def knowing(search: SearchKey, rival: Any) -> TrialScheduler:
         scheduler = make()
-        for name, results in ended(search).items():
+        for name, reports in ended(search).items():
             past = _Ended(name)
-            *earlier, last = (aged(rival, result) for result in results)
+            *earlier, last = (judged(rival, report) for report in reports)
             scheduler.on_trial_add(None, past)  # type: ignore[arg-type]
             for result in earlier:
                 scheduler.on_trial_result(None, past, result)  # type: ignore[arg-type]
@@ -124,14 +126,15 @@ def per_search(
                 scheduler.on_trial_add(tune_controller, trial)
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-            scheduler = self._of(trial)
-            if scheduler is None or METRIC not in result or "error" in result or result["final"]:
+            scheduler, report = self._of(trial), from_tune(result)
+            if scheduler is None or not isinstance(report, EpochReport) or report.final:
                 return str(TrialScheduler.CONTINUE)
-            return str(scheduler.on_trial_result(tune_controller, trial, aged(trial, result)))
+            return str(scheduler.on_trial_result(tune_controller, trial, judged(trial, report)))
 
         def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-            if (scheduler := self._of(trial)) and METRIC in result and "error" not in result:
-                scheduler.on_trial_complete(tune_controller, trial, aged(trial, result))
+            scheduler, report = self._of(trial), from_tune(result)
+            if scheduler and isinstance(report, EpochReport):
+                scheduler.on_trial_complete(tune_controller, trial, judged(trial, report))
 
         def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
             if scheduler := self._of(trial):

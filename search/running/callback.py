@@ -13,6 +13,7 @@ from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
 from search.searching.searcher import LOSSES, StudySearcher
 from trainables.spec import EpochReport, TrialSpec
+from trainables.trial.reports import TrialLost, from_tune
 from trainables.trial.trainable import write_outcome
 
 
@@ -62,20 +63,19 @@ class TuneCallback(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Pass on epochs and losses."""
-        if "lost" in result:
+        """Pass on an epoch, or the message of a trial that lost its storage."""
+        report = from_tune(result)
+        if isinstance(report, TrialLost):
             for watcher in self.watchers:
-                watcher.say(result["error"])
-        if "error" in result or "val_accuracy" not in result:
-            return
-        report = EpochReport(**{name: result[name] for name in EpochReport.model_fields})
-        self.heard.setdefault(trial.trial_id, set()).add(report.epoch)
-        for watcher in self.watchers:
-            watcher.epoch(spec_of(trial), report)
+                watcher.say(report.error)
+        elif isinstance(report, EpochReport):
+            self.heard.setdefault(trial.trial_id, set()).add(report.epoch)
+            for watcher in self.watchers:
+                watcher.epoch(spec_of(trial), report)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Pass on the end, unless the trial is tried again."""
-        if "lost" not in trial.last_result:
+        if not isinstance(from_tune(trial.last_result), TrialLost):
             self._end(trial, "stopped", "")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -14,8 +14,9 @@ from search.study.cells import cell_key
 from search.study.spec import StudySpec
 from trainables.names import SEARCHED, SEARCHES
 from trainables.outcome import Outcome
-from trainables.spec import TrialSpec
+from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import StorageError
+from trainables.trial.reports import METRIC, TrialLost, from_tune
 
 LOSSES = 3  # workers that a trial may lose before it has failed; and how often its storage before the run has
 
@@ -31,7 +32,7 @@ class StudySearcher(Searcher):
         folder: StudyFolder,
         configure: Configure,
     ) -> None:
-        super().__init__(metric="val_accuracy", mode="max")
+        super().__init__(metric=METRIC, mode="max")
         self._study = study
         self._folder = folder
         self._configure = configure
@@ -102,20 +103,21 @@ class StudySearcher(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note an epoch."""
         spec = self._running[trial_id]
-        if "error" not in result and (search := self._search_of.get((spec.policy, cell_key(spec)))):
-            search.report(spec.key(), result["epoch"], result["val_accuracy"])
+        report = from_tune(result)
+        if isinstance(report, EpochReport) and (search := self._search_of.get((spec.policy, cell_key(spec)))):
+            search.report(spec.key(), report.epoch, report.val_accuracy)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note how a trial ended."""
         spec = self._running.pop(trial_id)
         key, cell = spec.key(), cell_key(spec)
-        told = result or {}
-        if error or "lost" in told:
+        report = from_tune(result)
+        if error or isinstance(report, TrialLost):
             self._losses[key] += 1
             if not (error and self.gave_up(spec)):
                 self._queue.insert(0, spec)
-                if self.gave_up(spec):
-                    self._failure = told["error"]
+                if self.gave_up(spec) and isinstance(report, TrialLost):
+                    self._failure = report.error
                 return
         outcome = self._folder.outcome(key)
         if outcome is None:  # stopped, or lost: whoever hears of it next writes it down
@@ -124,8 +126,8 @@ class StudySearcher(Searcher):
                 spec=spec, status="failed" if lost else "stopped", error="its workers were lost" if lost else ""
             )
         if own := self._search_of.get((spec.policy, cell)):
-            if outcome.status == "stopped" and result is not None:  # Tune tells nobody else of the epoch it stops at
-                own.report(key, result["epoch"], result["val_accuracy"])
+            if outcome.status == "stopped" and isinstance(report, EpochReport):  # its last, which only this call gets
+                own.report(key, report.epoch, report.val_accuracy)
             own.finish(key, row_of(outcome))
         if begins := self._starting_from(spec.policy, cell):
             self._awaited[begins].discard(key)
@@ -133,11 +135,11 @@ class StudySearcher(Searcher):
                 begins.start(row_of(outcome))
         self._journal.save_in_time()
 
-    def ended(self, search: tuple[str, str]) -> dict[str, list[dict[str, Any]]]:
+    def ended(self, search: tuple[str, str]) -> dict[str, tuple[EpochReport, ...]]:
         """Reports of what a search starts from in a cell, and of what earlier runs left of it there, by trial."""
         keys = [row.trial for row in self._search_of[search].ended if row.cell == search[1]]
         outcomes = self._folder.read_outcomes(keys)
-        return {found.spec.key(): [e.model_dump() for e in found.history] for found in outcomes if found.history}
+        return {outcome.spec.key(): outcome.history for outcome in outcomes if outcome.history}
 
     def check(self) -> None:
         """Raise StorageError once it is no use to go on: no trial has failed, and the next run takes all up again."""

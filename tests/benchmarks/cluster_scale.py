@@ -27,6 +27,7 @@ from tests.search.comparison.test_compare import outcome
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.process import WorkerResources
+from trainables.trial.reports import to_tune
 from trainables.trial.trainable import write_outcome
 
 WORKERS = (1, 2, 4, 8)
@@ -43,10 +44,10 @@ def nap(config: dict[str, Any], data: Mapping[str, Any], place: WorkerResources)
         judged = {"val_accuracy": 0.5, "val_loss": 1.0, "seconds": SECONDS / epochs, "images": 1}
         report = EpochReport(epoch=epoch, final=epoch == epochs, **judged)
         if not report.final:
-            tune.report({**report.model_dump(), "best_val_accuracy": 0.5})
+            tune.report(to_tune(report))
     write_outcome(folder, outcome(spec.policy, spec.sparsity, spec.seed, 0.5).model_copy(update={"spec": spec}))
     folder.write("window", f"{began} {time.time()} {os.getpid()}".encode())
-    tune.report({**report.model_dump(), "best_val_accuracy": 0.5})
+    tune.report(to_tune(report))
 
 
 class Counting:

@@ -23,6 +23,7 @@ from tests.search.mlflow_server import Server
 from trainables.catalog.feasibility import part_names
 from trainables.spec import EpochReport
 from trainables.storage.folder import Folder
+from trainables.trial.reports import to_tune
 from trainables.trial.trainable import write_outcome
 
 EPOCHS = 10
@@ -63,7 +64,7 @@ def drive(trials: int, study: StudySpec, folder: StudyFolder, uri: str) -> None:
         report = EpochReport(
             epoch=epoch, val_accuracy=0.5, val_loss=1.0, seconds=1.0, images=1, final=epoch == EPOCHS - 1
         )
-        result = {**report.model_dump(), "best_val_accuracy": 0.5}
+        result = to_tune(report)
         for trial in running:
             searcher.on_trial_result(trial.trial_id, result)
             callback.on_trial_result(0, [], trial, result)

@@ -26,6 +26,7 @@ from trainables.catalog.feasibility import part_names
 from trainables.outcome import Outcome
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
+from trainables.trial.reports import to_tune
 from trainables.trial.trainable import write_outcome
 
 PARALLEL = 8
@@ -77,9 +78,8 @@ def drive(case: str, trials: int, path: str) -> None:
         ended = finished(spec, parts, random.standard_normal())
         write_outcome(folder.trial(spec.key()), ended)
         clock.lap()
-        best = max(report.val_accuracy for report in ended.history)
         for report in ended.history:
-            result = {**report.model_dump(), "final": report == ended.history[-1], "best_val_accuracy": best}
+            result = to_tune(report.model_copy(update={"final": report == ended.history[-1]}))
             searcher.on_trial_result(trial, result)
         searcher.on_trial_complete(trial, result)
         taken.append(proposing + clock.lap())

@@ -1,4 +1,4 @@
 """One trial: prune a dense network to the budget, let it recover, report each epoch.
 
-Hands out: trainable.
+Hands out: reports, trainable.
 """

@@ -25,6 +25,7 @@ from trainables.training.team import ALONE, Team
 from trainables.training.train import evaluate
 from trainables.training.workers import team
 from trainables.trial.prune import prune
+from trainables.trial.reports import TrialFailed, TrialLost, to_tune
 
 QUIET_SECONDS = 0.5  # Tune hears of shorter epochs now and then: each report costs a trial some milliseconds
 OUTCOME = "outcome.json"  # written last: the trial will not go on
@@ -116,18 +117,17 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], place: W
     leave_no_trace(place)
     reference = data[spec.dense.data.key()]
     try:
-        last, best = -QUIET_SECONDS, 0.0
+        last = -QUIET_SECONDS
         with team(place, reference) as together:
             for report in run_trial(spec, ray.get(reference), storage, folder, own_device(), together):
-                best = max(best, report.val_accuracy)
                 if report.final or time.monotonic() - last >= QUIET_SECONDS:
-                    tune.report({**report.model_dump(), "best_val_accuracy": best})
+                    tune.report(to_tune(report))
                     last = time.monotonic()
     except StorageError as error:
-        tune.report({"epoch": -1, "val_accuracy": 0.0, "error": str(error), "lost": True})
+        tune.report(to_tune(TrialLost(str(error))))
     except (OSError, ray.exceptions.RayError):
         raise
     except Exception as error:
-        told = redacted(f"{type(error).__name__}: {error}")
-        write_outcome(folder, Outcome(spec=spec, status="failed", error=told))
-        tune.report({"epoch": -1, "val_accuracy": 0.0, "error": told})
+        message = redacted(f"{type(error).__name__}: {error}")
+        write_outcome(folder, Outcome(spec=spec, status="failed", error=message))
+        tune.report(to_tune(TrialFailed(message)))

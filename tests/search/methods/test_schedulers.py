@@ -14,8 +14,9 @@ from search.results.folder import StudyFolder
 from search.running.tuner import _first_epoch_of
 from search.searching.searcher import StudySearcher
 from tests.search.conftest import run_small
-from trainables.spec import TrialSpec
+from trainables.spec import EpochReport, TrialSpec
 from trainables.training.recovery import RECOVERIES
+from trainables.trial.reports import TrialFailed, to_tune
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
 
@@ -27,6 +28,10 @@ class Trial:
     trial_id: str
     search: tuple[str, str] | None
     status: str = "RUNNING"
+
+
+def epoch_report(epoch: int, accuracy: float, final: bool) -> EpochReport:
+    return EpochReport(epoch=epoch, val_accuracy=accuracy, val_loss=1.0, seconds=1.0, final=final)
 
 
 class Fed:
@@ -44,11 +49,11 @@ class Fed:
             self.scheduler.on_trial_add(None, self.trials[name])
         return self
 
-    def hear(self, name: str, epoch: int, accuracy: float, **more: Any) -> str:
-        """Tell a result, and, as Ray does, the end of a trial that is stopped by it or says that it is final."""
-        result = {"epoch": epoch, "val_accuracy": accuracy, "final": False, **more}
+    def hear(self, name: str, epoch: int, accuracy: float, final: bool = False) -> str:
+        """Pass an epoch on, and, as Ray does, the end of a trial that it stops or that is final."""
+        result = to_tune(epoch_report(epoch, accuracy, final))
         decision: str = self.scheduler.on_trial_result(None, self.trials[name], result)
-        if decision == STOP or result["final"]:
+        if decision == STOP or final:
             self.scheduler.on_trial_complete(None, self.trials[name], result)
         return decision
 
@@ -65,7 +70,9 @@ def test_a_trial_is_compared_with_its_own_search_only() -> None:
 def test_a_failed_trial_is_not_a_bad_one() -> None:
     fed = Fed("asha").add("a1", "a2")
     assert fed.hear("a1", 0, 0.5) == CONTINUE
-    assert fed.hear("a2", -1, 0.0, error="x", final=True) == CONTINUE
+    failed = to_tune(TrialFailed("x"))
+    assert fed.scheduler.on_trial_result(None, fed.trials["a2"], failed) == CONTINUE
+    fed.scheduler.on_trial_complete(None, fed.trials["a2"], failed)
     assert fed.hear("a1", 2, 0.0) == CONTINUE  # nobody else has come to this rung
 
 
@@ -135,8 +142,8 @@ def test_a_continued_search_decides_as_one_that_was_never_stopped(name: str, fir
     assert len(set(told.values())) > 1  # some were stopped
 
 
-def report(epoch: int, curve: Any) -> dict[str, Any]:
-    return {"epoch": epoch, "val_accuracy": float(curve[epoch]), "final": epoch == len(curve) - 1}
+def report(epoch: int, curve: Any) -> EpochReport:
+    return epoch_report(epoch, float(curve[epoch]), final=epoch == len(curve) - 1)
 
 
 def run_to_its_end(fed: Fed, trial: str, curve: Any) -> int:

@@ -16,7 +16,16 @@ from search.results.folder import StudyFolder
 from search.searching.journal import JOURNAL, Journal
 from search.searching.searcher import StudySearcher
 from search.study.spec import StudySpec
-from tests.search.searching.test_searcher import PARTS, STUDY, end, finished, run_out, searcher_of, studies_in
+from tests.search.searching.test_searcher import (
+    PARTS,
+    STUDY,
+    end,
+    epoch_result,
+    finished,
+    run_out,
+    searcher_of,
+    studies_in,
+)
 from trainables.names import SEARCHED
 from trainables.outcome import Outcome
 from trainables.spec import TrialSpec
@@ -104,10 +113,10 @@ def end_somehow(searcher: StudySearcher, folder: StudyFolder, trial: str, spec: 
     else:
         outcome = Outcome(spec=spec, status="failed", error="diverged")
         if way == "stopped":
-            searcher.on_trial_result(trial, {"epoch": 0, "val_accuracy": 0.2, "final": False})
+            searcher.on_trial_result(trial, epoch_result(0, 0.2))
             outcome = finished(spec, 0.2).model_copy(update={"status": "stopped"})
         write_outcome(folder.trial(spec.key()), outcome)
-        searcher.on_trial_complete(trial, {"epoch": 0, "val_accuracy": 0.2, "best_val_accuracy": 0.2, "final": False})
+        searcher.on_trial_complete(trial, epoch_result(0, 0.2))
 
 
 def test_a_journal_that_is_gone_is_written_anew(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from search.study.spec import StudySpec
 from tests.search.comparison.test_compare import outcome
 from trainables.catalog.feasibility import part_names
 from trainables.outcome import Outcome
-from trainables.spec import TrialSpec
+from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder, StorageError
+from trainables.trial.reports import TrialLost, to_tune
 from trainables.trial.trainable import write_outcome
 
 STUDY = StudySpec.model_validate(
@@ -51,10 +52,15 @@ def finished(spec: TrialSpec, accuracy: float) -> Outcome:
     return known.model_copy(update={"spec": spec, "facts": facts})
 
 
+def epoch_result(epoch: int, accuracy: float, final: bool = False) -> dict[str, Any]:
+    """What Tune hands on of an epoch."""
+    return to_tune(EpochReport(epoch=epoch, val_accuracy=accuracy, val_loss=1.0, seconds=1.0, final=final))
+
+
 def end(searcher: StudySearcher, folder: StudyFolder, trial: str, spec: TrialSpec, accuracy: float) -> None:
     """Let a trial report once and end."""
     write_outcome(folder.trial(spec.key()), finished(spec, accuracy))
-    result = {"epoch": 3, "final": True, "val_accuracy": accuracy, "best_val_accuracy": accuracy}
+    result = epoch_result(3, accuracy, final=True)
     searcher.on_trial_result(trial, result)
     searcher.on_trial_complete(trial, result)
 
@@ -112,7 +118,7 @@ def test_a_proposal_was_stopped_where_epochs_were_still_to_come(tmp_path: Path) 
             end(searcher, folder, "last", proposed["spec"], 0.4)
         else:
             for epoch in (0, 3):  # of the last one Tune tells only that it was the last
-                result = {"epoch": epoch, "final": False, "val_accuracy": epoch / 10, "best_val_accuracy": 0.3}
+                result = epoch_result(epoch, epoch / 10)
                 if epoch == 0:
                     searcher.on_trial_result("last", result)
             searcher.on_trial_complete("last", result)
@@ -201,7 +207,7 @@ def test_the_end_waits_for_what_still_runs(tmp_path: Path) -> None:
 def test_a_trial_that_loses_its_storage_comes_back_and_ends_the_run_before_it_is_given_up(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "s")
     searcher = searcher_of(folder)
-    lost = {"epoch": -1, "val_accuracy": 0.0, "error": "storage must work, but", "lost": True}
+    lost = to_tune(TrialLost("storage must work, but"))
     first: Any = searcher.suggest("0")
     for n in range(LOSSES + 1):
         searcher.check()
