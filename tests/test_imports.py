@@ -56,6 +56,8 @@ DOORS = {  # library -> the modules that may import it
     "sklearn": {"trainables.data"},
     "safetensors": {"trainables.checkpoints"},
     "onnxruntime": {"trainables.exports.export"},
+    "tenacity": {"search.cluster.jobs", "search.tracking.tracker", "trainables.storage.folder"},
+    "psutil": {"search.running.lease", "trainables.data.memory"},
     "yaml": {"search.study.strict_yaml", "search.cluster.packing"},
 }
 

@@ -8,14 +8,18 @@ import shlex
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from tenacity import RetryError, Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
+
+from search.cluster.job_log import JobLog
 from search.cluster.packing import STUDY_FILE, check_for_cluster, environment, pack
 
 if TYPE_CHECKING:
@@ -24,8 +28,11 @@ if TYPE_CHECKING:
 PREFIX = "howcompact-"
 ANSWER = 5.0  # seconds in which the cluster must answer at all
 PATIENCE = 60.0  # seconds that following a job bears without the cluster
+PAUSE = 0.5  # seconds between two questions to the cluster
 STOPPING = 30.0  # seconds in which a job must have stopped; Ray kills it after 3
 CHATTY = ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")  # loggers, of each upload
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -93,29 +100,19 @@ def follow(address: str, job: str, echo: Callable[[str], None]) -> str:
 
     client = _connect(address)
     _find(client, job)
-    log = _Log(echo)
-    lost: float | None = None
+    log = JobLog(echo)
     while True:
-        try:
-            status = client.get_job_status(job)
-            lost = None
-            if status.is_terminal():
-                log.restart()
-                log.take(client.get_job_logs(job))
-                log.end()
-                if not log.lines:
-                    echo(str(client.get_job_info(job).message))  # why it did not get so far as to write anything
-                return str(status.value)
-            log.restart()
+        status = _retried(address, client.get_job_status, job)
+        log.restart()
+        if status.is_terminal():
+            log.take(_retried(address, client.get_job_logs, job))
+            log.end()
+            if not log.lines:  # the job ended before it wrote anything; its message says why
+                echo(str(_retried(address, client.get_job_info, job).message))
+            return str(status.value)
+        with suppress(OSError, RuntimeError, ClientError):  # a lost connection, which the next question notices
             _tail(client, job, log.take)
-        except (OSError, RuntimeError, ClientError) as error:
-            lost = lost or time.monotonic()
-            if time.monotonic() - lost > PATIENCE:
-                raise ValueError(
-                    f"{address} must be reachable to follow {job}, but has not been for {PATIENCE:.0f} s ({error}); "
-                    "the job may well go on: look again later"
-                ) from error
-        time.sleep(0.5)
+        time.sleep(PAUSE)
 
 
 def jobs(address: str) -> list[Job]:
@@ -128,7 +125,7 @@ def logs(address: str, job: str) -> str:
     client = _connect(address)
     _find(client, job)
     lines: list[str] = []
-    log = _Log(lines.append)
+    log = JobLog(lines.append)
     log.take(client.get_job_logs(job))
     log.end()
     return "\n".join(lines)
@@ -142,46 +139,33 @@ def stop(address: str, job: str) -> None:
     client = _connect(address)
     _find(client, job)
     client.stop_job(job)
-    deadline = time.monotonic() + STOPPING
-    while not (status := client.get_job_status(job)).is_terminal():
-        if time.monotonic() > deadline:
-            raise ValueError(f"{job} must stop within {STOPPING:.0f} s, but is {status.value}; stop it again")
-        time.sleep(0.2)
+    stopping = Retrying(
+        retry=retry_if_result(lambda status: not status.is_terminal()),
+        wait=wait_fixed(PAUSE),
+        stop=stop_after_delay(STOPPING),
+    )
+    try:
+        stopping(client.get_job_status, job)
+    except RetryError as error:
+        status = error.last_attempt.result()
+        raise ValueError(f"{job} must stop within {STOPPING:.0f} s, but is {status.value}; stop it again") from None
 
 
-class _Log:
-    """Tells the lines of a log once each, though its text comes in pieces and again from the start."""
-
-    def __init__(self, echo: Callable[[str], None]) -> None:
-        self.lines = 0  # told so far
-        self._echo = echo
-        self._told = 0  # characters, those of the line that is still open included
-        self._position = 0
-        self._open = ""
-
-    def restart(self) -> None:
-        """Expect the text from its start."""
-        self._position = 0
-
-    def take(self, text: str) -> None:
-        """Take in the next piece of text."""
-        fresh = text[max(0, self._told - self._position) :]
-        self._position += len(text)
-        self._told = max(self._told, self._position)
-        *lines, self._open = (self._open + fresh).split("\n")
-        for line in lines:
-            self._tell(line)
-
-    def end(self) -> None:
-        """Tell the last line, should it have no end."""
-        if self._open:
-            self._tell(self._open)
-            self._open = ""
-
-    def _tell(self, line: str) -> None:
-        if not line.startswith("Running entrypoint for job ") and " job_manager.py:" not in line:  # Ray's own
-            self.lines += 1
-            self._echo(line)
+def _retried(address: str, ask: Callable[[str], Answer], job: str) -> Answer:
+    """Ask the cluster about a job, again and again while it is out of reach; ValueError after PATIENCE seconds."""
+    retrying = Retrying(
+        retry=retry_if_exception_type((OSError, RuntimeError)),
+        wait=wait_fixed(PAUSE),
+        stop=stop_after_delay(PATIENCE),
+        reraise=True,
+    )
+    try:
+        return retrying(ask, job)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"{address} must be reachable to follow {job}, but was not for {PATIENCE:.0f} s ({error}); "
+            "the job may still run: follow it again later"
+        ) from error
 
 
 def _tail(client: "JobSubmissionClient", job: str, take: Callable[[str], None]) -> None:

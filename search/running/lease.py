@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 from trainables.spec import Frozen
 from trainables.storage.folder import Folder
 
@@ -136,9 +138,11 @@ def _machine() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """Tell when a process of this machine started, in clock ticks since its boot; "" where there is none."""
+    """Return when a process of this machine started, in seconds since its boot; "" where no such process runs."""
     try:
-        state, *told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):  # its parent has not yet read its exit code
+            return ""
+        return f"{process.create_time() - psutil.boot_time():.2f}"  # both follow the clock; their difference does not
+    except psutil.NoSuchProcess:
         return ""
-    return "" if state in "ZX" else told[18]  # nobody has asked yet how it ended

@@ -6,12 +6,13 @@ the trials' own records.
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+
+from tenacity import Retrying, wait_exponential
 
 from search.tracking.inbox import Events, Finished, Inbox, Point, Status, as_points, flat, now_ms
 from search.tracking.mlflow_store import Store, cause_of, refused
@@ -51,8 +52,7 @@ class Tracker:
         self._store: Store | None = None
         self._inbox = Inbox(MOST_WAITING)
         self._summaries: deque[tuple[Sequence[Path], Sequence[Point]]] = deque()
-        self._reached, self._warned, self._ended = False, False, False
-        self._pause, self._resume_at = FIRST_PAUSE, 0.0
+        self._reached, self._warned, self._ended, self._last = False, False, False, False
         self._hurry, self._closing, self._abandoned = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="howcompact-mlflow", daemon=True)
         if self._uri:
@@ -77,21 +77,21 @@ class Tracker:
         """Write what MLflow is missing of ended trials, which are read in the writer's thread; twice adds nothing."""
         if self._uri:
             self._inbox.add_records(trials)
-            self._hasten()
+            self._hurry.set()
 
     def summary(self, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
         """Put files and metrics on the study's own run."""
         if self._uri:
             self._inbox.owed.add(SUMMARY)
             self._summaries.append((files, as_points(metrics, 0, now_ms())))
-            self._hasten()
+            self._hurry.set()
 
     def close(self, timeout: float = 20.0) -> None:
         """Write what waits and end the study's run, within `timeout` seconds; warn of what is missing in MLflow."""
         if not self._uri:
             return
         self._closing.set()
-        self._hasten()
+        self._hurry.set()
         self._thread.join(timeout)
         self._abandoned.set()
         missing = sorted(self._inbox.owed)
@@ -103,36 +103,36 @@ class Tracker:
         if self._uri:
             self._inbox.add(key, new)
 
-    def _hasten(self) -> None:
-        self._resume_at = 0.0
-        self._hurry.set()
-
     def _work(self) -> None:
-        while not self._closing.is_set():
-            self._attempt()
-            self._hurry.wait(GATHER_SECONDS)
-            self._hurry.clear()
-        if not self._ended and not self._abandoned.is_set():
-            self._resume_at = 0.0
-            self._attempt()
+        retrying = Retrying(
+            wait=wait_exponential(FIRST_PAUSE, max=LONGEST_PAUSE),
+            stop=lambda _: self._last,
+            sleep=self._sleep,
+            retry_error_callback=lambda _: None,  # the last attempt failed, too: close() warns of what is missing
+        )
+        while not (self._last or self._abandoned.is_set()):
+            retrying(self._attempt)
+            if not self._last:
+                self._sleep(GATHER_SECONDS)
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait, but not while somebody is in a hurry."""
+        self._hurry.wait(seconds)
+        self._hurry.clear()
 
     def _attempt(self) -> None:
-        if time.monotonic() < self._resume_at:
-            return
-        last = self._closing.is_set()
+        self._last = self._closing.is_set()
         try:
             self._store = self._store or self._open_store()
             self._reached = True
             self._write_all(self._store)
-            if last:
+            if self._last:
                 self._store.close()
                 self._ended = True
-            self._pause = FIRST_PAUSE
         except Exception as error:
             self._note(error)
             self._store = None
-            self._resume_at = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            raise
 
     def _write_all(self, store: Store) -> None:
         while not self._abandoned.is_set() and (taken := self._inbox.take()):

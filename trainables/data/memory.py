@@ -1,10 +1,10 @@
 """Whether images stream: because training cuts from whole ones, settings say so, or memory is short."""
 
 import math
-import os
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import torch
 
 from trainables.spec import DataSpec
@@ -22,7 +22,7 @@ def must_stream(data: DataSpec) -> bool:
 
 def of_machine() -> int:
     """Bytes that the pixels of a data set may take on this machine, or in this container."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = psutil.virtual_memory().total
     for limit in LIMITS:
         with suppress(OSError, ValueError):  # no such file; "max"
             memory = min(memory, int(Path(limit).read_text()))

@@ -9,7 +9,15 @@ from trainables.checkpoints import checkpoint
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 
-REQUIREMENTS = ("numpy", "pyarrow", "pydantic", "safetensors", "torch", "torchvision")  # what loading imports
+REQUIREMENTS = (
+    "numpy",
+    "pyarrow",
+    "pydantic",
+    "safetensors",
+    "tenacity",
+    "torch",
+    "torchvision",
+)  # what loading imports
 
 
 class Served:

@@ -1,49 +1,70 @@
 """One URI for all that is stored: a folder, NFS, s3:// or gs://, through pyarrow.fs."""
 
 import os
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from pyarrow import fs
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    wait_chain,
+    wait_fixed,
+)
 
 from trainables.storage import credentials
 
 LARGEST, LARGEST_JSON = 1 << 33, 1 << 28  # bytes of a file that is read whole
 LONGEST = 255  # bytes of a name, as in most file systems
-PAUSES = (0.1, 0.5, 2.0)  # seconds until each further try of what failed
+PAUSES = (0.1, 0.5, 2.0)  # seconds between further attempts, the first of which follows at once
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class StorageError(OSError):
-    """The storage failed, again and again: no room, no permission, no connection. What it holds is as it was."""
+    """Every attempt to use the storage failed: no space, no permission, no connection. Its content is unchanged."""
 
 
-def patient(*answers: type[OSError]) -> Callable[[Method], Method]:
-    """Let a method of Folder try again for a while, then raise StorageError; errors that are answers pass."""
+def _give_up(state: RetryCallState) -> NoReturn:
+    """Raise the StorageError of a method of Folder whose last attempt has failed."""
+    assert state.outcome is not None
+    assert state.fn is not None
+    error, folder = state.outcome.exception(), state.args[0]
+    raise StorageError(
+        f"storage must work, but {state.fn.__name__} fails in {folder.uri}: {error}; check its free space, permissions "
+        "and connection, then run the same command again: it continues from here"
+    ) from error
+
+
+def retried(*answers: type[OSError]) -> Callable[[Method], Method]:
+    """Repeat a method of Folder after an OSError, and raise StorageError after the last attempt.
+
+    Errors that are answers, such as FileNotFoundError for a read, are raised at once.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception_type(OSError) & retry_if_not_exception_type(answers),
+        wait=wait_chain(*map(wait_fixed, PAUSES)),
+        stop=stop_after_attempt(1 + len(PAUSES)),
+        retry_error_callback=_give_up,
+    )
 
     def decorate(method: Method) -> Method:
         @wraps(method)
-        def tried(folder: "Folder", *args: Any) -> Any:
-            pauses = list(PAUSES)
-            while True:
-                try:
-                    return method(folder, *args)
-                except answers:
-                    raise
-                except OSError as error:
-                    if not pauses:
-                        raise StorageError(
-                            f"storage must work, but {method.__name__} fails in {folder.uri}: {error}; see to its "
-                            "room, permissions and connection: the same command goes on from here"
-                        ) from error
-                    time.sleep(pauses.pop(0))
+        def attempt(folder: "Folder", *args: Any) -> Any:
+            try:
+                return method(folder, *args)  # without tenacity, which takes longer than most local accesses
+            except answers:
+                raise
+            except OSError:
+                return retrying(method, folder, *args)
 
-        return cast(Method, tried)
+        return cast(Method, attempt)
 
     return decorate
 
@@ -113,7 +134,7 @@ class Folder:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
-    @patient(FileNotFoundError)
+    @retried(FileNotFoundError)
     def read(self, name: str) -> bytes:
         """Read a file whole.
 
@@ -129,7 +150,7 @@ class Folder:
                 raise ValueError(f"{name} in {self.uri} must have at most {most:,} bytes, but has {file.size():,}")
             return bytes(file.read())
 
-    @patient()
+    @retried()
     def write(self, name: str, content: bytes) -> None:
         """Write a file so that readers see all of it or none, also when this process is killed."""
         system, path = self._place
@@ -149,18 +170,18 @@ class Folder:
                 os.remove(unfinished)
             raise
 
-    @patient()
+    @retried()
     def has(self, name: str) -> bool:
         """Tell whether a file is there."""
         system, path = self._place
         return bool(system.get_file_info(f"{path}/{_inside(name)}").type == fs.FileType.File)
 
-    @patient()
+    @retried()
     def folders(self) -> list[str]:
         """Names of the folders in this one, sorted; none where it does not exist."""
         return self._names(fs.FileType.Directory)
 
-    @patient()
+    @retried()
     def files(self) -> list[str]:
         """Names of the files in this folder, sorted; none where it does not exist."""
         return self._names(fs.FileType.File)
@@ -170,14 +191,14 @@ class Folder:
         found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
         return sorted(info.base_name for info in found if info.type == kind)
 
-    @patient()
+    @retried()
     def delete(self) -> None:
         """Delete this folder with all it holds; no error where it does not exist."""
         system, path = self._place
         if system.get_file_info(path).type == fs.FileType.Directory:
             system.delete_dir(path)
 
-    @patient(FileNotFoundError)
+    @retried(FileNotFoundError)
     def remove(self, name: str) -> None:
         """Delete a file."""
         system, path = self._place

@@ -12,7 +12,7 @@ from search.retrieval.atomic_folder import replacing
 
 WRITER = """
 import sys
-from search.replacing import replacing
+from search.retrieval.atomic_folder import replacing
 print("ready", flush=True)
 while True:
     for letter in "ab":

@@ -18,7 +18,7 @@ from tests.search.waiting import until
 # Fresh processes hold MLflow's first import and its database migration to the same silence that a user expects.
 FIRST_USE = """
 import sys
-from search.tracking import Finished, Tracker
+from search.tracking.tracker import Finished, Tracker
 assert "mlflow" not in sys.modules, "importing search.tracking.tracker must stay cheap"
 tracker = Tracker(sys.argv[1], "first", {}, warn=print, artifacts=sys.argv[2])
 tracker.backfill([Finished("a", {}, {}, {"m": 1.0})])

@@ -16,7 +16,7 @@ from trainables.data.blob_cache import Source, open_all
 
 SLOW = """
 import sys, tempfile, time
-from trainables.data.spool import Source, open_all
+from trainables.data.blob_cache import Source, open_all
 tempfile.tempdir = sys.argv[1]
 def blobs():
     for number in range(5):

@@ -5,13 +5,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pyarrow import fs
 
 from tests.search.object_store import object_store
 from tests.search.waiting import until
-from trainables.storage.folder import Folder, StorageError
+from trainables.storage.folder import PAUSES, Folder, StorageError
 
 
 class Elsewhere(Folder):
@@ -108,12 +109,16 @@ def test_folder_travels_by_pickle_also_after_use(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainables.storage.folder.PAUSES", (0.01, 0.01, 0.01))
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Collect the pauses between attempts, without waiting for them."""
+    pauses: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=pauses.append))
+    return pauses
 
 
-@pytest.mark.usefixtures("quick")
-def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
     place = Folder.at(str(tmp_path))
     place.write("file", b"old")
 
@@ -121,13 +126,14 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypat
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(StorageError, match=f"write fails in {tmp_path}: disk full; see to its room"):
+    with pytest.raises(StorageError, match=f"write fails in {tmp_path}: disk full; check its free space"):
         place.write("file", b"new")
+    assert pauses == list(PAUSES)
     assert place.read("file") == b"old"
     assert os.listdir(tmp_path) == ["file"]
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("pauses")
 def test_what_fails_for_a_moment_only_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace, failures = os.replace, iter(range(3))
 
@@ -142,12 +148,14 @@ def test_what_fails_for_a_moment_only_is_done(tmp_path: Path, monkeypatch: pytes
     assert place.read("file") == b"x"
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_storage_that_stays_away_is_told_by_all_but_what_asks_for_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_storage_that_keeps_failing_is_a_storage_error_but_a_missing_file_is_not(
+    tmp_path: Path, pauses: list[float]
+) -> None:
     place = Folder.at(str(tmp_path)) / "place"
     with pytest.raises(FileNotFoundError) as answer:
         place.read("file")
     assert not isinstance(answer.value, StorageError)
+    assert pauses == []
     (tmp_path / "place").write_text("no folder")
     for call in (lambda: place.write("file", b"x"), lambda: place.read("file"), place.folders):
         with pytest.raises(StorageError, match="storage must work") as failure:
@@ -158,7 +166,7 @@ def test_a_storage_that_stays_away_is_told_by_all_but_what_asks_for_a_file_that_
 
 WRITER = """
 import sys
-from trainables.storage import Folder
+from trainables.storage.folder import Folder
 place, size = Folder.at(sys.argv[1]), 4_000_000
 print("ready", flush=True)
 while True:
