@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from search.comparison.budgets import matched
 from search.comparison.estimates import Estimate
 from search.comparison.gaps import gaps, unfair
 from search.comparison.headline import BASELINE, Cells, Headline, Versus, summarised
 from search.comparison.mismatches import unlike
-from search.comparison.winners import TOLERANCE, Layers, Winner, winners
+from search.comparison.winners import Layers, Winner, winners
 from search.results.folder import StudyFolder
 from trainables.names import GranularityName
 from trainables.spec import BudgetKind, Frozen
@@ -220,8 +221,8 @@ def _warnings(
 ) -> list[str]:
     """Say why a row may not be comparable: other seeds, another budget, or training unlike what looks the same."""
     found = ["seeds differ from uniform's"] if baseline and {winner.seed for winner in own} != set(baseline) else []
-    off = max(abs(winner.spent / budgets[winner.seed] - 1) for winner in own)
-    if off > TOLERANCE:
+    if unmatched := [winner for winner in own if not matched(winner.spent, budgets[winner.seed])]:
+        off = max(abs(winner.spent / budgets[winner.seed] - 1) for winner in unmatched)
         kind, rival = own[0].budget, "uniform's" if baseline else "the rivals' median"
         found.append(f"{kind} kept differ from {rival} by {off:.1%}: its gap, headline and counts leave them out")
     if apart is not None:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from search.comparison.budgets import matched
 from search.comparison.estimates import Estimate
-from search.comparison.headline import BASELINE, Cells, matched
+from search.comparison.headline import BASELINE, Cells
 from search.comparison.winners import Winner
 
 Cell = tuple[str, float, str]  # setting, sparsity, policy
@@ -25,16 +26,21 @@ class Rival(NamedTuple):
         return cells.get((self.setting(next(iter(own.values()))), sparsity, self.policy(policy)), {})
 
 
-def alike(a: Winner, b: Winner) -> bool:
+def same_budget(a: Winner, b: Winner) -> bool:
+    """Tell whether two trials keep the same of the budget that was asked."""
+    return matched(a.spent, b.spent)
+
+
+def trained_alike(a: Winner, b: Winner) -> bool:
     """Tell whether budgets match, and both trained for as many epochs on as many images, where these were counted."""
     images = {a.trained_images, b.trained_images} - {None}
-    return matched(a, b) and (a.dense_epochs, a.epochs) == (b.dense_epochs, b.epochs) and len(images) < 2
+    return same_budget(a, b) and (a.dense_epochs, a.epochs) == (b.dense_epochs, b.epochs) and len(images) < 2
 
 
-CONTROL = Rival("its control", lambda own: own.control_setting, lambda policy: policy, alike)
-STANDARD = Rival("no curriculum", lambda own: own.standard_setting, lambda policy: policy, alike)
+CONTROL = Rival("its control", lambda own: own.control_setting, lambda policy: policy, trained_alike)
+STANDARD = Rival("no curriculum", lambda own: own.standard_setting, lambda policy: policy, trained_alike)
 RIVALS: Mapping[str, Rival] = {  # field of a comparison's row -> what it is the gap to
-    "gap_to_uniform": Rival(BASELINE, lambda own: own.setting, lambda _: BASELINE, matched),
+    "gap_to_uniform": Rival(BASELINE, lambda own: own.setting, lambda _: BASELINE, same_budget),
     "gap_to_control": CONTROL,
     "gap_to_standard": STANDARD,
 }

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from search.comparison.budgets import matched
 from search.comparison.estimates import Estimate, Floats, holm, sign_flip
 from search.comparison.search_trials import SearchTrials
-from search.comparison.winners import TOLERANCE, Winner
+from search.comparison.winners import Winner
 from search.results.rows import TrialRow
 from trainables.names import GranularityName
 from trainables.spec import BudgetKind, Frozen
@@ -82,11 +83,6 @@ class Arm(NamedTuple):
         return cls(*(getattr(winner, name) for name in cls._fields))
 
 
-def matched(a: Winner, b: Winner) -> bool:
-    """Tell whether two trials keep the same of the budget that was asked, within `TOLERANCE`."""
-    return abs(a.spent - b.spent) <= TOLERANCE * max(a.spent, b.spent)
-
-
 def network(pruned: Winner | TrialRow | SearchTrials) -> str:
     """Name what was pruned."""
     width = "" if pruned.width == 1 else f" x {pruned.width:g}"
@@ -134,8 +130,8 @@ class _Grid:
     def apart(self, policy: str, rival: str) -> Floats:
         """(accuracies, places, seeds): how far a policy is ahead, NaN where the two do not match."""
         a, b = self.policies.index(policy), self.policies.index(rival)
-        matched = np.abs(self.spent[a] - self.spent[b]) <= TOLERANCE * np.fmax(self.spent[a], self.spent[b])
-        return np.where(matched, self.accuracy[:, a] - self.accuracy[:, b], np.nan)
+        ahead = self.accuracy[:, a] - self.accuracy[:, b]
+        return np.where(matched(self.spent[a], self.spent[b]), ahead, np.nan)
 
     def headlines(self) -> Iterator[tuple[str, Headline]]:
         """Gaps to uniform, policy by policy."""

@@ -15,8 +15,6 @@ from search.results.rows import SCHEMA
 from trainables.names import SEARCHED, SEARCHES, GranularityName
 from trainables.spec import BudgetKind
 
-TOLERANCE = 0.01  # largest difference of two measured budgets, as a share of the larger, that counts as matched
-
 
 class Winner(NamedTuple):
     """The finished trial that a policy reached in a cell. Columns of results.parquet, then what finding it took."""

@@ -72,6 +72,19 @@ def test_a_budget_that_differs_by_more_than_a_percent_is_marked(tmp_path: Path) 
     assert rows["capacity"].gap_to_uniform is None
 
 
+@pytest.mark.parametrize(
+    ("kept", "counts"),
+    [(9_900, True), (9_899, False), (10_101, True), (10_102, False)],  # 1 % of the larger of the two is the most
+)
+def test_a_row_is_left_out_of_everything_or_of_nothing(kept: int, counts: bool, tmp_path: Path) -> None:
+    rivals = (("uniform", 0.5, 10_000), ("capacity", 0.6, kept))
+    outcomes = [outcome(policy, 0.5, 0, accuracy, kept=params) for policy, accuracy, params in rivals]
+    found = compare([study_of(tmp_path / "s", outcomes)])
+    (row,) = (row for row in found.rows if row.policy == "capacity")
+    assert (not row.warnings, row.gap_to_uniform is not None, "capacity" in found.headline) == (counts,) * 3
+    assert [(versus.wins, versus.losses) for versus in found.versus] == [(1, 0)] * counts
+
+
 def test_without_uniform_budgets_are_held_against_the_rivals(tmp_path: Path) -> None:
     kept = {"erk": 500, "lamp": 501, "igq": 520}
     rivals = [outcome(policy, 0.5, 0, 0.5, kept=own, budget="macs") for policy, own in kept.items()]
