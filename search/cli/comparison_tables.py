@@ -10,8 +10,7 @@ from search.cli.terminal import plain, terminal
 from search.comparison.compare import BASELINE, Comparison, ComparisonRow
 from search.comparison.headline import Gap
 from search.comparison.wording import (
-    _after,
-    _interval,
+    after,
     covered,
     in_order,
     network_of,
@@ -55,7 +54,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
     kind = {"student": "Student's", "bootstrap": "studentised bootstrap"}
     interval = f", 95 % interval ({', '.join(kind[name] for name in intervals)})" if intervals else ""
     recovery = "" if "recovery" in differs else f", {recovery_of(rows[0])}"
-    recovery += "" if "curriculum" in differs else _after(rows[0])
+    recovery += "" if "curriculum" in differs else after(rows[0])
     table = plain(
         f"{rows[0].dataset}: {network}{recovery}\n"
         f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * control, ! see below"
@@ -158,7 +157,7 @@ def _short(count: float | None) -> str:
 
 
 def _gap(gap: Gap) -> tuple[str, str]:
-    return _interval(gap.mean_gap, gap.low, gap.high, "+"), f"{100 * gap.max_gap:+.1f}"
+    return percent(gap, signed=True), f"{100 * gap.max_gap:+.1f}"
 
 
 def _differs(rows: Sequence[ComparisonRow]) -> list[str]:

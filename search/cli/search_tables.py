@@ -3,9 +3,9 @@
 from rich.table import Table
 
 from search.cli.terminal import plain, terminal
-from search.comparison.headline import network
 from search.comparison.importance import Importance, Importances
 from search.comparison.wording import STANDARD, correlation, percent
+from search.results.names import network_name, pruning_name
 from search.study.search_spec import CAPACITY
 
 MOST_PARTS = 20  # rows; the other parts are in --json
@@ -16,7 +16,7 @@ def print_importances(found: Importances) -> None:
     for row in found.rows:
         seeds = f"seed{'s' * (len(row.seeds) > 1)} {', '.join(map(str, row.seeds))}"
         trained = row.recovery if row.curriculum == STANDARD else f"{row.recovery}, {row.curriculum}"
-        print(f"{network(row)}, {row.granularity}s by {row.criterion}, {trained}, sparsity {row.sparsity:g}")
+        print(f"{network_name(row)}, {pruning_name(row)}, {trained}, sparsity {row.sparsity:g}")
         print(f"importance by {found.evaluator} in %, mean and 95 % interval over {seeds}; {row.trials} trials")
         print(f"{100 / len(row.parts):.1f} each if all {len(row.parts)} parts were alike")
         terminal().print(_importance(row))

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from search.comparison.budgets import matched
 from search.comparison.estimates import Estimate, Floats, holm, sign_flip
-from search.comparison.search_trials import SearchTrials
 from search.comparison.winners import Winner
-from search.results.rows import TrialRow
+from search.results.names import network_name
 from trainables.names import GranularityName
 from trainables.spec import BudgetKind, Frozen
 
@@ -83,12 +82,6 @@ class Arm(NamedTuple):
         return cls(*(getattr(winner, name) for name in cls._fields))
 
 
-def network(pruned: Winner | TrialRow | SearchTrials) -> str:
-    """Name what was pruned."""
-    width = "" if pruned.width == 1 else f" x {pruned.width:g}"
-    return f"{pruned.dataset}: {pruned.model}{width}"
-
-
 def summarised(cells: Cells) -> tuple[dict[str, Headline], list[Versus]]:
     """Find the headline of each policy and of each arm, and every pair of policies of an arm."""
     arms: dict[Arm, dict[tuple[str, float, str], Mapping[int, Winner]]] = defaultdict(dict)
@@ -112,7 +105,7 @@ class _Grid:
         firsts = {(setting, sparsity): next(iter(own.values())) for (setting, sparsity, _), own in cells.items()}
         self.policies = sorted({policy for _, _, policy in cells})
         self.places = sorted(firsts)
-        self.networks = [network(firsts[place]) for place in self.places]
+        self.networks = [network_name(firsts[place]) for place in self.places]
         self.seeds = sorted({seed for own in cells.values() for seed in own})
         policy_at, place_at, seed_at = (
             {name: index for index, name in enumerate(names)} for names in (self.policies, self.places, self.seeds)

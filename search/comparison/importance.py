@@ -12,10 +12,10 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.trial import create_trial
 
 from search.comparison.estimates import Estimate
-from search.comparison.headline import network
 from search.comparison.rank_correlation import bounded, rank_correlation
 from search.comparison.search_trials import BySeed, SearchTrials, trials_of_searches
 from search.results.folder import StudyFolder
+from search.results.names import network_name
 from search.results.rows import TrialRow
 from search.study.search_spec import CAPACITY
 from trainables.lookup import pick
@@ -97,7 +97,7 @@ def _told(by_seed: BySeed, reasons: Mapping[int, str]) -> list[str]:
     seeds: dict[str, list[str]] = defaultdict(list)
     for seed, reason in reasons.items():
         seeds[reason].append(str(seed))
-    place = f"{network(first)} at sparsity {first.sparsity:g}"
+    place = f"{network_name(first)} at sparsity {first.sparsity:g}"
     return [f"{place}, seed{'s' * (len(own) > 1)} {', '.join(own)}: {why}" for why, own in seeds.items() if why]
 
 

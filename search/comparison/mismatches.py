@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from search.comparison.headline import Arm, Cells, network
+from search.comparison.headline import Arm, Cells
 from search.results.folder import StudyFolder
+from search.results.names import network_name
 
 OWN = ("policy", "densities", "sparsity", "dense.seed")  # what differs within a setting
 
@@ -15,7 +16,7 @@ def unlike(cells: Cells, folders: Sequence[StudyFolder]) -> dict[str, str]:
     looks: dict[tuple[str, Arm], dict[str, str]] = defaultdict(dict)
     for (setting, _, _), own in cells.items():
         first = next(iter(own.values()))
-        looks[network(first), Arm.of(first)][setting] = first.trial
+        looks[network_name(first), Arm.of(first)][setting] = first.trial
     found: dict[str, str] = {}
     for trials in looks.values():
         if len(trials) > 1:

@@ -20,6 +20,7 @@ class SearchTrials(Frozen):
     granularity: GranularityName
     criterion: str
     schedule: str
+    before: str  # earlier prunings, as in a row of results
     recovery: str
     curriculum: str
     sparsity: float

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from search.comparison.compare import BASELINE, RECOVERY, ComparisonRow
 from search.comparison.estimates import Estimate
-from trainables.spec import Curriculum, Schedule
+from search.comparison.headline import Gap
+from search.results.names import model_name, pruning_name
+from trainables.spec import Curriculum
 
 MOST_NAMED = 4  # rows that one warning names
-
-
 STANDARD = Curriculum().name
 
 
@@ -28,11 +28,8 @@ def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
 
 def network_of(row: ComparisonRow, trained: bool = True) -> str:
     """Name what was pruned, how its units were chosen, how it was pruned, and how it was trained."""
-    width = "" if row.width == 1 else f" x {row.width:g}"
-    schedule = "" if row.schedule == Schedule().name else f", {row.schedule}"
-    recovered = f", {recovery_of(row)}{_after(row)}" if trained else ""
-    before = f"{row.before}, then " if row.before else ""
-    return f"{row.model}{width}, {before}{row.granularity}s by {row.criterion}{schedule}{recovered}"
+    recovered = f", {recovery_of(row)}{after(row)}" if trained else ""
+    return f"{model_name(row.model, row.width)}, {pruning_name(row)}{recovered}"
 
 
 def recovery_of(row: ComparisonRow) -> str:
@@ -45,13 +42,42 @@ def of_dense(label: str) -> str:
     return label if label.startswith("dense: ") else ""
 
 
-def _after(row: ComparisonRow) -> str:
+def after(row: ComparisonRow) -> str:
+    """Write the curriculum of a row behind a comma; nothing where it followed none."""
     return "" if row.curriculum == STANDARD else f", {row.curriculum}"
 
 
-def percent(value: Estimate | None, signed: bool = False) -> str:
-    """Write an accuracy in percent with its interval."""
-    return "" if value is None else _interval(value.mean, value.low, value.high, "+" if signed else "")
+def percent(value: Estimate | Gap | None, signed: bool = False) -> str:
+    """Write an accuracy, or a difference of two, in percent with its interval; nothing for None.
+
+    The interval is half its length, or both ends where they are not as far from the mean.
+    """
+    if value is None:
+        return ""
+    mean = 100 * (value.mean_gap if isinstance(value, Gap) else value.mean)
+    low, high = (None if end is None else 100 * end for end in (value.low, value.high))
+    even = low is None or high is None or math.isclose(high - mean, mean - low, rel_tol=1e-6, abs_tol=1e-7)
+    return (plus_minus if even else with_ends)(mean, low, high, digits=1, signed=signed)
+
+
+def plus_minus(mean: float, low: float | None, high: float | None, digits: int = 3, signed: bool = False) -> str:
+    """Write a mean and half the length of its interval: "0.812 ±0.010"; the mean alone where it has none."""
+    half = "" if low is None or high is None else f" ±{(high - low) / 2:.{digits}f}"
+    return f"{mean:{'+' * signed}.{digits}f}{half}"
+
+
+def with_ends(mean: float, low: float | None, high: float | None, digits: int = 3, signed: bool = False) -> str:
+    """Write a mean and the ends of its interval: "0.812 [0.799, 0.820]"; the mean alone where it has none."""
+    if low is None or high is None:
+        return plus_minus(mean, low, high, digits, signed)
+    mean_text, low_text, high_text = (f"{number:{'+' * signed}.{digits}f}" for number in (mean, low, high))
+    return f"{mean_text} [{low_text}, {high_text}]"
+
+
+def correlation(value: Estimate) -> str:
+    """Write a correlation with the ends of its interval: "0.53 (0.20 to 0.80)"."""
+    ends = "" if value.low is None else f" ({value.low:.2f} to {value.high:.2f})"
+    return f"{value.mean:.2f}{ends}"
 
 
 def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
@@ -59,7 +85,7 @@ def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
     places: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         for text in row.warnings:
-            places[text].append(f"{row.policy}{_after(row)} at {row.sparsity:g}")
+            places[text].append(f"{row.policy}{after(row)} at {row.sparsity:g}")
     return [f"{_listed(list(dict.fromkeys(found)))}: {text}" for text, found in places.items()]
 
 
@@ -70,22 +96,6 @@ def covered(row: ComparisonRow) -> str:
     return f"{seeds} of {', '.join(row.seeds_cover)}{shared}"
 
 
-def _interval(mean: float, low: float | None, high: float | None, sign: str) -> str:
-    """In percent: half the interval, or both ends where they are not as far from the mean."""
-    middle = f"{100 * mean:{sign}.1f}"
-    if low is None or high is None:
-        return middle
-    if math.isclose(high - mean, mean - low, rel_tol=1e-6, abs_tol=1e-9):
-        return f"{middle} ±{100 * (high - mean):.1f}"
-    return f"{middle} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
-
-
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more
-
-
-def correlation(value: Estimate) -> str:
-    """Write a correlation with its interval."""
-    interval = "" if value.low is None else f" ({value.low:.2f} to {value.high:.2f})"
-    return f"{value.mean:.2f}{interval}"

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from search.comparison.estimates import Estimate
 from search.learnability.runs import Run, ease
 from search.results.folder import StudyFolder
+from search.results.names import pruning_name
 from search.results.rows import TrialRow
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
 from trainables.learnability.detection import roc_auc
 from trainables.learnability.measures import MEASURES
 from trainables.learnability.records import Records, read_records
-from trainables.spec import Curriculum, Frozen, Schedule
+from trainables.spec import Curriculum, Frozen
 from trainables.training.recorder import SAMPLES
 
 Stage = Literal["before recovery", "after recovery"]
@@ -34,11 +35,8 @@ class Treatment(NamedTuple):
     @classmethod
     def of(cls, row: TrialRow) -> "Treatment":
         """Name what was done to the network of a trial."""
-        usual = {Schedule().name, Curriculum().name}
-        words = (f"{row.granularity}s by {row.criterion}", row.schedule, row.recovery, row.curriculum)
-        told = ", ".join(word for word in words if word not in usual)
-        before = f"{row.before}, then " if row.before else ""
-        return cls(row.model, f"{before}{told}", row.policy, row.sparsity)
+        followed = () if row.curriculum == Curriculum().name else (row.curriculum,)
+        return cls(row.model, ", ".join((pruning_name(row), row.recovery, *followed)), row.policy, row.sparsity)
 
 
 class Forgotten(Frozen):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from search.comparison.estimates import Estimate
+from search.comparison.wording import percent, plus_minus, with_ends
 from search.figures.section import Table
 from search.learnability.agreement import Agreement, Interval
 from search.learnability.forgetting import STAGES, Forgotten, FoundAgain
@@ -70,7 +71,7 @@ def noise_table(found: Learnability) -> Table:
     ):
         every = list(each)
         single, means = [d for d in every if d.seed is not None], [d for d in every if d.seed is None]
-        cells = [estimate(Estimate.of([getattr(d, name) for d in single])) for name in ("auc", "precision")]
+        cells = [_mean(Estimate.of([getattr(d, name) for d in single])) for name in ("auc", "precision")]
         cells += [f"{getattr(d, name):.3f}" for d in means for name in ("auc", "precision")] or ["", ""]
         rows.append((network, measure, *cells))
     head = ("network", "measure", "ROC AUC", "precision", "AUC of means", "precision of means")
@@ -87,8 +88,8 @@ def forgotten_table(found: Learnability) -> Table:
     for treated, each in groupby(found.forgotten, _treated):
         own = {lost.stage: lost for lost in each}
         stages = [own.get(stage) for stage in STAGES]
-        shares = ("" if lost is None else estimate(lost.share, 100, 1) for lost in stages)
-        rows.append((*treated, *shares, *("" if not lost or not lost.auc else estimate(lost.auc) for lost in stages)))
+        shares = (percent(lost.share) if lost else "" for lost in stages)
+        rows.append((*treated, *shares, *(_mean(lost.auc) if lost else "" for lost in stages)))
     head = (*TREATED, "% before", "% after", "AUC before", "AUC after")
     caption = (
         "What pruning forgets: of what the dense network had right in its last epoch,\n"
@@ -113,18 +114,16 @@ def named(networks: tuple[str, str]) -> str:
     return f"{one}, other seed" if one == other else f"{one}, {other}"
 
 
-def estimate(value: Estimate, times: float = 1.0, digits: int = 3) -> str:
-    """Write a mean over seeds with half of its interval."""
-    half = "" if value.low is None or value.high is None else f" ±{times * (value.high - value.low) / 2:.{digits}f}"
-    return f"{times * value.mean:.{digits}f}{half}"
+def _mean(value: Estimate | None) -> str:
+    return "" if value is None else plus_minus(value.mean, value.low, value.high)
 
 
 def _half(value: Interval | None) -> str:
-    return "" if value is None else f"{value.value:.3f} ±{(value.high - value.low) / 2:.3f}"
+    return "" if value is None else plus_minus(value.value, value.low, value.high)
 
 
 def _ends(value: Interval | None) -> str:
-    return "" if value is None else f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
+    return "" if value is None else with_ends(value.value, value.low, value.high)
 
 
 def _by_networks(found: Sequence[Agreement]) -> Iterator[tuple[tuple[str, str], list[Agreement]]]:

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from search.study.cells import cell_key, control_of, following, label_of
+from search.results.names import curriculum_name
+from search.study.cells import cell_key, control_of, following
 from trainables.names import GranularityName
 from trainables.outcome import Outcome, Status
 from trainables.spec import BudgetKind, Curriculum, Frozen, TrialSpec
@@ -83,7 +84,7 @@ def row_of(outcome: Outcome) -> TrialRow:
         schedule=spec.schedule.name,
         before=", ".join(f"{p.granularity}s {p.sparsity:g} by {p.criterion} and {p.policy}" for p in spec.before),
         recovery=spec.recovery,
-        curriculum=label_of(spec.followed),
+        curriculum=curriculum_name(spec.followed),
         granularity=spec.granularity,
         model=spec.dense.model,
         width=spec.dense.width,

@@ -11,9 +11,9 @@ from optuna.trial import TrialState, create_trial
 
 from search.methods.samplers import SAMPLERS
 from search.methods.spaces import SPACES, Space
+from search.results.names import curriculum_name, model_name
 from search.results.rows import TrialRow
 from search.searching.optuna_results import judged
-from search.study.cells import label_of
 from search.study.search_spec import ACCURACY, CAPACITY, SearchSpec
 from trainables.names import RANDOM_SEARCH
 from trainables.outcome import Outcome
@@ -178,13 +178,13 @@ class DensitySearch:
     def _name(self) -> str:
         """Name Optuna's study for its reader; what makes trials of two searches differ makes their names differ."""
         first = next(iter(self.cells.values()))
-        width = "" if first.dense.width == 1 else f" x {first.dense.width:g}"
-        followed = "" if first.followed == Curriculum() else f"{label_of(first.followed)}, "
+        network = model_name(first.dense.model, first.dense.width)
+        followed = "" if first.followed == Curriculum() else f"{curriculum_name(first.followed)}, "
         at = f"{first.sparsity:g}" if len(self.cells) == 1 else "any"
         settings = (self._settings.space, *self._settings.goals, *self._settings.constraints)
         mark = _hash(*(cell.key() for cell in self.cells.values()), *settings)
         return (
-            f"{self.policy}: {first.dense.model}{width}, {first.granularity}s by {first.criterion}, {first.recovery}, "
+            f"{self.policy}: {network}, {first.granularity}s by {first.criterion}, {first.recovery}, "
             f"{followed}sparsity {at}, seed {first.seed} ({mark})"
         )
 

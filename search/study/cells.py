@@ -12,15 +12,6 @@ def control_of(curriculum: Curriculum) -> Curriculum | None:
     return control(curriculum) if curriculum.name in CURRICULA else None  # unknown ones are refused elsewhere
 
 
-def label_of(curriculum: Curriculum) -> str:
-    """Name a curriculum in short."""
-    if curriculum == Curriculum():
-        return curriculum.name
-    from trainables.learnability.curricula import label  # brings torch
-
-    return label(curriculum)
-
-
 def following(spec: TrialSpec, curriculum: Curriculum) -> TrialSpec:
     """The same trial, but that the training that this curriculum is for follows it, and the other none."""
     dense, own = (curriculum, Curriculum()) if curriculum.phase == "dense" else (Curriculum(), curriculum)

@@ -11,7 +11,7 @@ from search.figures.chart import INK, SMALL, Panel
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 from search.results.folder import StudyFolder
-from search.study.cells import label_of
+from search.results.names import curriculum_name, model_name
 from trainables.allocation.profiles import FALLS, Profile, tolerated
 from trainables.artifacts.profile import load_profile
 from trainables.checkpoints import artifact_store
@@ -53,8 +53,9 @@ def _profiles(folder: StudyFolder) -> dict[str, list[Profile]]:
     for key, spec in specs.items():
         place = artifact_store.find(folder.folder.parent, "profile", key)
         if place is not None:
-            name = f"{spec.dense.data.name}: {spec.dense.model}, {spec.granularity}s by {spec.criterion}"
-            name = ", ".join(filter(None, (name, of_dense(label_of(spec.dense.curriculum)))))
+            network = model_name(spec.dense.model, spec.dense.width)
+            name = f"{spec.dense.data.name}: {network}, {spec.granularity}s by {spec.criterion}"
+            name = ", ".join(filter(None, (name, of_dense(curriculum_name(spec.dense.curriculum)))))
             found[name].append(load_profile(place)[0])
     return found
 

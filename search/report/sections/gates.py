@@ -16,7 +16,7 @@ from search.figures.chart import INK, SMALL, WIDTH, Panel, end_labels, label_roo
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence, shared_by
 from search.report.sections.layers import ROW, SHADES
-from search.study.cells import label_of
+from search.results.names import curriculum_name, model_name
 from trainables.checkpoints import checkpoint, manifest
 from trainables.spec import GatingSpec
 from trainables.storage.folder import Folder
@@ -88,9 +88,8 @@ def _trainings(evidence: Evidence) -> dict[str, dict[float, Training]]:
     found: dict[str, dict[float, Training]] = {}
     for key, specs in alike.items():
         dense = specs[0].dense
-        width = "" if dense.width == 1 else f" x {dense.width:g}"
-        name = f"{dense.data.name}: {dense.model}{width}, gates for {specs[0].budget}"
-        name = ", ".join(filter(None, (name, of_dense(label_of(dense.curriculum)))))
+        name = f"{dense.data.name}: {model_name(dense.model, dense.width)}, gates for {specs[0].budget}"
+        name = ", ".join(filter(None, (name, of_dense(curriculum_name(dense.curriculum)))))
         found[f"{name} ({key[:6]})" if name in found else name] = {
             sparsity: _training(evidence, {s.dense.seed: places[s] for s in specs if s.sparsity == sparsity})
             for sparsity in sorted({spec.sparsity for spec in specs})

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from search.comparison.headline import network
 from search.figures.axes import log_ticks
 from search.figures.chart import INK, Panel, key, label_room
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
+from search.results.names import network_name
 from search.results.pareto import pareto
 from search.results.rows import TrialRow
 
@@ -42,7 +42,7 @@ def pareto_section(evidence: Evidence) -> Section:
     """Accuracy of every trial against what it keeps, the front marked."""
     networks: dict[str, list[TrialRow]] = defaultdict(list)
     for trial in evidence.finished:
-        networks[network(trial)].append(trial)
+        networks[network_name(trial)].append(trial)
     fronts = {name: {kind: front(own, kind) for kind in PRICES} for name, own in networks.items()}
     groups = {
         name: [_scatter(evidence, networks[name], kind) for kind, best in own.items() if best]

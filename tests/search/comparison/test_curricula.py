@@ -6,8 +6,9 @@ import pytest
 
 from search.cli.catalog import listing
 from search.report.provenance import run_command
+from search.results.names import curriculum_name
 from search.results.rows import row_of
-from search.study.cells import cell_key, following, label_of
+from search.study.cells import cell_key, following
 from search.study.reading import parse_study, read_study
 from search.study.spec import StudySpec
 from tests.search.comparison.test_compare import outcome
@@ -111,5 +112,5 @@ def test_labels_of_what_a_study_adds_differ() -> None:
     names = [name for name in CURRICULA if name != "standard"]
     each = [{"name": name, "phase": phase} for name in names for phase in ("finetune", "dense")]
     study = StudySpec.model_validate({"name": "s", "curricula": each})
-    labels = [label_of(curriculum) for curriculum in study.all_curricula()]
+    labels = [curriculum_name(curriculum) for curriculum in study.all_curricula()]
     assert len(set(labels)) == len(labels)

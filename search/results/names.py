@@ -1,0 +1,70 @@
+"""Short names of networks, prunings and curricula, as tables, figures and pages show them."""
+
+from typing import Protocol
+
+from trainables.spec import Curriculum, Schedule
+
+
+class OfNetwork(Protocol):
+    """A result of one network, or of several that are alike."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+
+    @property
+    def width(self) -> float:
+        """Factor on the model's channels."""
+
+
+class Pruned(OfNetwork, Protocol):
+    """A result of one way to prune."""
+
+    @property
+    def before(self) -> str:
+        """Earlier prunings; empty where there were none."""
+
+    @property
+    def granularity(self) -> str:
+        """weight, channel or block."""
+
+    @property
+    def criterion(self) -> str:
+        """What scored the units."""
+
+    @property
+    def schedule(self) -> str:
+        """How pruning came to its sparsity."""
+
+
+def model_name(model: str, width: float) -> str:
+    """Name a model with its width: "resnet20 x 0.5", or "resnet20" at width 1."""
+    return model if width == 1 else f"{model} x {width:g}"
+
+
+def network_name(result: OfNetwork) -> str:
+    """Name the network of a result with its data set: "cifar10: resnet20"."""
+    return f"{result.dataset}: {model_name(result.model, result.width)}"
+
+
+def pruning_name(result: Pruned) -> str:
+    """Name earlier prunings, the units that were removed, their criterion, and the schedule unless it is the usual one.
+
+    For example "channels by magnitude, iterative".
+    """
+    before = f"{result.before}, then " if result.before else ""
+    schedule = "" if result.schedule == Schedule().name else f", {result.schedule}"
+    return f"{before}{result.granularity}s by {result.criterion}{schedule}"
+
+
+def curriculum_name(curriculum: Curriculum) -> str:
+    """Name a curriculum: "easy-first linear"."""
+    if curriculum == Curriculum():
+        return curriculum.name
+    from trainables.learnability.curricula import label  # brings torch
+
+    return label(curriculum)
