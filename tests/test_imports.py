@@ -53,7 +53,7 @@ DOORS = {  # library -> the modules that may import it
     "jinja2": {"search.report.html"},
     "torch_pruning": {"trainables.pruning.channel_groups"},
     "torchvision": {"trainables.models.hub", "trainables.data"},
-    "sklearn": {"trainables.data"},
+    "sklearn": {"trainables.data", "trainables.learnability.detection"},
     "safetensors": {"trainables.checkpoints"},
     "onnxruntime": {"trainables.exports.export"},
     "tenacity": {"search.cluster.jobs", "search.tracking.tracker", "trainables.storage.folder"},

@@ -33,7 +33,8 @@ class Estimate(Frozen):
         studentised bootstrap  normal values    no end / 95 / 95 / 95   exponential   no end / 93 / 94 / 94
         Student's t            normal values        95 / 95 / 95 / 95   exponential       88 / 88 / 90 / 90
 
-    The studentised bootstrap's are 1.63, 1.11 and 1.07 times as wide as Student's with 5, 8 and 10 normal seeds.
+    The studentised bootstrap's are 1.63, 1.11 and 1.07 times as wide as Student's with 5, 8 and 10 normal seeds. SciPy
+    has none, so it is by hand.
     """
 
     mean: float
@@ -81,7 +82,10 @@ class Paired(Frozen):
 def sign_flip(differences: Sequence[float]) -> Paired:
     """Test differences, one for each seed: exact up to `EXACT` seeds, by random flips beyond.
 
-    Fisher's randomisation test; it asks of a seed's difference only that either sign is as likely where there is none.
+    Fisher's randomisation test: under the null hypothesis, each seed's difference has either sign with equal chance.
+    `scipy.stats.permutation_test` agrees to the last digit up to `EXACT` seeds, but takes 20 to 500 times as long (0.16
+    s at 12 seeds), refuses a single seed, and misses ties by rounding: with accuracies counted on 360 samples, 8 of 200
+    p-values at 12 seeds differ.
     """
     values = np.asarray(differences)
     signs = _signs(len(values))

@@ -2,21 +2,19 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 Scores = NDArray[np.float64]  # (N,), higher where a sample is more likely to be one of those looked for
 Truth = NDArray[np.bool_]  # (N,), whether it is
 
 
 def roc_auc(scores: Scores, truth: Truth) -> float:
-    """Area under the ROC curve: the chance that a sample looked for scores higher than another, ties counting half.
+    """Area under the ROC curve: the chance that a sample looked for scores higher than another; a tie counts half.
 
-    By ranks, as the statistic of Mann and Whitney (Hanley & McNeil 1982). Raises ValueError where all samples are of
-    one kind.
+    By scikit-learn. Raises ValueError where all samples are of one kind.
     """
-    found, others = _counts(truth)
-    ranks = float(rankdata(scores)[truth].sum())
-    return (ranks - found * (found + 1) / 2) / (found * others)
+    _counts(truth)
+    return float(roc_auc_score(truth, scores))
 
 
 def precision_at_count(scores: Scores, truth: Truth) -> float:

@@ -28,7 +28,7 @@ def test_the_table_has_every_row(compared: Compared) -> None:
     erk = next(row for row in compared.rows if row.policy == "erk")
     told = frame[frame["policy"] == "erk"].iloc[0]
     assert told["best_val_accuracy"] == erk.best_val_accuracy.mean
-    assert (told["val_accuracy_low"], told["val_accuracy_high"]) == (
+    assert (told["best_val_accuracy_low"], told["best_val_accuracy_high"]) == (
         erk.best_val_accuracy.low,
         erk.best_val_accuracy.high,
     )

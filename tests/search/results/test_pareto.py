@@ -2,7 +2,7 @@
 
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.report.sections.pareto import front
@@ -17,6 +17,7 @@ def test_a_front_worked_out_by_hand() -> None:
     assert pareto([(3, 1), (1, 3), (2, 2), (2, 3), (3, 3), (2, 2)]) == [1, 2, 0]
 
 
+@settings(deadline=None)  # a shared machine may stall any example
 @given(POINTS)
 def test_a_point_is_left_out_if_and_only_if_another_is_as_low_everywhere(points: list[tuple[int, ...]]) -> None:
     front = pareto(points)
@@ -30,6 +31,7 @@ def test_a_point_is_left_out_if_and_only_if_another_is_as_low_everywhere(points:
         assert (point in {points[i] for i in front}) is not beaten
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5), ACCURACIES), min_size=1, max_size=12))
 def test_the_front_is_what_nothing_beats(points: list[tuple[int, float]]) -> None:
     rows = [trial_row("erk", 0.5, 0, accuracy, 1, params_kept=kept) for kept, accuracy in points]
