@@ -106,8 +106,9 @@ def logistic_regression(features: Tensor, labels: Tensor, classes: int) -> tuple
     """Fit a multinomial logistic regression by L-BFGS: the least of sum cross-entropy + |W|^2 / 2, the bias left out.
 
     That is scikit-learn's with C = 1, which a test compares. scikit-learn takes half the time on a CPU, but cannot use
-    the GPU of a trial, where the features lie. features: (N, F) in float64; labels: (N,). Returns W (F, classes) and the bias
-    (classes,).
+    the GPU of a trial, where the features lie.
+
+    features: (N, F) in float64; labels: (N,). Returns W (F, classes) and the bias (classes,).
     """
     parameters = torch.zeros(features.shape[1] + 1, classes, dtype=features.dtype, device=features.device)
     optimizer = torch.optim.LBFGS(
