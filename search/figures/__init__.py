@@ -1,4 +1,4 @@
-"""How charts look, whatever they show.
+"""Charts in one style, and sections of charts and tables.
 
 Hands out: axes, chart, dots, section.
 """

@@ -1,4 +1,4 @@
-"""Estimates side by side: a row for each, a marker for each of a few series."""
+"""Estimates side by side: each row has one marker for each series."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from search.comparison.estimates import Estimate
 from search.figures.chart import INK, SMALL, WIDTH, Panel, styles
 
-ROW, MARKER = 15.0, 6.5  # points: a row with one marker at least; for each marker in it
+ROW, MARKER = 15.0, 6.5  # points: least height of a row; height that each of its markers needs
 
 
 def dots(
@@ -18,29 +18,43 @@ def dots(
     chance: float | None = None,
     within: tuple[float, float] = (0.0, 1.0),
 ) -> Panel:
-    """Draw means over seeds with their 95 % intervals; series: name -> row -> estimate.
+    """Draw means over seeds with their 95 % intervals. series: name -> row -> estimate.
 
-    chance: a value to hold them against, dotted. within: the ends that the axis never goes beyond.
+    chance: a value to compare with, drawn as a dotted line. within: the ends that the axis never exceeds.
     """
-    rows = list(dict.fromkeys(row for own in series.values() for row in own))
-    ends = [end for own in series.values() for e in own.values() for end in (e.mean, e.low, e.high) if end is not None]
+    rows = list(dict.fromkeys(row for estimates in series.values() for row in estimates))
+    ends = [
+        end
+        for estimates in series.values()
+        for e in estimates.values()
+        for end in (e.mean, e.low, e.high)
+        if end is not None
+    ]
     ends += [] if chance is None else [chance]
     margin = 0.04 * (max(ends) - min(ends)) or 0.02
-    looks = styles(list(series))
-    room = 10 + 3.9 * max(map(len, rows))
-    width = max(WIDTH, room + 150)
-    columns = max(1, int((width - room) / (17 + 0.58 * SMALL * max(map(len, series)))))
+    style_of = styles(list(series))
+    left = 10 + 3.9 * max(map(len, rows))
+    width = max(WIDTH, left + 150)
+    columns = max(1, int((width - left) / (17 + 0.58 * SMALL * max(map(len, series)))))
     above = 22 + 10 * math.ceil(len(series) / columns)
     step = max(ROW, 4 + MARKER * len(series))
 
     def draw(axis: Axes) -> None:
-        for number, (name, own) in enumerate(series.items()):
+        for number, (name, estimates) in enumerate(series.items()):
             shift = (number + 0.5 - len(series) / 2) * MARKER / step
-            places = [rows.index(row) + shift for row in own]
-            for place, found in zip(places, own.values(), strict=True):
-                if found.low is not None and found.high is not None:
-                    axis.plot([found.low, found.high], [place, place], color=looks[name].hue, lw=1.4, alpha=0.6)
-            axis.plot([found.mean for found in own.values()], places, **looks[name].point, label=name, clip_on=False)
+            heights = [rows.index(row) + shift for row in estimates]
+            for height, estimate in zip(heights, estimates.values(), strict=True):
+                if estimate.low is not None and estimate.high is not None:
+                    axis.plot(
+                        [estimate.low, estimate.high], [height, height], color=style_of[name].hue, lw=1.4, alpha=0.6
+                    )
+            axis.plot(
+                [estimate.mean for estimate in estimates.values()],
+                heights,
+                **style_of[name].point,
+                label=name,
+                clip_on=False,
+            )
         if chance is not None:
             axis.axvline(chance, color=INK, lw=0.8, ls=(0, (1, 2)))
         axis.set_yticks(range(len(rows)), rows, fontsize=6.5)
@@ -56,8 +70,9 @@ def dots(
         for text in legend.get_texts():
             text.set_color(INK)
 
-    told = "; ".join(
-        f"{name}: " + ", ".join(f"{row} {e.mean:.3f}" for row, e in own.items()) for name, own in series.items()
+    values = "; ".join(
+        f"{name}: " + ", ".join(f"{row} {e.mean:.3f}" for row, e in estimates.items())
+        for name, estimates in series.items()
     )
     height = 34 + above + step * len(rows)
-    return Panel(title, f"{label}. {told}", draw, width=width, height=height, left=room, top=above)
+    return Panel(title, f"{label}. {values}", draw, width=width, height=height, left=left, top=above)

@@ -74,7 +74,7 @@ def _summary(evidence: Evidence) -> Summary:
         )
         lines.append((name, text))
     text = (
-        f"{len(evidence.trials):,} trials of {len(evidence.looks)} policies. Accuracy is measured on validation "
+        f"{len(evidence.trials):,} trials of {len(evidence.style_of)} policies. Accuracy is measured on validation "
         "samples: mean ± half of the 95 % interval over seeds. A gap is the difference to "
         f"{BASELINE} at the same budget and seed."
     )

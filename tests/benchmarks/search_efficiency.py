@@ -27,7 +27,7 @@ from optuna.trial import create_trial
 from ray.tune.search.optuna import OptunaSearch
 
 from search.comparison.estimates import Estimate
-from search.figures.chart import INK, Panel, compose, end_labels, label_room, styles, to_file
+from search.figures.chart import INK, Panel, compose, end_labels, label_width, styles, to_file
 from search.methods.samplers import SAMPLERS
 from search.methods.spaces import SPACES
 from tests.benchmarks.allocation import told
@@ -216,7 +216,7 @@ def draw(found: Mapping[str, Summary], title: str) -> bytes:
 
     described = f"Best accuracy so far against trials for {', '.join(means)}, less that of {REFERENCE}."
     return to_file(
-        compose({"": [Panel(title, described, panel, width=420, height=280, right=label_room(list(means)))]}), "png"
+        compose({"": [Panel(title, described, panel, width=420, height=280, right=label_width(list(means)))]}), "png"
     )
 
 

@@ -1,4 +1,4 @@
-"""What each policy reaches: accuracy against sparsity and against multiply-accumulates."""
+"""Accuracy of each policy against sparsity and against multiply-accumulates."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,18 +10,18 @@ from matplotlib.transforms import ScaledTranslation, Transform
 from search.comparison.compare import BASELINE, ComparisonRow, Estimate
 from search.comparison.wording import percent
 from search.figures.axes import readable, round_numbers
-from search.figures.chart import INK, Panel, Style, end_labels, label_room
+from search.figures.chart import INK, Panel, Style, end_labels, label_width
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence, seeds_of
 
 STAGES = {"one_shot_accuracy": "one-shot", "recalibrated_accuracy": "recalibrated", "best_val_accuracy": "recovered"}
 WORDS = {"finetune": "fine-tuned", "distill": "distilled", "rewind": "rewound", "scratch": "from scratch"}
 INTERVALS = (
-    "Lines are means over seeds; bands, or bars where there is one sparsity, their 95 % intervals; the dotted "
-    "line is the dense network."
+    "Lines are means over seeds. Bands are their 95 % intervals; at a single sparsity, bars are. The dotted line is "
+    "the dense network."
 )
-TICK_GAP = 15.0  # points
-ASIDE = 7.0  # points, from one policy to the next, where there is one sparsity
+TICK_GAP = 19.0  # points between two ticks, at least
+STEP = 7.0  # points between policies that have the same x
 
 X = Callable[[ComparisonRow], float]
 
@@ -32,25 +32,25 @@ def sparsity_section(evidence: Evidence) -> Section:
         name: [_curve(evidence, rows, stage, title, _depth, _sparsity_axis) for stage, title in _stages(rows).items()]
         for name, rows in evidence.settings.items()
     }
-    text = f"{INTERVALS} The axis is logarithmic in what is kept, so that high sparsities have room."
+    text = f"{INTERVALS} The axis is logarithmic in the kept fraction, so that high sparsities are spread out."
     return Section("accuracy", "Accuracy against sparsity", text, groups, [_reached(evidence)])
 
 
 def macs_section(evidence: Evidence) -> Section:
-    """Accuracy against the multiply-accumulates that are left."""
+    """Accuracy against the multiply-accumulates that the pruned network keeps."""
     groups = {
         name: [_curve(evidence, rows, stage, title, _fewer, _macs_axis) for stage, title in _stages(rows).items()]
         for name, rows in evidence.settings.items()
     }
     text = (
-        f"{INTERVALS} Multiply-accumulates are counted on the pruned network; those of masked weights are saved in "
-        "theory only."
+        f"{INTERVALS} Multiply-accumulates are counted on the pruned network. Those of masked weights count as saved, "
+        "but dense hardware still computes them."
     )
     return Section("macs", "Accuracy against multiply-accumulates", text, groups, [_kept(evidence)])
 
 
 def _stages(rows: Sequence[ComparisonRow]) -> dict[str, str]:
-    """Stages that differ from the one before: without recalibration or recovery there is nothing new to show."""
+    """Give the stages that differ from the stage before: field -> title."""
     found: dict[str, str] = {}
     for stage, title in STAGES.items():
         before = next(reversed(found), None)
@@ -94,20 +94,22 @@ def _kept(evidence: Evidence) -> Table:
         for name, own in evidence.settings.items()
         for row in own
     ]
-    return Table("What is kept, and the accuracy of the recovered network", head, rows, words=2)
+    return Table(
+        "Weights and multiply-accumulates kept, and the accuracy of the recovered network", head, rows, words=2
+    )
 
 
 def _curve(
-    evidence: Evidence, rows: Sequence[ComparisonRow], stage: str, title: str, x: X, dress: Callable[..., None]
+    evidence: Evidence, rows: Sequence[ComparisonRow], stage: str, title: str, x: X, set_axis: Callable[..., None]
 ) -> Panel:
     policies = evidence.policies(rows)
-    looks, one = evidence.looks, len({row.sparsity for row in rows}) == 1
-    at_one_place = len(set(map(x, rows))) == 1  # where policies would cover one another; what is measured stays put
+    style_of, one = evidence.style_of, len({row.sparsity for row in rows}) == 1
+    same_x = len(set(map(x, rows))) == 1  # policies are drawn side by side, or they would cover each other
 
     def draw(axis: Axes) -> None:
         dense = max(100 * row.dense_accuracy.mean for row in rows)
         shown = [100 * getattr(row, stage).mean for row in rows]
-        if one:  # whose intervals are bars, and to be seen whole
+        if one:  # intervals are bars, which must be visible from end to end
             shown += [100 * end for row in rows for end in _ends(getattr(row, stage))]
             axis.set_xlim(min(map(x, rows)) - 0.1, max(map(x, rows)) + 0.1)
         margin = 0.06 * (max(*shown, dense) - min(shown)) + 0.3
@@ -116,46 +118,46 @@ def _curve(
         ends = {}
         for i, policy in enumerate(policies):
             own = sorted((row for row in rows if row.policy == policy), key=x)
-            places, estimates = [x(row) for row in own], [getattr(row, stage) for row in own]
-            where = _aside(axis, i - (len(policies) - 1) / 2 if at_one_place else 0.0)
+            xs, estimates = [x(row) for row in own], [getattr(row, stage) for row in own]
+            transform = _shifted(axis, i - (len(policies) - 1) / 2 if same_x else 0.0)
             if one:
-                _bar(axis, places[0], estimates[0], looks[policy], where)
+                _bar(axis, xs[0], estimates[0], style_of[policy], transform)
             else:
-                _band(axis, places, estimates, looks[policy])
-            axis.plot(places, [100 * e.mean for e in estimates], **looks[policy].line, transform=where)
-            ends[policy] = 100 * max(zip(places, estimates, strict=True), key=lambda pair: pair[0])[1].mean
+                _band(axis, xs, estimates, style_of[policy])
+            axis.plot(xs, [100 * e.mean for e in estimates], **style_of[policy].line, transform=transform)
+            ends[policy] = 100 * max(zip(xs, estimates, strict=True), key=lambda pair: pair[0])[1].mean
         axis.set_ylabel("validation accuracy (%)")
-        dress(axis, rows)
-        end_labels(axis, ends, looks)
+        set_axis(axis, rows)
+        end_labels(axis, ends, style_of)
 
     last = max(row.sparsity for row in rows)
-    told = ", ".join(f"{row.policy} {percent(getattr(row, stage))}" for row in rows if row.sparsity == last)
-    description = f"Validation accuracy in %, {title}, {seeds_of(rows)}. At sparsity {last:g}: {told}."
-    return Panel(title, description, draw, right=label_room(policies))
+    values = ", ".join(f"{row.policy} {percent(getattr(row, stage))}" for row in rows if row.sparsity == last)
+    description = f"Validation accuracy in %, {title}, {seeds_of(rows)}. At sparsity {last:g}: {values}."
+    return Panel(title, description, draw, right=label_width(policies))
 
 
-def _aside(axis: Axes, steps: float) -> Transform:
-    """Move what is drawn so many steps to the right, however the axis is scaled."""
-    return axis.transData + ScaledTranslation(steps * ASIDE / 72, 0, axis.figure.dpi_scale_trans)
+def _shifted(axis: Axes, steps: float) -> Transform:
+    """Shift to the right by steps of `STEP` points, on any scale of the axis."""
+    return axis.transData + ScaledTranslation(steps * STEP / 72, 0, axis.figure.dpi_scale_trans)
 
 
-def _bar(axis: Axes, place: float, estimate: Estimate, look: Style, where: Transform) -> None:
+def _bar(axis: Axes, x: float, estimate: Estimate, style: Style, transform: Transform) -> None:
     ends = [100 * end for end in _ends(estimate)]
-    axis.plot([place, place], ends, color=look.hue, lw=0.9, alpha=0.6, transform=where)
+    axis.plot([x, x], ends, color=style.hue, lw=0.9, alpha=0.6, transform=transform)
 
 
 def _ends(estimate: Estimate) -> tuple[float, float]:
-    """Both ends of an interval; the mean twice where there is none. Accuracies stay within [0, 1]."""
+    """Give the ends of an interval, clipped to [0, 1]; the mean twice where one seed gives no interval."""
     if estimate.low is None or estimate.high is None:
         return estimate.mean, estimate.mean
     return max(0.0, estimate.low), min(1.0, estimate.high)
 
 
-def _band(axis: Axes, places: Sequence[float], estimates: Sequence[Estimate], look: Style) -> None:
+def _band(axis: Axes, xs: Sequence[float], estimates: Sequence[Estimate], style: Style) -> None:
     low, high = [e.low for e in estimates], [e.high for e in estimates]
     if None not in low and None not in high:
-        axis.fill_between(places, [100 * v for v in low if v is not None], [100 * v for v in high if v is not None],
-                          color=look.hue, alpha=0.09, lw=0)  # fmt: skip
+        axis.fill_between(xs, [100 * v for v in low if v is not None], [100 * v for v in high if v is not None],
+                          color=style.hue, alpha=0.09, lw=0)  # fmt: skip
 
 
 def _depth(row: ComparisonRow) -> float:
@@ -167,7 +169,7 @@ def _fewer(row: ComparisonRow) -> float:
 
 
 def _sparsity_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
-    _ticks(axis, {_depth(row): f"{row.sparsity:g}".lstrip("0") or "0" for row in rows})
+    _ticks(axis, {_depth(row): f"{row.sparsity:g}" for row in rows})
     axis.set_xlabel(f"sparsity (fraction of {rows[0].budget} removed)")
 
 
@@ -179,13 +181,13 @@ def _macs_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
     axis.set_xlabel("multiply-accumulates kept (% of dense)")
 
 
-def _ticks(axis: Axes, places: Mapping[float, str]) -> None:
-    """Name places of the x axis, leaving out those that would touch the one to their right."""
+def _ticks(axis: Axes, names: Mapping[float, str]) -> None:
+    """Set ticks of the x axis: x -> text. Leave out a text that would touch its right neighbour."""
     low, high = axis.get_xlim()
     points = axis.get_position().width * axis.figure.get_figwidth() * 72  # type: ignore[union-attr]
-    named: dict[float, str] = {}
-    for place in sorted(places, reverse=True):
-        if not named or (min(named) - place) / (high - low) * points >= TICK_GAP:
-            named[place] = places[place]
-    axis.set_xticks(list(named), list(named.values()))
+    shown: dict[float, str] = {}
+    for x in sorted(names, reverse=True):
+        if not shown or (min(shown) - x) / (high - low) * points >= TICK_GAP:
+            shown[x] = names[x]
+    axis.set_xticks(list(shown), list(shown.values()))
     axis.xaxis.set_minor_locator(NullLocator())

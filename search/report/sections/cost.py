@@ -1,4 +1,4 @@
-"""What finding the densities took: accuracy against search cost."""
+"""Accuracy against search cost: the time that finding the densities took."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -8,15 +8,15 @@ from matplotlib.axes import Axes
 from search.comparison.compare import ComparisonRow
 from search.comparison.wording import percent
 from search.figures.axes import log_ticks
-from search.figures.chart import INK, SMALL, Panel, beside, key, label_room
+from search.figures.chart import INK, SMALL, Panel, label_heights, label_width, legend
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 
-LEAST_SECONDS = 0.001  # what took less is drawn here, as the axis is logarithmic
+LEAST_SECONDS = 0.001  # shorter times are drawn here, as the axis is logarithmic
 
 
 def cost_section(evidence: Evidence) -> Section:
-    """Accuracy against what finding the densities took: a line for each sparsity, a marker for each policy."""
+    """Accuracy against search cost: a line for each sparsity, a marker for each policy."""
     groups = {name: [_cost(evidence, rows)] for name, rows in evidence.settings.items()}
     rows = [
         (
@@ -33,12 +33,12 @@ def cost_section(evidence: Evidence) -> Section:
     ]
     head = ("network", "policy", "sparsity", "search cost (s)", "evaluations", "images", "trials", "accuracy (%)")
     text = (
-        "Search cost is what finding the densities took: sharing the budget, the profile it looks at, and every trial "
-        "that a search evaluated, in the mean over seeds. The thin lines, one for each sparsity, are the best that so "
-        "much time buys. A search's winner was chosen by the same samples, which favours it. The table counts, too: "
-        "evaluations are forward passes of all calibration samples, each from the first changed layer on, and trials "
-        "that a search evaluated; images are those in all passes, in training and validation of these trials as well; "
-        "blank where an older version ran some, which did not count. Trials are over all seeds."
+        "Search cost is the time that finding the densities took, as a mean over seeds. It includes the allocation, "
+        "the profile that the allocation uses, and all trials of a search. Each thin line is the best accuracy for the "
+        "time at one sparsity. A search chooses its winner on the same samples, which favours it. The table has more "
+        "counts. Evaluations are forward passes of all calibration samples, each from the first changed layer on, and "
+        "trials of a search. Images are those of all passes, with training and validation of these trials. A count is "
+        "blank where an older version, which did not count, ran a trial. Trials are counted over all seeds."
     )
     return Section("cost", "Accuracy against search cost", text, groups, [Table("Search cost", head, rows, words=2)])
 
@@ -47,33 +47,33 @@ def _cost(evidence: Evidence, rows: Sequence[ComparisonRow]) -> Panel:
     policies = evidence.policies(rows)
 
     costs = [_seconds(row) for row in rows]
-    longest, room = max(costs), 3 * max(costs) / min(costs)
+    longest, span = max(costs), 3 * max(costs) / min(costs)
 
     def draw(axis: Axes) -> None:
         axis.set_xscale("log")
         ends: dict[str, float] = {}
         for sparsity in sorted({row.sparsity for row in rows}):
             own = sorted((row for row in rows if row.sparsity == sparsity), key=_seconds)
-            taken, reached = [_seconds(row) for row in own], [100 * row.best_val_accuracy.mean for row in own]
-            for row, cost, accuracy in zip(own, taken, reached, strict=True):
-                axis.plot([cost], [accuracy], **evidence.looks[row.policy].point)
-            best = list(accumulate(reached, max))
-            axis.step([*taken, longest * room**0.04], [*best, best[-1]], where="post", color=INK, lw=0.6, alpha=0.4)
+            seconds, accuracies = [_seconds(row) for row in own], [100 * row.best_val_accuracy.mean for row in own]
+            for row, cost, accuracy in zip(own, seconds, accuracies, strict=True):
+                axis.plot([cost], [accuracy], **evidence.style_of[row.policy].point)
+            best = list(accumulate(accuracies, max))
+            axis.step([*seconds, longest * span**0.04], [*best, best[-1]], where="post", color=INK, lw=0.6, alpha=0.4)
             ends[f"{sparsity:g}"] = best[-1]
-        axis.set_xlim(right=longest * room**0.17)
-        for name, (_, place) in beside(axis, ends).items():
-            axis.text(0.985, place, name, transform=axis.transAxes, fontsize=SMALL, ha="right", va="center_baseline")
+        axis.set_xlim(right=longest * span**0.17)
+        for name, (_, height) in label_heights(axis, ends).items():
+            axis.text(0.985, height, name, transform=axis.transAxes, fontsize=SMALL, ha="right", va="center_baseline")
         log_ticks(axis)
         axis.set_xlabel("search cost (s); at the right: sparsity")
         axis.set_ylabel("validation accuracy (%)")
-        key(axis, policies, evidence.looks)
+        legend(axis, policies, evidence.style_of)
 
-    told = ", ".join(f"{p}: {max(r.search_cost_seconds for r in rows if r.policy == p):.2g} s" for p in policies)
+    largest = ", ".join(f"{p}: {max(r.search_cost_seconds for r in rows if r.policy == p):.2g} s" for p in policies)
     return Panel(
         "best accuracy for the time",
-        f"Largest mean search cost of each policy: {told}.",
+        f"Largest mean search cost of each policy: {largest}.",
         draw,
-        right=label_room(policies),
+        right=label_width(policies),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a curriculum is worth: each ahead of its control and of training without one."""
+"""The gain of each curriculum over its control and over training without a curriculum."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,15 @@ def curricula_section(evidence: Evidence) -> Section:
     """Points ahead of the control and of no curriculum, by policy, curriculum and sparsity."""
     found = _followed(evidence)
     if not found:
-        none = "No trial of these studies follows a curriculum: every training took every sample once an epoch."
+        none = "No trial of these studies follows a curriculum: every training uses each sample once an epoch."
         return Section("curricula", TITLE, none)
     groups = {name: _panels(evidence, rows) for name, rows in found.items()}
     text = (
-        "Validation accuracy less that of the control, and less that of training without a curriculum, in points: "
-        "means over the same seeds (a marker for each sparsity) with their 95 % intervals (bar), at the same policy, "
-        "epochs and images. A control (*) draws as its curriculum does, but by scores that are dealt out by chance: "
-        "what it gains, too, is not the curriculum's. A curriculum is worth something where its bars are to the right "
-        "of the dotted line in both charts; of so many bars, a few may be by chance."
+        "Gain in validation accuracy, in points, over the control and over training without a curriculum. Markers, one "
+        "for each sparsity, are means over the same seeds; bars are their 95 % intervals. Policy, epochs and number of "
+        "images are the same. A control (*) draws samples as its curriculum does, but by random scores, so that its "
+        "gain does not come from the order of the samples. A curriculum helps where its bars are to the right of the "
+        "dotted line in both charts. Among many bars, a few may be there by chance."
     )
     return Section(
         "curricula", TITLE, text, {name: own for name, own in groups.items() if own}, [_table(found)], columns=2
@@ -34,7 +34,7 @@ def curricula_section(evidence: Evidence) -> Section:
 
 
 def _followed(evidence: Evidence) -> dict[str, list[ComparisonRow]]:
-    """Rows that follow a curriculum: name of a network and its recovery -> rows."""
+    """Collect the rows that follow a curriculum: name of a network and its recovery -> rows."""
     alike: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
     for rows in evidence.settings.values():
         if rows[0].standard_setting:
@@ -57,7 +57,7 @@ def _panels(evidence: Evidence, rows: Sequence[ComparisonRow]) -> list[Panel]:
 
 
 def _series(rows: Sequence[ComparisonRow], field: str) -> Mapping[str, Mapping[str, Estimate]]:
-    """Estimates in points: sparsity -> curriculum -> estimate."""
+    """Give the estimates in points: sparsity -> curriculum -> estimate."""
     series: dict[str, dict[str, Estimate]] = defaultdict(dict)
     for row in sorted(rows, key=lambda row: (row.sparsity, row.control, row.curriculum)):
         gap: Estimate = getattr(row, field)

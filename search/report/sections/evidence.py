@@ -1,4 +1,4 @@
-"""What a report shows: a comparison, the trials behind it, and how they are named and drawn throughout."""
+"""What a report shows: a comparison, its trials, and their names and styles in all charts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,37 +20,37 @@ from trainables.storage.folder import Folder
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the sections draw from."""
+    """The data of all sections."""
 
     comparison: Comparison
     folders: Sequence[StudyFolder]
     studies: Sequence[StudySpec]
-    trials: Sequence[TrialRow]  # each once, failed ones left out
-    looks: Mapping[str, Style]  # policy -> its style
-    settings: Mapping[str, list[ComparisonRow]]  # name of a network and its treatment -> rows by sparsity and policy
+    trials: Sequence[TrialRow]  # each once, without failed ones
+    style_of: Mapping[str, Style]  # policy -> its style
+    settings: Mapping[str, list[ComparisonRow]]  # name of a network and its training -> rows by sparsity and policy
 
     @property
     def finished(self) -> list[TrialRow]:
-        """Trials that ran to their end."""
+        """The trials that ran to their end."""
         return [trial for trial in self.trials if trial.status == "done"]
 
     @property
     def starts(self) -> set[str]:
-        """Policies that searches start from."""
+        """The policies that searches start from."""
         return {start for study in self.studies for start in study.search.warm_start}
 
     def policies(self, rows: Sequence[ComparisonRow | TrialRow]) -> list[str]:
-        """Policies of these rows, in the order that all charts have."""
+        """Give the policies of these rows, in the order of all charts."""
         present = {row.policy for row in rows}
-        return [policy for policy in self.looks if policy in present]
+        return [policy for policy in self.style_of if policy in present]
 
     def trials_of(self, rows: Sequence[ComparisonRow]) -> list[TrialRow]:
-        """Trials of the setting that these rows are of."""
+        """Give the trials of the setting of these rows."""
         return [trial for trial in self.trials if trial.setting == rows[0].setting]
 
 
 def gather(comparison: Comparison, folders: Sequence[StudyFolder]) -> Evidence:
-    """Read what a report on these study folders shows beside their comparison."""
+    """Read what a report shows in addition to the comparison of these study folders."""
     trials: dict[str, TrialRow] = {}
     homes: dict[str, dict[str, None]] = {}  # setting -> names of its studies
     for folder in folders:
@@ -73,27 +73,27 @@ def gather(comparison: Comparison, folders: Sequence[StudyFolder]) -> Evidence:
         folders=folders,
         studies=[folder.study for folder in folders],
         trials=list(trials.values()),
-        looks=styles(policies),
+        style_of=styles(policies),
         settings=settings,
     )
 
 
 def shared_by(evidence: Evidence, kind: Source) -> Iterator[tuple[TrialSpec, Any, Folder]]:
-    """Yield trials that need something of this kind, the spec of that, and where their storage has it.
+    """Yield each trial that needs an artifact of this kind, the spec of the artifact, and its folder in the storage.
 
-    Trials stand for all of their cell and policy: what a search proposed for them is left out.
+    A trial stands for all trials of its cell and policy: it has no densities from a search.
     """
     for folder in evidence.folders:
         study, storage = folder.study, folder.folder.parent
         for policy, cell in product(study.all_policies(), study.cells()):
             trial = cell.under(policy, study.gates)
             named = needed(trial).get(kind)
-            place = artifact_store.find(storage, kind, named.key()) if named else None
-            if place is not None:
-                yield trial, named, place
+            stored = artifact_store.find(storage, kind, named.key()) if named else None
+            if stored is not None:
+                yield trial, named, stored
 
 
 def seeds_of(rows: Sequence[ComparisonRow]) -> str:
-    """Name the seeds of these rows."""
+    """Write the seeds of these rows."""
     seeds = sorted({seed for row in rows for seed in row.seeds})
     return f"seed{'s' if len(seeds) != 1 else ''} {', '.join(map(str, seeds))}"

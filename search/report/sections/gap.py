@@ -1,4 +1,4 @@
-"""Who is ahead: each policy's gap to uniform, and policies against each other."""
+"""Which policy is ahead: the gap of each to uniform, and pairs of policies against each other."""
 
 from matplotlib.axes import Axes
 
@@ -8,19 +8,19 @@ from search.figures.chart import INK, Panel, Style
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 
-STAGES = {"one_shot": "one-shot", "recalibrated": "recalibrated", "": "recovered"}  # a headline's own gap is the last
+STAGES = {"one_shot": "one-shot", "recalibrated": "recalibrated", "": "recovered"}  # "": the headline itself
 
 
 def gap_section(evidence: Evidence) -> Section:
-    """Gap to uniform over all sparsities, before and after recovery, and who beats whom."""
+    """Gap to uniform over all sparsities, before and after recovery, and pairs of policies."""
     headline = evidence.comparison.headline
     if not headline:
-        text = f"No policy was run beside {BASELINE} at the same budget and seeds, so there is no gap to show."
+        text = f"No policy was run at the same budget and seeds as {BASELINE}, so there is no gap to show."
         return Section("gap", f"Gap to {BASELINE}", text, tables=[_versus(evidence)])
     stages: dict[str, dict[str, Gap]] = {}
     for stage, title in STAGES.items():
-        gaps = {name: Gap.model_validate(_gap(told, stage)) for name, told in headline.items()}
-        if gaps not in stages.values():  # without recalibration or recovery there is nothing new to show
+        gaps = {name: Gap.model_validate(_gap(policy, stage)) for name, policy in headline.items()}
+        if gaps not in stages.values():  # a study without recalibration or recovery repeats the stage before
             stages[title] = gaps
     panels = [_forest(evidence, title, gaps) for title, gaps in stages.items()]
     rows = [
@@ -38,29 +38,29 @@ def gap_section(evidence: Evidence) -> Section:
     ]
     head = ("policy", "stage", "mean gap (points)", "95 % interval", "largest (points)", "at sparsity")
     text = (
-        f"Validation accuracy less that of {BASELINE} at the same budget and seed, in points: the mean over networks "
-        "and sparsities (marker) with its 95 % interval over seeds (bar), and the largest mean at one sparsity (tick)."
+        f"Validation accuracy minus that of {BASELINE} at the same budget and seed, in points. The marker is the mean "
+        "over networks and sparsities, the bar its 95 % interval over seeds, the tick the largest mean at one sparsity."
     )
     table = Table(f"Gap to {BASELINE}", head, rows, words=2)
     return Section("gap", f"Gap to {BASELINE}", text, {"": panels}, [table, _versus(evidence)])
 
 
-def _gap(told: Headline, stage: str) -> dict[str, object]:
-    gap: Gap = getattr(told, stage) if stage else told
+def _gap(headline: Headline, stage: str) -> dict[str, object]:
+    gap: Gap = getattr(headline, stage) if stage else headline
     return {name: getattr(gap, name) for name in Gap.model_fields}
 
 
 def _forest(evidence: Evidence, title: str, gaps: dict[str, Gap]) -> Panel:
-    def look(name: str) -> Style:
-        return evidence.looks[name.split(", ")[0]]
+    def style(name: str) -> Style:
+        return evidence.style_of[name.split(", ")[0]]
 
     def draw(axis: Axes) -> None:
-        for place, (name, gap) in enumerate(gaps.items()):
-            hue = look(name).hue
+        for row, (name, gap) in enumerate(gaps.items()):
+            hue = style(name).hue
             if gap.low is not None and gap.high is not None:
-                axis.plot([100 * gap.low, 100 * gap.high], [place, place], color=hue, lw=1.6, alpha=0.6)
-            axis.plot([100 * gap.mean_gap], [place], **{**look(name).point, "markersize": 6})
-            axis.plot([100 * gap.max_gap], [place], "|", color=hue, markersize=8, markeredgewidth=1.4)
+                axis.plot([100 * gap.low, 100 * gap.high], [row, row], color=hue, lw=1.6, alpha=0.6)
+            axis.plot([100 * gap.mean_gap], [row], **{**style(name).point, "markersize": 6})
+            axis.plot([100 * gap.max_gap], [row], "|", color=hue, markersize=8, markeredgewidth=1.4)
         axis.axvline(0, color=INK, lw=0.8)
         axis.set_yticks(range(len(gaps)), list(gaps))
         axis.set_ylim(len(gaps) - 0.4, -0.6)
@@ -69,11 +69,11 @@ def _forest(evidence: Evidence, title: str, gaps: dict[str, Gap]) -> Panel:
         axis.spines["left"].set_visible(False)
         axis.set_xlabel(f"ahead of {BASELINE} (points)")
 
-    told = "; ".join(
+    values = "; ".join(
         f"{name} {100 * gap.mean_gap:+.1f}, at most {100 * gap.max_gap:+.1f}" for name, gap in gaps.items()
     )
-    room = 10 + 4.3 * max(map(len, gaps))
-    return Panel(title, f"Points ahead of {BASELINE}: {told}.", draw, height=54 + 15 * len(gaps), left=room)
+    left = 10 + 4.3 * max(map(len, gaps))
+    return Panel(title, f"Points ahead of {BASELINE}: {values}.", draw, height=54 + 15 * len(gaps), left=left)
 
 
 def _versus(evidence: Evidence) -> Table:
@@ -90,5 +90,5 @@ def _versus(evidence: Evidence) -> Table:
         for pair in evidence.comparison.versus
     ]
     head = ("policy", "against", "wins", "ties", "losses", "mean (points)", "p", "smallest possible p", "p after Holm")
-    caption = "Policies against each other, by network, sparsity and seed; p: sign flips of the seeds' mean differences"
+    caption = "Pairs of policies, by network, sparsity and seed. p: sign-flip test of the seeds' mean differences"
     return Table(caption, head, rows, words=2)

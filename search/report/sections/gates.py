@@ -1,4 +1,4 @@
-"""How gates went while they were trained: which stayed open, what was left of the cost, and how many flipped."""
+"""The training of gates: which stay open, what is left of the cost, and how many gates flip."""
 
 import math
 from collections import defaultdict
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from search.comparison.wording import of_dense
-from search.figures.chart import INK, SMALL, WIDTH, Panel, end_labels, label_room, styles
+from search.figures.chart import INK, SMALL, WIDTH, Panel, end_labels, label_width, styles
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence, shared_by
 from search.report.sections.layers import ROW, SHADES
@@ -23,41 +23,41 @@ from trainables.storage.folder import Folder
 
 Runs = Mapping[int, Sequence[float]]  # seed -> a value for each epoch
 
-BESIDE = 30.0  # points for the shares after the last epoch
-MOST_MARKERS = 10  # on a line
+BESIDE = 30.0  # points at the right, for the shares after the last epoch
+MOST_MARKERS = 10  # of a line
 EPOCHS = "epochs of training gates"
 
 
 @dataclass(frozen=True)
 class Training:
-    """Gates for one budget, trained once for each seed."""
+    """Gates for one budget, one training for each seed."""
 
-    units: Mapping[str, int]  # part name -> its gates
-    epochs: Mapping[int, Sequence[Mapping[str, Any]]]  # seed -> what was told after each epoch
+    units: Mapping[str, int]  # name of a part -> number of its gates
+    epochs: Mapping[int, Sequence[Mapping[str, Any]]]  # seed -> the record of each epoch
 
     @property
     def open(self) -> dict[str, list[float]]:
-        """Count each part's open gates after each epoch, in the mean over seeds."""
+        """Number of open gates of each part after each epoch, as a mean over seeds."""
         each = list(zip(*self.epochs.values(), strict=True))
-        return {part: [fmean(told["open"][part] for told in epoch) for epoch in each] for part in self.units}
+        return {part: [fmean(record["open"][part] for record in epoch) for epoch in each] for part in self.units}
 
     @property
     def cost(self) -> Runs:
-        """What is left of the dense network's cost, in %."""
-        return {seed: [100 * told["ratio"] for told in epochs] for seed, epochs in self.epochs.items()}
+        """Cost of the gated network in % of the dense one's."""
+        return {seed: [100 * record["ratio"] for record in epochs] for seed, epochs in self.epochs.items()}
 
     @property
     def flips(self) -> Runs:
-        """How often gates opened or closed."""
-        return {seed: [told["flips"] for told in epochs] for seed, epochs in self.epochs.items()}
+        """Number of times that gates opened or closed in each epoch."""
+        return {seed: [record["flips"] for record in epochs] for seed, epochs in self.epochs.items()}
 
 
 def gates_section(evidence: Evidence) -> Section:
-    """What share of each part's gates is open, what is left of the cost and how many gates flip, epoch by epoch."""
+    """Share of open gates in each part, cost left, and flips, epoch by epoch."""
     title = "Gates opening and closing"
     found = _trainings(evidence)
     if not found:
-        none = "No criterion or policy of these studies goes by trained gates, so there are none to follow."
+        none = "No criterion or policy of these studies uses trained gates."
         return Section("gates", title, none)
     groups = {
         name: [
@@ -67,22 +67,23 @@ def gates_section(evidence: Evidence) -> Section:
         ]
         for name, trainings in found.items()
     }
-    tables = [table(name, own) for name, own in found.items() for table in (_open_table, _course_table)]
+    tables = [table(name, own) for name, own in found.items() for table in (_open_table, _cost_table)]
     text = (
-        "How gates went while they were trained along with the weights, all of them open at first. The share of each "
-        "part's gates that is open after each epoch, in the mean over seeds: darker is fuller, and at the right is the "
-        "share after the last epoch; parts from input to output. What is left of the dense network's cost, and how "
-        "often gates opened or closed within an epoch: thin, each seed's; with markers, their mean; dotted, the "
-        "target. Where flips end early, the rest of the epochs has changed the weights alone."
+        "Gates are trained together with the weights; all are open at first. The heat map shows the share of each "
+        "part's gates that are open after each epoch, as a mean over seeds. Darker means more open gates; the numbers "
+        "at the right are the shares after the last epoch. Parts go from input to output. The other charts show what "
+        "is left of the dense network's cost, and how many times gates opened or closed in an epoch. Thin lines are "
+        "single seeds, lines with markers are means, dotted lines are targets. Where flips end early, the remaining "
+        "epochs change weights only."
     )
     return Section("gates", title, text, groups, tables)
 
 
 def _trainings(evidence: Evidence) -> dict[str, dict[float, Training]]:
-    """Read the gates that the storages of these studies have: name of what they are on -> sparsity -> training."""
-    places = {spec: place for _, spec, place in shared_by(evidence, "gates")}
-    alike: dict[str, list[GatingSpec]] = defaultdict(list)  # but for sparsity and seed
-    for spec in places:
+    """Read the gates in the storages of these studies: name of a network -> sparsity -> training."""
+    stored = {spec: folder for _, spec, folder in shared_by(evidence, "gates")}
+    alike: dict[str, list[GatingSpec]] = defaultdict(list)  # equal except for sparsity and seed
+    for spec in stored:
         seedless = spec.dense.model_copy(update={"seed": 0})
         alike[spec.model_copy(update={"sparsity": 0.0, "dense": seedless}).key()].append(spec)
     found: dict[str, dict[float, Training]] = {}
@@ -91,7 +92,7 @@ def _trainings(evidence: Evidence) -> dict[str, dict[float, Training]]:
         name = f"{dense.data.name}: {model_name(dense.model, dense.width)}, gates for {specs[0].budget}"
         name = ", ".join(filter(None, (name, of_dense(curriculum_name(dense.curriculum)))))
         found[f"{name} ({key[:6]})" if name in found else name] = {
-            sparsity: _training(evidence, {s.dense.seed: places[s] for s in specs if s.sparsity == sparsity})
+            sparsity: _training(evidence, {s.dense.seed: stored[s] for s in specs if s.sparsity == sparsity})
             for sparsity in sorted({spec.sparsity for spec in specs})
         }
     return found
@@ -108,15 +109,15 @@ def _training(evidence: Evidence, seeds: Mapping[int, Folder]) -> Training:
 def _open_panel(sparsity: float, training: Training) -> Panel:
     shares = {part: [100 * n / training.units[part] for n in counts] for part, counts in training.open.items()}
     parts, epochs = list(shares), len(next(iter(shares.values())))
-    room = 8 + 3.9 * max(map(len, parts))
+    left = 8 + 3.9 * max(map(len, parts))
 
     def draw(axis: Axes) -> None:
         extent = (0.5, epochs + 0.5, len(parts) - 0.5, -0.5)
         cells = np.array(list(shares.values()))
         axis.imshow(cells, cmap=SHADES, vmin=0, vmax=100, aspect="auto", interpolation="none", extent=extent)
-        rows, edge = axis.get_yaxis_transform(), 1 + (BESIDE - 4) / (WIDTH - room - BESIDE)
-        for place, text in enumerate(["at end", *(f"{share[-1]:.0f}" for share in shares.values())], -1):
-            axis.text(edge, place, text, transform=rows, fontsize=SMALL, ha="right", va="center_baseline")
+        rows, edge = axis.get_yaxis_transform(), 1 + (BESIDE - 4) / (WIDTH - left - BESIDE)
+        for row, text in enumerate(["at end", *(f"{share[-1]:.0f}" for share in shares.values())], -1):
+            axis.text(edge, row, text, transform=rows, fontsize=SMALL, ha="right", va="center_baseline")
         axis.grid(visible=False)
         axis.set_yticks(range(len(parts)), parts, fontsize=6.5)
         axis.tick_params(axis="y", length=0)
@@ -127,34 +128,35 @@ def _open_panel(sparsity: float, training: Training) -> Panel:
 
     last = {part: share[-1] for part, share in shares.items()}
     most, least = max(last, key=last.__getitem__), min(last, key=last.__getitem__)
-    told = (
-        f"{len(parts)} parts over {epochs} epochs. After the last one {most} has most of its gates open, "
-        f"{last[most]:.0f} %, and {least} fewest, {last[least]:.0f} %."
+    description = (
+        f"{len(parts)} parts over {epochs} epochs. After the last epoch {most} has the largest share of its gates "
+        f"open, {last[most]:.0f} %, and {least} the smallest, {last[least]:.0f} %."
     )
+    title = f"sparsity {sparsity:g}: gates open (%)"
     height = 62 + ROW * len(parts)
-    return Panel(f"sparsity {sparsity:g}: gates open (%)", told, draw, height=height, left=room, right=BESIDE, top=30)
+    return Panel(title, description, draw, height=height, left=left, right=BESIDE, top=30)
 
 
 def _scale(axis: Axes, height: float) -> None:
-    """Tell above a heat map, so many points high, what its shades mean."""
+    """Draw the scale of the shades above a heat map, which is `height` points high."""
     bar = axis.inset_axes((0.06, 1 + 3 / height, 0.3, 6 / height))
     bar.imshow(np.linspace(0, 100, 21)[None], cmap=SHADES, aspect="auto", interpolation="none")
     bar.set_axis_off()
-    for place, text, side in ((0.04, "0", "right"), (0.38, "100 %", "left")):
-        axis.text(place, 1 + 6 / height, text, transform=axis.transAxes, fontsize=SMALL, ha=side, va="center_baseline")
+    for x, text, side in ((0.04, "0", "right"), (0.38, "100 %", "left")):
+        axis.text(x, 1 + 6 / height, text, transform=axis.transAxes, fontsize=SMALL, ha=side, va="center_baseline")
 
 
 def _lines(title: str, label: str, runs: Mapping[float, Runs], targets: bool = False) -> Panel:
     names = {sparsity: f"sparsity {sparsity:g}" for sparsity in runs}
-    looks = styles(list(names.values()))
+    style_of = styles(list(names.values()))
     means = {names[sparsity]: _mean(own) for sparsity, own in runs.items()}
 
     def draw(axis: Axes) -> None:
         for sparsity, name in names.items():
-            places = range(1, len(means[name]) + 1)
+            epochs = range(1, len(means[name]) + 1)
             for run in runs[sparsity].values():
-                axis.plot(places, run, color=looks[name].hue, lw=0.5, alpha=0.5)
-            axis.plot(places, means[name], markevery=math.ceil(len(places) / MOST_MARKERS), **looks[name].line)
+                axis.plot(epochs, run, color=style_of[name].hue, lw=0.5, alpha=0.5)
+            axis.plot(epochs, means[name], markevery=math.ceil(len(epochs) / MOST_MARKERS), **style_of[name].line)
             if targets:
                 axis.axhline(100 * (1 - sparsity), color=INK, lw=0.8, ls=(0, (1, 2)))
         axis.set_ylim(0, 1.05 * max(1.0, *(value for own in runs.values() for run in own.values() for value in run)))
@@ -162,13 +164,13 @@ def _lines(title: str, label: str, runs: Mapping[float, Runs], targets: bool = F
         axis.set_xlabel(EPOCHS)
         axis.set_ylabel(label)
         if len(names) > 1:
-            end_labels(axis, {name: mean[-1] for name, mean in means.items()}, looks)
+            end_labels(axis, {name: mean[-1] for name, mean in means.items()}, style_of)
 
-    told = "; ".join(
+    values = "; ".join(
         f"{name}: {mean[0]:.1f} after the first epoch, {mean[-1]:.1f} at the end" for name, mean in means.items()
     )
-    room = {"right": label_room(list(means))} if len(names) > 1 else {}
-    return Panel(title, f"{label}, mean over seeds. {told}.", draw, **room)
+    margin = {"right": label_width(list(means))} if len(names) > 1 else {}
+    return Panel(title, f"{label}, mean over seeds. {values}.", draw, **margin)
 
 
 def _mean(runs: Runs) -> list[float]:
@@ -185,7 +187,7 @@ def _open_table(name: str, trainings: Mapping[float, Training]) -> Table:
     return Table(f"Open gates after each epoch, mean over seeds, {name}", head, rows)
 
 
-def _course_table(name: str, trainings: Mapping[float, Training]) -> Table:
+def _cost_table(name: str, trainings: Mapping[float, Training]) -> Table:
     rows = [
         (f"{sparsity:g}", str(epoch), f"{cost:.2f}", f"{100 * (1 - sparsity):g}", f"{flips:.1f}", seeds)
         for sparsity, training in trainings.items()

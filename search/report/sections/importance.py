@@ -1,4 +1,4 @@
-"""Which parts' densities decided in the searches, beside what capacity keeps of them."""
+"""How important the density of each part was in the searches, beside what capacity keeps of the part."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,59 +14,62 @@ from search.study.search_spec import CAPACITY
 
 HUE = HUES[1]
 ROW = 13.0  # points
-BESIDE = 34.0  # points for capacity's densities
+BESIDE = 34.0  # points at the right, for the densities of capacity
 
 
 def importance_section(evidence: Evidence) -> Section:
-    """Importance of every part's density, a chart for each sparsity."""
-    title = "Which parts' densities decided"
+    """Importance of each part's density, a chart for each sparsity."""
+    title = "Which parts' densities matter"
     found, left_out = importances_of(evidence.trials, evidence.starts)
     without = f" Left out: {'; '.join(left_out)}." if left_out else ""
     if not found:
-        text = f"No search has {FEWEST} finished trials whose accuracies differ, so none can tell which parts decided."
+        text = f"No search has {FEWEST} finished trials with different accuracies. An estimate needs that many."
         return Section("importance", title, text + without)
     names = {rows[0].setting: name for name, rows in evidence.settings.items()}
     groups: dict[str, list[Panel]] = {}
     for row in found:
         groups.setdefault(names[row.setting], []).append(_panel(row))
     text = (
-        "How much the density of each part decided about the accuracy among the trials seen, in % of all parts: mean "
-        "over searches, one for each seed (marker), with its 95 % interval (bar); dotted where each would be if all "
-        "were alike. By PED-ANOVA, which asks how far a density sets the best third of a search's trials apart from "
-        "all of them. It is not how much of a part is needed, and the budget ties densities to each other. At the "
-        f"right: % of its units that {CAPACITY} keeps." + without
+        "How much the density of each part influenced accuracy in the trials of a search, in % of all parts. The "
+        "marker is the mean over searches, one for each seed; the bar is its 95 % interval. If all parts were equally "
+        "important, all markers would be on the dotted line. PED-ANOVA estimates importance: it compares the densities "
+        "of the best third of a search's trials with those of all its trials. Importance is not the share of a part "
+        "that is needed, and the budget makes densities depend on each other. At the right: % of the part's units "
+        f"that {CAPACITY} keeps." + without
     )
     return Section("importance", title, text, groups, [_parts(names, found), _agreement(names, found)])
 
 
 def _panel(row: Importance) -> Panel:
-    parts, shown = [told.part for told in row.parts], [told.importance for told in row.parts]
+    parts, shown = [part.part for part in row.parts], [part.importance for part in row.parts]
     means, lows, highs = ([100 * _end(e, end) for e in shown] for end in ("mean", "low", "high"))
-    room = 8 + 3.9 * max(map(len, parts))
+    left = 8 + 3.9 * max(map(len, parts))
 
     def draw(axis: Axes) -> None:
-        places, rows = range(len(parts)), axis.get_yaxis_transform()
-        edge = 1 + (BESIDE - 4) / (WIDTH - room - BESIDE)
+        rows, transform = range(len(parts)), axis.get_yaxis_transform()
+        edge = 1 + (BESIDE - 4) / (WIDTH - left - BESIDE)
         texts = [f"{CAPACITY} keeps %", *("" if t.capacity is None else f"{100 * t.capacity:.1f}" for t in row.parts)]
-        for place, text in zip((-1, *places), texts, strict=True):
-            axis.text(edge, place, text, transform=rows, fontsize=SMALL, ha="right", va="center_baseline")
-        axis.hlines(places, lows, highs, color=HUE, lw=1.2, alpha=0.5)
-        axis.plot(means, places, "o", color=HUE, markersize=4.2, markeredgewidth=0)
+        for height, text in zip((-1, *rows), texts, strict=True):
+            axis.text(edge, height, text, transform=transform, fontsize=SMALL, ha="right", va="center_baseline")
+        axis.hlines(rows, lows, highs, color=HUE, lw=1.2, alpha=0.5)
+        axis.plot(means, rows, "o", color=HUE, markersize=4.2, markeredgewidth=0)
         axis.axvline(100 / len(parts), color=INK, lw=0.8, ls=(0, (1, 2)))
-        axis.set_yticks(places, parts, fontsize=6.5)
+        axis.set_yticks(rows, parts, fontsize=6.5)
         axis.set_ylim(len(parts) - 0.4, -0.6)
         axis.set_xlim(left=0)
         axis.tick_params(axis="y", length=0)
         axis.set_xlabel("importance (% of all)")
 
-    most = sorted(row.parts, key=lambda told: -told.importance.mean)[:3]
-    told = f"{len(parts)} parts. Most important: {', '.join(f'{m.part} {percent(m.importance)} %' for m in most)}."
+    most = sorted(row.parts, key=lambda part: -part.importance.mean)[:3]
+    description = (
+        f"{len(parts)} parts. Most important: {', '.join(f'{m.part} {percent(m.importance)} %' for m in most)}."
+    )
     height = 66 + ROW * len(parts)
-    return Panel(f"sparsity {row.sparsity:g}", told, draw, height=height, left=room, right=BESIDE, top=30)
+    return Panel(f"sparsity {row.sparsity:g}", description, draw, height=height, left=left, right=BESIDE, top=30)
 
 
 def _end(estimate: Estimate, end: str) -> float:
-    """An end of the interval; the mean where a single seed has none."""
+    """Give an end of the interval; the mean where a single seed gives no interval."""
     value: float | None = getattr(estimate, end)
     return estimate.mean if value is None else value
 
@@ -75,23 +78,25 @@ def _parts(names: Mapping[str, str], found: Sequence[Importance]) -> Table:
     rows = [
         (
             names[row.setting],
-            told.part,
+            part.part,
             f"{row.sparsity:g}",
-            percent(told.importance),
-            "" if told.capacity is None else f"{100 * told.capacity:.1f}",
+            percent(part.importance),
+            "" if part.capacity is None else f"{100 * part.capacity:.1f}",
             str(row.trials),
             ", ".join(map(str, row.seeds)),
         )
         for row in found
-        for told in row.parts
+        for part in row.parts
     ]
     head = ("network", "part", "sparsity", "importance (%)", f"{CAPACITY} keeps (%)", "trials", "seeds")
-    return Table(f"Importance of each part's density, beside what {CAPACITY} keeps of its units", head, rows, words=2)
+    return Table(
+        f"Importance of each part's density, and the share of its units that {CAPACITY} keeps", head, rows, words=2
+    )
 
 
 def _agreement(names: Mapping[str, str], found: Sequence[Importance]) -> Table:
     rows = [
         (names[row.setting], f"{row.sparsity:g}", correlation(row.agreement) if row.agreement else "") for row in found
     ]
-    caption = f"Rank correlation over parts of importances with the densities of {CAPACITY}"
+    caption = f"Rank correlation over parts: importances and the densities of {CAPACITY}"
     return Table(caption, ("network", "sparsity", "rank correlation"), rows)

@@ -1,4 +1,4 @@
-"""Where the budget goes: what each layer keeps under each policy."""
+"""What each layer keeps under each policy."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,12 +12,12 @@ from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 
 SHADES = LinearSegmentedColormap.from_list("kept", ("#f7fbff", "#c9dff0", "#8abcdc", "#3f8cc4", "#135a9c", "#08306b"))
-MOST_NUMBERS = 4000  # in all heat maps of a report: beyond, shades have to do
+MOST_NUMBERS = 4000  # in all heat maps of a report; a larger report shows shades without numbers
 ROW, COLUMN = 12.0, 22.0  # points
 
 
 def kept_section(evidence: Evidence) -> Section:
-    """Density of every layer under every policy, a heat map for each sparsity."""
+    """Density of each layer under each policy, a heat map for each sparsity."""
     numbers = sum(len(row.layers) for row in evidence.comparison.rows) <= MOST_NUMBERS
     groups = {
         name: [
@@ -28,8 +28,8 @@ def kept_section(evidence: Evidence) -> Section:
     }
     tables = [_densities(evidence, name, rows) for name, rows in evidence.settings.items()]
     text = (
-        "Weights that a layer keeps, in % of its own, in the mean over seeds; layers from input to output. Darker is "
-        "fuller; shades grow with the square root, so that sparse layers can still be told apart."
+        "Weights that each layer keeps, in % of the layer's weights, as a mean over seeds. Layers go from input to "
+        "output. Darker means more weights. Shades follow the square root, so that sparse layers differ visibly."
     )
     return Section("layers", "What each layer keeps", text, groups, tables, columns=4)
 
@@ -45,10 +45,10 @@ def _heat_map(evidence: Evidence, rows: Sequence[ComparisonRow], numbers: bool) 
         norm = PowerNorm(0.5, 0, 1)
         axis.imshow(density, cmap=SHADES, norm=norm, aspect="auto", interpolation="none", extent=extent)
         if numbers:
-            for (place, column), value in np.ndenumerate(density):
+            for (row, column), value in np.ndenumerate(density):
                 colour = "#ffffff" if value > 0.42 else "#10243a"
                 axis.text(
-                    column, place, _figures(100 * value), color=colour, fontsize=6.5, ha="center", va="center_baseline"
+                    column, row, _figures(100 * value), color=colour, fontsize=6.5, ha="center", va="center_baseline"
                 )
         axis.grid(visible=False)
         axis.set_yticks(range(len(layers)), layers, fontsize=6.5)
@@ -58,20 +58,21 @@ def _heat_map(evidence: Evidence, rows: Sequence[ComparisonRow], numbers: bool) 
         axis.spines[:].set_visible(False)
 
     sparsity = rows[0].sparsity
-    told = "; ".join(
-        f"{policy} keeps most of {max(kept, key=kept.__getitem__)}, least of {min(kept, key=kept.__getitem__)}"
+    extremes = "; ".join(
+        f"{policy} keeps the largest share of {max(kept, key=kept.__getitem__)}, "
+        f"the smallest of {min(kept, key=kept.__getitem__)}"
         for policy, kept in by_policy.items()
     )
-    room = 6 + 3.9 * max(map(len, layers))
-    beside = max(2.2 * len(policies[-1]) + 4, 150 - room - COLUMN * len(policies))  # the title, too, needs room
+    left = 6 + 3.9 * max(map(len, layers))
+    beside = max(2.2 * len(policies[-1]) + 4, 150 - left - COLUMN * len(policies))  # at least as wide as the title
     above = 26 + 2.7 * max(map(len, policies))
     return Panel(
         f"sparsity {sparsity:g}: weights kept (%)",
-        f"{len(layers)} layers, {len(policies)} policies. {told}.",
+        f"{len(layers)} layers, {len(policies)} policies. {extremes}.",
         draw,
-        width=room + COLUMN * len(policies) + beside,
+        width=left + COLUMN * len(policies) + beside,
         height=above + ROW * len(layers) + 4,
-        left=room,
+        left=left,
         right=beside,
         top=above,
         bottom=4,
@@ -90,7 +91,7 @@ def _densities(evidence: Evidence, name: str, rows: Sequence[ComparisonRow]) -> 
         for sparsity in sorted({row.sparsity for row in rows})
         for layer in rows[0].layers
     ]
-    return Table(f"Weights kept in % of each layer's, {name}", ("layer", "sparsity", *policies), body)
+    return Table(f"Weights kept, in % of each layer's weights, {name}", ("layer", "sparsity", *policies), body)
 
 
 def _cell(layers: Mapping[str, float], layer: str) -> str:

@@ -1,4 +1,4 @@
-"""Accuracy of every trial against what it keeps, and the front that no trial beats."""
+"""Accuracy of each trial against what it keeps, and the Pareto front."""
 
 import math
 from collections import defaultdict
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from search.figures.axes import log_ticks
-from search.figures.chart import INK, Panel, key, label_room
+from search.figures.chart import INK, Panel, label_width, legend
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 from search.results.names import network_name
 from search.results.pareto import pareto
 from search.results.rows import TrialRow
 
-GRID = 110  # cells along an axis: of a policy's trials that fall into one cell, one is drawn
+GRID = 110  # cells along an axis; a policy has one marker in a cell, at most
 
 
 @dataclass(frozen=True)
 class Price:
-    """What accuracy is paid with: the less, the better."""
+    """What accuracy costs: less is better."""
 
     name: str
     label: str  # of its axis
@@ -39,7 +39,7 @@ PRICES = {
 
 
 def pareto_section(evidence: Evidence) -> Section:
-    """Accuracy of every trial against what it keeps, the front marked."""
+    """Accuracy of each trial against what it keeps, with the Pareto front."""
     networks: dict[str, list[TrialRow]] = defaultdict(list)
     for trial in evidence.finished:
         networks[network_name(trial)].append(trial)
@@ -66,10 +66,10 @@ def pareto_section(evidence: Evidence) -> Section:
     ]
     head = ("network", "policy", "sparsity", "seed", "weights", "MACs", "accuracy (%)", "ms", "front of", "trial")
     text = (
-        f"Each of the {len(evidence.finished):,} finished trials, one seed each, by the accuracy of its best epoch on "
-        "validation samples, against what is kept and, where it was measured, latency. Ringed and joined: the front, "
-        "which no trial beats with as little or less. Trials of a policy that would cover one another are drawn once; "
-        "the front is exact."
+        f"Each marker is one of the {len(evidence.finished):,} finished trials, one seed each: the validation accuracy "
+        "of its best epoch against what it keeps and, where it was measured, latency. Circles joined by a line are the "
+        "Pareto front: no other trial has more accuracy at the same or lower cost. Where markers of a policy would "
+        "cover each other, one is drawn; the front is exact."
     )
     return Section(
         "pareto",
@@ -82,9 +82,9 @@ def pareto_section(evidence: Evidence) -> Section:
 
 
 def front(trials: Sequence[TrialRow], kind: str) -> list[TrialRow]:
-    """Trials that no other one beats in accuracy and in a price, by its name in `PRICES`: the lowest first."""
+    """Give the trials of the Pareto front of accuracy and a price in `PRICES`, the lowest price first."""
     priced = [(price, trial) for trial in trials if (price := PRICES[kind].of(trial)) is not None]
-    return [priced[place][1] for place in pareto([(price, -_accuracy(trial)) for price, trial in priced])]
+    return [priced[position][1] for position in pareto([(price, -_accuracy(trial)) for price, trial in priced])]
 
 
 def _scatter(evidence: Evidence, trials: Sequence[TrialRow], kind: str) -> Panel:
@@ -92,32 +92,32 @@ def _scatter(evidence: Evidence, trials: Sequence[TrialRow], kind: str) -> Panel
     priced = [trial for trial in trials if price.of(trial) is not None]
     policies = evidence.policies(priced)
 
-    def places(own: Sequence[TrialRow]) -> list[tuple[float, float]]:
+    def points(own: Sequence[TrialRow]) -> list[tuple[float, float]]:
         return [(paid, 100 * _accuracy(trial)) for trial in own if (paid := price.of(trial)) is not None]
 
-    fronted = places(best := front(trials, kind))
+    front_points = points(best := front(trials, kind))
 
     def draw(axis: Axes) -> None:
         axis.set_xscale("log")
         for policy in policies:
-            look = {**evidence.looks[policy].point, "markersize": 3.2, "alpha": 0.75}
-            points = _thinned(places([trial for trial in priced if trial.policy == policy]))
-            axis.plot(*zip(*points, strict=True), **look)
-        axis.step(*zip(*fronted, strict=True), where="post", color=INK, lw=0.8)
-        axis.plot(*zip(*fronted, strict=True), "o", markersize=6.5, mfc="none", mec=INK, mew=0.7)
+            style = {**evidence.style_of[policy].point, "markersize": 3.2, "alpha": 0.75}
+            shown = _thinned(points([trial for trial in priced if trial.policy == policy]))
+            axis.plot(*zip(*shown, strict=True), **style)
+        axis.step(*zip(*front_points, strict=True), where="post", color=INK, lw=0.8)
+        axis.plot(*zip(*front_points, strict=True), "o", markersize=6.5, mfc="none", mec=INK, mew=0.7)
         log_ticks(axis)
         axis.set_xlabel(price.label)
         axis.set_ylabel("validation accuracy (%)")
-        key(axis, policies, evidence.looks)
+        legend(axis, policies, evidence.style_of)
 
-    shown = zip(best[-8:], fronted[-8:], strict=True)
-    told = "; ".join(f"{accuracy:.1f} % at {paid:.2g} ({trial.policy})" for trial, (paid, accuracy) in shown)
-    description = f"{len(priced)} trials. Front, accuracy at {price.label}: {told}."
-    return Panel(f"by {price.name}", description, draw, right=label_room(policies))
+    last = zip(best[-8:], front_points[-8:], strict=True)
+    values = "; ".join(f"{accuracy:.1f} % at {paid:.2g} ({trial.policy})" for trial, (paid, accuracy) in last)
+    description = f"{len(priced)} trials. Front, accuracy at {price.label}: {values}."
+    return Panel(f"by {price.name}", description, draw, right=label_width(policies))
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Keep one point of each cell of a grid that is even in accuracy and in the logarithm of what is kept."""
+    """Keep one point in each cell of a grid. The grid is even in accuracy and in the logarithm of what is kept."""
     cells = {
         (round(GRID * math.log10(kept) / 2.5), round(GRID * accuracy / 100)): (kept, accuracy)
         for kept, accuracy in points

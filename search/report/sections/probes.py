@@ -1,4 +1,4 @@
-"""What linear probes read behind each block of a dense network, and which blocks each sparsity keeps."""
+"""Accuracy of a linear probe behind each block of a dense network, and the blocks that each sparsity keeps."""
 
 import math
 from collections import defaultdict
@@ -21,17 +21,17 @@ from trainables.pruning.probe_order import Probed
 from trainables.storage.folder import Folder
 
 HUE = HUES[1]
-CURVE, ROW, ABOVE = 130.0, 10.0, 18.0  # points: the curve, a row of marks below it, and what is above it
+CURVE, ROW, ABOVE = 130.0, 10.0, 18.0  # heights in points: the curve, a row of squares below it, the title
 RIGHT = 8.0
-NAME = 3.9  # points for a letter
+LETTER = 3.9  # width in points
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The probes of a network, and which of its blocks pruned ones still have."""
+    """The probes of a network, and the blocks that pruned networks keep."""
 
     curves: Mapping[int, Sequence[Probed]]  # seed -> a probe behind each block
-    kept: Mapping[str, Sequence[Collection[str]]]  # policy and sparsity -> blocks that each seed's trial has left
+    kept: Mapping[str, Sequence[Collection[str]]]  # policy and sparsity -> blocks that the trial of each seed keeps
     dense: float  # accuracy in %, mean over seeds
 
     @property
@@ -40,37 +40,37 @@ class Reading:
         return [probed.name for probed in next(iter(self.curves.values()))]
 
     def accuracies(self, split: str) -> list[list[float]]:
-        """Accuracies in % behind each block, one for each seed; split: "train" or "val"."""
+        """Give the accuracies in % behind each block, one for each seed. split: "train" or "val"."""
         behind = zip(*self.curves.values(), strict=True)
         return [[100 * getattr(probed, f"{split}_accuracy") for probed in seeds] for seeds in behind]
 
 
 def probes_section(evidence: Evidence) -> Section:
-    """How well a linear probe tells the classes behind each block, and which blocks stay at each sparsity."""
-    title = "What linear probes read"
+    """Accuracy of a linear probe behind each block, and the blocks that stay at each sparsity."""
+    title = "Linear probes behind each block"
     found = _readings(evidence)
     if not found:
         return Section(
             "probes",
             title,
-            "No criterion of these studies looks at linear probes, so none were fitted here; `howcompact probe "
-            "CHECKPOINT` fits them.",
+            "No criterion of these studies uses linear probes, so none were fitted. `howcompact probe CHECKPOINT` fits "
+            "them.",
         )
     groups = {name: [_panel(reading)] for name, reading in found.items()}
     text = (
-        "How well a linear probe tells the classes from what each block of the dense network gives, averaged over "
-        "positions: mean over seeds (marker) and their range (bar); dotted, the dense network itself. Where the curve "
-        "rises, a block has made the features more telling. Below it, for each policy and sparsity, squares are the "
-        "blocks that are kept, a smaller one by fewer of the seeds."
+        "Accuracy of a linear probe on the output of each block of the dense network, averaged over positions. Markers "
+        "are means over seeds, bars are ranges, the dotted line is the dense network. Where the curve rises, a block "
+        "makes the classes easier to separate. The squares below are the blocks that each policy keeps at each "
+        "sparsity; a smaller square means fewer seeds."
     )
     return Section("probes", title, text, groups, [_table(*each) for each in found.items()], columns=2)
 
 
 def _readings(evidence: Evidence) -> dict[str, Reading]:
-    """Read the probes that compared trials looked at: name of a network and its treatment -> reading."""
-    places = {cell_key(trial): place for trial, _, place in shared_by(evidence, "probe")}
-    trials = {trial.trial: trial for trial in evidence.trials if trial.cell in places}
-    families: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)  # the same blocks go, however it recovers
+    """Read the probes that compared trials used: name of a network and its curriculum -> reading."""
+    stored = {cell_key(trial): folder for trial, _, folder in shared_by(evidence, "probe")}
+    trials = {trial.trial: trial for trial in evidence.trials if trial.cell in stored}
+    families: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)  # recoveries prune the same blocks
     for rows in evidence.settings.values():
         families[rows[0].family, of_dense(rows[0].curriculum)] += rows
     found: dict[str, Reading] = {}
@@ -78,22 +78,23 @@ def _readings(evidence: Evidence) -> dict[str, Reading]:
         own = {f"{row.policy} {row.sparsity:g}": [trials[k] for k in row.trial_keys if k in trials] for row in rows}
         if any(own.values()):
             name = f"{rows[0].dataset}: {network_of(rows[0], trained=False)}, {curriculum}".removesuffix(", ")
-            found[f"{name} ({family[:6]})" if name in found else name] = _reading(own, places)
+            found[f"{name} ({family[:6]})" if name in found else name] = _reading(own, stored)
     return found
 
 
-def _reading(trials: Mapping[str, Sequence[TrialRow]], places: Mapping[str, Folder]) -> Reading:
+def _reading(trials: Mapping[str, Sequence[TrialRow]], stored: Mapping[str, Folder]) -> Reading:
     by_seed = {trial.seed: trial for own in trials.values() for trial in own}
-    curves = {seed: load_probes(places[trial.cell])[0] for seed, trial in sorted(by_seed.items())}
+    curves = {seed: load_probes(stored[trial.cell])[0] for seed, trial in sorted(by_seed.items())}
     blocks = [probed.name for curve in curves.values() for probed in curve]
-    kept = {name: [_left(trial, blocks) for trial in own] for name, own in trials.items()}
+    kept = {name: [_kept(trial, blocks) for trial in own] for name, own in trials.items()}
     return Reading(curves, kept, 100 * fmean(trial.dense_accuracy or 0.0 for trial in by_seed.values()))
 
 
-def _left(trial: TrialRow, blocks: Sequence[str]) -> set[str]:
-    """Name the blocks that a trial's network still has: those with weights, or with all, where only blocks can go.
+def _kept(trial: TrialRow, blocks: Sequence[str]) -> set[str]:
+    """Name the blocks that a trial's network keeps.
 
-    A projection in the place of a block may have a layer of the same name, though a smaller one.
+    A kept block has weights. Where only whole blocks are removed, it has all of them: a projection that replaces a
+    block may have a smaller layer of the same name.
     """
     whole = trial.granularity in BLOCKS
     layers = [layer for layer, density in trial.layers.items() if density > 0 and (density == 1 or not whole)]
@@ -103,37 +104,39 @@ def _left(trial: TrialRow, blocks: Sequence[str]) -> set[str]:
 def _panel(reading: Reading) -> Panel:
     blocks, accuracies = reading.blocks, reading.accuracies("val")
     means = [fmean(seeds) for seeds in accuracies]
-    left, below = max(36.0, 10 + NAME * max(map(len, reading.kept))), 4 + ROW * len(reading.kept)
+    left, below = max(36.0, 10 + LETTER * max(map(len, reading.kept))), 4 + ROW * len(reading.kept)
     step = math.ceil(SMALL * len(blocks) / (WIDTH - left - RIGHT))  # so that names do not touch
 
     def draw(axis: Axes) -> None:
-        places = range(len(blocks))
+        xs = range(len(blocks))
         lows, highs = [min(seeds) for seeds in accuracies], [max(seeds) for seeds in accuracies]
-        axis.vlines(places, lows, highs, color=HUE, lw=1.2, alpha=0.5)
-        axis.plot(places, means, "o-", color=HUE, lw=1.3, markersize=4.2, markeredgewidth=0)
+        axis.vlines(xs, lows, highs, color=HUE, lw=1.2, alpha=0.5)
+        axis.plot(xs, means, "o-", color=HUE, lw=1.3, markersize=4.2, markeredgewidth=0)
         axis.axhline(reading.dense, color=INK, lw=0.8, ls=(0, (1, 2)))
         axis.set_xlim(-0.6, len(blocks) - 0.4)
         for row, (name, seeds) in enumerate(reading.kept.items()):
-            height, across = -(4 + ROW * (row + 0.5)) / CURVE, axis.get_xaxis_transform()
+            height, transform = -(4 + ROW * (row + 0.5)) / CURVE, axis.get_xaxis_transform()
             sizes = [20 * fmean(block in kept for kept in seeds) for block in blocks]
-            axis.plot([0, len(blocks) - 1], [height] * 2, transform=across, clip_on=False, color=INK, lw=0.5, alpha=0.3)
-            marks = axis.scatter(places, [height] * len(blocks), sizes, color=HUE, marker="s", transform=across)
-            marks.set(clip_on=False, linewidths=0)
-            axis.text(-0.9, height, name, transform=across, fontsize=6.5, ha="right", va="center_baseline")
-        axis.set_xticks(places[::step], blocks[::step], rotation=90, fontsize=6.5)
+            axis.plot(
+                [0, len(blocks) - 1], [height] * 2, transform=transform, clip_on=False, color=INK, lw=0.5, alpha=0.3
+            )
+            squares = axis.scatter(xs, [height] * len(blocks), sizes, color=HUE, marker="s", transform=transform)
+            squares.set(clip_on=False, linewidths=0)
+            axis.text(-0.9, height, name, transform=transform, fontsize=6.5, ha="right", va="center_baseline")
+        axis.set_xticks(xs[::step], blocks[::step], rotation=90, fontsize=6.5)
         axis.tick_params(axis="x", length=0, pad=below + 3)
         axis.set_xlabel("block, from input to output")
-        axis.set_ylabel("probe's validation accuracy (%)")
+        axis.set_ylabel("validation accuracy of the probe (%)", fontsize=7)
 
     most = max(range(len(blocks)), key=means.__getitem__)
-    told = (
+    description = (
         f"{len(blocks)} blocks: {means[0]:.1f} % behind {blocks[0]}, {means[-1]:.1f} % behind the last, at most "
         f"{means[most]:.1f} % behind {blocks[most]}; the dense network has {reading.dense:.1f} %."
     )
-    bottom = below + 19 + NAME * max(map(len, blocks))
+    bottom = below + 19 + LETTER * max(map(len, blocks))
     title = f"seed{'s' if len(reading.curves) > 1 else ''} {', '.join(map(str, reading.curves))}"
     height = ABOVE + CURVE + bottom
-    return Panel(title, told, draw, height=height, left=left, right=RIGHT, bottom=bottom, top=ABOVE)
+    return Panel(title, description, draw, height=height, left=left, right=RIGHT, bottom=bottom, top=ABOVE)
 
 
 def _table(name: str, reading: Reading) -> Table:

@@ -1,4 +1,4 @@
-"""How searches got on: the best so far after each evaluation, beside that of as many random draws."""
+"""Progress of searches: the best accuracy after each evaluation, beside that of a random search."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from search.comparison.compare import ComparisonRow
 from search.comparison.estimates import Estimate
-from search.figures.chart import Panel, key, label_room
+from search.figures.chart import Panel, label_width, legend
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 from search.results.rows import TrialRow
@@ -20,40 +20,40 @@ BySparsity = Mapping[float, Mapping[str, Runs]]  # sparsity -> policy of the sea
 
 
 def progress_section(evidence: Evidence) -> Section:
-    """Best accuracy so far against evaluations of each search, its starting points first."""
-    title = "Best so far"
+    """Best accuracy so far against evaluations of each search, from its starting points on."""
+    title = "Progress of the searches"
     if not any(trial.policy in SEARCHES for trial in evidence.trials):
-        none = f"No trial of the policies {' and '.join(SEARCHES)} was run, so there is no search to follow."
+        none = f"No trial of the policies {' and '.join(SEARCHES)} was run, so there is no search."
         return Section("progress", title, none)
     found = {name: _runs(evidence, rows) for name, rows in evidence.settings.items()}
     found = {name: by_sparsity for name, by_sparsity in found.items() if by_sparsity}
     if not found:
-        return Section("progress", title, "These trials do not tell when they ended: they are of an older version.")
+        return Section("progress", title, "An older version ran these trials: they have no end times.")
     groups = {
         name: [_panel(evidence, sparsity, searches) for sparsity, searches in sorted(by_sparsity.items())]
         for name, by_sparsity in found.items()
     }
     rows = [
-        (name, policy, f"{sparsity:g}", str(seed), str(place + 1), f"{best:.2f}")
+        (name, policy, f"{sparsity:g}", str(seed), str(number + 1), f"{best:.2f}")
         for name, by_sparsity in found.items()
         for sparsity, searches in sorted(by_sparsity.items())
         for policy, runs in searches.items()
         for seed, run in sorted(runs.items())
-        for place, best in enumerate(run)
-        if place == 0 or best > run[place - 1]
+        for number, best in enumerate(run)
+        if number == 0 or best > run[number - 1]
     ]
     text = (
-        "Best validation accuracy of a search so far, its evaluations in the order in which they ended: thin, each "
-        "seed's; thick, their mean; the band is its 95 % interval over seeds. Searches begin with the results of the "
-        "policies that they start from; a random search is the control that starts from nothing."
+        "Best validation accuracy of a search so far. Evaluations are in the order in which they ended. Thin lines are "
+        "single seeds, the thick line is their mean, the band its 95 % interval over seeds. A search begins with the "
+        "results of the policies that it starts from. A random search is the control: it has no such start."
     )
     head = ("network", "search", "sparsity", "seed", "evaluation", "best so far (%)")
-    tables = [Table("Evaluations that were better than all before", head, rows, words=2)]
+    tables = [Table("Evaluations that were better than all before them", head, rows, words=2)]
     return Section("progress", title, text, groups, tables)
 
 
 def _runs(evidence: Evidence, rows: Sequence[ComparisonRow]) -> BySparsity:
-    """Follow every search all of whose trials tell when they ended."""
+    """Follow each search whose trials all have end times."""
     cells: dict[tuple[str, str], list[TrialRow]] = defaultdict(list)
     for trial in evidence.trials_of(rows):
         if trial.policy in SEARCHES:
@@ -74,29 +74,29 @@ def _panel(evidence: Evidence, sparsity: float, searches: Mapping[str, Runs]) ->
 
     def draw(axis: Axes) -> None:
         for policy, runs in searches.items():
-            look, mean = evidence.looks[policy], means[policy]
-            places = range(1, len(mean) + 1)
+            style, mean = evidence.style_of[policy], means[policy]
+            evaluations = range(1, len(mean) + 1)
             for run in runs.values():
-                axis.step(range(1, len(run) + 1), run, where="post", color=look.hue, lw=0.5, alpha=0.5)
-            line = (0, look.dashes) if look.dashes else "-"
-            axis.step(places, [e.mean for e in mean], where="post", color=look.hue, lw=1.8, linestyle=line)
-            axis.plot(places[-1:], [mean[-1].mean], **look.point)
+                axis.step(range(1, len(run) + 1), run, where="post", color=style.hue, lw=0.5, alpha=0.5)
+            line = (0, style.dashes) if style.dashes else "-"
+            axis.step(evaluations, [e.mean for e in mean], where="post", color=style.hue, lw=1.8, linestyle=line)
+            axis.plot(evaluations[-1:], [mean[-1].mean], **style.point)
             band = [(e.low, e.high) for e in mean if e.low is not None and e.high is not None]
             if len(band) == len(mean):
                 low, high = zip(*band, strict=True)
-                axis.fill_between(places, low, high, step="post", color=look.hue, alpha=0.09, lw=0)
+                axis.fill_between(evaluations, low, high, step="post", color=style.hue, alpha=0.09, lw=0)
         reached = [best for runs in searches.values() for run in runs.values() for best in run]
-        room = 0.05 * (max(reached) - min(reached)) + 0.5
-        axis.set_ylim(min(reached) - room, max(reached) + room)  # bands of two seeds may go anywhere
+        margin = 0.05 * (max(reached) - min(reached)) + 0.5
+        axis.set_ylim(min(reached) - margin, max(reached) + margin)  # intervals of two seeds may be far wider
         axis.set_xlabel("evaluations of the search")
         axis.set_ylabel("best validation accuracy (%)")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if len(searches) > 1:
-            key(axis, list(searches), evidence.looks)
+            legend(axis, list(searches), evidence.style_of)
 
-    told = "; ".join(
+    values = "; ".join(
         f"{policy}: {mean[0].mean:.1f} % at first, {mean[-1].mean:.1f} % after {len(mean)} evaluations"
         for policy, mean in means.items()
     )
-    room = {"right": label_room(list(searches))} if len(searches) > 1 else {}
-    return Panel(f"sparsity {sparsity:g}", f"Mean over seeds. {told}.", draw, **room)
+    margin = {"right": label_width(list(searches))} if len(searches) > 1 else {}
+    return Panel(f"sparsity {sparsity:g}", f"Mean over seeds. {values}.", draw, **margin)

@@ -1,4 +1,4 @@
-"""How well accuracy before fine-tuning ranks the trials of a search: what stopping them early relies on."""
+"""How well accuracy before fine-tuning ranks the trials of a search. Early stopping relies on this ranking."""
 
 from collections.abc import Sequence
 
@@ -6,27 +6,27 @@ from matplotlib.axes import Axes
 
 from search.comparison.rank_correlation import accuracies, fine_tuned, rankings
 from search.comparison.wording import correlation
-from search.figures.chart import Panel, key, label_room
+from search.figures.chart import Panel, label_width, legend
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 from search.results.rows import TrialRow
 
-GRID = 60  # cells along an axis: of a policy's trials that fall into one cell, one is drawn
+GRID = 60  # cells along an axis; a policy has one marker in a cell, at most
 
 
 def ranking_section(evidence: Evidence) -> Section:
-    """First against final accuracy of every trial of a search, and their rank correlation."""
-    title = "How well epoch 0 ranks"
+    """First against final accuracy of each trial of a search, and their rank correlation."""
+    title = "How well accuracy before fine-tuning ranks trials"
     ranked = {(row.setting, row.sparsity): row for row in rankings(evidence.trials, evidence.starts)}
     if not ranked:
-        return Section("ranking", title, "No search has three fine-tuned trials whose accuracies differ.")
+        return Section("ranking", title, "No search has three fine-tuned trials with different accuracies.")
     names = {rows[0].setting: name for name, rows in evidence.settings.items()}
     groups: dict[str, list[Panel]] = {}
     for by_seed in fine_tuned(evidence.trials, evidence.starts):
         trials = [trial for own in by_seed.values() for trial in own]
         if row := ranked.get((trials[0].setting, trials[0].sparsity)):
-            told = f"sparsity {row.sparsity:g}: ρ {correlation(row.correlation)}"
-            groups.setdefault(names[row.setting], []).append(_scatter(evidence, told, trials))
+            heading = f"sparsity {row.sparsity:g}: ρ {correlation(row.correlation)}"
+            groups.setdefault(names[row.setting], []).append(_scatter(evidence, heading, trials))
     rows = [
         (
             names[row.setting],
@@ -38,10 +38,11 @@ def ranking_section(evidence: Evidence) -> Section:
         for row in ranked.values()
     ]
     text = (
-        "Each finished trial of a search by its accuracy before fine-tuning, batch-norm statistics estimated anew, and "
-        "that of its best epoch. Above each chart: Spearman's rank correlation ρ, worked out search by search, with "
-        "its 95 % interval over seeds. At 1 the first accuracy gives the final order for nothing; at 0 it says nothing "
-        "of it. Trials that a scheduler stopped have no final accuracy; those left began well, which tends to lower it."
+        "Each marker is a finished trial of a search: its accuracy before fine-tuning, with batch-norm statistics "
+        "recalibrated, and the accuracy of its best epoch. Above each chart is Spearman's rank correlation ρ, the mean "
+        "over searches, with its 95 % interval over seeds. At 1, the first accuracies give the final order without "
+        "training; at 0, they say nothing about it. Trials that a scheduler stopped have no final accuracy. The others "
+        "began well, which tends to lower ρ."
     )
     head = ("network", "sparsity", "rank correlation", "trials", "seeds")
     return Section("ranking", title, text, groups, [Table("Rank correlation of first and final accuracy", head, rows)])
@@ -52,20 +53,20 @@ def _scatter(evidence: Evidence, title: str, trials: Sequence[TrialRow]) -> Pane
     first, final = ([100 * value for value in values] for values in accuracies(trials))
 
     def draw(axis: Axes) -> None:
-        for policy in reversed(policies):  # named ones over a search's many
+        for policy in reversed(policies):  # the few named policies on top of a search's many trials
             own = [(x, y) for trial, x, y in zip(trials, first, final, strict=True) if trial.policy == policy]
             points = {(_cell(x, first), _cell(y, final)): (x, y) for x, y in own}
-            look = {**evidence.looks[policy].point, "markersize": 3.2, "alpha": 0.75}
-            axis.plot(*zip(*points.values(), strict=True), **look)
+            style = {**evidence.style_of[policy].point, "markersize": 3.2, "alpha": 0.75}
+            axis.plot(*zip(*points.values(), strict=True), **style)
         axis.set_xlabel("accuracy before fine-tuning (%)")
         axis.set_ylabel("final validation accuracy (%)")
-        key(axis, policies, evidence.looks)
+        legend(axis, policies, evidence.style_of)
 
-    told = (
+    description = (
         f"{len(trials)} trials, from {min(first):.1f} to {max(first):.1f} % before fine-tuning and from "
         f"{min(final):.1f} to {max(final):.1f} % in the end."
     )
-    return Panel(title, told, draw, right=label_room(policies))
+    return Panel(title, description, draw, right=label_width(policies))
 
 
 def _cell(value: float, values: Sequence[float]) -> int:

@@ -26,19 +26,19 @@ def test_the_table_has_every_row(compared: Compared) -> None:
     frame = compared.table.to_pandas()
     assert list(frame["policy"]) == ["uniform", "erk", "random"]
     erk = next(row for row in compared.rows if row.policy == "erk")
-    told = frame[frame["policy"] == "erk"].iloc[0]
-    assert told["best_val_accuracy"] == erk.best_val_accuracy.mean
-    assert (told["best_val_accuracy_low"], told["best_val_accuracy_high"]) == (
+    shown = frame[frame["policy"] == "erk"].iloc[0]
+    assert shown["best_val_accuracy"] == erk.best_val_accuracy.mean
+    assert (shown["best_val_accuracy_low"], shown["best_val_accuracy_high"]) == (
         erk.best_val_accuracy.low,
         erk.best_val_accuracy.high,
     )
-    assert told["gap_to_uniform"] == pytest.approx(0.1)
-    assert list(told["seeds"]) == [0, 1, 2]
-    assert dict(told["layers"]) == erk.layers
+    assert shown["gap_to_uniform"] == pytest.approx(0.1)
+    assert list(shown["seeds"]) == [0, 1, 2]
+    assert dict(shown["layers"]) == erk.layers
     assert frame["test_accuracy"].isna().all()
-    taken = pl.from_arrow(compared.table)
-    assert isinstance(taken, pl.DataFrame)
-    assert taken["best_val_accuracy"].to_list() == list(frame["best_val_accuracy"])
+    polars = pl.from_arrow(compared.table)
+    assert isinstance(polars, pl.DataFrame)
+    assert polars["best_val_accuracy"].to_list() == list(frame["best_val_accuracy"])
 
 
 def test_a_notebook_shows_every_row_and_escapes_names(compared: Compared) -> None:

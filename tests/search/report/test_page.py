@@ -5,15 +5,17 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from search.figures.chart import HUES
+from search.report.notebook import Compared
 from search.report.sections.pareto import front
 from tests.search.browser import CHROMIUM, Tab, tab
-from tests.search.reports import Report, report_of, trial_rows
+from tests.search.reports import Report, report_of, trial_row, trial_rows
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +37,37 @@ def test_the_page_shows_every_row_of_the_comparison(small: Report) -> None:
         half = 100 * ((row.best_val_accuracy.high or 0) - row.best_val_accuracy.mean)
         assert f"{100 * row.best_val_accuracy.mean:.1f} ±{half:.1f}" in text
         assert f"{row.macs_kept:,}" in text
-    for name, told in small.comparison.headline.items():
+    for name, gap in small.comparison.headline.items():
         assert name in text
-        assert f"{100 * told.mean_gap:+.2f}" in text
+        assert f"{100 * gap.mean_gap:+.2f}" in text
     assert "howcompact run " in text
     assert str(small.folder.folder.uri) in text
+
+
+def test_the_page_names_what_it_leaves_out_and_says_once_how_it_was_made(small: Report) -> None:
+    text = small.page.read_text()
+    contents, body = text[text.index("<nav") : text.index("</nav>")], text[text.index("</nav>") :]
+    listed = re.findall(r'<a href="#(\w+)">', contents)
+    assert listed == re.findall(r'<section id="(\w+)">', body)
+    assert not {"gates", "probes", "curricula", "compact"} & {*listed}
+    (absent,) = re.findall(r"<summary>Not shown, as there is nothing to show: (.*)</summary>", contents)
+    assert absent.split("; ")[-2:] == ["Gates opening and closing", "Linear probes behind each block"]
+    assert "uses trained gates" in contents
+    for once in ("howcompact compare ", "howcompact run ", "torch-pruning ", "<dt>seeds</dt>"):
+        assert text.count(once) == 1
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    hostile = "<b onload='x'>\"&amp;"
+    escaped = "&lt;b onload=&#39;x&#39;&gt;&#34;&amp;amp;"
+    rows = [trial_row(policy, 0.5, seed, 0.8, 2, model=hostile) for policy in ("uniform", "erk") for seed in range(2)]
+    report = report_of(tmp_path, rows)
+    text = report.page.read_text()
+    assert hostile not in text
+    assert text.count(escaped) > 5
+    notebook = Compared.model_validate(report.comparison.model_dump() | {"warnings": [hostile]})._repr_html_()
+    assert hostile not in notebook
+    assert notebook.count(escaped) == 1 + len(report.comparison.rows)
 
 
 def test_the_page_is_one_file_that_fetches_nothing(small: Report) -> None:
