@@ -1,4 +1,4 @@
-"""Questions to one network, without a study: its allocation, its profile, its probes.
+"""One network without a study: its allocation, its profile, its probes.
 
 Hands out: allocation, curves, probe, profile.
 """

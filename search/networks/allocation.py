@@ -1,4 +1,4 @@
-"""What each layer would keep under a policy, before any trial is paid for."""
+"""What each layer of a network keeps under a policy, without running a trial."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ from trainables.training.calibration import calibration_samples
 
 
 class LayerShare(Frozen):
-    """One layer before and after."""
+    """What one layer keeps."""
 
     name: str
-    size: int  # weights
-    keep: int
+    size: int  # weights of the dense layer
+    keep: int  # weights kept
     density: float
     macs: int  # multiply-accumulates kept, for one image
 
 
 class Allocation(Frozen):
-    """What a policy would keep."""
+    """What a network keeps under a policy."""
 
     policy: str
     sparsity: float
@@ -35,38 +35,38 @@ class Allocation(Frozen):
     layers: list[LayerShare]
     params_kept: int
     macs_kept: int
-    cost_seconds: float  # scoring and sharing the budget
+    cost_seconds: float  # of scoring and of dividing the budget
 
 
 def allocation(
     network: str, settings: Mapping[str, object], image: str, classes: int, seed: int, trust: Sequence[str] = ()
 ) -> Allocation:
-    """Plan an allocation for a checkpoint, or for a model by name with fresh weights; ValueError says what is wrong.
+    """Plan an allocation for a checkpoint, or for a model by name with fresh weights.
 
-    settings: of the TrialSpec. image, as "3x32x32", and classes: what a model by name is built for. trust: as for
-    `checkpoints.load`.
+    settings: fields of the TrialSpec. image, as "3x32x32", and classes: inputs and outputs of a model by name.
+    trust: as for `checkpoint.load`. Raises ValueError with all that is wrong.
     """
     spec = trial_spec(settings, seed)
     if spec.policy in SEARCHES:
-        raise ValueError(f"policy must decide without trials, but {spec.policy!r} does not; run a study")
+        raise ValueError(f"policy must be one that runs no trials, but got {spec.policy!r}; run a study")
     if "gates" in inputs_of(spec):
-        raise ValueError("gates must be trained along with the weights, which this command does not; run a study")
+        raise ValueError("policy and criterion must not use gates, which this command does not train; run a study")
     found = saved(network, trust) or fresh(network, image, classes, seed)
     built, model = found.architecture, found.model
     before = count(model, {}, built.example())
     started = time.perf_counter()
     calibration, shared = None, dict[Source, Any]()
-    if asked := inputs_of(spec):
-        who = f"policy {spec.policy!r} with criterion {spec.criterion!r}"
-        splits = found.splits(who)
+    if inputs := inputs_of(spec):
+        asker = f"policy {spec.policy!r} with criterion {spec.criterion!r}"
+        splits = found.splits(asker)
         calibration = calibration_samples(splits, spec.calibration, torch.device("cpu"))
-        if "probe" in asked:
+        if "probe" in inputs:
             shared["probe"], _ = probe(model, built.example(), splits, spec.probe)
-        if "profile" in asked:
+        if "profile" in inputs:
             shared["profile"] = measure_profile(model, built.example(), spec.profile, calibration, shared)
-    made = plan(model, built.example(), spec, calibration, shared)
+    planned = plan(model, built.example(), spec, calibration, shared)
     seconds = time.perf_counter() - started
-    after = count(model, made.carry_out(), built.example())
+    after = count(model, planned.carry_out(), built.example())
     kept, macs = (dict.fromkeys(before.weights, 0) | counts for counts in (after.weights, after.macs))
     layers = [
         LayerShare(name=name, size=size, keep=kept[name], density=kept[name] / size, macs=macs[name])

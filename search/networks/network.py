@@ -1,4 +1,4 @@
-"""What a command looks at without a study: a network, saved or fresh, and the settings to do it with."""
+"""The network that a command examines, saved or with fresh weights, and the settings of the command."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -22,34 +22,34 @@ from trainables.training.calibration import calibration_samples
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network on the CPU, and what it was trained on."""
+    """A network on the CPU, and its training data."""
 
-    name: str  # as it was asked for
+    name: str  # as the user gave it
     architecture: Architecture
     model: nn.Module
-    data: DataSpec | None  # None where the weights are fresh
+    data: DataSpec | None  # None: the weights are fresh
 
-    def splits(self, who: str) -> Splits:
-        """Load what it was trained on; ValueError says that `who` needs it where the weights are fresh."""
+    def splits(self, asker: str) -> Splits:
+        """Load the data that it was trained on. Raises ValueError, in the name of `asker`, if the weights are fresh."""
         if self.data is None:
-            raise untrained(who, self.name)
+            raise untrained(asker, self.name)
         return sources.load(self.data)
 
-    def calibration(self, samples: int, who: str, device: torch.device) -> Calibration:
-        """Take the first training samples; ValueError as `splits`."""
-        return calibration_samples(self.splits(who), samples, device)
+    def calibration(self, samples: int, asker: str, device: torch.device) -> Calibration:
+        """Load the first training samples. Raises ValueError as `splits` does."""
+        return calibration_samples(self.splits(asker), samples, device)
 
 
-def untrained(who: str, name: str) -> ValueError:
-    """Build the error for a network that has not learnt anything."""
+def untrained(asker: str, name: str) -> ValueError:
+    """Build the error for a network that is not trained."""
     return ValueError(
-        f"{who} must measure a trained network, but {name!r} is not the folder of a checkpoint; give one that "
+        f"{asker} must measure a trained network, but {name!r} is not the folder of a checkpoint; give one that "
         "`howcompact best --out` wrote, or one in artifacts/dense of a storage"
     )
 
 
 def saved(name: str, trust: Collection[str] = ()) -> Network | None:
-    """Load the network of a checkpoint, as `checkpoints.load`; None where the name is not the folder of one."""
+    """Load the network of a checkpoint, as `checkpoint.load` does. None if the name is not a checkpoint's folder."""
     folder = Folder.at(name)
     if not manifest.is_whole(folder):
         return None
@@ -58,7 +58,7 @@ def saved(name: str, trust: Collection[str] = ()) -> Network | None:
 
 
 def fresh(name: str, image: str, classes: int, seed: int) -> Network:
-    """Build a model by its name; ValueError for an unknown one. image: what it is built for, as "3x32x32"."""
+    """Build a model by its name. image: its input, as "3x32x32". Raises ValueError if one does not fit."""
     shape = re.fullmatch(r"(\d+)x(\d+)x(\d+)", image)
     if not shape:
         raise ValueError(f"--image must be channels x height x width, as 3x32x32, but got {image!r}")
@@ -71,7 +71,7 @@ def fresh(name: str, image: str, classes: int, seed: int) -> Network:
 
 
 def trial_spec(settings: Mapping[str, object], seed: int) -> TrialSpec:
-    """Check the settings of a trial; ValueError says all that is wrong with them."""
+    """Check the settings of a trial. Raises ValueError with all that is wrong."""
     try:
         spec = TrialSpec.model_validate({"dense": DenseSpec(seed=seed), **settings})
     except ValidationError as error:

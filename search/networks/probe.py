@@ -1,4 +1,4 @@
-"""What each block of a network adds to its features, and which blocks a threshold on that keeps."""
+"""How much each block of a network improves a linear probe, and which blocks a threshold on that keeps."""
 
 from collections.abc import Sequence
 
@@ -21,43 +21,44 @@ from trainables.training.process import own_device
 from trainables.training.train import to_device
 
 KINDS: tuple[BudgetKind, ...] = ("params", "macs")
-DIGITS = range(1, 7)  # of a sparsity
+DIGITS = range(1, 7)  # decimals of a sparsity
 
 
 class BlockReading(Frozen):
     """One block, and the linear probe behind it."""
 
     name: str
-    shape: tuple[int, ...]  # (C, H, W) of what it gives, of which the probe reads C means
+    shape: tuple[int, ...]  # (C, H, W) of its output; the probe reads the C means over positions
     train_accuracy: float
     val_accuracy: float
     gain: (
         float | None
-    )  # of validation accuracy over the last block kept before it, or by when it goes; not of the first
+    )  # of validation accuracy over the last kept block; for a removed block, at its removal; None for the first block
     removable: bool
     kept: bool
 
 
 class Probing(Frozen):
-    """The probes of a network, and what is left of it at a threshold."""
+    """The probes of a network, and what it keeps at a threshold."""
 
     network: str
     model: str
     granularity: GranularityName
     threshold: float  # of accuracy
-    samples: int  # training samples that the probes learnt from
+    samples: int  # training samples of the probes
     blocks: tuple[BlockReading, ...]
     total: dict[BudgetKind, int]
     kept: dict[BudgetKind, int]
-    sparsity: dict[BudgetKind, float]  # with which a study keeps the same blocks
-    scanned: tuple[str, ...]  # what one pass from input to output keeps at this threshold
-    seconds: float  # of probing
+    sparsity: dict[BudgetKind, float]  # at which a study keeps the same blocks
+    scanned: tuple[str, ...]  # blocks that one pass from input to output keeps at this threshold
+    seconds: float  # that fitting the probes took
 
 
 def probing(network: str, threshold: float, granularity: str, samples: int, trust: Sequence[str] = ()) -> Probing:
-    """Probe the network of a checkpoint; ValueError says what is wrong.
+    """Probe the network of a checkpoint.
 
-    threshold: of accuracy, as 0.013. trust: as for `checkpoints.load`.
+    threshold: least gain of accuracy, as 0.013. samples: training samples for the probes. trust: as for
+    `checkpoint.load`. Raises ValueError with all that is wrong.
     """
     spec = trial_spec({"granularity": granularity, "criterion": "probe", "probe": samples}, seed=0)
     found = saved(network, trust)
@@ -71,7 +72,7 @@ def probing(network: str, threshold: float, granularity: str, samples: int, trus
     curve, cost = probe(model, example, splits, spec.probe)
     accuracies = [probed.val_accuracy for probed in curve]
     stays = survivors(accuracies, threshold, blocks.fixed)
-    counts = np.array([sum(at in stays for at in _places(blocks, name)) for name in blocks.stages])
+    counts = np.array([sum(at in stays for at in _positions(blocks, name)) for name in blocks.stages])
     total = {kind: blocks.cost(dense_counts(blocks), kind) for kind in KINDS}
     kept = {kind: blocks.cost(counts, kind) for kind in KINDS}
     return Probing(
@@ -110,18 +111,18 @@ def _readings(blocks: Blocks, curve: Curve, stays: Sequence[int]) -> tuple[Block
 
 
 def _sparsity(blocks: Blocks, curve: Curve, stays: Sequence[int], kind: BudgetKind, exact: float) -> float:
-    """Find the shortest sparsity at which criterion 'probe' and policy 'by-score' keep the same blocks."""
+    """Find the sparsity with the fewest decimals at which criterion 'probe' and policy 'by-score' keep these blocks."""
     context = PruningContext(blocks, shared={"probe": curve})
     scores = CRITERIA["probe"].score(context)
     for digits in DIGITS:
-        sparsity = int(exact * 10.0**digits) / 10.0**digits  # a little more is left than is needed
+        sparsity = int(exact * 10.0**digits) / 10.0**digits  # rounded down: the budget is a little larger than needed
         keep = allocate(POLICIES["by-score"], Problem(context, scores, sparsity, kind))
         units = {name: top_units(scores[name], keep[name]).tolist() for name in blocks.stages}
-        if all(units[name] == [n for n, at in enumerate(_places(blocks, name)) if at in stays] for name in units):
+        if all(units[name] == [n for n, at in enumerate(_positions(blocks, name)) if at in stays] for name in units):
             return sparsity
-    raise AssertionError("a budget of exactly what these blocks cost keeps them, and one a millionth above it, too")
+    raise AssertionError("a budget a millionth above the cost of these blocks must keep them, but does not")
 
 
-def _places(blocks: Blocks, part: str) -> list[int]:
-    """Places in the chain of a part's blocks."""
+def _positions(blocks: Blocks, part: str) -> list[int]:
+    """Give the positions of a part's blocks in the chain."""
     return [blocks.chain.index(unit.block) for unit in blocks.stages[part]]

@@ -1,4 +1,4 @@
-"""Where a network is most compact: how much of each part can go before accuracy falls."""
+"""Where a network is most compact: how much of each part can be removed before accuracy falls."""
 
 import time
 from collections.abc import Sequence
@@ -18,35 +18,35 @@ from trainables.training.train import to_device
 
 
 class PartTolerance(Frozen):
-    """What one part can lose."""
+    """How much of one part can be removed."""
 
     name: str
     units: int
-    weights: int  # of the layers that its units are made of
-    sparsities: tuple[float, ...]  # of its units, at each level of the profile
-    tolerated: dict[int, float]  # points of accuracy -> sparsity at which it has fallen by them
+    weights: int  # of its layers
+    sparsities: tuple[float, ...]  # share of its units removed, at each level of the profile
+    tolerated: dict[int, float]  # points -> sparsity at which accuracy has fallen by them
 
 
 class Compactness(Frozen):
-    """What every part of a network can lose while the others stay whole."""
+    """How much of each part of a network can be removed while all others stay whole."""
 
     network: str
     model: str
     granularity: GranularityName
     criterion: str
     calibration: int  # training samples
-    most_compact: dict[int, str]  # points of accuracy -> the part that can lose the largest share of its units
+    most_compact: dict[int, str]  # points -> the part with the largest tolerated sparsity
     parts: tuple[PartTolerance, ...]
     profile: Profile
-    seconds: float  # of measuring the profile
+    seconds: float  # that measuring the profile took
 
 
 def compactness(
     network: str, granularity: str, criterion: str, calibration: int, trust: Sequence[str] = ()
 ) -> Compactness:
-    """Measure the network of a checkpoint on its first training samples; ValueError says what is wrong.
+    """Measure the network of a checkpoint on its first training samples.
 
-    trust: as for `checkpoints.load`.
+    trust: as for `checkpoint.load`. Raises ValueError with all that is wrong.
     """
     settings = {"granularity": granularity, "criterion": criterion, "calibration": calibration}
     spec = trial_spec(settings, seed=0).profile
