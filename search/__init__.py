@@ -82,10 +82,13 @@ def learnability(
     checked, place = read_study(study, overrides, name), Folder.at(storage)
     from search.learnability.runs import networks, read_runs
     from search.learnability.summary import learnability as look
+    from search.running.identity import identified
     from search.running.tuner import train_dense
 
+    networks(checked)  # refuses a study that records nothing, before files are read
+    checked = identified(checked, place, _say)
     specs = networks(checked)
-    train_dense(checked, specs, place, address, lambda text: print(text, file=sys.__stderr__, flush=True))
+    train_dense(checked, specs, place, address, _say)
     runs = read_runs(specs, place)
     found = look(checked, place, runs)
     if out is not None:
@@ -144,6 +147,10 @@ def submit(study: str, address: str, storage: str, *, name: str | None = None, o
     from search.cluster.jobs import submit as submit_job
 
     return submit_job(study, address, storage, overrides=overrides, name=name)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.__stderr__, flush=True)
 
 
 def _warn(text: str) -> None:

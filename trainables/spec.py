@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +19,9 @@ Width = Annotated[float, Field(gt=0.0, le=16.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
+NOT_IN_KEY = "not in key"  # marks a field that says where or how, not what: Annotated[str, NOT_IN_KEY]
+
+
 class Frozen(BaseModel):
     """Settings that cannot change, with no room for a misspelt key; their errors do not show what may be a secret."""
 
@@ -24,16 +29,48 @@ class Frozen(BaseModel):
 
     def key(self) -> str:
         """Name these settings by a hash of what differs from the defaults, so that a new field renames nothing."""
-        changed = self.model_dump(mode="json", exclude_defaults=True)
+        changed = self.identity().model_dump(mode="json", exclude_defaults=True)
         canonical = json.dumps(changed, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def identity(self) -> Self:
+        """Return the same settings with the default in each field that is marked NOT_IN_KEY, at every depth."""
+        defaults, outer = _marked(type(self))
+        same = {**defaults, **{name: _identity(getattr(self, name)) for name in outer}}
+        changed = {name: value for name, value in same.items() if getattr(self, name) is not value}
+        return self.model_copy(update=changed) if changed else self
+
+
+def _identity(value: Any) -> Any:
+    if isinstance(value, Frozen):
+        return value.identity()
+    if isinstance(value, tuple):
+        return tuple(map(_identity, value))
+    if isinstance(value, Mapping):
+        return {name: _identity(entry) for name, entry in value.items()}
+    return value
+
+
+@cache
+def _marked(model: type[BaseModel]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Find the defaults of the fields that are marked NOT_IN_KEY, and the fields whose values may hold such ones."""
+    fields = model.model_fields
+    defaults = {name: field.get_default() for name, field in fields.items() if NOT_IN_KEY in field.metadata}
+    return defaults, tuple(name for name, field in fields.items() if name not in defaults and _holds(field.annotation))
+
+
+def _holds(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(_marked(annotation))
+    return any(map(_holds, get_args(annotation)))
 
 
 class DataSpec(Frozen):
     """A data set, how it is split and how its images are varied while training."""
 
     name: str = "digits"
-    path: str = ""  # folder of a "parquet" or "folder" data set; download folder of a torchvision one
+    path: Annotated[str, NOT_IN_KEY] = ""  # folder of a "parquet" or "folder" data set; torchvision's downloads
+    content: str = ""  # checksum of the files, which each run finds; empty where the data set's library checks them
     size: int | None = Field(None, ge=1, le=1024)  # resize to size x size pixels; None keeps the images' own size
     max_train: int | None = Field(None, ge=1)  # use that many training samples, spread evenly over the classes
     max_val: int | None = Field(None, ge=1)
@@ -45,7 +82,12 @@ class DataSpec(Frozen):
     label_noise: float = Field(0.0, ge=0.0, lt=1.0)  # fraction of the training labels that are flipped to another class
     fit: Literal["stretch", "crop"] = "stretch"  # to size: both sides, or the middle of 8/7 of it
     normalise: Literal["data", "imagenet"] = "data"  # by whose mean and deviation of each channel
-    loading: Literal["auto", "memory", "stream"] = "auto"  # decoded once, or whenever needed; auto: by what fits
+    loading: Annotated[Literal["auto", "memory", "stream"], NOT_IN_KEY] = "auto"  # decoded once or when needed
+
+    def found_by(self, now: "DataSpec") -> "DataSpec":
+        """Take path and loading from `now`, if that is of the same content; else return this as it is."""
+        same = (self.name, self.content) == (now.name, now.content)
+        return self.model_copy(update={"path": now.path, "loading": now.loading}) if same else self
 
 
 class Recipe(Frozen):
@@ -221,6 +263,10 @@ class TrialSpec(Frozen):
     def gating(self) -> GatingSpec:
         """The gates that a criterion or a policy may look at."""
         return GatingSpec.model_validate(self, from_attributes=True)
+
+    def on(self, data: DataSpec) -> "TrialSpec":
+        """Return the same trial on this data set."""
+        return self.model_copy(update={"dense": self.dense.model_copy(update={"data": data})})
 
     def under(self, policy: str, gates: Gates) -> "TrialSpec":
         """The same trial under another policy; `gates` are settings for it only where somebody goes by them."""

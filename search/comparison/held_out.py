@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pydantic import RootModel
 
 from search.comparison.compare import Comparison, ComparisonRow, Estimate, HeldOut
+from search.results.data_at_hand import data_at_hand, name_of
 from search.results.folder import StudyFolder
 from trainables.data import sources
 from trainables.data.splits import Split, Splits
@@ -30,6 +31,9 @@ Readings = RootModel[dict[str, Reading]]  # by trial
 
 def with_test(comparison: Comparison, folders: Sequence[StudyFolder], trust: Sequence[str] = ()) -> Comparison:
     """Add the accuracy of each row's trials on the test split, reading it only for trials that were never read.
+
+    A row has none where the data of one of its trials is gone or has changed; ValueError where that is so of all
+    trials of a folder.
 
     trust: as for `checkpoints.load`.
     """
@@ -62,19 +66,23 @@ def readings_of(folder: StudyFolder) -> dict[str, Reading]:
 
 
 def _with(row: ComparisonRow, readings: dict[str, Reading]) -> ComparisonRow:
+    if not readings.keys() >= set(row.trial_keys):
+        return row
     estimate = Estimate.of([readings[key].accuracy for key in row.trial_keys])
     return row.model_copy(update={"test_accuracy": estimate})
 
 
 def _read(folder: StudyFolder, keys: set[str], by: str, trust: Sequence[str]) -> dict[str, Reading]:
     """Read the test split for these trials, each remembered before the next is read."""
+    rows = {row.trial: row for row in folder.rows() if row.trial in keys}
+    known = data_at_hand(folder, rows.values())
     device = own_device()
     loaded: dict[str, tuple[Split, Splits]] = {}
     found: dict[str, Reading] = {}
-    for key in sorted(keys):
+    for key in sorted(key for key, row in rows.items() if name_of(row) in known):
         outcome = folder.outcome(key)
         assert outcome is not None
-        data = outcome.spec.dense.data
+        data = outcome.spec.dense.data.found_by(known[name_of(rows[key])])
         if data.key() not in loaded:
             loaded[data.key()] = sources.load_test(data), sources.load(data)
         network = load_trial(folder.trial(key), outcome, device, trust)

@@ -36,7 +36,7 @@ def _apart(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def _settings(trial: str, folders: Sequence[StudyFolder]) -> dict[str, Any]:
     """Every setting of a trial but those of its own, by dotted name; none where its folder is gone."""
     outcomes = (folder.outcome(trial) for folder in folders)
-    spec = next((outcome.spec.model_dump(mode="json") for outcome in outcomes if outcome), {})
+    spec = next((outcome.spec.identity().model_dump(mode="json") for outcome in outcomes if outcome), {})
     return {name: value for name, value in _flat(spec) if name not in OWN}
 
 

@@ -1,4 +1,4 @@
 """The study folder: trials as rows, constraints on them, their Pareto front.
 
-Hands out: constraints, folder, names, pareto, rows, status, versions.
+Hands out: constraints, data_at_hand, folder, names, pareto, rows, status, versions.
 """

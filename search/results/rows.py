@@ -39,6 +39,7 @@ class TrialRow(Frozen):
     model: str = Field(description="the network's name")
     width: float = Field(description="factor on the network's channels")
     dataset: str = Field(description="the data set's name")
+    content: str = Field("", description="checksum of the data set's files; empty where its library checks them")
     sparsity: float = Field(description="fraction of the budget asked to be removed")
     budget: BudgetKind = Field(description="what the sparsity counts: params or macs")
     seed: int = Field(description="of dense training, pruning and recovery")
@@ -89,6 +90,7 @@ def row_of(outcome: Outcome) -> TrialRow:
         model=spec.dense.model,
         width=spec.dense.width,
         dataset=spec.dense.data.name,
+        content=spec.dense.data.content,
         sparsity=spec.sparsity,
         budget=spec.budget,
         seed=spec.seed,

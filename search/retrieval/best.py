@@ -4,7 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from search.results.data_at_hand import DataName, data_at_hand, name_of
 from search.results.folder import StudyFolder
+from search.results.rows import TrialRow
 from search.retrieval.atomic_folder import replacing
 from search.retrieval.choosing import choose, choose_front
 from search.retrieval.copying import Retrieved, take
@@ -12,7 +14,7 @@ from search.retrieval.latency import LatencyMeter
 from search.retrieval.registry import Registry
 from trainables.checkpoints import manifest
 from trainables.exports import export
-from trainables.spec import Frozen
+from trainables.spec import DataSpec, Frozen
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 
@@ -47,9 +49,10 @@ def best(
     _refuse(out, exports)
     registry = Registry(folder, register) if register else None
     watch = LatencyMeter(folder, trust)
-    row = choose(folder.rows(), metric, where, policy, watch.milliseconds)
+    rows, data = _on_data_at_hand(folder)
+    row = choose(rows, metric, where, policy, watch.milliseconds)
     with replacing(out) as fresh:
-        (taken,) = take(folder, {out: row}, {out: fresh}, exports, watch, trust)
+        (taken,) = take(folder, data, {out: row}, {out: fresh}, exports, watch, trust)
         if registry:
             taken = taken.model_copy(update={"registered": registry.add(fresh, taken)})
     return taken
@@ -67,14 +70,22 @@ def best_front(
     """Copy every network that `choose_front` finds to a folder of its own in `out`, and list them in `front.json`."""
     _refuse(out, exports)
     watch = LatencyMeter(folder, trust)
-    rows = choose_front(folder.rows(), metric, where, policy, watch.milliseconds)
+    rows, data = _on_data_at_hand(folder)
+    rows = choose_front(rows, metric, where, policy, watch.milliseconds)
     with replacing(out) as fresh:
         chosen = {os.path.join(out, f"{row.policy}-{row.sparsity:g}-{row.trial}"): row for row in rows}
         places = {home: fresh / os.path.basename(home) for home in chosen}
-        networks = take(folder, chosen, places, exports, watch, trust)
+        networks = take(folder, data, chosen, places, exports, watch, trust)
         found = Front(folder=out, metric=metric, where=list(where), networks=networks)
         Folder.at(str(fresh)).write(FRONT, found.model_dump_json(indent=1).encode())
     return found
+
+
+def _on_data_at_hand(folder: StudyFolder) -> tuple[list[TrialRow], dict[DataName, DataSpec]]:
+    """Find the data sets that networks are judged on again, and leave out the finished trials that lack theirs."""
+    rows = folder.rows()
+    data = data_at_hand(folder, [row for row in rows if row.status == "done"])
+    return [row for row in rows if row.status != "done" or name_of(row) in data], data
 
 
 def _refuse(out: str, exports: Sequence[str]) -> None:

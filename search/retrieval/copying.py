@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from search.results.data_at_hand import DataName, name_of
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.results.versions import versions
@@ -16,7 +17,7 @@ from trainables.checkpoints import checkpoint, manifest
 from trainables.evaluate import load_pruned
 from trainables.exports.export import KINDS, export
 from trainables.exports.latency import Speed
-from trainables.spec import Frozen
+from trainables.spec import DataSpec, Frozen
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 
@@ -63,6 +64,7 @@ class Retrieved(Frozen):
 
 def take(
     folder: StudyFolder,
+    data: Mapping[DataName, DataSpec],
     chosen: Mapping[str, TrialRow],
     places: Mapping[str, Path],
     exports: Sequence[str],
@@ -71,12 +73,13 @@ def take(
 ) -> list[Retrieved]:
     """Copy the networks of chosen trials, judge them again, export them.
 
-    chosen: final folder -> trial. places: final folder -> where its files are written now. trust: as for
-    `checkpoints.load`. Raises ValueError where a file differs from its checksum, where an accuracy differs from the
-    reported one by more than the same network's may on that hardware, and where an export refuses.
+    data: where the data sets of these trials are now. chosen: final folder -> trial. places: final folder -> where its
+    files are written now. trust: as for `checkpoints.load`. Raises ValueError where a file differs from its checksum,
+    where an accuracy differs from the reported one by more than the same network's may on that hardware, and where an
+    export refuses.
     """
     for home, row in chosen.items():
-        _copy(folder, row, places[home], trust)
+        _copy(folder, data[name_of(row)], row, places[home], trust)
     verdicts = _judge([places[home] for home in chosen], trust)
     for row, verdict in zip(chosen.values(), verdicts, strict=True):
         _refuse_mismatch(row, verdict)
@@ -86,10 +89,11 @@ def take(
     ]
 
 
-def _copy(folder: StudyFolder, row: TrialRow, place: Path, trust: Sequence[str]) -> None:
+def _copy(folder: StudyFolder, data: DataSpec, row: TrialRow, place: Path, trust: Sequence[str]) -> None:
     saved = checkpoint.load(checkpoint_of(folder, row), trust)
     record = {
         **saved.record,
+        "data": DataSpec.model_validate(saved.record["data"]).found_by(data).model_dump(mode="json"),
         "architecture": saved.architecture.model_dump(mode="json"),
         "study": folder.study.name,
         "trial": row.trial,

@@ -1,4 +1,4 @@
 """A study on Ray: the work that trials share, then the trials themselves.
 
-Hands out: run, tuner.
+Hands out: identity, run, tuner.
 """

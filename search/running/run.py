@@ -9,6 +9,7 @@ from pathlib import Path
 from search.comparison.compare import Comparison, compare
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
+from search.running.identity import identified, warn_of_other_data
 from search.running.lease import Lease
 from search.running.progress import Progress
 from search.running.tuner import run_trials
@@ -50,6 +51,9 @@ def _run(
 ) -> RunSummary:
     started = time.perf_counter()
     folder = StudyFolder(storage / study.name)
+    with Progress() as progress:
+        study = identified(study, storage, progress.say)
+    warn_of_other_data(study, folder, warn)
     adopted = adopt(study, storage)
     before = {row.trial for row in folder.rows() if row.status != "failed"}
     uri, artifacts = tracking_store(study.tracking, storage)

@@ -63,7 +63,8 @@ class StudySearcher(Searcher):
         for spec in self._queue:
             if begins := self._starting_from(spec.policy, cell_key(spec)):
                 self._awaited[begins].add(spec.key())
-        for spec in unfinished:
+        for earlier in unfinished:
+            spec = earlier.on(earlier.dense.data.found_by(self._study.data))
             if own := self._search_of.get((spec.policy, cell_key(spec))):
                 own.resume(spec)
                 self._queue.insert(0, spec)

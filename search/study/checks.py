@@ -22,6 +22,8 @@ def complaints(study: StudySpec) -> list[str]:
     found: list[str] = []
     if study.name in TAKEN:
         found.append(f"name must not be one of {', '.join(TAKEN)}, which a storage needs, but got {study.name!r}")
+    if study.data.content:
+        found.append(f"data.content must be left out, as each run finds it, but got {study.data.content!r}; drop it")
     for field in ("models", "criteria", "recoveries", "curricula", "policies", "sparsities", "seeds"):
         values = getattr(study, field)
         if len(set(values)) < len(values):

@@ -1,10 +1,14 @@
 import hashlib
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from trainables.spec import (
+    NOT_IN_KEY,
     Curriculum,
     DataSpec,
     DenseSpec,
@@ -21,6 +25,8 @@ from trainables.spec import (
     TrialSpec,
 )
 from trainables.storage.strict_json import from_json
+
+Changes = dict[str, Any]
 
 CHANGED = TrialSpec(
     dense=DenseSpec(model="vgg16", data=DataSpec(name="cifar10", augment="crop_flip"), seed=3),
@@ -69,9 +75,9 @@ def test_new_field_with_a_default_renames_nothing() -> None:
 
 
 OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
-    (DataSpec, {"name": "x", "path": "p", "size": 9, "max_train": 9, "max_val": 9, "max_test": 9}),
+    (DataSpec, {"name": "x", "content": "c", "size": 9, "max_train": 9, "max_val": 9, "max_test": 9}),
     (DataSpec, {"val_fraction": 0.2, "test_fraction": 0.3, "split_seed": 1, "augment": "flip", "label_noise": 0.1}),
-    (DataSpec, {"fit": "crop", "normalise": "imagenet", "loading": "stream"}),
+    (DataSpec, {"fit": "crop", "normalise": "imagenet"}),
     (Recipe, {"epochs": 1, "lr": 0.3, "batch_size": 7, "momentum": 0.1, "weight_decay": 0.1, "schedule": "constant"}),
     (DenseSpec, {"model": "x", "width": 2.0, "data": DataSpec(size=9), "recipe": Recipe(lr=0.3), "seed": 1}),
     (DenseSpec, {"curriculum": Curriculum(name="x", phase="dense"), "record": "off", "weights": "x"}),
@@ -98,9 +104,49 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
 @pytest.mark.parametrize("kind", dict.fromkeys(owner for owner, _ in OTHERS))
 def test_key_differs_with_every_field(kind: type[Frozen]) -> None:
     others = {field: value for owner, changes in OTHERS if owner is kind for field, value in changes.items()}
-    assert set(others) == set(kind.model_fields)
+    assert set(others) == {name for name, field in kind.model_fields.items() if NOT_IN_KEY not in field.metadata}
     keys = [kind(**{field: value}).key() for field, value in others.items()]
     assert len({kind().key(), *keys}) == len(keys) + 1
+
+
+class Holder(Frozen):
+    """Specs of data at other places than in those of trials."""
+
+    several: tuple[DenseSpec, ...] = ()
+    named: Mapping[str, DataSpec] = {}
+    perhaps: DataSpec | None = None
+    marked: Annotated[DataSpec, NOT_IN_KEY] = DataSpec()
+
+
+HOLDERS: list[Callable[[DataSpec], Frozen]] = [
+    lambda data: data,
+    lambda data: DenseSpec(data=data, seed=1),
+    lambda data: ProfileSpec(dense=DenseSpec(data=data)),
+    lambda data: ProbeSpec(dense=DenseSpec(data=data)),
+    lambda data: GatingSpec(dense=DenseSpec(data=data)),
+    lambda data: TrialSpec(dense=DenseSpec(data=data), sparsity=0.9),
+    lambda data: Holder(several=(DenseSpec(), DenseSpec(data=data)), named={"a": DataSpec(), "b": data}, perhaps=data),
+]
+ELSEWHERE = {"path": st.text(), "loading": st.sampled_from(["auto", "memory", "stream"])}
+CONTENT = {"name": st.text(), "content": st.text(), "split_seed": st.integers(0, 9)}
+
+
+@given(st.builds(dict, **CONTENT), st.builds(dict, **CONTENT), st.builds(dict, **ELSEWHERE))
+def test_where_data_is_and_how_it_is_loaded_is_in_no_key(one: Changes, other: Changes, elsewhere: Changes) -> None:
+    for holder in HOLDERS:
+        plain, moved, rival = (holder(DataSpec.model_validate(told)) for told in (one, one | elsewhere, other))
+        assert moved.key() == plain.key()
+        assert moved.identity() == plain.identity() == plain
+        assert (rival.key() == plain.key()) == (one == other)
+    assert Holder(marked=DataSpec.model_validate(one | elsewhere)).key() == Holder().key()
+
+
+def test_data_is_found_where_the_same_content_is_now() -> None:
+    earlier = DataSpec(name="folder", path="there", content="c", loading="stream", max_train=9)
+    now = DataSpec(name="folder", path="here", content="c", max_train=5)
+    assert earlier.found_by(now) == DataSpec(name="folder", path="here", content="c", max_train=9)
+    for other in ({"content": "d"}, {"name": "parquet"}):
+        assert earlier.found_by(now.model_copy(update=other)) == earlier
 
 
 def test_nested_defaults_are_not_mixed_up() -> None:

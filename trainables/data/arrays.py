@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trainables.data.content import Stored
 from trainables.data.images import resize
 from trainables.data.memory import must_stream
 from trainables.data.splits import Listing, refuse_small_limits
@@ -18,6 +19,9 @@ TORCHVISION = {
     "cifar100": ("CIFAR100", Shape(3, 32, 32, 100)),
     "fashion_mnist": ("FashionMNIST", Shape(1, 28, 28, 10)),
 }
+FASHION_MNIST = tuple(
+    f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+)
 DOWNLOADS = "~/.cache/howcompact"
 
 
@@ -86,6 +90,19 @@ def list_torchvision(data: DataSpec) -> Listing:
             f"connect to the network, or set data.path to where torchvision.datasets.{name} has downloaded it before"
         ) from error
     return from_torchvision(train, test, data)
+
+
+def stored_torchvision(data: DataSpec) -> Stored | None:
+    """Name the files of Fashion-MNIST, downloaded if need be; None for CIFAR, whose files torchvision checks by MD5.
+
+    Of Fashion-MNIST torchvision checks the archives that it downloads, but not the files that it reads.
+    """
+    if data.name != "fashion_mnist":
+        return None
+    folder = _download_folder(data) / "FashionMNIST" / "raw"
+    if not all((folder / name).is_file() for name in FASHION_MNIST):
+        list_torchvision(data)
+    return Stored(folder, FASHION_MNIST, np.zeros(0, np.int64))
 
 
 def from_torchvision(train: InMemory, test: InMemory, data: DataSpec) -> Listing:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from trainables.data.content import Stored
 from trainables.data.images import Decoder, Encoded
 from trainables.data.splits import Listing
 from trainables.data.stream import Stream, in_memory
@@ -48,6 +49,30 @@ def list_samples(data: DataSpec) -> Listing:
     Raises ValueError for a missing folder and for a class that is not in train.
     """
     root = _root(data)
+    classes, names, labels, roles = _listed(root)
+    files = Files(root, pa.array(names, pa.large_string()))
+
+    def stream(positions: Integers) -> Stream:
+        return Stream(files, Decoder.of(files(np.zeros(1, np.int64))[0], data), positions)
+
+    return Listing(
+        np.array(labels, np.int64),
+        np.array(roles, np.int8),
+        classes,
+        lambda positions: in_memory(stream(positions)),
+        stream,
+    )
+
+
+def stored(data: DataSpec) -> Stored:
+    """Name the image files, in the order of `list_samples`, and their labels. Raises ValueError as that."""
+    root = _root(data)
+    _, names, labels, _ = _listed(root)
+    return Stored(root, names, np.array(labels, np.int64))
+
+
+def _listed(root: Path) -> tuple[tuple[str, ...], list[str], list[int], list[int]]:
+    """Find the classes, and each image's name, label and index into ROLES."""
     folders = _role_folders(root)
     classes = _classes(folders["train"][0])
     numbers = {name: number for number, name in enumerate(classes)}
@@ -66,18 +91,7 @@ def list_samples(data: DataSpec) -> Listing:
                 names += found
                 labels += [numbers[name]] * len(found)
                 roles += [ROLES.index(role)] * len(found)
-    files = Files(root, pa.array(names, pa.large_string()))
-
-    def stream(positions: Integers) -> Stream:
-        return Stream(files, Decoder.of(files(np.zeros(1, np.int64))[0], data), positions)
-
-    return Listing(
-        np.array(labels, np.int64),
-        np.array(roles, np.int8),
-        classes,
-        lambda positions: in_memory(stream(positions)),
-        stream,
-    )
+    return classes, names, labels, roles
 
 
 def _root(data: DataSpec) -> Path:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trainables.data import blob_cache
+from trainables.data.content import Stored
 from trainables.data.images import Decoder, Encoded
 from trainables.data.splits import Listing
 from trainables.data.stream import PIECE, Stream, ahead
@@ -74,6 +75,12 @@ def list_samples(data: DataSpec) -> Listing:
         return Stream(Rows(tuple(files[n] for n in used), starts[used]), _decoder(files, data), positions)
 
     return Listing(labels, roles, classes, partial(_decode, files, starts, data), stream)
+
+
+def stored(data: DataSpec) -> Stored:
+    """Name the Parquet files, in the order of `list_samples`, and read their labels. Raises ValueError as that."""
+    files = _files(data)
+    return Stored(files[0].path.parent, [file.path.name for file in files], _labels_and_classes(files)[0])
 
 
 def _files(data: DataSpec) -> list[File]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.data import arrays, folders, memory, parquet
+from trainables.data import arrays, content, folders, memory, parquet
 from trainables.data.noise import flips, noisy_labels
 from trainables.data.splits import Listing, Split, Splits, divide, spread
 from trainables.data.statistics import IMAGENET, Statistics, statistics
@@ -13,6 +13,7 @@ from trainables.data.stream import Stream
 from trainables.data.types import Integers, Pixels, Shape
 from trainables.lookup import pick
 from trainables.spec import DataSpec
+from trainables.storage.folder import Folder
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Source:
     peek: Callable[[DataSpec], Shape]  # quick: decodes one image at most
     list_samples: Callable[[DataSpec], Listing]  # labels of all samples, and how to decode the chosen ones
     check: Callable[[DataSpec], None]  # reads no image and downloads nothing
+    stored: Callable[[DataSpec], content.Stored | None]  # files to know it by; None where its library checks them
 
 
 def check(data: DataSpec) -> None:
@@ -34,6 +36,16 @@ def check(data: DataSpec) -> None:
             "leave that out"
         )
     _source(data).check(data)
+
+
+def identified(data: DataSpec, storage: Folder, say: Callable[[str], None]) -> DataSpec:
+    """Fill in what the data set is known by, from its files as they are now; see `content.checksum`.
+
+    Raises ValueError for a data set that is not there, and for a file that cannot be read.
+    """
+    stored = _source(data).stored(data)
+    found = content.checksum(stored, storage, say) if stored else ""
+    return data.model_copy(update={"content": found})
 
 
 def peek(data: DataSpec) -> Shape:
@@ -131,11 +143,13 @@ def _check_listing(list_samples: Callable[[DataSpec], Listing]) -> Callable[[Dat
     return check
 
 
-_TORCHVISION = Source(arrays.peek_torchvision, arrays.list_torchvision, arrays.check_torchvision)
+_TORCHVISION = Source(
+    arrays.peek_torchvision, arrays.list_torchvision, arrays.check_torchvision, arrays.stored_torchvision
+)
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(arrays.peek_digits, arrays.list_digits, arrays.check_digits),
-    "parquet": Source(parquet.peek, parquet.list_samples, _check_listing(parquet.list_samples)),
-    "folder": Source(folders.peek, folders.list_samples, _check_listing(folders.list_samples)),
+    "digits": Source(arrays.peek_digits, arrays.list_digits, arrays.check_digits, lambda _: None),
+    "parquet": Source(parquet.peek, parquet.list_samples, _check_listing(parquet.list_samples), parquet.stored),
+    "folder": Source(folders.peek, folders.list_samples, _check_listing(folders.list_samples), folders.stored),
     **dict.fromkeys(arrays.TORCHVISION, _TORCHVISION),
 }
