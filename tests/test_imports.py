@@ -29,7 +29,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.checkpoints", "trainables.data", "trainables.outcome"),
     ("trainables.models", "trainables.spec"),
     ("trainables.names",),
-    ("trainables.lookup", "trainables.storage"),
+    ("trainables.frozen", "trainables.lookup", "trainables.storage"),
 )
 
 DOORS = {  # library -> the modules that may import it

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from trainables.spec import EpochReport, Frozen, TrialSpec
+from trainables.frozen import Frozen
+from trainables.spec import EpochReport, TrialSpec
 
 Status = Literal["done", "stopped", "failed"]
 

@@ -1,13 +1,10 @@
 """What one trial is: frozen settings, every default stated here and nowhere else."""
 
-import hashlib
-import json
-from collections.abc import Mapping
-from functools import cache
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from trainables.frozen import NOT_IN_KEY, Frozen
 from trainables.names import GATED, GranularityName
 from trainables.storage.credentials import Address
 
@@ -17,52 +14,6 @@ Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 on GPUs tha
 Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
 Width = Annotated[float, Field(gt=0.0, le=16.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-
-
-NOT_IN_KEY = "not in key"  # marks a field that says where or how, not what: Annotated[str, NOT_IN_KEY]
-
-
-class Frozen(BaseModel):
-    """Settings that cannot change, with no room for a misspelt key; their errors do not show what may be a secret."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
-
-    def key(self) -> str:
-        """Name these settings by a hash of what differs from the defaults, so that a new field renames nothing."""
-        changed = self.identity().model_dump(mode="json", exclude_defaults=True)
-        canonical = json.dumps(changed, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-    def identity(self) -> Self:
-        """Return the same settings with the default in each field that is marked NOT_IN_KEY, at every depth."""
-        defaults, outer = _marked(type(self))
-        same = {**defaults, **{name: _identity(getattr(self, name)) for name in outer}}
-        changed = {name: value for name, value in same.items() if getattr(self, name) is not value}
-        return self.model_copy(update=changed) if changed else self
-
-
-def _identity(value: Any) -> Any:
-    if isinstance(value, Frozen):
-        return value.identity()
-    if isinstance(value, tuple):
-        return tuple(map(_identity, value))
-    if isinstance(value, Mapping):
-        return {name: _identity(entry) for name, entry in value.items()}
-    return value
-
-
-@cache
-def _marked(model: type[BaseModel]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Find the defaults of the fields that are marked NOT_IN_KEY, and the fields whose values may hold such ones."""
-    fields = model.model_fields
-    defaults = {name: field.get_default() for name, field in fields.items() if NOT_IN_KEY in field.metadata}
-    return defaults, tuple(name for name, field in fields.items() if name not in defaults and _holds(field.annotation))
-
-
-def _holds(annotation: Any) -> bool:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return any(_marked(annotation))
-    return any(map(_holds, get_args(annotation)))
 
 
 class DataSpec(Frozen):

@@ -12,8 +12,9 @@ from search.comparison.headline import BASELINE, Cells, Headline, Versus, summar
 from search.comparison.mismatches import unlike
 from search.comparison.winners import Layers, Winner, winners
 from search.results.folder import StudyFolder
+from trainables.frozen import Frozen
 from trainables.names import GranularityName
-from trainables.spec import BudgetKind, Frozen
+from trainables.spec import BudgetKind
 
 __all__ = ["BASELINE", "RECOVERY", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
 

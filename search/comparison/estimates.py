@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from trainables.spec import Frozen
+from trainables.frozen import Frozen
 
 TAIL = 0.025  # left out at each end of an interval
 BOOTSTRAPPED = 8  # seeds from which the interval is bootstrapped; Student's t below

@@ -13,8 +13,9 @@ from search.comparison.budgets import matched
 from search.comparison.estimates import Estimate, Floats, holm, sign_flip
 from search.comparison.winners import Winner
 from search.results.names import network_name
+from trainables.frozen import Frozen
 from trainables.names import GranularityName
-from trainables.spec import BudgetKind, Frozen
+from trainables.spec import BudgetKind
 
 BASELINE = "uniform"
 ACCURACIES = ("one_shot_accuracy", "recalibrated_accuracy", "best_val_accuracy")

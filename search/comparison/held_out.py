@@ -12,7 +12,7 @@ from search.results.folder import StudyFolder
 from trainables.data import sources
 from trainables.data.splits import Split, Splits
 from trainables.evaluate import accuracy_of, load_trial
-from trainables.spec import Frozen
+from trainables.frozen import Frozen
 from trainables.training.process import own_device
 
 READINGS = "test.json"

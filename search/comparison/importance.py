@@ -18,8 +18,8 @@ from search.results.folder import StudyFolder
 from search.results.names import network_name
 from search.results.rows import TrialRow
 from search.study.search_spec import CAPACITY
+from trainables.frozen import Frozen
 from trainables.lookup import pick
-from trainables.spec import Frozen
 
 FEWEST = 10  # finished trials of a search whose importances are worth telling
 TARGET = 1 / 3  # of a search's trials, the best of which are told apart from all

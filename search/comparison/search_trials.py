@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from search.results.rows import TrialRow
+from trainables.frozen import Frozen
 from trainables.names import SEARCHES, GranularityName
-from trainables.spec import BudgetKind, Frozen
+from trainables.spec import BudgetKind
 
 BySeed = Mapping[int, Sequence[TrialRow]]
 

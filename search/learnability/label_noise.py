@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.learnability.runs import Run, by_network
+from trainables.frozen import Frozen
 from trainables.learnability.detection import precision_at_count, roc_auc
 from trainables.learnability.measures import MEASURES
-from trainables.spec import Frozen
 
 
 class Detection(Frozen):

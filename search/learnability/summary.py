@@ -11,8 +11,9 @@ from search.learnability.runs import Run, by_network
 from search.results.folder import StudyFolder
 from search.study.spec import StudySpec
 from trainables.data import sources
+from trainables.frozen import Frozen
 from trainables.learnability.measures import MEASURES
-from trainables.spec import DataSpec, Frozen, Taken
+from trainables.spec import DataSpec, Taken
 from trainables.storage.folder import Folder
 
 

@@ -10,9 +10,10 @@ from search.networks.network import fresh, saved, trial_spec
 from trainables.allocation.plan import inputs_of, plan
 from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
+from trainables.frozen import Frozen
 from trainables.models.layers import count
 from trainables.names import SEARCHES, Source
-from trainables.spec import BudgetKind, Frozen
+from trainables.spec import BudgetKind
 from trainables.training.calibration import calibration_samples
 
 

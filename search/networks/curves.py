@@ -14,8 +14,8 @@ from search.networks.probe import BlockReading, Probing
 from search.networks.profile import Compactness
 from trainables.allocation.profiles import FALLS, to_parquet
 from trainables.artifacts.probes import to_parquet as curve_to_parquet
+from trainables.frozen import Frozen
 from trainables.pruning.probe_order import Probed
-from trainables.spec import Frozen
 
 LOST = (0, 1, 2, 5, 10, 20, 40, 100)  # points of accuracy between one shade and the next
 SHADES = ("#ffffff", "#fdeebe", "#fbd08a", "#f3a25f", "#dd6b4d", "#a93a55", "#4b1d52")  # each darker than the last

@@ -9,6 +9,7 @@ from trainables.allocation.budget import dense_counts
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.artifacts.probes import Curve, probe
+from trainables.frozen import Frozen
 from trainables.names import GranularityName
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.context import PruningContext
@@ -16,7 +17,7 @@ from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
 from trainables.pruning.probe_order import removals, scan, survivors
-from trainables.spec import BudgetKind, Frozen
+from trainables.spec import BudgetKind
 from trainables.training.process import own_device
 from trainables.training.train import to_device
 

@@ -8,11 +8,11 @@ from search.networks.network import saved, trial_spec, untrained
 from trainables.allocation.profiles import FALLS, Profile, tolerated, units_at
 from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
+from trainables.frozen import Frozen
 from trainables.models.layers import prunable_layers
 from trainables.names import GranularityName, Source
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
-from trainables.spec import Frozen
 from trainables.training.process import own_device
 from trainables.training.train import to_device
 

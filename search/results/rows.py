@@ -10,9 +10,10 @@ from pydantic import Field
 
 from search.results.names import curriculum_name
 from search.study.cells import cell_key, control_of, following
+from trainables.frozen import Frozen
 from trainables.names import GranularityName
 from trainables.outcome import Outcome, Status
-from trainables.spec import BudgetKind, Curriculum, Frozen, TrialSpec
+from trainables.spec import BudgetKind, Curriculum, TrialSpec
 from trainables.storage.columns import read_columns
 from trainables.storage.strict_json import damage_as_error
 

@@ -5,7 +5,7 @@ from statistics import fmean
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from trainables.checkpoints.epochs import newest_record
-from trainables.spec import Frozen
+from trainables.frozen import Frozen
 
 
 class StudyStatus(Frozen):

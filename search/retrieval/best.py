@@ -14,7 +14,8 @@ from search.retrieval.latency import LatencyMeter
 from search.retrieval.registry import Registry
 from trainables.checkpoints import manifest
 from trainables.exports import export
-from trainables.spec import DataSpec, Frozen
+from trainables.frozen import Frozen
+from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 

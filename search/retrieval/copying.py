@@ -17,7 +17,8 @@ from trainables.checkpoints import checkpoint, manifest
 from trainables.evaluate import load_pruned
 from trainables.exports.export import KINDS, export
 from trainables.exports.latency import Speed
-from trainables.spec import DataSpec, Frozen
+from trainables.frozen import Frozen
+from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 

@@ -18,7 +18,7 @@ from types import TracebackType
 
 import psutil
 
-from trainables.spec import Frozen
+from trainables.frozen import Frozen
 from trainables.storage.folder import Folder
 
 LEASE = "running.json"  # in the study folder while somebody runs the study

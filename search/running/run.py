@@ -18,7 +18,7 @@ from search.study.spec import StudySpec
 from search.tracking.mlflow_store import tracking_store
 from search.tracking.tracker import Tracker
 from search.tracking.watcher import Mlflow, _finished
-from trainables.spec import Frozen
+from trainables.frozen import Frozen
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder
 

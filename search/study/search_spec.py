@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
+from trainables.frozen import Frozen
 from trainables.names import SEARCHED
-from trainables.spec import Frozen
 
 ACCURACY = "best_val_accuracy"
 LATENCY = "latency_ms"  # a trial may know its own; `best` measures it on this machine

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from search.study.cells import control_of, following
 from search.study.search_spec import SearchSpec
+from trainables.frozen import Frozen
 from trainables.names import GATED, SEARCHED, SEARCHES, GranularityName
 from trainables.spec import (
     BudgetKind,
@@ -16,7 +17,6 @@ from trainables.spec import (
     DataSpec,
     DenseSpec,
     Distillation,
-    Frozen,
     Gates,
     Precision,
     Pruning,

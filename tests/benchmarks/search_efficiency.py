@@ -32,7 +32,7 @@ from search.methods.samplers import SAMPLERS
 from search.methods.spaces import SPACES
 from tests.benchmarks.allocation import told
 from tests.benchmarks.rung0 import Densities, Log, Network, networks
-from trainables.spec import Frozen
+from trainables.frozen import Frozen
 
 PLAIN = "plain"  # ray.tune.search.optuna.OptunaSearch as it comes
 SEARCHERS = (PLAIN, "random:layers", "tpe:layers", "tpe:stages", "cmaes:stages", "gp:stages", "tpe:family")

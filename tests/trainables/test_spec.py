@@ -7,14 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from trainables.frozen import NOT_IN_KEY, Frozen
 from trainables.spec import (
-    NOT_IN_KEY,
     Curriculum,
     DataSpec,
     DenseSpec,
     Distillation,
     EpochReport,
-    Frozen,
     Gates,
     GatingSpec,
     ProbeSpec,

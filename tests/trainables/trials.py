@@ -12,9 +12,10 @@ from trainables.artifacts.kinds import SHARED, needed
 from trainables.checkpoints import artifact_store, checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.data.splits import Splits
+from trainables.frozen import Frozen
 from trainables.names import Source
 from trainables.outcome import Facts, Outcome
-from trainables.spec import Curriculum, DataSpec, DenseSpec, EpochReport, Frozen, Recipe, TrialSpec
+from trainables.spec import Curriculum, DataSpec, DenseSpec, EpochReport, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import OUTCOME
 

@@ -9,9 +9,10 @@ from trainables.artifacts.gating import load_gating, make_gating
 from trainables.artifacts.probes import load_probes, make_probes
 from trainables.artifacts.profile import load_profile, make_profile
 from trainables.checkpoints import artifact_store
+from trainables.frozen import Frozen
 from trainables.names import Source
 from trainables.outcome import Cost
-from trainables.spec import Frozen, TrialSpec
+from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 
 

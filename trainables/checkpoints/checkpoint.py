@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from trainables.checkpoints.manifest import RECORD, TENSORS, read_files, write_files
 from trainables.checkpoints.sparse_tensors import pack, unpack
+from trainables.frozen import Frozen
 from trainables.models import hub
 from trainables.models.removed_blocks import Extents, projections, removed_modules, shallow
-from trainables.spec import DenseSpec, Frozen, Width
+from trainables.spec import DenseSpec, Width
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from trainables.data.batches import Batch, Resident, eval_batches
 from trainables.data.splits import Split
-from trainables.spec import Frozen, Taken
+from trainables.frozen import Frozen
+from trainables.spec import Taken
 from trainables.storage.columns import read_columns
 from trainables.storage.folder import Folder
 from trainables.training.team import Team
