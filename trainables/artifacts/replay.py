@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call, functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 aten = torch.ops.aten
 
@@ -112,25 +113,20 @@ def fold_batch_norms(graph: fx.Graph) -> None:
         if norm.target not in (aten.native_batch_norm.default, aten.cudnn_batch_norm.default):
             continue
         conv, scale, shift, mean, variance, training, _, epsilon = norm.args
-        if training or scale is None or conv.target is not aten.convolution.default or len(conv.users) > 1:
+        if training or conv.target is not aten.convolution.default or len(conv.users) > 1:
             continue
-        images, weight, bias, stride, padding, dilation, transposed, *rest = conv.args
-        if transposed:
+        images, weight, bias, stride, padding, dilation, transposed, output_padding, groups = conv.args
+        if transposed and groups > 1:  # its weight (in, out / groups, ...) does not hold the output channels in order
             continue
         with graph.inserting_before(norm):
-            both = graph.call_function(_folded, (weight, bias, scale, shift, mean, variance, epsilon))
+            both = graph.call_function(
+                fuse_conv_bn_weights, (weight, bias, mean, variance, epsilon, scale, shift, transposed)
+            )
             weight, bias = (graph.call_function(getitem, (both, index)) for index in range(2))
             conv = graph.call_function(
-                conv.target, (images, weight, bias, stride, padding, dilation, transposed, *rest)
+                conv.target,
+                (images, weight, bias, stride, padding, dilation, transposed, output_padding, groups),
             )
         for output in list(norm.users):
             if output.args[1] == 0:  # the others are statistics of training
                 output.replace_all_uses_with(conv)
-
-
-def _folded(
-    weight: Tensor, bias: Tensor | None, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor, epsilon: float
-) -> tuple[Tensor, Tensor]:
-    factor = scale * (variance + epsilon).rsqrt()
-    offset = -mean if bias is None else bias - mean
-    return weight * factor.view(-1, *[1] * (weight.dim() - 1)), shift + offset * factor

@@ -20,6 +20,7 @@ from trainables.data.splits import Listing
 from trainables.data.stream import PIECE, Stream, ahead
 from trainables.data.types import ROLES, Integers, Pixels, Role, Shape
 from trainables.spec import DataSpec
+from trainables.storage.parquet_footer import check_footer
 from trainables.storage.strict_json import from_json
 
 ROWS = 256  # read at a time: bounds the encoded images held in memory
@@ -106,12 +107,12 @@ def _files(data: DataSpec) -> list[File]:
 
 def _open(path: Path) -> File:
     with _whole(path):
+        with path.open("rb") as file:
+            check_footer(file)  # before Arrow, which some footers crash
         metadata = pq.read_metadata(path)
     at, rows = path.stat(), metadata.num_rows
     if rows > at.st_size:  # of which each takes some bytes for its image
         raise ValueError(f"{path.name} must hold an image in each row, but claims {rows:,} in {at.st_size:,} bytes")
-    if rows != sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)):
-        raise ValueError(f"{path.name} must hold the {rows} rows that it counts, but does not; repair it")
     schema = metadata.schema.to_arrow_schema()
     _check_columns(path.name, schema)
     role: Role = "test" if path.name.startswith("test") else "val" if path.name.startswith("val") else "train"
@@ -122,7 +123,7 @@ def _open(path: Path) -> File:
 def _whole(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{path.name} must be a Parquet file, but cannot be read ({error}); repair it") from error
 
 

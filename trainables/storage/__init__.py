@@ -1,4 +1,4 @@
 """Files and folders, local or on S3, and safe readers for content that anybody may have written.
 
-Hands out: columns, credentials, folder, strict_json.
+Hands out: columns, credentials, folder, parquet_footer, strict_json.
 """

@@ -1,14 +1,14 @@
 """Parquet from whoever wrote it: read whole, or a ValueError before it takes much more memory than it has bytes."""
 
+import io
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainables.storage.parquet_footer import claims_of
+from trainables.storage.parquet_footer import check_footer
 
-EXPANSION, ROOM = 256, 1 << 26  # bytes that a file may decode to: so many for each of its own, and beyond that
 LEAVES = ("BOOLEAN", "INT32", "INT64", "FLOAT", "DOUBLE", "BYTE_ARRAY")  # what our files are made of
 
 
@@ -20,10 +20,7 @@ def read_columns(content: bytes, names: Sequence[str] | None = None) -> pa.Table
     one that decodes to too much, and columns that are neither numbers nor text nor maps of these.
     """
     try:
-        most = EXPANSION * len(content) + ROOM
-        claims = claims_of(content)
-        if max(8 * claims.rows, 8 * claims.values, claims.size) > most:
-            raise ValueError(f"{len(content):,} bytes must not stand for more than {most:,}, but claim {claims}")
+        most = check_footer(io.BytesIO(content))
         schema = pq.ParquetFile(pa.BufferReader(content)).schema
         leaves = [schema.column(i) for i in range(len(schema))]
         if any(leaf.physical_type not in LEAVES for leaf in leaves):

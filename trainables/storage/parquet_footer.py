@@ -1,77 +1,122 @@
-"""What a Parquet file says that it holds, read without Arrow, which for some damage there ends the process.
+"""What the footer of a Parquet file claims, read before Arrow reads it.
 
-A footer is a Thrift struct in compact form: fields of a number and a kind, values of varying length.
+Arrow 25.0.1 ends the process for some footers: 10,000 nested levels of a schema, in 80 kB, overflow the stack, and a
+row group with an impossible number of rows ends in std::bad_alloc. For other claims it reserves gigabytes.
+
+A footer is a Thrift struct in compact form: fields of a number, a type and a value.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 MAGIC = b"PAR1"
-LONGEST, WIDEST = 1 << 24, 63  # bytes of a footer, which takes some hundred times as many when read; bits of a number
-ROW_GROUPS, ROWS, COLUMNS, ABOUT, VALUES, SIZE = 4, 3, 1, 3, 5, 6  # numbers of fields, as parquet.thrift has them
+LONGEST = 1 << 24  # bytes of a footer: Python objects take some hundred times as many
+WIDEST = 63  # bits of a number
+MOST_ELEMENTS = 1000  # columns and groups of a schema, and so the deepest nesting; 2,000 levels overflow 1 MiB of stack
+EXPANSION, SPARE = 256, 1 << 26  # bytes that a file may decode to: so many for each of its bytes, and SPARE beyond
+SCHEMA, ROWS, ROW_GROUPS = 2, 3, 4  # field numbers of parquet.thrift: FileMetaData
+COLUMNS, GROUP_ROWS, META_DATA = 1, 3, 3  # RowGroup (two), ColumnChunk
+VALUES, SIZE = 5, 6  # ColumnMetaData
 
 
 class Claims(NamedTuple):
-    """How much there is of everything."""
+    """How much data the footer says that the file holds."""
 
     rows: int
     values: int  # in all columns, those inside lists and maps included
     size: int  # bytes, decompressed and still encoded
 
 
-def claims_of(content: bytes) -> Claims:
-    """Add up what the footer of a file says of its parts; any exception where it is damaged."""
-    if content[:4] != MAGIC or content[-4:] != MAGIC:
+def check_footer(file: BinaryIO) -> int:
+    """Return how many bytes a file may decode to; ValueError for a footer that claims more, and as `claims_of`."""
+    claims, size = claims_of(file), file.seek(0, 2)
+    most = EXPANSION * size + SPARE
+    if max(8 * claims.rows, 8 * claims.values, claims.size) > most:
+        raise ValueError(f"{size:,} bytes must not stand for more than {most:,}, but claim {claims}")
+    return most
+
+
+def claims_of(file: BinaryIO) -> Claims:
+    """Add up the claims of the footer of a file.
+
+    ValueError for a damaged footer, and for a schema of more elements than Arrow reads safely.
+    """
+    try:
+        footer = _Thrift(_footer(file)).struct()
+        if len(footer[SCHEMA]) > MOST_ELEMENTS:
+            raise ValueError(f"it must have at most {MOST_ELEMENTS:,} columns and groups, got {len(footer[SCHEMA]):,}")
+        groups = footer[ROW_GROUPS]
+        chunks = [chunk[META_DATA] for group in groups for chunk in group[COLUMNS]]
+        if sum(group[GROUP_ROWS] for group in groups) != footer[ROWS]:
+            raise ValueError(f"its row groups must hold the {footer[ROWS]} rows that it counts")
+        counts = (footer[ROWS], *(group[GROUP_ROWS] for group in groups))
+        counts += tuple(chunk[field] for chunk in chunks for field in (VALUES, SIZE))
+        if min(counts) < 0:
+            raise ValueError("its counts must not be negative")
+        return Claims(footer[ROWS], sum(chunk[VALUES] for chunk in chunks), sum(chunk[SIZE] for chunk in chunks))
+    except (LookupError, TypeError, RecursionError) as error:
+        raise ValueError(f"its footer is damaged ({type(error).__name__}: {error})") from None
+
+
+def _footer(file: BinaryIO) -> bytes:
+    start, size = file.read(4), file.seek(0, 2)
+    file.seek(max(0, size - 8))
+    length, end = int.from_bytes(file.read(4), "little"), file.read(4)
+    if start != MAGIC or end != MAGIC:
         raise ValueError("it has no footer")
-    length = int.from_bytes(content[-8:-4], "little")
-    if length > LONGEST:
-        raise ValueError(f"its footer has more than {LONGEST:,} bytes")
-    footer = _struct(iter(content[-8 - length : -8]))
-    chunks = [chunk[ABOUT] for group in footer[ROW_GROUPS] for chunk in group[COLUMNS]]
-    counts = (footer[ROWS], *(chunk[field] for chunk in chunks for field in (VALUES, SIZE)))
-    if min(counts) < 0:
-        raise ValueError("it counts below zero")
-    return Claims(footer[ROWS], sum(chunk[VALUES] for chunk in chunks), sum(chunk[SIZE] for chunk in chunks))
+    if length > min(LONGEST, size - 12):
+        raise ValueError(f"its footer must fit into the file and have at most {LONGEST:,} bytes, got {length:,}")
+    file.seek(size - 8 - length)
+    return file.read(length)
 
 
-def _struct(data: Iterator[int]) -> dict[int, Any]:
-    fields: dict[int, Any] = {}
-    number = 0
-    while head := next(data):
-        number = number + (head >> 4) if head >> 4 else _signed(data)
-        fields[number] = head & 15 == 1 if head & 15 in (1, 2) else _value(head & 15, data)
-    return fields
+class _Thrift:
+    """Reads values one after the other; IndexError past the end."""
 
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
 
-def _value(kind: int, data: Iterator[int]) -> Any:
-    match kind:
-        case 1 | 2 | 3:  # inside a list, a truth value takes a byte
-            return next(data)
-        case 4 | 5 | 6:
-            return _signed(data)
-        case 7 | 8:  # numbers with a fraction, and text, of which nobody asks here
-            for _ in range(8 if kind == 7 else _varint(data)):
-                next(data)
-            return None
-        case 9 | 10:
-            head = next(data)
-            count = head >> 4 if head >> 4 < 15 else _varint(data)
-            return [_value(head & 15, data) for _ in range(count)]
-        case 12:
-            return _struct(data)
-    raise ValueError(f"it has a field of an unknown kind, {kind}")
+    def struct(self) -> dict[int, Any]:
+        """Read a struct: its fields by number."""
+        fields: dict[int, Any] = {}
+        number = 0
+        while head := self._byte():
+            number = number + (head >> 4) if head >> 4 else self._signed()
+            kind = head & 15
+            fields[number] = kind == 1 if kind in (1, 2) else self._value(kind)
+        return fields
 
+    def _value(self, kind: int) -> Any:
+        match kind:
+            case 4 | 5 | 6:
+                return self._signed()
+            case 7 | 8:  # floating point and text, which nobody here needs
+                length = 8 if kind == 7 else self._varint()
+                self._at += length
+                return None
+            case 12:
+                return self.struct()
+            case 9 | 10:
+                head = self._byte()
+                count = head >> 4 if head >> 4 < 15 else self._varint()
+                return [self._value(head & 15) for _ in range(count)]
+            case 1 | 2 | 3:  # a boolean takes a byte only inside a list
+                return self._byte()
+        raise ValueError(f"its footer has a field of an unknown type, {kind}")
 
-def _varint(data: Iterator[int]) -> int:
-    value = shift = 0
-    while (byte := next(data)) > 127:
-        value |= (byte & 127) << shift
-        shift += 7
-        if shift > WIDEST:
-            raise ValueError("it has a number without end")
-    return value | byte << shift
+    def _byte(self) -> int:
+        byte = self._data[self._at]
+        self._at += 1
+        return byte
 
+    def _varint(self) -> int:
+        value = shift = 0
+        while (byte := self._byte()) > 127:
+            value |= (byte & 127) << shift
+            shift += 7
+            if shift > WIDEST:
+                raise ValueError("its footer has a number without end")
+        return value | byte << shift
 
-def _signed(data: Iterator[int]) -> int:
-    value = _varint(data)
-    return value >> 1 ^ -(value & 1)
+    def _signed(self) -> int:
+        value = self._varint()
+        return value >> 1 ^ -(value & 1)

@@ -1,5 +1,6 @@
 """Parquet and images from somebody who means no good: refused before they cost memory or time."""
 
+import io
 import os
 import struct
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def test_a_footer_claims_what_arrow_says_that_it_does() -> None:
         footer = pq.read_metadata(pa.BufferReader(content))
         groups = [footer.row_group(n) for n in range(footer.num_row_groups)]
         columns = [group.column(n) for group in groups for n in range(group.num_columns)]
-        claimed = claims_of(content)
+        claimed = claims_of(io.BytesIO(content))
         assert claimed.rows == footer.num_rows == len(table)
         assert claimed.values == sum(column.num_values for column in columns)
         assert claimed.size == sum(column.total_uncompressed_size for column in columns)
@@ -74,6 +75,35 @@ def test_a_footer_claims_what_arrow_says_that_it_does() -> None:
 def test_a_footer_without_end_is_refused(footer: bytes) -> None:
     with bounded(), pytest.raises(ValueError, match="must be whole and as it was written"):
         read_columns(b"PAR1" + footer + struct.pack("<I", len(footer)) + b"PAR1")
+
+
+def nested_schema(levels: int, row_groups: bytes = b"\x0c") -> bytes:
+    """Build a file without rows whose one column lies below so many groups: FileMetaData of parquet.thrift."""
+    group = b"\x35\x00\x18\x01g\x15\x02\x00"  # required, named "g", of one child
+    count = levels + 1
+    size = bytearray()
+    while count > 127:
+        size.append(count & 127 | 128)
+        count >>= 7
+    schema = b"\x19\xfc" + bytes(size) + bytes([count]) + group * levels + b"\x15\x02\x25\x00\x18\x01x\x00"
+    footer = b"\x15\x04" + schema + b"\x16\x00\x19" + row_groups + b"\x00"
+    return b"PAR1" + footer + struct.pack("<I", len(footer)) + b"PAR1"
+
+
+def test_a_schema_that_would_overflow_the_stack_of_arrow_is_refused(tmp_path: Path) -> None:
+    assert pq.read_metadata(pa.BufferReader(nested_schema(500))).num_columns == 1
+    with bounded(), pytest.raises(ValueError, match="must have at most 1,000 columns and groups, got 100,001"):
+        read_columns(nested_schema(100_000))
+    (tmp_path / "train-0.parquet").write_bytes(nested_schema(100_000))
+    with bounded(), pytest.raises(ValueError, match=r"must be a Parquet file, .* \(it must have at most"):
+        sources.peek(parquet_spec(tmp_path))
+
+
+def test_a_row_group_that_counts_other_rows_than_its_file_is_refused() -> None:
+    """Arrow reserves what the row group counts, and ends the process where no memory is that large."""
+    group = b"\x1c\x19\x0c\x16\x00\x16" + b"\xfe" + b"\xff" * 7 + b"\x3f\x00"  # no columns, 0 bytes, 2**60 rows or so
+    with bounded(), pytest.raises(ValueError, match="its row groups must hold the 0 rows that it counts"):
+        read_columns(nested_schema(1, group))
 
 
 MANY = 10_000_000
