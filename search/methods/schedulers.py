@@ -1,9 +1,9 @@
-"""Schedulers by name: which trials of a search are stopped early, each compared only with trials of its own search."""
+"""Schedulers by name: they stop trials of a search early, comparing each with trials of the same search only."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainables.spec import EpochReport
 from trainables.trial.reports import METRIC, from_tune
@@ -11,7 +11,7 @@ from trainables.trial.reports import METRIC, from_tune
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
 
-AGE = "age"  # epochs judged so far, epoch 0 among them, as Ray has no rung before 1
+AGE = "age"  # number of epochs judged so far, epoch 0 included: Ray has no rung before 1
 FURTHEST = 1_000_000  # epochs; a rung that no trial reaches costs nothing
 
 
@@ -23,10 +23,11 @@ def fifo() -> "TrialScheduler":
 
 
 def asha(brackets: int = 1) -> "TrialScheduler":
-    """Asynchronous successive halving (arXiv 1810.05934): at each rung only the best third goes on.
+    """Asynchronous successive halving (arXiv 1810.05934): at each rung only the best third continues.
 
-    Rungs are epochs 0, 2, 8, 26, ..., where a trial has been judged 1, 3, 9, 27, ... times: the first costs a trial its
-    pruning and no training (ours). A trial that reports no epoch of a rung is judged by its next one.
+    The rungs are epochs 0, 2, 8, 26, ...: there a trial has been judged 1, 3, 9, 27, ... times. The rung at epoch 0 is
+    our addition: it costs a trial its pruning, but no training. A trial that does not report the epoch of a rung is
+    judged by its next report.
     """
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
@@ -42,14 +43,15 @@ def asha(brackets: int = 1) -> "TrialScheduler":
 
 
 def hyperband() -> "TrialScheduler":
-    """Asynchronous Hyperband (arXiv 1603.06560): successive halving whose first rung is epoch 0, 2 or 8, by chance."""
+    """Asynchronous Hyperband (arXiv 1603.06560): successive halving whose first rung is epoch 0, 2 or 8 at random."""
     return asha(brackets=3)
 
 
 def median() -> "TrialScheduler":
-    """Stop a trial whose best accuracy is below the median of the others' running averages, from epoch 0 on.
+    """Stop a trial whose best accuracy is below the median of the other trials' running averages, from epoch 0 on.
 
-    The rule of Vizier (Golovin et al., KDD 2017, section 3.2.2), once three others have come as far.
+    This is the rule of Vizier (Golovin et al., KDD 2017, section 3.2.2). It applies once three other trials have
+    reached the same epoch.
     """
     from ray.tune.schedulers import MedianStoppingRule
 
@@ -59,7 +61,7 @@ def median() -> "TrialScheduler":
         mode="max",
         grace_period=1,
         min_samples_required=3,
-        # Ray's rule pauses a trial so that others catch up: a restart, which an infinite slice forgoes
+        # Ray's rule pauses a trial so that others catch up, which restarts it; an infinite slice prevents that
         min_time_slice=math.inf,  # type: ignore[arg-type]
     )
 
@@ -72,13 +74,19 @@ SCHEDULERS: dict[str, Callable[[], "TrialScheduler"]] = {
 }
 
 
-SearchKey = tuple[str, str]  # policy and cell
-Histories = Mapping[str, Sequence[EpochReport]]  # trial -> its reports, at least one
+class SearchKey(NamedTuple):
+    """One search, or, of a search over several cells, its part in one cell."""
+
+    policy: str
+    cell: str
+
+
+Histories = Mapping[str, Sequence[EpochReport]]  # key of a trial -> its reports, at least one, in their order
 
 
 @dataclass(frozen=True, eq=False)
 class _Ended:
-    """What a scheduler needs to know of a trial that ended before it was made."""
+    """What a scheduler needs to know about a trial of an earlier run."""
 
     trial_id: str
 
@@ -89,21 +97,22 @@ def per_search(
     first_epoch_of: Callable[[Any], int],
     ended: Callable[[SearchKey], Histories],
 ) -> "TrialScheduler":
-    """Give each search a scheduler of its own, which knows the trials of the search that ended before.
+    """Give each search its own scheduler, which knows the trials of the search that have already ended.
 
-    search_of: names the search of a trial, None for one that is never stopped. first_epoch_of: the first epoch by
-    which a trial can be judged. ended: what a search starts from, and what earlier runs left of it.
+    search_of: names the search of a Tune trial; None for a trial that is never stopped. first_epoch_of: the first
+    epoch by which a trial can be judged. ended: reports of the trials that a search starts from, and of its trials of
+    earlier runs.
     """
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
     def judged(trial: Any, report: EpochReport) -> dict[str, Any]:
         return {METRIC: report.val_accuracy, AGE: report.epoch - first_epoch_of(trial) + 1}
 
-    def knowing(search: SearchKey, rival: Any) -> TrialScheduler:
+    def scheduler_of(search: SearchKey, newcomer: Any) -> TrialScheduler:
         scheduler = make()
         for name, reports in ended(search).items():
             past = _Ended(name)
-            *earlier, last = (judged(rival, report) for report in reports)
+            *earlier, last = (judged(newcomer, report) for report in reports)
             scheduler.on_trial_add(None, past)  # type: ignore[arg-type]
             for result in earlier:
                 scheduler.on_trial_result(None, past, result)  # type: ignore[arg-type]
@@ -118,7 +127,7 @@ def per_search(
         def _of(self, trial: Any) -> "TrialScheduler | None":
             search = search_of(trial)
             if search is not None and search not in self._schedulers:
-                self._schedulers[search] = knowing(search, trial)
+                self._schedulers[search] = scheduler_of(search, trial)
             return None if search is None else self._schedulers[search]
 
         def on_trial_add(self, tune_controller: Any, trial: Any) -> None:

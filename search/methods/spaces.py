@@ -1,6 +1,6 @@
-"""What a search varies: densities of single parts, of parts tied together, or a bend of the capacity densities.
+"""What a search varies: the densities of parts, of groups of parts, or two parameters of a family of densities.
 
-Only ratios of densities matter, as every proposal is filled to the same budget.
+Only ratios of densities matter: every trial scales its densities to the same budget.
 """
 
 from abc import ABC, abstractmethod
@@ -19,7 +19,7 @@ from trainables.pruning.granularity import Part, Prunable
 from trainables.spec import DenseSpec, TrialSpec
 
 SMALLEST = 0.001  # relative density
-TOLERANCE = 0.01  # by which densities may differ and still be the same
+TOLERANCE = 0.01  # relative difference up to which densities count as the same
 FAMILY = {"exponent": (0.0, 3.0), "offset": (0.0, 0.5)}
 
 Densities = Mapping[str, float]  # part name -> relative density > 0
@@ -28,23 +28,23 @@ Ties = Mapping[str, tuple[str, ...]]  # parameter -> names of the parts that sha
 
 
 class Space(ABC):
-    """Parameters that a sampler proposes, and the relative densities that they stand for."""
+    """Translates between the parameters that a sampler proposes and relative densities."""
 
     distributions: Mapping[str, FloatDistribution]
 
     @abstractmethod
     def densities(self, params: Params) -> dict[str, float]:
-        """Relative density of every part, at most 1."""
+        """Compute the relative density of every part, at most 1."""
 
     @abstractmethod
     def nearest(self, densities: Densities) -> dict[str, float]:
-        """Find the parameters whose densities come nearest, by least squares of the logarithms up to a factor."""
+        """Find the parameters whose densities are nearest: least squares of the logarithms, up to a common factor."""
 
     def expresses(self, densities: Densities) -> bool:
-        """Tell whether some parameters give these densities, up to a factor and within 1 %."""
-        found = self.densities(self.nearest(densities))
-        off = np.array([np.log(found[part] / density) for part, density in densities.items()])
-        return bool(np.abs(off - off.mean()).max() <= np.log1p(TOLERANCE))
+        """Tell whether some parameters give these densities, up to a common factor and within 1 %."""
+        nearest = self.densities(self.nearest(densities))
+        residuals = np.array([np.log(nearest[part] / density) for part, density in densities.items()])
+        return bool(np.abs(residuals - residuals.mean()).max() <= np.log1p(TOLERANCE))
 
 
 class _Tied(Space):
@@ -58,14 +58,14 @@ class _Tied(Space):
         return {part: params[name] for name, parts in self._ties.items() for part in parts}
 
     def nearest(self, densities: Densities) -> dict[str, float]:
-        """As `Space.nearest`; the densest group gets 1, and none less than the smallest density that is proposed."""
+        """As `Space.nearest`; the densest group gets 1, and no group less than `SMALLEST`."""
         logs = {name: np.mean([np.log(densities[part]) for part in parts]) for name, parts in self._ties.items()}
         highest = max(logs.values())
         return {name: max(SMALLEST, float(np.exp(log - highest))) for name, log in logs.items()}
 
 
 class _Family(Space):
-    """Densities offset + w ** exponent, where w is a part's importance over the highest one."""
+    """Densities proportional to offset + w ** exponent, where w is a part's importance divided by the largest one."""
 
     def __init__(self, importances: Densities) -> None:
         self.distributions = {name: FloatDistribution(low, high) for name, (low, high) in FAMILY.items()}
@@ -79,21 +79,21 @@ class _Family(Space):
 
     def nearest(self, densities: Densities) -> dict[str, float]:
         """As `Space.nearest`: the best point of a coarse grid, refined."""
-        wanted = np.log([densities[part] for part in self._parts])
+        target = np.log([densities[part] for part in self._parts])
 
-        def off(point: NDArray[np.float64]) -> NDArray[np.float64]:
-            residuals = self._log_densities(point) - wanted
-            centred: NDArray[np.float64] = residuals - residuals.mean(axis=-1, keepdims=True)
+        def residuals(point: NDArray[np.float64]) -> NDArray[np.float64]:
+            differences = self._log_densities(point) - target
+            centred: NDArray[np.float64] = differences - differences.mean(axis=-1, keepdims=True)
             return centred
 
         low, high = np.array(list(FAMILY.values())).T
         grid = np.stack(np.meshgrid(*np.linspace(low, high, 13).T), axis=-1).reshape(-1, 2)
-        start = grid[np.square(off(grid)).sum(axis=1).argmin()]
-        best = least_squares(off, start, bounds=(low, high), xtol=1e-12, ftol=1e-12).x
+        start = grid[np.square(residuals(grid)).sum(axis=1).argmin()]
+        best = least_squares(residuals, start, bounds=(low, high), xtol=1e-12, ftol=1e-12).x
         return dict(zip(FAMILY, best.tolist(), strict=True))
 
     def _log_densities(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map points (..., 2) to logarithms (..., parts)."""
+        """Map points (..., 2) of exponent and offset to logarithms of densities (..., parts)."""
         exponent, offset = points[..., :1], points[..., 1:]
         logs: NDArray[np.float64] = np.log(offset + np.exp(exponent * self._logs))
         return logs
@@ -105,25 +105,28 @@ def layers(cell: TrialSpec, importances: Densities | None = None) -> Space:
 
 
 def stages(cell: TrialSpec, importances: Densities | None = None) -> Space:
-    """One relative density for each resolution: parts are tied whose first layers give as many pixels; so are heads."""
+    """One relative density for each resolution: parts share it if their first layers give equally many pixels.
+
+    All linear layers of the head share one, too.
+    """
     return _tied("stages", cell)
 
 
 def blocks(cell: TrialSpec, importances: Densities | None = None) -> Space:
-    """One relative density for each block: parts are tied that one module holds, of a kind other than Sequential."""
+    """One relative density for each block: the innermost module around a part that is not a Sequential."""
     return _tied("blocks", cell)
 
 
 def family(cell: TrialSpec, importances: Densities | None = None) -> Space:
-    """An exponent in [0, 3] and an offset in [0, 0.5] that bend the densities of capacity.
+    """An exponent in [0, 3] and an offset in [0, 0.5] that transform the densities of the policy capacity.
 
-    (1, 0) is capacity itself and exponent 0 is uniform. This is our reading of "a low-dimensional family". Raises
-    ValueError without importances: what the policy capacity keeps of each part at this budget.
+    (1, 0) gives capacity itself; exponent 0 gives uniform. The family is ours. importances: the fraction that the
+    policy capacity keeps of each part at this budget; ValueError without it.
     """
     if importances is None:
         raise ValueError(
-            f"search.space 'family' must know what capacity keeps of {cell.dense.model} at sparsity {cell.sparsity}, "
-            "but got no such result; let capacity finish, or use another space"
+            f"search.space 'family' must start from a result of the policy capacity, but there is none for "
+            f"{cell.dense.model} at sparsity {cell.sparsity}; let capacity finish, or use another space"
         )
     return _Family(importances)
 
@@ -150,7 +153,7 @@ def _tied(name: str, cell: TrialSpec) -> Space:
 
 @cache
 def _ties(network: TrialSpec) -> dict[str, Ties]:
-    """Tie the parts of a network in each way; building it takes seconds where it is large."""
+    """Group the parts of a network in each way; cached, as building a large network takes seconds."""
     prunable = feasibility.blank(network)
     resolutions = sorted({_pixels(part.layers[0]) for part in prunable.parts}, reverse=True)
     stage = {pixels: "head" if pixels == 0 else f"stage{n}" for n, pixels in enumerate(resolutions, start=1)}
@@ -170,12 +173,12 @@ def _grouped(prunable: Prunable, name_of: Callable[[Part], str]) -> Ties:
 
 
 def _pixels(layer: Layer) -> int:
-    """Pixels, or tokens, of one image that a layer gives; 0 for a linear layer of a head, which sees no image."""
+    """Number of pixels or tokens that a layer gives for one image; 0 for a linear layer of a head."""
     return 0 if layer.positions == 1 and len(layer.shape) == 2 else layer.positions
 
 
 def _block(model: nn.Module, layer: str) -> str:
-    """Find the innermost module around a layer that is no mere sequence; the layer itself where only the network is."""
+    """Find the innermost module around a layer that is not a Sequential; the layer itself if that is the network."""
     above = layer.rpartition(".")[0]
     while above and isinstance(model.get_submodule(above), nn.Sequential):
         above = above.rpartition(".")[0]

@@ -9,15 +9,14 @@ from typing import Any
 from ray import tune
 from torch import nn
 
-from search.methods.schedulers import SCHEDULERS, per_search
+from search.methods.schedulers import SCHEDULERS, SearchKey, per_search
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.running.callback import TuneCallback, Watcher, spec_of
 from search.running.ray_session import _on_ray
 from search.running.shared_work import References, SharedWork, prepare
 from search.running.storage_check import refuse_unreachable
-from search.searching.searcher import StudySearcher
-from search.study.cells import cell_key
+from search.searching.searcher import StudySearcher, search_key
 from search.study.spec import StudySpec
 from trainables.checkpoints import artifact_store
 from trainables.names import SEARCHES
@@ -126,10 +125,10 @@ def _storage_error(error: BaseException | None) -> StorageError | None:
     return _storage_error(error.__cause__) or _storage_error(error.__context__)
 
 
-def _search_of(trial: Any) -> tuple[str, str] | None:
+def _search_of(trial: Any) -> SearchKey | None:
     """Name the search that a Tune trial belongs to; None for a trial of a named policy."""
     spec = spec_of(trial)
-    return (spec.policy, cell_key(spec)) if spec.policy in SEARCHES else None
+    return search_key(spec) if spec.policy in SEARCHES else None
 
 
 def _first_epoch_of(trial: Any) -> int:

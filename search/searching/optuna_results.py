@@ -1,4 +1,4 @@
-"""What Optuna is told of a trial that has ended."""
+"""What Optuna is told about a trial that has ended."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,26 +13,26 @@ from search.results.rows import TrialRow
 STATES = {"done": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
-class Verdict(NamedTuple):
-    """State, one value for each goal where there are any, and why there are none where the trial failed."""
+class OptunaResult(NamedTuple):
+    """State of a trial; one value for each goal if the trial is complete; the reason if it failed."""
 
     state: TrialState
     values: list[float] | None = None
-    constraints: Mapping[str, float] = MappingProxyType({})  # by how much each bound is broken; kept at zero or less
+    violations: Mapping[str, float] = MappingProxyType({})  # by constraint; 0 or less where it holds
     error: str = ""
 
 
-def judged(row: TrialRow, goals: Sequence[str], constraints: Sequence[str]) -> Verdict:
-    """Look goals and constraints up; a trial that lacks one, or failed, is no point of any search."""
+def result_of(row: TrialRow, goals: Sequence[str], constraints: Sequence[str]) -> OptunaResult:
+    """Look up the goals and constraints of a trial; a trial without one of them counts as failed."""
     if row.status != "done":
-        return Verdict(STATES[row.status], error=row.error)
+        return OptunaResult(STATES[row.status], error=row.error)
     bounds = conditions(constraints, [])
-    found = [value_of(row, name) for name in (*goals, *(bound.name for bound in bounds))]
-    numbers = [float(value) for value in found if value is not None and math.isfinite(float(value))]
-    if len(numbers) < len(found):
-        return Verdict(TrialState.FAIL, error="a goal or a constraint is not a finite number")
-    limits = zip(constraints, bounds, numbers[len(goals) :], strict=True)
-    broken = {
-        text: (value - float(bound.bound)) * (1 if bound.sign in ("<=", "<") else -1) for text, bound, value in limits
+    values = [value_of(row, name) for name in (*goals, *(bound.name for bound in bounds))]
+    numbers = [float(value) for value in values if value is not None and math.isfinite(float(value))]
+    if len(numbers) < len(values):
+        return OptunaResult(TrialState.FAIL, error="a goal or a constraint is not a finite number")
+    violations = {
+        text: (value - float(bound.bound)) * (1 if bound.sign in ("<=", "<") else -1)
+        for text, bound, value in zip(constraints, bounds, numbers[len(goals) :], strict=True)
     }
-    return Verdict(TrialState.COMPLETE, numbers[: len(goals)], broken)
+    return OptunaResult(TrialState.COMPLETE, numbers[: len(goals)], violations)

@@ -6,10 +6,12 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from search.methods.schedulers import SearchKey
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
-from search.searching.density_search import DensitySearch
-from search.searching.journal import SearchStorage, open_journal
+from search.searching.density_search import DensitySearch, is_recorded
+from search.searching.journal import open_journal
+from search.searching.search_history import SearchHistory
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
 from trainables.names import SEARCHED, SEARCHES
@@ -21,6 +23,11 @@ from trainables.trial.reports import METRIC, TrialLost, from_tune
 LOSSES = 3  # workers that a trial may lose before it has failed; and how often its storage before the run has
 
 Configure = Callable[[TrialSpec], dict[str, Any]]
+
+
+def search_key(spec: TrialSpec) -> SearchKey:
+    """Name the search that a trial of a search policy belongs to."""
+    return SearchKey(spec.policy, cell_key(spec))
 
 
 class StudySearcher(Searcher):
@@ -42,76 +49,87 @@ class StudySearcher(Searcher):
         rows = folder.rows()
         done = {row.trial for row in rows if row.status != "failed" or row.policy in SEARCHES}
         self._queue = [spec for spec in study.trials() if spec.key() not in done]
-        self._journal, storage = open_journal(folder.folder)
-        self._searches: list[DensitySearch] = []
-        self._search_of: dict[tuple[str, str], DensitySearch] = {}  # by policy and cell
-        self._awaited: dict[DensitySearch, set[str]] = defaultdict(
-            set
-        )  # keys of the policies that a search starts from
-        self._open_searches(rows, folder.unfinished(done), storage)
+        self._journal, self._storage = open_journal(folder.folder)
+        self._histories: list[SearchHistory] = []
+        self._history_of: dict[SearchKey, SearchHistory] = {}
+        self._searches: dict[SearchHistory, DensitySearch] = {}  # the opened ones: late, as a space may need the starts
+        self._awaited: dict[SearchHistory, set[str]] = defaultdict(set)  # keys of the trials that a search starts from
+        self._recall(rows, folder.unfinished(done))
 
-    def _open_searches(self, rows: list[TrialRow], unfinished: list[TrialSpec], storage: SearchStorage) -> None:
+    def _recall(self, rows: list[TrialRow], unfinished: list[TrialSpec]) -> None:
+        """Sort what the study folder holds by search."""
         for policy, cells in self._study.searches():
-            search = DensitySearch(policy, cells, self._study.search, storage, self._folder.outcome)
-            self._searches.append(search)
-            self._search_of |= {(policy, cell_key(cell)): search for cell in cells}
+            history = SearchHistory(policy, cells, self._study.search)
+            self._histories.append(history)
+            self._history_of |= {SearchKey(policy, cell_key(cell)): history for cell in cells}
         for row in rows:
-            if (begins := self._starting_from(row.policy, row.cell)) and row.status == "done":
-                begins.start(row)
-            if own := self._search_of.get((row.policy, row.cell)):
-                own.past(row)
+            if (started := self._starting_from(row.policy, row.cell)) and row.status == "done":
+                started.starts.append(row)
+            if own := self._history_of.get(SearchKey(row.policy, row.cell)):
+                own.earlier.append(row)
         for spec in self._queue:
-            if begins := self._starting_from(spec.policy, cell_key(spec)):
-                self._awaited[begins].add(spec.key())
-        for earlier in unfinished:
-            spec = earlier.on(earlier.dense.data.found_by(self._study.data))
-            if own := self._search_of.get((spec.policy, cell_key(spec))):
-                own.resume(spec)
+            if started := self._starting_from(spec.policy, cell_key(spec)):
+                self._awaited[started].add(spec.key())
+        for saved in unfinished:
+            spec = saved.on(saved.dense.data.found_by(self._study.data))
+            if own := self._history_of.get(search_key(spec)):
+                own.unfinished.append(spec)
                 self._queue.insert(0, spec)
 
-    def _starting_from(self, policy: str, cell: str) -> DensitySearch | None:
+    def _starting_from(self, policy: str, cell: str) -> SearchHistory | None:
         """Find the search that starts from a policy's result in a cell."""
-        return self._search_of.get((SEARCHED, cell)) if policy in self._study.search.warm_start else None
+        return self._history_of.get(SearchKey(SEARCHED, cell)) if policy in self._study.search.warm_start else None
+
+    def _search(self, history: SearchHistory) -> DensitySearch:
+        """Open a search if it is not open; ValueError if its space cannot be built."""
+        if history not in self._searches:
+            self._searches[history] = DensitySearch(history, self._storage, self._folder.outcome)
+        return self._searches[history]
 
     @property
     def specs(self) -> list[TrialSpec]:
-        """A spec of every kind still to come: what they need is made before they run."""
-        cells = [cell for search in self._searches if search.remaining > 0 for cell in search.cells.values()]
+        """A spec of every kind of trial still to come: what they share is made before they run."""
+        cells = [cell for history in self._histories if history.remaining > 0 for cell in history.cells]
         return [*self._queue, *cells]
 
     @property
     def total(self) -> int:
-        """Trials still to come."""
-        return len(self._queue) + sum(max(0, s.remaining - len(self._awaited[s])) for s in self._searches)
+        """Number of trials still to come."""
+        return len(self._queue) + sum(max(0, h.remaining - len(self._awaited[h])) for h in self._histories)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Give Tune the next trial, nothing for now, or the end."""
         if self._queue:
             spec = self._queue.pop(0)
         else:
-            unfinished = [search for search in self._searches if search.remaining > 0]
-            if not unfinished:  # what still runs may lose its worker and come back
+            unfinished = [history for history in self._histories if history.remaining > 0]
+            if not unfinished:  # a running trial may lose its worker and come back
                 return None if self._running else Searcher.FINISHED  # type: ignore[return-value]
-            ready = [search for search in unfinished if not self._awaited[search]]
+            ready = [history for history in unfinished if not self._awaited[history]]
             if not ready:
                 return None
-            spec = min(ready, key=lambda search: (search.running, -search.remaining)).propose()
+            spec = self._search(min(ready, key=self._priority)).ask()
         self._running[trial_id] = spec
         self._folder.start_trial(spec)
         self._journal.save_in_time()
         return self._configure(spec)
 
+    def _priority(self, history: SearchHistory) -> tuple[int, int]:
+        """Rank searches: the one of fewest running proposals first, then the one of most remaining proposals."""
+        search = self._searches.get(history)
+        return (search.running if search else 0, -history.remaining)
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note an epoch."""
         spec = self._running[trial_id]
         report = from_tune(result)
-        if isinstance(report, EpochReport) and (search := self._search_of.get((spec.policy, cell_key(spec)))):
-            search.report(spec.key(), report.epoch, report.val_accuracy)
+        if isinstance(report, EpochReport) and (history := self._history_of.get(search_key(spec))):
+            self._search(history).report(spec.key(), report.epoch, report.val_accuracy)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note how a trial ended."""
         spec = self._running.pop(trial_id)
-        key, cell = spec.key(), cell_key(spec)
+        key = spec.key()
         report = from_tune(result)
         if error or isinstance(report, TrialLost):
             self._losses[key] += 1
@@ -126,21 +144,26 @@ class StudySearcher(Searcher):
             outcome = Outcome(
                 spec=spec, status="failed" if lost else "stopped", error="its workers were lost" if lost else ""
             )
-        if own := self._search_of.get((spec.policy, cell)):
+        if history := self._history_of.get(search_key(spec)):
+            search = self._search(history)
             if outcome.status == "stopped" and isinstance(report, EpochReport):  # its last, which only this call gets
-                own.report(key, report.epoch, report.val_accuracy)
-            own.finish(key, row_of(outcome))
-        if begins := self._starting_from(spec.policy, cell):
-            self._awaited[begins].discard(key)
+                search.report(key, report.epoch, report.val_accuracy)
+            search.tell(key, row_of(outcome))
+        if started := self._starting_from(spec.policy, cell_key(spec)):
+            self._awaited[started].discard(key)
             if outcome.status == "done":
-                begins.start(row_of(outcome))
+                self._add_start(started, row_of(outcome))
         self._journal.save_in_time()
 
-    def ended(self, search: tuple[str, str]) -> dict[str, tuple[EpochReport, ...]]:
-        """Reports of what a search starts from in a cell, and of what earlier runs left of it there, by trial."""
-        keys = [row.trial for row in self._search_of[search].ended if row.cell == search[1]]
-        outcomes = self._folder.read_outcomes(keys)
-        return {outcome.spec.key(): outcome.history for outcome in outcomes if outcome.history}
+    def _add_start(self, history: SearchHistory, row: TrialRow) -> None:
+        history.starts.append(row)
+        if search := self._searches.get(history):
+            search.tell_start(row)
+
+    def ended(self, search: SearchKey) -> dict[str, tuple[EpochReport, ...]]:
+        """Reports of the trials that a search starts from in a cell, and of its trials of earlier runs, by trial."""
+        keys = [row.trial for row in self._history_of[search].ended if row.cell == search.cell]
+        return {found.spec.key(): found.history for found in self._folder.read_outcomes(keys) if found.history}
 
     def check(self) -> None:
         """Raise StorageError once it is no use to go on: no trial has failed, and the next run takes all up again."""
@@ -153,8 +176,9 @@ class StudySearcher(Searcher):
 
     def close(self) -> None:
         """Leave in the study folder what Optuna knows."""
-        for search in self._searches:
-            search.settle()
+        for history in self._histories:
+            if history.earlier and history not in self._searches and not is_recorded(history, self._storage):
+                self._search(history)
         self._journal.save()
 
     def save(self, checkpoint_path: str) -> None:

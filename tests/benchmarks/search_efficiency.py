@@ -90,7 +90,7 @@ class Ours:
                     value=accuracy,
                     params=params,
                     distributions=dict(self._space.distributions),
-                    system_attrs=dict(self._sampler.told),
+                    system_attrs=dict(self._sampler.system_attrs),
                 )
             )
         else:

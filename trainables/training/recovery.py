@@ -1,7 +1,7 @@
 """The recoveries by name: how a pruned network gets its accuracy back by training."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,9 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.data.batches import Batch
 from trainables.models.layers import Masks
 from trainables.pruning.masks import apply
-from trainables.spec import Distillation, Recipe, TrialSpec
-from trainables.training.train import Loss, TrainingPlan, hard_labels
+from trainables.spec import Distillation, TrialSpec
+from trainables.training.fit import TrainingPlan
+from trainables.training.train import Loss, hard_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,16 +31,10 @@ class Pruned:
         """Epochs of its recovery that training along with gates has taken already."""
         return self.spec.gates.epochs if POLICIES[self.spec.policy].joint else 0
 
-    def plan(self, recipe: Recipe, skipped: int = 0, reinitialise: bool = False) -> TrainingPlan:
-        """Plan a training with the trial's own augmentation and seed."""
-        return TrainingPlan(
-            recipe, self.spec.dense.data.augment, self.spec.seed, skipped=skipped, reinitialise=reinitialise
-        )
-
 
 def finetune(pruned: Pruned) -> TrainingPlan:
     """Train the kept weights on, from their final values, by the recipe of fine-tuning."""
-    return pruned.plan(pruned.spec.finetune, skipped=pruned.begun)
+    return TrainingPlan(pruned.spec.finetune, skipped=pruned.begun)
 
 
 def rewind(pruned: Pruned) -> TrainingPlan:
@@ -49,13 +44,13 @@ def rewind(pruned: Pruned) -> TrainingPlan:
     the dense network saw in these epochs; momentum starts from zero (ours).
     """
     recipe = pruned.spec.dense.recipe
-    return pruned.plan(recipe, skipped=recipe.epochs - pruned.spec.finetune.epochs + pruned.begun)
+    return TrainingPlan(recipe, skipped=recipe.epochs - pruned.spec.finetune.epochs + pruned.begun)
 
 
 def distill(pruned: Pruned) -> TrainingPlan:
     """Fine-tune towards the dense network's opinion as well as the labels (Hinton et al., arXiv 1503.02531)."""
     loss = distillation(pruned.dense(), pruned.spec.distillation)
-    return replace(finetune(pruned), loss=loss)
+    return TrainingPlan(pruned.spec.finetune, skipped=pruned.begun, loss=loss)
 
 
 def scratch(pruned: Pruned) -> TrainingPlan:
@@ -63,7 +58,7 @@ def scratch(pruned: Pruned) -> TrainingPlan:
 
     Liu et al., arXiv 1810.05270: the same recipe for as many epochs.
     """
-    return pruned.plan(pruned.spec.dense.recipe, reinitialise=True)
+    return TrainingPlan(pruned.spec.dense.recipe, reinitialise=True)
 
 
 def scratch_b(pruned: Pruned) -> TrainingPlan:
@@ -73,8 +68,7 @@ def scratch_b(pruned: Pruned) -> TrainingPlan:
     with them; rounding to whole epochs is ours, and so is counting masked weights as saved.
     """
     recipe = pruned.spec.dense.recipe
-    stretched = recipe.model_copy(update={"epochs": round(recipe.epochs * pruned.macs)})
-    return pruned.plan(stretched, reinitialise=True)
+    return TrainingPlan(recipe.model_copy(update={"epochs": round(recipe.epochs * pruned.macs)}), reinitialise=True)
 
 
 def distillation(teacher: nn.Module, settings: Distillation) -> Loss:

@@ -1,6 +1,5 @@
 """Every sampler held to its entry in the table, by Optuna's ask and tell on small problems."""
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,9 +7,8 @@ import optuna
 import pytest
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
-from search.methods import samplers
 from search.methods.samplers import SAMPLERS, complaints
 
 SPACE: dict[str, BaseDistribution] = {name: FloatDistribution(0.01, 1.0, log=True) for name in ("a", "b", "c")}
@@ -56,7 +54,7 @@ def tell(study: optuna.Study, name: str, trials: int, bounded: bool = False) -> 
                 distributions=SPACE,
                 value=value(densities),
                 constraints={"a": np.log10(densities["a"]) + 1} if bounded else None,
-                system_attrs=dict(SAMPLERS[name].told),
+                system_attrs=dict(SAMPLERS[name].system_attrs),
             )
         )
 
@@ -72,7 +70,7 @@ def test_a_seed_gives_the_same_proposals_again_and_another_seed_others(name: str
     for study in (first, again, other):
         run(study, 6)
     assert np.array_equal(points(first), points(again))
-    assert not (points(first) == points(other)).any()
+    assert not (points(first) == points(other)).all(axis=1).any()  # single values may be equal: a bound, say
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -107,43 +105,6 @@ def test_running_trials_spread_what_the_parzen_estimator_proposes() -> None:
     assert spread(running=True) > 1.1 * spread(running=False)
 
 
-@pytest.mark.parametrize("goals", [1, 2])
-def test_a_search_of_usual_length_is_proposed_by_optunas_own_parzen_estimator(goals: int) -> None:
-    def proposed(sampler: optuna.samplers.BaseSampler) -> NDArray[np.float64]:
-        study = optuna.create_study(directions=["maximize"] * goals, sampler=sampler)
-        for _ in range(12):
-            trial, running = study.ask(SPACE), study.ask(SPACE)
-            study.tell(trial, [value(trial.params), trial.params["a"]][:goals])
-            study.tell(running, state=TrialState.FAIL)
-        return points(study)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        plain = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=4, seed=0)
-    assert np.array_equal(proposed(SAMPLERS["tpe"].make(0, TRIALS)), proposed(plain))
-
-
-@pytest.mark.parametrize("goals", [1, 2])
-def test_a_long_search_forgets_the_oldest_trials_but_no_good_one(goals: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samplers, "REMEMBERED", 40)  # of which the 4 best are good
-    shown: list[set[int]] = []
-    split = optuna.samplers._tpe.sampler._split_trials
-
-    def watched(study: optuna.Study, trials: list[FrozenTrial], count: int) -> tuple[list[FrozenTrial], ...]:
-        shown.append({trial.number for trial in trials})
-        return split(study, trials, count)
-
-    monkeypatch.setattr(optuna.samplers._tpe.sampler, "_split_trials", watched)
-    study = study_of("tpe", goals=goals)
-    for number in range(100):
-        trial = study.ask(SPACE)
-        study.tell(trial, [float(number in (3, 30, 31, 60)) - number / 1000] * goals)
-        if number == 10:
-            running = study.ask(SPACE)
-    study.ask(SPACE)
-    assert shown[-1] == {3, 31, 32, 61, running.number, *range(65, 101)}  # as Optuna counts, with the one that runs
-
-
 def test_where_the_best_is_a_corner_the_gaussian_process_looks_elsewhere_next() -> None:
     study = study_of("gp")
     for _ in range(10):
@@ -157,8 +118,8 @@ def test_where_the_best_is_a_corner_the_gaussian_process_looks_elsewhere_next() 
 def test_a_search_that_goes_on_with_another_seed_repeats_nothing(name: str) -> None:
     study = study_of(name)
     run(study, 6)
-    for told in (6, 8):
-        study.sampler = SAMPLERS[name].make(told, TRIALS)
+    for seed in (6, 8):
+        study.sampler = SAMPLERS[name].make(seed, TRIALS)
         run(study, 2)
     assert least_distance(points(study)) > 0
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from search.methods.schedulers import SCHEDULERS, Histories, per_search
+from search.methods.schedulers import SCHEDULERS, Histories, SearchKey, per_search
 from search.results.folder import StudyFolder
 from search.running.tuner import _first_epoch_of
 from search.searching.searcher import StudySearcher
@@ -26,7 +26,7 @@ class Trial:
     """What a scheduler sees of a Tune trial."""
 
     trial_id: str
-    search: tuple[str, str] | None
+    search: SearchKey | None
     status: str = "RUNNING"
 
 
@@ -45,7 +45,7 @@ class Fed:
 
     def add(self, *names: str, of_a_search: bool = True) -> "Fed":
         for name in names:
-            self.trials[name] = Trial(name, ("searched", name[0]) if of_a_search else None)
+            self.trials[name] = Trial(name, SearchKey("searched", name[0]) if of_a_search else None)
             self.scheduler.on_trial_add(None, self.trials[name])
         return self
 

@@ -9,9 +9,10 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from search.methods.samplers import SAMPLERS
-from search.methods.spaces import SMALLEST
+from search.methods.spaces import SMALLEST, SPACES
 from search.results.rows import row_of
 from search.searching.density_search import DensitySearch
+from search.searching.search_history import SearchHistory
 from search.study.search_spec import SearchSpec
 from tests.search.searching.test_searcher import PARTS, STUDY, finished
 from trainables.names import RANDOM_SEARCH, SEARCHED
@@ -21,13 +22,17 @@ from trainables.spec import TrialSpec
 CELL = STUDY.cells()[0]
 
 
-def search_of(cells: tuple[TrialSpec, ...] = (CELL,), policy: str = SEARCHED, **given: Any) -> DensitySearch:
+def history_of(cells: tuple[TrialSpec, ...] = (CELL,), policy: str = SEARCHED, **given: Any) -> SearchHistory:
     settings = SearchSpec.model_validate({"trials": 6, "warm_start": ["uniform", "capacity"]} | given)
-    return DensitySearch(policy, cells, settings, InMemoryStorage(), lambda key: None)
+    return SearchHistory(policy, cells, settings)
 
 
-def told(search: DensitySearch) -> list[optuna.trial.FrozenTrial]:
-    return search._begun().trials
+def opened(history: SearchHistory) -> DensitySearch:
+    return DensitySearch(history, InMemoryStorage(), lambda key: None)
+
+
+def search_of(cells: tuple[TrialSpec, ...] = (CELL,), policy: str = SEARCHED, **given: Any) -> DensitySearch:
+    return opened(history_of(cells, policy, **given))
 
 
 def judged(spec: TrialSpec, accuracy: float, macs: float = 0.5) -> Outcome:
@@ -40,9 +45,10 @@ def judged(spec: TrialSpec, accuracy: float, macs: float = 0.5) -> Outcome:
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
 def test_proposals_are_relative_densities_within_their_bounds(sampler: str) -> None:
-    search = search_of(sampler=sampler)
-    proposals = [search.propose() for _ in range(6)]
-    assert search.remaining == 0
+    history = history_of(sampler=sampler)
+    search = opened(history)
+    proposals = [search.ask() for _ in range(6)]
+    assert history.remaining == 0
     assert search.running == 6
     assert len({spec.key() for spec in proposals}) == 6
     for spec in proposals:
@@ -53,36 +59,38 @@ def test_proposals_are_relative_densities_within_their_bounds(sampler: str) -> N
 
 
 def test_a_search_is_the_same_for_a_seed_and_draws_anew_when_continued() -> None:
-    assert search_of().propose() == search_of().propose()
-    continued = search_of()
-    continued.past(row_of(finished(search_of().propose(), 0.5)))
-    assert continued.propose() != search_of().propose()
+    assert search_of().ask() == search_of().ask()
+    continued = history_of()
+    continued.earlier.append(row_of(finished(search_of().ask(), 0.5)))
+    assert opened(continued).ask() != search_of().ask()
 
 
 def test_states_say_how_a_proposal_ended() -> None:
-    search = search_of()
-    done, stopped, failed = (search.propose() for _ in range(3))
+    history = history_of()
+    search = opened(history)
+    done, stopped, failed = (search.ask() for _ in range(3))
     for spec in (done, stopped, failed):
         search.report(spec.key(), 0, 0.3)
-    search.finish(done.key(), row_of(finished(done, 0.9)))
-    search.finish(stopped.key(), row_of(Outcome(spec=stopped, status="stopped")))
-    search.finish(failed.key(), row_of(Outcome(spec=failed, status="failed", error="validation loss became nan")))
-    search.start(row_of(finished(CELL, 0.7)))
-    first, cut, lost, start = told(search)
+    search.tell(done.key(), row_of(finished(done, 0.9)))
+    search.tell(stopped.key(), row_of(Outcome(spec=stopped, status="stopped")))
+    search.tell(failed.key(), row_of(Outcome(spec=failed, status="failed", error="validation loss became nan")))
+    history.starts.append(row_of(finished(CELL, 0.7)))
+    search.tell_start(history.starts[0])
+    first, cut, lost, start = search.study.trials
     assert (first.state, first.value) == (TrialState.COMPLETE, 0.9)
     assert (cut.state, cut.intermediate_values) == (TrialState.PRUNED, {0: 0.3})
     assert (lost.state, lost.user_attrs["error"]) == (TrialState.FAIL, "validation loss became nan")
     assert start.params == dict.fromkeys(PARTS, 1.0)
     assert (start.value, start.user_attrs["policy"]) == (0.7, "uniform")
-    assert (search.running, search.remaining) == (0, 2)
+    assert (search.running, history.remaining) == (0, 2)
 
 
 def test_an_accuracy_that_is_no_number_is_a_failure_with_its_reason() -> None:
     search = search_of()
-    spec = search.propose()
+    spec = search.ask()
     row = row_of(finished(spec, 0.5))
-    search.finish(spec.key(), row.model_construct(**(dict(row) | {"best_val_accuracy": float("nan")})))
-    (trial,) = told(search)
+    search.tell(spec.key(), row.model_construct(**(dict(row) | {"val_accuracy": float("nan")})))
+    (trial,) = search.study.trials
     assert (trial.state, trial.user_attrs["error"]) == (
         TrialState.FAIL,
         "a goal or a constraint is not a finite number",
@@ -90,31 +98,31 @@ def test_an_accuracy_that_is_no_number_is_a_failure_with_its_reason() -> None:
 
 
 def test_what_a_space_cannot_express_is_tried_where_it_is_nearest() -> None:
-    search = search_of(space="stages")
+    history = history_of(space="stages")
     uneven = row_of(finished(CELL.model_copy(update={"policy": "capacity"}), 0.7))
     uneven = uneven.model_copy(update={"parts": dict(zip(PARTS, (0.9, 0.1, 0.4, 0.3, 0.2, 0.6), strict=False))})
-    search.start(row_of(finished(CELL, 0.6)))
-    search.start(uneven)
-    assert [trial.value for trial in told(search) if trial.state == TrialState.COMPLETE] == [0.6]
-    proposed = search.propose()
+    history.starts += [row_of(finished(CELL, 0.6)), uneven]
+    search = opened(history)
+    assert [trial.value for trial in search.study.trials if trial.state == TrialState.COMPLETE] == [0.6]
+    proposed = search.ask()
     assert proposed.densities is not None
-    nearest = search._spaces[CELL.sparsity].nearest(uneven.parts)
-    assert proposed.densities == pytest.approx(search._spaces[CELL.sparsity].densities(nearest))
+    space = SPACES["stages"](CELL, None)
+    assert proposed.densities == pytest.approx(space.densities(space.nearest(uneven.parts)))
 
 
 def test_the_control_starts_from_nothing_and_knows_no_model() -> None:
     control = search_of(policy=RANDOM_SEARCH, sampler="gp", space="family")
-    proposals = [control.propose() for _ in range(6)]
+    proposals = [control.ask() for _ in range(6)]
     assert {spec.policy for spec in proposals} == {RANDOM_SEARCH}
-    assert isinstance(control._begun().sampler, optuna.samplers.RandomSampler)
-    assert control._begun().study_name.startswith("random-search: small_cnn")
+    assert isinstance(control.study.sampler, optuna.samplers.RandomSampler)
+    assert control.study.study_name.startswith("random-search: small_cnn")
 
 
 def test_constraints_are_broken_by_what_exceeds_them() -> None:
     search = search_of(constraints=["macs<=0.4", "params>=0.1"])
-    spec = search.propose()
-    search.finish(spec.key(), row_of(judged(spec, 0.9, macs=0.5)))
-    (trial,) = told(search)
+    spec = search.ask()
+    search.tell(spec.key(), row_of(judged(spec, 0.9, macs=0.5)))
+    (trial,) = search.study.trials
     kept = row_of(judged(spec, 0.9)).params_kept or 0
     share = kept / (row_of(judged(spec, 0.9)).params_total or 1)
     assert trial.constraints == pytest.approx({"macs<=0.4": 0.1, "params>=0.1": 0.1 - share})
@@ -125,12 +133,12 @@ def test_several_goals_make_one_search_over_all_sparsities_with_its_front() -> N
     search = search_of(cells, goals=["best_val_accuracy", "macs"], sampler="nsga2", trials=20)
     seen = Counter[float]()
     for n in range(12):
-        spec = search.propose()
+        spec = search.ask()
         seen[spec.sparsity] += 1
         search.report(spec.key(), 0, 0.1)
-        search.finish(spec.key(), row_of(judged(spec, 0.5 + n / 100, macs=1 - spec.sparsity - n / 1000)))
+        search.tell(spec.key(), row_of(judged(spec, 0.5 + n / 100, macs=1 - spec.sparsity - n / 1000)))
     assert set(seen) == {cell.sparsity for cell in cells}
-    study = search._begun()
+    study = search.study
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     values = [tuple(trial.values) for trial in study.trials]
     front = {v for v in values if not any(o[0] >= v[0] and o[1] <= v[1] and o != v for o in values)}

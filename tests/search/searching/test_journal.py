@@ -135,7 +135,7 @@ def test_a_journal_that_is_gone_is_written_anew(tmp_path: Path) -> None:
 
 
 def logs_in(folder: Folder) -> list[dict[str, Any]]:
-    return [{name: told for name, told in log.items() if name != "crc"} for log in Journal(folder).read_logs(0)]
+    return [{name: value for name, value in log.items() if name != "crc"} for log in Journal(folder).read_logs(0)]
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_no_flipped_bit_of_a_journal_goes_unseen(
     except ValueError:
         return
     known = [
-        {name: told for name, told in log.items() if name in true}
+        {name: value for name, value in log.items() if name in true}
         for log, true in zip(found, logs_in(written), strict=True)
     ]
     assert known == logs_in(written)  # what is damaged is the checksum's own name
@@ -169,7 +169,7 @@ def test_lines_that_a_journal_has_lost_are_missed(written: Folder, tmp_path: Pat
     lines = written.read(JOURNAL).splitlines(keepends=True)
     folder = Folder.at(str(tmp_path))
     folder.write(JOURNAL, b"".join(lines[:3] + lines[4:]))
-    with pytest.raises(ValueError, match="checksums must be those of the lines"):
+    with pytest.raises(ValueError, match="checksums must match the lines"):
         Journal(folder)
 
 
