@@ -106,7 +106,7 @@ def test_a_space_of_one_density_is_refused_in_favour_of_larger_ones() -> None:
     with pytest.raises(
         ValueError, match=r"at least 2 densities, but 'stages' has 1 for the channels of .*flat"
     ) as error:
-        SPACES["stages"](cell("tests.search.test_spaces:flat", "channel"), None)
+        SPACES["stages"](cell("tests.search.methods.test_spaces:flat", "channel"), None)
     assert str(error.value).endswith("; use one of: layers (2), blocks (2), family (2)")
 
 

@@ -89,7 +89,7 @@ def test_an_accuracy_that_is_no_number_is_a_failure_with_its_reason() -> None:
     search = search_of()
     spec = search.ask()
     row = row_of(finished(spec, 0.5))
-    search.tell(spec.key(), row.model_construct(**(dict(row) | {"val_accuracy": float("nan")})))
+    search.tell(spec.key(), row.model_construct(**(dict(row) | {"best_val_accuracy": float("nan")})))
     (trial,) = search.study.trials
     assert (trial.state, trial.user_attrs["error"]) == (
         TrialState.FAIL,
