@@ -16,11 +16,13 @@ from trainables.allocation.profiles import FALLS, to_parquet
 from trainables.artifacts.probes import to_parquet as curve_to_parquet
 from trainables.frozen import Frozen
 from trainables.pruning.probe_order import Probed
+from trainables.spec import BudgetKind
 
 LOST = (0, 1, 2, 5, 10, 20, 40, 100)  # points of accuracy between one shade and the next
 SHADES = ("#ffffff", "#fdeebe", "#fbd08a", "#f3a25f", "#dd6b4d", "#a93a55", "#4b1d52")  # each darker than the last
 BARS = ("#17344f", "#5b8db8", "#c9dcec")  # one for each of FALLS, each lighter than the last
 ROW = 0.17  # inches
+UNITS: Mapping[BudgetKind, str] = {"params": "weights", "macs": "multiply-accumulates"}
 
 
 def write_profile(found: Compactness, out: Path) -> list[Path]:
@@ -51,7 +53,7 @@ def _profile_figure(found: Compactness) -> Figure:
         axis.set_xlabel(f"{found.granularity}s removed from this part alone (%)")
     left.set_ylim(rows - 0.5, -0.5)
     left.set_yticks(range(rows), [f"{part.name} ({_short(part.weights)})" for part in found.parts])
-    left.set_ylabel("part (number of its weights), from input to output")
+    left.set_ylabel("part (weights)")
     figure.suptitle(
         f"{found.model}, {found.granularity}s by {found.criterion}: dense accuracy "
         f"{100 * found.profile.dense_accuracy:.1f} % on {found.calibration:,} training samples, nothing retrained",
@@ -135,7 +137,7 @@ def _probe_figure(found: Probing) -> Figure:
     axis.grid(axis="x", visible=False)
     axis.legend(frameon=False)
     shares = {kind: 100 * found.kept[kind] / found.total[kind] for kind in found.kept}
-    left = ", ".join(f"{share:.0f} % of {kind}" for kind, share in shares.items())
+    left = ", ".join(f"{share:.0f} % of {UNITS[kind]}" for kind, share in shares.items())
     axis.set_title(f"{found.model}: a gain of {100 * found.threshold:g} points keeps\n{left}", fontsize=NORMAL + 2)
     return figure
 

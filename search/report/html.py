@@ -27,5 +27,6 @@ def _environment() -> Environment:
 
 
 def _coded(text: str) -> Markup:
-    """Escape a text; what stands between backticks becomes code."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text)))
+    """Escape a text. What stands between backticks becomes code; a number and its percent sign stay on one line."""
+    escaped = re.sub(r"(?<=\d) %", "\u00a0%", escape(text))
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", escaped))

@@ -89,7 +89,7 @@ def _summary(evidence: Evidence) -> Summary:
 
 
 def _percent(estimate: Estimate) -> str:
-    return f"{percent(estimate)} %".replace(" ", "\u00a0")
+    return f"{percent(estimate)} %"
 
 
 def _figure(section: Section) -> Figure | None:

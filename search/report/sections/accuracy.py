@@ -17,8 +17,8 @@ from search.report.sections.evidence import Evidence, seeds_of
 STAGES = {"one_shot_accuracy": "one-shot", "recalibrated_accuracy": "recalibrated", "best_val_accuracy": "recovered"}
 WORDS = {"finetune": "fine-tuned", "distill": "distilled", "rewind": "rewound", "scratch": "from scratch"}
 INTERVALS = (
-    "Lines are means over seeds. Bands are their 95 % intervals; at a single sparsity, bars are. The dotted line is "
-    "the dense network."
+    "Lines are means over seeds. Bands, or bars at a single sparsity, are their 95 % intervals. The dotted line is the "
+    "dense network."
 )
 TICK_GAP = 19.0  # points between two ticks, at least
 STEP = 7.0  # points between policies that have the same x

@@ -1,4 +1,4 @@
-"""What a logarithmic axis is read by."""
+"""The ticks of a logarithmic axis."""
 
 import itertools
 

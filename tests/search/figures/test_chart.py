@@ -1,4 +1,4 @@
-"""How a chart looks: names that can be read, policies that can be told apart."""
+"""Charts: names that can be read, policies that differ."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a command tells of the probes of a network, and the study that gives the network it names."""
+"""The probes of a network: what the command prints, and the study that keeps the same blocks."""
 
 import json
 from itertools import pairwise
@@ -89,13 +89,13 @@ def test_the_table_marks_what_goes(probings: list[Probing], capsys: pytest.Captu
         assert any(line.startswith("one pass from input to output would") for line in lines) == differs
 
 
-def test_command_writes_what_it_tells(checkpoint: str, tmp_path: Path) -> None:
+def test_the_command_writes_what_it_prints(checkpoint: str, tmp_path: Path) -> None:
     done = howcompact("probe", checkpoint, "--threshold", "0.02", "--out", "out", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert json.loads((tmp_path / "out" / "probes.json").read_text()) == told
+    printed = json.loads(done.stdout)
+    assert json.loads((tmp_path / "out" / "probes.json").read_text()) == printed
     rows = pq.read_table(tmp_path / "out" / "probes.parquet").to_pylist()
-    assert [row["val_accuracy"] for row in rows] == [block["val_accuracy"] for block in told["blocks"]]
+    assert [row["val_accuracy"] for row in rows] == [block["val_accuracy"] for block in printed["blocks"]]
     with Image.open(tmp_path / "out" / "probes.png") as image:
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
     assert ElementTree.parse(tmp_path / "out" / "probes.svg").getroot().tag.endswith("svg")

@@ -1,4 +1,4 @@
-"""Where a network is most compact: what the command tells of a network that it can load, and draws."""
+"""Where a network is most compact: what the command prints and draws."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize(("granularity", "criterion"), [("weight", "magnitude"), ("channel", "l1")])
-def test_each_part_tells_what_it_can_lose(
+def test_each_part_says_how_much_can_be_removed(
     checkpoint: str, granularity: str, criterion: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = compactness(checkpoint, granularity, criterion, 300)
@@ -89,13 +89,13 @@ def test_each_part_tells_what_it_can_lose(
         assert f"{100 * part.tolerated[1]:.1f}" in row
 
 
-def test_command_writes_what_it_tells(checkpoint: str, tmp_path: Path) -> None:
+def test_the_command_writes_what_it_prints(checkpoint: str, tmp_path: Path) -> None:
     done = howcompact("profile", checkpoint, "--calibration", "100", "--out", "out", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert json.loads((tmp_path / "out" / "profile.json").read_text()) == told
+    printed = json.loads(done.stdout)
+    assert json.loads((tmp_path / "out" / "profile.json").read_text()) == printed
     profile = from_parquet((tmp_path / "out" / "curves.parquet").read_bytes())
-    assert {name: list(curve) for name, curve in profile.accuracy.items()} == told["profile"]["accuracy"]
+    assert {name: list(curve) for name, curve in profile.accuracy.items()} == printed["profile"]["accuracy"]
     with Image.open(tmp_path / "out" / "profile.png") as image:
         assert len(np.unique(np.asarray(image.convert("L")))) > 50
     assert ElementTree.parse(tmp_path / "out" / "profile.svg").getroot().tag.endswith("svg")

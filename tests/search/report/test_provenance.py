@@ -1,4 +1,4 @@
-"""How the page says that it was made: the command is that of the study."""
+"""How a page was made: the command gives the study."""
 
 import shlex
 

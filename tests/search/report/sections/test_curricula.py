@@ -1,4 +1,4 @@
-"""What the page tells of curricula, against their comparison."""
+"""The curricula section of the page, against the comparison."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -53,13 +53,13 @@ def section_of(comparison: Comparison, folder: StudyFolder) -> Section:
 
 def test_the_table_holds_each_gap_and_names_each_control(comparison: Comparison, folder: StudyFolder) -> None:
     (table,) = section_of(comparison, folder).tables
-    told = {row[1:5:2] + row[2:3] + row[4:5]: dict(zip(table.head, row, strict=True)) for row in table.rows}
+    shown_rows = {row[1:5:2] + row[2:3] + row[4:5]: dict(zip(table.head, row, strict=True)) for row in table.rows}
     rows = [row for row in comparison.rows if row.curriculum != "standard"]
-    assert len(told) == len(table.rows) == len(rows) == 2 * 2 * 4
+    assert len(shown_rows) == len(table.rows) == len(rows) == 2 * 2 * 4
     for row in rows:
         (shown,) = (
             each
-            for each in told.values()
+            for each in shown_rows.values()
             if (each["policy"], each["curriculum"], each["sparsity"])
             == (row.policy, row.curriculum, f"{row.sparsity:g}")
         )

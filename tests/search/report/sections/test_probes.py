@@ -1,4 +1,4 @@
-"""What the page tells of linear probes, against the probes stored and the networks that trials left."""
+"""The probes section of the page, against the stored probes and the networks of the trials."""
 
 from pathlib import Path
 from statistics import fmean

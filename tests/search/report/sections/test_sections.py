@@ -1,4 +1,4 @@
-"""Sections of the page: what each tells, and what it says where it has nothing to tell."""
+"""Sections of the page: what each shows, and what it says where it has nothing to show."""
 
 from functools import partial
 from pathlib import Path
@@ -24,28 +24,28 @@ def test_a_search_is_followed_in_the_order_in_which_it_ended(tmp_path: Path) -> 
     folder = study_of(tmp_path, [*starts, *found, stopped, *drawn])
     section = progress_section(gather(compare([folder]), [folder]))
     (table,) = section.tables
-    told = {policy: [row[-2:] for row in table.rows if row[1] == policy] for policy in ("searched", "random-search")}
-    assert told["searched"] == [("1", "60.00"), ("2", "70.00"), ("4", "75.00"), ("5", "80.00")]
-    assert told["random-search"] == [("1", "65.00"), ("2", "75.00"), ("3", "80.00")]  # it starts from nothing
+    shown = {policy: [row[-2:] for row in table.rows if row[1] == policy] for policy in ("searched", "random-search")}
+    assert shown["searched"] == [("1", "60.00"), ("2", "70.00"), ("4", "75.00"), ("5", "80.00")]
+    assert shown["random-search"] == [("1", "65.00"), ("2", "75.00"), ("3", "80.00")]  # it starts from nothing
 
 
-def test_cost_is_told_in_seconds_evaluations_and_images_where_these_were_counted(tmp_path: Path) -> None:
-    looked = {"allocation_evaluations": 120, "allocation_images": 12000, "profile_evaluations": 0, "profile_images": 0}
-    counted = [trial_row("capacity", 0.5, seed, 0.8, 2, **looked) for seed in range(2)]
+def test_cost_counts_evaluations_and_images_where_these_were_counted(tmp_path: Path) -> None:
+    counts = {"allocation_evaluations": 120, "allocation_images": 12000, "profile_evaluations": 0, "profile_images": 0}
+    counted = [trial_row("capacity", 0.5, seed, 0.8, 2, **counts) for seed in range(2)]
     folder = study_of(tmp_path, [*counted, trial_row("erk", 0.5, 0, 0.8, 2)])
     (table,) = cost_section(gather(compare([folder]), [folder])).tables
     rows = {row[1]: dict(zip(table.head, row, strict=True)) for row in table.rows}
-    told = [[rows[policy][name] for name in ("evaluations", "images", "trials")] for policy in ("capacity", "erk")]
-    assert told == [["120", "12,000", "2"], ["", "", "1"]]
+    shown = [[rows[policy][name] for name in ("evaluations", "images", "trials")] for policy in ("capacity", "erk")]
+    assert shown == [["120", "12,000", "2"], ["", "", "1"]]
 
 
-def test_sections_without_evidence_say_why(tmp_path: Path) -> None:
+def test_sections_without_data_say_why(tmp_path: Path) -> None:
     rows = [trial_row("erk", 0.5, seed, 0.8, 2, ended="") for seed in range(2)]
     folder = study_of(tmp_path, rows, policies=["erk"])
     evidence = gather(compare([folder]), [folder])
     sections = {section.name: section for section in (make(evidence) for make in SECTIONS)}
     for name in ("gap", "compact", "gates", "probes", "progress"):
-        assert not sections[name].groups
+        assert sections[name].is_empty
         assert len(sections[name].text) > 40
     assert sections["accuracy"].groups
 
