@@ -1,16 +1,16 @@
-"""Policies side by side: matched budgets, paired seeds, intervals."""
+"""Compare policies at matched budgets, with paired seeds and intervals."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, median
-from typing import Any
+from typing import NamedTuple
 
 from search.comparison.budgets import matched
 from search.comparison.estimates import Estimate
-from search.comparison.gaps import gaps, unfair
-from search.comparison.headline import BASELINE, Cells, Headline, Versus, summarised
-from search.comparison.mismatches import unlike
-from search.comparison.winners import Layers, Winner, winners
+from search.comparison.gaps import Gaps, gaps, unfair
+from search.comparison.headline import BASELINE, Headline, Versus, summarised
+from search.comparison.mismatches import mismatches
+from search.comparison.winners import BySeed, Cells, Winner, winners
 from search.results.folder import StudyFolder
 from trainables.frozen import Frozen
 from trainables.names import GranularityName
@@ -18,9 +18,17 @@ from trainables.spec import BudgetKind
 
 __all__ = ["BASELINE", "RECOVERY", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
 
-RECOVERY = "recovery"  # among what seeds cover, where networks were trained after they were pruned
-ACCURACIES = ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy", "best_val_accuracy")
+RECOVERY = "recovery"  # in `seeds_cover` where networks were trained after they were pruned
 CONTROLS = {"random", "random-best", "scratch", "scratch-b"}  # policies, criteria and recoveries
+
+
+class Accuracies(NamedTuple):
+    """Validation accuracies of a cell, over seeds."""
+
+    dense_accuracy: Estimate
+    one_shot_accuracy: Estimate
+    recalibrated_accuracy: Estimate
+    best_val_accuracy: Estimate
 
 
 class ComparisonRow(Frozen):
@@ -29,7 +37,7 @@ class ComparisonRow(Frozen):
     policy: str
     criterion: str
     schedule: str
-    before: str  # prunings that came before this one
+    before: str  # earlier prunings of the same network; empty where there were none
     recovery: str
     curriculum: str
     granularity: GranularityName
@@ -39,32 +47,32 @@ class ComparisonRow(Frozen):
     sparsity: float
     budget: BudgetKind
     setting: str  # rows of one setting were trained and pruned alike
-    family: str  # rows of one family differ in nothing but policy, sparsity, recovery and curriculum
-    control_setting: str  # of the rows that this curriculum is held against; empty where it has no control
-    standard_setting: str  # of the rows that follow no curriculum; empty where these are
-    control: bool  # random, from scratch or a curriculum's control: what the other rows have to beat
+    family: str  # rows of one family differ in policy, sparsity, recovery and curriculum only
+    control_setting: str  # setting of this curriculum's control; empty where it has none
+    standard_setting: str  # setting of the rows without a curriculum; empty where this row follows none
+    control: bool  # random, from scratch or a curriculum's control: other rows have to beat it
     seeds: list[int]
-    seeds_cover: list[str]  # what was repeated for each seed; the split of the samples never is
+    seeds_cover: list[str]  # what each seed repeated; the split of the samples is the same for all seeds
     params_kept: int  # mean over seeds, as macs_kept
     params_total: int  # of the dense network
     params_density: float  # fraction kept
     macs_kept: int
     macs_total: int
     macs_density: float
-    latency_ms: float | None  # of one image, mean over seeds; None: the study did not ask for it
+    latency_ms: float | None  # of one image, mean over seeds; None: the study did not measure it
     dense_accuracy: Estimate
     one_shot_accuracy: Estimate
     recalibrated_accuracy: Estimate
     best_val_accuracy: Estimate  # of the best epoch
     gap_to_uniform: Estimate | None  # of best_val_accuracy, paired by seed, where budgets match
-    gap_to_control: Estimate | None  # the same to its curriculum's control, where epochs and images match, too
+    gap_to_control: Estimate | None  # the same to the curriculum's control, where epochs and images match, too
     gap_to_standard: Estimate | None  # the same to training without a curriculum
-    search_cost_seconds: float  # mean over seeds: allocation and profile, and every trial that a search evaluated
-    search_cost_evaluations: float | None  # the same in passes of all calibration samples, and trials evaluated
-    search_cost_images: float | None  # the same in images, trained on or not; None: some ran by an older version
-    trials: int  # that a search evaluated, or there are, over all seeds
+    search_cost_seconds: float  # mean over seeds, of allocation, profile and every trial that a search evaluated
+    search_cost_evaluations: float | None  # passes over all calibration samples, and trials evaluated
+    search_cost_images: float | None  # images through the network; None: an older version did not count them
+    trials: int  # over all seeds; for a search, all trials that it evaluated
     layers: dict[str, float]  # layer -> density, mean over seeds
-    trial_keys: list[str]  # the trial of each seed
+    trial_keys: list[str]  # the trial of each seed, in the order of the seeds
     warnings: list[str]  # why the row may not be comparable
     test_accuracy: Estimate | None = None
 
@@ -73,20 +81,20 @@ class HeldOut(Frozen):
     """When the test split was read for the trials of this comparison."""
 
     trials: int
-    read_now: int  # the others were read before
-    first: str  # time in UTC, ISO 8601, as last
-    last: str
+    read_now: int  # trials whose test accuracy was read for this comparison; the others were read before
+    first: str  # first reading: time in UTC, ISO 8601
+    last: str  # last reading
     by: list[str]  # the comparisons that read it
 
 
 class Comparison(Frozen):
-    """What a study, or several, showed."""
+    """The results of one or several studies."""
 
     study: str
     rows: list[ComparisonRow]
-    headline: dict[str, Headline]  # by policy, followed by what else differs: "erk, scratch"
+    headline: dict[str, Headline]  # by policy, and by the arm where there are several: "erk, scratch"
     versus: list[Versus]
-    warnings: list[str]  # what the headline and the counts leave out
+    warnings: list[str]  # what the headline, the rows and the counts leave out
     held_out: HeldOut | None = None
 
 
@@ -95,62 +103,49 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
     found = winners(folders)
     if not found.cells:
         raise ValueError("a comparison must have finished trials, but there are none; run the study first")
-    apart = unlike(found.cells, folders)
+    odd_settings = mismatches(found.cells, folders)
     budgets = _budgets(found.cells)
-    ahead = gaps(found.cells)
+    gaps_by_cell = gaps(found.cells)
     cells = {cell: [by_seed[seed] for seed in sorted(by_seed)] for cell, by_seed in sorted(found.cells.items())}
-    controls = {own[0].control_setting for own in cells.values()}
+    controls = {trials[0].control_setting for trials in cells.values()}
     rows = []
-    for (cell, own), reached in zip(cells.items(), _accuracies(list(cells.values())), strict=True):
-        setting, sparsity, policy = cell
-        baseline = found.cells.get((setting, sparsity, BASELINE), {})
-        warnings = _warnings(own, baseline, budgets[setting, sparsity], apart.get(setting))
+    for (cell, trials), accuracies in zip(cells.items(), _accuracies(list(cells.values())), strict=True):
+        baseline = found.cells.get(cell._replace(policy=BASELINE), {})
+        warnings = _warnings(trials, baseline, budgets[cell.setting, cell.sparsity], odd_settings.get(cell.setting))
         warnings += unfair(cell, found.cells[cell], found.cells)
-        control = setting in controls or not CONTROLS.isdisjoint((policy, own[0].criterion, own[0].recovery))
-        rows.append(_row(policy, own, control, reached | ahead[cell], found.layers, warnings))
-    headline, versus = summarised({key: own for key, own in found.cells.items() if key[0] not in apart})
-    lacking: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for name, told in headline.items():
-        if told.left_out:
-            lacking[told.left_out, told.left_out + told.cells].append(name)
-    left_out = [
-        f"{', '.join(names)}: {lost} of {all_of_them} cells are left out of the headline, as uniform has no match "
-        "there or other cells lack the seed"
-        for (lost, all_of_them), names in lacking.items()
-    ]
-    for policy, cells_lost in sorted(found.in_vain.items()):
-        left_out.append(
-            f"{policy}: no row for {cells_lost} cell{'s' * (cells_lost > 1)} (a sparsity and a seed), as no trial of "
-            "the search ended there within its constraints"
-        )
-    if apart:
-        left_out.append("what was trained or pruned unlike others that look the same is left out of every headline")
+        names = cell.policy, trials[0].criterion, trials[0].recovery
+        control = cell.setting in controls or not CONTROLS.isdisjoint(names)
+        layers = found.layers.mean([winner.table_row for winner in trials])
+        rows.append(_row(cell.policy, trials, control, accuracies, gaps_by_cell[cell], layers, warnings))
+    headline, versus = summarised({cell: own for cell, own in found.cells.items() if cell.setting not in odd_settings})
     return Comparison(
         study=" + ".join(f.folder.name for f in folders),
         rows=rows,
         headline=headline,
         versus=versus,
-        warnings=left_out,
+        warnings=_left_out(headline, found.without_winner, odd_settings),
     )
 
 
-def _accuracies(cells: Sequence[Sequence[Winner]]) -> Iterator[dict[str, Any]]:
-    """Estimate what all rows reached at once, cell by cell."""
-    columns = [Estimate.of_all([[getattr(winner, name) for winner in own] for own in cells]) for name in ACCURACIES]
-    for estimates in zip(*columns, strict=True):
-        yield dict(zip(ACCURACIES, estimates, strict=True))
+def _accuracies(cells: Sequence[Sequence[Winner]]) -> list[Accuracies]:
+    """Estimate the accuracies of all cells at once, which is faster than one by one."""
+    columns = (
+        Estimate.of_all([[getattr(trial, name) for trial in own] for own in cells]) for name in Accuracies._fields
+    )
+    return [Accuracies(*estimates) for estimates in zip(*columns, strict=True)]
 
 
 def _row(
     policy: str,
-    own: Sequence[Winner],
+    trials: Sequence[Winner],
     control: bool,
-    estimated: Mapping[str, Any],
-    layers: Layers,
+    accuracies: Accuracies,
+    gaps: Gaps,
+    layers: dict[str, float],
     warnings: list[str],
 ) -> ComparisonRow:
-    first = own[0]
-    params, macs = fmean([winner.params_kept for winner in own]), fmean([winner.macs_kept for winner in own])
+    first = trials[0]
+    params, macs = fmean([trial.params_kept for trial in trials]), fmean([trial.macs_kept for trial in trials])
     return ComparisonRow(
         policy=policy,
         criterion=first.criterion,
@@ -169,63 +164,87 @@ def _row(
         control_setting=first.control_setting,
         standard_setting=first.standard_setting,
         control=control,
-        seeds=[winner.seed for winner in own],
-        seeds_cover=_covered(own),
+        seeds=[trial.seed for trial in trials],
+        seeds_cover=_covered(trials),
         params_kept=round(params),
         params_total=first.params_total,
         params_density=params / first.params_total,
         macs_kept=round(macs),
         macs_total=first.macs_total,
         macs_density=macs / first.macs_total,
-        latency_ms=_mean([winner.latency_ms for winner in own]),
-        **estimated,
-        search_cost_seconds=fmean([winner.cost_seconds for winner in own]),
-        search_cost_evaluations=_mean([winner.cost_evaluations for winner in own]),
-        search_cost_images=_mean([winner.cost_images for winner in own]),
-        trials=sum(winner.trials for winner in own),
-        layers=layers.mean([winner.place for winner in own]),
-        trial_keys=[winner.trial for winner in own],
+        latency_ms=_mean([trial.latency_ms for trial in trials]),
+        **accuracies._asdict(),
+        **gaps._asdict(),
+        search_cost_seconds=fmean([trial.cost_seconds for trial in trials]),
+        search_cost_evaluations=_mean([trial.cost_evaluations for trial in trials]),
+        search_cost_images=_mean([trial.cost_images for trial in trials]),
+        trials=sum(trial.trials for trial in trials),
+        layers=layers,
+        trial_keys=[trial.trial for trial in trials],
         warnings=warnings,
     )
 
 
 def _mean(numbers: Sequence[float | None]) -> float | None:
-    """Average what every seed has; None where one lacks it."""
+    """Average over seeds; None where a seed has no number."""
     known = [number for number in numbers if number is not None]
     return fmean(known) if len(known) == len(numbers) else None
 
 
-def _covered(own: Sequence[Winner]) -> list[str]:
-    """A seed stands for a dense network of its own, unless that is taken as it was built, and for a trial's draws."""
-    trained = ["dense training"] if own[0].dense_epochs != 0 else []
-    recovered = [RECOVERY] if any(winner.epochs > 1 for winner in own) else []
+def _covered(trials: Sequence[Winner]) -> list[str]:
+    """List what each seed repeated. A dense network that is taken as it was built is the same for all seeds."""
+    trained = ["dense training"] if trials[0].dense_epochs != 0 else []
+    recovered = [RECOVERY] if any(trial.epochs > 1 for trial in trials) else []
     return [*trained, "pruning", *recovered]
 
 
 def _budgets(cells: Cells) -> dict[tuple[str, float], dict[int, float]]:
-    """What the rivals of a cell should keep, by setting and sparsity, then by seed: uniform's, else their median."""
+    """Find what rivals should keep, by setting and sparsity, then by seed: what uniform keeps, else their median."""
     kept: dict[tuple[str, float], dict[int, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
-    for (setting, sparsity, policy), own in cells.items():
-        for seed, winner in own.items():
-            kept[setting, sparsity][seed][policy] = winner.spent
+    for cell, own in cells.items():
+        for seed, trial in own.items():
+            kept[cell.setting, cell.sparsity][seed][cell.policy] = trial.spent
     return {
-        place: {
+        target: {
             seed: rivals[BASELINE] if BASELINE in rivals else median(rivals.values())
             for seed, rivals in by_seed.items()
         }
-        for place, by_seed in kept.items()
+        for target, by_seed in kept.items()
     }
 
 
 def _warnings(
-    own: Sequence[Winner], baseline: Mapping[int, Winner], budgets: Mapping[int, float], apart: str | None
+    trials: Sequence[Winner], baseline: BySeed, budgets: Mapping[int, float], mismatch: str | None
 ) -> list[str]:
-    """Say why a row may not be comparable: other seeds, another budget, or training unlike what looks the same."""
-    found = ["seeds differ from uniform's"] if baseline and {winner.seed for winner in own} != set(baseline) else []
-    if unmatched := [winner for winner in own if not matched(winner.spent, budgets[winner.seed])]:
-        off = max(abs(winner.spent / budgets[winner.seed] - 1) for winner in unmatched)
-        kind, rival = own[0].budget, "uniform's" if baseline else "the rivals' median"
-        found.append(f"{kind} kept differ from {rival} by {off:.1%}: its gap, headline and counts leave them out")
-    if apart is not None:
-        found.append(f"trained or pruned unlike other rows of this model ({apart}); compare within a setting only")
-    return found
+    """Say why a row may not be comparable: other seeds, another budget, or another training in the same arm."""
+    texts = ["seeds differ from uniform's"] if baseline and {trial.seed for trial in trials} != set(baseline) else []
+    if unmatched := [trial for trial in trials if not matched(trial.spent, budgets[trial.seed])]:
+        off = max(abs(trial.spent / budgets[trial.seed] - 1) for trial in unmatched)
+        kind, rival = trials[0].budget, "uniform's" if baseline else "the rivals' median"
+        texts.append(f"{kind} kept differ from {rival} by {off:.1%}: its gap, headline and counts leave them out")
+    if mismatch:
+        texts.append(f"trained or pruned unlike other rows of this model ({mismatch}); compare within a setting only")
+    return texts
+
+
+def _left_out(
+    headline: Mapping[str, Headline], without_winner: Mapping[str, int], odd_settings: Mapping[str, str]
+) -> list[str]:
+    """Say what the headline, the rows and the counts leave out, and why."""
+    policies: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for name, gap in headline.items():
+        if gap.left_out:
+            policies[gap.left_out, gap.left_out + gap.cells].append(name)
+    texts = [
+        f"{', '.join(names)}: the headline leaves out {left_out} of {tried} cells, where uniform has no match or other "
+        "cells lack the seed"
+        for (left_out, tried), names in policies.items()
+    ]
+    texts += [
+        f"{policy}: no row for {cells} cell{'s' * (cells > 1)} (a sparsity and a seed), as no trial of the search "
+        "ended there within its constraints"
+        for policy, cells in sorted(without_winner.items())
+    ]
+    if odd_settings:
+        texts.append("settings that were trained or pruned unlike others of their arm are left out of every headline")
+    return texts

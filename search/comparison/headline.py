@@ -1,7 +1,7 @@
-"""Gaps to uniform over all sparsities, and who beats whom: only among cells that match, seeds kept together."""
+"""Gaps to uniform over all sparsities, and wins between policies; only cells with matched budgets count."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import combinations
 from operator import attrgetter
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search.comparison.budgets import matched
 from search.comparison.estimates import Estimate, Floats, holm, sign_flip
-from search.comparison.winners import Winner
+from search.comparison.winners import BySeed, Cell, Cells, Winner
 from search.results.names import network_name
 from trainables.frozen import Frozen
 from trainables.names import GranularityName
@@ -21,41 +21,39 @@ BASELINE = "uniform"
 ACCURACIES = ("one_shot_accuracy", "recalibrated_accuracy", "best_val_accuracy")
 RECOVERED = ACCURACIES.index("best_val_accuracy")
 
-Cells = Mapping[tuple[str, float, str], Mapping[int, Winner]]  # setting, sparsity, policy -> seed -> winner
-
 
 class Gap(Frozen):
-    """Accuracy ahead of uniform's: mean over cells with its interval over seeds, and the largest mean of one place."""
+    """How far accuracy is ahead of uniform's: the mean over cells, its interval over seeds, and the largest mean."""
 
     mean_gap: float
-    max_gap: float
-    max_sparsity: float  # where the largest is
+    max_gap: float  # largest mean over seeds, among settings and sparsities
+    max_sparsity: float  # the sparsity of max_gap
     low: float | None
     high: float | None
 
 
 class Headline(Gap):
-    """A policy's gap after recovery, and before. All cells have the same seeds; those that lack one are left out."""
+    """A policy's gap after recovery, and before it. All cells have the same seeds."""
 
     one_shot: Gap
     recalibrated: Gap
     networks: dict[str, Gap]  # after recovery, by network
     sparsities: list[float]
     seeds: list[int]
-    cells: int  # network x sparsity x seed
-    left_out: int  # cells where the policy has a result without a match of uniform's, or other seeds than elsewhere
+    cells: int  # networks x sparsities x seeds
+    left_out: int  # results of the policy without a match of uniform's, or of a seed that other cells lack
 
 
 class Versus(Frozen):
-    """Two policies over the cells that both reached with matched budgets, by accuracy after recovery.
+    """Two policies, by accuracy after recovery, over the cells that both reached with matched budgets.
 
-    The test flips the signs of each seed's mean difference. With few seeds it cannot be small: `smallest_p` is what it
-    could reach at best. Holm's correction is over all pairs with uniform, and over all other pairs.
+    The test flips the signs of each seed's mean difference. Few seeds cannot give a small p: `smallest_p` is the least
+    possible. Holm's correction is over all pairs with uniform, and over all other pairs.
     """
 
     policy: str
     rival: str
-    arm: str  # as in the headline's names; empty where all was pruned and recovered alike
+    arm: str  # as in the headline's names; empty where all trials were pruned and recovered alike
     wins: int
     ties: int
     losses: int
@@ -79,63 +77,72 @@ class Arm(NamedTuple):
 
     @classmethod
     def of(cls, winner: Winner) -> "Arm":
-        """Tell how this was pruned and recovered."""
+        """Find the arm of a trial."""
         return cls(*(getattr(winner, name) for name in cls._fields))
 
 
+class Target(NamedTuple):
+    """A setting and the sparsity that it is pruned to."""
+
+    setting: str
+    sparsity: float
+
+
 def summarised(cells: Cells) -> tuple[dict[str, Headline], list[Versus]]:
-    """Find the headline of each policy and of each arm, and every pair of policies of an arm."""
-    arms: dict[Arm, dict[tuple[str, float, str], Mapping[int, Winner]]] = defaultdict(dict)
-    for key, by_seed in cells.items():
-        arms[Arm.of(next(iter(by_seed.values())))][key] = by_seed
+    """Compute the headline of each policy in each arm, and compare every pair of policies of an arm."""
+    arms: dict[Arm, dict[Cell, BySeed]] = defaultdict(dict)
+    for cell, by_seed in cells.items():
+        arms[Arm.of(next(iter(by_seed.values())))][cell] = by_seed
     differing = [len(set(values)) > 1 for values in zip(*arms, strict=True)]
     headline: dict[str, Headline] = {}
     pairs: list[Versus] = []
     for arm, own in sorted(arms.items()):
         name = ", ".join(value for value, differs in zip(arm, differing, strict=True) if differs and value)
         grid = _Grid(own)
-        headline |= {", ".join(filter(None, (policy, name))): found for policy, found in grid.headlines()}
+        headline |= {", ".join(filter(None, (policy, name))): gap for policy, gap in grid.headlines()}
         pairs += _corrected(list(grid.pairs(name)))
     return dict(sorted(headline.items())), pairs
 
 
 class _Grid:
-    """One arm as arrays of places (setting and sparsity) and seeds, NaN where a policy reached nothing."""
+    """One arm as arrays of (policies, targets, seeds); NaN where a policy has no result."""
 
     def __init__(self, cells: Cells) -> None:
-        firsts = {(setting, sparsity): next(iter(own.values())) for (setting, sparsity, _), own in cells.items()}
-        self.policies = sorted({policy for _, _, policy in cells})
-        self.places = sorted(firsts)
-        self.networks = [network_name(firsts[place]) for place in self.places]
+        firsts = {Target(cell.setting, cell.sparsity): next(iter(own.values())) for cell, own in cells.items()}
+        self.policies = sorted({cell.policy for cell in cells})
+        self.targets = sorted(firsts)
+        self.networks = [network_name(firsts[target]) for target in self.targets]
         self.seeds = sorted({seed for own in cells.values() for seed in own})
-        policy_at, place_at, seed_at = (
-            {name: index for index, name in enumerate(names)} for names in (self.policies, self.places, self.seeds)
-        )
-        shape = (len(self.policies), len(self.places), len(self.seeds))
+        policy_at = {policy: index for index, policy in enumerate(self.policies)}
+        target_at = {target: index for index, target in enumerate(self.targets)}
+        seed_at = {seed: index for index, seed in enumerate(self.seeds)}
+        shape = (len(self.policies), len(self.targets), len(self.seeds))
         self.accuracy = np.full((len(ACCURACIES), *shape), np.nan)
         self.spent = np.full(shape, np.nan)
         accuracies = attrgetter(*ACCURACIES)
-        for (setting, sparsity, policy), own in cells.items():
+        for cell, own in cells.items():
             for seed, winner in own.items():
-                at = policy_at[policy], place_at[setting, sparsity], seed_at[seed]
+                at = policy_at[cell.policy], target_at[Target(cell.setting, cell.sparsity)], seed_at[seed]
                 self.accuracy[:, *at] = accuracies(winner)
                 self.spent[at] = winner.spent
 
-    def apart(self, policy: str, rival: str) -> Floats:
-        """(accuracies, places, seeds): how far a policy is ahead, NaN where the two do not match."""
+    def differences(self, policy: str, rival: str) -> Floats:
+        """(accuracies, targets, seeds): how far a policy is ahead; NaN where budgets do not match."""
         a, b = self.policies.index(policy), self.policies.index(rival)
         ahead = self.accuracy[:, a] - self.accuracy[:, b]
         return np.where(matched(self.spent[a], self.spent[b]), ahead, np.nan)
 
     def headlines(self) -> Iterator[tuple[str, Headline]]:
-        """Gaps to uniform, policy by policy."""
+        """Compute each policy's gaps to uniform."""
         for policy in self.policies if BASELINE in self.policies else ():
-            apart = self.apart(policy, BASELINE)
-            places, seeds = _block(apart[RECOVERED])
+            differences = self.differences(policy, BASELINE)
+            targets, seeds = _block(differences[RECOVERED])
             if policy == BASELINE or not seeds.size:
                 continue
-            one_shot, recalibrated, recovered = (self._gap(gaps, places, seeds) for gaps in apart)
-            networks = {name: [p for p in places if self.networks[p] == name] for name in dict.fromkeys(self.networks)}
+            one_shot, recalibrated, recovered = (self._gap(gaps, targets, seeds) for gaps in differences)
+            by_network: dict[str, list[int]] = defaultdict(list)
+            for target in targets.tolist():
+                by_network[self.networks[target]].append(target)
             tried = int(np.isfinite(self.spent[self.policies.index(policy)]).sum())
             yield (
                 policy,
@@ -144,44 +151,45 @@ class _Grid:
                     one_shot=one_shot,
                     recalibrated=recalibrated,
                     networks={
-                        name: self._gap(apart[RECOVERED], np.array(own), seeds) for name, own in networks.items() if own
+                        name: self._gap(differences[RECOVERED], np.array(own), seeds)
+                        for name, own in by_network.items()
                     },
-                    sparsities=sorted({self.places[place][1] for place in places}),
+                    sparsities=sorted({self.targets[target].sparsity for target in targets}),
                     seeds=[self.seeds[seed] for seed in seeds],
-                    cells=len(places) * len(seeds),
-                    left_out=tried - len(places) * len(seeds),
+                    cells=len(targets) * len(seeds),
+                    left_out=tried - len(targets) * len(seeds),
                 ),
             )
 
-    def _gap(self, gaps: Floats, places: NDArray[np.intp], seeds: NDArray[np.intp]) -> Gap:
-        block = gaps[np.ix_(places, seeds)]
-        over_seeds, by_place = Estimate.of(block.mean(axis=0).tolist()), block.mean(axis=1)
-        largest = int(by_place.argmax())
+    def _gap(self, differences: Floats, targets: NDArray[np.intp], seeds: NDArray[np.intp]) -> Gap:
+        block = differences[np.ix_(targets, seeds)]
+        over_seeds, by_target = Estimate.of(block.mean(axis=0).tolist()), block.mean(axis=1)
+        largest = int(by_target.argmax())
         return Gap(
             mean_gap=over_seeds.mean,
-            max_gap=float(by_place[largest]),
-            max_sparsity=self.places[places[largest]][1],
+            max_gap=float(by_target[largest]),
+            max_sparsity=self.targets[targets[largest]].sparsity,
             low=over_seeds.low,
             high=over_seeds.high,
         )
 
     def pairs(self, arm: str) -> Iterator[Versus]:
-        """Every pair of policies that share a cell; uniform is always the rival."""
-        for one, other in combinations(sorted(self.policies, key=lambda policy: policy == BASELINE), 2):
-            apart = self.apart(one, other)[RECOVERED]
-            if np.isnan(apart).all():
+        """Compare every two policies that share a cell; uniform is always the rival."""
+        for policy, rival in combinations(sorted(self.policies, key=lambda policy: policy == BASELINE), 2):
+            ahead = self.differences(policy, rival)[RECOVERED]
+            if np.isnan(ahead).all():
                 continue
-            places, seeds = _block(apart)
-            differences = apart[np.ix_(places, seeds)].mean(axis=0).tolist()
-            test = sign_flip(differences) if differences else None
+            targets, seeds = _block(ahead)
+            by_seed = ahead[np.ix_(targets, seeds)].mean(axis=0).tolist()
+            test = sign_flip(by_seed) if by_seed else None
             yield Versus(
-                policy=one,
-                rival=other,
+                policy=policy,
+                rival=rival,
                 arm=arm,
-                wins=int((apart > 0).sum()),
-                ties=int((apart == 0).sum()),
-                losses=int((apart < 0).sum()),
-                mean_difference=float(np.mean(differences)) if differences else None,
+                wins=int((ahead > 0).sum()),
+                ties=int((ahead == 0).sum()),
+                losses=int((ahead < 0).sum()),
+                mean_difference=float(np.mean(by_seed)) if by_seed else None,
                 seeds=[self.seeds[seed] for seed in seeds],
                 p=test.p if test else None,
                 smallest_p=test.smallest_p if test else None,
@@ -189,15 +197,15 @@ class _Grid:
             )
 
 
-def _block(apart: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The places that have any match, and the seeds that match at all of them; no seed where there is no match."""
-    present = np.isfinite(apart)
-    places = np.flatnonzero(present.any(axis=1))
-    return places, np.flatnonzero(present[places].all(axis=0) & bool(places.size))
+def _block(differences: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Find the targets with any match, and the seeds that match at all of them; no seed where nothing matches."""
+    present = np.isfinite(differences)
+    targets = np.flatnonzero(present.any(axis=1))
+    return targets, np.flatnonzero(present[targets].all(axis=0) & bool(targets.size))
 
 
 def _corrected(pairs: list[Versus]) -> list[Versus]:
-    """Correct the tests of pairs with uniform, and those of all others, for their number."""
+    """Correct the p-values of pairs with uniform, and those of all other pairs, for their number."""
     adjusted: dict[int, float] = {}
     for baseline in (True, False):
         family = {i: v.p for i, v in enumerate(pairs) if (v.rival == BASELINE) is baseline and v.p is not None}

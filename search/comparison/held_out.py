@@ -1,4 +1,4 @@
-"""The test split, read once: only on finished trials that validation has chosen, and remembered for good."""
+"""Accuracy on the test split: only of trials that validation has chosen, read once a trial and kept for good."""
 
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ READINGS = "test.json"
 
 
 class Reading(Frozen):
-    """What a trial reached on the test split, and who read it when."""
+    """A trial's accuracy on the test split, and who read it when."""
 
     accuracy: float
     read: str  # time in UTC, ISO 8601
@@ -30,7 +30,7 @@ Readings = RootModel[dict[str, Reading]]  # by trial
 
 
 def with_test(comparison: Comparison, folders: Sequence[StudyFolder], trust: Sequence[str] = ()) -> Comparison:
-    """Add the accuracy of each row's trials on the test split, reading it only for trials that were never read.
+    """Add each row's accuracy on the test split; read the split only for trials without a reading.
 
     A row has none where the data of one of its trials is gone or has changed; ValueError where that is so of all
     trials of a folder.
@@ -38,28 +38,28 @@ def with_test(comparison: Comparison, folders: Sequence[StudyFolder], trust: Seq
     trust: as for `checkpoints.load`.
     """
     wanted = {key for row in comparison.rows for key in row.trial_keys}
-    known = {key: told for folder in folders for key, told in readings_of(folder).items() if key in wanted}
+    known = {key: reading for folder in folders for key, reading in readings_of(folder).items() if key in wanted}
     if known:
-        first = min(told.read for told in known.values())
+        first = min(reading.read for reading in known.values())
         print(f"the test split was read before for {len(known)} trials, first on {first}", file=sys.stderr)
     fresh: dict[str, Reading] = {}
     for folder in folders:
         fresh |= _read(folder, (wanted - set(known) - set(fresh)) & set(folder.keys()), comparison.study, trust)
     readings = known | fresh
-    times = sorted(told.read for told in readings.values())
+    times = sorted(reading.read for reading in readings.values())
     held_out = HeldOut(
         trials=len(readings),
         read_now=len(fresh),
         first=times[0],
         last=times[-1],
-        by=sorted({told.by for told in readings.values() if told.by}),
+        by=sorted({reading.by for reading in readings.values() if reading.by}),
     )
     rows = [_with(row, readings) for row in comparison.rows]
     return comparison.model_copy(update={"rows": rows, "held_out": held_out})
 
 
 def readings_of(folder: StudyFolder) -> dict[str, Reading]:
-    """What a study folder remembers of the test split, by trial."""
+    """Load a study folder's readings of the test split, by trial."""
     if not folder.folder.has(READINGS):
         return {}
     return Readings.model_validate_json(folder.folder.read(READINGS)).root
@@ -73,7 +73,7 @@ def _with(row: ComparisonRow, readings: dict[str, Reading]) -> ComparisonRow:
 
 
 def _read(folder: StudyFolder, keys: set[str], by: str, trust: Sequence[str]) -> dict[str, Reading]:
-    """Read the test split for these trials, each remembered before the next is read."""
+    """Read the test split for these trials; save each reading before the next trial is judged."""
     rows = {row.trial: row for row in folder.rows() if row.trial in keys}
     known = data_at_hand(folder, rows.values())
     device = own_device()
@@ -88,6 +88,6 @@ def _read(folder: StudyFolder, keys: set[str], by: str, trust: Sequence[str]) ->
         network = load_trial(folder.trial(key), outcome, device, trust)
         accuracy = accuracy_of(network, *loaded[data.key()], device)
         found[key] = Reading(accuracy=accuracy, read=datetime.now(UTC).isoformat(timespec="seconds"), by=by)
-        remembered = Readings(readings_of(folder) | {key: found[key]})
-        folder.folder.write(READINGS, remembered.model_dump_json(indent=1).encode())
+        saved = Readings(readings_of(folder) | {key: found[key]})
+        folder.folder.write(READINGS, saved.model_dump_json(indent=1).encode())
     return found

@@ -1,4 +1,4 @@
-"""Which parts' densities decided about the accuracy, among the trials of a study's searches."""
+"""Which parts' densities decided the accuracy among the trials of a study's searches."""
 
 import math
 from collections import defaultdict
@@ -13,7 +13,7 @@ from optuna.trial import create_trial
 
 from search.comparison.estimates import Estimate
 from search.comparison.rank_correlation import bounded, rank_correlation
-from search.comparison.search_trials import BySeed, SearchTrials, trials_of_searches
+from search.comparison.search_trials import SearchTrials, TrialsBySeed, trials_of_searches
 from search.results.folder import StudyFolder
 from search.results.names import network_name
 from search.results.rows import TrialRow
@@ -21,40 +21,43 @@ from search.study.search_spec import CAPACITY
 from trainables.frozen import Frozen
 from trainables.lookup import pick
 
-FEWEST = 10  # finished trials of a search whose importances are worth telling
-TARGET = 1 / 3  # of a search's trials, the best of which are told apart from all
+FEWEST = 10  # finished trials that a search must have
+TARGET = 1 / 3  # share of a search's trials that count as its best
 
 
 class PartImportance(Frozen):
-    """How much the density of one part decided."""
+    """How much the density of one part decided the accuracy."""
 
     part: str
-    importance: Estimate  # share of all parts', in [0, 1], over seeds
-    capacity: float | None  # fraction of its units that the policy capacity kept, mean over the same seeds
+    importance: Estimate  # as a share of all parts' importance, in [0, 1], over seeds
+    capacity: float | None  # fraction of its units that the policy "capacity" keeps, mean over the same seeds
 
 
 class Importance(SearchTrials):
-    """What decided in the searches of one network at one sparsity.
+    """Importances of all parts in the searches of one network at one sparsity.
 
-    An importance says how much a part's density decided about the accuracy among the trials seen: not how much of the
-    part is needed. Densities are tied to each other, too, as every trial spends the same budget.
+    An importance says how much a part's density decided the accuracy among these trials, not how much of the part is
+    needed. The budget ties densities to each other: every trial spends the same.
     """
 
-    agreement: Estimate | None  # Spearman's correlation, over parts, of importances and capacity's densities
+    agreement: Estimate | None  # Spearman's correlation over parts of importances and the densities of "capacity"
     parts: list[PartImportance]  # from input to output
 
 
 class Importances(Frozen):
-    """What decided in the searches of a study."""
+    """Importances in all searches of a study."""
 
     study: str
     evaluator: str
     rows: list[Importance]
-    left_out: list[str]  # searches, and why
+    left_out: list[str]  # searches without importances, and why
 
 
 def importances(folder: StudyFolder, evaluator: str = "ped-anova") -> Importances:
-    """Estimate importances in the searches of a study; evaluator: see `EVALUATORS`; ValueError where none can be."""
+    """Estimate importances in the searches of a study.
+
+    evaluator: a key of `EVALUATORS`. Raises ValueError where no search has enough trials.
+    """
     pick("evaluator", evaluator, EVALUATORS)
     rows, left_out = importances_of(folder.rows(), folder.study.search.warm_start, evaluator)
     if not rows:
@@ -67,7 +70,7 @@ def importances(folder: StudyFolder, evaluator: str = "ped-anova") -> Importance
 def importances_of(
     trials: Sequence[TrialRow], starts: Collection[str], evaluator: str = "ped-anova"
 ) -> tuple[list[Importance], list[str]]:
-    """Estimate importances in the searches among these trials, and say which searches were left out, and why.
+    """Estimate importances in the searches among these trials; list the searches that are left out, and why.
 
     starts: policies that searches start from.
     """
@@ -77,7 +80,7 @@ def importances_of(
         reasons = {seed: _unusable(own) for seed, own in by_seed.items()}
         if usable := {seed: own for seed, own in by_seed.items() if not reasons[seed]}:
             rows.append(_importance(usable, capacity, evaluator))
-        left_out += _told(by_seed, reasons)
+        left_out += _left_out(by_seed, reasons)
     return rows, left_out
 
 
@@ -91,17 +94,17 @@ def _unusable(trials: Sequence[TrialRow]) -> str:
     )
 
 
-def _told(by_seed: BySeed, reasons: Mapping[int, str]) -> list[str]:
-    """Say which searches were left out, one line for each reason."""
+def _left_out(by_seed: TrialsBySeed, reasons: Mapping[int, str]) -> list[str]:
+    """Say which searches are left out, one line for each reason."""
     first = next(iter(by_seed.values()))[0]
     seeds: dict[str, list[str]] = defaultdict(list)
     for seed, reason in reasons.items():
         seeds[reason].append(str(seed))
-    place = f"{network_name(first)} at sparsity {first.sparsity:g}"
-    return [f"{place}, seed{'s' * (len(own) > 1)} {', '.join(own)}: {why}" for why, own in seeds.items() if why]
+    target = f"{network_name(first)} at sparsity {first.sparsity:g}"
+    return [f"{target}, seed{'s' * (len(own) > 1)} {', '.join(own)}: {why}" for why, own in seeds.items() if why]
 
 
-def _importance(by_seed: BySeed, capacity: Mapping[str, Mapping[str, float]], evaluator: str) -> Importance:
+def _importance(by_seed: TrialsBySeed, capacity: Mapping[str, Mapping[str, float]], evaluator: str) -> Importance:
     shares = [part_importances(own, evaluator) for own in by_seed.values()]
     densities = [capacity.get(own[0].cell) for own in by_seed.values()]
     known = [density for density in densities if density]
@@ -119,36 +122,39 @@ def _importance(by_seed: BySeed, capacity: Mapping[str, Mapping[str, float]], ev
         )
         for part in shares[0]
     ]
-    return Importance.told(by_seed, agreement=bounded(defined, -1) if defined else None, parts=parts)
+    agreement = bounded(defined, -1) if defined else None
+    return Importance(**dict(SearchTrials.of(by_seed)), agreement=agreement, parts=parts)
 
 
 def part_importances(trials: Sequence[TrialRow], evaluator: str) -> dict[str, float]:
     """Estimate the importance of each part in one search: part -> share of all, in [0, 1], parts in their order.
 
-    Evaluators see the logarithm of each density, from 0 to 1 over the range seen. A density that never varied has none.
+    Evaluators see the logarithm of each density, scaled to [0, 1] over the trials. A density that never varies has
+    importance 0.
     """
     parts = list(trials[0].parts)
     logs = np.log([[trial.parts[part] for part in parts] for trial in trials])  # (trials, parts)
     spans = np.ptp(logs, axis=0)
     scaled = (logs - logs.min(axis=0)) / np.where(spans > 0, spans, 1.0)
-    scale: BaseDistribution = FloatDistribution(0.0, 1.0)  # one object for all, as optuna copies each that it meets
+    scale: BaseDistribution = FloatDistribution(0.0, 1.0)  # one object for all, because Optuna copies each it meets
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize")
     for trial, row in zip(trials, scaled.tolist(), strict=True):
         params = {part: value for part, value, span in zip(parts, row, spans, strict=True) if span > 0}
         distributions = dict.fromkeys(params, scale)
         study.add_trial(create_trial(params=params, distributions=distributions, value=trial.best_val_accuracy))
-    found = EVALUATORS[evaluator](study)
-    return {part: float(found.get(part, 0.0)) for part in parts}
+    shares = EVALUATORS[evaluator](study)
+    return {part: float(shares.get(part, 0.0)) for part in parts}
 
 
 def ped_anova(study: optuna.Study) -> dict[str, float]:
-    """Tell how much a density sets the best third of the trials apart from all (arXiv 2304.10255).
+    """Measure how much a density sets the best third of the trials apart from all (PED-ANOVA, arXiv 2304.10255).
 
-    The third is ours: of 30 made-up searches each, 40 noisy trials over 20 parts, it put the one part that mattered
-    first in 28, Optuna's tenth in 13. Trials no better than the worst one are never among the best. Where the influence
-    of 20 parts fell evenly from 0.02 to 0.001 beside noise of 0.01, the order found correlated with the true one at
-    0.3, 0.6 and 0.8 with 40, 100 and 400 trials: a short search tells little but of parts that stand out.
+    The third is ours. In 30 simulated searches of 40 noisy trials over 20 parts, one part mattered: the third ranked it
+    first in 28 searches, Optuna's tenth in 13. A trial that is no better than the worst one is never among the best.
+    In other simulations the influence of 20 parts fell evenly from 0.02 to 0.001, with noise of 0.01: the estimated
+    order correlated with the true one at 0.3, 0.6 and 0.8 with 40, 100 and 400 trials. A short search shows only the
+    parts that stand out.
     """
     values = [trial.value or 0.0 for trial in study.get_trials(deepcopy=False)]
     best = min(math.ceil(TARGET * len(values)), sum(value > min(values) for value in values))
@@ -157,7 +163,7 @@ def ped_anova(study: optuna.Study) -> dict[str, float]:
 
 
 def fanova(study: optuna.Study) -> dict[str, float]:
-    """Tell the share of a random forest's variance that a density explains alone (Hutter et al., ICML 2014)."""
+    """Measure the share of a random forest's variance that a density explains alone (Hutter et al., ICML 2014)."""
     return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
 
 

@@ -1,4 +1,4 @@
-"""What finding densities took, in seconds, evaluations and images: a rule's own, and that of a whole search."""
+"""The cost of finding densities, by a rule or by a whole search, in seconds, evaluations and images."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ COLUMNS = ("seconds", "images", *(f"{stage}_{kind}" for stage in ("allocation", 
 
 
 class Spent(NamedTuple):
-    """The cost of one search. None: some of its trials ran by an older version, which did not count."""
+    """The cost of one search. None: an older version ran some of its trials and did not count."""
 
     seconds: float
     evaluations: int | None
@@ -19,12 +19,12 @@ class Spent(NamedTuple):
 
 
 def of_rules(trials: pa.Table) -> dict[str, list[float | None]]:
-    """What sharing the budget took each trial, the profile that it looked at included: kind -> (trials,)."""
+    """Compute each trial's cost of allocation, with the profile that it used: kind -> (trials,)."""
     return {kind: pc.add(trials[f"allocation_{kind}"], trials[f"profile_{kind}"]).to_pylist() for kind in KINDS}
 
 
 def of_searches(seen: pa.Table) -> dict[tuple[str, str], Spent]:
-    """Search and cell -> the whole cost of all trials that it looked at, each of them one evaluation more."""
+    """Sum the cost of all trials that a search evaluated, by search and cell; each trial is one evaluation more."""
     complete = pc.ScalarAggregateOptions(skip_nulls=False)
     totals = [*((name, "sum", complete) for name in COLUMNS), ("cell", "count")]
     sums = seen.group_by(["search", "cell"]).aggregate(totals)

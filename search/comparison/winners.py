@@ -1,4 +1,4 @@
-"""What each policy reached in each cell, worked out column by column, so that only winners become Python objects."""
+"""What each policy reached in each cell. Tables are handled by columns, so that only winners become Python objects."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from trainables.spec import BudgetKind
 
 
 class Winner(NamedTuple):
-    """The finished trial that a policy reached in a cell. Columns of results.parquet, then what finding it took."""
+    """The finished trial that a policy reached in a cell: columns of results.parquet, then the cost of finding it."""
 
     trial: str
     setting: str
@@ -47,17 +47,29 @@ class Winner(NamedTuple):
     macs_kept: int
     macs_total: int
     latency_ms: float | None
-    spent: int  # what it keeps of the budget that was asked
-    trained_images: int | None  # through the network, but for sharing the budget; None: not counted
-    reached_by: str  # the policy; not the winner's own where a search ends where it started
-    cost_seconds: float  # allocation and profile, and every trial that a search evaluated; the next two alike
-    cost_evaluations: int | None  # None: not counted, by an older version
+    spent: int  # weights or multiply-accumulates kept, whichever the budget counts
+    trained_images: int | None  # images through the network, without those of allocation; None: not counted
+    reached_by: str  # the policy; differs from the trial's own where a search's best trial is a starting point
+    cost_seconds: float  # of allocation and profile, and of every trial that a search evaluated; the next two alike
+    cost_evaluations: int | None  # None: an older version did not count them
     cost_images: int | None
     trials: int  # evaluated by a search; 1 for any other policy
-    place: int  # its row in the table of winners
+    table_row: int  # of the table of winners
 
 
-DECISIVE = [  # of who wins and at what cost
+class Cell(NamedTuple):
+    """A row of a comparison: one policy in one setting at one sparsity. Its trials differ in the seed."""
+
+    setting: str
+    sparsity: float
+    policy: str
+
+
+BySeed = Mapping[int, Winner]
+Cells = Mapping[Cell, BySeed]
+
+
+DECISIVE = [  # columns that decide who wins and at what cost
     *("trial", "cell", "policy", "status", "best_val_accuracy", "starts", "feasible"),
     *search_costs.COLUMNS,
 ]
@@ -65,15 +77,15 @@ COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE,
 
 
 class Winners(NamedTuple):
-    """Winners by setting, sparsity and policy, then by seed; what they keep of each layer; and who reached nothing."""
+    """Winners by cell and seed, what they keep of each layer, and which searches reached nothing."""
 
-    cells: Mapping[tuple[str, float, str], Mapping[int, Winner]]
+    cells: Cells
     layers: "Layers"
-    in_vain: Mapping[str, int]  # policy -> cells in which none of its search's trials ended within its bounds
+    without_winner: Mapping[str, int]  # policy -> cells in which no trial of its search kept the constraints
 
 
 class Layers:
-    """The densities of many networks' layers, left where Arrow has them."""
+    """The densities of many networks' layers, without copying them out of Arrow."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         maps = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
@@ -82,9 +94,9 @@ class Layers:
         names = maps.keys.dictionary_encode()
         self._names, self._codes = names.dictionary.to_pylist(), names.indices.to_numpy()
 
-    def mean(self, places: Sequence[int]) -> dict[str, float]:
-        """Average the densities of networks that have the same layers: layer -> density."""
-        spans = [slice(self._starts[place], self._starts[place + 1]) for place in places]
+    def mean(self, rows: Sequence[int]) -> dict[str, float]:
+        """Average the densities of networks that have the same layers: layer -> density. rows: of the table."""
+        spans = [slice(self._starts[row], self._starts[row + 1]) for row in rows]
         means = np.mean([self._densities[span] for span in spans], axis=0)
         return {self._names[code]: mean for code, mean in zip(self._codes[spans[0]], means.tolist(), strict=True)}
 
@@ -92,9 +104,9 @@ class Layers:
 def winners(folders: Sequence[StudyFolder]) -> Winners:
     """Find what each policy reached in each cell of these studies.
 
-    A search reaches the best of all it looked at that keeps its bounds, what it started from included, and pays for
-    all of it, in whichever folder it lies. A trial that lies in several folders counts once. Trials that a scheduler
-    stopped cost their search something and win nothing.
+    A search reaches its best finished trial that keeps its constraints; its starting points count, too. It pays for
+    every trial that it evaluated, in whichever folder that is. A trial that is in several folders counts once. A trial
+    that a scheduler stopped costs its search, but cannot win.
     """
     table = pa.concat_tables([_as_searched(folder) for folder in folders])
     scan = table.select(DECISIVE).append_column("row", pa.array(np.arange(len(table))))
@@ -102,59 +114,66 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
     scan = _once(scan) if len(folders) > 1 else scan
     searching, done = pc.field("policy").isin(SEARCHES), pc.field("status") == "done"
     named, own = scan.filter(~searching & done), scan.filter(searching)
-    cells = pc.unique(own.filter(pc.field("policy") == SEARCHED)["cell"])
-    starts = scan.filter(pc.field("starts") & pc.field("cell").isin(cells))
+    searched = pc.unique(own.filter(pc.field("policy") == SEARCHED)["cell"])
+    starts = scan.filter(pc.field("starts") & pc.field("cell").isin(searched))
     seen = pa.concat_tables(
         [own.append_column("search", own["policy"]), starts.append_column("search", pa.repeat(SEARCHED, len(starts)))]
     )
     order = [("best_val_accuracy", "descending"), ("starts", "descending"), ("trial", "ascending")]
     reached = seen.filter(done & pc.field("feasible")).sort_by(order)
     best = reached.group_by(["search", "cell"], use_threads=False).aggregate([("row", "first")])
-    paid, quick = search_costs.of_searches(seen), search_costs.of_rules(named)
+    spent, spent_by_rule = search_costs.of_searches(seen), search_costs.of_rules(named)
     searches = best["search"].to_pylist()
-    places = list(zip(searches, best["cell"].to_pylist(), strict=True))
-    ran = [paid[place] for place in places]
+    reached_cells = list(zip(searches, best["cell"].to_pylist(), strict=True))
+    spent_by_search = [spent[each] for each in reached_cells]
 
     won = table.take(pa.array(np.concatenate([named["row"].to_numpy(), best["row_first"].to_numpy()])))
-    found = {
+    columns = {
         **{name: won[name].to_pylist() for name in Winner._fields if name in won.column_names},
         "spent": pc.if_else(pc.equal(won["budget"], "params"), won["params_kept"], won["macs_kept"]).to_pylist(),
         "trained_images": pc.subtract(won["images"], won["allocation_images"]).to_pylist(),
         "reached_by": [*named["policy"].to_pylist(), *searches],
-        **{f"cost_{kind}": [*own, *(getattr(spent, kind) for spent in ran)] for kind, own in quick.items()},
-        "trials": [*[1] * len(named), *(spent.trials for spent in ran)],
-        "place": range(len(won)),
+        **{
+            f"cost_{kind}": [*costs, *(getattr(each, kind) for each in spent_by_search)]
+            for kind, costs in spent_by_rule.items()
+        },
+        "trials": [*[1] * len(named), *(each.trials for each in spent_by_search)],
+        "table_row": range(len(won)),
     }
-    by_cell: dict[tuple[str, float, str], dict[int, Winner]] = defaultdict(dict)
-    for winner in map(Winner._make, zip(*(found[name] for name in Winner._fields), strict=True)):
-        by_cell[winner.setting, winner.sparsity, winner.reached_by][winner.seed] = winner
-    return Winners(by_cell, Layers(won["layers"]), Counter(search for search, _ in paid.keys() - set(places)))
+    cells: dict[Cell, dict[int, Winner]] = defaultdict(dict)
+    for winner in map(Winner._make, zip(*(columns[name] for name in Winner._fields), strict=True)):
+        cells[Cell(winner.setting, winner.sparsity, winner.reached_by)][winner.seed] = winner
+    without_winner = Counter(search for search, _ in spent.keys() - set(reached_cells))
+    return Winners(cells, Layers(won["layers"]), without_winner)
 
 
 def _as_searched(folder: StudyFolder) -> pa.Table:
-    """Trials of a folder; `starts`: whether its searches start from them; `feasible`: whether they could end there."""
+    """Read the trials of a folder with two more columns.
+
+    starts: whether the folder's searches start from the trial. feasible: whether it keeps their constraints.
+    """
     search = folder.study.search
-    bounds = conditions(search.constraints, [])
-    bounded = {name for bound in bounds for name in FRACTIONS.get(bound.name, (bound.name,))}
+    constraints = conditions(search.constraints, [])
+    bounded = {name for constraint in constraints for name in FRACTIONS.get(constraint.name, (constraint.name,))}
     table = folder.table(list(dict.fromkeys((*COLUMNS, *bounded))))
     starts = pc.is_in(table["policy"], pa.array(search.warm_start, pa.string()))
     feasible = pa.repeat(True, len(table))
-    for bound in bounds:
-        feasible = pc.and_(feasible, _kept(table, bound))
+    for constraint in constraints:
+        feasible = pc.and_(feasible, _kept(table, constraint))
     return table.select(COLUMNS).append_column("starts", starts).append_column("feasible", feasible)
 
 
-def _kept(table: pa.Table, bound: Condition) -> pa.Array:
-    """Tell which trials keep a bound; one without the number does not, as no comparison holds for NaN."""
-    kept, *total = FRACTIONS.get(bound.name, (bound.name,))
+def _kept(table: pa.Table, constraint: Condition) -> pa.Array:
+    """Tell which trials keep a constraint. A trial without the number does not: no comparison holds for NaN."""
+    kept, *total = FRACTIONS.get(constraint.name, (constraint.name,))
     values = table[kept].cast(pa.float64()).to_numpy()
     for dense in total:
         values = values / table[dense].cast(pa.float64()).to_numpy()
-    return pa.array(COMPARE[bound.sign](values, bound.bound))
+    return pa.array(COMPARE[constraint.sign](values, constraint.bound))
 
 
 def _once(scan: pa.Table) -> pa.Table:
-    """Every trial once, finished before stopped; it is a start, and feasible, if it is so in any folder."""
+    """Keep each trial once, finished rather than stopped; `starts` and `feasible` hold if they hold in any folder."""
     firsts = [(name, "first") for name in scan.column_names if name not in ("trial", "starts", "feasible")]
     either = [("starts", "any"), ("feasible", "any")]
     grouped = scan.sort_by("status").group_by("trial", use_threads=False).aggregate([*firsts, *either])

@@ -1,4 +1,4 @@
-"""How tables, plots and pages word a comparison: names of networks, estimates, warnings."""
+"""How tables, figures and pages write a comparison: names of rows, estimates, warnings."""
 
 import math
 from collections import defaultdict
@@ -10,12 +10,12 @@ from search.comparison.headline import Gap
 from search.results.names import model_name, pruning_name
 from trainables.spec import Curriculum
 
-MOST_NAMED = 4  # rows that one warning names
+MOST_NAMED = 4  # rows that one warning names at most
 STANDARD = Curriculum().name
 
 
 def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-    """By network, then sparsity, then policy with uniform first, then recovery, then curriculum with none first."""
+    """Sort by network, sparsity, policy with uniform first, recovery, and curriculum with none first."""
     return sorted(
         rows,
         key=lambda row: (
@@ -27,18 +27,18 @@ def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
 
 
 def network_of(row: ComparisonRow, trained: bool = True) -> str:
-    """Name what was pruned, how its units were chosen, how it was pruned, and how it was trained."""
+    """Name a row's model and how it was pruned, and how it was trained unless `trained` is false."""
     recovered = f", {recovery_of(row)}{after(row)}" if trained else ""
     return f"{model_name(row.model, row.width)}, {pruning_name(row)}{recovered}"
 
 
 def recovery_of(row: ComparisonRow) -> str:
-    """Name how the network was trained again, if it was."""
+    """Name how the pruned network was trained, or "not recovered"."""
     return row.recovery if RECOVERY in row.seeds_cover else "not recovered"
 
 
 def of_dense(label: str) -> str:
-    """Name the curriculum of the dense network, by that of the trial; nothing where it followed none."""
+    """Keep the label of a curriculum where it is the dense network's; nothing otherwise."""
     return label if label.startswith("dense: ") else ""
 
 
@@ -81,16 +81,16 @@ def correlation(value: Estimate) -> str:
 
 
 def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
-    """Say which rows may not be comparable, and why."""
-    places: dict[str, list[str]] = defaultdict(list)
+    """List which rows may not be comparable, and why; rows with the same reason share a line."""
+    names: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         for text in row.warnings:
-            places[text].append(f"{row.policy}{after(row)} at {row.sparsity:g}")
-    return [f"{_listed(list(dict.fromkeys(found)))}: {text}" for text, found in places.items()]
+            names[text].append(f"{row.policy}{after(row)} at {row.sparsity:g}")
+    return [f"{_listed(list(dict.fromkeys(own)))}: {text}" for text, own in names.items()]
 
 
 def covered(row: ComparisonRow) -> str:
-    """Say what the row's seeds cover, and what they do not."""
+    """Say what each of a row's seeds repeats, and what all seeds share."""
     seeds = f"seed {row.seeds[0]}" if len(row.seeds) == 1 else f"seeds {', '.join(map(str, row.seeds))}"
     shared = "" if "dense training" in row.seeds_cover else "; the dense network is one for all"
     return f"{seeds} of {', '.join(row.seeds_cover)}{shared}"

@@ -129,13 +129,13 @@ def test_images_that_share_the_budget_are_not_training(tmp_path: Path) -> None:
     easy = easy.model_copy(update={"facts": easy.facts.model_copy(update={"allocation_images": 800})})
     row = rows_of(tmp_path, [random, easy])["uniform", "easy-first linear"]
     assert row.gap_to_control is not None
-    assert row.warnings == ["no curriculum has not finished a trial to hold it against"]
+    assert row.warnings == ["no curriculum has no finished trial to compare with"]
 
 
 def test_a_control_that_is_missing_or_has_other_seeds_is_told(tmp_path: Path) -> None:
     alone = rows_of(tmp_path / "a", [followed(NONE, 0, 0.5), followed(EASY, 0, 0.6)])["uniform", "easy-first linear"]
     assert alone.gap_to_control is None
-    assert alone.warnings == ["its control has not finished a trial to hold it against"]
+    assert alone.warnings == ["its control has no finished trial to compare with"]
     some = [followed(NONE, 0, 0.5), followed(NONE, 1, 0.5), followed(RANDOM, 0, 0.5)]
     rows = rows_of(tmp_path / "b", [*some, followed(EASY, 0, 0.6), followed(EASY, 1, 0.7)])
     assert rows["uniform", "easy-first linear"].warnings == ["seeds differ from those of its control"]

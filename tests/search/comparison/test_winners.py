@@ -129,4 +129,4 @@ def test_layers_are_averaged_over_networks(tmp_path: Path) -> None:
     seeds = [outcome("uniform", 0.5, seed, 0.5, kept=kept) for seed, kept in enumerate((400, 500, 900))]
     found = winners([study_of(tmp_path / "s", [outcome("erk", 0.9, 0, 0.1, kept=7), *seeds])])
     (cell,) = (own for (_, _, policy), own in found.cells.items() if policy == "uniform")
-    assert found.layers.mean([winner.place for winner in cell.values()]) == {"a": pytest.approx(0.6)}
+    assert found.layers.mean([winner.table_row for winner in cell.values()]) == {"a": pytest.approx(0.6)}
