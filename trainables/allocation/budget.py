@@ -1,6 +1,6 @@
 """The budget: an integer total of weights or multiply-accumulates, spent to the last unit that fits.
 
-A policy is a path from nothing to everything; the budget decides where on that path to stop.
+A policy is a path from keeping nothing to keeping everything. The budget decides where to stop on this path.
 """
 
 from collections.abc import Callable
@@ -18,33 +18,33 @@ def proportional(parts: tuple[Part, ...], weights: NDArray[np.float64]) -> Path:
     """Keep min(1, scale * weight) of each part; weights: (parts,), finite and >= 0, not all 0."""
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.max() > 0):
         raise ValueError(f"relative densities must be finite, >= 0 and not all 0, but got {weights.tolist()}")
-    relative = np.maximum(weights / weights.max(), 1e-9)  # a part of no importance is filled last, not never
+    relative = np.maximum(weights / weights.max(), 1e-9)  # a part of no importance is filled last, but it is filled
     units = np.array([part.units for part in parts], dtype=np.float64)
     return lambda scale: np.minimum(1.0, scale * relative) * units
 
 
 def ranked(scores: list[NDArray[np.float64]]) -> Path:
-    """Keep the units of highest score, wherever they are: all whose score is at least the highest of all / scale.
+    """Keep the units of highest score over all parts: those whose score is at least the highest score / scale.
 
-    scores: (units,) for each part, finite and >= 0, in any order. Units that score 0 are filled last.
+    scores: (units,) for each part, finite and >= 0, in any order. Units with score 0 are filled last.
     """
-    highest = max(float(mine.max()) for mine in scores) or 1.0
-    ascending = [np.sort(mine[mine > 0] / highest) for mine in scores]
-    return lambda scale: np.array([len(mine) - np.searchsorted(mine, 1.0 / scale) for mine in ascending], np.float64)
+    highest = max(float(of_part.max()) for of_part in scores) or 1.0
+    ascending = [np.sort(of_part[of_part > 0] / highest) for of_part in scores]
+    return lambda scale: np.array([len(part) - np.searchsorted(part, 1.0 / scale) for part in ascending], np.float64)
 
 
 def dense_counts(prunable: Prunable) -> Counts:
-    """Every unit of every part."""
+    """Return the number of units of every part: (parts,)."""
     return np.array([part.units for part in prunable.parts], dtype=np.int64)
 
 
 def floors(prunable: Prunable) -> Counts:
-    """The fewest units that may stay of every part."""
+    """Return the fewest units that every part may keep: (parts,)."""
     return np.array([part.floor for part in prunable.parts], dtype=np.int64)
 
 
 def total(prunable: Prunable, sparsity: float, kind: BudgetKind, at_least: Counts | None = None) -> int:
-    """The integer budget that a sparsity leaves; ValueError where `at_least`, by default the floors, needs more."""
+    """Return the integer budget of a sparsity. Raises ValueError where `at_least` (default: the floors) needs more."""
     dense = prunable.cost(dense_counts(prunable), kind)
     least = prunable.cost(floors(prunable) if at_least is None else at_least, kind)
     budget = round((1.0 - sparsity) * dense)
@@ -57,16 +57,16 @@ def total(prunable: Prunable, sparsity: float, kind: BudgetKind, at_least: Count
 
 
 def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind, at_least: Counts | None = None) -> Counts:
-    """Go as far along the path as the budget allows, then add units one by one until none fits.
+    """Go as far along the path as the budget allows, then add units one by one until no unit fits.
 
-    Returns (parts,) units to keep, each from `at_least`, by default its part's floor, to its units. A budget in params
-    is met exactly at weight granularity; otherwise what is left is less than any further unit costs. Where units stay
-    in multiples, all of this holds of blocks of so many, the last of which may be smaller.
+    Returns (parts,) units to keep. Each count lies between `at_least` (default: the part's floor) and the part's units.
+    Weights meet a budget in params exactly. Otherwise the rest of the budget is smaller than the price of any further
+    unit. Where a part keeps a multiple of units, the same holds for blocks of that size; the last block may be smaller.
     """
     least = floors(prunable) if at_least is None else at_least
     units = dense_counts(prunable)
     multiple = np.array([part.multiple for part in prunable.parts], dtype=np.int64)
-    fewest, most = -(-least // multiple), -(-units // multiple)  # blocks, as all counts from here on
+    fewest, most = -(-least // multiple), -(-units // multiple)  # counts are in blocks from here on
 
     def wanted(log_scale: float) -> NDArray[np.float64]:
         return np.clip(path(float(np.exp(log_scale))) / multiple, fewest, most)
@@ -100,7 +100,10 @@ def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind, at_leas
 
 
 def _filled(keep: Counts, room: Counts, cost: Callable[[Counts], int], budget: int) -> Counts:
-    """Add as many as fit, those of the dearest part first, so that few are needed."""
+    """Add as many units as fit, those of the dearest part first, so that few are needed.
+
+    room: (parts,) units that may be added.
+    """
     spent = cost(keep)
 
     def with_more(p: int, n: int) -> int:

@@ -1,8 +1,8 @@
-"""Capacity at work: the budget shared until a unit of it is worth the same in every part of the pruned network.
+"""Capacity: share the budget until a unit of it is worth the same in every part of the pruned network.
 
-Our reading of "How Compact?" (arXiv 1901.02757), whose open text fixes the idea and not the formula: the importance of
-a layer is its capacity, and sparsities follow from it without training. Here the capacity of a part is what the whole
-network loses and gains, at the allocation reached so far, when that part alone gets less or more.
+This is our reading of "How Compact?" (arXiv 1901.02757). Its open text gives the idea and not the formula: the
+importance of a layer is its capacity, and sparsities follow from it without training. Here the capacity of a part is
+what the whole network loses or gains when that part alone gets less or more than in the current allocation.
 """
 
 from dataclasses import replace
@@ -19,18 +19,18 @@ from trainables.pruning.granularity import Counts
 
 Floats = NDArray[np.float64]
 
-STARTS = (uniform, erk, igq, global_magnitude, lamp)  # the best of them is refined
-SPEECHLESS = 0.99  # of the loss with all parts at their floors
-STEP = 0.5  # logarithm of the change of one part's units that its capacity is measured with
-REACH = 0.7  # logarithm of the most that one exchange changes a part
-EXCHANGES = 100  # random ones tried after the measured one
+STARTS = (uniform, erk, igq, global_magnitude, lamp)  # the best one is refined
+SPEECHLESS = 0.99  # of the loss with all parts at their floors; a network that loses more says nothing
+STEP = 0.5  # capacity is measured by changing one part's units by exp(+-STEP)
+REACH = 0.7  # one exchange changes a part by exp(+-REACH) at most
+EXCHANGES = 100  # random exchanges, tried after the measured one
 
 
 def capacity(problem: Problem) -> Path:
     """Share the budget by measured capacity: start from the best data-free rule, equalise marginal losses, exchange.
 
-    It looks at calibration samples and never at labels, and trains nothing. A network that would say nothing as it is,
-    whatever it kept, is measured as if it were recalibrated. All of this is ours.
+    It reads calibration samples without their labels, and trains nothing. A network that says nothing at any start is
+    measured as if it were recalibrated. All of this is ours.
     """
     prunable = problem.prunable
     starts = [spend(rule(problem), prunable, problem.total, problem.budget) for rule in STARTS]
@@ -44,16 +44,17 @@ def capacity(problem: Problem) -> Path:
 
 
 def _is_speechless(problem: Problem, starts: list[Counts]) -> bool:
-    """Tell whether the pruned network says as little as with all parts at their floors, whichever start it takes."""
+    """Tell whether the pruned network says as little from every start as with all parts at their floors."""
     with candidates(problem) as loss:
         return min(map(loss, starts)) >= SPEECHLESS * loss(floors(problem.prunable))
 
 
 def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
-    """Move along the measured capacities to where the additive model of the loss has its least; only if that is better.
+    """Move to the minimum of an additive model of the loss, if the loss measured there is lower.
 
-    With u the logarithm of a part's change, its loss is modelled as a exp(-b u): a and b follow from the losses
-    measured with less and with more of it. At the least, marginal loss over marginal cost is the same in all parts.
+    The model of a part's loss is a exp(-b u), where u is the logarithm of the part's change. The losses measured with
+    less and with more of the part give a and b. At the minimum, marginal loss over marginal cost is the same in all
+    parts.
     """
     units = np.array([part.units for part in problem.prunable.parts])
     floor, now, amounts = floors(problem.prunable), loss(keep), _amounts(keep)
@@ -77,7 +78,7 @@ def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
 
 
 def _least(problem: Problem, keep: Counts, slope: Floats, curvature: Floats) -> Floats:
-    """Solve for the changes u, (parts,) within REACH, at which slope exp(-curvature u) / (cost exp(u)) is the same."""
+    """Solve for the changes u (parts,) within REACH at which slope exp(-curvature u) / (cost exp(u)) is the same."""
     prices, amounts = _prices(problem, keep), _amounts(keep)
     room = np.log(np.array([part.units for part in problem.prunable.parts]) / amounts)
 
@@ -94,12 +95,12 @@ def _least(problem: Problem, keep: Counts, slope: Floats, curvature: Floats) -> 
 
 
 def _amounts(keep: Counts) -> Floats:
-    """Count a part of which nothing is left as half a unit, so that it has a logarithm and may come back."""
+    """Count an empty part as half a unit, so that it has a logarithm and may grow again."""
     return np.maximum(keep, 0.5)
 
 
 def _prices(problem: Problem, keep: Counts) -> Floats:
-    """What one unit more, or at full width one less, of each part costs."""
+    """Return the price of one more unit of each part: (parts,). At full width: of one unit less."""
     prunable, spent = problem.prunable, problem.prunable.cost(keep, problem.budget)
     prices = np.empty(len(keep))
     for p, part in enumerate(prunable.parts):
@@ -110,7 +111,7 @@ def _prices(problem: Problem, keep: Counts) -> Floats:
 
 
 def exchanged(problem: Problem, keep: Counts, loss: Loss) -> Counts:
-    """Try random exchanges between a few parts, each kept if the loss falls; their size adapts to their success."""
+    """Try random exchanges between a few parts. Keep those that lower the loss; their size adapts to their success."""
     random = np.random.default_rng(problem.context.seed)
     size, trend = 0.35, np.zeros(len(keep))
     for _ in range(EXCHANGES):

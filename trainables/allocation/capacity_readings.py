@@ -1,6 +1,6 @@
-"""Capacity: each part's share of the budget from its measured importance, after "How Compact?" (arXiv 1901.02757).
+"""Four simple readings of capacity: each part's share follows from its importance ("How Compact?", arXiv 1901.02757).
 
-The open text of that paper fixes the idea, not the formula. These are our readings of it, not the paper's formula.
+The open text of that paper gives the idea, not the formula. These are our readings, not the paper's formula.
 """
 
 import numpy as np
@@ -15,13 +15,13 @@ from trainables.models.layers import weight_of
 
 CODES = 16  # levels that C2 quantises weights to
 NOISE = 0.01  # variance of the noise in C4
-LEAST = 1e-3  # importance of a part that has none, in the unit of its reading
+LEAST = 1e-3  # importance of a part without any, in the unit of the reading
 
 
 def energy(problem: Problem) -> Path:
-    """Reading C1: the capacity that a part uses is its squared weights; lose the same marginal share of it everywhere.
+    """Reading C1: one threshold on a unit's squared norm over the squared norm of its whole part.
 
-    A unit's score is its squared norm over that of its whole part, and one threshold holds for all parts. Data-free.
+    A part uses the sum of its squared weights as capacity; every part loses the same marginal share. Data-free.
     """
     return by_score(problem, {name: q / q.sum().clamp_min(TINY) for name, q in squared_norms(problem).items()})
 
@@ -29,7 +29,7 @@ def energy(problem: Problem) -> Path:
 def coding(problem: Problem) -> Path:
     """Reading C2: density in proportion to the bits that code a weight, quantised to 16 levels over its layer's range.
 
-    The bits are the entropy of the levels; a part of several layers takes the mean over its weights. Data-free.
+    The bits are the entropy of the levels. A part of several layers takes the mean over its weights. Data-free.
     """
     model = problem.prunable.model
     bits = [
@@ -41,7 +41,7 @@ def coding(problem: Problem) -> Path:
 
 
 def entropy(weight: Tensor) -> float:
-    """Entropy in bits of a tensor's values, quantised to `CODES` equal steps from the least to the greatest."""
+    """Compute the entropy in bits of a tensor's values, quantised to `CODES` equal steps of their range."""
     shares = torch.histc(weight.detach().float(), CODES) / weight.numel()
     return float(torch.special.entr(shares).sum() / np.log(2.0))
 
@@ -61,8 +61,8 @@ def functional(problem: Problem) -> Path:
 def information(problem: Problem) -> Path:
     """Reading C4: density in proportion to the bits 0.5 log2(1 + v / 0.01) of an output channel of variance v.
 
-    The mean over the channels of a part; v is the squared scale of the batch norm that follows, or where none does, the
-    variance measured on calibration samples.
+    A part takes the mean over its channels. v is the squared scale of the batch norm behind the layer; without a batch
+    norm it is the variance measured on calibration samples.
     """
     variances = output_variances(problem.context)
     bits = [

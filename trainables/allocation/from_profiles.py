@@ -1,4 +1,4 @@
-"""Policies that look at a profile: what each part's own pruning costs, level by level."""
+"""Policies that read a profile: what the network loses when one part alone is pruned, level by level."""
 
 from collections.abc import Mapping
 
@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from trainables.allocation.budget import Path, dense_counts, floors
 from trainables.allocation.problem import Problem
 
-BINS = 8192  # steps of the budget that the dynamic programme tells apart
-GRID = np.linspace(0.0, 1.0, 101)  # sparsities that it chooses from, as in RDP
-_SLOPE = 1e-9  # of accuracy, from sparsity 0 to 1
+BINS = 8192  # steps of the budget in the dynamic program
+GRID = np.linspace(0.0, 1.0, 101)  # sparsities to choose from, as in RDP
+_SLOPE = 1e-9  # added fall of accuracy from sparsity 0 to 1
 
 
 def sensitivity(problem: Problem) -> Path:
-    """Prune each part as far as costs T of accuracy when it alone is pruned, one T for all (US 11,556,795 B2).
+    """Prune each part until accuracy falls by T when that part alone is pruned; one T for all (US 11,556,795 B2).
 
-    Ours: the curve between two levels is straight, and its running maximum makes it rise. Where it is flat, every
-    sparsity of the plateau has the same T: its largest one is taken, unless the budget ends within the plateau.
+    Ours: the curve between two levels is straight, and its running maximum makes it rise. All sparsities of a plateau
+    have the same T; the largest one is taken, unless the budget ends within the plateau.
     """
     profile = problem.measured
     levels = np.array(profile.levels)
@@ -25,7 +25,7 @@ def sensitivity(problem: Problem) -> Path:
     losses = []
     for part in problem.prunable.parts:
         loss = np.maximum(profile.dense_accuracy - np.array(profile.accuracy[part.name]), 0.0)
-        losses.append(np.maximum.accumulate(loss) + _SLOPE * levels)  # strictly rising, so that it has an inverse
+        losses.append(np.maximum.accumulate(loss) + _SLOPE * levels)  # strictly rising, so it has an inverse
     return lambda scale: (1.0 - np.array([np.interp(1.0 / scale, loss, levels) for loss in losses])) * units
 
 
@@ -38,19 +38,18 @@ def rdp(problem: Problem) -> Path:
 
 
 def rdp_worst(problem: Problem) -> Path:
-    """Least sum of distortions as `rdp`, each that of the calibration sample whose logits change most."""
+    """Least sum of distortions as `rdp`, but of the calibration sample whose logits change most."""
     return _least_sum(problem, problem.measured.worst_distortion)
 
 
 def _least_sum(problem: Problem, curves: Mapping[str, tuple[float, ...]]) -> Path:
-    """Walk through the answers for every budget, so that the counted budget picks its own.
+    """Solve for every budget, and make a path of the solutions, from which the counted budget picks one.
 
-    Ours: between two measured levels the curve is a cubic that rises or falls only where they do; what an answer leaves
-    of the budget goes to the parts that the next one gives more. A unit's price is what it costs in the dense network:
-    exact for weights; for channels, whose costs are products of widths, an approximation that only puts the answers in
-    order, as the counted cost decides.
+    Ours: the curve between two measured levels is a monotone cubic (PCHIP). The rest of a budget goes to the parts that
+    get more in the next solution. The price of a unit is its price in the dense network. That is exact for weights. For
+    channels, whose costs are products of widths, it only puts the solutions in order: the counted cost decides.
     """
-    from scipy.interpolate import PchipInterpolator  # takes half a second, which no other policy need pay
+    from scipy.interpolate import PchipInterpolator  # takes half a second, which no other policy has to pay
 
     prunable, levels = problem.prunable, problem.measured.levels
     units, least = dense_counts(prunable), floors(prunable)
@@ -65,7 +64,7 @@ def _least_sum(problem: Problem, curves: Mapping[str, tuple[float, ...]]) -> Pat
     changes = np.flatnonzero((np.diff(answers) != 0).any(0)) + 1
 
     def path(scale: float) -> NDArray[np.float64]:
-        """Scale: the budget in bins."""
+        """Return (parts,) units for a scale, which is the budget in bins."""
         at = min(max(int(scale) - first, 0), answers.shape[1] - 1)
         following = changes[np.searchsorted(changes, at, side="right") :][:1]  # none after the last
         more = (answers[:, following].sum(1) - answers[:, at]).clip(0)
@@ -77,14 +76,16 @@ def _least_sum(problem: Problem, curves: Mapping[str, tuple[float, ...]]) -> Pat
 
 
 def cheapest(distortions: NDArray[np.float64], costs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Choose one level for each part, of the least sum of distortions whose costs stay within a budget, for every one.
+    """Choose one level for each part and budget: the least sum of distortions whose costs fit the budget.
 
-    distortions, costs >= 0: (parts, levels). Returns (parts, budgets) levels, for the budgets from what the cheapest
-    levels cost to what the dearest do. Of equal sums, the first level is taken.
+    distortions, costs >= 0: (parts, levels). Returns (parts, budgets) levels for all budgets between the cost of the
+    cheapest levels and that of the dearest. Among equal sums the first level wins.
     """
     budgets = int(costs.max(1).sum()) + 1
-    least = np.zeros(budgets)  # no part distorts nothing, whatever the budget
-    chosen = np.full((len(costs), budgets), -1, dtype=np.int64)  # with the parts up to this one, that budget
+    least = np.zeros(budgets)  # no parts, no distortion
+    chosen = np.full(
+        (len(costs), budgets), -1, dtype=np.int64
+    )  # level of this part, for the parts up to it and that budget
     for part, levels in enumerate(zip(distortions, costs, strict=True)):
         with_part = np.full(budgets, np.inf)
         for level, (distortion, cost) in enumerate(zip(*levels, strict=True)):

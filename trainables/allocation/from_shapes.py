@@ -1,4 +1,4 @@
-"""Policies that look at shapes only, or at densities found elsewhere."""
+"""Policies that read shapes only, or densities from a search."""
 
 import numpy as np
 
@@ -15,13 +15,13 @@ def uniform(problem: Problem) -> Path:
 def uniform_plus(problem: Problem) -> Path:
     """Uniform, but the first layer stays dense and the last one loses 80 % at most (Uniform+, code of LAMP and IGQ).
 
-    The other layers make up for both; `ends_kept` has what the first and the last one keep.
+    The other layers make up for both. `ends_kept` says what the first and the last layer keep.
     """
     return uniform(problem)
 
 
 def ends_kept(prunable: Prunable) -> Counts:
-    """All of the first part and a fifth of the last, in module order; of every other part its floor."""
+    """Return all units of the first part, a fifth of the last part (in module order), and the floor of every other."""
     units = dense_counts(prunable)
     least = floors(prunable)
     least[-1] = max(least[-1], -(-units[-1] // 5))
@@ -32,7 +32,7 @@ def ends_kept(prunable: Prunable) -> Counts:
 def erk(problem: Problem) -> Path:
     """Erdos-Renyi-Kernel (RigL, arXiv 1911.11134): density as a weight's summed extents over their product.
 
-    A part of several coupled layers takes their joint ratio. The dense clamp and its re-solving are the budget's.
+    A part of several coupled layers takes their joint ratio. `spend` clamps parts at full density and shares the rest.
     """
     ratios = [
         sum(sum(layer.shape) for layer in p.layers) / sum(layer.size for layer in p.layers)
@@ -44,7 +44,7 @@ def erk(problem: Problem) -> Path:
 def igq(problem: Problem) -> Path:
     """Ideal-gas quotas: density 1 / (1 + F N) of a part of N weights (Vysogorets & Kempe, JMLR 24(99), 2023).
 
-    One F >= 0 holds for all parts. The N of a group of channels is that of the filters which produce them: our reading.
+    One F >= 0 holds for all parts. Our reading for channels: N counts the weights of the filters that produce them.
     """
     units = dense_counts(problem.prunable)
     sizes = np.array([sum(layer.size for layer in part.layers) for part in problem.prunable.parts])
@@ -52,15 +52,15 @@ def igq(problem: Problem) -> Path:
 
 
 def searched(problem: Problem) -> Path:
-    """Spend in proportion to what a search proposes for each part; `random-search` is its control, which draws blindly.
+    """Relative densities that a search proposes. The control `random-search` draws them at random.
 
-    Raises ValueError with the parts that are missing or unknown.
+    Raises ValueError that names the missing and the unknown parts.
     """
     names = [part.name for part in problem.prunable.parts]
     given = problem.densities or {}
     if set(given) != set(names):
         raise ValueError(
-            f"densities must name every part once, but missing are {sorted(set(names) - set(given))} "
-            f"and unknown are {sorted(set(given) - set(names))}"
+            f"densities must name every part once, but {sorted(set(names) - set(given))} are missing "
+            f"and {sorted(set(given) - set(names))} are unknown"
         )
     return proportional(problem.prunable.parts, np.array([given[name] for name in names]))

@@ -1,4 +1,4 @@
-"""What the whole network loses under an allocation: measured by silencing units for a moment and putting them back."""
+"""What the whole network loses under an allocation, measured by masking units for a moment."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from trainables.allocation.problem import Problem
 from trainables.models.layers import undisturbed
 from trainables.pruning.granularity import Counts, top_units
 
-BATCH = 256  # samples at a time; where batch norm uses their statistics, enough of them
+BATCH = 256  # samples at a time: enough for batch norms that use their statistics
 SCALES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25)  # of the logits
 
 Loss = Callable[[Counts], float]  # (parts,) units kept -> what is lost, mean over samples
@@ -19,14 +19,14 @@ Loss = Callable[[Counts], float]  # (parts,) units kept -> what is lost, mean ov
 
 @contextmanager
 def candidates(problem: Problem) -> Iterator[Loss]:
-    """Give a measure of allocations: the divergence of the dense network's predictions from the pruned one's, in nats,
-    plus the dense network's confidence that is forgone by answering as the pruned one does, in probability.
+    """Yield a loss of allocations. On exit the network is as it was before.
 
-    Batch norm uses the statistics that the pruned network will: those of each calibration batch where they will be
-    estimated anew, else the dense network's. The divergence is that at the scale of the logits at which they say most:
-    pruning shrinks them, which changes no answer, and a network that says something, however boldly, is worth more
-    than a silent one. Where nearly nothing is said, the answers tell more. The network is as found once the context is
-    left.
+    The loss has two terms. The first is the divergence in nats from the dense network's predictions, with the pruned
+    logits at their best scale: pruning shrinks logits, which changes no answer, and without the scale a silent network
+    looks better than one that answers. The second is the dense network's confidence (a probability) that is forgone by
+    answering as the pruned network does; it tells more where the pruned network says little. Batch norm uses the
+    statistics that the pruned network will have: those of each calibration batch where they are estimated again,
+    otherwise the dense network's.
     """
     prunable, model = problem.prunable, problem.prunable.model
     tensors = (*model.parameters(), *model.buffers())
@@ -51,9 +51,9 @@ def candidates(problem: Problem) -> Iterator[Loss]:
             restore()
             counts = zip(prunable.parts, keep.tolist(), strict=True)
             prunable.mask({part.name: top_units(problem.scores[part.name], units) for part, units in counts})
-            found = log_probabilities(SCALES)
-            divergence = (dense.exp() * (dense - found)).sum(2).mean(1).min()
-            answers = found[-1].argmax(1, keepdim=True)  # the same at every scale but 0
+            pruned = log_probabilities(SCALES)
+            divergence = (dense.exp() * (dense - pruned)).sum(2).mean(1).min()
+            answers = pruned[-1].argmax(1, keepdim=True)  # the same at every scale but 0
             forgone = dense.amax(1).exp() - dense.gather(1, answers)[:, 0].exp()
             known[key] = float(divergence + forgone.mean())
         return known[key]

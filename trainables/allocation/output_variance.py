@@ -1,4 +1,4 @@
-"""The signals inside a network: how much the output channels of its layers vary."""
+"""How much the output channels of each layer vary."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,17 +17,17 @@ Seen = Callable[[str, nn.Module, Tensor, Tensor], None]  # name, module, its inp
 
 
 def output_variances(context: PruningContext) -> dict[str, Tensor]:
-    """Find the variance of each output channel of every layer that units are made of, in eval mode.
+    """Find the variance of each output channel of every prunable layer, in eval mode.
 
-    Where a batch norm reads a layer's output, its squared scale; elsewhere the variance over the calibration samples
-    and their positions. Returns layer name -> (n_out,) in float64. The model stays as it is.
+    Where a batch norm reads a layer's output, the variance is its squared scale. Elsewhere it is measured over the
+    calibration samples and their positions. Returns layer name -> (n_out,) in float64. The model stays as it is.
     """
     model, samples = context.prunable.model, context.samples
     names = [layer.name for part in context.prunable.parts for layer in part.layers]
     layers = {name: model.get_submodule(name) for name in names}
     variances = _squared_scales(model, layers, context.prunable.example)
     unscaled = {name: layer for name, layer in layers.items() if name not in variances}
-    sums: dict[str, Tensor] = {}  # layer name -> (3, n_out) how many, their sum and that of their squares
+    sums: dict[str, Tensor] = {}  # layer name -> (3, n_out): count, sum, sum of squares
 
     def add(name: str, layer: nn.Module, _: Tensor, output: Tensor) -> None:
         channels = output.movedim(1 if isinstance(layer, nn.Conv2d) else -1, 0).flatten(1).double()
@@ -37,8 +37,8 @@ def output_variances(context: PruningContext) -> dict[str, Tensor]:
     with _watched(unscaled, add), undisturbed(model), torch.no_grad():
         for images, _ in samples.batches(BATCH) if unscaled else ():
             model(images)
-    for name, (many, total, squares) in sums.items():
-        variances[name] = (squares / many - (total / many).square()).clamp_min(0.0)
+    for name, (count, total, squares) in sums.items():
+        variances[name] = (squares / count - (total / count).square()).clamp_min(0.0)
     return variances
 
 
@@ -65,7 +65,7 @@ def _squared_scales(model: nn.Module, layers: Mapping[str, nn.Module], image: Te
 
 @contextmanager
 def _watched(modules: Mapping[str, nn.Module], seen: Seen) -> Iterator[None]:
-    """For a while, hear of every run of these modules."""
+    """Call `seen` after every forward pass of these modules, inside this context."""
 
     def hook(name: str) -> Any:
         return lambda module, inputs, output: seen(name, module, inputs[0], output)

@@ -1,4 +1,4 @@
-"""A plan: what each part of one network keeps, decided before anything is removed."""
+"""A plan says what each part of one network keeps. It is decided before anything is removed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ Quota = Mapping[str, int]  # part name -> units to keep
 
 @dataclass(frozen=True)
 class Plan:
-    """The units that each part keeps after each step of the schedule, and which ones after the first."""
+    """How many units each part keeps after each step of the schedule, and which units it keeps after the first step."""
 
     prunable: Prunable
     steps: tuple[Quota, ...]
@@ -34,21 +34,21 @@ class Plan:
 
     @property
     def parts(self) -> dict[str, float]:
-        """Fraction of its units that each part keeps in the end."""
+        """Part name -> fraction of its units that the part keeps after the last step."""
         return {part.name: self.steps[-1][part.name] / part.units for part in self.prunable.parts}
 
     def carry_out(self) -> Masks:
-        """Take the first step, which is the only one of one-shot pruning, in place; return what must stay masked."""
+        """Take the first step in place; return what must stay masked. One-shot pruning has no other step."""
         return self.prunable.remove(self.kept_units)
 
 
 def inputs_of(spec: TrialSpec) -> set[Source]:
-    """What the criterion and the policy of a trial look at beside the weights."""
+    """Return what the criterion and the policy of a trial read beside the weights."""
     return {*CRITERIA[spec.criterion].inputs, *POLICIES[spec.policy].inputs}
 
 
 def of_what_is_left(spec: TrialSpec, whole: Count, left: Count) -> TrialSpec:
-    """Turn a sparsity of the dense network into the one of what earlier prunings left of it that keeps as much."""
+    """Express a sparsity of the dense network as one of what earlier prunings left; both keep the same amount."""
     if left is whole:
         return spec
     dense, now = (found.params_kept if spec.budget == "params" else found.macs_kept for found in (whole, left))
@@ -62,11 +62,11 @@ def plan(
     calibration: Calibration | None = None,
     shared: Mapping[Source, Any] = MappingProxyType({}),
 ) -> Plan:
-    """Share the budget of `spec` among the parts of a dense network and pick the units of highest score in each.
+    """Share the budget of `spec` among the parts of a dense network and pick the units of highest score in each part.
 
-    Each step's sparsity is shared on the dense network; a part keeps at least what a later step leaves it (our choice),
-    so the last step is what one-shot pruning would keep. example: (1, C, H, W) on the network's device. calibration,
-    shared: what the criterion and the policy look at.
+    The policy shares each step's sparsity on the dense network. A part keeps at least what a later step leaves it (our
+    choice), so the last step keeps what one-shot pruning keeps. example: (1, C, H, W) on the network's device.
+    calibration, shared: what the criterion and the policy read.
     """
     spent = Meter(calibration)
     prunable = view(model, spec.granularity, example, spec.round_to)
@@ -85,7 +85,7 @@ def plan(
 def prune_further(
     model: nn.Module, example: Tensor, spec: TrialSpec, calibration: Calibration | None, masks: Masks, quota: Quota
 ) -> Masks:
-    """Take a later step, in place: keep the units that score highest now of those still there; return the new masks."""
+    """Take a later step in place: keep the units that score highest now among those that are left; return the masks."""
     prunable = view(model, spec.granularity, example)
     scores = CRITERIA[spec.criterion].score(PruningContext(prunable, spec.seed, calibration))
     gone = {name: ~mask.flatten() for name, mask in masks.items()}
@@ -93,7 +93,7 @@ def prune_further(
         name: score.masked_fill(gone[name].to(score.device), -torch.inf) if name in gone else score
         for name, score in scores.items()
     }
-    parts = [part.name for part in prunable.parts]  # a group of which one channel is left is a part no more
+    parts = [part.name for part in prunable.parts]  # a group with one channel left is no part
     return prunable.remove(_pick(left, {name: quota[name] for name in parts}))
 
 

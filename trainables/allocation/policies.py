@@ -20,19 +20,19 @@ from trainables.pruning.granularity import Counts, Prunable
 
 @dataclass(frozen=True)
 class Policy:
-    """A rule that turns a problem into a path to spend the budget along, and what it needs to know."""
+    """A rule that turns a problem into a path along which the budget is spent, and what the rule reads."""
 
     path: Callable[[Problem], Path]
     granularities: tuple[GranularityName, ...] = get_args(GranularityName)
     inputs: tuple[Source, ...] = ()
-    least: Callable[[Prunable], Counts] = floors  # (parts,) units that it leaves at any sparsity
-    joint: bool = False  # whether gates pick its units, and it goes on from the weights trained along with them
+    least: Callable[[Prunable], Counts] = floors  # (parts,) units that it keeps at any sparsity
+    joint: bool = False  # gates pick the units, and recovery goes on from the weights trained with them
 
 
 def allocate(policy: Policy, problem: Problem) -> dict[str, int]:
     """Spend the problem's budget: part name -> units to keep. Sparsity 0 keeps all.
 
-    Raises ValueError where what the policy leaves at any sparsity is more than the budget.
+    Raises ValueError where the policy keeps more than the budget at any sparsity.
     """
     prunable, least = problem.prunable, policy.least(problem.prunable)
     budget = total(prunable, problem.sparsity, problem.budget, least)

@@ -1,4 +1,4 @@
-"""What an allocation policy is given to decide with."""
+"""What an allocation policy knows when it decides."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from trainables.spec import BudgetKind
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A dense, trained network, the budget that its parts are to share, and what is known of them."""
+    """A trained dense network, the budget that its parts share, and what is known about the parts."""
 
     context: PruningContext
     scores: Scores  # of the criterion that will pick the units
     sparsity: float
     budget: BudgetKind
-    recalibrated: bool = False  # whether batch norm will estimate its statistics anew before the network is used
+    recalibrated: bool = False  # whether batch-norm statistics are estimated again before the network is used
     densities: Mapping[str, float] | None = None  # only for the policy "searched"
 
     @property
@@ -29,11 +29,11 @@ class Problem:
 
     @property
     def total(self) -> int:
-        """The integer budget; ValueError where the parts' floors alone need more."""
+        """The integer budget. Raises ValueError where the floors of the parts need more."""
         return total(self.prunable, self.sparsity, self.budget)
 
     @property
     def measured(self) -> Profile:
-        """The profile, where it was asked for."""
-        found: Profile = self.context.look("profile")
-        return found
+        """The profile, where the policy's inputs name it."""
+        profile: Profile = self.context.look("profile")
+        return profile

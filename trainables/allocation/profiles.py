@@ -1,4 +1,4 @@
-"""Profiles: how accuracy falls while one part alone is pruned further and further."""
+"""Profiles: how accuracy falls when one part alone is pruned further and further."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,18 +22,18 @@ LEVELS: Mapping[GranularityName, tuple[float, ...]] = {  # sparsities of a part;
 
 @dataclass(frozen=True)
 class Profile:
-    """What the dense network loses with one part pruned, for every part and level, on the calibration samples."""
+    """What the dense network loses when one part is pruned, for every part and level, on calibration samples."""
 
     levels: tuple[float, ...]  # (levels,) sparsities, rising from 0 to 1
     dense_accuracy: float
-    accuracy: Mapping[str, tuple[float, ...]]  # part name -> (levels,), as are the next three
-    divergence: Mapping[str, tuple[float, ...]]  # KL of the dense network's predictions from the pruned one's, in nats
-    distortion: Mapping[str, tuple[float, ...]]  # squared difference of the logits, their mean over classes and samples
-    worst_distortion: Mapping[str, tuple[float, ...]]  # the same, its mean over classes only, at the worst sample
+    accuracy: Mapping[str, tuple[float, ...]]  # part name -> (levels,), as in the next three
+    divergence: Mapping[str, tuple[float, ...]]  # KL(dense || pruned) of the predictions, in nats
+    distortion: Mapping[str, tuple[float, ...]]  # squared difference of the logits, mean over classes and samples
+    worst_distortion: Mapping[str, tuple[float, ...]]  # the same, mean over classes, of the worst sample
 
 
 def units_at(part: Part, level: float) -> int:
-    """The units that a level leaves a part."""
+    """Return how many units a level leaves of a part."""
     return max(part.floor, round((1.0 - level) * part.units))
 
 
@@ -50,25 +50,27 @@ def to_parquet(profile: Profile) -> bytes:
 
 
 def from_parquet(content: bytes) -> Profile:
-    """Read a profile back; ValueError where it is none."""
+    """Read a profile. Raises ValueError where the content is no profile."""
     with damage_as_error("a profile"):
         table = columns.read_columns(content)
-        told = from_json(table.schema.metadata[b"profile"].decode())
+        header = from_json(table.schema.metadata[b"profile"].decode())
         rows: dict[str, list[dict[str, float]]] = {}
         for row in table.to_pylist():
             rows.setdefault(row["part"], []).append(row)
         levels = tuple(row["sparsity"] for row in next(iter(rows.values())))
-        curves = {curve: {name: tuple(row[curve] for row in mine) for name, mine in rows.items()} for curve in CURVES}
-        return Profile(levels, told["dense_accuracy"], **curves)
+        curves = {
+            curve: {name: tuple(row[curve] for row in of_part) for name, of_part in rows.items()} for curve in CURVES
+        }
+        return Profile(levels, header["dense_accuracy"], **curves)
 
 
 FALLS = (1, 2, 5)  # points of accuracy
 
 
 def tolerated(sparsities: Sequence[float], accuracies: Sequence[float], fall: float) -> float:
-    """Find the sparsity at which accuracy has fallen that far from its first value; the last one where it never does.
+    """Find the sparsity at which accuracy has fallen by `fall`; the last sparsity where it never falls so far.
 
-    The curve is made to fall only, by its running minimum, and is straight between two levels.
+    The running minimum makes the curve fall. It is straight between two levels.
     """
     falling = np.minimum.accumulate(accuracies)
     least = accuracies[0] - fall

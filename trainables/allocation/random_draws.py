@@ -1,4 +1,4 @@
-"""Controls: allocations drawn at random, one of them or the best of many."""
+"""Controls: one random allocation, or the best of many."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ from trainables.allocation.budget import Path, proportional, spend
 from trainables.allocation.measured_loss import candidates
 from trainables.allocation.problem import Problem
 
-SMALLEST = 0.1  # density before all are scaled to the budget; our choice, as Li et al. do not state theirs
-DRAWS = 150  # as many measured allocations as capacity takes for some twenty parts
+SMALLEST = 0.1  # relative density; our choice, as Li et al. do not state theirs
+DRAWS = 150  # about as many as capacity measures for twenty parts
 
 
 def random(problem: Problem) -> Path:
@@ -22,10 +22,10 @@ def random(problem: Problem) -> Path:
 def random_best(problem: Problem) -> Path:
     """Control: the best of 150 such draws by the measure of capacity, at about its cost (best of K, as Li et al.)."""
     first = DRAWS * problem.context.seed
-    subjects = [replace(problem.context, seed=seed) for seed in range(first, first + DRAWS)]
+    contexts = [replace(problem.context, seed=seed) for seed in range(first, first + DRAWS)]
     drawn = [
         spend(random(replace(problem, context=context)), problem.prunable, problem.total, problem.budget)
-        for context in subjects
+        for context in contexts
     ]
     with candidates(problem) as loss:
         keep = min(drawn, key=loss)

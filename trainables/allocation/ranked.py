@@ -1,6 +1,6 @@
-"""Policies that rank all units of the network together and let one threshold decide what each part keeps.
+"""Policies that rank all units of the network together: one threshold decides how many each part keeps.
 
-Only how many units of each part are above the threshold matters here; which ones stay is up to the criterion.
+The criterion picks which units of a part stay.
 """
 
 import numpy as np
@@ -14,44 +14,44 @@ from trainables.models.layers import weight_of
 from trainables.pruning import criteria
 from trainables.pruning.criteria import Scores
 
-TINY = torch.finfo(torch.float64).tiny  # in place of the 0 that a sum over zeros is
+TINY = torch.finfo(torch.float64).tiny  # replaces a sum of 0 as a divisor
 
 
 def by_score(problem: Problem, scores: Scores) -> Path:
-    """Rank units by their scores, which are finite and >= 0."""
+    """Rank units by scores, which are finite and >= 0: part name -> (units,)."""
     return ranked([scores[part.name].double().cpu().numpy() for part in problem.prunable.parts])
 
 
 def own_scores(problem: Problem) -> Path:
-    """One threshold for all parts on the scores of the criterion that picks the units."""
+    """One threshold over the network on the scores of the criterion that picks the units."""
     return by_score(problem, problem.scores)
 
 
 def gates(problem: Problem) -> Path:
-    """One threshold on the values of trained gates (arXiv 1904.10921), so that the open ones stay first."""
+    """One threshold on the values of trained gates (arXiv 1904.10921): open gates keep their channels first."""
     return by_score(problem, criteria.gates(problem.context))
 
 
 def gates_joint(problem: Problem) -> Path:
-    """As gates, all the way: the channels of best gates, with the weights trained along, in place of as many epochs."""
+    """The complete method of gates: their widths, their channels, and the weights that were trained along with them."""
     return gates(problem)
 
 
 def squared_norms(problem: Problem) -> dict[str, Tensor]:
-    """Squared Euclidean norms of the units' weights: part name -> (units,) in float64."""
+    """Compute squared Euclidean norms of the units' weights: part name -> (units,) in float64."""
     return {name: unit.double().square().sum(1) for name, unit in problem.prunable.members(weight_of).items()}
 
 
 def global_magnitude(problem: Problem) -> Path:
-    """One threshold on |w| for all parts; on the root mean square of its weights for a channel (our reading)."""
+    """One threshold on |w| over the network; for a channel on the root mean square of its weights (our reading)."""
     units = problem.prunable.members(weight_of)
     return by_score(problem, {name: unit.double().square().mean(1).sqrt() for name, unit in units.items()})
 
 
 def lamp(problem: Problem) -> Path:
-    """One threshold on LAMP scores: a unit's squared norm over that of all units of its part that are not smaller.
+    """One threshold on LAMP scores: a unit's squared norm over the sum of all in its part that are not smaller.
 
-    Lee et al. (arXiv 2010.07611) score single weights; channels by their norms are our reading.
+    Lee et al. (arXiv 2010.07611) score single weights. Norms of channels are our reading.
     """
     squares = squared_norms(problem)
     return ranked([lamp_scores(squares[part.name].cpu().numpy()) for part in problem.prunable.parts])
@@ -63,8 +63,8 @@ def lamp_scores(squares: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns (units,) scores in rising order.
     """
     rising = np.sort(squares)
-    sums = rising[::-1].cumsum()[::-1]  # from each one on
-    first = np.flatnonzero(np.diff(rising, prepend=-1.0))  # of those that are equal
+    sums = rising[::-1].cumsum()[::-1]  # of each value and all larger ones
+    first = np.flatnonzero(np.diff(rising, prepend=-1.0))  # of each run of equal values
     of_equals = np.repeat(sums[first], np.diff(first, append=len(rising)))
     return np.asarray(rising / np.maximum(of_equals, TINY))
 

@@ -1,10 +1,10 @@
-"""The pruning schedules by name: how much is gone after each step."""
+"""The pruning schedules by name: the sparsity after each step."""
 
 from collections.abc import Callable, Mapping
 
 from trainables.spec import Schedule
 
-Curve = Callable[[float, float], float]  # target sparsity, fraction of the steps done -> sparsity by then
+Curve = Callable[[float, float], float]  # target sparsity, fraction of the steps done -> sparsity
 
 
 def one_shot(sparsity: float, done: float) -> float:
@@ -13,7 +13,7 @@ def one_shot(sparsity: float, done: float) -> float:
 
 
 def iterative(sparsity: float, done: float) -> float:
-    """Each step keeps the same fraction of what remains (Han et al., arXiv 1506.02626, prune and train in turns)."""
+    """Each step keeps the same fraction of what remains (Han et al., arXiv 1506.02626)."""
     return 1.0 - float((1.0 - sparsity) ** done)
 
 
@@ -26,6 +26,6 @@ SCHEDULES: Mapping[str, Curve] = {"one-shot": one_shot, "iterative": iterative, 
 
 
 def sparsities(schedule: Schedule, target: float) -> tuple[float, ...]:
-    """The sparsity after each step, never falling; the last one is the target itself."""
+    """Return the sparsity after each step. It never falls; the last one is the target."""
     curve = SCHEDULES[schedule.name]
     return (*(curve(target, step / schedule.steps) for step in range(1, schedule.steps)), target)

@@ -1,4 +1,4 @@
-"""AlphaPruning: quotas from how heavy the tails of the weights' spectra are."""
+"""AlphaPruning: sparsities from how heavy the tails of the weights' spectra are."""
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ SPREAD = 0.2  # of relative sparsities about 1, the paper's for vision
 def alpha_pruning(problem: Problem) -> Path:
     """Sparsity rises linearly with the tail exponent of a layer's spectrum (AlphaPruning, NeurIPS 2024, 2410.10912).
 
-    Relative sparsities reach from 0.8, for the heaviest tail, to 1.2, one factor for all meets the budget. Ours: a
-    part ends at its floor, coupled layers take their mean exponent, a spectrum without a tail counts as the lightest.
+    Relative sparsities range from 0.8 (heaviest tail) to 1.2; one factor for all meets the budget. Ours: a part stops
+    at its floor, coupled layers take their mean exponent, and a spectrum without a tail counts as the lightest.
     """
     model, parts = problem.prunable.model, problem.prunable.parts
     exponents = {
@@ -32,9 +32,9 @@ def alpha_pruning(problem: Problem) -> Path:
 def tail_exponent(weight: Tensor) -> float:
     """Hill's estimate 1 + n / sum ln(l / l_min) over the n squared singular values l from their median on.
 
-    weight: (n_out, n_in) or (n_out, n_in, kh, kw), which is kh kw matrices of one spectrum; the scale that the authors
-    give those leaves the estimate as it is. Ours: values that are zero in the weight's precision are left out. Infinite
-    where the tail has no extent.
+    weight: (n_out, n_in) or (n_out, n_in, kh, kw). The latter is kh kw matrices of one spectrum; the authors' scale of
+    these does not change the estimate. Ours: values that are zero in the weight's precision are left out. The result is
+    infinite where the tail has no extent.
     """
     matrices = weight.detach().double().flatten(2).movedim(2, 0) if weight.dim() == 4 else weight.detach().double()
     singular = torch.linalg.svdvals(matrices).flatten()

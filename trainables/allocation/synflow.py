@@ -1,4 +1,4 @@
-"""SynFlow: quotas from the flow of synapses, without data."""
+"""SynFlow: densities from synaptic flow, without data."""
 
 import copy
 
@@ -17,10 +17,10 @@ ROUNDS = 100
 def synflow(problem: Problem) -> Path:
     """One threshold on synaptic flow, reached in 100 rounds of exponentially falling density (arXiv 2006.05467).
 
-    Tanaka et al.: every state tensor becomes its absolute value, the input is all ones, the network in eval mode, R the
-    sum of its outputs, and a weight's score |dR/dw w|. After round k the density is rho^(k/100), here of the problem's
-    own kind of budget. A channel scores the sum over its weights, which is our reading. In float64, as R grows with
-    every layer; raises ValueError where even that overflows.
+    Tanaka et al.: every state tensor becomes its absolute value, the input is all ones, the network is in eval mode, R
+    is the sum of its outputs, and the score of a weight is |dR/dw w|. After round k the density is rho^(k/100), of the
+    problem's kind of budget. Our reading for channels: the sum over their weights. It runs in float64, as R grows with
+    every layer. Raises ValueError where R overflows.
     """
     prunable = copy.deepcopy(problem.prunable)
     with torch.no_grad():
@@ -39,7 +39,7 @@ def synflow(problem: Problem) -> Path:
 
 
 def flow(prunable: Prunable) -> dict[str, Tensor]:
-    """Score every unit of a network of absolute values in float64 by |dR/dw w|: part name -> (units,)."""
+    """Score every unit of a network of absolute values by |dR/dw w|: part name -> (units,) in float64."""
     model = prunable.model
     layers = list(dict.fromkeys(model.get_submodule(layer.name) for part in prunable.parts for layer in part.layers))
     flowing = model(torch.ones_like(prunable.example, dtype=torch.float64)).sum()
