@@ -51,13 +51,14 @@ def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] 
     from search.comparison.compare import compare as compare_studies
     from search.report.notebook import Compared
     from search.results.folder import StudyFolder
+    from trainables.models.trust import Trust
 
-    opened = [StudyFolder.open(folder) for folder in folders]
+    opened = [StudyFolder.open(folder, Trust(trust)) for folder in folders]
     comparison = compare_studies(opened)
     if test:
         from search.comparison.held_out import with_test  # brings torch, which the rest does not need
 
-        comparison = with_test(comparison, opened, trust)
+        comparison = with_test(comparison, opened)
     return Compared.model_validate(dict(comparison))
 
 
@@ -118,8 +119,11 @@ def best(
     """
     from search.results.folder import StudyFolder
     from search.retrieval.best import best as retrieve
+    from search.retrieval.choosing import BestRequest
+    from trainables.models.trust import Trust
 
-    return retrieve(StudyFolder.open(folder), metric, where, policy, out, export, register, trust)
+    request = BestRequest(metric=metric, where=where, policy=policy, out=out, export=export, register=register)
+    return retrieve(StudyFolder.open(folder, Trust(trust)), request)
 
 
 def front(
@@ -138,8 +142,11 @@ def front(
     """
     from search.results.folder import StudyFolder
     from search.retrieval.best import best_front
+    from search.retrieval.choosing import BestRequest
+    from trainables.models.trust import Trust
 
-    return best_front(StudyFolder.open(folder), metric, where, policy, out, export, trust)
+    request = BestRequest(metric=metric, where=where, policy=policy, out=out, export=export)
+    return best_front(StudyFolder.open(folder, Trust(trust)), request)
 
 
 def submit(study: str, address: str, storage: str, *, name: str | None = None, overrides: Sequence[str] = ()) -> str:

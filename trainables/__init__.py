@@ -1,4 +1,4 @@
-"""What one trial does: data, models, pruning, allocation, recovery. Knows nothing of the search around it."""
+"""What one trial does: data, models, pruning, allocation, recovery. It knows nothing of the search around it."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -12,8 +12,14 @@ __all__ = ["load_pruned"]
 def load_pruned(path: str, trust: Collection[str] = ()) -> "nn.Module":
     """Load a network that `howcompact best` wrote, as a plain module of its cut widths, in eval mode on the CPU.
 
-    trust: models of your own, "package.module:function", that may be imported; others are refused with a ValueError.
+    trust: models of your own, "package.module:function", that may be imported. Raises ValueError for any other one, and
+    for a checkpoint that is missing, damaged or not finished.
     """
-    from trainables.evaluate import load_pruned as load  # torch is imported only for who asks
+    import torch  # takes seconds, so only when it is needed
 
-    return load(path, trust)
+    from trainables.checkpoints import checkpoint
+    from trainables.evaluate import rebuild
+    from trainables.models.trust import Trust
+    from trainables.storage.folder import Folder
+
+    return rebuild(checkpoint.load(Folder.at(path), Trust(trust)), torch.device("cpu"))

@@ -12,7 +12,7 @@ import typer
 import search
 from search.cli.cluster import cluster
 from search.cli.networks import networks
-from search.cli.options import Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, Trust, spread
+from search.cli.options import Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, Trusted, spread
 from trainables.storage.credentials import redacted
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def compare(
     folders: Annotated[list[str], typer.Argument(help="Study folders.")],
     out: Annotated[str | None, typer.Option(help="Write tables, plots and one HTML page to this folder.")] = None,
     test: Annotated[bool, typer.Option("--test", help="Read the test split, once for each trial.")] = False,
-    trust: Trust = [],  # noqa: B006
+    trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Compare policies side by side: matched budgets, paired seeds, intervals."""
@@ -139,7 +139,7 @@ def best(
     out: Annotated[str, typer.Option(help="Folder to copy the checkpoint to.")] = "best",
     export: Annotated[list[str], typer.Option(help="Also write it as onnx or torch.")] = [],  # noqa: B006
     register: Annotated[str | None, typer.Option(help="Name of a model in MLflow's registry.")] = None,
-    trust: Trust = [],  # noqa: B006
+    trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Copy the best trial's network, verified by judging it again in a clean process."""

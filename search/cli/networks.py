@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from search.cli.options import Json, Trust
+from search.cli.options import Json, Trusted
+from trainables.models.trust import Trust
 
 networks = typer.Typer()
 
@@ -26,11 +27,12 @@ def allocate(
     image: Annotated[str, typer.Option(help="Channels x height x width, for a model's name.")] = "3x32x32",
     classes: Annotated[int, typer.Option(help="Number of classes, for a model's name.")] = 10,
     seed: Annotated[int, typer.Option(help="Of a named model's weights and of random policies.")] = 0,
-    trust: Trust = [],  # noqa: B006
+    trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Show what each layer would keep, before any trial is paid for."""
     from search.networks.allocation import allocation
+    from search.networks.network import fresh, saved
 
     settings = {
         "policy": policy,
@@ -39,7 +41,8 @@ def allocate(
         "granularity": granularity,
         "criterion": criterion or _usual_criterion(granularity),
     }
-    found = allocation(network, settings, image, classes, seed, trust)
+    opened = saved(network, Trust(trust)) or fresh(network, image, classes, seed)
+    found = allocation(opened, settings, seed)
     if as_json:
         return print(found.model_dump_json())
     from search.cli.network_tables import print_allocation
@@ -55,13 +58,15 @@ def profile(
     criterion: Criterion = None,
     calibration: Annotated[int, typer.Option(help="Training samples that judge the network.")] = 512,
     out: Out = None,
-    trust: Trust = [],  # noqa: B006
+    trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Show where a trained network is most compact: how much of each part can go before accuracy falls."""
+    from search.networks.network import trained
     from search.networks.profile import compactness
 
-    found = compactness(network, granularity, criterion or _usual_criterion(granularity), calibration, trust)
+    opened = trained(network, "profile", Trust(trust))
+    found = compactness(opened, granularity, criterion or _usual_criterion(granularity), calibration)
     written: list[Path] = []
     if out is not None:
         from search.networks.curves import write_profile
@@ -84,13 +89,14 @@ def probe(
     granularity: Annotated[str, typer.Option(help="block or projected-block.")] = "block",
     samples: Annotated[int, typer.Option(help="Training samples that the probes learn from.")] = 5000,
     out: Out = None,
-    trust: Trust = [],  # noqa: B006
+    trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Show what each block adds to what a linear probe can tell, and what a threshold on that keeps."""
+    from search.networks.network import trained
     from search.networks.probe import probing
 
-    found = probing(network, threshold, granularity, samples, trust)
+    found = probing(trained(network, "probe", Trust(trust)), threshold, granularity, samples)
     written: list[Path] = []
     if out is not None:
         from search.networks.curves import write_probes

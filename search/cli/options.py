@@ -12,7 +12,7 @@ Study = Annotated[str, typer.Argument(help="A YAML file, or the name of a shippe
 StudyDir = Annotated[str, typer.Argument(help="The study folder that run printed; a path or a URI.")]
 Evaluator = Annotated[str, typer.Option(help="Of importances: ped-anova or fanova.")]
 Name = Annotated[str | None, typer.Option(help="Name of the study and its folder.")]
-Trust = Annotated[list[str], typer.Option("--trust", help="A model of your own, package.module:function, to import.")]
+Trusted = Annotated[list[str], typer.Option("--trust", help="A model of your own, package.module:function, to import.")]
 Ray = Annotated[str | None, typer.Option("--address", help="A running Ray cluster; default: a local one.")]
 Address = Annotated[str, typer.Option(help="Where the cluster's dashboard listens, as http://127.0.0.1:8265.")]
 

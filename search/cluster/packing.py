@@ -21,6 +21,7 @@ from search.study.spec import StudySpec
 from trainables.checkpoints import pretrained
 from trainables.data import sources
 from trainables.models import hub
+from trainables.models.trust import is_users_own
 from trainables.spec import DenseSpec
 from trainables.storage import credentials
 
@@ -73,7 +74,7 @@ def pack(study: StudySpec, folder: Path) -> None:
     release = version("howcompact")
     (folder / f"howcompact-{release}.dist-info").mkdir()
     (folder / f"howcompact-{release}.dist-info" / "METADATA").write_text(f"Name: howcompact\nVersion: {release}\n")
-    models = [model.partition(":")[0] for model in study.models if ":" in model]
+    models = [model.partition(":")[0] for model in study.models if is_users_own(model)]
     for name, place in OURS.items():
         shutil.copytree(place, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for place in own_code(models):

@@ -29,13 +29,11 @@ class Reading(Frozen):
 Readings = RootModel[dict[str, Reading]]  # by trial
 
 
-def with_test(comparison: Comparison, folders: Sequence[StudyFolder], trust: Sequence[str] = ()) -> Comparison:
+def with_test(comparison: Comparison, folders: Sequence[StudyFolder]) -> Comparison:
     """Add each row's accuracy on the test split; read the split only for trials without a reading.
 
     A row has none where the data of one of its trials is gone or has changed; ValueError where that is so of all
     trials of a folder.
-
-    trust: as for `checkpoints.load`.
     """
     wanted = {key for row in comparison.rows for key in row.trial_keys}
     known = {key: reading for folder in folders for key, reading in readings_of(folder).items() if key in wanted}
@@ -44,7 +42,7 @@ def with_test(comparison: Comparison, folders: Sequence[StudyFolder], trust: Seq
         print(f"the test split was read before for {len(known)} trials, first on {first}", file=sys.stderr)
     fresh: dict[str, Reading] = {}
     for folder in folders:
-        fresh |= _read(folder, (wanted - set(known) - set(fresh)) & set(folder.keys()), comparison.study, trust)
+        fresh |= _read(folder, (wanted - set(known) - set(fresh)) & set(folder.keys()), comparison.study)
     readings = known | fresh
     times = sorted(reading.read for reading in readings.values())
     held_out = HeldOut(
@@ -72,7 +70,7 @@ def _with(row: ComparisonRow, readings: dict[str, Reading]) -> ComparisonRow:
     return row.model_copy(update={"test_accuracy": estimate})
 
 
-def _read(folder: StudyFolder, keys: set[str], by: str, trust: Sequence[str]) -> dict[str, Reading]:
+def _read(folder: StudyFolder, keys: set[str], by: str) -> dict[str, Reading]:
     """Read the test split for these trials; save each reading before the next trial is judged."""
     rows = {row.trial: row for row in folder.rows() if row.trial in keys}
     known = data_at_hand(folder, rows.values())
@@ -85,7 +83,7 @@ def _read(folder: StudyFolder, keys: set[str], by: str, trust: Sequence[str]) ->
         data = outcome.spec.dense.data.found_by(known[name_of(rows[key])])
         if data.key() not in loaded:
             loaded[data.key()] = sources.load_test(data), sources.load(data)
-        network = load_trial(folder.trial(key), outcome, device, trust)
+        network = load_trial(folder.trial(key), outcome, device, folder.trust)
         accuracy = accuracy_of(network, *loaded[data.key()], device)
         found[key] = Reading(accuracy=accuracy, read=datetime.now(UTC).isoformat(timespec="seconds"), by=by)
         saved = Readings(readings_of(folder) | {key: found[key]})

@@ -1,4 +1,4 @@
 """One network without a study: its allocation, its profile, its probes.
 
-Hands out: allocation, curves, probe, profile.
+Hands out: allocation, curves, network, probe, profile.
 """

@@ -1,12 +1,12 @@
 """What each layer of a network keeps under a policy, without running a trial."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from search.networks.network import fresh, saved, trial_spec
+from search.networks.network import Network, trial_spec
 from trainables.allocation.plan import inputs_of, plan
 from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
@@ -39,27 +39,20 @@ class Allocation(Frozen):
     cost_seconds: float  # of scoring and of dividing the budget
 
 
-def allocation(
-    network: str, settings: Mapping[str, object], image: str, classes: int, seed: int, trust: Sequence[str] = ()
-) -> Allocation:
-    """Plan an allocation for a checkpoint, or for a model by name with fresh weights.
-
-    settings: fields of the TrialSpec. image, as "3x32x32", and classes: inputs and outputs of a model by name.
-    trust: as for `checkpoint.load`. Raises ValueError with all that is wrong.
-    """
+def allocation(network: Network, settings: Mapping[str, object], seed: int) -> Allocation:
+    """Plan an allocation for a network. settings: fields of the TrialSpec. Raises ValueError with all that is wrong."""
     spec = trial_spec(settings, seed)
     if spec.policy in SEARCHES:
         raise ValueError(f"policy must be one that runs no trials, but got {spec.policy!r}; run a study")
     if "gates" in inputs_of(spec):
         raise ValueError("policy and criterion must not use gates, which this command does not train; run a study")
-    found = saved(network, trust) or fresh(network, image, classes, seed)
-    built, model = found.architecture, found.model
+    built, model = network.architecture, network.model
     before = count(model, {}, built.example())
     started = time.perf_counter()
     calibration, shared = None, dict[Source, Any]()
     if inputs := inputs_of(spec):
         asker = f"policy {spec.policy!r} with criterion {spec.criterion!r}"
-        splits = found.splits(asker)
+        splits = network.splits(asker)
         calibration = calibration_samples(splits, spec.calibration, torch.device("cpu"))
         if "probe" in inputs:
             shared["probe"], _ = probe(model, built.example(), splits, spec.probe)

@@ -1,7 +1,7 @@
 """The network that a command examines, saved or with fresh weights, and the settings of the command."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.data.splits import Splits
 from trainables.models import hub
+from trainables.models.trust import NO_TRUST, Trust
 from trainables.pruning.context import Calibration
 from trainables.spec import DataSpec, DenseSpec, TrialSpec
 from trainables.storage.folder import Folder
@@ -48,13 +49,20 @@ def untrained(asker: str, name: str) -> ValueError:
     )
 
 
-def saved(name: str, trust: Collection[str] = ()) -> Network | None:
+def saved(name: str, trust: Trust = NO_TRUST) -> Network | None:
     """Load the network of a checkpoint, as `checkpoint.load` does. None if the name is not a checkpoint's folder."""
     folder = Folder.at(name)
     if not manifest.is_whole(folder):
         return None
     found = checkpoint.load(folder, trust)
     return Network(name, found.architecture, found.network(), DataSpec.model_validate(found.record.get("data")))
+
+
+def trained(name: str, asker: str, trust: Trust = NO_TRUST) -> Network:
+    """Load the network of a checkpoint, as `saved`. Raises ValueError, in the name of `asker`, if there is none."""
+    if found := saved(name, trust):
+        return found
+    raise untrained(asker, name)
 
 
 def fresh(name: str, image: str, classes: int, seed: int) -> Network:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from search.networks.network import saved, trial_spec, untrained
+from search.networks.network import Network, trial_spec
 from trainables.allocation.budget import dense_counts
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
@@ -55,21 +55,18 @@ class Probing(Frozen):
     seconds: float  # that fitting the probes took
 
 
-def probing(network: str, threshold: float, granularity: str, samples: int, trust: Sequence[str] = ()) -> Probing:
-    """Probe the network of a checkpoint.
+def probing(network: Network, threshold: float, granularity: str, samples: int) -> Probing:
+    """Probe the blocks of a trained network.
 
-    threshold: least gain of accuracy, as 0.013. samples: training samples for the probes. trust: as for
-    `checkpoint.load`. Raises ValueError with all that is wrong.
+    threshold: least gain of accuracy, as 0.013. samples: training samples for the probes. Raises ValueError with all
+    that is wrong.
     """
     spec = trial_spec({"granularity": granularity, "criterion": "probe", "probe": samples}, seed=0)
-    found = saved(network, trust)
-    if found is None:
-        raise untrained("probe", network)
     device = own_device()
-    model, example = to_device(found.model, device), found.architecture.example().to(device)
+    model, example = to_device(network.model, device), network.architecture.example().to(device)
     blocks = view(model, spec.granularity, example)
     assert isinstance(blocks, Blocks)
-    splits = found.splits("probe")
+    splits = network.splits("probe")
     curve, cost = probe(model, example, splits, spec.probe)
     accuracies = [probed.val_accuracy for probed in curve]
     stays = survivors(accuracies, threshold, blocks.fixed)
@@ -77,8 +74,8 @@ def probing(network: str, threshold: float, granularity: str, samples: int, trus
     total = {kind: blocks.cost(dense_counts(blocks), kind) for kind in KINDS}
     kept = {kind: blocks.cost(counts, kind) for kind in KINDS}
     return Probing(
-        network=network,
-        model=found.architecture.model,
+        network=network.name,
+        model=network.architecture.model,
         granularity=spec.granularity,
         threshold=threshold,
         samples=min(spec.probe, len(splits.train)),

@@ -1,10 +1,9 @@
 """Where a network is most compact: how much of each part can be removed before accuracy falls."""
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from search.networks.network import saved, trial_spec, untrained
+from search.networks.network import Network, trial_spec
 from trainables.allocation.profiles import FALLS, Profile, tolerated, units_at
 from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
@@ -41,25 +40,17 @@ class Compactness(Frozen):
     seconds: float  # that measuring the profile took
 
 
-def compactness(
-    network: str, granularity: str, criterion: str, calibration: int, trust: Sequence[str] = ()
-) -> Compactness:
-    """Measure the network of a checkpoint on its first training samples.
-
-    trust: as for `checkpoint.load`. Raises ValueError with all that is wrong.
-    """
+def compactness(network: Network, granularity: str, criterion: str, calibration: int) -> Compactness:
+    """Measure a trained network on its first training samples. Raises ValueError with all that is wrong."""
     settings = {"granularity": granularity, "criterion": criterion, "calibration": calibration}
     spec = trial_spec(settings, seed=0).profile
-    found = saved(network, trust)
-    if found is None:
-        raise untrained("profile", network)
     device = own_device()
-    model, example = to_device(found.model, device), found.architecture.example().to(device)
-    samples = found.calibration(spec.calibration, "profile", device)
+    model, example = to_device(network.model, device), network.architecture.example().to(device)
+    samples = network.calibration(spec.calibration, "profile", device)
     started = time.perf_counter()
     shared: dict[Source, Any] = {}
     if "probe" in CRITERIA[spec.criterion].inputs:
-        shared["probe"], _ = probe(model, example, found.splits("profile"), spec.probe)
+        shared["probe"], _ = probe(model, example, network.splits("profile"), spec.probe)
     profile = measure_profile(model, example, spec, samples, shared)
     seconds = time.perf_counter() - started
     depth = [layer.name for layer in prunable_layers(model, example)]
@@ -77,8 +68,8 @@ def compactness(
             )
         )
     return Compactness(
-        network=network,
-        model=found.architecture.model,
+        network=network.name,
+        model=network.architecture.model,
         granularity=spec.granularity,
         criterion=spec.criterion,
         calibration=len(samples.labels),

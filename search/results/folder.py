@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table, with_aliases
 from search.study.spec import StudySpec
 from trainables.checkpoints.epochs import newest_record
+from trainables.models.trust import NO_TRUST, Trust
 from trainables.outcome import Outcome, Status
 from trainables.spec import TrialSpec
 from trainables.storage.columns import to_parquet
@@ -25,16 +26,17 @@ READERS = 16  # threads, as a remote storage takes its time for each file
 class StudyFolder:
     """`<storage>/<study>`: the study, its trials, each in a folder named by its key, and their table."""
 
-    def __init__(self, folder: Folder) -> None:
-        self.folder = folder
+    def __init__(self, folder: Folder, trust: Trust = NO_TRUST) -> None:
+        """`trust` says which models of the user's own its checkpoints may build."""
+        self.folder, self.trust = folder, trust
 
     @classmethod
-    def open(cls, uri: str) -> "StudyFolder":
+    def open(cls, uri: str, trust: Trust = NO_TRUST) -> "StudyFolder":
         """Open the folder of a study that has been started; ValueError where there is none."""
         folder = Folder.at(uri)
         if not folder.has(STUDY):
             raise ValueError(f"a study folder must hold {STUDY}, but {uri} does not; give the folder that run printed")
-        return cls(folder)
+        return cls(folder, trust)
 
     @property
     def study(self) -> StudySpec:

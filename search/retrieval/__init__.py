@@ -1,4 +1,4 @@
-"""The best network of a study: chosen, copied, verified, timed and registered.
+"""Retrieve the best networks of a study: choose, copy, verify, time, export and register them.
 
-Hands out: best, copying.
+Hands out: best, choosing, copying.
 """

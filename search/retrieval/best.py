@@ -1,4 +1,4 @@
-"""Networks to take home: the best of a study, or its whole Pareto set, whole or not at all."""
+"""The best network of a study, or its whole Pareto front, copied to a folder that is replaced whole or not at all."""
 
 import os
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from search.results.data_at_hand import DataName, data_at_hand, name_of
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.retrieval.atomic_folder import replacing
-from search.retrieval.choosing import choose, choose_front
-from search.retrieval.copying import Retrieved, take
+from search.retrieval.choosing import BestRequest, choose, choose_front
+from search.retrieval.copying import Destination, Retrieved, retrieve
 from search.retrieval.latency import LatencyMeter
 from search.retrieval.registry import Registry
 from trainables.checkpoints import manifest
@@ -23,7 +23,7 @@ FRONT = "front.json"
 
 
 class Front(Frozen):
-    """A study's Pareto set, each network in a folder of its own."""
+    """A study's Pareto front. Each network is in a folder of its own."""
 
     folder: str
     metric: str
@@ -31,81 +31,71 @@ class Front(Frozen):
     networks: list[Retrieved]  # the best by the metric first
 
 
-def best(
-    folder: StudyFolder,
-    metric: str,
-    where: Sequence[str],
-    policy: str | None,
-    out: str,
-    exports: Sequence[str],
-    register: str | None,
-    trust: Sequence[str],
-) -> Retrieved:
-    """Copy the network of the best epoch of the best trial to `out`, judge it again, export it, register it in MLflow.
+def best(folder: StudyFolder, request: BestRequest) -> Retrieved:
+    """Copy, verify and export the network that `choose` finds, and register it in MLflow.
 
-    metric, where, policy: as for `choose`. exports: kinds of files to write beside it. register: name of a model in the
-    registry. trust: as for `checkpoints.load`. Whatever fails, `out` stays as it was. Raises ValueError where no trial
-    fits, where `out` holds something else, and for all that `take` and `Registry` refuse.
+    After an error, `request.out` is as it was. Raises ValueError where no trial fits, where `request.out` holds other
+    files, and as `retrieve` and `Registry` do.
     """
-    _refuse(out, exports)
-    registry = Registry(folder, register) if register else None
-    watch = LatencyMeter(folder, trust)
+    _check(request.out, request.export)
+    registry = Registry(folder, request.register) if request.register else None
+    meter = LatencyMeter(folder)
     rows, data = _on_data_at_hand(folder)
-    row = choose(rows, metric, where, policy, watch.milliseconds)
-    with replacing(out) as fresh:
-        (taken,) = take(folder, data, {out: row}, {out: fresh}, exports, watch, trust)
+    row = choose(rows, request, meter.milliseconds)
+    with replacing(request.out) as fresh:
+        destination = Destination(row, data[name_of(row)], request.out, fresh)
+        (network,) = retrieve(folder, [destination], request.export, meter)
         if registry:
-            taken = taken.model_copy(update={"registered": registry.add(fresh, taken)})
-    return taken
+            network = network.model_copy(update={"registered": registry.add(fresh, network)})
+    return network
 
 
-def best_front(
-    folder: StudyFolder,
-    metric: str,
-    where: Sequence[str],
-    policy: str | None,
-    out: str,
-    exports: Sequence[str],
-    trust: Sequence[str],
-) -> Front:
-    """Copy every network that `choose_front` finds to a folder of its own in `out`, and list them in `front.json`."""
-    _refuse(out, exports)
-    watch = LatencyMeter(folder, trust)
+def best_front(folder: StudyFolder, request: BestRequest) -> Front:
+    """Do as `best` with every network that `choose_front` finds, and list the networks in `front.json`.
+
+    Each network has a folder of its own in `request.out`. None is registered in MLflow.
+    """
+    _check(request.out, request.export)
+    meter = LatencyMeter(folder)
     rows, data = _on_data_at_hand(folder)
-    rows = choose_front(rows, metric, where, policy, watch.milliseconds)
-    with replacing(out) as fresh:
-        chosen = {os.path.join(out, f"{row.policy}-{row.sparsity:g}-{row.trial}"): row for row in rows}
-        places = {home: fresh / os.path.basename(home) for home in chosen}
-        networks = take(folder, data, chosen, places, exports, watch, trust)
-        found = Front(folder=out, metric=metric, where=list(where), networks=networks)
-        Folder.at(str(fresh)).write(FRONT, found.model_dump_json(indent=1).encode())
-    return found
+    rows = choose_front(rows, request, meter.milliseconds)
+    with replacing(request.out) as fresh:
+        names = [f"{row.policy}-{row.sparsity:g}-{row.trial}" for row in rows]
+        destinations = [
+            Destination(row, data[name_of(row)], os.path.join(request.out, name), fresh / name)
+            for row, name in zip(rows, names, strict=True)
+        ]
+        networks = retrieve(folder, destinations, request.export, meter)
+        front = Front(folder=request.out, metric=request.metric, where=list(request.where), networks=networks)
+        Folder.at(str(fresh)).write(FRONT, front.model_dump_json(indent=1).encode())
+    return front
 
 
 def _on_data_at_hand(folder: StudyFolder) -> tuple[list[TrialRow], dict[DataName, DataSpec]]:
-    """Find the data sets that networks are judged on again, and leave out the finished trials that lack theirs."""
+    """Find the data sets for the evaluation of copies; leave out the finished trials whose data set is missing."""
     rows = folder.rows()
     data = data_at_hand(folder, [row for row in rows if row.status == "done"])
     return [row for row in rows if row.status != "done" or name_of(row) in data], data
 
 
-def _refuse(out: str, exports: Sequence[str]) -> None:
-    """Raise ValueError for a place that is not ours to fill, and for exports that cannot be written here."""
+def _check(out: str, exports: Sequence[str]) -> None:
+    """Raise ValueError for a folder that `best` may not replace, and for exports that this machine cannot write."""
     if "://" in out:
         raise ValueError(f"--out must be a folder of this machine, but got {out!r}; copy the folder there afterwards")
-    if os.path.lexists(out) and not (os.path.isdir(out) and set(os.listdir(out)) <= _filled(Path(out))):
+    if os.path.lexists(out) and not (os.path.isdir(out) and set(os.listdir(out)) <= _own_files(Path(out))):
         raise ValueError(f"--out must be a new folder or one that best has filled, but {out} is neither; name another")
     for kind in exports:
         export.check(kind)
 
 
-def _filled(place: Path) -> set[str]:
-    """Name what `best` has left in a folder and nobody has added to."""
-    folder = Folder.at(str(place))
+def _own_files(path: Path) -> set[str]:
+    """Name the files and folders in `path` that `best` has written, each without a file of anybody else."""
+    folder = Folder.at(str(path))
     if folder.has(FRONT):
         names = [Path(network["checkpoint"]).name for network in from_json(folder.read(FRONT).decode())["networks"]]
-        return {FRONT} | {name for name in names if set(os.listdir(place / name)) <= _filled(place / name)}
-    if not (folder.has(manifest.MANIFEST) and folder.has("record.json")):
+        return {FRONT} | {name for name in names if set(os.listdir(path / name)) <= _own_files(path / name)}
+    if not (folder.has(manifest.MANIFEST) and folder.has(manifest.RECORD)):
         return set()
-    ours = "verified_accuracy" in from_json(folder.read("record.json").decode())
-    return {manifest.MANIFEST, *from_json(folder.read(manifest.MANIFEST).decode())["files"]} if ours else set()
+    if "verified_accuracy" not in from_json(folder.read(manifest.RECORD).decode()):
+        return set()
+    return {manifest.MANIFEST, *from_json(folder.read(manifest.MANIFEST).decode())["files"]}

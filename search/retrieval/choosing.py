@@ -1,6 +1,7 @@
-"""Which networks of a study are taken home: the best one, or all that nothing else beats in every respect."""
+"""Which networks of a study are retrieved: the best one, or the Pareto front."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from search.results.constraints import Condition, conditions, penalty, refuse_unknown, value_of
 from search.results.pareto import pareto
@@ -11,17 +12,27 @@ Milliseconds = Callable[[TrialRow], float]  # measures a network's latency
 SIZES = ("params_kept", "macs_kept")
 
 
-def choose(
-    rows: Sequence[TrialRow], metric: str, where: Sequence[str], policy: str | None, latency: Milliseconds
-) -> TrialRow:
-    """Choose the finished trial that is best by `metric` among those that meet every constraint.
+@dataclass(frozen=True)
+class BestRequest:
+    """Which networks to retrieve, and where to."""
 
-    Accuracies and sparsity are better high, every other number low; of equal trials that with fewest weights is taken.
-    Latency is measured only where it is asked for, in the order of the metric until one network is fast enough. Raises
-    ValueError where no trial is left, and for a name that results do not have.
+    metric: str = "best_val_accuracy"  # a number of the results, or latency_ms
+    where: Sequence[str] = ()  # constraints, such as "sparsity>=0.9"
+    policy: str | None = None  # None: any
+    out: str = "best"  # the folder to fill
+    export: Sequence[str] = ()  # kinds of files to write beside each network
+    register: str | None = None  # name of a model in MLflow's registry
+
+
+def choose(rows: Sequence[TrialRow], request: BestRequest, latency: Milliseconds) -> TrialRow:
+    """Choose the finished trial that is best by the metric among those that meet every constraint.
+
+    Accuracies and sparsity are better high, every other number is better low. Of equal trials, the one with fewest
+    weights is chosen. Latency is measured only where the request names it: in the order of the metric, until a network
+    is fast enough. Raises ValueError where no trial is left, and for a name that results do not have.
     """
-    fitting, bounds = _fitting(rows, metric, where, policy)
-    if metric == LATENCY:
+    fitting, bounds = _fitting(rows, request)
+    if request.metric == LATENCY:
         fitting.sort(key=latency)
     measured = []
     for row in fitting:
@@ -33,22 +44,20 @@ def choose(
     raise _too_slow(measured)
 
 
-def choose_front(
-    rows: Sequence[TrialRow], metric: str, where: Sequence[str], policy: str | None, latency: Milliseconds
-) -> list[TrialRow]:
-    """Choose, of the trials that meet every constraint, those that no other beats or equals in all of: the metric,
-    weights and multiply-accumulates kept, and latency where that is asked for; the best by the metric first.
+def choose_front(rows: Sequence[TrialRow], request: BestRequest, latency: Milliseconds) -> list[TrialRow]:
+    """Choose the Pareto front of the finished trials that meet every constraint, the best by the metric first.
 
-    Raises ValueError as `choose` does.
+    What counts is the metric, the weights and multiply-accumulates kept, and latency where the request names it. Raises
+    ValueError as `choose` does.
     """
-    fitting, bounds = _fitting(rows, metric, where, policy)
-    timed = metric == LATENCY or bool(bounds)
+    fitting, bounds = _fitting(rows, request)
+    timed = request.metric == LATENCY or bool(bounds)
     if bounds:
         measured = [latency(row) for row in fitting]
         fitting = [r for r, ms in zip(fitting, measured, strict=True) if all(bound.holds(ms) for bound in bounds)]
         if not fitting:
             raise _too_slow(measured)
-    names = [*dict.fromkeys((metric, *SIZES, *([LATENCY] if timed else [])))]
+    names = [*dict.fromkeys((request.metric, *SIZES, *([LATENCY] if timed else [])))]
     penalties = [
         tuple(penalty(name, latency(row) if name == LATENCY else _number(row, name)) for name in names)
         for row in fitting
@@ -56,18 +65,17 @@ def choose_front(
     return [fitting[index] for index in pareto(penalties)]
 
 
-def _fitting(
-    rows: Sequence[TrialRow], metric: str, where: Sequence[str], policy: str | None
-) -> tuple[list[TrialRow], list[Condition]]:
-    """Find the trials that meet all constraints but those on latency, best first, and return those on latency."""
+def _fitting(rows: Sequence[TrialRow], request: BestRequest) -> tuple[list[TrialRow], list[Condition]]:
+    """Find the trials that meet all constraints but those on latency, best first; return them and those on latency."""
+    metric = request.metric
     refuse_unknown(metric)
     finished = [row for row in rows if row.status == "done"]
     if not finished:
-        raise ValueError(f"a finished trial must be there, but none of {len(rows)} is; run the study first")
-    asked = [*where, *([f"policy=={policy}"] if policy is not None else [])]
-    known = conditions(asked, finished)
-    bounds = [condition for condition in known if condition.name == LATENCY]
-    others = [condition for condition in known if condition.name != LATENCY]
+        raise ValueError(f"a trial must be finished, but none of {len(rows)} is; run the study first")
+    of_policy = [f"policy=={request.policy}"] if request.policy is not None else []
+    constraints = conditions([*request.where, *of_policy], finished)
+    bounds = [condition for condition in constraints if condition.name == LATENCY]
+    others = [condition for condition in constraints if condition.name != LATENCY]
     meeting = [
         [condition.holds(value_of(row, condition.name)) for condition in others]
         + [metric == LATENCY or value_of(row, metric) is not None]
@@ -85,8 +93,8 @@ def _fitting(
         )
 
     def rank(row: TrialRow) -> tuple[float, int, str]:
-        judged = 0.0 if metric == LATENCY else penalty(metric, _number(row, metric))
-        return judged, row.params_kept or 0, row.trial
+        by_metric = 0.0 if metric == LATENCY else penalty(metric, _number(row, metric))
+        return by_metric, row.params_kept or 0, row.trial
 
     return sorted(fitting, key=rank), bounds
 

@@ -1,43 +1,47 @@
-"""Copies of trials' networks: checksums checked on both sides, rebuilt and judged again in a clean process."""
+"""Copies of trials' networks: their checksums are checked, and a clean process rebuilds and evaluates them."""
 
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.results.data_at_hand import DataName, name_of
+import torch
+
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.results.versions import versions
-from search.retrieval.latency import LatencyMeter, checkpoint_of, measure
+from search.retrieval.latency import LatencyMeter, best_checkpoint, measure
 from trainables.checkpoints import checkpoint, manifest
-from trainables.evaluate import load_pruned
+from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.evaluate import rebuild
 from trainables.exports.export import KINDS, export
 from trainables.exports.latency import Speed
 from trainables.frozen import Frozen
+from trainables.models.trust import Trust
 from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
-from trainables.storage.strict_json import from_json
 
-SAME_HARDWARE, OTHER_HARDWARE = 0.001, 0.005  # how far a re-evaluated accuracy may be from the reported one
+SAME_HARDWARE, OTHER_HARDWARE = 0.001, 0.005  # largest difference between verified and reported accuracy
 LIBRARIES = ("howcompact", "torch", "torchvision", "numpy", "safetensors")
+CPU = torch.device("cpu")
 
 
 class Registered(Frozen):
     """A version in MLflow's model registry."""
 
-    uri: str  # what mlflow.pyfunc.load_model takes
+    uri: str  # for mlflow.pyfunc.load_model
     version: int
-    tracking: str  # where MLflow is
+    tracking: str  # address of MLflow
 
 
 class Retrieved(Frozen):
     """A network that was copied and verified. Accuracies are on validation samples."""
 
-    checkpoint: str  # the folder that it was copied to
+    checkpoint: str  # the folder of the copy
     study: str
     trial: str
     model: str
@@ -63,38 +67,45 @@ class Retrieved(Frozen):
     registered: Registered | None = None
 
 
-def take(
-    folder: StudyFolder,
-    data: Mapping[DataName, DataSpec],
-    chosen: Mapping[str, TrialRow],
-    places: Mapping[str, Path],
-    exports: Sequence[str],
-    watch: LatencyMeter,
-    trust: Sequence[str],
-) -> list[Retrieved]:
-    """Copy the networks of chosen trials, judge them again, export them.
+@dataclass(frozen=True)
+class Destination:
+    """Where the network of a trial goes."""
 
-    data: where the data sets of these trials are now. chosen: final folder -> trial. places: final folder -> where its
-    files are written now. trust: as for `checkpoints.load`. Raises ValueError where a file differs from its checksum,
-    where an accuracy differs from the reported one by more than the same network's may on that hardware, and where an
-    export refuses.
+    row: TrialRow
+    data: DataSpec  # where its data set is now
+    final: str  # the folder in the end
+    path: Path  # the folder while it is filled
+
+    @property
+    def folder(self) -> Folder:
+        """The folder while it is filled."""
+        return Folder.at(str(self.path))
+
+
+def retrieve(
+    folder: StudyFolder, destinations: Sequence[Destination], exports: Sequence[str], meter: LatencyMeter
+) -> list[Retrieved]:
+    """Copy the networks of trials, evaluate them again, export and time them.
+
+    Raises ValueError where a file differs from its checksum, where an accuracy differs from the reported one by more
+    than hardware explains, and where an export fails.
     """
-    for home, row in chosen.items():
-        _copy(folder, data[name_of(row)], row, places[home], trust)
-    verdicts = _judge([places[home] for home in chosen], trust)
-    for row, verdict in zip(chosen.values(), verdicts, strict=True):
-        _refuse_mismatch(row, verdict)
+    for destination in destinations:
+        _copy(folder, destination)
+    evaluations = _evaluate([destination.path for destination in destinations], folder.trust)
+    for destination, evaluation in zip(destinations, evaluations, strict=True):
+        _compare(destination.row, evaluation)
     return [
-        _complete(row, home, places[home], verdict, exports, watch, trust)
-        for (home, row), verdict in zip(chosen.items(), verdicts, strict=True)
+        _complete(destination, evaluation, exports, meter, folder.trust)
+        for destination, evaluation in zip(destinations, evaluations, strict=True)
     ]
 
 
-def _copy(folder: StudyFolder, data: DataSpec, row: TrialRow, place: Path, trust: Sequence[str]) -> None:
-    saved = checkpoint.load(checkpoint_of(folder, row), trust)
+def _copy(folder: StudyFolder, destination: Destination) -> None:
+    row, saved = destination.row, best_checkpoint(folder, destination.row)
     record = {
         **saved.record,
-        "data": DataSpec.model_validate(saved.record["data"]).found_by(data).model_dump(mode="json"),
+        "data": DataSpec.model_validate(saved.record["data"]).found_by(destination.data).model_dump(mode="json"),
         "architecture": saved.architecture.model_dump(mode="json"),
         "study": folder.study.name,
         "trial": row.trial,
@@ -102,73 +113,68 @@ def _copy(folder: StudyFolder, data: DataSpec, row: TrialRow, place: Path, trust
         "result": row.model_dump(mode="json"),
         "reported_accuracy": row.best_val_accuracy,
     }
-    checkpoint.save(Folder.at(str(place)), {"network": saved.tensors.get("network", {})}, record)
+    checkpoint.save(destination.folder, {"network": saved.tensors.get("network", {})}, record)
 
 
-def _judge(places: Sequence[Path], trust: Sequence[str]) -> list[dict[str, Any]]:
-    trusted = [f"--trust={model}" for model in trust]
-    command = [sys.executable, "-m", "trainables.evaluate", *trusted, "--", *map(str, places)]
+def _evaluate(paths: Sequence[Path], trust: Trust) -> list[dict[str, Any]]:
+    """Evaluate copied networks in a process that knows nothing but their folders."""
+    trusted = [f"--trust={model}" for model in trust.models]
+    command = [sys.executable, "-m", "trainables.evaluate", *trusted, "--", *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise ValueError(
             f"the copied network must rebuild in a clean process, but failed: {done.stderr.strip()[-500:]}"
         )
-    told: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    evaluations: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return evaluations
 
 
-def _refuse_mismatch(row: TrialRow, verdict: Mapping[str, Any]) -> None:
+def _compare(row: TrialRow, evaluation: Mapping[str, Any]) -> None:
+    """Raise ValueError where the copy of a network does not reach the accuracy that its trial reported."""
     assert row.best_val_accuracy is not None
-    allowed = SAME_HARDWARE if row.hardware == verdict["hardware"] else OTHER_HARDWARE
-    if abs(verdict["val_accuracy"] - row.best_val_accuracy) > allowed:
+    allowed = SAME_HARDWARE if row.hardware == evaluation["hardware"] else OTHER_HARDWARE
+    if abs(evaluation["val_accuracy"] - row.best_val_accuracy) > allowed:
         raise ValueError(
             f"the copied network of trial {row.trial} must reach its reported accuracy {row.best_val_accuracy:.4f} "
-            f"within {allowed}, but reached {verdict['val_accuracy']:.4f}; its data or its checkpoint has changed since"
+            f"within {allowed}, but reached {evaluation['val_accuracy']:.4f}; its data or its checkpoint has changed "
+            "since"
         )
 
 
 def _complete(
-    row: TrialRow,
-    home: str,
-    place: Path,
-    verdict: Mapping[str, Any],
-    exports: Sequence[str],
-    watch: LatencyMeter,
-    trust: Sequence[str],
+    destination: Destination, evaluation: Mapping[str, Any], exports: Sequence[str], meter: LatencyMeter, trust: Trust
 ) -> Retrieved:
-    """Add exports and what the judgement showed; the manifest comes last and covers all."""
-    target = Folder.at(str(place))
-    written = _export(place, exports, trust)
-    files = manifest.read_files(target)
-    record = from_json(files["record.json"].decode()) | {
-        "verified_accuracy": verdict["val_accuracy"],
-        "verified_on": verdict["hardware"],
-        "input": verdict["input"],
+    """Add exports and the evaluation to a copy. The manifest is written last and covers all files."""
+    row, folder = destination.row, destination.folder
+    copied = checkpoint.load(folder, trust)
+    names = [_export(copied, destination.path, kind) for kind in exports]
+    files = manifest.read_files(folder)
+    record = copied.record | {
+        "verified_accuracy": evaluation["val_accuracy"],
+        "verified_on": evaluation["hardware"],
+        "input": evaluation["input"],
         "versions": versions(LIBRARIES),
     }
-    files["record.json"] = json.dumps(record, indent=1, allow_nan=False).encode()
-    manifest.write_files(target, files | {name: target.read(name) for name in written})
-    manifest.read_files(target)
-    speeds = [watch.speed(row)] + ([measure(target, "onnxruntime", trust)] if "onnx" in exports else [])
+    files[manifest.RECORD] = json.dumps(record, indent=1, allow_nan=False).encode()
+    manifest.write_files(folder, files | {name: folder.read(name) for name in names})
+    manifest.read_files(folder)
+    speeds = [meter.speed(row)] + ([measure(copied, "onnxruntime")] if "onnx" in exports else [])
     shared = set(Retrieved.model_fields) & set(TrialRow.model_fields)
     return Retrieved(
         **{name: getattr(row, name) for name in shared},
-        checkpoint=home,
+        checkpoint=destination.final,
         study=record["study"],
         image=record["architecture"]["image"],
         epoch=record["epoch"],
         reported_accuracy=record["reported_accuracy"],
         verified_accuracy=record["verified_accuracy"],
         bytes=len(files["network.safetensors"]),
-        exports=[os.path.join(home, name) for name in written],
+        exports=[os.path.join(destination.final, name) for name in names],
         speeds=speeds,
     )
 
 
-def _export(place: Path, kinds: Sequence[str], trust: Sequence[str]) -> list[str]:
-    if not kinds:
-        return []
-    target = Folder.at(str(place))
-    example = checkpoint.load(target, trust).architecture.example()
-    model = load_pruned(target.uri, trust)
-    return [export(model, example, place / f"network{KINDS[kind].suffix}", kind).path.name for kind in kinds]
+def _export(copied: Checkpoint, path: Path, kind: str) -> str:
+    """Export a network into `path`; return the name of the file."""
+    file = path / f"network{KINDS[kind].suffix}"
+    return export(rebuild(copied, CPU), copied.architecture.example(), file, kind).path.name

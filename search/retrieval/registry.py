@@ -1,4 +1,4 @@
-"""Networks in MLflow's model registry, as safetensors, JSON and the code that reads them: no pickle."""
+"""Networks in MLflow's model registry, as safetensors, JSON and the code that loads them: no pickle."""
 
 import shutil
 import tempfile
@@ -13,15 +13,17 @@ from search.retrieval.copying import Registered, Retrieved
 from search.tracking.mlflow_store import PARENT, STUDY, TRIAL, cause_of, client, experiment, tracking_at, tracking_store
 from trainables.checkpoints import checkpoint
 from trainables.exports.served import REQUIREMENTS
+from trainables.models.trust import Trust
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder
 
 ALIAS = "best"  # of the version that was registered last
-TRAINING = (  # folders whose code a saved network does not need
-    *("allocation", "artifacts", "catalog", "data", "learnability", "pruning", "training", "trial"),
+CODE = (  # of trainables: the folders and files that loading a network imports, and no more
+    *("checkpoints", "exports", "models", "storage"),
+    *("__init__.py", "frozen.py", "lookup.py", "names.py", "py.typed", "spec.py"),
 )
 TIMEOUT = 60  # seconds without an answer
-TOLD = (
+TAGS = (  # of a version: fields of Retrieved
     *("study", "trial", "model", "policy", "criterion", "recovery", "curriculum", "sparsity", "seed"),
     *("params_kept", "macs_kept"),
 )
@@ -31,16 +33,16 @@ class Registry:
     """One model in the registry of the MLflow that tracks a study."""
 
     def __init__(self, folder: StudyFolder, name: str) -> None:
-        """Reach MLflow: where the study is tracked, or where it would be by default if it is not.
+        """Connect to the MLflow that tracks the study, or to the default one if the study is not tracked.
 
-        Raises ValueError for a name that MLflow forbids, and where no MLflow is known or answers.
+        Raises ValueError for a name that MLflow forbids, where no MLflow is known and where none answers.
         """
         if not name.strip() or set(name) & set("/:'"):
             raise ValueError(f"--register must be a name without '/', ':' and quotes, but got {name!r}; choose another")
         study, storage = folder.study, folder.folder.parent
         uri, artifacts = tracking_store("auto" if study.tracking == "off" else study.tracking, storage)
         if uri is None:
-            raise ValueError(f"--register must know an MLflow, but {storage.uri} has none; set MLFLOW_TRACKING_URI")
+            raise ValueError(f"--register must find an MLflow, but {storage.uri} has none; set MLFLOW_TRACKING_URI")
         self._name, self._uri = name, uri
         try:
             self._client = client(uri, TIMEOUT)
@@ -48,92 +50,93 @@ class Registry:
         except Exception as error:
             raise self._refusal(error) from error
 
-    def add(self, place: Path, taken: Retrieved) -> Registered:
+    def add(self, folder: Path, network: Retrieved) -> Registered:
         """Add the network of a checkpoint folder as the newest version, and give it the alias "best".
 
-        It is linked to the trial's run, a new one where the trial was not tracked. Raises ValueError where MLflow
-        refuses; a version appears only if all that belongs to it is there.
+        The version is linked to the trial's run, a new run where the trial was not tracked. It appears only once it is
+        complete. Raises ValueError where MLflow refuses.
         """
         try:
             with tracking_at(self._uri):
-                return self._add(place, taken)
+                return self._add(folder, network)
         except Exception as error:
             raise self._refusal(error) from error
 
-    def _add(self, place: Path, taken: Retrieved) -> Registered:
+    def _add(self, folder: Path, network: Retrieved) -> Registered:
         from mlflow.entities import LoggedModelOutput
 
-        run, tags = self._run(taken), _tags(taken)
+        run, tags = self._run(network), _tags(network)
         model = self._client.create_logged_model(self._experiment, self._name, run, tags)
         with tempfile.TemporaryDirectory() as scratch:
-            save(Path(scratch) / "model", place, taken.model, run, model.model_id)
+            save(Path(scratch) / "model", folder, network.model, run, model.model_id)
             self._client.log_model_artifacts(model.model_id, str(Path(scratch) / "model"))
         self._client.finalize_logged_model(model.model_id, "READY")
-        self._client.log_outputs(run, [LoggedModelOutput(model.model_id, taken.epoch)])
+        self._client.log_outputs(run, [LoggedModelOutput(model.model_id, network.epoch)])
         if not self._client.search_registered_models(f"name = '{self._name}'"):
-            about = "Pruned networks that `howcompact best --register` has verified."
-            self._client.create_registered_model(self._name, description=about)
-        made = self._client.create_model_version(
+            description = "Pruned networks that `howcompact best --register` has verified."
+            self._client.create_registered_model(self._name, description=description)
+        added = self._client.create_model_version(
             self._name,
             f"models:/{model.model_id}",
             run,
             tags,
-            description=self._describe(taken),
+            description=self._describe(network),
             model_id=model.model_id,
         )
-        self._client.set_registered_model_alias(self._name, ALIAS, made.version)
-        return Registered(uri=self._address, version=int(made.version), tracking=redacted(self._uri))
+        self._client.set_registered_model_alias(self._name, ALIAS, added.version)
+        return Registered(uri=self._address, version=int(added.version), tracking=redacted(self._uri))
 
     @property
     def _address(self) -> str:
         return f"models:/{self._name}@{ALIAS}"
 
-    def _run(self, taken: Retrieved) -> str:
-        """Find the trial's run, that of this study first; make one where there is none."""
-        studies = self._client.search_runs([self._experiment], f"tags.`{STUDY}` = '{taken.study}'")
+    def _run(self, network: Retrieved) -> str:
+        """Find the trial's run, preferably this study's; create one where there is none."""
+        studies = self._client.search_runs([self._experiment], f"tags.`{STUDY}` = '{network.study}'")
         parents = {run.info.run_id for run in studies}
-        runs = self._client.search_runs([self._experiment], f"tags.`{TRIAL}` = '{taken.trial}'")
+        runs = self._client.search_runs([self._experiment], f"tags.`{TRIAL}` = '{network.trial}'")
         for run in sorted(runs, key=lambda run: run.data.tags.get(PARENT) not in parents):
             return str(run.info.run_id)
-        made = self._client.create_run(self._experiment, tags={TRIAL: taken.trial}, run_name=taken.trial)
-        self._client.log_metric(made.info.run_id, "best_val_accuracy", taken.reported_accuracy)
-        self._client.set_terminated(made.info.run_id)
-        return str(made.info.run_id)
+        run = self._client.create_run(self._experiment, tags={TRIAL: network.trial}, run_name=network.trial)
+        self._client.log_metric(run.info.run_id, "best_val_accuracy", network.reported_accuracy)
+        self._client.set_terminated(run.info.run_id)
+        return str(run.info.run_id)
 
-    def _describe(self, taken: Retrieved) -> str:
+    def _describe(self, network: Retrieved) -> str:
         return (
-            f"**{taken.model}**, pruned by `{taken.policy}` and `{taken.criterion}` to sparsity {taken.sparsity:g}, "
-            f"recovered by `{taken.recovery}`, seed {taken.seed}: trial `{taken.trial}` of study `{taken.study}`.\n\n"
-            f"- validation accuracy {taken.verified_accuracy:.4f}, verified in a clean process "
-            f"({taken.reported_accuracy:.4f} reported)\n"
-            f"- keeps {taken.params_kept:,} of {taken.params_total:,} weights\n"
-            f"- keeps {taken.macs_kept:,} of {taken.macs_total:,} multiply-accumulates\n\n"
-            "Takes normalised images, `(pixels / 255 - mean) / std`, by the `mean` and `std` of the model's metadata; "
-            "returns logits.\n\n"
+            f"**{network.model}**, pruned by `{network.policy}` and `{network.criterion}` to sparsity "
+            f"{network.sparsity:g}, recovered by `{network.recovery}`, seed {network.seed}: trial `{network.trial}` "
+            f"of study `{network.study}`.\n\n"
+            f"- validation accuracy {network.verified_accuracy:.4f}, verified in a clean process "
+            f"({network.reported_accuracy:.4f} reported)\n"
+            f"- keeps {network.params_kept:,} of {network.params_total:,} weights\n"
+            f"- keeps {network.macs_kept:,} of {network.macs_total:,} multiply-accumulates\n\n"
+            "It takes images that are normalised by the `mean` and `std` of the model's metadata, "
+            "`(pixels / 255 - mean) / std`, and returns logits.\n\n"
             f'```python\nmodel = mlflow.pyfunc.load_model("{self._address}")\nlogits = model.predict(images)\n```\n'
         )
 
     def _refusal(self, error: Exception) -> ValueError:
-        where = redacted(self._uri)
-        return ValueError(f"MLflow at {where} must take the network, but {cause_of(error)}; nothing was copied")
+        uri = redacted(self._uri)
+        return ValueError(f"MLflow at {uri} must take the network, but {cause_of(error)}; nothing was copied")
 
 
-def save(path: Path, place: Path, model_name: str, run: str, model_id: str) -> None:
-    """Write a checkpoint folder as an MLflow model, with signature, input example and the code that loads it.
+def save(path: Path, folder: Path, model_name: str, run: str, model_id: str) -> None:
+    """Write a checkpoint folder as an MLflow model with its signature, an input example and the code that loads it.
 
-    model_name: of the network, as the checkpoint that was verified has it.
+    model_name: the model that the verified checkpoint names.
     """
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    saved = checkpoint.load(Folder.at(str(place)), trust=(model_name,))
+    saved = checkpoint.load(Folder.at(str(folder)), Trust([model_name]))
     built = saved.architecture
     kind = np.dtype(np.float32)
     with tempfile.TemporaryDirectory() as scratch:
         data, code = Path(scratch) / "checkpoint", Path(scratch) / "trainables"  # their names in the model
-        data.symlink_to(place)
-        shutil.copytree(Path(trainables.__file__).parent, code, ignore=shutil.ignore_patterns(*TRAINING, "__pycache__"))
+        data.symlink_to(folder)
+        _copy_code(code)
         pyfunc.save_model(
             path,
             loader_module="trainables.exports.served",
@@ -149,5 +152,16 @@ def save(path: Path, place: Path, model_name: str, run: str, model_id: str) -> N
         )
 
 
-def _tags(taken: Retrieved) -> dict[str, str]:
-    return {name: str(getattr(taken, name)) for name in TOLD} | {"accuracy": f"{taken.verified_accuracy:.4f}"}
+def _copy_code(target: Path) -> None:
+    """Copy the part of trainables that CODE lists."""
+    source = Path(trainables.__file__).parent
+    for name in CODE:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.mkdir(exist_ok=True)
+            shutil.copy(source / name, target)
+
+
+def _tags(network: Retrieved) -> dict[str, str]:
+    return {name: str(getattr(network, name)) for name in TAGS} | {"accuracy": f"{network.verified_accuracy:.4f}"}

@@ -9,9 +9,9 @@ import torch
 from mlflow.tracking import MlflowClient
 
 from tests.search.conftest import Run, howcompact, run_small
+from trainables import load_pruned
 from trainables.checkpoints.checkpoint import load
 from trainables.data import sources
-from trainables.evaluate import load_pruned
 from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
 

@@ -13,6 +13,7 @@ from trainables.checkpoints import artifact_store, checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.data.splits import Splits
 from trainables.frozen import Frozen
+from trainables.models.trust import Trust
 from trainables.names import Source
 from trainables.outcome import Facts, Outcome
 from trainables.spec import Curriculum, DataSpec, DenseSpec, EpochReport, Recipe, TrialSpec
@@ -69,7 +70,7 @@ def facts_of(folder: Folder) -> Facts:
 def newest(folder: Folder) -> Checkpoint:
     """The last epoch that is kept, whether or not a trial could go on from it."""
     return checkpoint.load(
-        folder / [name for name in folder.folders() if name.startswith("epoch-")][-1], trust=(DENSE.model,)
+        folder / [name for name in folder.folders() if name.startswith("epoch-")][-1], Trust([DENSE.model])
     )
 
 

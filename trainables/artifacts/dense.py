@@ -9,6 +9,7 @@ from trainables.checkpoints import artifact_store, checkpoint, pretrained
 from trainables.checkpoints.checkpoint import Architecture, Checkpoint
 from trainables.data.splits import Splits
 from trainables.learnability.scores import draw_by
+from trainables.models.trust import Trust
 from trainables.spec import DenseSpec, EpochReport
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, TrainingPlan, fit, residents, resume
@@ -63,7 +64,7 @@ def saved_dense(storage: Folder, spec: DenseSpec) -> Checkpoint:
     """Read the dense network of `spec`, which `storage` has."""
     found = artifact_store.find(storage, "dense", spec.key())
     assert found is not None, "dense networks are made before what starts from them"
-    return checkpoint.load(found, trust=(spec.model,))
+    return checkpoint.load(found, Trust([spec.model]))
 
 
 def load_dense(dense: Checkpoint, device: torch.device) -> torch.nn.Module:

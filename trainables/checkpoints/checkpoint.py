@@ -1,13 +1,13 @@
 """Checkpoints: safetensors and JSON, checksums, manifest last. No code, no pickle.
 
-Tensors that are mostly zeros are stored packed, in the form that `sparse_tensors` describes. A checkpoint may
-come from anybody: reading it takes memory in proportion to its bytes, and what it holds is a ValueError if it will not
-do. The one thing in it that could run code is the name of a model of the user's own, which only who trusts it imports.
+Tensors that are mostly zeros are stored packed, as `sparse_tensors` describes. A checkpoint may come from anybody:
+reading it takes memory in proportion to its bytes, and wrong content raises ValueError. Only one thing in it can run
+code: the name of a model of the user's own, which is imported only if it is trusted.
 """
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -21,6 +21,7 @@ from trainables.checkpoints.sparse_tensors import pack, unpack
 from trainables.frozen import Frozen
 from trainables.models import hub
 from trainables.models.removed_blocks import Extents, projections, removed_modules, shallow
+from trainables.models.trust import NO_TRUST, Trust
 from trainables.spec import DenseSpec, Width
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
@@ -79,17 +80,13 @@ class Checkpoint:
 
     tensors: Mapping[str, Tensors]
     record: dict[str, Any]
-    trust: Collection[str] = ()  # models of the user's own, "package.module:function", that the record may name
+    trust: Trust = NO_TRUST  # which models of the user's own the record may name
 
     @property
     def architecture(self) -> Architecture:
         """How the network is built; ValueError where the record does not say, or where that would run unknown code."""
         built = Architecture.model_validate(self.record.get("architecture"))
-        if ":" in built.model and built.model not in self.trust:
-            raise ValueError(
-                f"a checkpoint's own model must be trusted, as building it imports code, but this one names "
-                f"{built.model!r}; if you know that code, add --trust {built.model}, in Python trust=[{built.model!r}]"
-            )
+        self.trust.check(built.model)
         return built
 
     def network(self) -> nn.Module:
@@ -120,10 +117,10 @@ def _own_memory(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
-def load(folder: Folder, trust: Collection[str] = ()) -> Checkpoint:
-    """Read a checkpoint back; trust: models of the user's own, "package.module:function", that may be built.
+def load(folder: Folder, trust: Trust = NO_TRUST) -> Checkpoint:
+    """Read a checkpoint. `trust` says which models of the user's own it may build later.
 
-    ValueError names the file that is missing, differs from its checksum or holds something else.
+    Raises ValueError: it names the file that is missing, differs from its checksum or does not hold what it should.
     """
     files = read_files(folder)
     tensors: dict[str, Tensors] = {}

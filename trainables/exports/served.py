@@ -5,9 +5,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import checkpoint, manifest
+from trainables.models.trust import Trust
 from trainables.storage.folder import Folder
-from trainables.storage.strict_json import from_json
 
 REQUIREMENTS = (
     "numpy",
@@ -28,13 +28,14 @@ class Served:
 
     @torch.inference_mode()
     def predict(self, images: NDArray[np.float32], params: object = None) -> NDArray[np.float32]:
-        """Compute logits (B, classes) of normalised images (B, C, H, W). params: what MLflow passes, of no use here."""
+        """Compute logits (B, classes) of normalised images (B, C, H, W). params: passed by MLflow and not used."""
         logits: NDArray[np.float32] = self._model(torch.tensor(images, device=self._device)).cpu().numpy()
         return logits
 
 
 def _load_pyfunc(path: str) -> Served:
     folder = Folder.at(path)
-    model = from_json(folder.read("record.json").decode())["architecture"]["model"]
-    saved = checkpoint.load(folder, trust=(model,))  # a registered model is code already, which its caller trusts
+    record, _ = manifest.read_record(folder)
+    # A model of MLflow's registry brings code anyway, so whoever loads it trusts the network that it names.
+    saved = checkpoint.load(folder, Trust([record["architecture"]["model"]]))
     return Served(saved.network(), torch.device("cuda" if torch.cuda.is_available() else "cpu"))

@@ -13,6 +13,7 @@ from torch import nn
 
 from trainables.lookup import did_you_mean
 from trainables.models.cifar import CIFAR
+from trainables.models.trust import is_users_own
 
 MOST_WEIGHTS = 1 << 30
 _SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # pixels: what to propose where an image does not fit
@@ -32,7 +33,7 @@ def torchvision_names() -> list[str]:
 
 def torchvision_weights(name: str) -> tuple[str, ...]:
     """Name the weights that torchvision has for one of its classifiers; none for any other model."""
-    if name in CIFAR or ":" in name or name not in torchvision_names():
+    if name in CIFAR or is_users_own(name) or name not in torchvision_names():
         return ()
     import torchvision.models
 
@@ -63,7 +64,7 @@ def check(name: str, width: float = 1.0) -> None:
     """
     if name in CIFAR:
         return
-    if ":" in name:
+    if is_users_own(name):
         _user_function(name)
     else:
         others = torchvision_names()
@@ -91,7 +92,7 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
     if name in CIFAR:
         _refuse_giant(name, num_classes, in_channels, width)
         return CIFAR[name](num_classes, in_channels, width)
-    if ":" not in name:
+    if not is_users_own(name):
         return _torchvision(name, num_classes, in_channels)
     model = _user_function(name)(num_classes=num_classes, in_channels=in_channels)
     if not isinstance(model, nn.Module):

@@ -18,6 +18,7 @@ from trainables.checkpoints.epochs import NEEDED, can_resume, epoch_name, epoch_
 from trainables.data.batches import Batch, Resident
 from trainables.data.splits import Splits
 from trainables.models.layers import Masks, weight_of
+from trainables.models.trust import Trust
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.masks import apply
 from trainables.spec import DataSpec, EpochReport, Recipe
@@ -207,7 +208,7 @@ def newest_epoch(folder: Folder, model: str, last: int | None = None) -> Checkpo
         if last is not None and name >= epoch_name(last + 1):
             continue
         with suppress(ValueError):
-            saved = checkpoint.load(folder / name, trust=(model,))
+            saved = checkpoint.load(folder / name, Trust([model]))
             if can_resume(saved.record, saved.tensors):
                 return saved
     return None

@@ -10,7 +10,7 @@ from search.comparison.estimates import Estimate
 from search.comparison.wording import network_of, warnings_of
 from search.report.notebook import Compared
 from search.results.status import status_of
-from search.retrieval.choosing import choose
+from search.retrieval.choosing import BestRequest, choose
 from search.study.cells import following
 from tests.search.comparison.test_compare import outcome, study_of
 from trainables.outcome import Outcome
@@ -173,9 +173,8 @@ def test_columns_json_and_conditions_know_them(small: tuple[Comparison, Path]) -
     assert frame.loc["random order linear", "gap_to_standard_high"] == pytest.approx(0.02)
     assert Comparison.model_validate_json(found.model_dump_json()) == found
     folder = study_of(place, [])
-    assert (
-        choose(folder.rows(), "best_val_accuracy", ["curriculum==random order linear"], None, lambda _: 0.0).seed == 1
-    )
+    linear = BestRequest(where=("curriculum==random order linear",))
+    assert choose(folder.rows(), linear, lambda _: 0.0).seed == 1
     with pytest.raises(ValueError, match="did you mean 'easy-first linear'"):
-        choose(folder.rows(), "best_val_accuracy", ["curriculum==easy-frist linear"], None, lambda _: 0.0)
+        choose(folder.rows(), BestRequest(where=("curriculum==easy-frist linear",)), lambda _: 0.0)
     assert "uniform, easy-first linear" in status_of(folder).best

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from search.cli.network_tables import print_probes
-from search.networks.network import saved
+from search.networks.network import fresh, trained
 from search.networks.probe import KINDS, Probing, probing
 from tests.search.conftest import howcompact
 from trainables.allocation.plan import plan
@@ -39,7 +39,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def probings(checkpoint: str) -> list[Probing]:
-    return [probing(checkpoint, threshold, "block", 300) for threshold in THRESHOLDS]
+    return [probing(trained(checkpoint, "test"), threshold, "block", 300) for threshold in THRESHOLDS]
 
 
 def test_what_is_kept_gains_enough_and_a_greater_threshold_keeps_less(probings: list[Probing]) -> None:
@@ -63,8 +63,7 @@ def test_what_is_kept_gains_enough_and_a_greater_threshold_keeps_less(probings: 
 def test_the_sparsity_named_gives_the_same_network_in_a_study(checkpoint: str, probings: list[Probing]) -> None:
     for found in probings:
         for kind in KINDS:
-            network = saved(checkpoint)
-            assert network is not None
+            network = trained(checkpoint, "test")
             example = network.architecture.example()
             settings = {"granularity": "block", "criterion": "probe", "policy": "by-score", "budget": kind}
             spec = TrialSpec.model_validate({**settings, "sparsity": found.sparsity[kind]})
@@ -102,7 +101,7 @@ def test_the_command_writes_what_it_prints(checkpoint: str, tmp_path: Path) -> N
 
 
 def test_with_projections_only_the_first_block_always_stays(checkpoint: str) -> None:
-    found = probing(checkpoint, 1.0, "projected-block", 100)
+    found = probing(trained(checkpoint, "test"), 1.0, "projected-block", 100)
     assert [block.name for block in found.blocks if block.kept] == ["stem"]
     assert found.kept["params"] == 9 * 4 + 4 * 8 + 8 * 16 + 16 * 10  # the stem, two projections and the head
 
@@ -110,11 +109,11 @@ def test_with_projections_only_the_first_block_always_stays(checkpoint: str) -> 
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        (("nowhere", 0.1, "block", 9), "probe must measure a trained network, but 'nowhere' is not the folder of a"),
-        (("nowhere", 0.1, "weight", 9), "criterion 'probe' must go with granularity block or projected-block"),
-        (("nowhere", 0.1, "block", 0), "probe: Input should be greater than or equal to 1"),
+        ((0.1, "block", 9), "probe must measure a trained network, but 'resnet20' is not the folder of a"),
+        ((0.1, "weight", 9), "criterion 'probe' must go with granularity block or projected-block"),
+        ((0.1, "block", 0), "probe: Input should be greater than or equal to 1"),
     ],
 )
-def test_a_mistake_is_one_clear_error(settings: tuple[str, float, str, int], complaint: str) -> None:
+def test_a_mistake_is_one_clear_error(settings: tuple[float, str, int], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        probing(*settings)
+        probing(fresh("resnet20", "1x8x8", 10, 0), *settings)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from search.cli.network_tables import print_compactness
+from search.networks.network import fresh, trained
 from search.networks.profile import compactness
 from tests.search.conftest import howcompact
 from trainables.allocation.profiles import FALLS, from_parquet, tolerated
@@ -67,7 +68,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_each_part_says_how_much_can_be_removed(
     checkpoint: str, granularity: str, criterion: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = compactness(checkpoint, granularity, criterion, 300)
+    found = compactness(trained(checkpoint, "test"), granularity, criterion, 300)
     assert (found.model, found.granularity, found.calibration) == ("small_cnn", granularity, 300)
     assert found.profile.dense_accuracy > 0.8
     assert found.parts[0].name == "block1.conv"  # in the order in which images meet them
@@ -118,4 +119,4 @@ def test_network_without_training_is_refused(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_one_clear_error(granularity: str, criterion: str, calibration: int, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        compactness("nowhere", granularity, criterion, calibration)
+        compactness(fresh("small_cnn", "1x8x8", 10, 0), granularity, criterion, calibration)

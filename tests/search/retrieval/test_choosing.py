@@ -1,9 +1,9 @@
-"""Which networks are taken home."""
+"""Which networks are retrieved."""
 
 import pytest
 
 from search.results.rows import TrialRow, row_of
-from search.retrieval.choosing import choose, choose_front
+from search.retrieval.choosing import BestRequest, choose, choose_front
 from tests.search.comparison.test_compare import outcome
 from trainables.outcome import Outcome
 from trainables.spec import TrialSpec
@@ -16,6 +16,10 @@ ROWS = [
     row_of(Outcome(spec=TrialSpec(policy="erk"), status="failed", error="x")),
 ]
 MILLISECONDS = dict(zip((row.trial for row in ROWS), (4.0, 2.0, 1.0, 3.0, 9.0), strict=True))
+
+
+def request(metric: str, where: list[str], policy: str | None) -> BestRequest:
+    return BestRequest(metric=metric, where=where, policy=policy)
 
 
 def at_once(row: TrialRow) -> float:
@@ -43,12 +47,12 @@ def never(row: TrialRow) -> float:
 def test_the_best_trial_meets_every_constraint(
     metric: str, where: list[str], policy: str | None, expected: int
 ) -> None:
-    assert choose(ROWS, metric, where, policy, never) == ROWS[expected]
+    assert choose(ROWS, request(metric, where, policy), never) == ROWS[expected]
 
 
 def test_of_equal_trials_the_smaller_network_is_best() -> None:
     rows = [row_of(outcome("uniform", s, 0, 0.8, kept=k)) for s, k in ((0.5, 500), (0.9, 100))]
-    assert choose(rows, "best_val_accuracy", [], None, never).params_kept == 100
+    assert choose(rows, request("best_val_accuracy", [], None), never).params_kept == 100
 
 
 def test_latency_is_measured_in_the_order_of_the_metric_until_one_is_fast_enough() -> None:
@@ -58,17 +62,21 @@ def test_latency_is_measured_in_the_order_of_the_metric_until_one_is_fast_enough
         measured.append(row)
         return at_once(row)
 
-    assert choose(ROWS, "best_val_accuracy", ["latency_ms<=2"], None, noted) == ROWS[1]
+    assert choose(ROWS, request("best_val_accuracy", ["latency_ms<=2"], None), noted) == ROWS[1]
     assert measured == ROWS[:2]
-    assert choose(ROWS, "latency_ms", [], None, at_once) == ROWS[2]
-    assert choose(ROWS, "latency_ms", ["latency_ms>=3"], None, at_once) == ROWS[3]
+    assert choose(ROWS, request("latency_ms", [], None), at_once) == ROWS[2]
+    assert choose(ROWS, request("latency_ms", ["latency_ms>=3"], None), at_once) == ROWS[3]
 
 
 def test_the_front_holds_what_nothing_else_beats() -> None:
-    assert choose_front(ROWS, "best_val_accuracy", [], None, never) == [ROWS[0], ROWS[1]]
-    assert choose_front(ROWS, "best_val_accuracy", ["latency_ms<=9"], None, at_once) == [ROWS[0], ROWS[1], ROWS[2]]
-    assert choose_front(ROWS, "best_val_accuracy", ["latency_ms<2"], None, at_once) == [ROWS[2]]
-    assert choose_front(ROWS, "best_val_accuracy", [], "uniform", never) == [ROWS[0]]
+    assert choose_front(ROWS, request("best_val_accuracy", [], None), never) == [ROWS[0], ROWS[1]]
+    assert choose_front(ROWS, request("best_val_accuracy", ["latency_ms<=9"], None), at_once) == [
+        ROWS[0],
+        ROWS[1],
+        ROWS[2],
+    ]
+    assert choose_front(ROWS, request("best_val_accuracy", ["latency_ms<2"], None), at_once) == [ROWS[2]]
+    assert choose_front(ROWS, request("best_val_accuracy", [], "uniform"), never) == [ROWS[0]]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +97,9 @@ def test_the_front_holds_what_nothing_else_beats() -> None:
 def test_a_wrong_question_is_refused(metric: str, where: list[str], policy: str | None, complaint: str) -> None:
     for ask in (choose, choose_front):
         with pytest.raises(ValueError, match=complaint):
-            ask(ROWS, metric, where, policy, at_once)
+            ask(ROWS, request(metric, where, policy), at_once)
 
 
 def test_a_study_without_finished_trials_has_no_best() -> None:
     with pytest.raises(ValueError, match="none of 1 is; run the study first"):
-        choose(ROWS[-1:], "best_val_accuracy", [], None, never)
+        choose(ROWS[-1:], request("best_val_accuracy", [], None), never)

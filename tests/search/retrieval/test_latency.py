@@ -21,4 +21,4 @@ def test_a_network_without_some_blocks_is_measured_beside_the_whole_one(tmp_path
     saved = Folder.at(str(tmp_path))
     record = {"architecture": built.without_blocks_as(model).model_dump(mode="json")}
     checkpoint.save(saved, {"network": model.state_dict()}, record)
-    assert measure(saved, "torch").macs == count(model, {}, example).macs_kept / whole < 1
+    assert measure(checkpoint.load(saved), "torch").macs == count(model, {}, example).macs_kept / whole < 1

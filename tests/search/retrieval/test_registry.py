@@ -13,11 +13,13 @@ from mlflow import MlflowClient
 
 import search
 from search.results.folder import StudyFolder
-from search.retrieval.registry import Registry
+from search.retrieval.registry import CODE, Registry
 from search.tracking.tracker import Finished, Tracker
 from tests.search.mlflow_server import Seen, Server
 from tests.search.ports import free_port
+from tests.test_imports import GRAPH, MODULES, ROOT, imports_of
 from trainables import load_pruned
+from trainables.exports.served import REQUIREMENTS
 
 LOAD = """
 import sys
@@ -78,6 +80,18 @@ def test_a_registered_network_is_found_and_loads_to_the_same_outputs(
     assert newest.run_id is not None
     assert client.get_run(newest.run_id).info.status == "FINISHED"
     assert [str(v.version) for v in client.search_model_versions("name = 'pruned'")] == ["2", "1"]
+
+
+def test_a_model_brings_the_code_and_names_the_libraries_that_loading_imports() -> None:
+    needed, waiting = set[str](), ["trainables.exports.served"]
+    while waiting:
+        module = waiting.pop()
+        needed.add(module)
+        waiting += GRAPH[module] - needed
+    parts = {MODULES[module].relative_to(ROOT / "trainables").parts[0] for module in needed}
+    assert parts | {"__init__.py", "py.typed"} == {*CODE}
+    libraries = {name.partition(".")[0] for module in needed for name in imports_of(MODULES[module])}
+    assert libraries - sys.stdlib_module_names - {"trainables"} == {*REQUIREMENTS}
 
 
 def test_a_network_is_registered_where_it_is_tracked_by_default(

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.search.conftest import FEW, howcompact, installed, run_small
-from trainables.evaluate import load_pruned
+from trainables import load_pruned
 
 OWN_MODEL = """
 from torch import nn

@@ -1,0 +1,27 @@
+"""The user's own models: a checkpoint may name any function, and building it runs its code. Needs no torch."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+
+def is_users_own(model: str) -> bool:
+    """Whether a model is a function of the user, "package.module:function", and comes with no library."""
+    return ":" in model
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The models of the user's own that may be built from what a checkpoint says."""
+
+    models: Collection[str] = ()
+
+    def check(self, model: str) -> None:
+        """Raise ValueError for a model of the user's own that is not one of these."""
+        if is_users_own(model) and model not in self.models:
+            raise ValueError(
+                f"a checkpoint's own model must be trusted, as building it imports code, but this one names "
+                f"{model!r}; if you know that code, add --trust {model}, in Python trust=[{model!r}]"
+            )
+
+
+NO_TRUST = Trust()
