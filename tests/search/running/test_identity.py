@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 
 from search.results.folder import StudyFolder
 from search.running.identity import identified
+from search.searching.searcher import StudySearcher
 from search.study.reading import read_study
 from tests.search.conftest import FEW, Run, howcompact, run_small
 from trainables.storage.folder import Folder
@@ -104,16 +105,12 @@ def test_all_keys_of_a_study_are_the_same_wherever_its_data_is(tmp_path: Path) -
 
 
 def test_a_trial_that_was_left_unfinished_goes_on_where_the_data_is_now(tmp_path: Path) -> None:
-    from search.searching.searcher import StudySearcher
-
     write_digits(tmp_path / "old")
     storage = Folder.at(str(tmp_path / "storage"))
     settings = ["data.name=folder", "seeds=[0]", "sparsities=[0.5]", "search.warm_start=[uniform]"]
-    study, moved = (
-        identified(read_study("digits", [*settings, f"data.path={tmp_path / name}"]), storage, lambda _: None)
-        for name in ("old", "new")
-        if name == "old" or (tmp_path / "old").rename(tmp_path / "new")
-    )
+    study = identified(read_study("digits", [*settings, f"data.path={tmp_path / 'old'}"]), storage, lambda _: None)
+    (tmp_path / "old").rename(tmp_path / "new")
+    moved = identified(read_study("digits", [*settings, f"data.path={tmp_path / 'new'}"]), storage, lambda _: None)
     folder = StudyFolder(storage / study.name)
     ((policy, (cell, *_)), *_) = study.searches()
     begun = cell.model_copy(update={"policy": policy, "densities": {"stem": 0.5}})
