@@ -20,7 +20,7 @@ from search.tracking.tracker import Tracker
 from search.tracking.watcher import Mlflow
 from tests.benchmarks.search_scale import Clock, finished
 from tests.search.mlflow_server import Server
-from trainables.catalog.feasibility import part_names
+from tests.trainables.parts import part_names
 from trainables.spec import EpochReport
 from trainables.storage.folder import Folder
 from trainables.trial.reports import to_tune

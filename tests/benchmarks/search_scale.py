@@ -22,7 +22,7 @@ from search.searching.searcher import StudySearcher
 from search.study.spec import StudySpec
 from tests.benchmarks.comparison import timed
 from tests.search.comparison.test_compare import outcome
-from trainables.catalog.feasibility import part_names
+from tests.trainables.parts import part_names
 from trainables.outcome import Outcome
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder

@@ -129,6 +129,7 @@ GOOD = to_parquet(to_table([row(layers={"a": 0.5}, parts={"a": 0.5})] * 20))
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_damaged_table_is_read_or_refused(data: st.DataObject) -> None:
+    """Any value is right: a footer has no checksum, and the table is only a copy of the outcomes."""
     spoiled = data.draw(damaged(GOOD[::-1]))[::-1] if data.draw(st.booleans()) else data.draw(damaged(GOOD))
     try:
         from_table(from_parquet(spoiled))

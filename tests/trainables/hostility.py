@@ -87,3 +87,12 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
             case "end":
                 del spoiled[at:]
     return bytes(spoiled)
+
+
+@st.composite
+def with_flipped_bit_in_a_page(draw: st.DrawFn, parquet: bytes) -> bytes:
+    """Flip a bit of a Parquet file between its magic and its footer, where each page has a checksum."""
+    footer = int.from_bytes(parquet[-8:-4], "little")
+    damaged = bytearray(parquet)
+    damaged[draw(st.integers(4, len(parquet) - footer - 9))] ^= 1 << draw(st.integers(0, 7))
+    return bytes(damaged)

@@ -78,8 +78,3 @@ def blank(spec: TrialSpec) -> Prunable:
     shape = sources.peek(spec.dense.data)
     built = Architecture.of(spec.dense, shape.image, shape.classes)
     return view(built.build(), spec.granularity, built.example(), spec.round_to)
-
-
-def part_names(spec: TrialSpec) -> list[str]:
-    """Names of the parts that a trial shares its budget among."""
-    return [part.name for part in blank(spec).parts]

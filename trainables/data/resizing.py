@@ -33,8 +33,10 @@ def cut(image: Image.Image, size: tuple[int, int], seed: int) -> Image.Image:
 def part(width: int, height: int, seed: int) -> tuple[int, int, int, int]:
     """Draw a part of an image in pixels: left, top, width and height.
 
-    Its share of the area is uniform, and so is the logarithm of its aspect; where none of ten such parts fits, it is
-    the largest one of a legal aspect in the middle.
+    Its share of the area is uniform, and so is the logarithm of its aspect ratio. If none of ten draws fits, the part
+    is the largest one of an allowed aspect ratio in the middle. The distribution is that of torchvision's
+    RandomResizedCrop, whose own draw uses PyTorch's global generator: threads that decode images side by side, and
+    training itself, would change each other's draws.
     """
     draw = Random(seed)
     for _ in range(TRIES):

@@ -7,7 +7,7 @@ measure says otherwise: finite, and ours.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -129,15 +129,6 @@ def aligned(scores: Scores, ids: Ids, wanted: Ids) -> Scores:
         )
     order = np.argsort(ids)
     return scores[order[np.searchsorted(ids, wanted, sorter=order)]]
-
-
-def mean_over(seeds: Sequence[tuple[Ids, Scores]]) -> Scores:
-    """Average the scores of several seeds, one or more: (N,), in the order of the first one's ids.
-
-    Raises ValueError, as `aligned`, where seeds tell of different samples.
-    """
-    wanted, _ = seeds[0]
-    return np.asarray(np.mean([aligned(scores, ids, wanted) for ids, scores in seeds], axis=0), np.float64)
 
 
 def _seen(records: Records) -> Mask:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from search.methods.spaces import FAMILY, SMALLEST, SPACES, Space
-from trainables.catalog.feasibility import part_names
+from tests.trainables.parts import part_names
 from trainables.names import GranularityName
 from trainables.spec import DataSpec, DenseSpec, TrialSpec
 

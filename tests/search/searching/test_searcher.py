@@ -16,7 +16,7 @@ from search.searching.searcher import LOSSES, StudySearcher
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
 from tests.search.comparison.test_compare import outcome
-from trainables.catalog.feasibility import part_names
+from tests.trainables.parts import part_names
 from trainables.outcome import Outcome
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder, StorageError

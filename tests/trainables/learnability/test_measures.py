@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trainables.learnability.measures import MEASURES, aligned, ease, mean_over
+from trainables.learnability.measures import MEASURES, aligned, ease
 from trainables.learnability.records import Records
 
 NAN = math.nan
@@ -161,8 +161,6 @@ def test_unknown_measures_are_refused() -> None:
 def test_scores_follow_their_ids() -> None:
     scores, ids = np.array([0.1, 0.2, 0.3]), np.array([4, 9, 2])
     assert aligned(scores, ids, np.array([2, 4, 9])).tolist() == [0.3, 0.1, 0.2]
-    seeds = [(ids, scores), (np.array([2, 4, 9]), np.array([0.5, 0.3, 0.0]))]
-    assert mean_over(seeds) == pytest.approx([0.2, 0.1, 0.4])
 
 
 def test_scores_of_other_samples_are_refused() -> None:
@@ -170,4 +168,4 @@ def test_scores_of_other_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="2 of 4 samples have no score, and 1 of 3 scores are of other samples"):
         aligned(scores, ids, np.array([2, 4, 5, 6]))
     with pytest.raises(ValueError, match="0 of 2 samples have no score, and 1 of 3 scores"):
-        mean_over([(ids[:2], scores[:2]), (ids, scores)])
+        aligned(scores, ids, ids[:2])
