@@ -62,7 +62,7 @@ def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] 
     return Compared.model_validate(dict(comparison))
 
 
-def learnability(
+def compare_samples(
     study: str = "learnability",
     storage: str = STORAGE,
     *,

@@ -118,7 +118,7 @@ def learnability(
 ) -> None:
     """Show which training samples are easy, and whether networks agree; train the study's dense networks for it."""
     with _stoppable():
-        found = search.learnability(study, storage, name=name, overrides=settings, address=address, out=out)
+        found = search.compare_samples(study, storage, name=name, overrides=settings, address=address, out=out)
     if as_json:
         return _print_json(found)
     from search.cli.sample_tables import print_learnability

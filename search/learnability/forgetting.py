@@ -1,6 +1,6 @@
-"""What pruning forgets: samples that the dense network had right and the pruned one has wrong."""
+"""What pruning forgets: samples that the dense network has right and the pruned one has wrong."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ Wrong = NDArray[np.bool_]
 
 
 class Treatment(NamedTuple):
-    """What trials have in common whose seeds are averaged."""
+    """What trials share whose seeds are averaged."""
 
     network: str
     treatment: str
@@ -41,7 +41,7 @@ class Treatment(NamedTuple):
 
 
 class Forgotten(Frozen):
-    """What networks that were pruned alike have wrong of what their dense ones had right in the last epoch."""
+    """Samples that the dense networks had right in their last epoch and the networks pruned from them have wrong."""
 
     network: str
     treatment: str
@@ -49,11 +49,18 @@ class Forgotten(Frozen):
     sparsity: float
     stage: Stage
     share: Estimate  # of what the dense network had right
-    auc: Estimate | None  # chance that what is forgotten had a lower learnability; None where nothing is, or all
+    auc: Estimate | None  # chance that a forgotten sample had a lower learnability than a kept one; None as in `Loss`
+
+
+class Loss(NamedTuple):
+    """What one network forgot at one stage."""
+
+    share: float  # of the samples that the dense network had right
+    auc: float | None  # of low learnability for being forgotten; None where nothing is forgotten, or all
 
 
 class FoundAgain(Frozen):
-    """How well a measure that was taken while pruned networks recovered finds flipped labels."""
+    """How well a measure that was recorded while pruned networks recovered finds flipped labels."""
 
     network: str
     treatment: str
@@ -66,30 +73,31 @@ class FoundAgain(Frozen):
 def forgotten(
     study: StudySpec, folder: StudyFolder, runs: Sequence[Run], wrong: Wrong | None
 ) -> tuple[list[Forgotten], list[FoundAgain]]:
-    """Look at the finished trials of a study that were recorded: of a search, each seed's best one.
+    """Judge the finished trials of a study that recorded their samples; of a search, each seed's best one.
 
-    runs: of the study's dense networks. wrong: which labels were flipped (N,), where some were.
+    runs: of the study's dense networks. wrong: (N,), whether a label was flipped; None where none was.
     """
     dense = {run.spec: run for run in runs}
     cells = {cell_key(cell): dense[cell.dense] for cell in study.cells() if cell.dense in dense}
-    lost, found = [], []
+    forgotten_rows, found_again = [], []
     recorded = _recorded(folder, cells)
     for treatment, rows in sorted(recorded.items(), key=lambda each: (study.models.index(each[0].network), each[0])):
-        told = treatment._asdict()
+        named = treatment._asdict()
         pairs = [(read_records(folder.trial(row.trial)), cells[row.cell]) for row in rows]
-        losses: dict[Stage, list[tuple[float, float | None]]] = {}
+        losses: dict[Stage, list[Loss]] = {}
         for records, run in pairs:
-            for stage, share, auc in _losses(records, run):
-                losses.setdefault(stage, []).append((share, auc))
+            for stage, loss in _losses(records, run).items():
+                losses.setdefault(stage, []).append(loss)
         for stage, each in losses.items():
-            aucs = [auc for _, auc in each if auc is not None]
-            shares = Estimate.of([share for share, _ in each])
-            lost.append(Forgotten(**told, stage=stage, share=shares, auc=Estimate.of(aucs) if aucs else None))
+            aucs = [loss.auc for loss in each if loss.auc is not None]
+            share = Estimate.of([loss.share for loss in each])
+            auc = Estimate.of(aucs) if aucs else None
+            forgotten_rows.append(Forgotten(**named, stage=stage, share=share, auc=auc))
         if wrong is not None:
             for measure in MEASURES:
                 aucs = [_flipped(records, run, measure, wrong) for records, run in pairs]
-                found.append(FoundAgain(**told, measure=measure, auc=Estimate.of(aucs)))
-    return lost, found
+                found_again.append(FoundAgain(**named, measure=measure, auc=Estimate.of(aucs)))
+    return forgotten_rows, found_again
 
 
 def _recorded(folder: StudyFolder, cells: Mapping[str, Run]) -> dict[Treatment, list[TrialRow]]:
@@ -105,18 +113,20 @@ def _recorded(folder: StudyFolder, cells: Mapping[str, Run]) -> dict[Treatment, 
     return found
 
 
-def _losses(records: Records, run: Run) -> Iterator[tuple[Stage, float, float | None]]:
-    """Tell at each stage the share forgotten, and the area under the ROC curve of low learnability for that."""
-    places = np.searchsorted(run.ids, records.ids)
-    hard = -run.ease("learnability")[places]
+def _losses(records: Records, run: Run) -> dict[Stage, Loss]:
+    """Compute what a pruned network forgot at each stage that was recorded."""
+    positions = np.searchsorted(run.ids, records.ids)
+    hard = -run.ease("learnability")[positions]
     stages: dict[Stage, int] = {"before recovery": 0} if records.epochs[0] == 0 else {}
     if records.epochs[-1] > 0:
         stages["after recovery"] = -1
+    losses: dict[Stage, Loss] = {}
     for stage, epoch in stages.items():
-        asked = run.right[places] & records.seen[epoch]
-        lost = ~records.hits[epoch][asked]
+        known = run.right[positions] & records.seen[epoch]
+        lost = ~records.hits[epoch][known]
         if len(lost):
-            yield stage, float(lost.mean()), roc_auc(hard[asked], lost) if 0 < lost.mean() < 1 else None
+            losses[stage] = Loss(float(lost.mean()), roc_auc(hard[known], lost) if 0 < lost.mean() < 1 else None)
+    return losses
 
 
 def _flipped(records: Records, run: Run, measure: str, wrong: Wrong) -> float:

@@ -1,4 +1,4 @@
-"""What the dense networks of a study made of each training sample: every measure of every run, and that as Parquet."""
+"""Every measure of every training sample, for each dense network of a study; written as Parquet."""
 
 import inspect
 import json
@@ -37,7 +37,7 @@ class Run:
         return cls(spec, records.ids, records.labels, measures, records.hits[-1])
 
     def ease(self, measure: str) -> Floats:
-        """How easy each sample is (N,): the higher, the easier."""
+        """Compute how easy each sample is (N,); higher is easier."""
         return ease(measure, self.measures[measure])
 
 
@@ -47,7 +47,7 @@ def ease(measure: str, values: Floats) -> Floats:
 
 
 def networks(study: StudySpec) -> list[DenseSpec]:
-    """The dense networks of a study that follow no curriculum, model by model; ValueError where none is recorded."""
+    """List a study's dense networks without a curriculum, by model; ValueError where none records its samples."""
     if study.records.dense == "off":
         raise ValueError("records.dense must be during or after for learnability, but got off; leave it out for during")
     found = dict.fromkeys(cell.dense for cell in study.cells() if cell.dense.curriculum == Curriculum())
@@ -79,8 +79,8 @@ def mean_over_seeds(runs: Sequence[Run], measure: str) -> dict[str, Floats]:
 
 
 SCHEMA = pa.schema(  # of samples.parquet; its metadata "learnability" holds the specs of the networks
-    pa.field(name, kind, metadata={"description": told})
-    for name, kind, told in (
+    pa.field(name, kind, metadata={"description": description})
+    for name, kind, description in (
         ("id", pa.int64(), "of the sample, the same under every spec of its data set"),
         ("label", pa.int64(), "that the network was trained on"),
         ("model", pa.string(), "the network's name"),
@@ -93,7 +93,7 @@ SCHEMA = pa.schema(  # of samples.parquet; its metadata "learnability" holds the
 def table(study: str, runs: Sequence[Run]) -> bytes:
     """Write a row for each sample and network as Parquet, with `SCHEMA`."""
     specs = [run.spec.model_dump(mode="json") for run in runs]
-    told = {"study": study, "split": "train", "taken": runs[0].spec.record, "networks": specs}
+    about = {"study": study, "split": "train", "taken": runs[0].spec.record, "networks": specs}
     parts = [
         pa.table(
             {
@@ -107,4 +107,4 @@ def table(study: str, runs: Sequence[Run]) -> bytes:
         )
         for run in runs
     ]
-    return to_parquet(pa.concat_tables(parts).replace_schema_metadata({"learnability": json.dumps(told)}))
+    return to_parquet(pa.concat_tables(parts).replace_schema_metadata({"learnability": json.dumps(about)}))

@@ -1,4 +1,4 @@
-"""What a study's networks tell of its training samples: which are easy, for whom, and what follows from that."""
+"""How easy a study's training samples are, to which networks, and what is found by it."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The study folder, which is the truth: what is done, what is missing."""
+"""The study folder: the study, its trials and their table. What it holds decides what is done and what is missing."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +44,7 @@ class StudyFolder:
         return StudySpec.model_validate(from_json(self.folder.read(STUDY).decode()))
 
     def write_study(self, study: StudySpec) -> None:
-        """Remember the study."""
+        """Write the study."""
         self.folder.write(STUDY, study.model_dump_json(indent=1).encode())
 
     def trial(self, key: str) -> Folder:
@@ -52,11 +52,11 @@ class StudyFolder:
         return self.folder / "trials" / key
 
     def rows(self) -> list[TrialRow]:
-        """Every trial that will not go on, by key."""
+        """List every trial that has ended, sorted by key."""
         return from_table(self.table())
 
     def table(self, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
-        """The same as columns: from results.parquet, and from the outcomes that it does not hold yet."""
+        """Load the same rows as columns, from results.parquet and from the outcomes that it lacks."""
         known = SCHEMA.empty_table()
         with suppress(OSError, ValueError):  # lost or damaged: the outcomes tell the same
             known = from_parquet(self.folder.read(TABLE), [*columns, "trial", "status"])
@@ -71,30 +71,30 @@ class StudyFolder:
         return (self.folder / "trials").folders()
 
     def outcome(self, key: str) -> Outcome | None:
-        """How a trial ended; None where it did not."""
-        return _outcome(self._told(key))
+        """Load a trial's outcome; None where it has none."""
+        return _outcome(self._read_outcome(key))
 
     def unended(self, spec: TrialSpec, status: Status, error: str) -> Outcome:
-        """Say of a trial that did not end by itself how it ended, with what its newest checkpoint knows."""
+        """Make the outcome of a trial that did not end by itself, from its newest checkpoint."""
         record = newest_record(self.trial(spec.key())) or {}
         known = {name: record[name] for name in ("facts", "history") if name in record}
         return Outcome.model_validate({"spec": spec, "status": status, "error": error, **known})
 
     def read_outcomes(self, keys: Iterable[str]) -> list[Outcome]:
-        """Read outcomes side by side, leaving out the trials that have none."""
+        """Read outcomes in parallel; trials without an outcome are left out."""
 
-        def told(some: Sequence[str]) -> list[bytes]:
-            return [self._told(key) for key in some]
+        def read(some: Sequence[str]) -> list[bytes]:
+            return [self._read_outcome(key) for key in some]
 
         due = list(keys)
         each = 1 + len(due) // (4 * READERS)  # a local file is read faster than it is passed between threads
         with ThreadPoolExecutor(READERS) as pool:
-            contents = pool.map(told, [due[i : i + each] for i in range(0, len(due), each)])
+            contents = pool.map(read, [due[i : i + each] for i in range(0, len(due), each)])
             outcomes = [_outcome(content) for some in contents for content in some]
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _told(self, key: str) -> bytes:
-        """Read how a trial ended; empty where it did not."""
+    def _read_outcome(self, key: str) -> bytes:
+        """Read the bytes of a trial's outcome; empty where it has none."""
         with suppress(FileNotFoundError, ValueError):
             return self.trial(key).read(OUTCOME)
         return b""
@@ -109,7 +109,7 @@ class StudyFolder:
         return specs
 
     def start_trial(self, spec: TrialSpec) -> None:
-        """Leave a trial's spec, so that it is found again whatever happens to it."""
+        """Write a trial's spec, so that the trial is found again after any failure."""
         self.trial(spec.key()).write(SPEC, spec.model_dump_json().encode())
 
     def write_table(self) -> list[TrialRow]:

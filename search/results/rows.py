@@ -1,8 +1,8 @@
 """A trial of a study as a flat row, and rows as columns of Parquet."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -72,6 +72,15 @@ class TrialRow(Frozen):
     parts: dict[str, float] = Field({}, description="part -> fraction of its units kept")
 
 
+class Settings(NamedTuple):
+    """Keys of a row's setting and of its rivals', as the row has them."""
+
+    setting: str
+    family: str
+    control_setting: str
+    standard_setting: str
+
+
 def row_of(outcome: Outcome) -> TrialRow:
     """Flatten an outcome."""
     spec, facts, best = outcome.spec, outcome.facts, outcome.best
@@ -80,7 +89,7 @@ def row_of(outcome: Outcome) -> TrialRow:
     return TrialRow(
         trial=spec.key(),
         cell=cell_key(spec),
-        **_settings(shared.model_copy(update={"dense": spec.dense.model_copy(update={"seed": 0})})),
+        **_settings(shared.model_copy(update={"dense": spec.dense.model_copy(update={"seed": 0})}))._asdict(),
         policy=spec.policy,
         criterion=spec.criterion,
         schedule=spec.schedule.name,
@@ -109,16 +118,16 @@ def row_of(outcome: Outcome) -> TrialRow:
 
 
 @lru_cache(maxsize=1024)
-def _settings(seedless: TrialSpec) -> Mapping[str, Any]:
-    """Name the settings of a row and of its rivals; a search's trials, which are many, have them in common."""
+def _settings(seedless: TrialSpec) -> Settings:
+    """Find the keys of a row's setting and of its rivals'; cached, because all trials of a search share them."""
     standard, control = following(seedless, Curriculum()), control_of(seedless.followed)
     familiar = standard.model_copy(update={"recovery": TrialSpec().recovery, "distillation": TrialSpec().distillation})
-    return {
-        "setting": seedless.key(),
-        "family": familiar.key(),
-        "control_setting": following(seedless, control).key() if control else "",
-        "standard_setting": standard.key() if standard != seedless else "",
-    }
+    return Settings(
+        setting=seedless.key(),
+        family=familiar.key(),
+        control_setting=following(seedless, control).key() if control else "",
+        standard_setting=standard.key() if standard != seedless else "",
+    )
 
 
 def _arrow(annotation: Any) -> pa.DataType:

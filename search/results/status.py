@@ -1,4 +1,4 @@
-"""How far a study is, told from its folder alone."""
+"""The progress of a study, read from its folder alone."""
 
 from statistics import fmean
 
@@ -19,7 +19,7 @@ class StudyStatus(Frozen):
 
 
 def status_of(folder: StudyFolder) -> StudyStatus:
-    """Tell how far a study is."""
+    """Count what a study has done, and what is left."""
     study, rows = folder.study, folder.rows()
     unfinished = folder.unfinished({row.trial for row in rows})
     proposals = sum(study.search.trials - study.search.starts(policy, len(cells)) for policy, cells in study.searches())

@@ -1,4 +1,4 @@
-"""With which libraries something is made."""
+"""Versions of the libraries in use."""
 
 import platform
 from collections.abc import Iterable
@@ -6,9 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def versions(libraries: Iterable[str]) -> dict[str, str]:
-    """Tell the versions of python and of the libraries, but for those that are not installed.
+    """List the versions of Python and of the libraries; a library that is not installed is left out.
 
-    A node of a cluster gets this project's code with a job, and need not have it installed.
+    A cluster's node gets this project's code with a job, and need not have it installed.
     """
     found = {"python": platform.python_version()}
     for name in libraries:
