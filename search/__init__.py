@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from search.retrieval.copying import Retrieved
     from search.running.run import RunSummary
 
-__all__ = ["best", "compare", "front", "learnability", "run", "submit"]
+__all__ = ["best", "compare", "compare_samples", "front", "run", "submit"]
 
 STORAGE = "howcompact-runs"  # where studies go unless told otherwise
 
