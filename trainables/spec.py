@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trainables.frozen import NOT_IN_KEY, Frozen
-from trainables.names import GATED, GranularityName
+from trainables.names import CRITERION_NEEDS, GATED, GATES_JOINT, POLICY_NEEDS, GranularityName, Source
 from trainables.storage.credentials import Address
 
 BudgetKind = Literal["params", "macs"]
@@ -176,6 +176,16 @@ class TrialSpec(Frozen):
     def seed(self) -> int:
         """One seed covers dense initialisation and training, pruning and recovery."""
         return self.dense.seed
+
+    @property
+    def inputs(self) -> set[Source]:
+        """The measurements that the criterion and the policy read, beside the weights."""
+        return {*CRITERION_NEEDS[self.criterion].inputs, *POLICY_NEEDS[self.policy].inputs}
+
+    @property
+    def joint(self) -> bool:
+        """Whether gates pick the units, and recovery goes on from the weights that were trained along with them."""
+        return self.policy == GATES_JOINT
 
     @property
     def followed(self) -> Curriculum:

@@ -1,4 +1,4 @@
-"""The catalog as names and one line about each."""
+"""The catalog: every name that a setting can have, with one line about it."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -10,22 +10,23 @@ from search.methods.samplers import SAMPLERS
 from search.methods.schedulers import SCHEDULERS
 from search.methods.spaces import SPACES
 from search.study.reading import shipped
-from trainables.allocation.policies import POLICIES, Policy
+from trainables.allocation.policies import POLICIES
 from trainables.allocation.schedules import SCHEDULES
 from trainables.data.sources import SOURCES
-from trainables.learnability.curricula import CURRICULA, PACINGS, Kind
+from trainables.learnability.curricula import DRAWS, PACINGS
+from trainables.learnability.curriculum_kinds import CURRICULA, Kind
 from trainables.learnability.measures import MEASURES
 from trainables.lookup import pick
-from trainables.models import hub
 from trainables.models.cifar import CIFAR
-from trainables.names import Source
-from trainables.pruning.criteria import CRITERIA, Criterion
+from trainables.models.known import torchvision_names
+from trainables.names import CRITERION_NEEDS, POLICY_NEEDS, Needs, Source
+from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import GRANULARITIES
 from trainables.spec import Curriculum
 from trainables.training.recovery import RECOVERIES
 
 HALF = np.array([0.5])
-LOOKS: Mapping[Source, str] = {
+INPUTS: Mapping[Source, str] = {
     "samples": "calibration samples",
     "profile": "a profile of calibration samples",
     "gates": "trained gates",
@@ -34,18 +35,20 @@ LOOKS: Mapping[Source, str] = {
 
 
 def listing(kind: str | None) -> dict[str, dict[str, str]]:
-    """List every kind, or one: kind -> name -> what it is. ValueError for an unknown kind."""
+    """Describe every kind, or one: kind -> name -> description. Raises ValueError for an unknown kind."""
     tables: Mapping[str, Callable[[], dict[str, str]]] = {
         "models": _models,
         "datasets": lambda: {name: _about(source) for name, source in SOURCES.items()},
-        "criteria": lambda: {name: f"{_about(c.score)} ({_needs(c)})" for name, c in CRITERIA.items()},
+        "criteria": lambda: {name: _with_needs(score, CRITERION_NEEDS[name]) for name, score in CRITERIA.items()},
         "granularities": lambda: {name: _about(view) for name, view in GRANULARITIES.items()},
-        "policies": lambda: {name: f"{_about(p.path)} ({_needs(p)})" for name, p in POLICIES.items()},
+        "policies": lambda: {name: _with_needs(policy.path, POLICY_NEEDS[name]) for name, policy in POLICIES.items()},
         "schedules": lambda: {name: _about(curve) for name, curve in SCHEDULES.items()},
         "recoveries": lambda: {name: _about(recovery) for name, recovery in RECOVERIES.items()},
-        "curricula": lambda: {name: _drawn(name, kind) for name, kind in CURRICULA.items()},
-        "pacings": lambda: {name: f"At half of its time {pace(HALF)[0]:.0%} are in" for name, pace in PACINGS.items()},
-        "measures": lambda: {name: f"{_about(m.of)}; {m.easy} is easy" for name, m in MEASURES.items()},
+        "curricula": lambda: {name: _of_curriculum(name, kind) for name, kind in CURRICULA.items()},
+        "pacings": lambda: {
+            name: f"{pace(HALF)[0]:.0%} of the later samples are in half-way" for name, pace in PACINGS.items()
+        },
+        "measures": lambda: {name: f"{_about(m.of)}; a {m.easy} value is easy" for name, m in MEASURES.items()},
         "schedulers": lambda: {name: _about(make) for name, make in SCHEDULERS.items()},
         "samplers": lambda: {name: _about(sampler.make) for name, sampler in SAMPLERS.items()},
         "spaces": lambda: {name: _about(space) for name, space in SPACES.items()},
@@ -57,20 +60,19 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
 
 def _models() -> dict[str, str]:
     own = {name: _about(builder) for name, builder in CIFAR.items()}
-    theirs = {name: "torchvision classifier" for name in hub.torchvision_names() if name not in own}
-    return (
-        own | theirs | {"package.module:function": "your own: function(num_classes=..., in_channels=...) -> nn.Module"}
-    )
+    others = {name: "torchvision classifier" for name in torchvision_names() if name not in own}
+    of_users = {"package.module:function": "your own: function(num_classes=..., in_channels=...) -> nn.Module"}
+    return own | others | of_users
 
 
-def _drawn(name: str, kind: Kind) -> str:
-    liked = "" if name == Curriculum().name else f"; likes {'hard' if kind.hard else 'easy'} samples"
-    return f"{_about(kind.method.draw)}{liked}"
+def _of_curriculum(name: str, kind: Kind) -> str:
+    preferred = "" if name == Curriculum().name else f"; prefers {'hard' if kind.hard else 'easy'} samples"
+    return f"{_about(DRAWS[kind.method])}{preferred}"
 
 
-def _needs(entry: Criterion | Policy) -> str:
-    looks = f"; looks at {' and '.join(LOOKS[source] for source in entry.inputs)}" if entry.inputs else ""
-    return ", ".join(entry.granularities) + looks
+def _with_needs(function: Any, needs: Needs) -> str:
+    inputs = f"; reads {' and '.join(INPUTS[source] for source in needs.inputs)}" if needs.inputs else ""
+    return f"{_about(function)} ({', '.join(needs.granularities)}{inputs})"
 
 
 def _about(thing: Any) -> str:

@@ -15,8 +15,6 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from trainables.lookup import did_you_mean
-
 Make = Callable[[int, int], BaseSampler]  # from a seed and the number of trials of the search
 
 
@@ -29,8 +27,6 @@ class Sampler:
     """
 
     make: Make
-    several_goals: bool = True
-    constraints: bool = False
     system_attrs: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -209,25 +205,10 @@ def _reopened(trial: FrozenTrial) -> FrozenTrial:
 
 SAMPLERS: Mapping[str, Sampler] = {
     "random": Sampler(random),
-    "tpe": Sampler(tpe, constraints=True),
-    "cmaes": Sampler(cmaes, several_goals=False, system_attrs={"cma:generation": 0}),
-    "gp": Sampler(gp, constraints=True),
+    "tpe": Sampler(tpe),
+    "cmaes": Sampler(cmaes, system_attrs={"cma:generation": 0}),
+    "gp": Sampler(gp),
     "qmc": Sampler(qmc),
-    "nsga2": Sampler(nsga2, constraints=True, system_attrs={"NSGAIISampler:generation": 0}),
-    "nsga3": Sampler(nsga3, constraints=True, system_attrs={"NSGAIIISampler:generation": 0}),
+    "nsga2": Sampler(nsga2, system_attrs={"NSGAIISampler:generation": 0}),
+    "nsga3": Sampler(nsga3, system_attrs={"NSGAIIISampler:generation": 0}),
 }
-
-
-def complaints(name: str, goals: int, constrained: bool) -> list[str]:
-    """Say what a sampler lacks for a search, and which samplers suit it; an empty list if it lacks nothing."""
-    if name not in SAMPLERS:
-        return [str(did_you_mean("sampler", name, SAMPLERS))]
-    sampler, lacking = SAMPLERS[name], []
-    if goals > 1 and not sampler.several_goals:
-        lacking.append(f"take several goals, but {name!r} takes one")
-    if constrained and not sampler.constraints:
-        lacking.append(f"learn from constraints, but {name!r} does not")
-    suitable = [
-        n for n, s in SAMPLERS.items() if (goals == 1 or s.several_goals) and (s.constraints or not constrained)
-    ]
-    return [f"search.sampler must {rule}; use one of: {', '.join(suitable)}" for rule in lacking]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from search.networks.network import Network, trial_spec
-from trainables.allocation.plan import inputs_of, plan
+from trainables.allocation.plan import plan
 from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
 from trainables.frozen import Frozen
@@ -44,13 +44,13 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
     spec = trial_spec(settings, seed)
     if spec.policy in SEARCHES:
         raise ValueError(f"policy must be one that runs no trials, but got {spec.policy!r}; run a study")
-    if "gates" in inputs_of(spec):
+    if "gates" in spec.inputs:
         raise ValueError("policy and criterion must not use gates, which this command does not train; run a study")
     built, model = network.architecture, network.model
     before = count(model, {}, built.example())
     started = time.perf_counter()
     calibration, shared = None, dict[Source, Any]()
-    if inputs := inputs_of(spec):
+    if inputs := spec.inputs:
         asker = f"policy {spec.policy!r} with criterion {spec.criterion!r}"
         splits = network.splits(asker)
         calibration = calibration_samples(splits, spec.calibration, torch.device("cpu"))

@@ -111,7 +111,7 @@ def _readings(blocks: Blocks, curve: Curve, stays: Sequence[int]) -> tuple[Block
 def _sparsity(blocks: Blocks, curve: Curve, stays: Sequence[int], kind: BudgetKind, exact: float) -> float:
     """Find the sparsity with the fewest decimals at which criterion 'probe' and policy 'by-score' keep these blocks."""
     context = PruningContext(blocks, shared={"probe": curve})
-    scores = CRITERIA["probe"].score(context)
+    scores = CRITERIA["probe"](context)
     for digits in DIGITS:
         sparsity = int(exact * 10.0**digits) / 10.0**digits  # rounded down: the budget is a little larger than needed
         keep = allocate(POLICIES["by-score"], Problem(context, scores, sparsity, kind))

@@ -9,8 +9,7 @@ from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
 from trainables.frozen import Frozen
 from trainables.models.layers import prunable_layers
-from trainables.names import GranularityName, Source
-from trainables.pruning.criteria import CRITERIA
+from trainables.names import CRITERION_NEEDS, GranularityName, Source
 from trainables.pruning.granularities import view
 from trainables.training.process import own_device
 from trainables.training.train import to_device
@@ -49,7 +48,7 @@ def compactness(network: Network, granularity: str, criterion: str, calibration:
     samples = network.calibration(spec.calibration, "profile", device)
     started = time.perf_counter()
     shared: dict[Source, Any] = {}
-    if "probe" in CRITERIA[spec.criterion].inputs:
+    if "probe" in CRITERION_NEEDS[spec.criterion].inputs:
         shared["probe"], _ = probe(model, example, network.splits("profile"), spec.probe)
     profile = measure_profile(model, example, spec, samples, shared)
     seconds = time.perf_counter() - started

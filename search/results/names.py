@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from trainables.learnability.curriculum_kinds import label_of
 from trainables.spec import Curriculum, Schedule
 
 
@@ -63,8 +64,4 @@ def pruning_name(result: Pruned) -> str:
 
 def curriculum_name(curriculum: Curriculum) -> str:
     """Name a curriculum: "easy-first linear"."""
-    if curriculum == Curriculum():
-        return curriculum.name
-    from trainables.learnability.curricula import label  # brings torch
-
-    return label(curriculum)
+    return label_of(curriculum)

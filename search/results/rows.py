@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from search.results.names import curriculum_name
-from search.study.cells import cell_key, control_of, following
+from search.study.cells import cell_key, following
 from trainables.frozen import Frozen
+from trainables.learnability.curriculum_kinds import control_of
 from trainables.names import GranularityName
 from trainables.outcome import Outcome, Status
 from trainables.spec import BudgetKind, Curriculum, TrialSpec

@@ -16,7 +16,7 @@ from trainables.artifacts.dense import make_dense
 from trainables.artifacts.kinds import SHARED, needed
 from trainables.checkpoints.artifact_store import Kind, find_or_make, is_sound
 from trainables.data import sources
-from trainables.learnability.curricula import is_scored
+from trainables.learnability.curriculum_kinds import is_scored
 from trainables.learnability.scores import scores
 from trainables.spec import Curriculum, DataSpec, DenseSpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError

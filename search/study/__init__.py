@@ -1,4 +1,4 @@
-"""What was asked for: the settings of a study, read from YAML and checked.
+"""The settings of a study: reads them from YAML and checks them.
 
 Hands out: cells, checks, reading, search_spec, shipped, spec.
 """

@@ -1,4 +1,4 @@
-"""A study as YAML, changed by `key=value`: what is read, and all that is wrong with it said at once."""
+"""Reads a study from YAML and changes it by `key=value`; one error lists all that is wrong."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -8,22 +8,25 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import ValidationError
 
 from search.study import strict_yaml
-from search.study.checks import complaints
+from search.study.checks import complaints, complaints_of_settings
 from search.study.shipped import yaml_files
 from search.study.spec import StudySpec
 from trainables.lookup import did_you_mean
 from trainables.storage.credentials import redacted
 
-SHOWN = 200  # characters of a wrong value
+SHOWN = 200  # characters of a wrong value in an error
 
 
 def shipped() -> dict[str, str]:
-    """The studies that come with the package: name -> YAML."""
+    """Return the studies that come with the package: name -> YAML."""
     return yaml_files("studies")
 
 
 def read_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
-    """Read a study, a YAML file or a shipped name, changed by `key=value`; ValueError says all that is wrong."""
+    """Read a study from a YAML file or by its shipped name, and change it by `key=value`.
+
+    Raises ValueError with all that is wrong; mistakes in the settings are found without importing torch.
+    """
     study = parse_study(source, overrides, name)
     if found := complaints(study):
         raise ValueError("\n".join(found))
@@ -31,7 +34,10 @@ def read_study(source: str, overrides: Sequence[str] = (), name: str | None = No
 
 
 def parse_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
-    """Read a study as `read_study`, but leave the `complaints` to the caller; ValueError where a setting is wrong."""
+    """Read a study as `read_study` does, but leave the `complaints` to the caller.
+
+    Raises ValueError for unknown settings and for values of a wrong type or range.
+    """
     settings = _parse(_text(source), source)
     for override in overrides:
         _override(settings, override)
@@ -47,11 +53,11 @@ def parse_study(source: str, overrides: Sequence[str] = (), name: str | None = N
 
 
 def _complaints_of_the_rest(settings: dict[str, Any], error: ValidationError) -> list[str]:
-    """Say what else is wrong, so that the user hears of all of it at once."""
+    """Say what is wrong with the other settings, so that the user sees all mistakes at once."""
     wrong = {problem["loc"][0] for problem in error.errors()}
     try:
         right = {key: value for key, value in settings.items() if key not in wrong}
-        return complaints(StudySpec.model_validate({"name": "rest"} | right))
+        return complaints_of_settings(StudySpec.model_validate({"name": "rest"} | right))
     except ValidationError:
         return []
 
@@ -67,7 +73,7 @@ def _text(source: str) -> str:
                 f"a study file must exist, but {source!r} does not; write one or name one of: {_listed(studies)}"
             )
         raise did_you_mean("study", source, studies)
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:  # YAML has the words for what is no UTF-8
+    with path.open(encoding="utf-8", errors="surrogateescape") as file:  # YAML refuses it with a clear message
         return file.read(strict_yaml.LONGEST + 1)
 
 
@@ -92,20 +98,20 @@ def _override(settings: dict[str, Any], override: str) -> None:
     *parents, leaf = key.split(".")
     if len(parents) > strict_yaml.DEEPEST:
         raise ValueError(f"--set must name a setting, but {key[:SHOWN]!r}... is too deep")
-    place = settings
+    group = settings
     for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
+        group = group.setdefault(parent, {})
+        if not isinstance(group, dict):
             raise ValueError(f"--set {key} must name a setting, but {parent!r} is a value, not a group")
     try:
-        place[leaf] = strict_yaml.parse(value)
+        group[leaf] = strict_yaml.parse(value)
     except ValueError as error:
-        told = str(error).splitlines()[0]
-        raise ValueError(f"--set {key} must be a YAML value, but got {_brief(value)} ({told}); quote it") from None
+        problem = str(error).splitlines()[0]
+        raise ValueError(f"--set {key} must be a YAML value, but got {_brief(value)} ({problem}); quote it") from None
 
 
 def _explain(problem: Any) -> str:
-    """Put one complaint of pydantic in our words."""
+    """Word one problem that pydantic found."""
     location = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = _fields_at(problem["loc"][:-1])
@@ -116,7 +122,7 @@ def _explain(problem: Any) -> str:
 
 
 def _brief(value: object) -> str:
-    """Show a value, without its secrets and not at any length."""
+    """Show the beginning of a value without its secrets."""
     text = redacted(repr(value))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from search.methods import names
 from search.study.search_spec import ACCURACY, CAPACITY, GOALS, SearchSpec
 from trainables.lookup import did_you_mean
 from trainables.names import SEARCHES
@@ -12,27 +13,26 @@ BOUND = rf"\s*({'|'.join(GOALS[1:])})\s*(<=|<|>=|>)\s*(\d+\.?\d*|\.\d+)([eE][-+]
 
 
 def complaints(search: SearchSpec, starts: int) -> list[str]:
-    """Say all that is wrong with searches from so many starting points and can be told without their networks."""
-    from search.methods import samplers
-    from search.methods.schedulers import SCHEDULERS
-    from search.methods.spaces import SPACES
-
+    """Say all that is wrong with searches from so many starting points. Nothing heavy is imported."""
     found = []
     for policy in sorted({*SEARCHES} & {*search.warm_start}):
-        found.append(f"search.warm_start must name policies other than {policy!r}")
-    for kind, name, table in (("scheduler", search.scheduler, SCHEDULERS), ("space", search.space, SPACES)):
-        if name not in table:
-            found.append(str(did_you_mean(kind, name, table)))
+        found.append(f"search.warm_start must name policies that are not searches, but got {policy!r}; leave it out")
+    for kind, name, known in (
+        ("scheduler", search.scheduler, names.SCHEDULERS),
+        ("space", search.space, names.SPACES),
+    ):
+        if name not in known:
+            found.append(str(did_you_mean(kind, name, known)))
     if search.trials <= starts:
         found.append(f"search.trials must exceed its {starts} starting points, but got {search.trials}; raise it")
     if search.space == "family" and CAPACITY not in search.warm_start:
         found.append(f"search.space 'family' must know the densities of {CAPACITY!r}; add it to search.warm_start")
-    found += samplers.complaints(search.sampler, len(search.goals), bool(search.constraints))
+    found += names.sampler_complaints(search.sampler, len(search.goals), bool(search.constraints))
     return [*found, *_of_goals(search), *_of_constraints(search.constraints)]
 
 
 def unvaried(search: SearchSpec, cells: Sequence[TrialSpec]) -> list[str]:
-    """Say which networks leave the search's space nothing to vary."""
+    """Say for which networks the search's space has nothing to vary; builds them."""
     from search.methods.spaces import SPACES
 
     found = []
@@ -50,8 +50,8 @@ def _of_goals(search: SearchSpec) -> list[str]:
         found.append(f"search.goals must begin with {ACCURACY}, each named once, but got {list(search.goals)}")
     if len(search.goals) > 1 and search.scheduler != "fifo":
         found.append(
-            f"search.scheduler must be 'fifo' where a search has several goals, but got {search.scheduler!r}: what one "
-            "of them says of a trial is no reason to stop it"
+            f"search.scheduler must be 'fifo' where a search has several goals, but got {search.scheduler!r}: a "
+            "scheduler stops trials by accuracy alone"
         )
     return found
 

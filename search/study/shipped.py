@@ -1,9 +1,9 @@
-"""The YAML files that come with the package: studies, and configs of clusters."""
+"""The YAML files that come with the package: studies and cluster configs."""
 
 from importlib import resources
 
 
 def yaml_files(folder: str) -> dict[str, str]:
-    """Read a folder of the package, "studies" or "clusters": name -> YAML."""
+    """Read the YAML files of a folder of the package, "studies" or "clusters": name -> text."""
     files = (resources.files("search") / folder).iterdir()
     return {file.name.removesuffix(".yaml"): file.read_text() for file in files if file.name.endswith(".yaml")}

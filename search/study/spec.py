@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from search.study.cells import control_of, following
+from search.study.cells import following
 from search.study.search_spec import SearchSpec
 from trainables.frozen import Frozen
+from trainables.learnability.curriculum_kinds import control_of
 from trainables.names import GATED, SEARCHED, SEARCHES, GranularityName
 from trainables.spec import (
     BudgetKind,

@@ -1,14 +1,15 @@
-"""YAML from whoever wrote it, as a study needs it: small, flat, each key once, and nothing that stands for more."""
+"""Reads YAML from an untrusted source: a short text, few levels, each key once, no aliases."""
 
 from typing import Any
 
 import yaml
 
-LONGEST, DEEPEST = 100_000, 16  # characters of a text; values inside values
+LONGEST = 100_000  # characters of a text
+DEEPEST = 16  # levels of values inside values
 
 
 class _Plain(yaml.SafeLoader):
-    """PyYAML's safe loader, without aliases: a few lines of them stand for billions of values."""
+    """PyYAML's safe loader without aliases: a few lines of aliases can stand for billions of values."""
 
     depth = 0
 
@@ -33,10 +34,10 @@ class _Plain(yaml.SafeLoader):
 
 
 def parse(text: str) -> Any:
-    """Parse YAML; ValueError for what is none, is longer than LONGEST or deeper than DEEPEST, and for aliases."""
+    """Parse YAML. Raises ValueError for wrong YAML, for more than LONGEST characters or DEEPEST levels, for aliases."""
     if len(text) > LONGEST:
         raise ValueError(f"it must have at most {LONGEST:,} characters, but has {len(text):,}")
     try:
         return yaml.load(text, _Plain)
-    except Exception as error:  # PyYAML lets what int() and datetime() raise pass
+    except Exception as error:  # PyYAML lets the errors of int() and datetime() through
         raise ValueError(str(error)) from None

@@ -43,7 +43,7 @@ def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration)
     """Measure a profile as it is defined: copy the network, remove, evaluate, for every part and level."""
     example, levels = calibration.images[:1], LEVELS[spec.granularity]
     whole = view(copy.deepcopy(dense), spec.granularity, example)
-    scores = CRITERIA[spec.criterion].score(PruningContext(whole, spec.dense.seed, calibration))
+    scores = CRITERIA[spec.criterion](PruningContext(whole, spec.dense.seed, calibration))
     expected = _logits(dense, calibration)
     curves: tuple[dict[str, tuple[float, ...]], ...] = ({}, {}, {}, {})
     for part in whole.parts:

@@ -77,7 +77,7 @@ class Network:
         self._example = Architecture.model_validate(dense.record["architecture"]).example().to(self._device)
         self._dense = load_dense(dense, self._device)
         context = PruningContext(view(self._dense, cell.granularity, self._example), cell.seed)
-        self._problem = Problem(context, CRITERIA[cell.criterion].score(context), cell.sparsity, cell.budget)
+        self._problem = Problem(context, CRITERIA[cell.criterion](context), cell.sparsity, cell.budget)
         self.parts = [part.name for part in context.prunable.parts]
 
     def accuracy(self, densities: Densities, fresh: bool = False) -> float:

@@ -72,7 +72,7 @@ def test_network_is_pruned_to_its_budget_and_read_back(name: str, granularity: G
     image = torch.randn(1, *built.image)
     with torch.no_grad():
         logits = model(image)
-    scores = CRITERIA["l1" if granularity == "channel" else "magnitude"].score(PruningContext(whole))
+    scores = CRITERIA["l1" if granularity == "channel" else "magnitude"](PruningContext(whole))
     for sparsity, kind in BUDGETS:
         problem = Problem(PruningContext(whole), scores, sparsity, kind)
         counts = allocate(POLICIES["uniform"], problem)

@@ -42,11 +42,6 @@ class Plan:
         return self.prunable.remove(self.kept_units)
 
 
-def inputs_of(spec: TrialSpec) -> set[Source]:
-    """Return what the criterion and the policy of a trial read beside the weights."""
-    return {*CRITERIA[spec.criterion].inputs, *POLICIES[spec.policy].inputs}
-
-
 def of_what_is_left(spec: TrialSpec, whole: Count, left: Count) -> TrialSpec:
     """Express a sparsity of the dense network as one of what earlier prunings left; both keep the same amount."""
     if left is whole:
@@ -71,7 +66,7 @@ def plan(
     spent = Meter(calibration)
     prunable = view(model, spec.granularity, example, spec.round_to)
     context = PruningContext(prunable, spec.seed, calibration, shared)
-    scores = CRITERIA["gates" if POLICIES[spec.policy].joint else spec.criterion].score(context)
+    scores = CRITERIA["gates" if spec.joint else spec.criterion](context)
     problem = Problem(context, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, spec.densities)
     shares = [
         allocate(POLICIES[spec.policy], replace(problem, sparsity=s)) for s in sparsities(spec.schedule, spec.sparsity)
@@ -87,7 +82,7 @@ def prune_further(
 ) -> Masks:
     """Take a later step in place: keep the units that score highest now among those that are left; return the masks."""
     prunable = view(model, spec.granularity, example)
-    scores = CRITERIA[spec.criterion].score(PruningContext(prunable, spec.seed, calibration))
+    scores = CRITERIA[spec.criterion](PruningContext(prunable, spec.seed, calibration))
     gone = {name: ~mask.flatten() for name, mask in masks.items()}
     left = {
         name: score.masked_fill(gone[name].to(score.device), -torch.inf) if name in gone else score

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from trainables.allocation.budget import Path, floors, spend, total
 from trainables.allocation.capacity import capacity
@@ -14,19 +13,16 @@ from trainables.allocation.random_draws import random, random_best
 from trainables.allocation.ranked import gates, gates_joint, global_magnitude, lamp, own_scores, snip
 from trainables.allocation.spectral import alpha_pruning
 from trainables.allocation.synflow import synflow
-from trainables.names import SEARCHES, GranularityName, Source
+from trainables.names import GATES_JOINT, SEARCHES
 from trainables.pruning.granularity import Counts, Prunable
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A rule that turns a problem into a path along which the budget is spent, and what the rule reads."""
+    """A rule that turns a problem into a path to spend the budget along; `names.POLICY_NEEDS` says what it needs."""
 
     path: Callable[[Problem], Path]
-    granularities: tuple[GranularityName, ...] = get_args(GranularityName)
-    inputs: tuple[Source, ...] = ()
     least: Callable[[Prunable], Counts] = floors  # (parts,) units that it keeps at any sparsity
-    joint: bool = False  # gates pick the units, and recovery goes on from the weights trained with them
 
 
 def allocate(policy: Policy, problem: Problem) -> dict[str, int]:
@@ -42,26 +38,26 @@ def allocate(policy: Policy, problem: Problem) -> dict[str, int]:
 
 POLICIES: Mapping[str, Policy] = {
     "uniform": Policy(uniform),
-    "uniform-plus": Policy(uniform_plus, ("weight",), least=ends_kept),
+    "uniform-plus": Policy(uniform_plus, least=ends_kept),
     "random": Policy(random),
-    "random-best": Policy(random_best, inputs=("samples",)),
+    "random-best": Policy(random_best),
     "erk": Policy(erk),
     "igq": Policy(igq),
     "global": Policy(global_magnitude),
     "by-score": Policy(own_scores),
     "lamp": Policy(lamp),
-    "snip": Policy(snip, inputs=("samples",)),
+    "snip": Policy(snip),
     "synflow": Policy(synflow),
     "alpha-pruning": Policy(alpha_pruning),
-    "gates": Policy(gates, ("channel",), inputs=("gates",)),
-    "gates-joint": Policy(gates_joint, ("channel",), inputs=("gates",), joint=True),
-    "sensitivity": Policy(sensitivity, inputs=("profile",)),
-    "rdp": Policy(rdp, inputs=("profile",)),
-    "rdp-worst": Policy(rdp_worst, inputs=("profile",)),
-    "capacity": Policy(capacity, inputs=("samples",)),
+    "gates": Policy(gates),
+    GATES_JOINT: Policy(gates_joint),
+    "sensitivity": Policy(sensitivity),
+    "rdp": Policy(rdp),
+    "rdp-worst": Policy(rdp_worst),
+    "capacity": Policy(capacity),
     "capacity-energy": Policy(energy),
     "capacity-coding": Policy(coding),
-    "capacity-functional": Policy(functional, inputs=("profile",)),
-    "capacity-information": Policy(information, inputs=("samples",)),
+    "capacity-functional": Policy(functional),
+    "capacity-information": Policy(information),
     **dict.fromkeys(SEARCHES, Policy(searched)),
 }

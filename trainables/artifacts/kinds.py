@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainables.allocation.plan import inputs_of
 from trainables.artifacts.gating import load_gating, make_gating
 from trainables.artifacts.probes import load_probes, make_probes
 from trainables.artifacts.profile import load_profile, make_profile
@@ -37,7 +36,7 @@ SHARED: Mapping[Source, Shared] = {  # in the order in which they are made
 def needed(spec: TrialSpec) -> dict[Source, Frozen]:
     """Name what a trial needs before it starts: kind -> spec."""
     first = spec.prunings[0]  # the others find another network than the dense one
-    asked = inputs_of(first)
+    asked = first.inputs
     return {kind: shared.spec(first) for kind, shared in SHARED.items() if kind in asked}
 
 

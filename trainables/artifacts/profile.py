@@ -21,7 +21,7 @@ from trainables.artifacts.replay import Replay, Values
 from trainables.checkpoints import artifact_store, manifest
 from trainables.data.splits import Splits
 from trainables.models.layers import undisturbed
-from trainables.names import Source
+from trainables.names import CRITERION_NEEDS, Source
 from trainables.outcome import Cost
 from trainables.pruning.context import Calibration, Meter, PruningContext
 from trainables.pruning.criteria import CRITERIA, Scores
@@ -43,7 +43,7 @@ def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Fol
     saved = saved_dense(storage, spec.dense)
     example = saved.architecture.example().to(device)
     seen: dict[Source, Any] = {}
-    if "probe" in CRITERIA[spec.criterion].inputs:
+    if "probe" in CRITERION_NEEDS[spec.criterion].inputs:
         made = artifact_store.find(storage, "probe", ProbeSpec(dense=spec.dense, samples=spec.probe).key())
         assert made is not None, "probes are made before the profiles of those who look at them"
         seen["probe"], _ = load_probes(made)
@@ -77,7 +77,7 @@ def measure_profile(
     """
     levels = LEVELS[spec.granularity]
     prunable = view(dense, spec.granularity, example)
-    scores = CRITERIA[spec.criterion].score(PruningContext(prunable, spec.dense.seed, calibration, shared))
+    scores = CRITERIA[spec.criterion](PruningContext(prunable, spec.dense.seed, calibration, shared))
     counts = {part.name: [units_at(part, level) for level in levels] for part in prunable.parts}
     unharmed: list[Tensor] = []
     harm: dict[tuple[str, int], list[Tensor]] = defaultdict(list)

@@ -1,49 +1,48 @@
-"""What is wrong with the curriculum of a trial, told before anything is trained."""
+"""What is wrong with the curriculum of a trial, found without torch and before anything is trained."""
 
-from torch import nn
-
-from trainables.allocation.policies import POLICIES
-from trainables.learnability.curricula import CURRICULA, PACINGS, is_scored
-from trainables.learnability.measures import MEASURES
-from trainables.lookup import did_you_mean
-from trainables.models import hub
+from trainables.learnability.curriculum_kinds import CURRICULA, is_scored
+from trainables.models import known
+from trainables.names import NAMES, unknown
 from trainables.spec import Curriculum, TrialSpec
-from trainables.storage.folder import Folder
-from trainables.training.recovery import RECOVERIES, Pruned
 
 NONE = Curriculum()
-SCORING = ("measure", "network", "table")  # settings of curricula that go by scores
+OF_SCORES = ("measure", "network", "table")  # settings of curricula that use scores
+OF_ALL = ("phase", "balanced", "shuffled")  # settings of every curriculum but the standard one
 
 
 def complaints(spec: TrialSpec) -> list[str]:
-    """Say all that is wrong with what dense training and recovery follow."""
+    """Say all that is wrong with the curricula of dense training and of recovery."""
     dense, own = spec.dense.curriculum, spec.curriculum
     if NONE not in (dense, own):
-        told = f"but got {dense.name!r} in dense training and {own.name!r} in recovery; leave one out"
-        return [f"a trial must follow one curriculum, {told}"]
+        return [
+            f"a trial must follow one curriculum, but got {dense.name!r} in dense training and {own.name!r} in "
+            "recovery; leave one out"
+        ]
     curriculum = spec.followed
     if curriculum == NONE:
         return []
-    if curriculum.name not in CURRICULA:
-        return [str(did_you_mean("curriculum", curriculum.name, CURRICULA))]
+    if found := unknown("curriculum", curriculum.name):
+        return found
     if (curriculum.phase == "dense") != (curriculum == dense):
-        place = "dense training" if curriculum == dense else "recovery"
-        return [f"curriculum {curriculum.name!r} must be in its phase, {curriculum.phase!r}, but is in {place}"]
+        training = "dense training" if curriculum == dense else "recovery"
+        return [f"curriculum {curriculum.name!r} must be in its phase, {curriculum.phase!r}, but is in {training}"]
     return [*_of_settings(curriculum), *_of_scores(spec), *_of_epochs(spec)]
 
 
 def _of_settings(curriculum: Curriculum) -> list[str]:
-    """Say which settings it has no use for, and which names are unknown."""
-    used = {*CURRICULA[curriculum.name].method.settings, *(SCORING if is_scored(curriculum) else ())}
-    used |= {"phase", "balanced", "shuffled"} if curriculum.name != NONE.name else set()
+    """Say which settings the curriculum does not use, and which names are unknown."""
+    used = {*CURRICULA[curriculum.name].method.settings, *(OF_SCORES if is_scored(curriculum) else ())}
+    used |= {*OF_ALL} if curriculum.name != NONE.name else set()
     changed = curriculum.model_dump(exclude_defaults=True, exclude={"name"})
     found = []
     if unused := [setting for setting in changed if setting not in used]:
-        told = f"{', '.join(unused)}, which it has no use for; leave that out, or name another"
-        found.append(f"curriculum {curriculum.name!r} must come without {told}")
-    for setting, known in (("pacing", PACINGS), ("measure", MEASURES)):
-        if setting in used and getattr(curriculum, setting) not in known:
-            found.append(str(did_you_mean(setting, getattr(curriculum, setting), known)))
+        found.append(
+            f"curriculum {curriculum.name!r} must come without {', '.join(unused)}, which it does not use; leave them "
+            "out, or name another curriculum"
+        )
+    for kind in ("pacing", "measure"):
+        if kind in used:
+            found += unknown(kind, getattr(curriculum, kind))
     return found
 
 
@@ -53,31 +52,47 @@ def _of_scores(spec: TrialSpec) -> list[str]:
         return []
     who = f"curriculum {curriculum.name!r}"
     if curriculum.network and curriculum.table:
-        return [f"{who} must be scored by a network or by a table, but got both; leave one out"]
+        return [f"{who} must get its scores from a network or from a table, but got both; leave one out"]
     if curriculum.table:
-        file = Folder.at(curriculum.table)
-        told = f"{who} must have its table, samples.parquet of howcompact learnability"
-        return [] if file.parent.has(file.name) else [f"{told}, but {curriculum.table} is not there"]
+        return _of_table(who, curriculum.table)
     found = []
     if curriculum.network:
         try:
-            hub.check(curriculum.network, spec.dense.width)
+            known.check(curriculum.network, spec.dense.width)
         except ValueError as error:
-            found.append(f"{who} must be scored by a network that can be built: {error}")
+            found.append(f"{who} must get its scores from a network that can be built: {error}")
     if spec.dense.record == "off":
-        found.append(f"{who} must be scored by a dense training that is recorded, but got 'off'; set records.dense")
+        found.append(f"{who} must get its scores from a recorded dense training, but got 'off'; set records.dense")
     if spec.dense.recipe.epochs == 0:
-        found.append(f"{who} must be scored by a dense training, but got 0 epochs; raise dense.epochs, or give a table")
+        found.append(
+            f"{who} must get its scores from a dense training, but got 0 epochs; raise dense.epochs, or give a table"
+        )
     return found
 
 
-def _of_epochs(spec: TrialSpec) -> list[str]:
-    who = f"curriculum {spec.followed.name!r}"
-    if spec.followed.phase == "dense":
-        dense = spec.dense.recipe.epochs
-        return [] if dense else [f"{who} must have a training to follow it, but got 0 epochs; raise dense.epochs"]
-    if not (spec.recovery in RECOVERIES and spec.policy in POLICIES):
+def _of_table(who: str, table: str) -> list[str]:
+    from trainables.storage.folder import Folder  # pyarrow is imported only for a curriculum with a table
+
+    file = Folder.at(table)
+    if file.parent.has(file.name):
         return []
-    epochs = RECOVERIES[spec.recovery](Pruned(spec, 1.0, nn.Identity)).epochs
-    told = f"but recovery {spec.recovery!r} has {epochs} epochs; raise finetune.epochs"
-    return [] if epochs > 0 else [f"{who} must have a training to follow it, {told}"]
+    return [f"{who} must get its scores from samples.parquet of howcompact learnability, but {table} does not exist"]
+
+
+def _of_epochs(spec: TrialSpec) -> list[str]:
+    who, dense = f"curriculum {spec.followed.name!r}", spec.dense.recipe.epochs
+    if spec.followed.phase == "dense":
+        return [] if dense else [f"{who} must have a training that follows it, but got 0 epochs; raise dense.epochs"]
+    if spec.recovery not in NAMES["recovery"] or epochs_of_recovery(spec) > 0:
+        return []
+    return [
+        f"{who} must have a training that follows it, but recovery {spec.recovery!r} has no epochs; raise "
+        f"{'dense' if spec.recovery.startswith('scratch') else 'finetune'}.epochs"
+    ]
+
+
+def epochs_of_recovery(spec: TrialSpec) -> int:
+    """Count the epochs of a recovery that is as expensive as dense training, without those of jointly trained gates."""
+    if spec.recovery.startswith("scratch"):
+        return spec.dense.recipe.epochs
+    return spec.finetune.epochs - (spec.gates.epochs if spec.joint else 0)

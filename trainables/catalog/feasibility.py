@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from trainables.allocation import budget
-from trainables.allocation.plan import inputs_of, of_what_is_left, plan
+from trainables.allocation.plan import of_what_is_left, plan
 from trainables.allocation.policies import POLICIES
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.data.types import Shape
 from trainables.models import hub
 from trainables.models.layers import Count, count
+from trainables.names import CRITERION_NEEDS
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
@@ -28,7 +29,7 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
     views: dict[tuple[object, ...], _Blank | None] = {}
     shape = sources.peek(specs[0].dense.data)
     for spec in specs:
-        place = (spec.dense.model, spec.granularity, "gates" in inputs_of(spec), spec.before, spec.budget)
+        place = (spec.dense.model, spec.granularity, "gates" in spec.inputs, spec.before, spec.budget)
         least = POLICIES[spec.policy].least
         who = spec.dense.model if least is budget.floors else f"{spec.dense.model}, policy {spec.policy!r}"
         try:
@@ -37,9 +38,9 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
                 views[place] = _view(spec, shape)
             if (blank := views[place]) is not None:
                 prunable, asked = blank.prunable, of_what_is_left(spec, blank.whole, blank.left)
-                if (*place, spec.criterion) not in scored and not CRITERIA[spec.criterion].inputs:
+                if (*place, spec.criterion) not in scored and not CRITERION_NEEDS[spec.criterion].inputs:
                     scored.add((*place, spec.criterion))
-                    CRITERIA[spec.criterion].score(PruningContext(prunable))
+                    CRITERIA[spec.criterion](PruningContext(prunable))
                 budget.total(prunable, asked.sparsity, spec.budget, least(prunable))
         except ValueError as error:
             found.append(f"{who}: {error}")
@@ -64,7 +65,7 @@ def _view(spec: TrialSpec, shape: Shape) -> _Blank:
     for link in spec.prunings:
         if link.granularity == "channel":
             refuse_unsound_cuts(model, example)
-        if "gates" in inputs_of(link):
+        if "gates" in link.inputs:
             refuse_unsound_gates(model, example)
         if link.granularity != spec.granularity:
             by_chance = link.model_copy(update={"policy": "uniform", "criterion": "random", "gates": Gates()})

@@ -1,14 +1,15 @@
-"""The curricula by name: what each epoch of a training draws, by how easy its samples are."""
+"""What each epoch of a training draws under a curriculum, by how easy its samples are."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from trainables.data.batches import Drawn
+from trainables.learnability import curriculum_kinds as kinds
+from trainables.learnability.curriculum_kinds import CURRICULA, Method, is_scored
 from trainables.learnability.growing_deck import deal
 from trainables.spec import Curriculum
 from trainables.training.train import Draw
@@ -69,7 +70,7 @@ def draws(
     ranked, place = _ranked(burden, groups, chance[0])
     order = ranked[np.argsort(place, kind="stable")]
     weights = _weights(burden, groups, ranked, place)
-    return kind.method.draw(CurriculumContext(curriculum, order, weights, epochs, batch_size, seed))
+    return DRAWS[kind.method](CurriculumContext(curriculum, order, weights, epochs, batch_size, seed))
 
 
 def _ranked(burden: Floats, groups: Integers, chance: Floats) -> tuple[Integers, Floats]:
@@ -153,78 +154,10 @@ def pool_sizes(curriculum: Curriculum, samples: int, steps: int) -> Integers:
     return np.clip(sizes, max(FEWEST, curriculum.start * samples), samples).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class Method:
-    """What curricula of a kind do with the samples they like, and which settings of theirs it goes by."""
-
-    draw: Callable[[CurriculumContext], Draw]
-    settings: tuple[str, ...] = ()  # a label always tells the first
-    control: str = ""  # label of the one control of them all; empty: each is its own, with the scores shuffled
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A method, and the samples that it is to like."""
-
-    method: Method
-    hard: bool
-
-
-PLAIN = Method(plain)
-PACED = Method(paced, ("pacing", "start", "full"), "random order")
-DROPPING = Method(dropping, ("fraction",), "random drop")
-WEIGHING = Method(weighing)
-SAMPLING = Method(sampling)
-
-CURRICULA: Mapping[str, Kind] = {  # the first of a method stands for it, shuffled, as the control
-    "standard": Kind(PLAIN, hard=False),
-    "easy-first": Kind(PACED, hard=False),
-    "hard-first": Kind(PACED, hard=True),
-    "weigh-easy": Kind(WEIGHING, hard=False),
-    "weigh-hard": Kind(WEIGHING, hard=True),
-    "sample-easy": Kind(SAMPLING, hard=False),
-    "sample-hard": Kind(SAMPLING, hard=True),
-    "drop-hardest": Kind(DROPPING, hard=False),
-    "drop-easiest": Kind(DROPPING, hard=True),
+DRAWS: Mapping[Method, Callable[[CurriculumContext], Draw]] = {
+    kinds.PLAIN: plain,
+    kinds.PACED: paced,
+    kinds.DROPPING: dropping,
+    kinds.WEIGHING: weighing,
+    kinds.SAMPLING: sampling,
 }
-
-
-def is_scored(curriculum: Curriculum) -> bool:
-    """Whether it makes a difference how easy the samples are."""
-    method = CURRICULA[curriculum.name].method
-    return method != PLAIN and not (curriculum.shuffled and method.control)
-
-
-def control(curriculum: Curriculum) -> Curriculum | None:
-    """The same with scores that are dealt out by chance; None for what needs no control: standard, or a control.
-
-    An order or a drop by chance is the same whatever was liked, and by which scores, so all such have one control.
-    """
-    method = CURRICULA[curriculum.name].method
-    if method == PLAIN or curriculum.shuffled:
-        return None
-    if not method.control:
-        return curriculum.model_copy(update={"shuffled": True})
-    unscored = {field: Curriculum.model_fields[field].default for field in ("measure", "network", "table")}
-    return curriculum.model_copy(update={"name": _first(method), "shuffled": True, **unscored})
-
-
-def label(curriculum: Curriculum) -> str:
-    """Name a curriculum in tables, with all that is not default, so that no two have the same label."""
-    method = CURRICULA[curriculum.name].method
-    always = method.settings[:1]
-    stands = curriculum.shuffled and bool(method.control) and curriculum.name == _first(method)
-    words = " ".join([method.control if stands else curriculum.name, *(_said(getattr(curriculum, f)) for f in always)])
-    hidden = {"name", "phase", *always, *(["shuffled"] if stands else [])}
-    flags = {"balanced": "unbalanced", "shuffled": "shuffled"}
-    for field, value in curriculum.model_dump(exclude=hidden, exclude_defaults=True).items():
-        words += f", {flags.get(field) or f'{field} {_said(value)}'}"
-    return f"dense: {words}" if curriculum.phase == "dense" else words
-
-
-def _first(method: Method) -> str:
-    return next(name for name, kind in CURRICULA.items() if kind.method == method)
-
-
-def _said(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{(100 * Decimal(repr(value))).normalize():f} %"

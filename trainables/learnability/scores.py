@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from trainables.checkpoints import artifact_store
 from trainables.data.splits import Split
-from trainables.learnability.curricula import draws, is_scored
+from trainables.learnability.curricula import draws
+from trainables.learnability.curriculum_kinds import is_scored
 from trainables.learnability.measures import MEASURES, aligned, ease
 from trainables.learnability.records import read_records
 from trainables.spec import Curriculum, DenseSpec

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from trainables.lookup import did_you_mean
+from trainables.models import known
 from trainables.models.cifar import CIFAR
 from trainables.models.trust import is_users_own
 
@@ -19,21 +20,9 @@ MOST_WEIGHTS = 1 << 30
 _SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # pixels: what to propose where an image does not fit
 
 
-def names() -> list[str]:
-    """List the project's own networks."""
-    return sorted(CIFAR)
-
-
-def torchvision_names() -> list[str]:
-    """List torchvision's classifiers by their registered names."""
-    import torchvision.models  # takes a second, which the project's own networks need not pay
-
-    return sorted(torchvision.models.list_models(module=torchvision.models))
-
-
 def torchvision_weights(name: str) -> tuple[str, ...]:
     """Name the weights that torchvision has for one of its classifiers; none for any other model."""
-    if name in CIFAR or is_users_own(name) or name not in torchvision_names():
+    if name in CIFAR or is_users_own(name) or name not in known.torchvision_names():
         return ()
     import torchvision.models
 
@@ -62,23 +51,16 @@ def check(name: str, width: float = 1.0) -> None:
     Raises:
         ValueError: the name is unknown, the user's function cannot be found or called, or the width cannot be scaled.
     """
-    if name in CIFAR:
-        return
+    known.check(name, width)
     if is_users_own(name):
         _user_function(name)
-    else:
-        others = torchvision_names()
-        if name not in others:
-            raise did_you_mean("model", name, {*CIFAR, *others})
-    if width != 1.0:
-        raise ValueError(f"width must be 1.0 for {name}, but got {width}; these can scale: {', '.join(names())}")
 
 
 def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> nn.Module:
     """Build a network with fresh weights that maps images (B, in_channels, H, W) to logits (B, num_classes).
 
     Args:
-        name: one of `names()` or `torchvision_names()`, or "package.module:function", called as
+        name: one of `known.OWN` or `known.torchvision_names()`, or "package.module:function", called as
             `function(num_classes=..., in_channels=...)`.
         num_classes: logits for each image.
         in_channels: channels of an image; a torchvision network gets a new first convolution where they are not 3.

@@ -1,15 +1,12 @@
 """Criteria: one score for each unit of a granularity; the units of lowest score go first."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from trainables.models.layers import undisturbed, weight_of
-from trainables.names import BLOCKS, GranularityName, Source
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.context import PruningContext
@@ -18,15 +15,6 @@ from trainables.pruning.probe_order import removals
 
 Scores = Mapping[str, Tensor]  # part name -> (units,), finite
 BATCH = 64  # samples at a time: bounds the memory that gradients take
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """A scoring function, the granularities that it means something for, and what it looks at beside the weights."""
-
-    score: Callable[[PruningContext], Scores]
-    granularities: tuple[GranularityName, ...] = get_args(GranularityName)
-    inputs: tuple[Source, ...] = ()
 
 
 def l1(context: PruningContext) -> Scores:
@@ -134,15 +122,15 @@ def weight_gradients(context: PruningContext) -> dict[str, Tensor]:
     return {name: total / len(samples.labels) for name, total in zip(names, sums, strict=True)}
 
 
-CRITERIA: dict[str, Criterion] = {
-    "magnitude": Criterion(l1, ("weight",)),
-    "l1": Criterion(l1, ("channel", *BLOCKS)),
-    "l2": Criterion(l2, ("channel", *BLOCKS)),
-    "bn-scale": Criterion(bn_scale, ("channel",)),
-    "taylor": Criterion(taylor, inputs=("samples",)),
-    "snip": Criterion(snip, inputs=("samples",)),
-    "group-norm": Criterion(group_norm, ("channel",)),
-    "gates": Criterion(gates, ("channel",), inputs=("gates",)),
-    "probe": Criterion(probe, BLOCKS, inputs=("probe",)),
-    "random": Criterion(random),
+CRITERIA: Mapping[str, Callable[[PruningContext], Scores]] = {  # `names.CRITERION_NEEDS` says what each one needs
+    "magnitude": l1,
+    "l1": l1,
+    "l2": l2,
+    "bn-scale": bn_scale,
+    "taylor": taylor,
+    "snip": snip,
+    "group-norm": group_norm,
+    "gates": gates,
+    "probe": probe,
+    "random": random,
 }

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainables.allocation.policies import POLICIES
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data.batches import Batch
 from trainables.models.layers import Masks
@@ -29,7 +28,7 @@ class Pruned:
     @property
     def begun(self) -> int:
         """Epochs of its recovery that training along with gates has taken already."""
-        return self.spec.gates.epochs if POLICIES[self.spec.policy].joint else 0
+        return self.spec.gates.epochs if self.spec.joint else 0
 
 
 def finetune(pruned: Pruned) -> TrainingPlan:

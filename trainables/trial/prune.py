@@ -6,8 +6,7 @@ from collections import deque
 import torch
 from torch import nn
 
-from trainables.allocation.plan import inputs_of, of_what_is_left, plan, prune_further
-from trainables.allocation.policies import POLICIES
+from trainables.allocation.plan import of_what_is_left, plan, prune_further
 from trainables.artifacts import kinds
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.checkpoints.checkpoint import Architecture
@@ -41,7 +40,7 @@ def prune(
     network trains at the constant learning rate of the fine-tuning recipe, whose momentum each step forgets; there a
     team helps.
     """
-    needs_samples = any("samples" in inputs_of(link) for link in spec.prunings)
+    needs_samples = any("samples" in link.inputs for link in spec.prunings)
     calibration = calibration_samples(splits, spec.calibration, device) if needs_samples else None
     state = resume(folder, spec.dense.model, device) or _first_step(spec, data, storage, calibration, device)
     example = Architecture.model_validate(state.record["architecture"]).example().to(device)
@@ -77,7 +76,7 @@ def _first_step(
             recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
             left = count(model, {}, example)
         seen, spent = kinds.read(link, storage)
-        if POLICIES[link.policy].joint:
+        if link.joint:
             model.load_state_dict(seen["gates"].network)
         chosen = plan(model, example, of_what_is_left(link, whole, left), calibration, seen)
         masks = chosen.carry_out()

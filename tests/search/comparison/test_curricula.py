@@ -12,7 +12,8 @@ from search.study.cells import cell_key, following
 from search.study.reading import parse_study, read_study
 from search.study.spec import StudySpec
 from tests.search.comparison.test_compare import outcome
-from trainables.learnability.curricula import CURRICULA, PACINGS
+from trainables.learnability.curricula import PACINGS
+from trainables.learnability.curriculum_kinds import CURRICULA
 from trainables.learnability.measures import MEASURES
 from trainables.spec import Curriculum, DenseSpec, TrialSpec
 
@@ -79,7 +80,7 @@ def test_a_row_without_a_curriculum_is_named_as_before_there_were_any() -> None:
         ("[{name: easy-first, pacng: root}]", "curricula.0.pacng must be a known setting, but is not; did you mean"),
         ("[easy-first, easy-first]", "curricula must differ from each other, but got ['easy-first', 'easy-first']"),
         ("[{name: easy-first, start: 0}]", "curricula.0.start is wrong"),
-        ("[{name: drop-hardest, pacing: root}]", "must come without pacing, which it has no use for"),
+        ("[{name: drop-hardest, pacing: root}]", "must come without pacing, which it does not use"),
     ],
 )
 def test_a_wrong_curriculum_is_refused_before_anything_runs(curricula: str, complaint: str) -> None:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.methods.samplers import SAMPLERS, complaints
+from search.methods.names import SAMPLER_ABILITIES
+from search.methods.names import sampler_complaints as complaints
+from search.methods.samplers import SAMPLERS
 
 SPACE: dict[str, BaseDistribution] = {name: FloatDistribution(0.01, 1.0, log=True) for name in ("a", "b", "c")}
 LEARNING = sorted(set(SAMPLERS) - {"random", "qmc"})
@@ -140,7 +142,7 @@ def test_trials_told_from_elsewhere_teach(name: str) -> None:
     assert proposals(study, 6).mean() > -0.85  # -1 if it had learnt nothing
 
 
-@pytest.mark.parametrize("name", [name for name, sampler in SAMPLERS.items() if sampler.constraints])
+@pytest.mark.parametrize("name", [name for name, able in SAMPLER_ABILITIES.items() if able.constraints])
 def test_constraints_draw_proposals_to_where_they_are_kept(name: str) -> None:
     free, bounded = study_of(name), study_of(name)
     tell(free, name, 20)
@@ -150,7 +152,7 @@ def test_constraints_draw_proposals_to_where_they_are_kept(name: str) -> None:
     assert tame.mean() < wild.mean() - 0.3
 
 
-@pytest.mark.parametrize("name", [name for name, sampler in SAMPLERS.items() if sampler.several_goals])
+@pytest.mark.parametrize("name", [name for name, able in SAMPLER_ABILITIES.items() if able.several_goals])
 def test_several_goals_over_densities_and_sparsities(name: str) -> None:
     study = study_of(name, goals=2)
     space = SPACE | {"sparsity": CategoricalDistribution([0.5, 0.8])}
@@ -164,7 +166,7 @@ def test_several_goals_over_densities_and_sparsities(name: str) -> None:
 
 def test_who_takes_one_goal_says_so() -> None:
     for name in SAMPLERS:
-        if SAMPLERS[name].several_goals is False:
+        if SAMPLER_ABILITIES[name].several_goals is False:
             with pytest.raises(ValueError, match="multi-objective"):
                 study_of(name, goals=2).ask(SPACE)
 

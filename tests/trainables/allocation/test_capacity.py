@@ -45,7 +45,7 @@ def problem(
 ) -> Problem:
     context = PruningContext(view(model, granularity, torch.zeros(1, 1, 8, 8)), 0, samples())
     criterion = CRITERIA["magnitude" if granularity == "weight" else "l1"]
-    return Problem(context, criterion.score(context), sparsity, "params", recalibrated)
+    return Problem(context, criterion(context), sparsity, "params", recalibrated)
 
 
 def logits_of_a_cut_copy(dense: nn.Module, posed: Problem, granularity: GranularityName, keep: Counts) -> Tensor:

@@ -18,7 +18,7 @@ from trainables.allocation.policies import POLICIES
 from trainables.allocation.problem import Problem
 from trainables.catalog import checks, feasibility
 from trainables.models import hub
-from trainables.names import SEARCHES, GranularityName
+from trainables.names import POLICY_NEEDS, SEARCHES, GranularityName
 from trainables.pruning.context import Calibration
 from trainables.pruning.criteria import l1
 from trainables.pruning.gates import Gating
@@ -59,7 +59,7 @@ def dense_networks() -> Iterator[tuple[str, GranularityName, Prunable]]:
 
 
 NETWORKS = {f"{name}-{granularity}": (granularity, prunable) for name, granularity, prunable in dense_networks()}
-PAIRS = [(p, n) for p in sorted(POLICIES) for n, (g, _) in NETWORKS.items() if g in POLICIES[p].granularities]
+PAIRS = [(p, n) for p in sorted(POLICIES) for n, (g, _) in NETWORKS.items() if g in POLICY_NEEDS[p].granularities]
 SAMPLES = Calibration(torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8))
 
 
@@ -72,17 +72,17 @@ def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def known_to(policy: str, prunable: Prunable, calibration: Calibration, sparsity: float, kind: BudgetKind) -> Problem:
     """A problem that tells a policy what it asks for and no more: whoever looks without saying so fails."""
-    entry, random = POLICIES[policy], np.random.default_rng(0)
+    inputs, random = POLICY_NEEDS[policy].inputs, np.random.default_rng(0)
     asked = problem(
         prunable,
         sparsity,
         kind,
-        calibration=calibration if "samples" in entry.inputs else None,
-        profile=random_profile(prunable) if "profile" in entry.inputs else None,
+        calibration=calibration if "samples" in inputs else None,
+        profile=random_profile(prunable) if "profile" in inputs else None,
         densities={p.name: random.uniform(0.1, 1.0) for p in prunable.parts} if policy in SEARCHES else None,
     )
     scores = l1(asked.context)
-    if "gates" in entry.inputs:
+    if "gates" in inputs:
         asked = replace(asked, context=replace(asked.context, shared={"gates": Gating(scores, {})}))
     return replace(asked, scores=scores)
 
@@ -131,7 +131,7 @@ def test_order_of_the_layers_does_not_matter(policy: str) -> None:
         samples = Calibration(images, torch.arange(6) + offset)
         prunable = linears(*(matrices[i] for i in order))
         asked = known_to(policy, prunable, samples, 0.6, "params")
-        if "profile" in POLICIES[policy].inputs:
+        if "profile" in POLICY_NEEDS[policy].inputs:
             curves = profile(LEVELS, [np.power(LEVELS, 2.0 + i) for i in order], prunable)
             asked = replace(asked, context=replace(asked.context, shared={"profile": curves}))
         answers.append(quotas(policy, asked)[[order.index(i) for i in range(3)]])
@@ -158,5 +158,5 @@ def test_budget_below_what_a_policy_leaves_is_refused_before_any_trial() -> None
 def test_catalog_says_what_a_policy_looks_at() -> None:
     told = listing("policies")["policies"]
     assert told["uniform-plus"].endswith("(weight)")
-    assert told["snip"].endswith("(weight, channel, block, projected-block; looks at calibration samples)")
-    assert told["rdp"].endswith("block; looks at a profile of calibration samples)")
+    assert told["snip"].endswith("(weight, channel, block, projected-block; reads calibration samples)")
+    assert told["rdp"].endswith("block; reads a profile of calibration samples)")

@@ -9,18 +9,16 @@ from search.study.cells import cell_key
 from search.study.spec import StudySpec
 from tests.trainables.trials import CHANNEL, CPU, DATA, assert_identical, dense_network, facts_of, run_until_killed
 from trainables.allocation.budget import dense_counts, total
-from trainables.allocation.plan import inputs_of, plan
-from trainables.allocation.policies import POLICIES
+from trainables.allocation.plan import plan
 from trainables.artifacts import kinds
 from trainables.artifacts.gating import load_gating, make_gating
 from trainables.catalog import checks
 from trainables.checkpoints import artifact_store, checkpoint, manifest
 from trainables.data.splits import Splits
 from trainables.models import hub
-from trainables.names import GATED
+from trainables.names import CRITERION_NEEDS, GATED, POLICY_NEEDS
 from trainables.outcome import Cost
 from trainables.pruning.channels import Channels
-from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.gates import ChannelGates, Gating, is_open
 from trainables.spec import BudgetKind, EpochReport, Gates, GatingSpec, Recipe, Schedule, TrialSpec
 from trainables.storage.folder import Folder
@@ -174,10 +172,13 @@ def test_recoveries_leave_out_what_gates_have_trained_but_scratch_does_not(stora
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"policy": "uniform"}, "gates must come with one who goes by them"),
-        ({"finetune": Recipe(epochs=1)}, "policy 'gates-joint' must have the epochs of fine-tuning"),
-        ({"schedule": Schedule(name="gradual", steps=2)}, "gates must go at once, as they know one budget"),
-        ({"criterion": "gates", "policy": "rdp"}, "criterion 'gates' must come without profiles"),
+        ({"policy": "uniform"}, "gates must come with a criterion or a policy that reads them"),
+        ({"finetune": Recipe(epochs=1)}, "policy 'gates-joint' must train its gates within fine-tuning"),
+        (
+            {"schedule": Schedule(name="gradual", steps=2)},
+            "gates must come with schedule 'one-shot', as they are trained for one",
+        ),
+        ({"criterion": "gates", "policy": "rdp"}, "criterion 'gates' must come with a policy that reads no profile"),
         ({"gates": Gates(shaping="sech")}, "shaping must be a known name, but got 'sech'; did you mean 'sech2'"),
         ({"granularity": "weight", "criterion": "magnitude"}, "policy 'gates-joint' must go with granularity channel"),
     ],
@@ -187,9 +188,10 @@ def test_what_cannot_work_is_refused(changes: dict[str, object], complaint: str)
 
 
 def test_names_of_those_who_go_by_gates_are_those_of_the_tables() -> None:
-    asking = {name for table in (CRITERIA, POLICIES) for name, entry in table.items() if "gates" in entry.inputs}
+    needs = [*CRITERION_NEEDS.items(), *POLICY_NEEDS.items()]
+    asking = {name for name, needed in needs if "gates" in needed.inputs}
     assert asking == {*GATED}
-    assert [*kinds.needed(JOINT)] == [*inputs_of(JOINT)] == ["gates"]
+    assert [*kinds.needed(JOINT)] == [*JOINT.inputs] == ["gates"]
 
 
 def test_settings_of_gates_rename_only_who_goes_by_them() -> None:

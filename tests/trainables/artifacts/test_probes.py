@@ -189,7 +189,7 @@ def test_the_criterion_keeps_longest_what_is_removed_last() -> None:
     blocks = view(hub.build("resnet56", 10, 3, 0.25), "block", torch.zeros(1, 3, 8, 8))
     assert isinstance(blocks, Blocks)
     curve = [Probed(block.name, 4, 0.5, accuracy) for block, accuracy in zip(blocks.chain, PRINTED, strict=True)]
-    scores = CRITERIA["probe"].score(PruningContext(blocks, shared={"probe": curve}))
+    scores = CRITERIA["probe"](PruningContext(blocks, shared={"probe": curve}))
     assert sorted(torch.cat(list(scores.values())).tolist()) == list(range(25))
     problem = Problem(PruningContext(blocks), scores, 0.4, "params")
     lowest = {name: [i for i, score in enumerate(mine.tolist()) if score >= 11] for name, mine in scores.items()}

@@ -12,12 +12,12 @@ from torch import nn
 
 from tests.trainables.trials import CPU
 from trainables.artifacts.dense import load_dense, make_dense
-from trainables.catalog.checks import complaints
+from trainables.catalog.availability import missing
 from trainables.checkpoints import artifact_store, checkpoint, pretrained
 from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.models import hub
-from trainables.spec import Curriculum, DataSpec, DenseSpec, Recipe, TrialSpec
+from trainables.spec import Curriculum, DataSpec, DenseSpec, Recipe
 from trainables.storage.folder import Folder
 from trainables.training.train import evaluate
 
@@ -128,7 +128,7 @@ def test_torchvisions_own_weights_go_by_their_names(tmp_path: Path, monkeypatch:
 def test_weights_that_are_nowhere_are_a_complaint(dense: DenseSpec, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pretrained.check(dense)
-    assert any("weights of" in told for told in complaints(TrialSpec(dense=dense)))
+    assert any("weights of" in told for told in missing([dense]))
 
 
 def test_weights_are_not_those_of_another_network_that_scores() -> None:

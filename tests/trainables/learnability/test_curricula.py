@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from trainables.data.batches import Drawn
-from trainables.learnability.curricula import CURRICULA, PACINGS, control, draws, is_scored, label, pool_sizes
+from trainables.learnability.curricula import PACINGS, draws, pool_sizes
+from trainables.learnability.curriculum_kinds import CURRICULA, control_of, is_scored, label_of
 from trainables.spec import Curriculum
 
 COUNT, EPOCHS, BATCH = 2001, 4, 100
@@ -174,10 +175,10 @@ def test_importance_sampling_is_unbiased(name: str) -> None:
 @BALANCED
 def test_a_control_has_its_scores_by_chance(name: str, balanced: bool) -> None:
     curriculum = Curriculum(name=name, balanced=balanced, measure="aum", network="vgg16", table="a/b", start=0.3)
-    other = control(curriculum)
+    other = control_of(curriculum)
     assert other is not None
     assert other.shuffled
-    assert control(other) is None
+    assert control_of(other) is None
     assert (other.start, other.balanced, other.phase) == (0.3, balanced, curriculum.phase)
     drawn, its = (epoch_of(0, **given.model_dump()) for given in (curriculum, other))
     if drawn.weights is None or its.weights is None:  # none looks at scores
@@ -203,9 +204,9 @@ def test_chance_alone_decides_what_goes_by_chance() -> None:
 
 def test_opposites_that_go_by_chance_alone_have_one_control() -> None:
     for easy, hard in (("easy-first", "hard-first"), ("drop-easiest", "drop-hardest")):
-        assert control(Curriculum(name=easy)) == control(Curriculum(name=hard, measure="aum"))
-    assert control(Curriculum(name="weigh-easy")) != control(Curriculum(name="weigh-hard"))
-    assert control(Curriculum()) is None
+        assert control_of(Curriculum(name=easy)) == control_of(Curriculum(name=hard, measure="aum"))
+    assert control_of(Curriculum(name="weigh-easy")) != control_of(Curriculum(name="weigh-hard"))
+    assert control_of(Curriculum()) is None
     assert not is_scored(Curriculum())
 
 
@@ -224,7 +225,7 @@ def test_opposites_that_go_by_chance_alone_have_one_control() -> None:
     ],
 )
 def test_labels(given: dict[str, Any], expected: str) -> None:
-    assert label(Curriculum.model_validate(given)) == expected
+    assert label_of(Curriculum.model_validate(given)) == expected
 
 
 WORDS, PARTS = st.sampled_from(["", "aum", "vgg16", "s3://a/b"]), st.sampled_from([0.2, 0.3, 0.8, 0.07, 0.1 + 0.2])
@@ -246,4 +247,4 @@ ANY = st.builds(
 
 @given(st.lists(ANY, min_size=2, max_size=30, unique=True))
 def test_no_two_curricula_have_the_same_label(curricula: list[Curriculum]) -> None:
-    assert len({label(curriculum) for curriculum in curricula}) == len(curricula)
+    assert len({label_of(curriculum) for curriculum in curricula}) == len(curricula)

@@ -13,7 +13,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from tests.trainables.conftest import as_if_trained
 from trainables.models import hub
 from trainables.models.layers import weight_of
-from trainables.names import GranularityName, Source
+from trainables.names import CRITERION_NEEDS, GranularityName, Source
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.context import Calibration, PruningContext
@@ -29,8 +29,8 @@ STAGE_3 = ["block3_1.conv2", "block3_2.conv2", "block3_3.conv2"]  # all that is 
 
 
 def pairings() -> Iterator[tuple[str, GranularityName, str]]:
-    for name, criterion in CRITERIA.items():
-        for granularity in criterion.granularities:
+    for name, needs in CRITERION_NEEDS.items():
+        for granularity in needs.granularities:
             yield name, granularity, "resnet20"
             if name != "bn-scale":  # which one of its layers has not
                 yield name, granularity, "small_cnn"
@@ -60,15 +60,15 @@ def samples(n: int = 12) -> Calibration:
 
 
 def score(name: str, granularity: GranularityName, model: nn.Module, seed: int = 0) -> Mapping[str, Tensor]:
-    criterion = CRITERIA[name]
-    calibration = samples() if "samples" in criterion.inputs else None  # whoever looks without saying so fails
+    inputs = CRITERION_NEEDS[name].inputs
+    calibration = samples() if "samples" in inputs else None  # a criterion that reads more than it declares fails
     prunable, shared = view(model, granularity, EXAMPLE), dict[Source, Any]()
-    if "gates" in criterion.inputs:
+    if "gates" in inputs:
         shared["gates"] = Gating({part.name: torch.linspace(0, 1, part.units) for part in prunable.parts}, {})
-    if "probe" in criterion.inputs:
+    if "probe" in inputs:
         assert isinstance(prunable, Blocks)
         shared["probe"] = [Probed(block.name, 8, 0.5, 0.1 * n % 0.7) for n, block in enumerate(prunable.chain)]
-    return criterion.score(PruningContext(prunable, seed, calibration, shared))
+    return CRITERIA[name](PruningContext(prunable, seed, calibration, shared))
 
 
 def loss_of(model: nn.Module, calibration: Calibration, weights: Mapping[str, Tensor]) -> Tensor:
@@ -143,7 +143,7 @@ def test_bn_scale_refuses_a_part_without_batch_norm() -> None:
 def test_group_norm_is_that_of_torch_pruning() -> None:
     torch.manual_seed(0)
     model, example = as_if_trained(ResNet(BasicBlock, [1, 2, 1, 1], 10)), torch.zeros(1, 3, 32, 32)
-    scores = CRITERIA["group-norm"].score(PruningContext(Channels(model, example)))
+    scores = CRITERIA["group-norm"](PruningContext(Channels(model, example)))
     graph = tp.DependencyGraph().build_dependency(model, example)
     importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer="mean")
     for part, mine in scores.items():
@@ -160,8 +160,8 @@ def test_taylor_and_snip_are_those_of_a_network_worked_by_hand() -> None:
     context = PruningContext(Weights(model, image), calibration=Calibration(image, torch.tensor([0])))
     p = torch.softmax(torch.tensor([1.0 - 4.0, 3.0 + 1.0]), 0)
     change = weight * torch.outer(p - torch.tensor([1.0, 0.0]), torch.tensor([1.0, 2.0]))  # (p - onehot) x^T
-    torch.testing.assert_close(CRITERIA["taylor"].score(context)["1"], change.abs().flatten())
-    torch.testing.assert_close(CRITERIA["snip"].score(context)["1"], (change.abs() / change.abs().sum()).flatten())
+    torch.testing.assert_close(CRITERIA["taylor"](context)["1"], change.abs().flatten())
+    torch.testing.assert_close(CRITERIA["snip"](context)["1"], (change.abs() / change.abs().sum()).flatten())
 
 
 @pytest.mark.parametrize("view_of", [Weights, Channels])

@@ -45,7 +45,7 @@ def test_removal_zeroes_all_but_the_largest_weights(fraction: float) -> None:
     before = {name: weight.detach().clone() for name, weight in weights_of(model).items()}
     prunable = Weights(model, torch.zeros(1, 1, 8, 8))
     keep = {p.name: max(p.floor, int(fraction * p.units)) for p in prunable.parts}
-    scores = CRITERIA["magnitude"].score(PruningContext(prunable))
+    scores = CRITERIA["magnitude"](PruningContext(prunable))
     masks = prunable.remove({name: top_units(scores[name], units) for name, units in keep.items()})
     for name, weight in weights_of(model).items():
         dense, pruned = before[name].flatten().numpy(), weight.detach().flatten().numpy()

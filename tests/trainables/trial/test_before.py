@@ -111,14 +111,20 @@ def test_each_pruning_leaves_its_share_of_the_dense_network(splits: Splits, shel
     [
         (
             {"before": (CHANNELS, BLOCKS)},
-            "must be of finer units than the one before, but got 'channel' before 'block'",
+            "must remove finer units than the one before, but got 'channel' before 'block'",
         ),
-        ({"sparsity": 0.6}, "must remove more than the one before, but got 0.6 before 0.6"),
-        ({"policy": "rdp"}, "must look at nothing that was measured on the dense network, but policy 'rdp'"),
-        ({"policy": "searched"}, "policy 'searched' must know the parts it shares among, but blocks go before"),
+        (
+            {"sparsity": 0.6},
+            "as both count from the dense network, but got 0.6 before 0.6",
+        ),
+        ({"policy": "rdp"}, "must read nothing that is measured on the dense network, but policy 'rdp'"),
+        (
+            {"policy": "searched"},
+            "policy 'searched' must know the parts of the network before it starts, but blocks",
+        ),
         (
             {"before": (CHANNELS.model_copy(update={"policy": "random-search"}),)},
-            "must decide by itself, but got policy 'random-search'",
+            "must use a policy that decides without training, but got 'random-search'",
         ),
         ({"before": (BLOCKS.model_copy(update={"policy": "lamb"}),)}, "did you mean 'lamp'?"),
     ],

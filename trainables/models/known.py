@@ -1,0 +1,37 @@
+"""The models that there are, known without importing torch or torchvision."""
+
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from trainables.lookup import did_you_mean
+from trainables.models.trust import is_users_own
+from trainables.names import NAMES
+
+OWN = NAMES["model"]
+_REGISTERED = re.compile(r'^@register_model\((?:name="(\w+)")?\)\n(?:@.*\n)*def (\w+)', re.MULTILINE)
+
+
+@cache
+def torchvision_names() -> tuple[str, ...]:
+    """List torchvision's classifiers by their registered names, read from its source: importing it takes seconds."""
+    package = find_spec("torchvision")
+    assert package is not None
+    assert package.origin is not None
+    sources = (file.read_text() for file in (Path(package.origin).parent / "models").glob("*.py"))
+    return tuple(sorted(name or function for text in sources for name, function in _REGISTERED.findall(text)))
+
+
+def check(name: str, width: float = 1.0) -> None:
+    """Refuse an unknown name, and a width that the model does not have; a model of the user's is not imported.
+
+    Raises:
+        ValueError: the name is unknown, or the width is not 1.0 for a model that is not the project's own.
+    """
+    if name in OWN:
+        return
+    if not is_users_own(name) and name not in torchvision_names():
+        raise did_you_mean("model", name, {*OWN, *torchvision_names()})
+    if width != 1.0:
+        raise ValueError(f"width must be 1.0 for {name}, but got {width}; these can scale: {', '.join(sorted(OWN))}")
