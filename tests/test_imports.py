@@ -28,6 +28,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.exports", "trainables.pruning"),
     ("trainables.checkpoints", "trainables.data", "trainables.outcome"),
     ("trainables.models", "trainables.spec"),
+    ("trainables.curriculum_spec", "trainables.pruning_spec"),
     ("trainables.names",),
     ("trainables.frozen", "trainables.lookup", "trainables.storage"),
 )

@@ -6,7 +6,9 @@ these names.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
 
 from trainables.lookup import did_you_mean
 
@@ -97,6 +99,23 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "model": ("vgg16", "resnet20", "resnet32", "resnet56", "mobilenet", "small_cnn"),  # the project's own
     "data.name": ("digits", "parquet", "folder", "cifar10", "cifar100", "fashion_mnist"),
 }
+
+
+def _one_of(kind: str) -> Any:
+    """Show the names of a kind in the JSON schema; the checks refuse other names with the nearest known ones."""
+    return Field(json_schema_extra={"enum": [*NAMES[kind]]})
+
+
+PolicyName = Annotated[str, _one_of("policy")]
+CriterionName = Annotated[str, _one_of("criterion")]
+RecoveryName = Annotated[str, _one_of("recovery")]
+ScheduleName = Annotated[str, _one_of("schedule")]
+ShapingName = Annotated[str, _one_of("shaping")]
+CurriculumName = Annotated[str, _one_of("curriculum")]
+PacingName = Annotated[str, _one_of("pacing")]
+MeasureName = Annotated[str, _one_of("measure")]
+DataName = Annotated[str, _one_of("data.name")]
+ModelName = Annotated[str, Field(examples=[*NAMES["model"], "package.module:function"])]  # or one of torchvision's
 
 
 def unknown(kind: str, name: str) -> list[str]:

@@ -1,39 +1,85 @@
-"""What one trial is: frozen settings, every default stated here and nowhere else."""
+"""The settings of one trial. Each default stands here and nowhere else."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from trainables.curriculum_spec import Curriculum
 from trainables.frozen import NOT_IN_KEY, Frozen
-from trainables.names import CRITERION_NEEDS, GATED, GATES_JOINT, POLICY_NEEDS, GranularityName, Source
-from trainables.storage.credentials import Address
+from trainables.names import (
+    CRITERION_NEEDS,
+    GATED,
+    GATES_JOINT,
+    POLICY_NEEDS,
+    CriterionName,
+    DataName,
+    GranularityName,
+    ModelName,
+    PolicyName,
+    RecoveryName,
+    Source,
+)
+from trainables.pruning_spec import Distillation, Gates, Pruning, Schedule, Sparsity
 
 BudgetKind = Literal["params", "macs"]
-Taken = Literal["off", "during", "after"]  # when an epoch's record of each training sample is taken, if at all
+Taken = Literal["off", "during", "after"]  # when each training sample is recorded: in its epoch or after the epoch
 Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 on GPUs that have it, else float32
-Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
 Width = Annotated[float, Field(gt=0.0, le=16.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class DataSpec(Frozen):
-    """A data set, how it is split and how its images are varied while training."""
+    """A data set, how it is split, and how its images are varied in training."""
 
-    name: str = "digits"
-    path: Annotated[str, NOT_IN_KEY] = ""  # folder of a "parquet" or "folder" data set; torchvision's downloads
-    content: str = ""  # checksum of the files, which each run finds; empty where the data set's library checks them
-    size: int | None = Field(None, ge=1, le=1024)  # resize to size x size pixels; None keeps the images' own size
-    max_train: int | None = Field(None, ge=1)  # use that many training samples, spread evenly over the classes
-    max_val: int | None = Field(None, ge=1)
-    max_test: int | None = Field(None, ge=1)
-    val_fraction: float = Field(0.1, gt=0.0, lt=1.0)  # of the training samples
-    test_fraction: float = Field(0.2, gt=0.0, lt=1.0)  # of all samples, where the source has no test split of its own
-    split_seed: Seed = 0
-    augment: Literal["none", "crop", "flip", "crop_flip", "resized_crop", "resized_crop_flip"] = "none"
-    label_noise: float = Field(0.0, ge=0.0, lt=1.0)  # fraction of the training labels that are flipped to another class
-    fit: Literal["stretch", "crop"] = "stretch"  # to size: both sides, or the middle of 8/7 of it
-    normalise: Literal["data", "imagenet"] = "data"  # by whose mean and deviation of each channel
-    loading: Annotated[Literal["auto", "memory", "stream"], NOT_IN_KEY] = "auto"  # decoded once or when needed
+    name: DataName = Field(
+        "digits", description='The data set: a name of the catalog; "folder" and "parquet" read images of your own.'
+    )
+    path: Annotated[str, NOT_IN_KEY] = Field(
+        "", description='Folder of a "folder" or "parquet" data set, or where torchvision downloads to.'
+    )
+    content: str = Field(
+        "",
+        description="Checksum of the files, which each run computes; empty where the data set's library checks it.",
+    )
+    size: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Side of the square that images are resized to, in pixels; null keeps their size.",
+    )
+    max_train: int | None = Field(
+        None, ge=1, description="Number of training samples to use, spread evenly over the classes; null uses all."
+    )
+    max_val: int | None = Field(None, ge=1, description="Number of validation samples to use; null uses all.")
+    max_test: int | None = Field(None, ge=1, description="Number of test samples to use; null uses all.")
+    val_fraction: float = Field(
+        0.1, gt=0.0, lt=1.0, description="Fraction of the training samples that is held out for validation."
+    )
+    test_fraction: float = Field(
+        0.2,
+        gt=0.0,
+        lt=1.0,
+        description="Fraction of all samples that is held out as test split, if the data set has none.",
+    )
+    split_seed: Seed = Field(0, description="Seed of the random splits.")
+    augment: Literal["none", "crop", "flip", "crop_flip", "resized_crop", "resized_crop_flip"] = Field(
+        "none", description="How training images are varied."
+    )
+    label_noise: float = Field(
+        0.0, ge=0.0, lt=1.0, description="Fraction of the training labels that is replaced by another class."
+    )
+    fit: Literal["stretch", "crop"] = Field(
+        "stretch",
+        description="How an image becomes a square: stretch both sides, or crop the middle of 8/7 of the size.",
+    )
+    normalise: Literal["data", "imagenet"] = Field(
+        "data",
+        description="Whose mean and deviation of each channel normalise the images: the data set's or ImageNet's.",
+    )
+    loading: Annotated[Literal["auto", "memory", "stream"], NOT_IN_KEY] = Field(
+        "auto",
+        description="Decode all images once into memory, or decode them when needed; auto decides by the memory.",
+    )
 
     def found_by(self, now: "DataSpec") -> "DataSpec":
         """Take path and loading from `now`, if that is of the same content; else return this as it is."""
@@ -42,95 +88,55 @@ class DataSpec(Frozen):
 
 
 class Recipe(Frozen):
-    """How a network is trained by SGD with momentum: the dense one, and the pruned one while it recovers."""
+    """How a network is trained by SGD with momentum."""
 
-    epochs: int = Field(10, ge=0)
-    lr: float = Field(0.05, gt=0.0)
-    batch_size: int = Field(128, ge=2)
-    momentum: float = Field(0.9, ge=0.0, lt=1.0)
-    weight_decay: float = Field(5e-4, ge=0.0)
-    schedule: Literal["cosine", "constant"] = "cosine"
-
-
-class Curriculum(Frozen):
-    """What each step of a training draws, by scores of the samples; the default is every sample once an epoch."""
-
-    name: str = "standard"
-    phase: Literal["finetune", "dense"] = "finetune"  # the training that follows it
-    measure: str = "learnability"  # by which the samples are scored
-    network: str = ""  # model whose dense training they are scored by; empty: the trial's own
-    table: Address = ""  # URI of samples.parquet of `howcompact learnability` instead, whose means over seeds are taken
-    pacing: str = "linear"  # of curricula that begin with some of the samples
-    start: float = Field(0.2, gt=0.0, le=1.0)  # b: fraction of the samples that these begin with
-    full: float = Field(0.8, gt=0.0, le=1.0)  # a: fraction of the steps after which they have all samples
-    fraction: float = Field(0.3, gt=0.0, lt=1.0)  # of the samples, dropped by curricula that drop some
-    balanced: bool = True  # whether samples are ordered and dropped class by class
-    shuffled: bool = False  # control: the scores are dealt out to the samples by chance
+    epochs: int = Field(10, ge=0, description="Number of epochs.")
+    lr: float = Field(0.05, gt=0.0, description="Learning rate at the start.")
+    batch_size: int = Field(128, ge=2, description="Samples in a batch.")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="Momentum of SGD.")
+    weight_decay: float = Field(5e-4, ge=0.0, description="Weight decay of SGD.")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="Learning rate over the epochs: decays to 0 as a cosine, or stays constant."
+    )
 
 
 class DenseSpec(Frozen):
-    """A dense network: what it is, what it learnt from, and the seed of its initialisation and training."""
+    """A dense network: its model, its data, its training and its seed."""
 
-    model: str = "small_cnn"
-    width: Width = 1.0  # multiplies the channels of the project's own models
+    model: ModelName = "small_cnn"
+    width: Width = 1.0  # factor on the channels of the project's own models
     data: DataSpec = DataSpec()
     recipe: Recipe = Recipe()
     seed: Seed = 0
     curriculum: Curriculum = Curriculum()
     record: Taken = "during"
-    weights: str = ""  # that it starts from: a file, or a name of torchvision's; empty: drawn by the seed
+    weights: str = ""  # initial weights: a file, or a name of torchvision's weights; empty: random ones
 
     def scored_by(self, curriculum: Curriculum) -> "DenseSpec":
-        """The dense network whose training scores the samples for a curriculum: this one, or as this one."""
+        """Return the dense network whose training scores the samples for a curriculum: this one, or another model."""
         own = {"model": curriculum.network, "weights": ""} if curriculum.network else {}
         return self.model_copy(update={**own, "curriculum": Curriculum()})
 
 
 class ProfileSpec(Frozen):
-    """What a profile was measured on: the dense network, what is removed from it, and how many samples judged it."""
+    """What a profile is measured on: the dense network, the units removed from it, and the number of samples."""
 
     dense: DenseSpec = DenseSpec()
     granularity: GranularityName = "weight"
-    criterion: str = "magnitude"
-    calibration: int = Field(512, ge=1)  # training samples
-    probe: int = Field(5000, ge=1)  # as of a trial, where its criterion looks at probes
+    criterion: CriterionName = "magnitude"
+    calibration: int = Field(512, ge=1)  # training samples that the profile is measured on
+    probe: int = Field(5000, ge=1)  # training samples of the linear probes, if the criterion reads them
 
 
 class ProbeSpec(Frozen):
-    """What linear probes read: the dense network, and how many training samples they learn from."""
+    """What linear probes learn from: the dense network and the number of training samples."""
 
     dense: DenseSpec = DenseSpec()
     samples: int = Field(5000, ge=1)
 
 
-class Schedule(Frozen):
-    """How pruning comes to its sparsity: at once, or in steps with training between two of them."""
-
-    name: str = "one-shot"
-    steps: int = Field(1, ge=1)
-    step_epochs: int = Field(1, ge=1)  # of training between two steps, at the constant learning rate of fine-tuning
-
-
-class Distillation(Frozen):
-    """How a pruned network listens to the dense one; both defaults are ours."""
-
-    temperature: float = Field(4.0, gt=0.0)
-    weight: float = Field(0.9, ge=0.0, le=1.0)  # of the dense network's opinion; the labels have the rest
-
-
-class Gates(Frozen):
-    """How gates on channels are trained along with the weights, to the budget; all defaults are ours."""
-
-    epochs: int = Field(1, ge=1)  # the first ones of fine-tuning, best about a third of them
-    shaping: str = "straight-through"  # of the gradient that a gate passes on
-    resolution: int = Field(100_000, ge=1, le=1_000_000)  # M: gates are within 1 / M of 0 and 1
-    lr: float = Field(0.005, gt=0.0)  # times the number of gates is theirs; at the end of their epochs it is 0
-    strength: float = Field(0.2, gt=0.0)  # lambda, of the distance to the budget beside the loss
-    power: Literal[1, 2] = 1  # p, of that distance
-
-
 class GatingSpec(Frozen):
-    """What gates were trained for and with: the dense network, its budget, and the recipe of the weights."""
+    """What gates are trained for: the dense network, the budget, and the recipe of the weights."""
 
     dense: DenseSpec = DenseSpec()
     sparsity: Sparsity = 0.5
@@ -139,38 +145,35 @@ class GatingSpec(Frozen):
     gates: Gates = Gates()
 
 
-class Pruning(Frozen):
-    """A pruning at once that comes before a trial's own: what goes, who decides, and how much is gone by then."""
-
-    granularity: GranularityName
-    criterion: str
-    policy: str
-    sparsity: Sparsity  # fraction of the dense network's budget, as the trial's own
-
-
 class TrialSpec(Frozen):
-    """One trial: prune the dense network of this seed to the budget, then let it recover."""
+    """One trial: prune the dense network of this seed to the budget, then train it until it recovers."""
 
     dense: DenseSpec = DenseSpec()
-    before: tuple[Pruning, ...] = ()  # prunings of coarser units, in their order
+    before: tuple[Pruning, ...] = ()  # earlier prunings of coarser units, in their order
     granularity: GranularityName = "weight"
-    criterion: str = "magnitude"
-    policy: str = "uniform"
-    sparsity: Sparsity = 0.5  # fraction of the budget removed
-    budget: BudgetKind = "params"  # what the sparsity counts: prunable weights, or multiply-accumulates
-    round_to: int = Field(1, ge=1, le=1024)  # of coupled channels a multiple of it stays, or all
-    densities: dict[str, float] | None = None  # relative densities of a search
-    calibration: int = Field(512, ge=1)  # training samples that the profile of a policy may look at
-    recalibrate: int = Field(100, ge=0)  # batches that re-estimate batch-norm statistics; 0 leaves them
+    criterion: CriterionName = "magnitude"
+    policy: PolicyName = "uniform"
+    sparsity: Sparsity = 0.5  # fraction of the budget that is removed
+    budget: BudgetKind = "params"  # what the sparsity counts: prunable weights or multiply-accumulates
+    round_to: int = Field(
+        1, ge=1, le=1024
+    )  # the number of kept channels is a multiple of this, or all channels are kept
+    densities: dict[str, float] | None = None  # relative density of each part, from a search
+    calibration: int = Field(512, ge=1)  # training samples that a policy or a criterion may read
+    recalibrate: int = Field(
+        100, ge=0
+    )  # batches that re-estimate the statistics of batch norms after pruning; 0 keeps the old statistics
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
     schedule: Schedule = Schedule()
-    recovery: str = "finetune"
-    distillation: Distillation = Distillation()  # of the recovery "distill"
-    gates: Gates = Gates()  # of criteria and policies that go by them
-    probe: int = Field(5000, ge=1)  # training samples that the linear probes of the criterion "probe" learn from
-    latency: bool = False  # whether the pruned network's latency is measured
-    curriculum: Curriculum = Curriculum()  # of recovery; one of dense training is in `dense`
-    record: Taken = "off"  # of recovery
+    recovery: RecoveryName = "finetune"
+    distillation: Distillation = Distillation()  # the settings of recovery "distill"
+    gates: Gates = Gates()  # the settings of criteria and policies that read trained gates
+    probe: int = Field(5000, ge=1)  # training samples that the linear probes of criterion "probe" learn from
+    latency: bool = False  # whether the latency of the pruned network is measured
+    curriculum: Curriculum = Curriculum()  # of recovery; the one of dense training is in `dense`
+    record: Taken = (
+        "off"  # when each training sample is recorded in recovery: during its epoch, after the epoch, or never
+    )
 
     @property
     def seed(self) -> int:
@@ -189,7 +192,7 @@ class TrialSpec(Frozen):
 
     @property
     def followed(self) -> Curriculum:
-        """The one curriculum that the trial is about, in whichever phase."""
+        """The one curriculum of the trial, in either phase."""
         return self.dense.curriculum if self.curriculum == Curriculum() else self.curriculum
 
     @property
@@ -199,12 +202,12 @@ class TrialSpec(Frozen):
 
     @property
     def networks(self) -> tuple[DenseSpec, ...]:
-        """The dense networks that the trial starts from or goes by."""
+        """The dense networks that the trial starts from or gets scores from."""
         return (self.dense, *(self.dense.scored_by(curriculum) for curriculum in self.scored if not curriculum.table))
 
     @property
     def prunings(self) -> tuple["TrialSpec", ...]:
-        """A trial for each pruning, in their order: those that come before, then this one alone."""
+        """One trial for each pruning in their order: the earlier ones, then this one alone."""
         own = self.model_copy(update={"before": ()})
         plain = own.model_copy(update={"densities": None, "schedule": Schedule()})
         first = (plain.model_copy(update=dict(each)).under(each.policy, self.gates) for each in self.before)
@@ -212,17 +215,17 @@ class TrialSpec(Frozen):
 
     @property
     def profile(self) -> ProfileSpec:
-        """The profile that a policy may look at."""
+        """The profile that a policy may read."""
         return ProfileSpec.model_validate(self, from_attributes=True)
 
     @property
     def probing(self) -> ProbeSpec:
-        """The probes that a criterion may look at."""
+        """The probes that a criterion may read."""
         return ProbeSpec(dense=self.dense, samples=self.probe)
 
     @property
     def gating(self) -> GatingSpec:
-        """The gates that a criterion or a policy may look at."""
+        """The gates that a criterion or a policy may read."""
         return GatingSpec.model_validate(self, from_attributes=True)
 
     def on(self, data: DataSpec) -> "TrialSpec":
@@ -230,13 +233,13 @@ class TrialSpec(Frozen):
         return self.model_copy(update={"dense": self.dense.model_copy(update={"data": data})})
 
     def under(self, policy: str, gates: Gates) -> "TrialSpec":
-        """The same trial under another policy; `gates` are settings for it only where somebody goes by them."""
+        """Return the same trial under another policy; it has `gates` only if its criterion or its policy reads them."""
         used = self.criterion in GATED or policy in GATED
         return self.model_copy(update={"policy": policy, "gates": gates if used else Gates()})
 
 
 class EpochReport(Frozen):
-    """What a trial knows after an epoch; epoch 0 is what recovery starts from: recalibrated, or drawn anew."""
+    """The results of one epoch; epoch 0 is the start of recovery: the recalibrated network, or fresh weights."""
 
     epoch: int
     val_accuracy: float

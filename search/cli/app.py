@@ -187,6 +187,19 @@ def catalog(kind: Annotated[str | None, typer.Argument(help="One kind only.")] =
     return None
 
 
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of study files, by which editors complete and check them.
+
+    The shipped studies name the schema as study.schema.json beside them; write it there.
+
+    Example: howcompact schema > study.schema.json
+    """
+    from search.study.schema import study_schema
+
+    print(json.dumps(study_schema(), indent=2))
+
+
 app.add_typer(networks)
 app.add_typer(cluster)
 

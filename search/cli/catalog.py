@@ -12,6 +12,7 @@ from search.methods.spaces import SPACES
 from search.study.reading import shipped
 from trainables.allocation.policies import POLICIES
 from trainables.allocation.schedules import SCHEDULES
+from trainables.curriculum_spec import Curriculum
 from trainables.data.sources import SOURCES
 from trainables.learnability.curricula import DRAWS, PACINGS
 from trainables.learnability.curriculum_kinds import CURRICULA, Kind
@@ -22,7 +23,6 @@ from trainables.models.known import torchvision_names
 from trainables.names import CRITERION_NEEDS, POLICY_NEEDS, Needs, Source
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import GRANULARITIES
-from trainables.spec import Curriculum
 from trainables.training.recovery import RECOVERIES
 
 HALF = np.array([0.5])

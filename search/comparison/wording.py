@@ -8,7 +8,7 @@ from search.comparison.compare import BASELINE, RECOVERY, ComparisonRow
 from search.comparison.estimates import Estimate
 from search.comparison.headline import Gap
 from search.results.names import model_name, pruning_name
-from trainables.spec import Curriculum
+from trainables.curriculum_spec import Curriculum
 
 MOST_NAMED = 4  # rows that one warning names at most
 STANDARD = Curriculum().name

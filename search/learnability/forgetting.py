@@ -13,11 +13,11 @@ from search.results.names import pruning_name
 from search.results.rows import TrialRow
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
+from trainables.curriculum_spec import Curriculum
 from trainables.frozen import Frozen
 from trainables.learnability.detection import roc_auc
 from trainables.learnability.measures import MEASURES
 from trainables.learnability.records import Records, read_records
-from trainables.spec import Curriculum
 from trainables.training.recorder import SAMPLES
 
 Stage = Literal["before recovery", "after recovery"]

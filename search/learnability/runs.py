@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from search.study.spec import StudySpec
 from trainables.checkpoints import artifact_store
+from trainables.curriculum_spec import Curriculum
 from trainables.learnability.measures import MEASURES
 from trainables.learnability.records import Records, read_records
-from trainables.spec import Curriculum, DenseSpec
+from trainables.spec import DenseSpec
 from trainables.storage.columns import to_parquet
 from trainables.storage.folder import Folder
 

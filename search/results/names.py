@@ -2,8 +2,9 @@
 
 from typing import Protocol
 
+from trainables.curriculum_spec import Curriculum
 from trainables.learnability.curriculum_kinds import label_of
-from trainables.spec import Curriculum, Schedule
+from trainables.pruning_spec import Schedule
 
 
 class OfNetwork(Protocol):

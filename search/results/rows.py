@@ -10,11 +10,12 @@ from pydantic import Field
 
 from search.results.names import curriculum_name
 from search.study.cells import cell_key, following
+from trainables.curriculum_spec import Curriculum
 from trainables.frozen import Frozen
 from trainables.learnability.curriculum_kinds import control_of
 from trainables.names import GranularityName
 from trainables.outcome import Outcome, Status
-from trainables.spec import BudgetKind, Curriculum, TrialSpec
+from trainables.spec import BudgetKind, TrialSpec
 from trainables.storage.columns import read_columns
 from trainables.storage.strict_json import damage_as_error
 

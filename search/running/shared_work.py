@@ -15,10 +15,11 @@ from search.study.spec import Resources
 from trainables.artifacts.dense import make_dense
 from trainables.artifacts.kinds import SHARED, needed
 from trainables.checkpoints.artifact_store import Kind, find_or_make, is_sound
+from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.learnability.curriculum_kinds import is_scored
 from trainables.learnability.scores import scores
-from trainables.spec import Curriculum, DataSpec, DenseSpec, TrialSpec
+from trainables.spec import DataSpec, DenseSpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.process import WorkerResources, leave_no_trace, own_device
 from trainables.training.workers import team

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from search.results.names import curriculum_name, model_name
 from search.results.rows import TrialRow
 from search.study.search_spec import SearchSpec
+from trainables.curriculum_spec import Curriculum
 from trainables.names import RANDOM_SEARCH
-from trainables.spec import Curriculum, TrialSpec
+from trainables.spec import TrialSpec
 
 CONTROL = {"sampler": "random", "space": "layers", "warm_start": ()}  # settings of the control
 

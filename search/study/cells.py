@@ -1,6 +1,7 @@
 """Cells of a study: what trials of different policies share, and the curricula that they follow."""
 
-from trainables.spec import Curriculum, TrialSpec
+from trainables.curriculum_spec import Curriculum
+from trainables.spec import TrialSpec
 
 
 def following(spec: TrialSpec, curriculum: Curriculum) -> TrialSpec:

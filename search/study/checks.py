@@ -7,7 +7,8 @@ from search.study import search_checks
 from search.study.spec import StudySpec
 from trainables.catalog import checks
 from trainables.names import GATED
-from trainables.spec import Distillation, Gates, TrialSpec
+from trainables.pruning_spec import Distillation, Gates
+from trainables.spec import TrialSpec
 
 MOST_TRIALS = 100_000  # of a study; a search counts as one
 MOST_COMPLAINTS = 100

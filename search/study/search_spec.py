@@ -1,35 +1,49 @@
-"""How a search looks for densities: its settings, and what of them cannot work."""
+"""The settings of a search for densities."""
+
+from typing import Annotated
 
 from pydantic import Field
 
+from search.methods.names import SAMPLER_ABILITIES, SCHEDULERS, SPACES
 from trainables.frozen import Frozen
-from trainables.names import SEARCHED
+from trainables.names import SEARCHED, PolicyName
 
 ACCURACY = "best_val_accuracy"
-LATENCY = "latency_ms"  # a trial may know its own; `best` measures it on this machine
-GOALS = (ACCURACY, "params", "macs", LATENCY)  # accuracy is to be high, the others low
-CAPACITY = "capacity"  # the policy whose densities the space "family" bends
+LATENCY = "latency_ms"  # the trial measures it if the study asks; `best` measures it again on this machine
+GOALS = (ACCURACY, "params", "macs", LATENCY)  # high accuracy is better, and low values of the others
+CAPACITY = "capacity"  # the policy whose densities the space "family" varies
+SamplerName = Annotated[str, Field(json_schema_extra={"enum": [*SAMPLER_ABILITIES]})]
+SpaceName = Annotated[str, Field(json_schema_extra={"enum": [*SPACES]})]
+SchedulerName = Annotated[str, Field(json_schema_extra={"enum": [*SCHEDULERS]})]
+Goal = Annotated[str, Field(json_schema_extra={"enum": [*GOALS]})]
 
 
 class SearchSpec(Frozen):
-    """How the policy "searched" looks for densities; each cell of the study is a search of its own.
+    """How the policies "searched" and "random-search" look for densities; each cell of the study has its own search.
 
-    A search with several goals proposes the sparsity, too, among those of the study: its front spans them.
+    A search with several goals also proposes the sparsity, among those of the study.
     """
 
-    trials: int = Field(20, ge=1)  # evaluations of one search, its starting points included
-    sampler: str = "tpe"
-    space: str = "layers"  # what a search varies
-    scheduler: str = "fifo"  # stops unpromising trials of a search early; named policies always run to the end
-    warm_start: tuple[str, ...] = ("uniform", "erk", "lamp", "rdp", "capacity")  # whose results a search starts from
-    goals: tuple[str, ...] = (ACCURACY,)
-    constraints: tuple[str, ...] = ()  # as "macs<=0.4", of the dense network's, or "latency_ms<=3"
+    trials: int = Field(20, ge=1, description="Trials of one search, its starting points included.")
+    sampler: SamplerName = Field("tpe", description="Optuna's sampler that proposes densities.")
+    space: SpaceName = Field("layers", description="What a search varies.")
+    scheduler: SchedulerName = Field(
+        "fifo",
+        description="How unpromising trials of a search are stopped early; named policies always run to the end.",
+    )
+    warm_start: tuple[PolicyName, ...] = Field(
+        ("uniform", "erk", "lamp", "rdp", "capacity"), description="The policies whose results a search starts from."
+    )
+    goals: tuple[Goal, ...] = Field((ACCURACY,), description="What a search optimises: the accuracy first, then costs.")
+    constraints: tuple[str, ...] = Field(
+        (), description="Bounds on costs, such as 'macs<=0.4' (of the dense network) or 'latency_ms<=3'."
+    )
 
     def starts(self, policy: str, cells: int) -> int:
-        """Count the results that a search of so many cells starts from; the control starts from none."""
+        """Count the results that a search of so many cells starts from; "random-search" starts from none."""
         return len(self.warm_start) * cells if policy == SEARCHED else 0
 
     @property
     def timed(self) -> bool:
-        """Whether trials must measure their latency."""
+        """Whether the trials must measure their latency."""
         return LATENCY in self.goals or any(text.strip().startswith(LATENCY) for text in self.constraints)

@@ -1,4 +1,4 @@
-"""A study: the settings that its trials share and those that they differ in, and what is wrong with them."""
+"""A study: the settings that its trials share, and the lists of settings that differ between them."""
 
 import math
 from collections.abc import Mapping
@@ -9,97 +9,147 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from search.study.cells import following
 from search.study.search_spec import SearchSpec
+from trainables.curriculum_spec import Curriculum
 from trainables.frozen import Frozen
 from trainables.learnability.curriculum_kinds import control_of
-from trainables.names import GATED, SEARCHED, SEARCHES, GranularityName
-from trainables.spec import (
-    BudgetKind,
-    Curriculum,
-    DataSpec,
-    DenseSpec,
-    Distillation,
-    Gates,
-    Precision,
-    Pruning,
-    Recipe,
-    Schedule,
-    Seed,
-    Sparsity,
-    Taken,
-    TrialSpec,
-    Width,
+from trainables.names import (
+    GATED,
+    SEARCHED,
+    SEARCHES,
+    CriterionName,
+    CurriculumName,
+    GranularityName,
+    ModelName,
+    PolicyName,
+    RecoveryName,
 )
+from trainables.pruning_spec import Distillation, Gates, Pruning, Schedule, Sparsity
+from trainables.spec import BudgetKind, DataSpec, DenseSpec, Precision, Recipe, Seed, Taken, TrialSpec, Width
 from trainables.storage.credentials import Address
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-OFF = BeforeValidator(lambda told: "off" if told is False else told)  # YAML reads a bare off as false
+
+
+def _off(value: object) -> object:
+    return "off" if value is False else value  # YAML reads a bare off as false
+
+
+def _named(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Named = Annotated[Curriculum, BeforeValidator(lambda told: {"name": told} if isinstance(told, str) else told)]
+Named = Annotated[Curriculum, BeforeValidator(_named, json_schema_input_type=CurriculumName | Curriculum)]
+Record = Annotated[Taken, BeforeValidator(_off, json_schema_input_type=Taken | Literal[False])]
+Tracking = Annotated[Address, BeforeValidator(_off, json_schema_input_type=str | Literal[False])]
 
 
 class Resources(Frozen):
     """What one trial occupies on the cluster."""
 
-    workers: int = Field(1, ge=1, le=64)  # that share each of its trainings, with the same result
-    cpus: float = Field(1.0, gt=0.0)  # of each worker
-    gpus: Share | Literal["auto"] = "auto"  # of each worker; auto: what a probe finds best
-    precision: Precision = "auto"  # of trainings and accuracies
+    workers: int = Field(
+        1, ge=1, le=64, description="Workers that share each training; the result is the same for any number."
+    )
+    cpus: float = Field(1.0, gt=0.0, description="CPU cores of each worker.")
+    gpus: Share | Literal["auto"] = Field(
+        "auto", description="GPUs of each worker, or a share of one; auto measures what is fastest."
+    )
+    precision: Precision = Field(
+        "auto", description="Precision of trainings and accuracies; auto: bfloat16 on GPUs that have it, else float32."
+    )
 
 
 class Recording(Frozen):
-    """In which trainings each sample is followed, and when in an epoch that is told."""
+    """Which trainings record each training sample, and when."""
 
-    dense: Annotated[Taken, OFF] = DenseSpec().record
-    finetune: Annotated[Taken, OFF] = TrialSpec().record
+    dense: Record = Field(
+        DenseSpec().record,
+        description="When dense training records each sample: during its epoch, after the epoch, or never.",
+    )
+    finetune: Record = Field(
+        TrialSpec().record,
+        description="When recovery records each sample: during its epoch, after the epoch, or never.",
+    )
 
 
 class StudySpec(Frozen):
     """Every model x criterion x recovery x curriculum x policy x sparsity x seed is a trial."""
 
-    name: Name
-    models: tuple[str, ...] = Field(("small_cnn",), min_length=1)
-    width: Width = 1.0
-    weights: Mapping[str, str] = {}  # model -> where its dense training starts: a file, or a name of torchvision's
-    data: DataSpec = DataSpec()
-    dense: Recipe = Recipe()
-    granularity: GranularityName = "weight"
-    criteria: tuple[str, ...] = Field(("magnitude",), min_length=1)
-    policies: tuple[str, ...] = Field(("uniform", "capacity", SEARCHED), min_length=1)
-    sparsities: tuple[Sparsity, ...] = Field((0.5, 0.8, 0.95), min_length=1)
-    budget: BudgetKind = "params"
-    round_to: int = Field(1, ge=1, le=1024)
-    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
-    calibration: int = Field(512, ge=1)
-    recalibrate: int = Field(100, ge=0)
-    schedule: Schedule = Schedule()
-    recoveries: tuple[str, ...] = Field(("finetune",), min_length=1)
-    finetune: Recipe = Recipe(epochs=3, lr=0.01)
-    distillation: Distillation = Distillation()
-    curricula: tuple[Named, ...] = ()  # beside training without; their controls come by themselves
-    records: Recording = Recording()
-    before: tuple[Pruning, ...] = ()
-    gates: Gates = Gates()
-    probe: int = Field(5000, ge=1)
-    latency: bool = False  # whether each pruned network's latency is measured
-    search: SearchSpec = SearchSpec()
-    resources: Resources = Resources()
-    tracking: Annotated[Address, OFF] = (
-        "auto"  # MLFLOW_TRACKING_URI, else a local store beside the study; off; or a URI
+    name: Name = Field(description="Name of the study and of its folder; by default the name of the file.")
+    models: tuple[ModelName, ...] = Field(
+        ("small_cnn",), min_length=1, description="The models: names of the catalog, or package.module:function."
+    )
+    width: Width = Field(1.0, description="Factor on the channels of the project's own models.")
+    weights: Mapping[str, str] = Field(
+        {}, description="Initial weights of a model: a file, or a name of torchvision's weights."
+    )
+    data: DataSpec = Field(DataSpec(), description="The data set.")
+    dense: Recipe = Field(Recipe(), description="How the dense networks are trained.")
+    granularity: GranularityName = Field("weight", description="The units that are removed.")
+    criteria: tuple[CriterionName, ...] = Field(
+        ("magnitude",), min_length=1, description="The criteria that score the units."
+    )
+    policies: tuple[PolicyName, ...] = Field(
+        ("uniform", "capacity", SEARCHED),
+        min_length=1,
+        description="The policies that share the budget among the parts of a network.",
+    )
+    sparsities: tuple[Sparsity, ...] = Field(
+        (0.5, 0.8, 0.95), min_length=1, description="The fractions of the budget that are removed."
+    )
+    budget: BudgetKind = Field(
+        "params", description="What a sparsity counts: prunable weights or multiply-accumulates."
+    )
+    round_to: int = Field(
+        1, ge=1, le=1024, description="The number of kept channels is a multiple of this, or all channels are kept."
+    )
+    seeds: tuple[Seed, ...] = Field(
+        (0, 1, 2), min_length=1, description="The seeds; each one trains its own dense network."
+    )
+    calibration: int = Field(512, ge=1, description="Training samples that policies and criteria may read.")
+    recalibrate: int = Field(
+        100,
+        ge=0,
+        description="Batches that re-estimate the statistics of batch norms after pruning; 0 keeps the old statistics.",
+    )
+    schedule: Schedule = Field(Schedule(), description="The pruning schedule.")
+    recoveries: tuple[RecoveryName, ...] = Field(
+        ("finetune",), min_length=1, description="How the pruned networks regain their accuracy."
+    )
+    finetune: Recipe = Field(Recipe(epochs=3, lr=0.01), description="The recipe of fine-tuning.")
+    distillation: Distillation = Field(Distillation(), description='The settings of recovery "distill".')
+    curricula: tuple[Named, ...] = Field(
+        (), description="Curricula to compare with standard training; their controls are added."
+    )
+    records: Recording = Field(Recording(), description="Which trainings record each sample.")
+    before: tuple[Pruning, ...] = Field((), description="Earlier prunings of coarser units, in their order.")
+    gates: Gates = Field(Gates(), description="The settings of criteria and policies that read trained gates.")
+    probe: int = Field(
+        5000, ge=1, description='Training samples that the linear probes of criterion "probe" learn from.'
+    )
+    latency: bool = Field(False, description="Whether the latency of each pruned network is measured.")
+    search: SearchSpec = Field(
+        SearchSpec(), description='How the policies "searched" and "random-search" look for densities.'
+    )
+    resources: Resources = Field(Resources(), description="What each trial occupies on the machine or the cluster.")
+    tracking: Tracking = Field(
+        "auto",
+        description="Where MLflow is: a URI or off; auto: MLFLOW_TRACKING_URI, else a local store beside the study.",
     )
 
     @property
     def size(self) -> int:
-        """How many trials there are of named policies, and searches, before any of them is made."""
+        """Number of trials of named policies, plus the number of searches, computed without building them."""
         lists = (self.models, self.criteria, self.recoveries, self.all_policies(), self.sparsities, self.seeds)
         return math.prod(map(len, lists)) * (1 + 2 * len(self.curricula))  # with their controls at most
 
     def trials(self) -> list[TrialSpec]:
-        """Every trial of a named policy, those that searches start from first."""
+        """Return every trial of a named policy; those that searches start from come first."""
         ordered = sorted(self.all_policies(), key=lambda policy: policy not in self.search.warm_start)
         return [cell.under(policy, self.gates) for policy in ordered if policy not in SEARCHES for cell in self.cells()]
 
     def searches(self) -> list[tuple[str, list[TrialSpec]]]:
-        """Every search: its policy, and the cells that it proposes for, which differ in nothing but sparsity."""
+        """Return every search: its policy and its cells, which differ in sparsity only."""
         together = len(self.search.goals) > 1
         groups: dict[str, list[TrialSpec]] = {}
         for cell in self.cells():
@@ -108,17 +158,17 @@ class StudySpec(Frozen):
         return [(policy, cells) for policy in self.policies if policy in SEARCHES for cells in groups.values()]
 
     def all_policies(self) -> tuple[str, ...]:
-        """The policies asked for, and those that a search starts from."""
+        """Return the policies of the study, and those that a search starts from."""
         starts = self.search.warm_start if SEARCHED in self.policies else ()
         return tuple(dict.fromkeys((*self.policies, *starts)))
 
     def all_curricula(self) -> tuple[Curriculum, ...]:
-        """None at all, the curricula asked for, and the control of each, every one once."""
+        """Return standard training, the curricula of the study, and the control of each, without repeats."""
         each = ((curriculum, control_of(curriculum)) for curriculum in self.curricula)
         return tuple(dict.fromkeys((Curriculum(), *filter(None, chain.from_iterable(each)))))
 
     def cells(self) -> list[TrialSpec]:
-        """One spec for each model x criterion x recovery x curriculum x sparsity x seed, at the default policy."""
+        """Return a trial of the default policy for each model x criterion x recovery x curriculum x sparsity x seed."""
         cells = [
             TrialSpec(
                 dense=DenseSpec(

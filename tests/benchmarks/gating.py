@@ -16,7 +16,8 @@ from tests.benchmarks.graphs import by_turns, network, random_images
 from trainables.data.batches import Batch, Resident
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates
-from trainables.spec import DataSpec, Gates, Recipe
+from trainables.pruning_spec import Gates
+from trainables.spec import DataSpec, Recipe
 from trainables.training.train import hard_labels, sgd, train
 
 MODELS = ("resnet20:0.5", "resnet56:0.5", "vgg16:0.25", "mobilenet:0.25")

@@ -8,7 +8,7 @@ import pytest
 from search.cluster.packing import check_for_cluster
 from search.tracking.tracker import Tracker
 from tests.search.conftest import howcompact
-from trainables.spec import Curriculum
+from trainables.curriculum_spec import Curriculum
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder
 

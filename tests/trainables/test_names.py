@@ -24,7 +24,8 @@ from trainables.names import CRITERION_NEEDS, NAMES, POLICY_NEEDS, GranularityNa
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.gates import SHAPINGS
 from trainables.pruning.granularities import GRANULARITIES
-from trainables.spec import DenseSpec, Gates, Recipe, TrialSpec
+from trainables.pruning_spec import Gates
+from trainables.spec import DenseSpec, Recipe, TrialSpec
 from trainables.training.recovery import RECOVERIES, Pruned
 
 TABLES: dict[str, Iterable[str]] = {

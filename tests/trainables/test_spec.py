@@ -7,22 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from trainables.curriculum_spec import Curriculum
 from trainables.frozen import NOT_IN_KEY, Frozen
-from trainables.spec import (
-    Curriculum,
-    DataSpec,
-    DenseSpec,
-    Distillation,
-    EpochReport,
-    Gates,
-    GatingSpec,
-    ProbeSpec,
-    ProfileSpec,
-    Pruning,
-    Recipe,
-    Schedule,
-    TrialSpec,
-)
+from trainables.pruning_spec import Distillation, Gates, Pruning, Schedule
+from trainables.spec import DataSpec, DenseSpec, EpochReport, GatingSpec, ProbeSpec, ProfileSpec, Recipe, TrialSpec
 from trainables.storage.strict_json import from_json
 
 Changes = dict[str, Any]

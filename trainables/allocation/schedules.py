@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from trainables.spec import Schedule
+from trainables.pruning_spec import Schedule
 
 Curve = Callable[[float, float], float]  # target sparsity, fraction of the steps done -> sparsity
 

@@ -1,4 +1,4 @@
 """The names that settings may use, and what goes with what.
 
-Hands out: checks, feasibility.
+Hands out: availability, checks, feasibility.
 """

@@ -6,7 +6,8 @@ from itertools import pairwise
 from trainables.catalog import curriculum_checks
 from trainables.models import known
 from trainables.names import BLOCKS, CRITERION_NEEDS, GATED, POLICY_NEEDS, SEARCHES, Needs, unknown
-from trainables.spec import Distillation, Gates, Schedule, TrialSpec
+from trainables.pruning_spec import Distillation, Gates, Schedule
+from trainables.spec import TrialSpec
 
 FINENESS = {"block": 0, "projected-block": 0, "channel": 1, "weight": 2}
 

@@ -1,9 +1,10 @@
 """What is wrong with the curriculum of a trial, found without torch and before anything is trained."""
 
+from trainables.curriculum_spec import Curriculum
 from trainables.learnability.curriculum_kinds import CURRICULA, is_scored
 from trainables.models import known
 from trainables.names import NAMES, unknown
-from trainables.spec import Curriculum, TrialSpec
+from trainables.spec import TrialSpec
 
 NONE = Curriculum()
 OF_SCORES = ("measure", "network", "table")  # settings of curricula that use scores

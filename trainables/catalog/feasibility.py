@@ -16,7 +16,8 @@ from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable
 from trainables.pruning.soundness import refuse_unsound_cuts, refuse_unsound_gates
-from trainables.spec import Gates, TrialSpec
+from trainables.pruning_spec import Gates
+from trainables.spec import TrialSpec
 
 
 def unreachable(specs: list[TrialSpec]) -> list[str]:

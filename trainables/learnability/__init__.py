@@ -1,4 +1,4 @@
 """What training shows of each sample, and the curricula that go by it.
 
-Hands out: curricula, detection, measures, records, scores.
+Hands out: curricula, curriculum_kinds, detection, measures, records, scores.
 """

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainables.curriculum_spec import Curriculum
 from trainables.data.batches import Drawn
 from trainables.learnability import curriculum_kinds as kinds
 from trainables.learnability.curriculum_kinds import CURRICULA, Method, is_scored
 from trainables.learnability.growing_deck import deal
-from trainables.spec import Curriculum
 from trainables.training.train import Draw
 
 Floats = NDArray[np.float64]

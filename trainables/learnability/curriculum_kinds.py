@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from trainables.spec import Curriculum
+from trainables.curriculum_spec import Curriculum
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.checkpoints import artifact_store
+from trainables.curriculum_spec import Curriculum
 from trainables.data.splits import Split
 from trainables.learnability.curricula import draws
 from trainables.learnability.curriculum_kinds import is_scored
 from trainables.learnability.measures import MEASURES, aligned, ease
 from trainables.learnability.records import read_records
-from trainables.spec import Curriculum, DenseSpec
+from trainables.spec import DenseSpec
 from trainables.storage.columns import read_columns
 from trainables.storage.folder import Folder
 from trainables.training.train import Draw

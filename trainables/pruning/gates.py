@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.pruning.channels import Channels
-from trainables.spec import BudgetKind, Gates
+from trainables.pruning_spec import Gates
+from trainables.spec import BudgetKind
 
 OPENS = 0.5  # w0, the least value of an open gate
 CLOSED = OPENS - 2**-25  # the greatest value of a closed one, in float32

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from trainables.models.layers import count
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates
-from trainables.spec import Gates
+from trainables.pruning_spec import Gates
 
 TOLERANCE = 1e-3  # of the largest logit; a right cut differs by 1e-6 at most, in float32
 

@@ -12,7 +12,8 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.data.batches import Batch
 from trainables.models.layers import Masks
 from trainables.pruning.masks import apply
-from trainables.spec import Distillation, TrialSpec
+from trainables.pruning_spec import Distillation
+from trainables.spec import TrialSpec
 from trainables.training.fit import TrainingPlan
 from trainables.training.train import Loss, hard_labels
 

@@ -9,7 +9,8 @@ from search.comparison.wording import covered, network_of
 from search.results.folder import StudyFolder
 from search.study.spec import StudySpec
 from trainables.outcome import Facts, Outcome
-from trainables.spec import DenseSpec, EpochReport, Recipe, Schedule, TrialSpec
+from trainables.pruning_spec import Schedule
+from trainables.spec import DenseSpec, EpochReport, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import write_outcome
 

@@ -13,8 +13,8 @@ from search.results.status import status_of
 from search.retrieval.choosing import BestRequest, choose
 from search.study.cells import following
 from tests.search.comparison.test_compare import outcome, study_of
+from trainables.curriculum_spec import Curriculum
 from trainables.outcome import Outcome
-from trainables.spec import Curriculum
 
 NONE = Curriculum()
 EASY = Curriculum(name="easy-first")

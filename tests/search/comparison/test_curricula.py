@@ -12,10 +12,11 @@ from search.study.cells import cell_key, following
 from search.study.reading import parse_study, read_study
 from search.study.spec import StudySpec
 from tests.search.comparison.test_compare import outcome
+from trainables.curriculum_spec import Curriculum
 from trainables.learnability.curricula import PACINGS
 from trainables.learnability.curriculum_kinds import CURRICULA
 from trainables.learnability.measures import MEASURES
-from trainables.spec import Curriculum, DenseSpec, TrialSpec
+from trainables.spec import DenseSpec, TrialSpec
 
 EASY = Curriculum(name="easy-first")
 RANDOM = Curriculum(name="easy-first", shuffled=True)

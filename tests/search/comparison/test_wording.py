@@ -8,7 +8,8 @@ from search.comparison.wording import correlation, percent, plus_minus, with_end
 from search.results.names import model_name, network_name, pruning_name
 from search.results.rows import row_of
 from tests.search.comparison.test_compare import outcome
-from trainables.spec import DenseSpec, Schedule
+from trainables.pruning_spec import Schedule
+from trainables.spec import DenseSpec
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table
 from tests.search.comparison.test_compare import outcome, study_of
 from trainables.outcome import Outcome
-from trainables.spec import Schedule, TrialSpec
+from trainables.pruning_spec import Schedule
+from trainables.spec import TrialSpec
 from trainables.storage.columns import to_parquet
 from trainables.trial.trainable import write_outcome
 

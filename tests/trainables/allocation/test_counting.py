@@ -19,7 +19,8 @@ from trainables.data.splits import Splits
 from trainables.models import hub
 from trainables.outcome import Cost
 from trainables.pruning.context import Calibration
-from trainables.spec import ProfileSpec, Schedule, TrialSpec
+from trainables.pruning_spec import Schedule
+from trainables.spec import ProfileSpec, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 

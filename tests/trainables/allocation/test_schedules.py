@@ -10,7 +10,8 @@ from trainables.allocation.plan import plan, prune_further
 from trainables.allocation.schedules import SCHEDULES, sparsities
 from trainables.models import hub
 from trainables.models.layers import count
-from trainables.spec import Schedule, TrialSpec
+from trainables.pruning_spec import Schedule
+from trainables.spec import TrialSpec
 
 torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 1, 8, 8)

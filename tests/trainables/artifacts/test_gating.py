@@ -20,7 +20,8 @@ from trainables.names import CRITERION_NEEDS, GATED, POLICY_NEEDS
 from trainables.outcome import Cost
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates, Gating, is_open
-from trainables.spec import BudgetKind, EpochReport, Gates, GatingSpec, Recipe, Schedule, TrialSpec
+from trainables.pruning_spec import Gates, Schedule
+from trainables.spec import BudgetKind, EpochReport, GatingSpec, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.recovery import RECOVERIES, Pruned

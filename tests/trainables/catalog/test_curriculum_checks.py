@@ -6,7 +6,9 @@ import pytest
 
 from trainables.catalog import checks
 from trainables.catalog.curriculum_checks import complaints
-from trainables.spec import Curriculum, DenseSpec, Gates, Recipe, TrialSpec
+from trainables.curriculum_spec import Curriculum
+from trainables.pruning_spec import Gates
+from trainables.spec import DenseSpec, Recipe, TrialSpec
 
 EASY = Curriculum(name="easy-first")
 

@@ -16,7 +16,8 @@ from trainables.allocation import profiles
 from trainables.allocation.profiles import Profile
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.sparse_tensors import unpack
-from trainables.spec import Pruning, TrialSpec
+from trainables.pruning_spec import Pruning
+from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import newest_epoch
 

@@ -14,10 +14,11 @@ from tests.trainables.trials import CPU
 from trainables.artifacts.dense import load_dense, make_dense
 from trainables.catalog.availability import missing
 from trainables.checkpoints import artifact_store, checkpoint, pretrained
+from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.models import hub
-from trainables.spec import Curriculum, DataSpec, DenseSpec, Recipe
+from trainables.spec import DataSpec, DenseSpec, Recipe
 from trainables.storage.folder import Folder
 from trainables.training.train import evaluate
 

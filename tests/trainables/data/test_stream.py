@@ -15,11 +15,12 @@ from sklearn.datasets import load_digits
 
 from tests.trainables.image_files import grey, png, save_folder, write_parquet
 from tests.trainables.trials import CPU, assert_identical, make_shared, newest, outcome_of, without_times
+from trainables.curriculum_spec import Curriculum
 from trainables.data import memory, sources
 from trainables.data.batches import Augment, Batch, Drawn, Resident, Share, eval_batches, train_batches
 from trainables.data.splits import Splits
 from trainables.data.stream import Stream
-from trainables.spec import Curriculum, DataSpec, DenseSpec, Recipe, TrialSpec
+from trainables.spec import DataSpec, DenseSpec, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from trainables.curriculum_spec import Curriculum
 from trainables.data.batches import Drawn
 from trainables.learnability.curricula import PACINGS, draws, pool_sizes
 from trainables.learnability.curriculum_kinds import CURRICULA, control_of, is_scored, label_of
-from trainables.spec import Curriculum
 
 COUNT, EPOCHS, BATCH = 2001, 4, 100
 CHANCE = np.random.default_rng(0)

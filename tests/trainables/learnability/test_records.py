@@ -29,11 +29,12 @@ from tests.trainables.trials import (
 )
 from trainables.artifacts.dense import make_dense
 from trainables.checkpoints import artifact_store, checkpoint
+from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data.batches import Batch, Resident, eval_batches
 from trainables.data.splits import Split, Splits
 from trainables.learnability.records import Records, read_records
-from trainables.spec import Curriculum, DataSpec, EpochReport, Recipe, Taken
+from trainables.spec import DataSpec, EpochReport, Recipe, Taken
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, TrainingPlan, fit
 from trainables.training.recorder import SAMPLES, SCHEMA, Recorder

@@ -9,11 +9,12 @@ import pytest
 
 from tests.trainables.trials import CPU, DENSE, WEIGHT, make_shared
 from trainables.checkpoints import artifact_store
+from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data.splits import Split, Splits
 from trainables.learnability.records import read_records
 from trainables.learnability.scores import draw_by, scores
-from trainables.spec import Curriculum, Recipe
+from trainables.spec import Recipe
 from trainables.storage.folder import Folder
 from trainables.training.recorder import SAMPLES
 from trainables.trial.trainable import run_trial

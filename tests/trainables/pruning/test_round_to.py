@@ -8,7 +8,8 @@ from trainables.catalog.checks import mismatches
 from trainables.models import hub
 from trainables.models.layers import count, prunable_layers
 from trainables.pruning.granularities import view
-from trainables.spec import Pruning, TrialSpec
+from trainables.pruning_spec import Pruning
+from trainables.spec import TrialSpec
 
 EXAMPLE = torch.zeros(1, 3, 32, 32)
 POLICIES = ("uniform", "erk", "igq", "lamp", "by-score", "random")

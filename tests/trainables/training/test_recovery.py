@@ -26,7 +26,8 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.data.batches import Batch
 from trainables.data.splits import Splits
 from trainables.pruning.granularities import view
-from trainables.spec import Distillation, Recipe, TrialSpec
+from trainables.pruning_spec import Distillation
+from trainables.spec import Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, TrainingPlan, fit, residents
 from trainables.training.recovery import RECOVERIES, Pruned, distillation, draw_anew

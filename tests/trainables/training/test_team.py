@@ -20,11 +20,13 @@ from trainables.artifacts.dense import make_dense
 from trainables.artifacts.gating import make_gating
 from trainables.checkpoints import checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data.batches import Drawn, Resident, Share, eval_batches, train_batches
 from trainables.data.splits import Splits
 from trainables.learnability.records import read_records
-from trainables.spec import Curriculum, EpochReport, Gates, Schedule
+from trainables.pruning_spec import Gates, Schedule
+from trainables.spec import EpochReport
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.norms import synchronised

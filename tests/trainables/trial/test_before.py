@@ -25,7 +25,8 @@ from trainables.checkpoints import artifact_store
 from trainables.data.splits import Splits
 from trainables.evaluate import load_trial
 from trainables.models.layers import count, weight_of
-from trainables.spec import Pruning, Recipe, Schedule, TrialSpec
+from trainables.pruning_spec import Pruning, Schedule
+from trainables.spec import Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 

@@ -25,7 +25,8 @@ from trainables.allocation.plan import plan
 from trainables.artifacts.dense import load_dense
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.data.splits import Splits
-from trainables.spec import Recipe, Schedule, TrialSpec
+from trainables.pruning_spec import Schedule
+from trainables.spec import Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.trial.prune import prune

@@ -1,0 +1,36 @@
+"""The settings of a curriculum."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from trainables.frozen import Frozen
+from trainables.names import CurriculumName, MeasureName, PacingName
+from trainables.storage.credentials import Address
+
+
+class Curriculum(Frozen):
+    """What each step of a training draws, by the scores of the samples; by default every sample once an epoch."""
+
+    name: CurriculumName = Field(
+        "standard", description="Name of the curriculum; standard draws every sample once an epoch."
+    )
+    phase: Literal["finetune", "dense"] = Field("finetune", description="The training that follows the curriculum.")
+    measure: MeasureName = Field("learnability", description="The measure that scores the samples.")
+    network: str = Field("", description="Model whose dense training scores the samples; empty: the trial's own model.")
+    table: Address = Field(
+        "",
+        description="Path or URI of samples.parquet of `howcompact learnability`; its means over seeds are the scores.",
+    )
+    pacing: PacingName = Field("linear", description="How fast a paced curriculum lets the other samples in.")
+    start: float = Field(
+        0.2, gt=0.0, le=1.0, description="Fraction of the samples that a paced curriculum begins with."
+    )
+    full: float = Field(
+        0.8, gt=0.0, le=1.0, description="Fraction of the steps after which a paced curriculum uses all samples."
+    )
+    fraction: float = Field(
+        0.3, gt=0.0, lt=1.0, description="Fraction of the samples that a dropping curriculum leaves out."
+    )
+    balanced: bool = Field(True, description="Whether samples are ordered and dropped class by class.")
+    shuffled: bool = Field(False, description="Control: the scores are shuffled among the samples.")
