@@ -1,4 +1,4 @@
-"""Who hears of a study while it runs: Tune's events passed on to watchers."""
+"""Passes Tune's events on to the watchers of a running study."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,45 +18,45 @@ from trainables.trial.trainable import write_outcome
 
 
 class Watcher(Protocol):
-    """Whoever wants to know how a study goes."""
+    """Follows a running study."""
 
     def say(self, text: str) -> None:
-        """Hear a line of news."""
+        """Take a message."""
 
     def planned(self, trials: int) -> None:
-        """Hear how many trials are still to come."""
+        """Take the number of trials to run."""
 
     def started(self, spec: TrialSpec) -> None:
-        """Hear that a trial runs."""
+        """Take the spec of a trial that starts."""
 
     def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
-        """Hear of an epoch."""
+        """Take the report of an epoch."""
 
     def ended(self, row: TrialRow) -> None:
-        """Hear that a trial will not go on."""
+        """Take the row of a trial that has ended."""
 
 
 @dataclass
 class TuneCallback(tune.Callback):
-    """Passes Tune's events on, and writes the outcome of a trial that could not do so itself."""
+    """Passes Tune's events on, and writes the outcome of a trial that could not write it itself."""
 
     folder: StudyFolder
     searcher: StudySearcher
     watchers: Sequence[Watcher]
     check: Callable[[], None]
-    heard: dict[str, set[int]] = field(default_factory=dict)  # epochs of each running trial, by Tune's id
+    reported: dict[str, set[int]] = field(default_factory=dict)  # epochs of each running trial, by Tune's id
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give Tune's snapshot, which nobody reads, nothing: watchers hold locks and terminals."""
+        """Keep everything out of Tune's snapshots: nobody reads them, and watchers hold locks and terminals."""
         return {}
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Go on only if there is a point in it."""
+        """Raise an error if the run has to stop."""
         self.check()
         self.searcher.check()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Pass on."""
+        """Pass on the start of a trial."""
         for watcher in self.watchers:
             watcher.started(spec_of(trial))
 
@@ -69,7 +69,7 @@ class TuneCallback(tune.Callback):
             for watcher in self.watchers:
                 watcher.say(report.error)
         elif isinstance(report, EpochReport):
-            self.heard.setdefault(trial.trial_id, set()).add(report.epoch)
+            self.reported.setdefault(trial.trial_id, set()).add(report.epoch)
             for watcher in self.watchers:
                 watcher.epoch(spec_of(trial), report)
 
@@ -81,8 +81,8 @@ class TuneCallback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Pass on the end, unless the trial is tried again."""
         if self.searcher.gave_up(spec_of(trial)):
-            words = Path(trial.error_file).read_text().strip().rpartition("\n")[2] if trial.error_file else "unknown"
-            last = shorten(words, 240, placeholder=" ...")
+            message = Path(trial.error_file).read_text().strip().rpartition("\n")[2] if trial.error_file else "unknown"
+            last = shorten(message, 240, placeholder=" ...")
             self._end(trial, "failed", f"its worker was lost more than {LOSSES} times; the last time: {last}")
 
     def _end(self, trial: Any, status: Any, error: str) -> None:
@@ -91,10 +91,10 @@ class TuneCallback(tune.Callback):
         if outcome is None:
             outcome = self.folder.unended(spec, status, error)
             write_outcome(self.folder.trial(spec.key()), outcome)
-        heard = self.heard.pop(trial.trial_id, set())
+        reported = self.reported.pop(trial.trial_id, set())
         for watcher in self.watchers:
             for report in outcome.history:
-                if report.epoch not in heard:
+                if report.epoch not in reported:
                     watcher.epoch(spec, report)
             watcher.ended(row_of(outcome))
 

@@ -1,8 +1,8 @@
-"""One run of a study at a time: a lease in the study folder, which its holder renews while it lives.
+"""One run of a study at a time: a lease in the study folder, which its holder renews while it runs.
 
-No storage but a local folder creates a file only if it is not there, and machines' clocks differ. So a lease is a file
-that changes every few seconds, and whoever wants it looks on, by its own clock, whether it still does. Of two runs that
-take it at once one has it, mostly the later; the other finds that out at a renewal, while Ray starts.
+Object stores cannot create a file only if it is absent, and clocks of machines differ. So a lease is a file that its
+holder changes every few seconds, and another run watches by its own clock whether it still changes. If two runs take a
+lease at the same time, one of them holds it, mostly the later. The other one notices at a renewal, while Ray starts.
 """
 
 import os
@@ -21,20 +21,20 @@ import psutil
 from trainables.frozen import Frozen
 from trainables.storage.folder import Folder
 
-LEASE = "running.json"  # in the study folder while somebody runs the study
+LEASE = "running.json"  # in the study folder while a run holds it
 BEAT = 2.0  # seconds between two renewals
-STALE = 60.0  # seconds without one after which a holder is gone: as long as NFS may show an old file
+STALE = 60.0  # seconds without a renewal after which a holder counts as gone; NFS may show an old file that long
 
 
 class Holder(Frozen):
-    """Who holds a lease: the content of its file."""
+    """The holder of a lease: the content of its file."""
 
-    run: str  # nobody else's
+    run: str  # unique
     host: str
-    machine: str  # its boot and its space of process numbers; "" where the system does not tell
+    machine: str  # its boot and its namespace of process numbers; "" if the system does not give them
     pid: int
-    process: str  # when the process started: numbers are given out again
-    since: str  # UTC, ISO 8601, by the holder's clock: for people only
+    process: str  # when the process started, as process numbers are used again
+    since: str  # UTC, ISO 8601, by the holder's clock; only for messages
     beat: int = 0
 
     @classmethod
@@ -49,7 +49,7 @@ class Holder(Frozen):
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to be gone, as it ran on this machine."""
+        """Whether the holder is known to have ended; only this machine's processes are known."""
         return self.machine == _machine() != "" and self.process != _start_of(self.pid)
 
 
@@ -57,21 +57,21 @@ UNREADABLE = Holder(run="", host="an unknown host", machine="", pid=0, process="
 
 
 class Lease:
-    """The right to run the study of a folder; ValueError on entering where another run has it."""
+    """The right to run the study of a folder; entering raises ValueError if another run has it."""
 
     def __init__(self, folder: Folder, warn: Callable[[str], None]) -> None:
-        """warn: told of waiting for a holder that may be gone."""
+        """warn: gets a message if this run waits for a holder that may have ended."""
         self._folder, self._warn, self._own = folder, warn, Holder.here()
         self._successor: Holder | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="howcompact-lease", daemon=True)
 
     def check(self) -> None:
-        """Raise ValueError once another run has taken the lease, as it had not been renewed in time."""
+        """Raise ValueError if another run has taken the lease, because this run did not renew it in time."""
         if self._successor is not None:
             raise ValueError(
-                f"a study must be run once at a time, but {self._successor}, has taken this one over after "
-                f"{STALE:.0f} s without a sign from here; this run ends, and that one goes on from all that was done"
+                f"a study must have one run at a time, but {self._successor}, has taken this one over, as this run did "
+                f"not renew its lease for {STALE:.0f} s; this run stops, and the other one continues its work"
             )
 
     def __enter__(self) -> "Lease":
@@ -85,34 +85,34 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join(BEAT)  # a storage that hangs keeps nobody here
+        self._thread.join(BEAT)  # does not wait for a storage that hangs
         with suppress(OSError):
             if (holder := self._read()) is not None and holder.run == self._own.run:
                 self._folder.remove(LEASE)
 
     def _outwait(self, holder: Holder) -> None:
-        """Return once a holder is gone; ValueError as soon as it shows that it is not."""
-        patience, told = time.monotonic() + STALE, False
-        while not holder.is_dead and time.monotonic() < patience:
+        """Return once a holder counts as gone; ValueError as soon as it renews its lease."""
+        started, warned = time.monotonic(), False
+        while not holder.is_dead and time.monotonic() < started + STALE:
             time.sleep(BEAT / 4)
-            seen = self._read()
-            if seen is None:
+            current = self._read()
+            if current is None:
                 return
-            if seen not in (holder, UNREADABLE):
+            if current not in (holder, UNREADABLE):
                 raise ValueError(
-                    f"a study must be run once at a time, but {seen}, is running {self._folder.uri}; wait for it, stop "
-                    "it, or give this run another --name"
+                    f"a study must have one run at a time, but {current}, is running {self._folder.uri}; wait for it, "
+                    "stop it, or give this run another --name"
                 )
-            if not told and time.monotonic() > patience - STALE + 2 * BEAT:
-                told = True
-                self._warn(f"{holder}, has left the study without an end; waiting {STALE:.0f} s for a sign of it")
+            if not warned and time.monotonic() > started + 2 * BEAT:
+                warned = True
+                self._warn(f"{holder}, does not renew its lease; waiting {STALE:.0f} s until it counts as gone")
 
     def _renew(self) -> None:
         while not self._over.wait(BEAT):
-            with suppress(OSError):  # it may be back for the next time
-                seen = self._read()
-                if seen is not None and seen.run not in (self._own.run, UNREADABLE.run):
-                    self._successor = seen
+            with suppress(OSError):  # the storage may work again at the next renewal
+                current = self._read()
+                if current is not None and current.run not in (self._own.run, UNREADABLE.run):
+                    self._successor = current
                     return
                 self._write()
 
@@ -121,7 +121,7 @@ class Lease:
             return Holder.model_validate_json(self._folder.read(LEASE))
         except FileNotFoundError:
             return None
-        except ValueError:  # damaged, or just being written where that takes more than one step
+        except ValueError:  # damaged, or half-written on a storage without atomic writes
             return UNREADABLE
 
     def _write(self) -> None:
@@ -138,7 +138,7 @@ def _machine() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """Return when a process of this machine started, in seconds since its boot; "" where no such process runs."""
+    """Return when a process of this machine started, in seconds since its boot; "" if no such process runs."""
     try:
         process = psutil.Process(pid)
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):  # its parent has not yet read its exit code

@@ -1,4 +1,4 @@
-"""Progress of a running study: a live table in a terminal, a plain line now and then elsewhere."""
+"""Progress of a running study: a live table in a terminal, otherwise a plain line from time to time."""
 
 import sys
 import time
@@ -16,14 +16,14 @@ QUIET_SECONDS = 10.0  # between two plain lines
 
 
 class Progress:
-    """A watcher that tells on stderr how a study goes."""
+    """A watcher that shows the progress of a study on stderr."""
 
     def __init__(self) -> None:
         self._console = Console(file=sys.__stderr__)  # sys.stderr is Ray's while the trials run
         self._started = time.monotonic()
         self._first_trial: float | None = None
         self._last_line = 0.0
-        self._news = ""
+        self._message = ""
         self._total = 0
         self._done: Counter[str] = Counter()
         self._running: dict[str, str] = {}  # trial -> its policy
@@ -43,28 +43,28 @@ class Progress:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """Tell a line of news."""
-        self._news = text
+        """Show a message."""
+        self._message = text
         if not self._console.is_terminal:
             print(f"{time.monotonic() - self._started:6.1f} s  {text}", file=sys.__stderr__, flush=True)
 
     def planned(self, trials: int) -> None:
-        """Take in how many trials are to come."""
+        """Note the number of trials to run."""
         self._total = trials
         self.say(f"{trials} trials to run")
 
     def started(self, spec: TrialSpec) -> None:
-        """Take in that a trial runs."""
+        """Note that a trial runs."""
         self._first_trial = self._first_trial or time.monotonic()
         if spec.key() in self._running:
             self.say(f"a trial of {spec.policy} at sparsity {spec.sparsity:g} was interrupted and goes on")
         self._running[spec.key()] = spec.policy
 
     def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
-        """Nothing to tell: trials are counted, not epochs."""
+        """Ignore epochs: progress counts trials."""
 
     def ended(self, row: TrialRow) -> None:
-        """Take in that a trial has ended."""
+        """Note that a trial has ended."""
         self._running.pop(row.trial, None)
         self._done[row.policy] += 1
         if row.status == "failed":
@@ -91,7 +91,7 @@ class Progress:
 
     def _table(self) -> Table:
         spent = time.monotonic() - self._started
-        done = f"{self._done.total()} of {self._total} trials, {self._failed} failed" if self._done else self._news
+        done = f"{self._done.total()} of {self._total} trials, {self._failed} failed" if self._done else self._message
         table = Table(title=f"{done} · {spent:.0f} s · {self._time_left()}", title_justify="left")
         for name in ("policy", "done", "running", "best accuracy", "at sparsity"):
             table.add_column(name, justify="left" if name == "policy" else "right")

@@ -17,14 +17,14 @@ from search.running.warm_start import adopt
 from search.study.spec import StudySpec
 from search.tracking.mlflow_store import tracking_store
 from search.tracking.tracker import Tracker
-from search.tracking.watcher import Mlflow, _finished
+from search.tracking.watcher import MlflowWatcher, finished_trial
 from trainables.frozen import Frozen
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder
 
 
 class RunSummary(Frozen):
-    """What a run did and where it left it."""
+    """What a run did, and where its results are."""
 
     study: str
     folder: str
@@ -37,10 +37,10 @@ class RunSummary(Frozen):
 
 
 def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[str], None]) -> RunSummary:
-    """Start, continue or extend a study: run what its folder lacks, tell MLflow, compare.
+    """Start, continue or extend a study: run the trials that its folder lacks, track them in MLflow, compare.
 
-    address: as for `run_trials`. warn: told what went wrong without stopping the study. ValueError where the study is
-    being run already.
+    address: as for `run_trials`. warn: gets a message of each problem that does not stop the study. Raises ValueError
+    if another run of the study is active.
     """
     with Lease(storage / study.name, warn) as lease:
         return _run(study, storage, address, warn, lease.check)
@@ -65,8 +65,8 @@ def _run(
         with Progress() as progress:
             for name, trials in adopted.items():
                 progress.say(f"starting points taken over from study {name}: {trials}")
-            rows = run_trials(study, storage, address, (progress, Mlflow(tracker)), check)
-        tracker.backfill(_finished(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))
+            rows = run_trials(study, storage, address, (progress, MlflowWatcher(tracker)), check)
+        tracker.backfill(finished_trial(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))
         if any(row.best_val_accuracy is not None and row.status != "failed" for row in rows):
             comparison = compare([folder])
         with tempfile.TemporaryDirectory() if uri and comparison else nullcontext() as scratch:
@@ -95,4 +95,4 @@ def _run(
 
 def _headline_metrics(comparison: Comparison) -> dict[str, float]:
     # MLflow takes no commas
-    return {f"{name.replace(',', '')}/mean_gap_to_uniform": told.mean_gap for name, told in comparison.headline.items()}
+    return {f"{name.replace(',', '')}/mean_gap_to_uniform": gap.mean_gap for name, gap in comparison.headline.items()}

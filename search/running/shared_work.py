@@ -1,4 +1,4 @@
-"""What trials share, made once on the cluster before them: decoded images, dense networks, profiles."""
+"""Work that trials share, done once on the cluster before they run: decoded images, dense networks, profiles."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,60 +30,60 @@ References = Mapping[str, Any]  # key of a DataSpec -> reference to its Splits i
 
 @dataclass(frozen=True)
 class SharedWork:
-    """Where what trials share is made, and with what."""
+    """Where shared work is stored, and the resources that it uses."""
 
     storage: Folder
-    place: WorkerResources  # of each training, as of each trial
+    resources: WorkerResources  # of each training; a trial has the same
     say: Say
 
     def make(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> None:
-        """Run a task for each tuple of arguments at the same time, on one worker.
+        """Run a task for each tuple of arguments, in parallel, each on one worker.
 
         ValueError and StorageError pass through.
         """
-        self._run(task, asked, what, replace(self.place, workers=1))
+        self._run(task, asked, what, replace(self.resources, workers=1))
 
     def train(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> None:
-        """Run a task that leads the workers of a training for each tuple of arguments, as `make`."""
-        self._run(task, asked, what, self.place)
+        """As `make`, for a task that leads all workers of a training."""
+        self._run(task, asked, what, self.resources)
 
-    def _run(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str, place: WorkerResources) -> None:
-        groups: dict[Any, Any] = {}  # task -> the placement group that it has to itself
+    def _run(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str, resources: WorkerResources) -> None:
+        groups: dict[Any, Any] = {}  # task -> its own placement group, or None
         for arguments in asked:
-            group = placement_group(place.bundles) if place.workers > 1 else None
+            group = placement_group(resources.bundles) if resources.workers > 1 else None
             run = task.options(
-                num_cpus=place.cpus,
-                num_gpus=place.gpus,
+                num_cpus=resources.cpus,
+                num_gpus=resources.gpus,
                 max_retries=3,
-                retry_exceptions=[StorageError, ray.exceptions.RayError],  # the second: of a worker that was lost
+                retry_exceptions=[StorageError, ray.exceptions.RayError],  # RayError: a worker was lost
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, 0) if group else "DEFAULT",
             )
-            groups[run.remote(*arguments, self.storage, place)] = group
+            groups[run.remote(*arguments, self.storage, resources)] = group
         _finish(groups, what, self.say)
 
 
-def place_of(resources: Resources, has: Mapping[str, float], grows: bool) -> WorkerResources:
-    """What a trial occupies on a cluster, which has so much of CPU and GPU; ValueError where it waits for ever."""
-    gpus = resources.gpus
+def worker_resources(settings: Resources, has: Mapping[str, float], grows: bool) -> WorkerResources:
+    """Resources of a trial. has: the cluster's CPUs and GPUs. ValueError if a trial can never start."""
+    gpus = settings.gpus
     if gpus == "auto":
         gpus = 1.0 if has.get("GPU") else 0.0
-    place = WorkerResources(resources.cpus, gpus, resources.workers, resources.precision)
-    asked = {"CPU": place.workers * place.cpus, "GPU": place.workers * place.gpus}
+    resources = WorkerResources(settings.cpus, gpus, settings.workers, settings.precision)
+    asked = {"CPU": resources.workers * resources.cpus, "GPU": resources.workers * resources.gpus}
     if not grows and not _holds(has, asked):
         raise ValueError(
             f"resources must fit into this machine: it has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs, "
             f"but a trial asks for {asked['CPU']:g} and {asked['GPU']:g}; lower workers, cpus or gpus"
         )
-    return place
+    return resources
 
 
-def awaited(place: WorkerResources, nodes: Iterable[Mapping[str, float]]) -> str:
-    """Say what a trial waits for where no node, of which each has so much of CPU and GPU, holds a worker of it."""
-    if any(_holds(node, place.bundles[0]) for node in nodes):
+def awaited(resources: WorkerResources, nodes: Iterable[Mapping[str, float]]) -> str:
+    """Message if no node can hold a worker of a trial, else "". nodes: CPUs and GPUs of each node."""
+    if any(_holds(node, resources.bundles[0]) for node in nodes):
         return ""
     return (
-        f"no node has the {place.cpus:g} CPUs and {place.gpus:g} GPUs that a worker of a trial asks for: trials wait "
-        "for one that joins; where none will, stop this and lower resources.cpus or resources.gpus"
+        f"no node has the {resources.cpus:g} CPUs and {resources.gpus:g} GPUs that a worker of a trial needs: trials "
+        "wait until one joins; if none will, stop this run and lower resources.cpus or resources.gpus"
     )
 
 
@@ -94,22 +94,20 @@ def _holds(has: Mapping[str, float], asked: Mapping[str, float]) -> bool:
 def prepare(
     specs: Iterable[TrialSpec], shared_work: SharedWork, sharing: int = 0
 ) -> tuple[References, WorkerResources]:
-    """Decode the images and make every dense network and profile that `specs` need and the storage lacks.
+    """Decode the images, and make every dense network and profile that `specs` need and the storage lacks.
 
-    sharing: how many trials are to come, where a probe is to tell how many of them share a GPU; the place of each is
-    returned.
-
-    Raises ValueError for what only reading the images can tell.
+    sharing: number of trials to come if a probe decides how many of them share a GPU, else 0. Returns references to the
+    images and the resources of each trial. Raises ValueError for mistakes that only the images show.
     """
-    if wait := awaited(shared_work.place, (node["Resources"] for node in ray.nodes() if node["Alive"])):
+    if wait := awaited(shared_work.resources, (node["Resources"] for node in ray.nodes() if node["Alive"])):
         shared_work.say(wait)
     specs = list(specs)
     networks = [network for spec in specs for network in spec.networks]
     references = decode(networks, shared_work.say)
     if sharing:
-        place, told = share_of_gpu(shared_work.place, specs, references, sharing)
-        shared_work.say(told)
-        shared_work = replace(shared_work, place=place)
+        resources, message = share_of_gpu(shared_work.resources, specs, references, sharing)
+        shared_work.say(message)
+        shared_work = replace(shared_work, resources=resources)
     train(networks, references, shared_work)
     scored = {
         (curriculum.measure, curriculum.network, curriculum.table, spec.dense.key()): (curriculum, spec.dense)
@@ -126,21 +124,21 @@ def prepare(
         lacking = [due[key] for key in _lacking(shared_work.storage, kind, due)]
         make = shared_work.train if shared.trains else shared_work.make
         make(_make, [(kind, named, [references[d.data.key()]]) for named, d in lacking], shared.done)
-    return references, shared_work.place
+    return references, shared_work.resources
 
 
 def decode(networks: Iterable[DenseSpec], say: Say) -> References:
-    """Read the images that networks are trained on, each data set once."""
+    """Read the images of the networks' data sets, each set once."""
     data = {network.data.key(): network.data for network in networks}
     tasks: dict[str, Any] = {key: _decode.options(num_returns=2).remote(spec) for key, spec in data.items()}
-    _finish(dict.fromkeys(told for _, told in tasks.values()), "images read", say)
-    for _, told in tasks.values():
-        say(ray.get(told))
+    _finish(dict.fromkeys(message for _, message in tasks.values()), "images read", say)
+    for _, message in tasks.values():
+        say(ray.get(message))
     return {key: splits for key, (splits, _) in tasks.items()}
 
 
 def train(networks: Iterable[DenseSpec], references: References, shared_work: SharedWork) -> None:
-    """Train the dense networks that the storage lacks: those that score samples, then those that go by scores."""
+    """Train the dense networks that the storage lacks: first those without a curriculum, as the others may use them."""
     named = {network.key(): network for network in networks}
     for scored in (False, True):
         due = {key: network for key, network in named.items() if (network.curriculum != Curriculum()) == scored}
@@ -149,7 +147,7 @@ def train(networks: Iterable[DenseSpec], references: References, shared_work: Sh
 
 
 def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
-    """Name what is not there or damaged: all files are read, which a trial of each would do, too."""
+    """Return the keys of missing or damaged artifacts; reads all their files, as their trials would."""
     keys = list(keys)
     with ThreadPoolExecutor(4) as pool:
         sound = pool.map(partial(is_sound, storage, kind), keys)
@@ -157,7 +155,7 @@ def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
 
 
 def _finish(groups: Mapping[Any, Any], what: str, say: Say) -> None:
-    """Wait for tasks, and remove the placement group of each that is over, which the next one may need."""
+    """Wait for tasks; remove each one's placement group at its end, as the next task may need the resources."""
     waiting, done = list(groups), 0
     total = len(waiting)
     while waiting:
@@ -176,28 +174,28 @@ def _finish(groups: Mapping[Any, Any], what: str, say: Say) -> None:
         say(f"{what}: {done} of {total}")
 
 
-@ray.remote(num_cpus=0, max_retries=20)  # run again where its node died, while trials that wait for it hold all CPUs
+@ray.remote(num_cpus=0, max_retries=20)  # runs again if its node dies, while trials that wait for it hold all CPUs
 def _decode(data: DataSpec) -> tuple[Any, str]:
     splits = sources.load(data)
     return splits, sources.told(data, splits)
 
 
 @ray.remote
-def _score(curriculum: Curriculum, dense: DenseSpec, splits: Any, storage: Folder, place: WorkerResources) -> None:
-    """Refuse scores that do not fit, before a trial goes by them."""
-    leave_no_trace(place)
+def _score(curriculum: Curriculum, dense: DenseSpec, splits: Any, storage: Folder, resources: WorkerResources) -> None:
+    """Check the scores of samples before a trial uses them; ValueError if they do not fit."""
+    leave_no_trace(resources)
     scores(curriculum, dense, splits.train, storage)
 
 
 @ray.remote
-def _make(kind: Kind, spec: Any, splits: Sequence[Any], storage: Folder, place: WorkerResources) -> None:
-    """Make what trials share. splits: one reference, in a sequence, so that Ray hands it on as it is."""
-    leave_no_trace(place)
+def _make(kind: Kind, spec: Any, splits: Sequence[Any], storage: Folder, resources: WorkerResources) -> None:
+    """Make a shared artifact. splits: one reference; the sequence keeps Ray from resolving it."""
+    leave_no_trace(resources)
     make = make_dense if kind == "dense" else SHARED[kind].make
 
     def fill(folder: Folder) -> None:
-        with team(place, splits[0]) as together:
-            led = {"team": together} if place.workers > 1 else {}
+        with team(resources, splits[0]) as together:
+            led = {"team": together} if resources.workers > 1 else {}
             make(spec, ray.get(splits[0]), storage, folder, own_device(), **led)
 
     find_or_make(storage, kind, spec.key(), fill)

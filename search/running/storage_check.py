@@ -1,4 +1,4 @@
-"""A storage that some node cannot reach is found before a trial waits for it there."""
+"""Checks that every node reaches the storage, before a trial waits for it there."""
 
 import uuid
 from typing import Any
@@ -8,42 +8,42 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trainables.storage.folder import Folder
 
-PATIENCE = 120.0  # seconds in which every node must have answered; starting a worker takes some of them
-MARK, NAMED = "driver", 3  # file of the driver; nodes that an error names
+PATIENCE = 120.0  # seconds in which every node must answer; they include the start of a worker
+MARK, NAMED = "driver", 3  # the driver's file; number of nodes that an error names
 
 
 def refuse_unreachable(storage: Folder) -> None:
-    """Let every node that may run trials read what this one writes, and the other way round.
+    """Let every node that may run trials read a file of this node, and write one that this node reads.
 
-    Raises ValueError with the nodes that cannot, why not, and what to do. A cluster of this node alone is not asked;
-    nodes that join later are checked by Tune, which marks its own folder in the storage.
+    Raises ValueError with the nodes that cannot and the reasons. A cluster of this node alone needs no check. Tune
+    checks nodes that join later: it marks its own folder in the storage.
     """
     here = ray.get_runtime_context().get_node_id()
     nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in _working() if node["NodeID"] != here}
     if not nodes:
         return
-    place, mark = storage / f".reach-{uuid.uuid4().hex}", uuid.uuid4().bytes
+    folder, mark = storage / f".reach-{uuid.uuid4().hex}", uuid.uuid4().bytes
     try:
-        place.write(MARK, mark)
+        folder.write(MARK, mark)
         visits = {
             _visit.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-                place, mark, node
+                folder, mark, node
             ): node
             for node in nodes
         }
-        ended, silent = ray.wait(list(visits), num_returns=len(visits), timeout=PATIENCE)
-        told = {visits[visit]: f"no answer in {PATIENCE:.0f} s" for visit in silent}
-        told |= {visits[visit]: _answer(visit) or _unseen(place, visits[visit]) for visit in ended}
+        answered, silent = ray.wait(list(visits), num_returns=len(visits), timeout=PATIENCE)
+        reasons = {visits[visit]: f"no answer in {PATIENCE:.0f} s" for visit in silent}
+        reasons |= {visits[visit]: _answer(visit) or _not_seen(folder, visits[visit]) for visit in answered}
     finally:
-        place.delete()
-    left = {node["NodeID"] for node in _working()}  # one that has gone meanwhile runs no trial
-    wrong = [f"{nodes[node]} ({why})" for node, why in told.items() if why and node in left]
-    if wrong:
-        more = f" and {len(wrong) - NAMED} more" if wrong[NAMED:] else ""
+        folder.delete()
+    present = {node["NodeID"] for node in _working()}  # a node that has left the cluster runs no trial
+    failing = [f"{nodes[node]} ({why})" for node, why in reasons.items() if why and node in present]
+    if failing:
+        more = f" and {len(failing) - NAMED} more" if failing[NAMED:] else ""
         raise ValueError(
-            f"storage must be a place that every node reaches, but {storage.uri} is not for {', '.join(wrong[:NAMED])}"
-            f"{more}; give a URI such as s3://bucket/studies with credentials in each node's environment, or a folder "
-            "that every node has mounted at the same path"
+            f"storage must be a folder that every node reaches, but {storage.uri} is not for "
+            f"{', '.join(failing[:NAMED])}{more}; give a URI such as s3://bucket/studies with credentials in each "
+            "node's environment, or a folder that every node has mounted at the same path"
         )
 
 
@@ -53,12 +53,12 @@ def _working() -> list[dict[str, Any]]:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _visit(place: Folder, mark: bytes, name: str) -> str:
-    """Read the driver's mark and leave one; tell what is wrong, if anything is."""
+def _visit(folder: Folder, mark: bytes, name: str) -> str:
+    """Read the driver's mark and write one; return what is wrong, "" if nothing is."""
     try:
-        if place.read(MARK) != mark:
-            return "it reads something else there"
-        place.write(name, mark)
+        if folder.read(MARK) != mark:
+            return "it reads another file there"
+        folder.write(name, mark)
     except Exception as error:
         return f"{type(error).__name__}: {error}".splitlines()[0][:200]
     return ""
@@ -71,5 +71,5 @@ def _answer(visit: Any) -> str:
         return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
-def _unseen(place: Folder, node: str) -> str:
-    return "" if place.has(node) else "what it writes is not seen here"
+def _not_seen(folder: Folder, node: str) -> str:
+    return "" if folder.has(node) else "the driver does not see its file"

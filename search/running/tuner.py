@@ -1,4 +1,4 @@
-"""Running a study: the one place where a Tuner is built. The same call starts, continues and extends."""
+"""Runs the trials of a study on Ray Tune. The same call starts, continues and extends a study."""
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ from search.methods.schedulers import SCHEDULERS, SearchKey, per_search
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.running.callback import TuneCallback, Watcher, spec_of
-from search.running.ray_session import _on_ray
+from search.running.ray_session import ray_session
 from search.running.shared_work import References, SharedWork, prepare
 from search.running.storage_check import refuse_unreachable
 from search.searching.searcher import StudySearcher, search_key
@@ -30,10 +30,10 @@ from trainables.trial.trainable import prune_and_finetune
 def run_trials(
     study: StudySpec, storage: Folder, address: str | None, watchers: Sequence[Watcher], check: Callable[[], None]
 ) -> list[TrialRow]:
-    """Run what the study folder does not hold yet; return the rows of all its trials that have ended.
+    """Run the trials that the study folder lacks; return the rows of all its ended trials.
 
-    address: of a running Ray cluster, "auto" for the one of this machine; None starts a local one and stops it after.
-    check: asked many times whether to go on; it raises if not.
+    address: of a running Ray cluster, "auto" for this machine's; None starts a local cluster and stops it at the end.
+    check: called often; it raises an error to stop the run.
     """
     folder = StudyFolder(storage / study.name)
     folder.write_study(study)
@@ -43,13 +43,13 @@ def run_trials(
     if searcher.total == 0:
         searcher.close()
         return folder.write_table()
-    with _on_ray(study.resources, address) as place:
+    with ray_session(study.resources, address) as resources:
         try:
             refuse_unreachable(storage)
-            shared_work = SharedWork(storage, place, watchers[0].say)
-            sharing = searcher.total if _may_share(study, place) else 0
-            references, place = prepare(searcher.specs, shared_work, sharing)
-            _fit(study, folder, searcher, references, place, watchers, check)
+            shared_work = SharedWork(storage, resources, watchers[0].say)
+            sharing = searcher.total if may_share(study, resources) else 0
+            references, resources = prepare(searcher.specs, shared_work, sharing)
+            _fit(study, folder, searcher, references, resources, watchers, check)
         finally:
             searcher.close()
     return folder.write_table()
@@ -61,15 +61,15 @@ def train_dense(
     """Train dense networks of a study that `storage` lacks, as `run_trials` does before its trials."""
     missing = [TrialSpec(dense=spec) for spec in networks if not artifact_store.is_sound(storage, "dense", spec.key())]
     if missing:
-        with _on_ray(study.resources, address) as place:
+        with ray_session(study.resources, address) as resources:
             refuse_unreachable(storage)
-            prepare(missing, SharedWork(storage, place, say))
+            prepare(missing, SharedWork(storage, resources, say))
 
 
-def _may_share(study: StudySpec, place: WorkerResources) -> bool:
-    """Whether GPUs may be shared as a probe finds best: never by what is timed there."""
+def may_share(study: StudySpec, resources: WorkerResources) -> bool:
+    """Whether trials may share GPUs: never if the study measures times on them."""
     timed = study.latency or study.search.timed
-    return study.resources.gpus == "auto" and place.gpus == 1.0 and place.workers == 1 and not timed
+    return study.resources.gpus == "auto" and resources.gpus == 1.0 and resources.workers == 1 and not timed
 
 
 def _configure(storage: Folder, folder: StudyFolder, spec: TrialSpec) -> dict[str, Any]:
@@ -85,19 +85,19 @@ def _fit(
     folder: StudyFolder,
     searcher: StudySearcher,
     references: References,
-    place: WorkerResources,
+    resources: WorkerResources,
     watchers: Sequence[Watcher],
     check: Callable[[], None],
 ) -> None:
     scratch = folder.folder / "ray"
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(prune_and_finetune, data=references, place=place),
-            tune.PlacementGroupFactory(place.bundles),
+            tune.with_parameters(prune_and_finetune, data=references, place=resources),
+            tune.PlacementGroupFactory(resources.bundles),
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=per_search(SCHEDULERS[study.search.scheduler], _search_of, _first_epoch_of, searcher.ended),
+            scheduler=per_search(SCHEDULERS[study.search.scheduler], search_of, first_epoch_of, searcher.ended),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -119,19 +119,19 @@ def _fit(
 
 
 def _storage_error(error: BaseException | None) -> StorageError | None:
-    """Find a failure of the storage behind an error."""
+    """Find the storage error that caused an error, if one did."""
     if error is None or isinstance(error, StorageError):
         return error
     return _storage_error(error.__cause__) or _storage_error(error.__context__)
 
 
-def _search_of(trial: Any) -> SearchKey | None:
+def search_of(trial: Any) -> SearchKey | None:
     """Name the search that a Tune trial belongs to; None for a trial of a named policy."""
     spec = spec_of(trial)
     return search_key(spec) if spec.policy in SEARCHES else None
 
 
-def _first_epoch_of(trial: Any) -> int:
-    """Find the first epoch that tells allocations apart: 1 where the recovery draws the weights of epoch 0 anew."""
+def first_epoch_of(trial: Any) -> int:
+    """First epoch that distinguishes allocations: 1 if the recovery reinitialises the weights of epoch 0."""
     spec = spec_of(trial)
     return int(RECOVERIES[spec.recovery](Pruned(spec, 1.0, nn.Identity)).reinitialise)

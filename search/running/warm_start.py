@@ -1,4 +1,4 @@
-"""What a search starts from, taken over from earlier studies: the same trial need not run twice."""
+"""Copies trials that a search starts from out of earlier studies, so that no trial runs twice."""
 
 import pyarrow.compute as pc
 
@@ -10,30 +10,30 @@ from trainables.storage.folder import Folder
 
 
 def adopt(study: StudySpec, storage: Folder) -> dict[str, int]:
-    """Copy finished trials of the policies that the study's searches start from: study that had them -> their number.
+    """Copy finished trials of the policies that the searches start from; return study name -> number of its trials.
 
-    A trial is the same where all its settings are, the dense network and its seed included. It keeps what it cost.
+    A trial is the same if all its settings are the same, those of the dense network included. It keeps its costs.
     """
     if SEARCHED not in study.policies:
         return {}
     folder = StudyFolder(storage / study.name)
     wanted = {spec.key() for spec in study.trials() if spec.policy in study.search.warm_start}
     wanted -= _finished(folder)
-    taken: dict[str, int] = {}
+    adopted: dict[str, int] = {}
     for name in storage.folders() if wanted else ():
         other = StudyFolder(storage / name)
         if name == study.name or not other.folder.has(STUDY):
             continue
-        found = {key for key in wanted & _finished(other) if _take(other, folder, key)}
-        wanted -= found
-        taken |= {name: len(found)} if found else {}
-    return taken
+        copied = {key for key in wanted & _finished(other) if _copy(other, folder, key)}
+        wanted -= copied
+        adopted |= {name: len(copied)} if copied else {}
+    return adopted
 
 
-def _take(other: StudyFolder, folder: StudyFolder, key: str) -> bool:
-    """Copy a trial, if it is whole; what says that it has ended comes last, so that half a copy is no trial at all.
+def _copy(other: StudyFolder, folder: StudyFolder, key: str) -> bool:
+    """Copy a trial if it is complete. Its outcome is copied last, so that an interrupted copy is no ended trial.
 
-    Only what its own checksums tell of is copied: a link in a folder that others write to may point to a secret.
+    Only files with checksums of the trial are copied: in a folder that others write to, a link may point to a secret.
     """
     outcome = other.outcome(key)
     if outcome is None or outcome.spec.key() != key:

@@ -1,4 +1,4 @@
-"""Which trial of a study comes next: the named policies, then its searches, all in one Tune run."""
+"""Chooses the next trial of a study: first the named policies, then the searches, all in one Tune run."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import StorageError
 from trainables.trial.reports import METRIC, TrialLost, from_tune
 
-LOSSES = 3  # workers that a trial may lose before it has failed; and how often its storage before the run has
+LOSSES = 3  # a trial fails if it loses more workers; the run stops if a trial loses its storage more often
 
 Configure = Callable[[TrialSpec], dict[str, Any]]
 
@@ -31,7 +31,7 @@ def search_key(spec: TrialSpec) -> SearchKey:
 
 
 class StudySearcher(Searcher):
-    """Hands out what the study folder does not hold yet. A search begins once what it starts from has ended."""
+    """Gives Tune the trials that the study folder lacks. A search begins after the trials that it starts from."""
 
     def __init__(
         self,
@@ -45,19 +45,19 @@ class StudySearcher(Searcher):
         self._configure = configure
         self._running: dict[str, TrialSpec] = {}  # by Tune's trial id
         self._losses: Counter[str] = Counter()  # of a trial's workers or storage, by key
-        self._failure = ""  # of the storage, once a trial has met it too often
+        self._failure = ""  # message of the storage, if a trial has lost it too often
         rows = folder.rows()
         done = {row.trial for row in rows if row.status != "failed" or row.policy in SEARCHES}
         self._queue = [spec for spec in study.trials() if spec.key() not in done]
         self._journal, self._storage = open_journal(folder.folder)
         self._histories: list[SearchHistory] = []
         self._history_of: dict[SearchKey, SearchHistory] = {}
-        self._searches: dict[SearchHistory, DensitySearch] = {}  # the opened ones: late, as a space may need the starts
+        self._searches: dict[SearchHistory, DensitySearch] = {}  # opened late, as a space may need the starts
         self._awaited: dict[SearchHistory, set[str]] = defaultdict(set)  # keys of the trials that a search starts from
         self._recall(rows, folder.unfinished(done))
 
     def _recall(self, rows: list[TrialRow], unfinished: list[TrialSpec]) -> None:
-        """Sort what the study folder holds by search."""
+        """Fill the histories of the searches from the study folder."""
         for policy, cells in self._study.searches():
             history = SearchHistory(policy, cells, self._study.search)
             self._histories.append(history)
@@ -98,7 +98,7 @@ class StudySearcher(Searcher):
         return len(self._queue) + sum(max(0, h.remaining - len(self._awaited[h])) for h in self._histories)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Give Tune the next trial, nothing for now, or the end."""
+        """Return the next trial's configuration, None if it has to wait, or `FINISHED`."""
         if self._queue:
             spec = self._queue.pop(0)
         else:
@@ -139,7 +139,7 @@ class StudySearcher(Searcher):
                     self._failure = report.error
                 return
         outcome = self._folder.outcome(key)
-        if outcome is None:  # stopped, or lost: whoever hears of it next writes it down
+        if outcome is None:  # stopped, or lost: the callback, which Tune calls next, writes it
             lost = error or result is None
             outcome = Outcome(
                 spec=spec, status="failed" if lost else "stopped", error="its workers were lost" if lost else ""
@@ -166,23 +166,23 @@ class StudySearcher(Searcher):
         return {found.spec.key(): found.history for found in self._folder.read_outcomes(keys) if found.history}
 
     def check(self) -> None:
-        """Raise StorageError once it is no use to go on: no trial has failed, and the next run takes all up again."""
+        """Raise StorageError if a trial has lost its storage too often; the next run repeats such trials."""
         if self._failure:
             raise StorageError(self._failure)
 
     def gave_up(self, spec: TrialSpec) -> bool:
-        """Tell whether a trial has lost its worker too often to be tried again in this run."""
+        """Tell whether a trial has lost its worker or storage too often to run again in this run."""
         return self._losses[spec.key()] > LOSSES
 
     def close(self) -> None:
-        """Leave in the study folder what Optuna knows."""
+        """Write Optuna's journal, complete with all ended trials."""
         for history in self._histories:
             if history.earlier and history not in self._searches and not is_recorded(history, self._storage):
                 self._search(history)
         self._journal.save()
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the study folder is the truth."""
+        """Do nothing: the study folder holds everything."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
+        """Do nothing: the study folder holds everything."""

@@ -1,4 +1,4 @@
-"""What MLflow is told of a run, also when its server is away.
+"""Tracking a study in MLflow, whose server may be slow or away.
 
 Hands out: mlflow_store, tracker, watcher.
 """

@@ -1,4 +1,4 @@
-"""What has happened in a study's trials and waits to be written elsewhere; nothing here blocks."""
+"""Events of trials that wait to be written to MLflow; nothing here blocks."""
 
 import math
 import re
@@ -15,7 +15,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True)
 class Finished:
-    """An ended trial as its own record tells it; `epochs` maps each epoch to its metrics."""
+    """An ended trial, read from its own record; `epochs` maps each epoch to its metrics."""
 
     key: str
     params: Mapping[str, object]
@@ -36,7 +36,7 @@ class Point(NamedTuple):
 
 @dataclass
 class Events:
-    """What is new of one trial since `since` (milliseconds since 1970); a status says that the trial has ended."""
+    """News of one trial since `since` (milliseconds since 1970); a status means that the trial has ended."""
 
     since: int
     params: dict[str, str] = field(default_factory=dict)
@@ -47,21 +47,21 @@ class Events:
 
     @classmethod
     def of(cls, trial: Finished) -> "Events":
-        """Tell a whole trial as events that all happen now."""
+        """Turn a whole trial into events that all happen now."""
         now = now_ms()
         points = [point for step, metrics in trial.epochs.items() for point in as_points(metrics, step, now)]
         return cls(now, flat(trial.params), points, dict(trial.metrics), dict(trial.tags), trial.status)
 
 
 class Inbox:
-    """What waits to be written, between the threads that tell it and the one that writes it.
+    """Queue of events between the threads that add them and the thread that writes them.
 
-    Past `most` points and trials in all, the events of the trial that waits longest are dropped.
+    If more than `most` points and trials wait, the inbox drops the events of the trial that has waited longest.
     """
 
     def __init__(self, most: int) -> None:
-        self.gaps: set[str] = set()  # trials of which something was lost: only their record can complete them
-        self.owed: set[str] = set()  # trials that have ended and are not written whole
+        self.gaps: set[str] = set()  # trials that lost events: only their records can complete them
+        self.owed: set[str] = set()  # ended trials that are not completely written
         self._most, self._size = most, 0
         self._events: dict[str, Events] = {}
         self._lock = threading.Lock()
@@ -69,7 +69,7 @@ class Inbox:
         self._records: dict[str, Finished] = {}
 
     def add(self, key: str, new: Events) -> None:
-        """Merge what is new of a trial into what already waits of it."""
+        """Merge news of a trial into its waiting events."""
         with self._lock:
             if key not in self._events:
                 self._events[key] = Events(new.since)
@@ -87,16 +87,16 @@ class Inbox:
                 self.gaps.add(self._pop()[0])
 
     def take(self) -> tuple[str, Events] | None:
-        """Return the trial that waits longest and all that waits of it; None if nothing does."""
+        """Return the trial that has waited longest, with all its events; None if nothing waits."""
         with self._lock:
             return self._pop() if self._events else None
 
     def add_records(self, trials: Iterable[Finished]) -> None:
-        """Keep the records of ended trials, to be read by the thread that writes them."""
+        """Keep records of ended trials; the writing thread reads them."""
         self._unread.append(trials)
 
     def records(self) -> Sequence[Finished]:
-        """Read what waits to be read and return every record that is not settled; raise what reading raises."""
+        """Read the kept records and return all that are not settled; errors of reading pass through."""
         while self._unread:
             for trial in self._unread.popleft():
                 self._records[trial.key] = trial
@@ -104,7 +104,7 @@ class Inbox:
         return list(self._records.values())
 
     def settle(self, key: str, *, whole: bool) -> None:
-        """Forget the trial's record; a trial that is written whole is owed no more."""
+        """Forget the record of a trial. whole: nothing of the trial is missing in MLflow."""
         self._records.pop(key, None)
         if whole:
             self.gaps.discard(key)
@@ -123,12 +123,12 @@ def now_ms() -> int:
 
 
 def as_name(name: object) -> str:
-    """Spell a name with the letters that MLflow allows, at its length of at most 250."""
+    """Replace characters that MLflow does not allow in a name, and cut it to MLflow's limit of 250."""
     return re.sub(r"[^\w\-. :/]", "_", str(name))[:250]
 
 
 def as_points(metrics: Mapping[str, float], step: int, at: int) -> list[Point]:
-    """Turn the metrics of one step into points, without those that are not finite numbers."""
+    """Turn the metrics of one step into points; values that are not finite numbers are left out."""
     return [
         Point(as_name(name), float(value), step, at)
         for name, value in metrics.items()
@@ -137,7 +137,7 @@ def as_points(metrics: Mapping[str, float], step: int, at: int) -> list[Point]:
 
 
 def flat(settings: Mapping[str, object]) -> dict[str, str]:
-    """Flatten nested settings to dotted names and texts of at most 6000 characters, MLflow's limit."""
+    """Flatten nested settings to dotted names and texts; texts are cut to MLflow's limit of 6000 characters."""
 
     def walk(path: str, value: object) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping) and value:

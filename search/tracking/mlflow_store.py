@@ -1,4 +1,4 @@
-"""Keep one study in MLflow, a parent run and a child run per trial, found again by tag."""
+"""A study in MLflow: a parent run, and a child run for each trial. Tags identify the runs."""
 
 import os
 import warnings
@@ -13,10 +13,14 @@ from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder
 
 EXPERIMENT = "howcompact"
-STUDY, TRIAL, WHOLE = "howcompact.study", "howcompact.trial", "howcompact.whole"  # tags; a run is WHOLE at its status
+STUDY, TRIAL, WHOLE = (
+    "howcompact.study",
+    "howcompact.trial",
+    "howcompact.whole",
+)  # tags; WHOLE holds the final status of a complete run
 PARENT = "mlflow.parentRunId"
 SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the tracker tries again; urllib3 would repeat a POST and make two runs
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the tracker repeats: a POST that urllib3 repeats makes two runs
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -26,16 +30,16 @@ SETTINGS = {
 
 @dataclass
 class Run:
-    """A trial's open run in MLflow and what it already holds."""
+    """A trial's open run in MLflow, with the names and points that it already holds."""
 
     id: str
     params: set[str] = field(default_factory=set)
     points: set[tuple[str, float, int]] = field(default_factory=set)
-    end: Status = "KILLED"  # how it ends if it is never whole
+    end: Status = "KILLED"  # its final status if it is never complete
 
 
 def tracking_store(tracking: str, storage: Folder) -> tuple[str | None, str | None]:
-    """Find MLflow's URI and, for a local store of ours, the folder of its artifacts; None where nothing is tracked."""
+    """Find MLflow's URI, and the folder of artifacts if the store is our own local one; None if nothing is tracked."""
     if tracking == "off":
         return None, None
     if tracking != "auto":
@@ -49,11 +53,11 @@ def tracking_store(tracking: str, storage: Folder) -> tuple[str | None, str | No
 
 
 def client(uri: str, timeout: int = 5) -> Any:
-    """Open MLflow's own client, quiet, without repeats, and for `timeout` seconds patient, where MLflow has 120."""
+    """MLflow client that logs nothing, never retries and times out after `timeout` seconds (MLflow's default: 120)."""
     for name, value in {**SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout)}.items():
         os.environ.setdefault(name, value)
-    # SQLAlchemy deprecates a loader that MLflow uses, and MLflow warns of its own type hints when it is imported.
-    # Filters are global: these are added, none is restored.
+    # MLflow uses a deprecated loader of SQLAlchemy, and warns about its own type hints when it is imported. Filters are
+    # global, so these stay.
     warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
     warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
     from mlflow import MlflowClient
@@ -63,10 +67,10 @@ def client(uri: str, timeout: int = 5) -> Any:
 
 @contextmanager
 def tracking_at(uri: str) -> Iterator[None]:
-    """Let all of MLflow in this process track there for a while: a local registry asks it where models are."""
+    """Set MLflow's tracking URI of this process for a while: a local model registry looks it up."""
     import mlflow
 
-    before = os.environ.get("MLFLOW_TRACKING_URI")  # which holds whatever the process has set
+    before = os.environ.get("MLFLOW_TRACKING_URI")  # MLflow keeps it there, too
     mlflow.set_tracking_uri(uri)
     try:
         yield
@@ -75,27 +79,29 @@ def tracking_at(uri: str) -> Iterator[None]:
 
 
 def experiment(client: Any, uri: str, artifacts: str | None) -> str:
-    """Find or make the experiment that all studies are in, and return its id. artifacts: for a new local database."""
+    """Find or create the experiment of all studies, and return its id. artifacts: folder for a new local database."""
     found = client.get_experiment_by_name(EXPERIMENT)
     folder = artifacts if uri.startswith("sqlite:") else None
     return str(found.experiment_id if found else client.create_experiment(EXPERIMENT, folder))
 
 
 def cause_of(error: BaseException) -> str:
-    """Tell what is at the root of an error, such as "connection refused", below the layers that wrap it."""
+    """Describe the innermost cause of an error, such as "connection refused"."""
     while below := error.__cause__ or error.__context__:
         error = below
     return redacted(f"{type(error).__name__}: {error}").splitlines()[0][:200]
 
 
 class Store:
-    """The study's runs in MLflow. Every call blocks and may raise; after that the store is to be opened anew."""
+    """The runs of a study in MLflow. Every call blocks and may raise; open a new store after an error."""
 
     def __init__(self, uri: str, study: str, params: Mapping[str, object], artifacts: str | None) -> None:
         self._client = client(uri)
         self._experiment = experiment(self._client, uri, artifacts)
         self._open: dict[str, Run] = {}
-        self._known: dict[str, tuple[str, Status | None]] = {}  # trial: its run, and its status if it is whole
+        self._known: dict[
+            str, tuple[str, Status | None]
+        ] = {}  # trial -> its run, and its status if the run is complete
         parent = next(self._search(STUDY, study), None)
         if parent is None:
             parent = self._client.create_run(self._experiment, tags={STUDY: study}, run_name=study)
@@ -108,15 +114,15 @@ class Store:
             self._known[run.data.tags.get(TRIAL, "")] = run.info.run_id, whole
 
     def knows(self, key: str) -> bool:
-        """Tell whether the trial's run has been found, so that something of it may be missing."""
+        """Tell whether the trial had a run before; it may be incomplete."""
         return key in self._known
 
     def holds(self, trial: Finished) -> bool:
-        """Tell whether the trial's run is whole and ended as the trial did."""
+        """Tell whether the trial's run is complete and has the trial's status."""
         return self.knows(trial.key) and self._known[trial.key][1] == trial.status
 
     def write(self, key: str, events: Events, *, whole: bool) -> None:
-        """Write what is new of a trial; end its run if the trial has ended and nothing of it is missing."""
+        """Write news of a trial; end its run if the trial has ended. whole: nothing of it is missing."""
         if key not in self._open:
             self._open[key] = self._find(self._known[key][0]) if self.knows(key) else self._create(key, events.since)
         run = self._open[key]
@@ -136,13 +142,13 @@ class Store:
             del self._open[key]
 
     def summary(self, files: Sequence[Path], points: Sequence[Point]) -> None:
-        """Put files and metrics on the study's own run."""
+        """Add files and metrics to the study's own run."""
         self._log(self._parent, {}, points, {})
         for file in files:
             self._client.log_artifact(self._parent, str(file))
 
     def close(self) -> None:
-        """End every run that is still open, the study's last; one that is not whole does not end as FINISHED."""
+        """End every open run, the study's last; the status of an incomplete run is not FINISHED."""
         for run in self._open.values():
             self._client.set_terminated(run.id, "KILLED" if run.end == "FINISHED" else run.end)
         self._client.set_terminated(self._parent, "FINISHED")
@@ -173,12 +179,12 @@ class Store:
         from mlflow.entities import Metric, Param, RunTag
 
         metrics = [Metric(point.name, point.value, point.at, point.step) for point in points]
-        marks = [RunTag(name, str(value)[:6000]) for name, value in tags.items()]
-        self._client.log_batch(run_id, metrics, [Param(*pair) for pair in params.items()], marks)
+        run_tags = [RunTag(name, str(value)[:6000]) for name, value in tags.items()]
+        self._client.log_batch(run_id, metrics, [Param(*pair) for pair in params.items()], run_tags)
 
 
 def refused(error: Exception) -> bool:
-    """Tell whether what was written is at fault, so that writing it again would not help."""
+    """Tell whether MLflow refuses the content, so that writing it again does not help."""
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, MlflowException):

@@ -1,8 +1,7 @@
-"""Tell MLflow about a study while it runs, without ever waiting for MLflow.
+"""Track a running study in MLflow, without ever waiting for MLflow.
 
-MLflow is a view and the study folder is the truth: a tracking server that is dead, hung or absent costs one warning,
-never a trial. Everything is written from one daemon thread; what gets lost on the way, `Tracker.backfill` writes from
-the trials' own records.
+The study folder is the truth, MLflow only shows it: a tracking server that is dead, hung or absent costs one warning,
+never a trial. One daemon thread writes everything. `Tracker.backfill` writes lost events from the trials' records.
 """
 
 import threading
@@ -20,22 +19,22 @@ from trainables.storage.credentials import redacted
 
 __all__ = ["Finished", "Status", "Tracker"]
 
-GATHER_SECONDS = 1.0  # events are written together: a short trial costs three calls however many epochs it has
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds without a call after a failure; doubled by each further one
-MOST_WAITING = 50_000  # metric points that may wait for a server that does not answer
-SUMMARY = "the summary"  # its name among the trials that are owed
+GATHER_SECONDS = 1.0  # events are written together: a short trial takes three calls, for any number of epochs
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds without a call after a failure; each further failure doubles them
+MOST_WAITING = 50_000  # metric points that may wait while a server does not answer
+SUMMARY = "the summary"  # its key among the trials in `Inbox.owed`
 
 
 class Tracker:
-    """Tell MLflow about a study as well as it can be told; no call waits for the server or raises because of it.
+    """Tracks a study in MLflow as far as the server allows; no call waits for the server or raises because of it.
 
     Args:
         uri: the server or database, as "http://host:5000" or "sqlite:////folder/mlflow.db"; None tracks nothing.
-        study: the study's name; its run, and those of its trials, are found again by tag.
-        params: the study's settings, however nested; MLflow keeps the first value that it was given of each.
-        warn: told at most once: at once where MLflow was never reached, else on closing if something is missing there.
-            May be called from the writer's thread.
-        artifacts: folder or URI where a new sqlite database keeps files; a server has its own.
+        study: the study's name; tags with it identify the study's run and those of its trials.
+        params: the study's settings, which may be nested; MLflow keeps the first value of each.
+        warn: called at most once: immediately if MLflow cannot be reached, or on closing if something is missing
+            there. The writing thread may call it.
+        artifacts: folder or URI of the files of a new sqlite database; a server has its own.
     """
 
     def __init__(
@@ -59,35 +58,35 @@ class Tracker:
             self._thread.start()
 
     def started(self, key: str, params: Mapping[str, object]) -> None:
-        """Open the trial's run, or go on with it."""
+        """Open the trial's run, or continue it."""
         self._add(key, Events(now_ms(), params=flat(params)))
 
     def epoch(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Add the metrics of one epoch; what is not a finite number is left out."""
+        """Add the metrics of one epoch; values that are not finite numbers are left out."""
         now = now_ms()
         self._add(key, Events(now, points=as_points(metrics, step, now)))
 
     def finished(
         self, key: str, metrics: Mapping[str, float], status: Status, tags: Mapping[str, str] | None = None
     ) -> None:
-        """End the trial's run, with its last metrics at its last epoch."""
+        """End the trial's run; `metrics` are logged at its last epoch."""
         self._add(key, Events(now_ms(), final=dict(metrics), tags=dict(tags or {}), status=status))
 
     def backfill(self, trials: Iterable[Finished]) -> None:
-        """Write what MLflow is missing of ended trials, which are read in the writer's thread; twice adds nothing."""
+        """Write what MLflow lacks of ended trials. The writing thread reads `trials`; a second call adds nothing."""
         if self._uri:
             self._inbox.add_records(trials)
             self._hurry.set()
 
     def summary(self, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
-        """Put files and metrics on the study's own run."""
+        """Add files and metrics to the study's own run."""
         if self._uri:
             self._inbox.owed.add(SUMMARY)
             self._summaries.append((files, as_points(metrics, 0, now_ms())))
             self._hurry.set()
 
     def close(self, timeout: float = 20.0) -> None:
-        """Write what waits and end the study's run, within `timeout` seconds; warn of what is missing in MLflow."""
+        """Write waiting events and end the study's run within `timeout` seconds; warn if MLflow lacks something."""
         if not self._uri:
             return
         self._closing.set()
@@ -153,7 +152,7 @@ class Tracker:
             self._summaries.popleft()
 
     def _write(self, key: str, write: Callable[[], None]) -> bool:
-        """Return whether MLflow took it; raise if MLflow did not answer."""
+        """Return whether MLflow accepted it; raise if MLflow did not answer."""
         try:
             write()
         except Exception as error:
@@ -168,7 +167,7 @@ class Tracker:
         while True:
             try:
                 return self._inbox.records()
-            except Exception as error:  # of reading them, which is not MLflow's fault: the others are written
+            except Exception as error:  # a record is unreadable: write the others
                 self._inbox.owed.add("unreadable records")
                 self._note(error)
 

@@ -1,4 +1,4 @@
-"""What the tracker is told of each trial."""
+"""The watcher that tracks a running study in MLflow."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from trainables.spec import EpochReport, TrialSpec
 STATUS: dict[str, Status] = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
-class Mlflow:
-    """A watcher that tells MLflow."""
+class MlflowWatcher:
+    """A watcher that passes a study's events on to MLflow."""
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
 
     def say(self, text: str) -> None:
-        """News are not tracked."""
+        """Ignore messages."""
 
     def planned(self, trials: int) -> None:
-        """Plans are not tracked."""
+        """Ignore the number of trials."""
 
     def started(self, spec: TrialSpec) -> None:
         """Open the trial's run."""
@@ -35,7 +35,8 @@ class Mlflow:
         self._tracker.finished(row.trial, _metrics(row), STATUS[row.status], {"error": row.error} if row.error else {})
 
 
-def _finished(outcome: Outcome) -> Finished:
+def finished_trial(outcome: Outcome) -> Finished:
+    """Record of an ended trial, for `Tracker.backfill`."""
     row = row_of(outcome)
     return Finished(
         key=row.trial,
@@ -52,14 +53,14 @@ def _epoch_metrics(report: EpochReport) -> dict[str, float]:
 
 
 def _metrics(row: TrialRow) -> dict[str, float]:
-    """The numbers of a trial beside its epochs'."""
-    told: dict[str, Any] = row.model_dump()
+    """Metrics of a whole trial."""
+    columns: dict[str, Any] = row.model_dump()
     names = [
-        name for name in told if name.endswith(("_kept", "_total")) or name in ("best_epoch", "allocation_seconds")
+        name for name in columns if name.endswith(("_kept", "_total")) or name in ("best_epoch", "allocation_seconds")
     ]
     accuracies = {"best_val_accuracy": row.best_val_accuracy} | {
-        name: told[name] for name in ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy")
+        name: columns[name] for name in ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy")
     }
-    found = {name: told[name] for name in names} | accuracies | {"trial_seconds": row.seconds}
-    density = {f"density/{layer}": value for layer, value in row.layers.items()}
-    return {name: float(value) for name, value in (found | density).items() if value is not None}
+    metrics = {name: columns[name] for name in names} | accuracies | {"trial_seconds": row.seconds}
+    densities = {f"density/{layer}": value for layer, value in row.layers.items()}
+    return {name: float(value) for name, value in (metrics | densities).items() if value is not None}

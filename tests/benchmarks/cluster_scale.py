@@ -81,7 +81,7 @@ def measure(workers: int, epochs: int) -> dict[str, float]:
             cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
         stack.enter_context(mock.patch("search.running.tuner.prune_and_finetune", nap))
         stack.enter_context(
-            mock.patch("search.running.tuner.prepare", lambda specs, shared_work, sharing: ({}, shared_work.place))
+            mock.patch("search.running.tuner.prepare", lambda specs, shared_work, sharing: ({}, shared_work.resources))
         )
         watcher, ours, theirs = Counting(), time.process_time(), sum(map(_processor_seconds, servers))
         rows = run_trials(study, Folder.at(str(home)), cluster.address, [watcher], check=lambda: None)

@@ -17,7 +17,7 @@ from search.running.callback import TuneCallback
 from search.searching.searcher import StudySearcher
 from search.study.spec import StudySpec
 from search.tracking.tracker import Tracker
-from search.tracking.watcher import Mlflow
+from search.tracking.watcher import MlflowWatcher
 from tests.benchmarks.search_scale import Clock, finished
 from tests.search.mlflow_server import Server
 from tests.trainables.parts import part_names
@@ -52,7 +52,7 @@ def drive(trials: int, study: StudySpec, folder: StudyFolder, uri: str) -> None:
     parts = part_names(study.cells()[0])
     searcher = StudySearcher(study, folder, configure=lambda spec: {"spec": spec.model_dump_json()})
     tracker = Tracker(uri, study.name, {}, warn=print)
-    callback = TuneCallback(folder, searcher, [Mlflow(tracker)], check=lambda: None)
+    callback = TuneCallback(folder, searcher, [MlflowWatcher(tracker)], check=lambda: None)
     clock, began = Clock(), time.monotonic()
     running: list[Any] = []
     for number in range(trials):

@@ -203,7 +203,7 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
         without_worker = histories(home)
         summary = finish(again)
     assert refused.returncode == 2
-    assert refused.stderr.startswith(f"error: a study must be run once at a time, but process {again.pid} on ")
+    assert refused.stderr.startswith(f"error: a study must have one run at a time, but process {again.pid} on ")
     assert summary["trials"]["done"] == TRIALS
     assert summary["trials"]["failed"] == 0
     for before in (without_storage, without_driver, without_node, without_worker):

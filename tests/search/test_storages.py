@@ -139,7 +139,7 @@ def test_a_folder_that_one_node_lacks_is_refused_before_the_first_trial(cluster:
     study, storage = read_study("digits", FEW), Folder.at(str(cluster.hidden))
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with pytest.raises(ValueError, match="storage must be a place that every node reaches") as refusal:
+        with pytest.raises(ValueError, match="storage must be a folder that every node reaches") as refusal:
             run_trials(study, storage, cluster.address, (), lambda: None)
     finally:
         signal.signal(signal.SIGTERM, handler)

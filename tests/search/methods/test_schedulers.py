@@ -11,7 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from search.methods.schedulers import SCHEDULERS, Histories, SearchKey, per_search
 from search.results.folder import StudyFolder
-from search.running.tuner import _first_epoch_of
+from search.running.tuner import first_epoch_of
 from search.searching.searcher import StudySearcher
 from tests.search.conftest import run_small
 from trainables.spec import EpochReport, TrialSpec
@@ -167,7 +167,7 @@ def test_weights_that_are_drawn_anew_are_not_judged_before_they_have_learnt(name
 @pytest.mark.parametrize("recovery", sorted(RECOVERIES))
 def test_recoveries_from_scratch_alone_are_first_judged_by_epoch_1(recovery: str) -> None:
     trial = SimpleNamespace(config={"spec": TrialSpec(recovery=recovery).model_dump_json()})
-    assert _first_epoch_of(trial) == (1 if "scratch" in recovery else 0)
+    assert first_epoch_of(trial) == (1 if "scratch" in recovery else 0)
 
 
 def test_a_study_runs_to_its_end_under_a_scheduler_that_stops_trials(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from search.running.gpu_sharing import SPARE, largest, share_of_gpu, together
 from search.running.ray_session import ENVIRONMENT
 from search.running.shared_work import SharedWork
-from search.running.tuner import _may_share
+from search.running.tuner import may_share
 from search.study.spec import StudySpec
 from tests.trainables.trials import CHANNEL, CPU, DATA, DENSE, WEIGHT
 from trainables.data import sources
@@ -84,11 +84,11 @@ def test_the_largest_batch_of_each_network_is_probed() -> None:
 def test_only_automatic_shares_of_what_is_not_timed_are_probed() -> None:
     study = StudySpec.model_validate({"name": "s"})
     asked = {"gpus": 0.5}
-    assert _may_share(study, WorkerResources(gpus=1.0))
-    assert not _may_share(study, WorkerResources(gpus=0.0))
-    assert not _may_share(study, WorkerResources(gpus=1.0, workers=2))
-    assert not _may_share(study.model_copy(update={"latency": True}), WorkerResources(gpus=1.0))
-    assert not _may_share(StudySpec.model_validate({"name": "s", "resources": asked}), WorkerResources(gpus=1.0))
+    assert may_share(study, WorkerResources(gpus=1.0))
+    assert not may_share(study, WorkerResources(gpus=0.0))
+    assert not may_share(study, WorkerResources(gpus=1.0, workers=2))
+    assert not may_share(study.model_copy(update={"latency": True}), WorkerResources(gpus=1.0))
+    assert not may_share(StudySpec.model_validate({"name": "s", "resources": asked}), WorkerResources(gpus=1.0))
 
 
 @pytest.fixture(scope="module")

@@ -76,12 +76,12 @@ def left_behind(folder: Folder, machine: str) -> Holder:
 
 def test_second_run_is_refused_with_who_holds_it_and_since_when(folder: Folder) -> None:
     with Lease(folder, pytest.fail) as first:
-        with pytest.raises(ValueError, match="a study must be run once at a time") as refusal:
+        with pytest.raises(ValueError, match="a study must have one run at a time") as refusal:
             seconds_to_take(folder, pytest.fail)
-        told = str(refusal.value)
-        assert f"process {os.getpid()} on {os.uname().nodename}, which began at 20" in told
-        assert folder.uri in told
-        assert "wait for it, stop it, or give this run another --name" in told
+        message = str(refusal.value)
+        assert f"process {os.getpid()} on {os.uname().nodename}, which began at 20" in message
+        assert folder.uri in message
+        assert "wait for it, stop it, or give this run another --name" in message
         first.check()
     assert not folder.has(LEASE)
     assert seconds_to_take(folder, pytest.fail) < STALE / 2
@@ -105,7 +105,7 @@ def test_silent_run_of_another_machine_is_replaced_after_a_while_by_ones_own_clo
     left_behind(folder, machine)
     assert seconds_to_take(folder, warnings.append) > STALE
     assert len(warnings) == 1
-    assert "has left the study without an end; waiting 1 s for a sign" in warnings[0]
+    assert "does not renew its lease; waiting 1 s until it counts as gone" in warnings[0]
 
 
 def test_living_run_of_another_machine_is_believed_as_soon_as_it_shows(folder: Folder) -> None:
@@ -132,13 +132,13 @@ def test_run_that_slept_finds_itself_replaced_and_ends(local: Folder) -> None:
         warnings: list[str] = []
         with Lease(local, warnings.append) as ours:
             holder.send_signal(signal.SIGCONT)
-            _, told = holder.communicate(timeout=10)
+            _, error = holder.communicate(timeout=10)
             time.sleep(4 * BEAT)
             ours.check()
             assert local.has(LEASE), "who is replaced takes nothing along"
     assert len(warnings) == 1
-    assert f"has taken this one over after {STALE:.0f} s without a sign from here" in told
-    assert f"process {os.getpid()} on" in told
+    assert f"has taken this one over, as this run did not renew its lease for {STALE:.0f} s" in error
+    assert f"process {os.getpid()} on" in error
 
 
 def test_of_two_that_take_it_at_once_one_goes_on(folder: Folder) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.running.shared_work import awaited, place_of
+from search.running.shared_work import awaited, worker_resources
 from search.study.spec import Resources
 from tests.search.test_faults import finish, histories
 from tests.search.waiting import until
@@ -109,8 +109,8 @@ def test_a_cluster_that_would_have_to_grow_is_told_what_it_lacks() -> None:
 
 def test_a_machine_that_is_too_small_is_told_before_anything_waits_for_it() -> None:
     has = {"CPU": 4.0, "GPU": 1.0}
-    assert place_of(Resources(workers=1, cpus=2), has, grows=False).bundles == [{"CPU": 2.0, "GPU": 1.0}]
-    assert place_of(Resources(workers=9, cpus=1), has, grows=True).workers == 9
+    assert worker_resources(Resources(workers=1, cpus=2), has, grows=False).bundles == [{"CPU": 2.0, "GPU": 1.0}]
+    assert worker_resources(Resources(workers=9, cpus=1), has, grows=True).workers == 9
     for resources in (Resources(workers=5, gpus=0), Resources(workers=2), Resources(cpus=8)):
         with pytest.raises(ValueError, match=r"resources must fit into this machine: it has 4 CPUs and 1 GPUs, but"):
-            place_of(resources, has, grows=False)
+            worker_resources(resources, has, grows=False)
