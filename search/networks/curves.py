@@ -15,7 +15,7 @@ from search.networks.profile import Compactness
 from trainables.allocation.profiles import FALLS, to_parquet
 from trainables.artifacts.probes import to_parquet as curve_to_parquet
 from trainables.frozen import Frozen
-from trainables.pruning.probe_order import Probed
+from trainables.pruning.probe_order import ProbeResult
 from trainables.spec import BudgetKind
 
 LOST = (0, 1, 2, 5, 10, 20, 40, 100)  # points of accuracy between one shade and the next
@@ -103,7 +103,7 @@ def _tolerated(axis: Axes, legend: Axes, found: Compactness) -> None:
 
 def write_probes(found: Probing, out: Path) -> list[Path]:
     """Write probes.json, probes.parquet, probes.png and probes.svg into a folder; return their paths."""
-    curve = tuple(Probed(b.name, b.shape[0], b.train_accuracy, b.val_accuracy) for b in found.blocks)
+    curve = tuple(ProbeResult(b.name, b.shape[0], b.train_accuracy, b.val_accuracy) for b in found.blocks)
     return _write(out, "probes", found, {"probes.parquet": curve_to_parquet(curve)}, probe_figure(found))
 
 

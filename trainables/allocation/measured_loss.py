@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.allocation.problem import Problem
-from trainables.models.layers import undisturbed
+from trainables.models.layers import eval_mode
 from trainables.pruning.granularity import Counts, top_units
 
 BATCH = 256  # samples at a time: enough for batch norms that use their statistics
@@ -58,7 +58,7 @@ def candidates(problem: Problem) -> Iterator[Loss]:
             known[key] = float(divergence + forgone.mean())
         return known[key]
 
-    with undisturbed(model):
+    with eval_mode(model):
         dense = log_probabilities((1.0,))[0]
         try:
             for norm in norms:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainables.models.layers import undisturbed
+from trainables.models.layers import eval_mode
 from trainables.pruning.context import PruningContext
 
 BATCH = 64  # samples at a time
@@ -34,7 +34,7 @@ def output_variances(context: PruningContext) -> dict[str, Tensor]:
         moments = torch.stack([torch.ones_like(channels), channels, channels.square()]).sum(2)
         sums[name] = sums.get(name, 0.0) + moments
 
-    with _watched(unscaled, add), undisturbed(model), torch.no_grad():
+    with _watched(unscaled, add), eval_mode(model), torch.no_grad():
         for images, _ in samples.batches(BATCH) if unscaled else ():
             model(images)
     for name, (count, total, squares) in sums.items():
@@ -58,7 +58,7 @@ def _squared_scales(model: nn.Module, layers: Mapping[str, nn.Module], image: Te
                 scales[name] = scale.detach().double().square()
 
     norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
-    with _watched(layers, write), _watched(norms, read), undisturbed(model), torch.no_grad():
+    with _watched(layers, write), _watched(norms, read), eval_mode(model), torch.no_grad():
         model(image)
     return scales
 

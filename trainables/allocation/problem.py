@@ -35,5 +35,5 @@ class Problem:
     @property
     def measured(self) -> Profile:
         """The profile, where the policy's inputs name it."""
-        profile: Profile = self.context.look("profile")
+        profile: Profile = self.context.artifact("profile")
         return profile

@@ -13,7 +13,7 @@ from trainables.data.splits import Splits
 from trainables.outcome import Cost
 from trainables.outcome import total as sum_of
 from trainables.pruning.channels import Channels
-from trainables.pruning.gates import ChannelGates, Gating
+from trainables.pruning.gates import ChannelGates, TrainedGates
 from trainables.spec import GatingSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, TrainingPlan, fit, residents, resume
@@ -58,7 +58,7 @@ def make_gating(
         "history": [report.model_dump() for report in state.history],
         "cost": cost.model_dump(),
     }
-    checkpoint.save(folder, {"network": state.model.state_dict(), "gates": state.gates.of_parts}, record)
+    checkpoint.save(folder, {"network": state.model.state_dict(), "gates": state.gates.by_part}, record)
     unfinished.delete()
 
 
@@ -72,7 +72,7 @@ def _course(spec: GatingSpec, gates: ChannelGates) -> TrainingPlan:
     return TrainingPlan(recipe, spared=recipe.epochs - spec.gates.epochs, loss=loss)
 
 
-def load_gating(folder: Folder) -> tuple[Gating, Cost]:
+def load_gating(folder: Folder) -> tuple[TrainedGates, Cost]:
     """Load trained gates, the weights trained along, and what both took."""
     saved = checkpoint.load(folder)
-    return Gating(saved.tensors["gates"], saved.tensors["network"]), Cost.model_validate(saved.record["cost"])
+    return TrainedGates(saved.tensors["gates"], saved.tensors["network"]), Cost.model_validate(saved.record["cost"])

@@ -14,10 +14,10 @@ from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.checkpoints import manifest
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Splits
-from trainables.models.layers import undisturbed
+from trainables.models.layers import eval_mode
 from trainables.outcome import Cost
 from trainables.pruning.block_chain import Block, find_chain
-from trainables.pruning.probe_order import Probed
+from trainables.pruning.probe_order import ProbeResult
 from trainables.spec import ProbeSpec
 from trainables.storage import columns
 from trainables.storage.folder import Folder
@@ -28,7 +28,7 @@ STEPS = 500  # of L-BFGS at most
 GRADIENT = 1e-5  # of the mean loss, at which it ends
 TINY = 1e-8  # deviation of a feature that tells nothing
 
-Curve = tuple[Probed, ...]  # a probe behind every block, in the order of the chain
+Curve = tuple[ProbeResult, ...]  # a probe behind every block, in the order of the chain
 
 
 def make_probes(spec: ProbeSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
@@ -47,7 +47,7 @@ def load_probes(folder: Folder) -> tuple[Curve, Cost]:
     with damage_as_error(f"the probes in {folder.uri}"):
         cost = Cost.model_validate(from_json(files["record.json"].decode())["cost"])
         rows = columns.read_columns(files["probes.parquet"]).drop_columns(["depth"]).to_pylist()
-        return tuple(Probed(**row) for row in rows), cost
+        return tuple(ProbeResult(**row) for row in rows), cost
 
 
 def to_parquet(curve: Curve) -> bytes:
@@ -67,7 +67,7 @@ def probe(model: nn.Module, example: Tensor, splits: Splits, samples: int) -> tu
     train = Resident(splits.train.first(samples), splits, example.device)
     val = Resident(splits.val, splits, example.device)
     chain = find_chain(model, example)
-    with undisturbed(model):
+    with eval_mode(model):
         outputs = [pooled_outputs(model, chain, data) for data in (train, val)]
     curve = []
     for block, seen, unseen in zip(chain, *outputs, strict=True):
@@ -78,7 +78,7 @@ def probe(model: nn.Module, example: Tensor, splits: Splits, samples: int) -> tu
             (features @ weight + bias).argmax(1).eq(labels).double().mean().item()
             for features, labels in ((seen, train.labels), (unseen, val.labels))
         ]
-        curve.append(Probed(block.name, seen.shape[1], *told))
+        curve.append(ProbeResult(block.name, seen.shape[1], *told))
     seconds = time.perf_counter() - started
     return tuple(curve), Cost(seconds=seconds, evaluations=1, images=train.taken + val.taken)
 

@@ -20,7 +20,7 @@ from trainables.artifacts.probes import load_probes
 from trainables.artifacts.replay import Replay, Values
 from trainables.checkpoints import artifact_store, manifest
 from trainables.data.splits import Splits
-from trainables.models.layers import undisturbed
+from trainables.models.layers import eval_mode
 from trainables.names import CRITERION_NEEDS, Source
 from trainables.outcome import Cost
 from trainables.pruning.context import Calibration, Meter, PruningContext
@@ -81,7 +81,7 @@ def measure_profile(
     counts = {part.name: [units_at(part, level) for level in levels] for part in prunable.parts}
     unharmed: list[Tensor] = []
     harm: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
-    with undisturbed(dense):
+    with eval_mode(dense):
         pruning = _Pruning(prunable, scores)
         for batches in _turns(dense, example, calibration, pruning.changed.values()):
             unharmed += [batch.harm(batch.logits) for batch in batches]

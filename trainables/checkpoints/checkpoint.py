@@ -20,7 +20,7 @@ from trainables.checkpoints.manifest import RECORD, TENSORS, read_files, write_f
 from trainables.checkpoints.sparse_tensors import pack, unpack
 from trainables.frozen import Frozen
 from trainables.models import hub
-from trainables.models.removed_blocks import Extents, projections, removed_modules, shallow
+from trainables.models.removed_blocks import ProjectionSpec, projections, remove_blocks, removed_modules
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.spec import DenseSpec, Width
 from trainables.storage.folder import Folder
@@ -39,7 +39,7 @@ class Architecture(Frozen):
     classes: int = Field(ge=1, le=1 << 20)
     image: tuple[Extent, Extent, Extent]  # channels, height, width in pixels
     removed: tuple[str, ...] = ()  # modules of blocks that are gone
-    projections: Mapping[str, Extents] = {}  # what stands in for blocks that changed shapes
+    projections: Mapping[str, ProjectionSpec] = {}  # what stands in for blocks that changed shapes
 
     @model_validator(mode="after")
     def _refuse_giants(self) -> Self:
@@ -57,7 +57,7 @@ class Architecture(Frozen):
     def build(self) -> nn.Module:
         """Build the dense network with fresh weights, without the blocks that are gone."""
         model = hub.build(self.model, self.classes, self.image[0], self.width)
-        shallow(model, self.removed, self.projections)
+        remove_blocks(model, self.removed, self.projections)
         return model
 
     @property

@@ -76,7 +76,7 @@ def run_watched(model: nn.Module, example: Tensor, hooks: Iterable[torch.utils.h
     """Run a network once in eval mode on `example` (1, C, H, W), then take its hooks off."""
     handles = list(hooks)
     try:
-        with undisturbed(model), torch.no_grad():
+        with eval_mode(model), torch.no_grad():
             model(example)
     finally:
         for handle in handles:
@@ -84,7 +84,7 @@ def run_watched(model: nn.Module, example: Tensor, hooks: Iterable[torch.utils.h
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """For a while, put a model in eval mode and let every parameter have a gradient; then make both what they were."""
     modes = [(module, module.training) for module in model.modules()]
     frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]

@@ -7,7 +7,7 @@ import torch
 from pydantic import PositiveInt
 from torch import nn
 
-Extents = tuple[PositiveInt, PositiveInt, PositiveInt]  # of a projection: input channels, output channels, stride
+ProjectionSpec = tuple[PositiveInt, PositiveInt, PositiveInt]  # (in_channels, out_channels, stride)
 
 
 class Removed(nn.Identity):
@@ -21,7 +21,7 @@ class Projection(nn.Sequential):
     more outputs, and is the mean of several where there are fewer (ours: no paper says what to start from).
     """
 
-    def __init__(self, extents: Extents) -> None:
+    def __init__(self, extents: ProjectionSpec) -> None:
         inputs, outputs, stride = extents
         conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
         fewer = min(inputs, outputs)
@@ -32,7 +32,7 @@ class Projection(nn.Sequential):
         self.extents = extents
 
 
-def shallow(model: nn.Module, removed: tuple[str, ...], projections: Mapping[str, Extents]) -> None:
+def remove_blocks(model: nn.Module, removed: tuple[str, ...], projections: Mapping[str, ProjectionSpec]) -> None:
     """Take blocks out of a network in place: the modules that nothing stands in for, and those that a projection does.
 
     Raises ValueError for a name that the network does not have, as after a change to a user's own model.
@@ -51,6 +51,6 @@ def removed_modules(model: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, module in model.named_modules() if isinstance(module, Removed))
 
 
-def projections(model: nn.Module) -> dict[str, Extents]:
+def projections(model: nn.Module) -> dict[str, ProjectionSpec]:
     """Name the projections that stand in for blocks, and tell how they are built."""
     return {name: module.extents for name, module in model.named_modules() if isinstance(module, Projection)}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.layers import Layer, Masks, prunable_layers
-from trainables.models.removed_blocks import Extents, Projection, Removed, shallow
+from trainables.models.removed_blocks import Projection, ProjectionSpec, Removed, remove_blocks
 from trainables.pruning.block_chain import Block, find_chain
 from trainables.pruning.granularity import Counts, Part, Read
 from trainables.spec import BudgetKind
@@ -20,7 +20,7 @@ class Unit:
 
     block: Block
     layers: tuple[Layer, ...]
-    projection: Extents | None  # what stands in for it; None where nothing need
+    projection: ProjectionSpec | None  # what stands in for it; None where nothing need
 
     @property
     def saved(self) -> tuple[int, int]:
@@ -88,7 +88,7 @@ class Blocks:
     def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
         """Take every other block out of the network; nothing is left to mask."""
         removed: list[str] = []
-        projections: dict[str, Extents] = {}
+        projections: dict[str, ProjectionSpec] = {}
         for unit in self._gone(kept_units):
             first, *others = unit.block.modules
             removed += others
@@ -96,7 +96,7 @@ class Blocks:
                 projections[first] = unit.projection
             else:
                 removed.append(first)
-        shallow(self.model, tuple(removed), projections)
+        remove_blocks(self.model, tuple(removed), projections)
         self._at_home(self.model)
         return {}
 
@@ -139,7 +139,7 @@ class ProjectedBlocks(Blocks):
     projecting = True
 
 
-def _projection(block: Block) -> Extents | None:
+def _projection(block: Block) -> ProjectionSpec | None:
     """Find the 1x1 convolution that changes shapes as a block does; None where no stride makes it."""
     (inputs, *sides), (outputs, *wanted) = block.inputs, block.outputs
     stride = -(-sides[0] // wanted[0])

@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 
 from trainables.models.cifar import PadShortcut
-from trainables.models.layers import undisturbed
+from trainables.models.layers import eval_mode
 
 _CUT_SAFELY = {  # a view may be a flattening; where it is anything else, `soundness` refuses the network
     tp.ops.OPTYPE.CONV,
@@ -129,7 +129,7 @@ def trace(model: nn.Module, example: Tensor) -> dict[str, Group]:
 def _graph(model: nn.Module, example: Tensor) -> Any:
     graph = tp.DependencyGraph()
     try:
-        with undisturbed(model), torch.enable_grad(), warnings.catch_warnings():  # it is traced through autograd
+        with eval_mode(model), torch.enable_grad(), warnings.catch_warnings():  # it is traced through autograd
             warnings.filterwarnings("error", "Maximum recursive depth")  # what follows it takes all memory
             graph.build_dependency(model, example, customized_pruners={PadShortcut: _PadShortcutCut()}, verbose=False)
         _refuse_folding(graph)

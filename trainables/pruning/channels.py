@@ -37,7 +37,7 @@ class Channels:
         """Count the weights, or multiply-accumulates for one image, of the network cut to these widths."""
         return int(self._costs[kind](keep))
 
-    def soft_cost(self, kind: BudgetKind) -> WidthCost[Tensor]:
+    def differentiable_cost(self, kind: BudgetKind) -> WidthCost[Tensor]:
         """The same of sums of gates in place of counts, differentiable, on the network's device."""
         return self._costs[kind].soft(self.example.device)
 
@@ -69,7 +69,7 @@ class Channels:
             for name, group in self._groups.items()
         }
 
-    def gateable(self) -> dict[nn.Module, NDArray[np.int64]]:
+    def gate_positions(self) -> dict[nn.Module, NDArray[np.int64]]:
         """Find the modules whose outputs are to be multiplied where each unit has a factor, so that 0 silences it.
 
         These are a group's batch norms or, where it has none, its layers, and the shortcuts that widen into it. Returns

@@ -1,4 +1,4 @@
-"""A network about to be pruned, what may be looked at while deciding what goes, and how often that was."""
+"""The inputs of criteria and policies: the network, calibration samples and shared artifacts, and their cost."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -18,47 +18,47 @@ class Calibration:
 
     images: Tensor  # (N, C, H, W), normalised as for training
     labels: Tensor  # (N,) int64
-    evaluations: int = 0  # of the network on all of them, so far, as in `Cost`
+    evaluations: int = 0  # passes of all samples through the network so far, as in `Cost`
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all samples in order, `size` at a time, for one evaluation."""
+        """Yield all samples in order, `size` at a time: (images, labels). Counts one evaluation."""
         self.evaluations += 1
         return zip(self.images.split(size), self.labels.split(size), strict=True)
 
 
 @dataclass(frozen=True, eq=False)
 class PruningContext:
-    """A trained network at one granularity, the seed of all draws, and what was asked to be looked at."""
+    """A trained network at one granularity, the seed of all draws, and the inputs that were asked for."""
 
     prunable: Prunable
     seed: int = 0
     calibration: Calibration | None = None
-    shared: Mapping[Source, Any] = field(default_factory=dict)  # what trials share, measured on the dense network
+    shared: Mapping[Source, Any] = field(default_factory=dict)  # artifacts of the dense network that trials share
 
     @property
     def samples(self) -> Calibration:
-        """The calibration samples, where they were asked for."""
-        assert self.calibration is not None, "whoever looks at calibration samples says so in its table"
+        """The calibration samples. The criterion or policy must list "samples" in its inputs."""
+        assert self.calibration is not None, "'samples' must be in the inputs of a criterion or policy that reads it"
         return self.calibration
 
-    def look(self, source: Source) -> Any:
-        """What trials share of this kind, where it was asked for."""
-        assert source in self.shared, f"whoever looks at {source} says so in its table"
+    def artifact(self, source: Source) -> Any:
+        """Return a shared artifact. The criterion or policy must list it in its inputs."""
+        assert source in self.shared, f"{source!r} must be in the inputs of a criterion or policy that reads it"
         return self.shared[source]
 
 
 class Meter:
-    """What is spent from here on: time, and evaluations on calibration samples where there are any."""
+    """Measures time and evaluations on calibration samples, from its construction on."""
 
     def __init__(self, samples: Calibration | None) -> None:
         self._samples = samples
-        self._before = samples.evaluations if samples else 0
+        self._evaluations_before = samples.evaluations if samples else 0
         self._started = time.perf_counter()
 
     def read(self) -> Cost:
-        """What was spent so far."""
+        """Return the cost so far; without samples, evaluations and images are 0."""
         seconds = time.perf_counter() - self._started
         if self._samples is None:
             return Cost(seconds=seconds, evaluations=0, images=0)
-        evaluations = self._samples.evaluations - self._before
+        evaluations = self._samples.evaluations - self._evaluations_before
         return Cost(seconds=seconds, evaluations=evaluations, images=evaluations * len(self._samples.labels))

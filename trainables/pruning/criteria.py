@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.models.layers import undisturbed, weight_of
+from trainables.models.layers import eval_mode, weight_of
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.context import PruningContext
-from trainables.pruning.gates import Gating
+from trainables.pruning.gates import TrainedGates
 from trainables.pruning.probe_order import removals
 
 Scores = Mapping[str, Tensor]  # part name -> (units,), finite
@@ -81,7 +81,7 @@ def group_norm(context: PruningContext) -> Scores:
 
 def gates(context: PruningContext) -> Scores:
     """Value of the trainable gate on a channel, trained for the trial's budget (Kim et al., arXiv 1904.10921)."""
-    gating: Gating = context.look("gates")
+    gating: TrainedGates = context.artifact("gates")
     return gating.values
 
 
@@ -92,7 +92,7 @@ def probe(context: PruningContext) -> Scores:
     """
     blocks = context.prunable
     assert isinstance(blocks, Blocks)
-    accuracies = {probed.name: probed.val_accuracy for probed in context.look("probe")}
+    accuracies = {probed.name: probed.val_accuracy for probed in context.artifact("probe")}
     order = removals([accuracies[block.name] for block in blocks.chain], blocks.fixed)
     survived = {blocks.chain[place].name: float(gone) for gone, (place, _) in enumerate(order)}
     return {name: torch.tensor([survived[unit.block.name] for unit in units]) for name, units in blocks.stages.items()}
@@ -114,7 +114,7 @@ def weight_gradients(context: PruningContext) -> dict[str, Tensor]:
     names = {layer.name: None for part in context.prunable.parts for layer in part.layers}
     weights = [weight_of(model.get_submodule(name)) for name in names]
     sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
-    with undisturbed(model), torch.enable_grad():
+    with eval_mode(model), torch.enable_grad():
         for images, labels in samples.batches(BATCH):
             loss = F.cross_entropy(model(images), labels, reduction="sum")
             for total, gradient in zip(sums, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True):

@@ -11,7 +11,7 @@ ROUNDING = 1e-9  # of the difference of two accuracies
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbeResult:
     """What a linear probe reads from the pooled output of a block."""
 
     name: str  # of the block

@@ -26,7 +26,7 @@ def refuse_unsound_gates(model: nn.Module, example: Tensor) -> None:
         channels = Channels(whole, example)
         kept_units = _half(channels)
         gates = ChannelGates(channels, Gates(), "macs", 0.5)
-        for name, values in gates.of_parts.items():
+        for name, values in gates.by_part.items():
             values.zero_()[kept_units[name]] = 1.0
         with gates.attached():
             got = whole(images)

@@ -40,7 +40,7 @@ class State:
     history: list[EpochReport]
     masks: Masks = field(default_factory=dict)
     momenta: Mapping[str, Tensor] = field(default_factory=dict)
-    gates: ChannelGates | None = None  # that are trained along; what they tell of each epoch is in record["gates"]
+    gates: ChannelGates | None = None  # trained along; record["gates"] holds their report of each epoch
 
     @property
     def epoch(self) -> int:
@@ -108,7 +108,7 @@ def fit(
         )
         state.history.append(report)
         if state.gates:
-            state.record.setdefault("gates", []).append(state.gates.tell())
+            state.record.setdefault("gates", []).append(state.gates.report().model_dump())
         save_epoch(folder, state)
         yield report
         started, before = time.perf_counter(), images_taken(data)

@@ -74,7 +74,7 @@ def sgd(model: nn.Module, recipe: Recipe, gates: ChannelGates | None = None) -> 
         groups, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True
     )
     if gates:
-        optimizer.register_step_post_hook(lambda *_: gates.settle(optimizer.param_groups[-1]["done"]))
+        optimizer.register_step_post_hook(lambda *_: gates.step_to_target(optimizer.param_groups[-1]["done"]))
     return optimizer
 
 

@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +17,7 @@ from search.report.sections.evidence import Evidence, shared_by
 from search.report.sections.layers import ROW, SHADES
 from search.results.names import curriculum_name, model_name
 from trainables.checkpoints import checkpoint, manifest
+from trainables.pruning.gates import GatesReport
 from trainables.spec import GatingSpec
 from trainables.storage.folder import Folder
 
@@ -33,23 +33,23 @@ class Training:
     """Gates for one budget, one training for each seed."""
 
     units: Mapping[str, int]  # name of a part -> number of its gates
-    epochs: Mapping[int, Sequence[Mapping[str, Any]]]  # seed -> the record of each epoch
+    epochs: Mapping[int, Sequence[GatesReport]]  # seed -> the report of each epoch
 
     @property
     def open(self) -> dict[str, list[float]]:
         """Number of open gates of each part after each epoch, as a mean over seeds."""
         each = list(zip(*self.epochs.values(), strict=True))
-        return {part: [fmean(record["open"][part] for record in epoch) for epoch in each] for part in self.units}
+        return {part: [fmean(report.open[part] for report in epoch) for epoch in each] for part in self.units}
 
     @property
     def cost(self) -> Runs:
         """Cost of the gated network in % of the dense one's."""
-        return {seed: [100 * record["ratio"] for record in epochs] for seed, epochs in self.epochs.items()}
+        return {seed: [100 * report.ratio for report in epochs] for seed, epochs in self.epochs.items()}
 
     @property
     def flips(self) -> Runs:
         """Number of times that gates opened or closed in each epoch."""
-        return {seed: [record["flips"] for record in epochs] for seed, epochs in self.epochs.items()}
+        return {seed: [report.flips for report in epochs] for seed, epochs in self.epochs.items()}
 
 
 def gates_section(evidence: Evidence) -> Section:
@@ -103,7 +103,10 @@ def _training(evidence: Evidence, seeds: Mapping[int, Folder]) -> Training:
     parts = checkpoint.load(seeds[min(seeds)]).tensors["gates"]  # each has the name of one of its layers
     order = next((list(trial.layers) for trial in evidence.trials if {*parts} <= {*trial.layers}), [*parts])
     units = {part: len(parts[part]) for part in sorted(parts, key=order.index)}
-    return Training(units, {seed: record["gates"] for seed, record in records.items()})
+    return Training(
+        units,
+        {seed: [GatesReport.model_validate(epoch) for epoch in record["gates"]] for seed, record in records.items()},
+    )
 
 
 def _open_panel(sparsity: float, training: Training) -> Panel:

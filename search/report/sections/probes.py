@@ -17,7 +17,7 @@ from search.results.rows import TrialRow
 from search.study.cells import cell_key
 from trainables.artifacts.probes import load_probes
 from trainables.names import BLOCKS
-from trainables.pruning.probe_order import Probed
+from trainables.pruning.probe_order import ProbeResult
 from trainables.storage.folder import Folder
 
 HUE = HUES[1]
@@ -30,7 +30,7 @@ LETTER = 3.9  # width in points
 class Reading:
     """The probes of a network, and the blocks that pruned networks keep."""
 
-    curves: Mapping[int, Sequence[Probed]]  # seed -> a probe behind each block
+    curves: Mapping[int, Sequence[ProbeResult]]  # seed -> a probe behind each block
     kept: Mapping[str, Sequence[Collection[str]]]  # policy and sparsity -> blocks that the trial of each seed keeps
     dense: float  # accuracy in %, mean over seeds
 

@@ -21,7 +21,7 @@ from trainables.models import hub
 from trainables.names import POLICY_NEEDS, SEARCHES, GranularityName
 from trainables.pruning.context import Calibration
 from trainables.pruning.criteria import l1
-from trainables.pruning.gates import Gating
+from trainables.pruning.gates import TrainedGates
 from trainables.pruning.granularities import GRANULARITIES, view
 from trainables.pruning.granularity import Counts, Prunable
 from trainables.pruning.masks import Weights
@@ -83,7 +83,7 @@ def known_to(policy: str, prunable: Prunable, calibration: Calibration, sparsity
     )
     scores = l1(asked.context)
     if "gates" in inputs:
-        asked = replace(asked, context=replace(asked.context, shared={"gates": Gating(scores, {})}))
+        asked = replace(asked, context=replace(asked.context, shared={"gates": TrainedGates(scores, {})}))
     return replace(asked, scores=scores)
 
 

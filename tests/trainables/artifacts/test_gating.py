@@ -19,7 +19,7 @@ from trainables.models import hub
 from trainables.names import CRITERION_NEEDS, GATED, POLICY_NEEDS
 from trainables.outcome import Cost
 from trainables.pruning.channels import Channels
-from trainables.pruning.gates import ChannelGates, Gating, is_open
+from trainables.pruning.gates import ChannelGates, TrainedGates, is_open
 from trainables.pruning_spec import Gates, Schedule
 from trainables.spec import BudgetKind, EpochReport, GatingSpec, Recipe, TrialSpec
 from trainables.storage.folder import Folder
@@ -86,9 +86,9 @@ def test_training_alone_ends_within_one_channel_of_the_budget(
     recipe = Recipe(epochs=epochs, lr=lr, batch_size=32)
     with gates.attached():
         for _ in train(model, residents(splits, CPU)[0], recipe, DATA, 0, sgd(model, recipe, gates)):
-            told = gates.tell()
+            report = gates.report()
     dearest = max(dense - channels.cost(units - one, budget) for one in np.eye(len(units), dtype=np.int64))
-    assert 0 <= target - channels.cost(np.array([*told["open"].values()]), budget) < dearest
+    assert 0 <= target - channels.cost(np.array([*report.open.values()]), budget) < dearest
 
 
 def test_interrupted_gate_training_goes_on_as_if_nothing_had_happened(
@@ -126,7 +126,7 @@ def test_gates_serve_as_criterion_as_policy_and_as_a_whole(
     assert Cost.model_validate(charged) == cost
     pruned = dense_network(storage)
     if policy == "gates-joint":
-        pruned.load_state_dict(gating.network)
+        pruned.load_state_dict(gating.network_state)
     chosen = plan(pruned, torch.zeros(1, 1, 8, 8), spec, None, {"gates": gating})
     assert facts.parts == chosen.parts
     by_gate = {name: gating.values[name].topk(len(kept)).values.min() for name, kept in chosen.kept_units.items()}
@@ -146,7 +146,7 @@ def test_budget_is_met_within_one_channel_however_many_gates_are_open(
     torch.manual_seed(0)
     values = {part.name: open_at + 0.2 * torch.rand(part.units) for part in prunable.parts}
     spec = JOINT.model_copy(update={"policy": policy, "budget": "macs"})
-    kept = plan(model, torch.zeros(1, 1, 8, 8), spec, None, {"gates": Gating(values, {})}).kept_units
+    kept = plan(model, torch.zeros(1, 1, 8, 8), spec, None, {"gates": TrainedGates(values, {})}).kept_units
     counts = np.array([len(kept[part.name]) for part in prunable.parts])
     budget = total(prunable, spec.sparsity, "macs")
     assert prunable.cost(counts, "macs") <= budget

@@ -28,7 +28,7 @@ from trainables.pruning.blocks import Blocks
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
-from trainables.pruning.probe_order import Probed, removals, scan, survivors
+from trainables.pruning.probe_order import ProbeResult, removals, scan, survivors
 from trainables.spec import ProbeSpec
 from trainables.storage.folder import Folder
 
@@ -181,14 +181,15 @@ def test_parquet_has_a_row_for_each_block(probed: Folder, tmp_path: Path) -> Non
     rows = pq.read_table(tmp_path / "probes.parquet").to_pylist()
     assert [row["depth"] for row in rows] == [0, 1, 2, 3]
     assert (
-        tuple(Probed(row["name"], row["features"], row["train_accuracy"], row["val_accuracy"]) for row in rows) == curve
+        tuple(ProbeResult(row["name"], row["features"], row["train_accuracy"], row["val_accuracy"]) for row in rows)
+        == curve
     )
 
 
 def test_the_criterion_keeps_longest_what_is_removed_last() -> None:
     blocks = view(hub.build("resnet56", 10, 3, 0.25), "block", torch.zeros(1, 3, 8, 8))
     assert isinstance(blocks, Blocks)
-    curve = [Probed(block.name, 4, 0.5, accuracy) for block, accuracy in zip(blocks.chain, PRINTED, strict=True)]
+    curve = [ProbeResult(block.name, 4, 0.5, accuracy) for block, accuracy in zip(blocks.chain, PRINTED, strict=True)]
     scores = CRITERIA["probe"](PruningContext(blocks, shared={"probe": curve}))
     assert sorted(torch.cat(list(scores.values())).tolist()) == list(range(25))
     problem = Problem(PruningContext(blocks), scores, 0.4, "params")

@@ -18,10 +18,10 @@ from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA, weight_gradients
-from trainables.pruning.gates import Gating
+from trainables.pruning.gates import TrainedGates
 from trainables.pruning.granularities import view
 from trainables.pruning.masks import Weights
-from trainables.pruning.probe_order import Probed
+from trainables.pruning.probe_order import ProbeResult
 
 torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 1, 8, 8)
@@ -64,10 +64,10 @@ def score(name: str, granularity: GranularityName, model: nn.Module, seed: int =
     calibration = samples() if "samples" in inputs else None  # a criterion that reads more than it declares fails
     prunable, shared = view(model, granularity, EXAMPLE), dict[Source, Any]()
     if "gates" in inputs:
-        shared["gates"] = Gating({part.name: torch.linspace(0, 1, part.units) for part in prunable.parts}, {})
+        shared["gates"] = TrainedGates({part.name: torch.linspace(0, 1, part.units) for part in prunable.parts}, {})
     if "probe" in inputs:
         assert isinstance(prunable, Blocks)
-        shared["probe"] = [Probed(block.name, 8, 0.5, 0.1 * n % 0.7) for n, block in enumerate(prunable.chain)]
+        shared["probe"] = [ProbeResult(block.name, 8, 0.5, 0.1 * n % 0.7) for n, block in enumerate(prunable.chain)]
     return CRITERIA[name](PruningContext(prunable, seed, calibration, shared))
 
 

@@ -58,7 +58,7 @@ def gates_on(model: nn.Module, example: Tensor, budget: BudgetKind = "macs", tar
 
 
 def close_all_but(gates: ChannelGates, kept_units: KeptUnits) -> None:
-    for name, values in gates.of_parts.items():
+    for name, values in gates.by_part.items():
         values.fill_(0.5e-5)[kept_units[name]] = 0.7
 
 
@@ -93,7 +93,7 @@ COSTED = dict(networks())
 def test_soft_cost_of_counts_is_the_cost(kind: BudgetKind, name: str, shares: list[float]) -> None:
     channels = COSTED[name]
     counts = np.array([round(s * part.units) for s, part in zip(shares, channels.parts, strict=False)])
-    assert channels.soft_cost(kind)(torch.from_numpy(counts).double()).item() == channels.cost(counts, kind)
+    assert channels.differentiable_cost(kind)(torch.from_numpy(counts).double()).item() == channels.cost(counts, kind)
 
 
 def three_layers() -> nn.Module:
@@ -111,7 +111,7 @@ def test_slope_of_the_cost_worked_by_hand(kind: BudgetKind, places: tuple[int, i
     ratio = gates.ratio()
     assert ratio.item() == pytest.approx((9 * places[0] * 3 * 2 + 9 * places[1] * 2 * 3 + 10 * 3) / dense, rel=1e-4)
     (slope,) = torch.autograd.grad(ratio, gates.values)
-    expected = torch.cat([torch.tensor({"0": [first] * 4, "2": [second] * 6}[name]) for name in gates.of_parts])
+    expected = torch.cat([torch.tensor({"0": [first] * 4, "2": [second] * 6}[name]) for name in gates.by_part])
     torch.testing.assert_close(slope * dense, expected.float(), rtol=1e-4, atol=0.0)
 
 
@@ -128,18 +128,18 @@ def test_no_part_closes_and_no_value_leaves_its_interval() -> None:
     gates = ChannelGates(channels, Gates(), "macs", 0.0)  # no room for any
     with torch.no_grad():
         gates.values.copy_(torch.linspace(-1.0, 0.45, len(gates.values)))
-        gates.of_parts[channels.parts[0].name].add_(5.0)
-    gates.settle(1.0)
+        gates.by_part[channels.parts[0].name].add_(5.0)
+    gates.step_to_target(1.0)
     lowest = gates.values.min()
     assert 0.0 < lowest < 1e-5
     assert gates.values.max() <= 1.0
     assert gates.trainable()[gates.values == lowest].min() > 0.0  # or a ReLU would not let a closed channel hear
     for part in channels.parts:
-        assert is_open(gates.of_parts[part.name]).nonzero().flatten().tolist() == [*range(part.units)][-part.floor :]
-    told = gates.tell()
-    assert told["open"] == {part.name: part.floor for part in channels.parts}
-    assert told["flips"] == len(gates.values) - sum(told["open"].values())
-    assert gates.tell()["flips"] == 0
+        assert is_open(gates.by_part[part.name]).nonzero().flatten().tolist() == [*range(part.units)][-part.floor :]
+    report = gates.report()
+    assert report.open == {part.name: part.floor for part in channels.parts}
+    assert report.flips == len(gates.values) - sum(report.open.values())
+    assert gates.report().flips == 0
 
 
 @pytest.mark.parametrize("kind", ["params", "macs"])
@@ -152,15 +152,15 @@ def test_gates_settle_at_the_sliding_target(kind: BudgetKind, name: str, target:
     gates = ChannelGates(channels, Gates(), kind, target)
     with torch.no_grad():
         gates.values.copy_(torch.rand(len(gates.values), generator=torch.Generator().manual_seed(seed)))
-    gates.settle(done)
-    counts = np.array([*gates.tell()["open"].values()])
+    gates.step_to_target(done)
+    counts = np.array([*gates.report().open.values()])
     now = 1.0 - 2.0 * min(done, 0.5) * (1.0 - target)
     dearest = max(dense - channels.cost(units - one, kind) for one in np.eye(len(units), dtype=np.int64))
     assert now * dense + 1 >= channels.cost(counts, kind) > now * dense - dearest - 1
     for _ in range(3):  # as the slope is another one with other gates open, one more gate may fit
-        gates.settle(done)
+        gates.step_to_target(done)
     settled = gates.values.detach().clone()
-    gates.settle(done)
+    gates.step_to_target(done)
     assert torch.equal(gates.values, settled)  # it is there already
 
 
@@ -172,7 +172,7 @@ def test_gates_settle_by_a_step_down_the_distance_that_is_beside_the_loss(target
         gates.values.copy_(torch.tensor([0.55, 0.45, 0.6, 0.3, 0.52, 0.7, 0.58, 0.4, 0.47, 0.65]))
     before = gates.values.detach().clone()
     (gradient,) = torch.autograd.grad(gates.penalty(), gates.values)
-    gates.settle(1.0)
+    gates.step_to_target(1.0)
     rate = (before - gates.values.detach()) / gradient
     assert rate.min() > 0.0
     torch.testing.assert_close(rate, rate[:1].expand(10), rtol=1e-3, atol=0.0)
@@ -211,7 +211,7 @@ def test_closed_gates_hear_of_the_loss() -> None:
     torch.manual_seed(0)
     model, some = hub.build("small_cnn", 10, 1, 0.5), torch.randn(8, 1, 8, 8)
     gates = gates_on(model, some[:1])
-    close_all_but(gates, {name: torch.tensor([0]) for name in gates.of_parts})
+    close_all_but(gates, {name: torch.tensor([0]) for name in gates.by_part})
     with gates.attached():
         model.train()(some).square().sum().backward()
     gradient = gates.values.grad
