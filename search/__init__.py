@@ -1,6 +1,6 @@
-"""Which trials to run, and what they showed. The verbs of the command line as functions.
+"""Which trials to run, and what they showed. Each command of the command line is a function here.
 
-Heavy libraries are imported by the verb that needs them.
+Each function imports heavy libraries only when it needs them.
 """
 
 import sys
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["best", "compare", "compare_samples", "front", "run", "submit"]
 
-STORAGE = "howcompact-runs"  # where studies go unless told otherwise
+STORAGE = "howcompact-runs"  # the default folder of studies
 
 
 def run(
@@ -27,18 +27,19 @@ def run(
     overrides: Sequence[str] = (),
     address: str | None = None,
 ) -> "RunSummary":
-    """Start, continue or extend a study, a YAML file or a shipped name; ValueError says all that is wrong with it.
+    """Start, continue or extend a study: a YAML file or a shipped name.
 
-    overrides: settings as "key=value". address: of a running Ray cluster; None starts a local one. ValueError, too,
-    where another run of the study goes on, and StorageError where the storage fails; the same call goes on from there.
+    overrides: settings as "key=value". address: of a running Ray cluster; None starts a local one. Raises ValueError
+    with all that is wrong with the study, or if another run of it is active. Raises StorageError if the storage fails;
+    the same call continues from there.
     """
     from search.study.reading import read_study
     from trainables.storage.folder import Folder
 
-    checked, place = read_study(study, overrides, name), Folder.at(storage)
+    checked, root = read_study(study, overrides, name), Folder.at(storage)
     from search.running.run import run as run_study  # Ray is imported only for a study that can run
 
-    return run_study(checked, place, address, _warn)
+    return run_study(checked, root, address, _warn)
 
 
 def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] = ()) -> "Compared":
@@ -71,7 +72,7 @@ def compare_samples(
     address: str | None = None,
     out: str | None = None,
 ) -> "Learnability":
-    """Tell how easy a study's training samples are for its dense networks, trained where `storage` lacks them.
+    """Measure how easy a study's training samples are for its dense networks; train those that `storage` lacks.
 
     The arguments are those of `run`. out: a folder for samples.parquet, the numbers, the figures and the page.
     """
@@ -80,18 +81,18 @@ def compare_samples(
     from search.study.reading import read_study
     from trainables.storage.folder import Folder
 
-    checked, place = read_study(study, overrides, name), Folder.at(storage)
+    checked, root = read_study(study, overrides, name), Folder.at(storage)
     from search.learnability.runs import networks, read_runs
     from search.learnability.summary import learnability as look
     from search.running.identity import identified
     from search.running.tuner import train_dense
 
     networks(checked)  # refuses a study that records nothing, before files are read
-    checked = identified(checked, place, _say)
+    checked = identified(checked, root, _say)
     specs = networks(checked)
-    train_dense(checked, specs, place, address, _say)
-    runs = read_runs(specs, place)
-    found = look(checked, place, runs)
+    train_dense(checked, specs, root, address, _say)
+    runs = read_runs(specs, root)
+    found = look(checked, root, runs)
     if out is not None:
         from search.learnability.page import write_learnability
 

@@ -1,7 +1,6 @@
-"""The command line: parse, call, print. Heavy libraries are imported inside the commands."""
+"""The command line: parse, call, print. Each command imports heavy libraries only when it runs."""
 
 import gc
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import search
 from search.cli.cluster import cluster
 from search.cli.networks import networks
 from search.cli.options import Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, Trusted, spread
+from search.cli.reference import reference
 from trainables.storage.credentials import redacted
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="howcompact",
-    help="How compact can each layer of a network become, and which way of sharing the pruning budget gets there?",
+    help="Compare how pruning budgets are shared among the layers of neural networks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -36,7 +36,10 @@ def run(
     address: Ray = None,
     as_json: Json = False,
 ) -> None:
-    """Start, continue or extend a study."""
+    """Start, continue or extend a study.
+
+    Example: howcompact run digits --set seeds=[0,1] finetune.epochs=5
+    """
     with _stoppable():
         summary = search.run(study, storage, name=name, overrides=settings, address=address)
     if as_json:
@@ -60,7 +63,10 @@ def run(
 
 @app.command()
 def status(folder: StudyDir, as_json: Json = False) -> None:
-    """Show how far a study is: trials by state, epochs, best so far, time left."""
+    """Show the progress of a study: trials by state, epochs, best networks so far, time left.
+
+    Example: howcompact status howcompact-runs/digits
+    """
     from search.results.folder import StudyFolder
     from search.results.status import status_of
 
@@ -83,8 +89,11 @@ def compare(
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Compare policies side by side: matched budgets, paired seeds, intervals."""
-    gc.disable()  # a large comparison is a million objects, none of them garbage
+    """Compare policies at equal budgets over the same seeds, with confidence intervals.
+
+    Example: howcompact compare howcompact-runs/digits --out report
+    """
+    gc.disable()  # a large comparison creates a million objects, and none of them is garbage
     comparison = search.compare(folders, test=test, trust=trust)
     gc.freeze()
     gc.enable()
@@ -116,7 +125,10 @@ def learnability(
     out: Annotated[str | None, typer.Option(help="Write samples.parquet, figures and one HTML page here.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show which training samples are easy, and whether networks agree; train the study's dense networks for it."""
+    """Train a study's dense networks, and show which training samples are easy and whether networks agree.
+
+    Example: howcompact learnability learnability --set models=[resnet20] --out samples
+    """
     with _stoppable():
         found = search.compare_samples(study, storage, name=name, overrides=settings, address=address, out=out)
     if as_json:
@@ -135,14 +147,17 @@ def best(
     metric: Annotated[str, typer.Option(help="A number of the results, or latency_ms.")] = "best_val_accuracy",
     where: Annotated[list[str], typer.Option(help="Constraints, as 'sparsity>=0.9' 'latency_ms<=3'.")] = [],  # noqa: B006
     policy: Annotated[str | None, typer.Option(help="Only trials of this policy.")] = None,
-    pareto: Annotated[bool, typer.Option("--pareto", help="Every network that no other beats.")] = False,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Copy every network that no other one beats.")] = False,
     out: Annotated[str, typer.Option(help="Folder to copy the checkpoint to.")] = "best",
     export: Annotated[list[str], typer.Option(help="Also write it as onnx or torch.")] = [],  # noqa: B006
     register: Annotated[str | None, typer.Option(help="Name of a model in MLflow's registry.")] = None,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Copy the best trial's network, verified by judging it again in a clean process."""
+    """Copy the network of the best trial, and verify its accuracy in a new process.
+
+    Example: howcompact best howcompact-runs/digits --where 'sparsity>=0.9' --out best
+    """
     asked: dict[str, Any] = {"metric": metric, "where": where, "policy": policy, "out": out, "export": export}
     if pareto:
         if register is not None:
@@ -163,7 +178,10 @@ def best(
 
 @app.command()
 def importance(folder: StudyDir, evaluator: Evaluator = "ped-anova", as_json: Json = False) -> None:
-    """Show which parts' densities decided about the accuracy, among the trials of a study's searches."""
+    """Show which parts' densities influenced the accuracy most in the searches of a study.
+
+    Example: howcompact importance howcompact-runs/digits
+    """
     from search.cli.search_tables import print_importances
     from search.comparison.importance import importances
     from search.results.folder import StudyFolder
@@ -172,41 +190,14 @@ def importance(folder: StudyDir, evaluator: Evaluator = "ped-anova", as_json: Js
     return _print_json(found) if as_json else print_importances(found)
 
 
-@app.command()
-def catalog(kind: Annotated[str | None, typer.Argument(help="One kind only.")] = None, as_json: Json = False) -> None:
-    """List models, data sets, criteria, policies, schedules, recoveries, curricula, samplers, studies, ..."""
-    from search.cli.catalog import listing
-
-    found = listing(kind)
-    if as_json:
-        return print(json.dumps(found))
-    for name, entries in found.items():
-        print(name)
-        for entry, about in entries.items():
-            print(f"  {entry:22} {about}")
-    return None
-
-
-@app.command()
-def schema() -> None:
-    """Print the JSON schema of study files, by which editors complete and check them.
-
-    The shipped studies name the schema as study.schema.json beside them; write it there.
-
-    Example: howcompact schema > study.schema.json
-    """
-    from search.study.schema import study_schema
-
-    print(json.dumps(study_schema(), indent=2))
-
-
+app.add_typer(reference)
 app.add_typer(networks)
 app.add_typer(cluster)
 
 
 def main() -> None:
-    """Run the command line; the user's mistake is `error:` and exit code 2, a storage that fails is that and 1."""
-    sys.path.append("")  # a user's own package.module:function is looked for where the command is called
+    """Run the command line. Exit code 2: a mistake of the user; 1: a failed storage; each prints `error: `."""
+    sys.path.append("")  # models of the user's own may lie in the current folder
     try:
         app(args=spread(sys.argv[1:]))
     except ValueError as error:
@@ -227,12 +218,12 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; run the same command again to continue", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
-def _print_json(told: "BaseModel", exclude: set[str] | None = None) -> None:
-    print(told.model_dump_json(exclude=exclude))
+def _print_json(result: "BaseModel", exclude: set[str] | None = None) -> None:
+    print(result.model_dump_json(exclude=exclude))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `best` prints: the networks that were taken, how fast they are, how to use them."""
+"""What `best` prints: the copied networks, their speed and how to use them."""
 
 from search.cli.terminal import plain, terminal
 from search.comparison.wording import STANDARD
@@ -39,7 +39,7 @@ def print_network(taken: Retrieved) -> None:
 
 
 def print_front(front: Front) -> None:
-    """Print every network of a Pareto set on a line of its own, and where it is."""
+    """Print each network of a Pareto set and its folder on one line."""
     shown = plain("")
     for name in ("folder", "reported", "verified", "weights", "MACs", "ms"):
         shown.add_column(name, justify="left" if name == "folder" else "right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""The commands about clusters: how one is set up, and the jobs that run on it."""
+"""The commands for clusters: their configs and their jobs."""
 
 import json
 import sys
@@ -16,7 +16,10 @@ Follow = Annotated[bool, typer.Option("--follow", help="Stream the job's output 
 
 @cluster.command("cluster")
 def config(kind: Annotated[str, typer.Option(help="aws, kubernetes or onprem.")]) -> None:
-    """Print a cluster's config; the lines to change are marked (1) to (5)."""
+    """Print a cluster's config; the lines to change are marked (1) to (5).
+
+    Example: howcompact cluster --kind kubernetes > cluster.yaml
+    """
     from search.study.shipped import yaml_files
     from trainables.lookup import pick
 
@@ -33,7 +36,10 @@ def submit(
     follow: Follow = False,
     as_json: Json = False,
 ) -> None:
-    """Run a study as a job on a Ray cluster; submitting it again continues it."""
+    """Run a study as a job on a Ray cluster; submit it again to continue it.
+
+    Example: howcompact submit digits --address http://127.0.0.1:8265 --storage s3://bucket/studies --follow
+    """
     job = search.submit(study, address, storage, name=name, overrides=settings)
     out = sys.stderr if as_json else sys.stdout
     print(job, file=out, flush=True)
@@ -45,7 +51,10 @@ def submit(
 
 @cluster.command()
 def jobs(address: Address, as_json: Json = False) -> None:
-    """List the jobs of a cluster."""
+    """List the jobs of a cluster.
+
+    Example: howcompact jobs --address http://127.0.0.1:8265
+    """
     from search.cluster.jobs import jobs as list_jobs
 
     found = list_jobs(address)
@@ -58,7 +67,10 @@ def jobs(address: Address, as_json: Json = False) -> None:
 
 @cluster.command()
 def logs(job: str, address: Address, follow: Follow = False) -> None:
-    """Print what a job has said."""
+    """Print the log of a job.
+
+    Example: howcompact logs howcompact-digits-1a2b3c --address http://127.0.0.1:8265 --follow
+    """
     from search.cluster.jobs import logs as job_logs
 
     if follow:
@@ -68,14 +80,17 @@ def logs(job: str, address: Address, follow: Follow = False) -> None:
 
 @cluster.command()
 def stop(job: str, address: Address) -> None:
-    """Stop a job; what it has finished stays."""
+    """Stop a job; its finished trials stay.
+
+    Example: howcompact stop howcompact-digits-1a2b3c --address http://127.0.0.1:8265
+    """
     from search.cluster.jobs import stop as stop_job
 
     stop_job(address, job)
 
 
 def _follow(address: str, job: str, out: TextIO) -> str:
-    """Print a job's log as it grows, then its status, which is returned. Ctrl-C leaves the job alone."""
+    """Print a job's log as it grows, then its status; return the status. Ctrl-C does not stop the job."""
     from search.cluster.jobs import follow
 
     try:

@@ -25,7 +25,7 @@ MOST_ROWS = 200  # policies and sparsities
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print what each policy reached and what each layer keeps, network by network, and each against uniform."""
+    """Print for each network the accuracies of the policies and what each layer keeps, then the gaps to uniform."""
     console = terminal()
     families: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
     for row in in_order(comparison.rows)[:MOST_ROWS]:
@@ -150,7 +150,7 @@ def _against_uniform(comparison: Comparison) -> Table:
 
 
 def _short(count: float | None) -> str:
-    """In thousands or millions where it is long; nothing where it was not counted."""
+    """Write a count in thousands or millions if it is long; return nothing if it is unknown."""
     if count is None:
         return ""
     return f"{count:.0f}" if count < 1e4 else f"{count / 1e3:.0f}k" if count < 1e7 else f"{count / 1e6:.0f}M"
@@ -161,7 +161,7 @@ def _gap(gap: Gap) -> tuple[str, str]:
 
 
 def _differs(rows: Sequence[ComparisonRow]) -> list[str]:
-    """Name what rows of one table have to tell beside their policy."""
+    """Name the columns, beside the policy, in which the rows of one table differ."""
     return [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
 
 

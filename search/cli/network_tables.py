@@ -1,4 +1,4 @@
-"""What one network may lose, as tables for the terminal."""
+"""What one network can lose, as tables for the terminal."""
 
 from search.cli.terminal import plain, terminal
 from search.networks.allocation import Allocation

@@ -1,4 +1,4 @@
-"""The commands that look at one network, without a study."""
+"""The commands for one network, without a study."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ networks = typer.Typer()
 
 Checkpoint = Annotated[str, typer.Argument(help="The folder of a checkpoint.")]
 Granularity = Annotated[str, typer.Option(help="weight, channel, block or projected-block.")]
-Criterion = Annotated[str | None, typer.Option(help="Default: magnitude for weights, l1 for what holds many.")]
+Criterion = Annotated[str | None, typer.Option(help="Default: magnitude for weights, l1 for channels and blocks.")]
 Out = Annotated[Path | None, typer.Option(help="Write JSON, the curves and a picture to this folder.")]
 
 
@@ -26,11 +26,14 @@ def allocate(
     criterion: Criterion = None,
     image: Annotated[str, typer.Option(help="Channels x height x width, for a model's name.")] = "3x32x32",
     classes: Annotated[int, typer.Option(help="Number of classes, for a model's name.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of a named model's weights and of random policies.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of a named model's weights and of random policies.")] = 0,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Show what each layer would keep, before any trial is paid for."""
+    """Show what each layer keeps under a policy, without training.
+
+    Example: howcompact allocate resnet20 --policy erk --sparsity 0.9
+    """
     from search.networks.allocation import allocation
     from search.networks.network import fresh, saved
 
@@ -56,12 +59,15 @@ def profile(
     network: Checkpoint,
     granularity: Granularity = "weight",
     criterion: Criterion = None,
-    calibration: Annotated[int, typer.Option(help="Training samples that judge the network.")] = 512,
+    calibration: Annotated[int, typer.Option(help="Training samples that the profile is measured on.")] = 512,
     out: Out = None,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Show where a trained network is most compact: how much of each part can go before accuracy falls."""
+    """Show how much of each part of a trained network can be removed before its accuracy falls.
+
+    Example: howcompact profile best --calibration 256 --out profile
+    """
     from search.networks.network import trained
     from search.networks.profile import compactness
 
@@ -85,14 +91,17 @@ def profile(
 @networks.command()
 def probe(
     network: Checkpoint,
-    threshold: Annotated[float, typer.Option(help="Gain of accuracy that a block must bring to stay.")] = 0.013,
+    threshold: Annotated[float, typer.Option(help="Gain of accuracy that a block must add to be kept.")] = 0.013,
     granularity: Annotated[str, typer.Option(help="block or projected-block.")] = "block",
     samples: Annotated[int, typer.Option(help="Training samples that the probes learn from.")] = 5000,
     out: Out = None,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Show what each block adds to what a linear probe can tell, and what a threshold on that keeps."""
+    """Show how much each block adds to the accuracy of a linear probe, and which blocks a threshold keeps.
+
+    Example: howcompact probe best --threshold 0.01
+    """
     from search.networks.network import trained
     from search.networks.probe import probing
 

@@ -1,4 +1,4 @@
-"""What a study's searches showed, as tables for the terminal."""
+"""The importances of a study's searches, as tables for the terminal."""
 
 from rich.table import Table
 
@@ -12,7 +12,7 @@ MOST_PARTS = 20  # rows; the other parts are in --json
 
 
 def print_importances(found: Importances) -> None:
-    """Print which parts' densities decided, one table for each network and sparsity, the most important part first."""
+    """Print one table of importances for each network and sparsity, the most important part first."""
     for row in found.rows:
         seeds = f"seed{'s' * (len(row.seeds) > 1)} {', '.join(map(str, row.seeds))}"
         trained = row.recovery if row.curriculum == STANDARD else f"{row.recovery}, {row.curriculum}"
@@ -22,7 +22,7 @@ def print_importances(found: Importances) -> None:
         terminal().print(_importance(row))
         if row.agreement:
             print(f"rank correlation with the densities of {CAPACITY}: {correlation(row.agreement)}\n")
-    print("importance: how much a part's density decided about the accuracy among the trials seen, not how much of the")
+    print("importance: how much a part's density influenced the accuracy in these trials, not how much of the")
     print("part is needed; the budget ties densities to each other")
     for text in found.left_out:
         print(f"! {text}")

@@ -1,4 +1,4 @@
-"""What tables look like in a terminal, a file or a pipe."""
+"""How tables look in a terminal, a file or a pipe."""
 
 from rich import box
 from rich.console import Console
@@ -8,7 +8,7 @@ WIDTH = 130  # of what is printed to a file or a pipe
 
 
 def terminal() -> Console:
-    """A console that prints text as it is, and whole tables to files and pipes, too."""
+    """Return a console that prints text unchanged, and tables at full width to files and pipes."""
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
