@@ -1,4 +1,4 @@
-"""What stands where a block was, in a network that has lost some of its blocks."""
+"""The modules that replace removed blocks."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -11,46 +11,55 @@ ProjectionSpec = tuple[PositiveInt, PositiveInt, PositiveInt]  # (in_channels, o
 
 
 class Removed(nn.Identity):
-    """Passes on what it gets: a module of a block that is gone."""
+    """The identity, in place of a module of a removed block."""
 
 
 class Projection(nn.Sequential):
-    """A 1x1 convolution and a batch norm in place of a block that changes the shape of what runs through it.
+    """A 1x1 convolution and a batch norm, in place of a removed block that changes the shape of its input.
 
-    Before any training it passes on what it gets: each output channel copies an input channel, by turns where there are
-    more outputs, and is the mean of several where there are fewer (ours: no paper says what to start from).
+    Untrained, it passes its input on. With at least as many outputs as inputs, output channel i copies input channel
+    i mod in_channels. With fewer outputs, output channel i is the mean of the input channels j with j mod out_channels
+    = i. This initialisation is ours.
     """
 
-    def __init__(self, extents: ProjectionSpec) -> None:
-        inputs, outputs, stride = extents
-        conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-        fewer = min(inputs, outputs)
-        copies = torch.arange(outputs)[:, None] % fewer == torch.arange(inputs) % fewer
+    def __init__(self, spec: ProjectionSpec) -> None:
+        in_channels, out_channels, stride = spec
+        conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+        fewer = min(in_channels, out_channels)
+        copies = torch.arange(out_channels)[:, None] % fewer == torch.arange(in_channels) % fewer
         with torch.no_grad():
             conv.weight.copy_((copies / copies.sum(1, keepdim=True))[:, :, None, None])
-        super().__init__(OrderedDict(conv=conv, bn=nn.BatchNorm2d(outputs)))
-        self.extents = extents
+        super().__init__(OrderedDict(conv=conv, bn=nn.BatchNorm2d(out_channels)))
+        self.spec = spec
 
 
 def remove_blocks(model: nn.Module, removed: tuple[str, ...], projections: Mapping[str, ProjectionSpec]) -> None:
-    """Take blocks out of a network in place: the modules that nothing stands in for, and those that a projection does.
+    """Remove modules from a network in place.
 
-    Raises ValueError for a name that the network does not have, as after a change to a user's own model.
+    Args:
+        model: the network before the removal.
+        removed: names of the modules that become the identity.
+        projections: name of the module -> its projection, for modules that a projection replaces.
+
+    Raises:
+        ValueError: the network has no module of a name, for example after a change to a user's own model.
     """
     try:
         for name in removed:
             model.set_submodule(name, Removed(), strict=True)
-        for name, extents in projections.items():
-            model.set_submodule(name, Projection(extents).train(model.training), strict=True)
+        for name, spec in projections.items():
+            model.set_submodule(name, Projection(spec).train(model.training), strict=True)
     except AttributeError as error:
-        raise ValueError(f"the blocks removed must be those of a {type(model).__name__}, but: {error}") from None
+        raise ValueError(
+            f"removed blocks must be modules of the {type(model).__name__}, but: {error}; use the code that was pruned"
+        ) from None
 
 
 def removed_modules(model: nn.Module) -> tuple[str, ...]:
-    """Name the modules that are gone and have nothing in their place."""
+    """Return the names of the removed modules that no projection replaces."""
     return tuple(name for name, module in model.named_modules() if isinstance(module, Removed))
 
 
 def projections(model: nn.Module) -> dict[str, ProjectionSpec]:
-    """Name the projections that stand in for blocks, and tell how they are built."""
-    return {name: module.extents for name, module in model.named_modules() if isinstance(module, Projection)}
+    """Return the projections of a network: name -> (in_channels, out_channels, stride)."""
+    return {name: module.spec for name, module in model.named_modules() if isinstance(module, Projection)}

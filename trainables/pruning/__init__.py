@@ -1,4 +1,4 @@
-"""What can be removed from a network, the score of each unit, and the removal itself.
+"""The units that can be removed from a network, their scores, and their removal.
 
 Hands out: block_chain, blocks, channels, context, criteria, gates, granularities, granularity, masks, probe_order,
 soundness.

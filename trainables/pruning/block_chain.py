@@ -1,4 +1,4 @@
-"""The blocks that images run through one after the other, found by running the network once."""
+"""The chain of blocks in a network, found by running it once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,31 +14,31 @@ _FOLLOWERS = tuple(f"torch.nn.modules.{kind}" for kind in ("activation", "batchn
 
 @dataclass(frozen=True)
 class Block:
-    """Modules that run one after the other, the first and the last of them on one image of these shapes."""
+    """Modules that run one after the other."""
 
-    modules: tuple[str, ...]  # names
-    inputs: tuple[int, ...]  # (C, H, W)
-    outputs: tuple[int, ...]  # (C, H, W)
+    modules: tuple[str, ...]  # names, in the order of the run
+    inputs: tuple[int, ...]  # (C, H, W), shape of one image's input to the first module
+    outputs: tuple[int, ...]  # (C, H, W), shape of one image's output of the last module
 
     @property
     def name(self) -> str:
-        """Name of its first module."""
+        """The name of the first module."""
         return self.modules[0]
 
     @property
     def keeps_shape(self) -> bool:
-        """Tell whether what comes out may take the place of what goes in, and the other way round."""
+        """Tell whether inputs and outputs have the same shape, so that the block can be skipped."""
         return self.inputs == self.outputs
 
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """One run of a module."""
+    """One run of a module from feature maps to feature maps."""
 
     name: str
     module: nn.Module
-    taken: Tensor  # (1, C, H, W)
-    given: Tensor  # (1, C, H, W)
+    input: Tensor  # (1, C, H, W)
+    output: Tensor  # (1, C, H, W)
 
     @property
     def convolutions(self) -> list[nn.Conv2d]:
@@ -46,11 +46,12 @@ class _Call:
 
 
 def find_chain(model: nn.Module, example: Tensor) -> tuple[Block, ...]:
-    """Find the blocks in the order in which `example` (1, C, H, W) runs through them; the model stays as it is.
+    """Find the blocks in the order in which `example` (1, C, H, W) runs through them. The model is not changed.
 
-    A block is what the network, or one of its plain sequences, calls once with one tensor of feature maps, and gets one
-    back: a module with convolutions inside, whatever it does with them; or a convolution together with the norm and the
-    activation that follow at once. A depthwise convolution belongs to the pointwise one behind it.
+    A block maps one tensor of feature maps to another, and runs once. It is one of two kinds: a module that contains
+    convolutions; or a single convolution with the norm and the activation directly behind it. The module is a child of
+    the network, or of a plain sequence in it. A depthwise convolution and the pointwise convolution directly behind it
+    are one block.
     """
     blocks: list[list[_Call]] = []
     for call in _calls(model, example):
@@ -58,37 +59,37 @@ def find_chain(model: nn.Module, example: Tensor) -> tuple[Block, ...]:
             if not (blocks and _is_depthwise(blocks[-1]) and _is_pointwise(call) and _follows(call, blocks[-1])):
                 blocks.append([])
             blocks[-1].append(call)
-        elif blocks and _is_open(blocks[-1]) and _follows(call, blocks[-1]) and _may_follow(call.module):
+        elif blocks and _is_extensible(blocks[-1]) and _follows(call, blocks[-1]) and _may_follow(call.module):
             blocks[-1].append(call)
     return tuple(
-        Block(tuple(call.name for call in calls), tuple(calls[0].taken.shape[1:]), tuple(calls[-1].given.shape[1:]))
+        Block(tuple(call.name for call in calls), tuple(calls[0].input.shape[1:]), tuple(calls[-1].output.shape[1:]))
         for calls in blocks
     )
 
 
 def _calls(model: nn.Module, example: Tensor) -> list[_Call]:
-    """Run the network and list, in order, what is called once and maps feature maps to feature maps."""
+    """Run the network and list, in order, the calls of modules that run once and map feature maps to feature maps."""
     calls: list[_Call] = []
     runs: dict[str, int] = {}
 
     def watch(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def hear(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        def record(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:
             runs[name] = runs.get(name, 0) + 1
             if len(inputs) == 1 and _is_maps(inputs[0]) and _is_maps(output):
                 calls.append(_Call(name, module, inputs[0], output))
 
-        return module.register_forward_hook(hear)
+        return module.register_forward_hook(record)
 
-    run_watched(model, example, [watch(name, module) for name, module in _pieces(model)])
+    run_watched(model, example, [watch(name, module) for name, module in _candidates(model)])
     return [call for call in calls if runs[call.name] == 1]
 
 
-def _pieces(model: nn.Module, above: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield what blocks are made of: the children, those of plain sequences in place of them."""
-    for own, child in model.named_children():
-        name = f"{above}{own}"
+def _candidates(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the children of a network that may be part of a block. A plain sequence yields its own children instead."""
+    for child_name, child in model.named_children():
+        name = f"{prefix}{child_name}"
         if isinstance(child, nn.ModuleList) or (_is_sequence(child) and not _is_conv_block(child)):
-            yield from _pieces(child, f"{name}.")
+            yield from _candidates(child, f"{name}.")
         else:
             yield name, child
 
@@ -98,7 +99,7 @@ def _is_sequence(module: nn.Module) -> bool:
 
 
 def _is_conv_block(module: nn.Module) -> bool:
-    """Tell whether this is one convolution with norms and activations, all of which come and go together."""
+    """Tell whether this sequence is one convolution with norms and activations, which is one block."""
     children = list(module.children())
     is_leaf = not any(True for child in children for _ in child.children())
     return is_leaf and sum(isinstance(child, nn.Conv2d) for child in children) == 1
@@ -109,11 +110,11 @@ def _is_maps(value: object) -> TypeGuard[Tensor]:
 
 
 def _follows(call: _Call, block: list[_Call]) -> bool:
-    return call.taken is block[-1].given
+    return call.input is block[-1].output
 
 
-def _is_open(block: list[_Call]) -> bool:
-    """Tell whether what follows may still belong to a block: it ends in a bare convolution and what has joined it."""
+def _is_extensible(block: list[_Call]) -> bool:
+    """Tell whether a norm or activation may join the block: only if the block starts with a bare convolution."""
     return isinstance(block[0].module, nn.Conv2d)
 
 

@@ -1,8 +1,8 @@
-"""Which channels must go together, found by Torch-Pruning, and which of them may go at all.
+"""Groups of coupled channels, found by Torch-Pruning (DepGraph, arXiv 2301.12900), and which of them can be removed.
 
-Around a grouped convolution, a unit is one position in each of its groups, so that these stay equal. Channels all stay
-where they reach the network's output, or an operation that mixes them or depends on their number (layer norm,
-attention, splits).
+Around a grouped convolution, a unit is one position in each of the convolution's groups, so that the groups stay equal.
+All channels stay where they reach the network's output, or an operation that mixes them or depends on their number
+(layer norm, attention, splits).
 """
 
 import warnings
@@ -21,7 +21,7 @@ from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 from trainables.models.cifar import PadShortcut
 from trainables.models.layers import eval_mode
 
-_CUT_SAFELY = {  # a view may be a flattening; where it is anything else, `soundness` refuses the network
+_SAFE_OPERATIONS = {  # a reshape is safe where it flattens; otherwise `soundness` refuses the network
     tp.ops.OPTYPE.CONV,
     tp.ops.OPTYPE.DEPTHWISE_CONV,
     tp.ops.OPTYPE.LINEAR,
@@ -35,55 +35,55 @@ _CUT_SAFELY = {  # a view may be a flattening; where it is anything else, `sound
 
 
 @dataclass(frozen=True)
-class Side:
-    """The output or input channels of a module that go along with the units of a group."""
+class ModuleSide:
+    """The output channels, or the input channels, of a module in a group."""
 
-    name: str
+    name: str  # of the module
     module: nn.Module
-    is_output: bool  # so are the channels of a batch norm or a depthwise convolution
+    is_output: bool  # True for a batch norm and a depthwise convolution
     cut: Callable[[nn.Module, list[int]], object]  # removes channels of this side from the module
-    channels: NDArray[np.int64]  # (units, channels of a unit)
+    channels: NDArray[np.int64]  # (units, channels per unit)
 
 
 @dataclass(frozen=True)
 class Group:
-    """All modules that lose channels when the first one's output does."""
+    """Coupled channels: removing an output channel of the first module removes channels of all others."""
 
-    sides: tuple[Side, ...]
+    sides: tuple[ModuleSide, ...]
 
     @property
     def units(self) -> int:
-        """Number of units."""
+        """The number of units."""
         return len(self.sides[0].channels)
 
     @property
     def floor(self) -> int:
-        """Fewest units that may stay; with one, a grouped convolution would next be taken for a depthwise one."""
+        """The fewest units to keep: 2 with a grouped convolution, which would look depthwise with 1; otherwise 1."""
         return 2 if any(_conv_groups(side.module) > 1 for side in self.outputs) else 1
 
     @property
-    def outputs(self) -> tuple[Side, ...]:
-        """The layers whose filters produce the channels."""
+    def outputs(self) -> tuple[ModuleSide, ...]:
+        """The layers that produce the channels."""
         return tuple(s for s in self.sides if s.is_output and isinstance(s.module, nn.Conv2d | nn.Linear))
 
     @property
-    def inputs(self) -> tuple[Side, ...]:
+    def inputs(self) -> tuple[ModuleSide, ...]:
         """The layers that read the channels."""
         return tuple(s for s in self.sides if not s.is_output and isinstance(s.module, nn.Conv2d | nn.Linear))
 
     @property
-    def norms(self) -> tuple[Side, ...]:
+    def norms(self) -> tuple[ModuleSide, ...]:
         """The batch norms that scale the channels."""
         return tuple(s for s in self.sides if isinstance(s.module, _BatchNorm) and s.module.affine)
 
     @property
-    def widened(self) -> tuple[Side, ...]:
-        """The shortcuts that put another group's channels beside zeros."""
+    def widened(self) -> tuple[ModuleSide, ...]:
+        """The shortcuts that copy another group's channels into these and pad them with zeros."""
         return tuple(s for s in self.sides if isinstance(s.module, PadShortcut) and s.is_output)
 
 
 class _PadShortcutCut(tp.pruner.function.BasePruningFunc):  # type: ignore[misc]
-    """Tells Torch-Pruning how a parameter-free shortcut loses channels on either side."""
+    """Tells Torch-Pruning how to remove channels of a `PadShortcut`."""
 
     def prune_out_channels(self, layer: PadShortcut, idxs: list[int]) -> nn.Module:
         layer.keep_outputs(_complement(idxs, self.get_out_channels(layer)))
@@ -101,14 +101,14 @@ class _PadShortcutCut(tp.pruner.function.BasePruningFunc):  # type: ignore[misc]
 
 
 def _complement(idxs: list[int], width: int) -> list[int]:
-    gone = set(idxs)
-    return [i for i in range(width) if i not in gone]
+    removed = set(idxs)
+    return [i for i in range(width) if i not in removed]
 
 
 def trace(model: nn.Module, example: Tensor) -> dict[str, Group]:
-    """Find the groups whose channels may go, by the name of their first layer.
+    """Find the groups whose channels can be removed: name of the first layer -> group.
 
-    Raises ValueError where the network cannot be traced, or has no such group.
+    example: (1, C, H, W). Raises ValueError where the network cannot be traced, or has no such group.
     """
     graph = _graph(model, example)
     names = {module: name for name, module in model.named_modules()}
@@ -120,7 +120,7 @@ def trace(model: nn.Module, example: Tensor) -> dict[str, Group]:
             groups[group.sides[0].name] = group
     if not groups:
         raise ValueError(
-            f"granularity 'channel' must find channels that can go, but {type(model).__name__} has none; "
+            f"granularity 'channel' must find removable channels, but {type(model).__name__} has none; "
             "use granularity 'weight'"
         )
     return groups
@@ -129,39 +129,39 @@ def trace(model: nn.Module, example: Tensor) -> dict[str, Group]:
 def _graph(model: nn.Module, example: Tensor) -> Any:
     graph = tp.DependencyGraph()
     try:
-        with eval_mode(model), torch.enable_grad(), warnings.catch_warnings():  # it is traced through autograd
-            warnings.filterwarnings("error", "Maximum recursive depth")  # what follows it takes all memory
+        with eval_mode(model), torch.enable_grad(), warnings.catch_warnings():  # Torch-Pruning traces autograd
+            warnings.filterwarnings("error", "Maximum recursive depth")  # after this warning, tracing uses all memory
             graph.build_dependency(model, example, customized_pruners={PadShortcut: _PadShortcutCut()}, verbose=False)
         _refuse_folding(graph)
     except Exception as error:
         raise ValueError(
-            f"granularity 'channel' must be able to trace the network, but {type(model).__name__} failed with: "
+            f"granularity 'channel' must be able to trace the network, but tracing {type(model).__name__} failed with: "
             f"{error}; use granularity 'weight'"
         ) from error
     return graph
 
 
 def _group(graph: Any, coupled: Any, names: Mapping[nn.Module, str]) -> Group | None:
-    """Sort what is coupled by units; None where an operation is unknown or units have unequal shares of a side."""
+    """Sort coupled channels by unit. None where an operation is unknown, or units have unequal numbers of channels."""
     if not all(_is_known(item.dep.target) for item in coupled):
         return None
     items = [item for item in coupled if item.dep.target.module in names]
     roots = [np.array(item.root_idxs) for item in items]
     units = _units(list(zip(roots, [_positions(graph, item) for item in items], strict=True)))
     sides = []
-    for item, mine in zip(items, roots, strict=True):
-        owners, channels = np.unique(np.stack([units[mine], item.idxs]), axis=1)
-        shares = np.bincount(owners, minlength=units.max() + 1)
-        if shares.min() != shares.max():
+    for item, root in zip(items, roots, strict=True):
+        unit_of_channel, channels = np.unique(np.stack([units[root], item.idxs]), axis=1)
+        counts = np.bincount(unit_of_channel, minlength=units.max() + 1)
+        if counts.min() != counts.max():
             return None
         module, cut = item.dep.target.module, item.dep.handler
         is_output = graph.is_out_channel_pruning_fn(cut)
-        sides.append(Side(names[module], module, is_output, cut, channels.reshape(len(shares), -1)))
+        sides.append(ModuleSide(names[module], module, is_output, cut, channels.reshape(len(counts), -1)))
     return Group(tuple(sides))
 
 
 def _positions(graph: Any, item: Any) -> NDArray[np.int64]:
-    """Find the position of each channel within its group of a convolution."""
+    """Find the position of each channel of an item within its group of the convolution: (channels,)."""
     module = item.dep.target.module
     channels: NDArray[np.int64] = np.array(item.idxs)
     if _conv_groups(module) > 1:
@@ -171,7 +171,7 @@ def _positions(graph: Any, item: Any) -> NDArray[np.int64]:
 
 
 def _conv_groups(module: nn.Module) -> int:
-    """Number of groups in which a convolution keeps its channels apart; 1 for a depthwise one, whose groups may go."""
+    """The number of groups of a convolution. A depthwise convolution counts as 1: its groups can be removed."""
     return module.groups if isinstance(module, nn.Conv2d) and not _is_depthwise(module) else 1
 
 
@@ -180,27 +180,28 @@ def _is_depthwise(conv: nn.Conv2d) -> bool:
 
 
 def _units(sides: list[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
-    """Number the units that the root's channels belong to: those that share a position on any side are one.
+    """Number the units of the root's channels: channels that share a position on any side belong to one unit.
 
-    sides: the root's channel and the position of each channel, both (channels,). Returns (root's channels,).
+    sides: for each side, the root's channel and the position of each of its channels, both (channels,). The first side
+    lists every channel of the root. Returns (root channels,) unit numbers from 0.
     """
     root = sides[0][0]
     units = np.arange(len(root))
     while True:
         before = units.copy()
-        for mine, positions in sides:
+        for root_channels, positions in sides:
             lowest = np.full(positions.max() + 1, len(root))
-            np.minimum.at(lowest, positions, units[mine])
-            np.minimum.at(units, mine, lowest[positions])
+            np.minimum.at(lowest, positions, units[root_channels])
+            np.minimum.at(units, root_channels, lowest[positions])
         if np.array_equal(units, before):
             return np.unique(units, return_inverse=True)[1]
 
 
 def _is_known(node: Any) -> bool:
     if node.type == tp.ops.OPTYPE.DEPTHWISE_CONV and not _is_depthwise(node.module):
-        return False  # Torch-Pruning looks at its outputs only
-    takes_pixels = node.type == tp.ops.OPTYPE.SLICE and node.module.dim in (2, 3)
-    return takes_pixels or node.type in _CUT_SAFELY or isinstance(node.module, PadShortcut)
+        return False  # Torch-Pruning handles its outputs only
+    slices_pixels = node.type == tp.ops.OPTYPE.SLICE and node.module.dim in (2, 3)
+    return slices_pixels or node.type in _SAFE_OPERATIONS or isinstance(node.module, PadShortcut)
 
 
 def _is_layer(node: Any) -> bool:
@@ -208,15 +209,15 @@ def _is_layer(node: Any) -> bool:
 
 
 def _ends_network(layer: Any) -> bool:
-    """Tell whether what this layer computes reaches the network's output without passing another layer."""
+    """Tell whether the output of this layer reaches the network's output without passing another layer."""
     return any(not node.outputs for node in {layer} | _reached(layer))
 
 
 def _refuse_folding(graph: Any) -> None:
-    """Refuse views that fold pixels into channels one after the other: Torch-Pruning would follow them for hours."""
+    """Refuse two views in a row that fold pixels into channels: Torch-Pruning would trace them for hours."""
     folds = {node for node in graph.module2node.values() if node.type == tp.ops.OPTYPE.RESHAPE and _folds(node)}
     if any(folds & _reached(node) for node in folds):
-        raise ValueError("its views fold pixels into channels more than once on the way to a layer")
+        raise ValueError("its views fold pixels into channels more than once before the next layer")
 
 
 def _folds(view: Any) -> bool:
@@ -224,7 +225,7 @@ def _folds(view: Any) -> bool:
 
 
 def _reached(start: Any) -> set[Any]:
-    """Follow what a node computes through the graph, up to the next layers and without them."""
+    """Return the nodes that a node's output reaches before the next layers. The layers are not included."""
     seen: set[Any] = set()
     waiting = {start}
     while waiting:

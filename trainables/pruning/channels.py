@@ -1,4 +1,4 @@
-"""Channel granularity: whole channels, removed together with everything coupled to them."""
+"""Channel granularity: whole channels are removed together with all channels coupled to them."""
 
 from collections.abc import Iterator, Mapping
 from math import gcd, lcm
@@ -11,17 +11,21 @@ from torch import Tensor, nn
 
 from trainables.models.cifar import PadShortcut
 from trainables.models.layers import Layer, Masks, prunable_layers, weight_of
-from trainables.pruning.channel_groups import Group, Side, trace
+from trainables.pruning.channel_groups import Group, ModuleSide, trace
 from trainables.pruning.granularity import Counts, Part, Read
 from trainables.pruning.width_cost import WidthCost
 from trainables.spec import BudgetKind
 
 
 class Channels:
-    """A network as groups of coupled channels; at least one stays in each group, two around a grouped convolution."""
+    """Coupled channels of several layers; each group keeps at least one, or two around a grouped convolution."""
 
     def __init__(self, model: nn.Module, example: Tensor, multiple: int = 1) -> None:
-        """Trace a network; of each layer's channels a multiple of `multiple` is to stay, or all of them."""
+        """Trace a network. The number of channels that a layer keeps is a multiple of `multiple`, or all are kept.
+
+        example: (1, C, H, W) on the network's device. Raises ValueError where the network cannot be traced, or has no
+        channels that can be removed.
+        """
         self.layers = prunable_layers(model, example)
         self.model = model
         self.example = example
@@ -34,30 +38,33 @@ class Channels:
         self._costs = {kind: _cost(self.layers, tuple(self._groups.values()), kind) for kind in get_args(BudgetKind)}
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
-        """Count the weights, or multiply-accumulates for one image, of the network cut to these widths."""
+        """Count the weights, or multiply-accumulates for one image, of the network with these numbers of units."""
         return int(self._costs[kind](keep))
 
     def differentiable_cost(self, kind: BudgetKind) -> WidthCost[Tensor]:
-        """The same of sums of gates in place of counts, differentiable, on the network's device."""
-        return self._costs[kind].soft(self.example.device)
+        """Return the same cost as a differentiable function of (..., parts) float64, such as sums of gates."""
+        return self._costs[kind].differentiable(self.example.device)
 
     def members(self, read: Read) -> dict[str, Tensor]:
-        """Gather, for each unit, the filters that produce its channels in every layer of its group."""
+        """Gather the filters that produce each unit's channels: part name -> (units, elements)."""
         return {
             name: torch.cat([_of_units(read(side.module), side) for side in group.outputs], dim=1)
             for name, group in self._groups.items()
         }
 
     def scales(self) -> dict[str, Tensor]:
-        """Gather the scales that batch norms give each unit's channels: part name -> (units, scales)."""
+        """Gather the batch norms' scales of each unit: part name -> (units, scales), for parts with batch norms."""
         return {
             name: torch.cat([_of_units(weight_of(side.module), side) for side in group.norms], dim=1)
             for name, group in self._groups.items()
             if group.norms
         }
 
-    def coupled(self) -> dict[str, Tensor]:
-        """Gather all that goes along with each unit: filters, scales of batch norms, slices of its readers."""
+    def coupled_parameters(self) -> dict[str, Tensor]:
+        """Gather all weights that a unit's removal removes: part name -> (units, elements).
+
+        These are its filters, its batch norms' scales and the weights that read its channels.
+        """
         return {
             name: torch.cat(
                 [
@@ -70,66 +77,69 @@ class Channels:
         }
 
     def gate_positions(self) -> dict[nn.Module, NDArray[np.int64]]:
-        """Find the modules whose outputs are to be multiplied where each unit has a factor, so that 0 silences it.
+        """Find the modules whose outputs gates multiply, so that a gate of 0 silences its unit.
 
-        These are a group's batch norms or, where it has none, its layers, and the shortcuts that widen into it. Returns
-        for each (channels,) positions of the units that own them, among those of all parts in order; their number for a
-        channel that belongs to none.
+        These are the batch norms of a group, or its layers where it has none; and the shortcuts that copy channels into
+        the group. Returns module -> (channels,) index of each channel's unit, counted over all parts in order. A
+        channel of no unit has the total number of units as its index.
         """
         starts = np.cumsum([0, *(part.units for part in self.parts)])
-        owners: dict[nn.Module, NDArray[np.int64]] = {}
+        positions: dict[nn.Module, NDArray[np.int64]] = {}
         for start, group in zip(starts, self._groups.values(), strict=False):
             for side in (*(group.norms or group.outputs), *group.widened):
                 width = len(side.module.source if isinstance(side.module, PadShortcut) else weight_of(side.module))
-                nobodys = np.full(width, starts[-1])
-                owners.setdefault(side.module, nobodys)[side.channels] = start + np.arange(group.units)[:, None]
-        return owners
+                of_no_unit = np.full(width, starts[-1])
+                positions.setdefault(side.module, of_no_unit)[side.channels] = start + np.arange(group.units)[:, None]
+        return positions
 
     def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
-        """Cut every other unit's channels out of the network; nothing is left to mask."""
-        for side, gone in self._gone(kept_units):
-            side.cut(side.module, gone)
+        """Remove the channels of all units but `kept_units` in place. Returns no masks."""
+        for side, removed in self._removed_channels(kept_units):
+            side.cut(side.module, removed)
         return {}
 
     @torch.no_grad()
     def mask(self, kept_units: Mapping[str, Tensor]) -> None:
-        """Make whatever reads every other channel ignore it, in place: at full width, what `remove` must compute."""
-        for side, gone in self._gone(kept_units):
+        """Make all readers ignore the channels of all units but `kept_units`, in place and at full width.
+
+        The network then computes the same as after `remove`.
+        """
+        for side, removed in self._removed_channels(kept_units):
             if isinstance(side.module, PadShortcut) and not side.is_output:
                 source = side.module.source
-                source[torch.isin(source, torch.tensor(gone, device=source.device))] = -1
+                source[torch.isin(source, torch.tensor(removed, device=source.device))] = -1
             elif isinstance(side.module, nn.Conv2d | nn.Linear) and not side.is_output:
                 weight = side.module.weight
-                weight[:, torch.tensor(gone) % weight.shape[1]] = 0.0  # one position in each group of a convolution
+                weight[:, torch.tensor(removed) % weight.shape[1]] = 0.0  # all groups of a convolution share these
 
     def unmask(self) -> None:
         """Do nothing: no module is skipped."""
 
-    def _gone(self, kept_units: Mapping[str, Tensor]) -> Iterator[tuple[Side, list[int]]]:
-        """Gather the channels that do not stay, of all parts at once, for each side of a module."""
-        gone: dict[tuple[str, bool], tuple[Side, list[int]]] = {}
+    def _removed_channels(self, kept_units: Mapping[str, Tensor]) -> Iterator[tuple[ModuleSide, list[int]]]:
+        """Gather the channels to remove from each side of a module, over all parts."""
+        removed: dict[tuple[str, bool], tuple[ModuleSide, list[int]]] = {}
         for name, kept in kept_units.items():
             units = np.setdiff1d(np.arange(self._groups[name].units), kept.cpu().numpy())
             for side in self._groups[name].sides if len(units) else ():
-                _, channels = gone.setdefault((side.name, side.is_output), (side, []))
+                _, channels = removed.setdefault((side.name, side.is_output), (side, []))
                 channels += side.channels[units].flatten().tolist()
-        return iter(gone.values())
+        return iter(removed.values())
 
 
 def _part(name: str, group: Group, multiple: int, layers: tuple[Layer, ...]) -> Part:
-    shares = (side.channels.shape[1] for side in group.outputs)  # channels of a unit
-    units = lcm(*(multiple // gcd(multiple, share) for share in shares))
+    channels_per_unit = (side.channels.shape[1] for side in group.outputs)
+    units = lcm(*(multiple // gcd(multiple, channels) for channels in channels_per_unit))
     return Part(name, group.units, min(group.units, -(-group.floor // units) * units), layers, units)
 
 
-def _of_units(values: Tensor, side: Side) -> Tensor:
-    """Gather what belongs to each unit from a tensor whose first dimension is the side's channels."""
-    rows = torch.from_numpy(side.channels % len(values)).to(values.device)  # the same inputs in each group
+def _of_units(values: Tensor, side: ModuleSide) -> Tensor:
+    """Gather each unit's elements from a tensor whose first dimension is the side's channels: (units, elements)."""
+    rows = torch.from_numpy(side.channels % len(values)).to(values.device)  # all groups share their input channels
     return values.detach().flatten(1)[rows].flatten(1) if values.dim() > 1 else values.detach()[rows]
 
 
 def _cost(layers: tuple[Layer, ...], groups: tuple[Group, ...], kind: BudgetKind) -> WidthCost[NDArray[np.int64]]:
-    column = {layer.name: position for position, layer in enumerate(layers)}
+    column = {layer.name: index for index, layer in enumerate(layers)}
     outputs = np.zeros((len(groups), len(layers)), dtype=np.int64)
     inputs = np.zeros_like(outputs)
     for g, group in enumerate(groups):

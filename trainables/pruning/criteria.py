@@ -1,4 +1,4 @@
-"""Criteria: one score for each unit of a granularity; the units of lowest score go first."""
+"""Criteria: one score for each unit of a granularity. Units of lowest score are removed first."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,11 +14,11 @@ from trainables.pruning.gates import TrainedGates
 from trainables.pruning.probe_order import removals
 
 Scores = Mapping[str, Tensor]  # part name -> (units,), finite
-BATCH = 64  # samples at a time: bounds the memory that gradients take
+BATCH = 64  # samples at a time; bounds the memory of gradients
 
 
 def l1(context: PruningContext) -> Scores:
-    """Sum of absolute weights of a unit (Li et al., arXiv 1608.08710); for a single weight, its magnitude."""
+    """Sum of a unit's absolute weights; for a single weight, its magnitude (Li et al., arXiv 1608.08710)."""
     return {name: unit.abs().sum(1) for name, unit in context.prunable.members(weight_of).items()}
 
 
@@ -30,7 +30,7 @@ def l2(context: PruningContext) -> Scores:
 def bn_scale(context: PruningContext) -> Scores:
     """Magnitude of the batch norm's scale behind a channel (network slimming, Liu et al., arXiv 1708.06519).
 
-    Of several batch norms that scale a unit, the mean: our choice. Raises ValueError for a part that none scales.
+    Ours: a unit with several batch norms scores their mean. Raises ValueError for a part without a batch norm.
     """
     assert isinstance(context.prunable, Channels)
     scales = context.prunable.scales()
@@ -43,18 +43,18 @@ def bn_scale(context: PruningContext) -> Scores:
 
 
 def taylor(context: PruningContext) -> Scores:
-    """First-order change of the loss, sum |w dL/dw| over a unit's weights.
+    """First-order change of the loss: the sum of |w dL/dw| over a unit's weights (Molchanov et al., arXiv 1906.10771).
 
-    After Molchanov et al. (arXiv 1906.10771), in the form that Torch-Pruning gives it.
+    This is Torch-Pruning's form of it.
     """
     return {name: unit.abs().sum(1) for name, unit in _saliencies(context).items()}
 
 
 def snip(context: PruningContext) -> Scores:
-    """Sensitivity of the loss to a gate on the unit, |dL/dm| = |sum w dL/dw|, as a share of all units' (SNIP).
+    """Sensitivity of the loss to a gate m = 1 on the unit: |dL/dm| = |sum w dL/dw| (SNIP, arXiv 1810.02340).
 
-    Lee et al. (arXiv 1810.02340) gate single weights, which it ranks as `taylor` does; a gate on all of a channel's
-    weights, where the signs count, is our reading.
+    Scores are divided by their sum over the network. Lee et al. gate single weights, which this criterion ranks as
+    `taylor` does. Our reading for larger units: one gate multiplies all weights of the unit, so that signs count.
     """
     gates = {name: unit.sum(1).abs() for name, unit in _saliencies(context).items()}
     total = sum(gate.sum(dtype=torch.float64).item() for gate in gates.values())
@@ -62,44 +62,45 @@ def snip(context: PruningContext) -> Scores:
 
 
 def _saliencies(context: PruningContext) -> dict[str, Tensor]:
-    """w dL/dw of every weight: part name -> (units, elements)."""
+    """Compute w dL/dw of every weight: part name -> (units, elements)."""
     gradients = weight_gradients(context)
-    owners = {context.prunable.model.get_submodule(name): gradient for name, gradient in gradients.items()}
-    return context.prunable.members(lambda module: weight_of(module) * owners[module])
+    of_module = {context.prunable.model.get_submodule(name): gradient for name, gradient in gradients.items()}
+    return context.prunable.members(lambda module: weight_of(module) * of_module[module])
 
 
 def group_norm(context: PruningContext) -> Scores:
-    """Squared norm of all that goes along with a channel, over the mean of its part (DepGraph, arXiv 2301.12900).
+    """Squared norm of all weights coupled to a channel, over the mean of its part (DepGraph, arXiv 2301.12900).
 
-    Filters, batch norms' scales and slices of the layers that read it count alike, as in Torch-Pruning; filters of
-    depthwise convolutions, which that leaves out, count too.
+    The filters, the batch norms' scales and the weights that read the channel count equally, as in Torch-Pruning. Ours:
+    filters of depthwise convolutions count, too; Torch-Pruning leaves them out.
     """
     assert isinstance(context.prunable, Channels)
-    squares = {name: unit.double().square().sum(1) for name, unit in context.prunable.coupled().items()}
+    squares = {name: unit.double().square().sum(1) for name, unit in context.prunable.coupled_parameters().items()}
     return {name: unit / unit.mean().clamp(min=torch.finfo(unit.dtype).tiny) for name, unit in squares.items()}
 
 
 def gates(context: PruningContext) -> Scores:
-    """Value of the trainable gate on a channel, trained for the trial's budget (Kim et al., arXiv 1904.10921)."""
+    """Value of a channel's trainable gate, trained for the budget of the trial (Kim et al., arXiv 1904.10921)."""
     gating: TrainedGates = context.artifact("gates")
     return gating.values
 
 
 def probe(context: PruningContext) -> Scores:
-    """How long a block stays while those whose linear probes gain least go (after Chen & Zhao, TPAMI 41(12), 2019).
+    """Rank of a block when blocks are removed by least gain of a linear probe (after Chen & Zhao, TPAMI 41(12), 2019).
 
-    A gain is that of accuracy over the last block still kept; the score counts the blocks that have gone before.
+    The gain of a block is its probe's accuracy minus the accuracy of the last kept block before it. The score of a
+    block is the number of blocks that are removed before it.
     """
     blocks = context.prunable
     assert isinstance(blocks, Blocks)
-    accuracies = {probed.name: probed.val_accuracy for probed in context.artifact("probe")}
+    accuracies = {result.name: result.val_accuracy for result in context.artifact("probe")}
     order = removals([accuracies[block.name] for block in blocks.chain], blocks.fixed)
-    survived = {blocks.chain[place].name: float(gone) for gone, (place, _) in enumerate(order)}
-    return {name: torch.tensor([survived[unit.block.name] for unit in units]) for name, units in blocks.stages.items()}
+    ranks = {blocks.chain[position].name: float(rank) for rank, (position, _) in enumerate(order)}
+    return {name: torch.tensor([ranks[unit.block.name] for unit in units]) for name, units in blocks.stages.items()}
 
 
 def random(context: PruningContext) -> Scores:
-    """Control: uniform noise, the same for a seed."""
+    """Control: uniform random scores, the same for a seed."""
     generator = torch.Generator().manual_seed(context.seed)
     return {part.name: torch.rand(part.units, generator=generator) for part in context.prunable.parts}
 
@@ -107,8 +108,7 @@ def random(context: PruningContext) -> Scores:
 def weight_gradients(context: PruningContext) -> dict[str, Tensor]:
     """Differentiate the mean cross-entropy over all calibration samples, in eval mode.
 
-    Returns layer name -> gradient (float32, of the weight's shape) for every layer that units are made of. The model
-    stays as it is.
+    Returns layer name -> gradient (float32, the weight's shape) for every layer with units. The model is not changed.
     """
     model, samples = context.prunable.model, context.samples
     names = {layer.name: None for part in context.prunable.parts for layer in part.layers}

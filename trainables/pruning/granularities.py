@@ -10,7 +10,17 @@ from trainables.pruning.masks import Weights
 
 
 def view(model: nn.Module, granularity: GranularityName, example: Tensor, round_to: int = 1) -> Prunable:
-    """See a network at a granularity; example: (1, C, H, W) on the network's device; round_to: of channels."""
+    """View a network at a granularity.
+
+    Args:
+        model: the network.
+        granularity: a key of `GRANULARITIES`.
+        example: (1, C, H, W) on the network's device.
+        round_to: each layer keeps a multiple of this number of channels, or all; only for granularity "channel".
+
+    Raises:
+        ValueError: nothing in the network can be removed at this granularity.
+    """
     if granularity == "channel":
         return Channels(model, example, round_to)
     return GRANULARITIES[granularity](model, example)

@@ -1,4 +1,4 @@
-"""What a unit of pruning is: one weight, or one channel with all that must go along with it."""
+"""Units of pruning: a weight, a channel with everything coupled to it, or a block."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,18 +12,21 @@ from torch import Tensor, nn
 from trainables.models.layers import Layer, Masks
 from trainables.spec import BudgetKind
 
-Counts = NDArray[np.int64]  # (parts,) units kept of each part
+Counts = NDArray[np.int64]  # (parts,) number of kept units of each part
 Read = Callable[[nn.Module], Tensor]  # module -> a tensor of its weight's shape
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a policy gives a share of the budget: one layer's weights, a group of coupled channels, equal blocks."""
+    """Units that share one density: the weights of a layer, a group of coupled channels, or equal blocks.
 
-    name: str
-    units: int
-    floor: int  # fewest units that may be kept
-    layers: tuple[Layer, ...]  # those whose weights the units are made of
+    A policy decides how many units of each part stay; a criterion decides which ones.
+    """
+
+    name: str  # of its first layer or block
+    units: int  # number of units
+    floor: int  # the fewest units to keep
+    layers: tuple[Layer, ...]  # layers that hold the weights of the units
     multiple: int = 1  # the number of kept units is a multiple of this, or all units are kept
 
 
@@ -35,37 +38,38 @@ class Prunable(Protocol):
     parts: tuple[Part, ...]
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
-        """Count the prunable weights, or multiply-accumulates for one image, of the network with these units kept."""
+        """Count the weights, or multiply-accumulates for one image, of the prunable layers with `keep` units kept."""
 
     def members(self, read: Read) -> dict[str, Tensor]:
-        """Gather what belongs to each unit: part name -> (units, elements)."""
+        """Gather the elements of each unit from the tensors that `read` returns: part name -> (units, elements)."""
 
     def mask(self, kept_units: Mapping[str, Tensor]) -> None:
-        """Make the network compute as if only `kept_units` were left, in place and at its full shape.
+        """Make the network compute as after `remove`, in place and at its full shape.
 
-        kept_units: part name -> sorted unit indices; a part that it does not name stays whole. Weights are zeroed or
-        modules are skipped. The caller restores zeroed weights; `unmask` restores skipped modules.
+        kept_units: part name -> (kept,) sorted unit indices; parts without an entry keep all units. Weights are zeroed
+        or modules are skipped. The caller restores zeroed weights; `unmask` restores skipped modules.
         """
 
     def unmask(self) -> None:
-        """Run the modules again that `mask` skips."""
+        """Run the modules again that `mask` made the network skip."""
 
     def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
-        """Remove all other units in place; return the masks of the weights that are left.
+        """Remove all units but `kept_units` in place.
 
-        kept_units: part name -> sorted unit indices; a part that it does not name stays whole.
+        kept_units: part name -> (kept,) sorted unit indices; parts without an entry keep all units. Returns the masks
+        of the remaining weights, for layers that keep their shape.
         """
 
 
 def top_units(scores: Tensor, keep: int) -> Tensor:
-    """Pick the `keep` units of highest score, sorted by position; of equal scores the first ones stay.
+    """Pick the `keep` units of highest score; among equal scores, the first ones.
 
-    scores: (units,). Returns (keep,) indices.
+    scores: (units,). Returns (keep,) indices in rising order.
     """
     if keep == 0:
         return torch.empty(0, dtype=torch.int64, device=scores.device)
     threshold = scores.kthvalue(len(scores) - keep + 1).values
-    stays = scores > threshold
+    kept = scores > threshold
     ties = (scores == threshold).nonzero().flatten()
-    stays[ties[: keep - int(stays.sum())]] = True
-    return stays.nonzero().flatten()
+    kept[ties[: keep - int(kept.sum())]] = True
+    return kept.nonzero().flatten()

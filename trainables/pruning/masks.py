@@ -1,4 +1,4 @@
-"""Weight granularity: single weights, masked."""
+"""Weight granularity: single weights are masked."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from trainables.spec import BudgetKind
 
 
 class Weights:
-    """A network as a set of single weights; at least as many stay in a layer as it has outputs."""
+    """Single weights; each layer keeps at least as many weights as it has outputs."""
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         self.layers = prunable_layers(model, example)
@@ -22,22 +22,22 @@ class Weights:
         self._positions = np.array([layer.positions for layer in self.layers])
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
-        """Count weights, or the multiply-accumulates that they would need if zeros were skipped."""
+        """Count the kept weights, or their multiply-accumulates for one image: theoretical, as dense kernels run."""
         return int(keep.sum() if kind == "params" else keep @ self._positions)
 
     def members(self, read: Read) -> dict[str, Tensor]:
-        """Gather each layer's weights as (weights, 1)."""
+        """Gather the weights of each layer: part name -> (weights, 1)."""
         return {part.name: read(self.model.get_submodule(part.name)).detach().reshape(-1, 1) for part in self.parts}
 
     def mask(self, kept_units: Mapping[str, Tensor]) -> None:
-        """Zero every other weight in place."""
+        """Zero all weights but `kept_units` in place."""
         self.remove(kept_units)
 
     def unmask(self) -> None:
         """Do nothing: no module is skipped."""
 
     def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
-        """Zero every other weight in place; the masks say what stays."""
+        """Zero all weights but `kept_units` in place. Returns the masks of the kept weights."""
         masks = {}
         for name, kept in kept_units.items():
             weight = weight_of(self.model.get_submodule(name))

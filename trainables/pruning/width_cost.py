@@ -1,4 +1,4 @@
-"""What a network costs as a function of the widths of its parts."""
+"""The cost of a network as a function of the widths of its parts."""
 
 from dataclasses import dataclass, fields
 from typing import Generic, TypeVar
@@ -13,24 +13,24 @@ Array = TypeVar("Array", NDArray[np.int64], Tensor)
 
 @dataclass(frozen=True, eq=False)
 class WidthCost(Generic[Array]):
-    """A sum over layers of price x outputs x inputs; a depthwise layer counts as having one input.
+    """The sum over layers of price x output channels x input channels of a filter.
 
-    In int64 the cost of counts is exact; in float64 it is differentiable, and of sums of gates, too.
+    In int64 the cost is exact. In float64 it is differentiable, and takes sums of gates as widths.
     """
 
-    prices: Array  # (layers,) of a pair of one output and one input channel
-    outputs: Array  # (parts, layers) output channels for each unit of a part
-    inputs: Array  # (parts, layers) channels that each filter reads for each unit of a part
-    fixed_outputs: Array  # (layers,) those of no part
-    fixed_inputs: Array  # (layers,)
+    prices: Array  # (layers,) cost of one output and one input channel
+    outputs: Array  # (parts, layers) output channels of a layer for each unit of a part
+    inputs: Array  # (parts, layers) input channels of a filter for each unit of a part
+    fixed_outputs: Array  # (layers,) output channels of no part
+    fixed_inputs: Array  # (layers,) input channels of a filter that belong to no part
 
     def __call__(self, units: Array) -> Array:
-        """Cost of these units of each part: (..., parts) -> (...)."""
+        """Compute the cost of these numbers of units: (..., parts) -> (...)."""
         outputs = units @ self.outputs + self.fixed_outputs
         inputs = units @ self.inputs + self.fixed_inputs
         return (outputs * inputs) @ self.prices
 
-    def soft(self, device: torch.device) -> "WidthCost[Tensor]":
-        """The same for float64 tensors on a device."""
+    def differentiable(self, device: torch.device) -> "WidthCost[Tensor]":
+        """Return the same function for float64 tensors on a device."""
         columns = {field.name: torch.as_tensor(getattr(self, field.name)) for field in fields(self)}
         return WidthCost(**{name: column.to(device, torch.float64) for name, column in columns.items()})

@@ -77,7 +77,7 @@ def _first_step(
             left = count(model, {}, example)
         seen, spent = kinds.read(link, storage)
         if link.joint:
-            model.load_state_dict(seen["gates"].network)
+            model.load_state_dict(seen["gates"].network_state)
         chosen = plan(model, example, of_what_is_left(link, whole, left), calibration, seen)
         masks = chosen.carry_out()
         to_device(model, device)  # a cut changes the layout in memory

@@ -132,9 +132,7 @@ def test_what_serves_others_too_is_no_part_of_a_block() -> None:
 
 
 def test_network_without_such_blocks_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match="granularity 'block' must find blocks that can go, but DenseNet has none; use"
-    ):
+    with pytest.raises(ValueError, match="granularity 'block' must find removable blocks, but DenseNet has none; use"):
         blocks_of("densenet121")
 
 
@@ -211,11 +209,13 @@ def test_architecture_names_what_is_gone() -> None:
     built, blocks = architecture(VGG16_BN), blocks_of(VGG16_BN, "projected-block")
     gone = torch.arange(0)
     blocks.remove({"0.3": gone, "0.7": gone})
-    told = built.without_blocks_as(blocks.model)
-    assert told.removed == ("0.3", "0.4", "0.5", "0.8", "0.9")
-    assert told.projections == {"0.7": (64, 128, 1)}
-    with pytest.raises(ValueError, match=r"the blocks removed must be those of a Sequential, but: .*no attribute"):
-        told.model_copy(update={"removed": ("0.99",)}).build()
+    shallower = built.without_blocks_as(blocks.model)
+    assert shallower.removed == ("0.3", "0.4", "0.5", "0.8", "0.9")
+    assert shallower.projections == {"0.7": (64, 128, 1)}
+    with pytest.raises(
+        ValueError, match=r"removed blocks must be modules of the Sequential, but: .*no attribute.*; use the code"
+    ):
+        shallower.model_copy(update={"removed": ("0.99",)}).build()
 
 
 def test_a_network_that_kept_all_is_described_as_before() -> None:

@@ -90,7 +90,7 @@ COSTED = dict(networks())
 @pytest.mark.parametrize("kind", ["params", "macs"])
 @settings(max_examples=20, deadline=None)
 @given(name=st.sampled_from(sorted(COSTED)), shares=st.lists(st.floats(0, 1), min_size=32, max_size=32))
-def test_soft_cost_of_counts_is_the_cost(kind: BudgetKind, name: str, shares: list[float]) -> None:
+def test_differentiable_cost_of_counts_is_the_cost(kind: BudgetKind, name: str, shares: list[float]) -> None:
     channels = COSTED[name]
     counts = np.array([round(s * part.units) for s, part in zip(shares, channels.parts, strict=False)])
     assert channels.differentiable_cost(kind)(torch.from_numpy(counts).double()).item() == channels.cost(counts, kind)
@@ -223,7 +223,9 @@ def test_network_whose_closed_channels_are_heard_of_is_refused() -> None:
     layers = nn.Conv2d(1, 8, 3), nn.Sigmoid(), nn.Conv2d(8, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     model = nn.Sequential(*layers, nn.Linear(8, 10)).train()
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(ValueError, match="gates must silence the channels that they close, but those of a Sequential"):
+    with pytest.raises(
+        ValueError, match="closed gates must silence their channels, but later layers of a Sequential still"
+    ):
         refuse_unsound_gates(model, torch.zeros(1, 1, 8, 8))
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
