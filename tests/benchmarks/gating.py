@@ -17,8 +17,8 @@ from trainables.data.batches import Batch, Resident
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning_spec import Gates
-from trainables.spec import DataSpec, Recipe
-from trainables.training.train import hard_labels, sgd, train
+from trainables.spec import Recipe
+from trainables.training.train import TrainingPlan, hard_labels, sgd, train
 
 MODELS = ("resnet20:0.5", "resnet56:0.5", "vgg16:0.25", "mobilenet:0.25")
 BATCH = 128
@@ -35,7 +35,7 @@ def milliseconds(asked: str, data: Resident, gated: bool) -> float:
         return hard_labels(batch, logits) + (gates.penalty() if gates else 0.0)
 
     with gates.attached() if gates else nullcontext():
-        losses = train(model, data, recipe, DataSpec(), 0, sgd(model, recipe, gates), loss_of=loss)
+        losses = train(model, data, TrainingPlan(recipe, loss=loss), sgd(model, recipe, gates))
         next(losses)
         started = time.perf_counter()
         next(losses)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from tests.benchmarks.graphs import STEPS, network, random_images
-from trainables.spec import DataSpec, Recipe
-from trainables.training.train import sgd, train
+from trainables.spec import Recipe
+from trainables.training.train import TrainingPlan, train
 
 BATCH = 256
 EPOCHS = 3  # that are timed
@@ -25,7 +25,7 @@ def training(rank: int, together: Any, seconds: Any) -> None:
     data = random_images(STEPS * BATCH, torch.device("cuda"))
     recipe = Recipe(epochs=1 + EPOCHS, batch_size=BATCH)
     model = network("resnet56", data.device)
-    losses = train(model, data, recipe, DataSpec(augment="crop_flip"), 0, sgd(model, recipe))
+    losses = train(model, data, TrainingPlan(recipe, "crop_flip"))
     next(losses)
     together.wait()
     started = time.perf_counter()

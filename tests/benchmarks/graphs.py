@@ -17,8 +17,8 @@ import torch
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
 from trainables.models import hub
-from trainables.spec import DataSpec, Recipe
-from trainables.training.train import sgd, to_device, train
+from trainables.spec import Recipe
+from trainables.training.train import TrainingPlan, to_device, train
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ def milliseconds(asked: str, batch_size: int, data: Resident) -> float:
     """Time a step in the second of two epochs, what is done once left out."""
     recipe = Recipe(epochs=2, batch_size=batch_size)
     model = network(asked, data.device)
-    losses = train(model, data, recipe, DataSpec(augment="crop_flip"), 0, sgd(model, recipe))
+    losses = train(model, data, TrainingPlan(recipe, "crop_flip"))
     next(losses)
     started = time.perf_counter()
     next(losses)

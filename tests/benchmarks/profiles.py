@@ -27,10 +27,10 @@ from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
-from trainables.spec import DataSpec, ProfileSpec, Recipe
+from trainables.spec import ProfileSpec, Recipe
 from trainables.training.calibration import calibration_samples
 from trainables.training.process import WorkerResources, leave_no_trace
-from trainables.training.train import sgd, to_device, train
+from trainables.training.train import TrainingPlan, sgd, to_device, train
 
 EPOCH = 45_000  # images
 STEP = 128
@@ -136,7 +136,7 @@ def step_seconds(model: nn.Module, splits: Splits, steps: int) -> float:
     def run(count: int) -> None:
         whole, size = splits.train, STEP * count
         data = Resident(Split(whole.images[:size], whole.labels[:size], whole.ids[:size]), splits, CPU)
-        list(train(model, data, recipe, DataSpec(augment="crop_flip"), 0, optimizer))
+        list(train(model, data, TrainingPlan(recipe, "crop_flip"), optimizer))
 
     run(1)
     return timed(lambda: run(steps))[0] / steps

@@ -14,11 +14,11 @@ import torch
 
 from trainables.data.splits import Split, Splits
 from trainables.models import hub
-from trainables.spec import DataSpec, DenseSpec, EpochReport, Recipe, Taken
+from trainables.spec import DenseSpec, EpochReport, Recipe, Taken
 from trainables.storage.folder import Folder
-from trainables.training.fit import State, TrainingPlan, fit, residents
+from trainables.training.fit import State, fit, residents
 from trainables.training.recorder import Recorder
-from trainables.training.train import to_device
+from trainables.training.train import TrainingPlan, to_device
 
 SAMPLES, ROUNDS, WIDTH = 4096, 6, 0.5
 VARIANTS: tuple[Taken, ...] = ("off", "during", "after")
@@ -54,8 +54,8 @@ def measure(model: str, folder: Path, device: torch.device) -> dict[Taken, list[
             recorder = Recorder.of(taken, split, place_of / "samples", DenseSpec())
             state = State(network, {}, [start])
             started = time.process_time()
-            plan, augment = TrainingPlan(Recipe(epochs=1, lr=0.001)), DataSpec(augment="crop_flip")
-            list(fit(state, data, plan, augment, round_, place_of, recorder))
+            plan = TrainingPlan(Recipe(epochs=1, lr=0.001), "crop_flip", round_)
+            list(fit(state, data, plan, place_of, recorder))
             seconds[taken].append(time.process_time() - started)
     return seconds
 

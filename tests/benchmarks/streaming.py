@@ -19,7 +19,7 @@ from trainables.data import sources
 from trainables.data.batches import Augment, Resident, train_batches
 from trainables.models import hub
 from trainables.spec import DataSpec, Recipe
-from trainables.training.train import sgd, to_device, train
+from trainables.training.train import TrainingPlan, to_device, train
 
 ROUNDS = 3
 BATCH = int(sys.argv[3]) if len(sys.argv) > 3 else 64
@@ -73,7 +73,7 @@ def epochs(data: DataSpec, model: str) -> None:
     for how in [*sets] * ROUNDS:
         there = _Watched(loaded[how].train, loaded[how], DEVICE)
         wall, processor = time.perf_counter(), time.process_time()
-        list(train(network, there, recipe, sets[how], 0, sgd(network, recipe)))
+        list(train(network, there, TrainingPlan(recipe, sets[how].augment)))
         rounds[how].append((time.perf_counter() - wall, time.process_time() - processor, there.waited))
     wall, processor = (min(times[n] for times in rounds["memory"]) for n in (0, 1))
     for how, times in rounds.items():

@@ -12,10 +12,10 @@ from trainables.learnability.scores import draw_by
 from trainables.models.trust import Trust
 from trainables.spec import DenseSpec, EpochReport
 from trainables.storage.folder import Folder
-from trainables.training.fit import State, TrainingPlan, fit, residents, resume
+from trainables.training.fit import State, fit, residents, resume
 from trainables.training.recorder import Recorder
 from trainables.training.team import ALONE, Team
-from trainables.training.train import evaluate, to_device
+from trainables.training.train import TrainingPlan, evaluate, to_device
 
 
 def make_dense(
@@ -44,8 +44,8 @@ def make_dense(
         state = State(model, {"architecture": built.model_dump(mode="json")}, [first])
     recipe = spec.recipe
     draw = draw_by(spec.curriculum, spec, splits.train, storage, recipe.epochs, recipe.batch_size)
-    plan = TrainingPlan(recipe, draw=draw)
-    deque(fit(state, data, plan, spec.data, spec.seed, unfinished, recorder, team), maxlen=0)
+    plan = TrainingPlan(recipe, spec.data.augment, spec.seed, draw=draw)
+    deque(fit(state, data, plan, unfinished, recorder, team), maxlen=0)
     if recorder:
         recorder.finish(folder, recipe.epochs)
     record = {

@@ -16,9 +16,9 @@ from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates, TrainedGates
 from trainables.spec import GatingSpec
 from trainables.storage.folder import Folder
-from trainables.training.fit import State, TrainingPlan, fit, residents, resume
+from trainables.training.fit import State, fit, residents, resume
 from trainables.training.team import ALONE, Team
-from trainables.training.train import hard_labels
+from trainables.training.train import TrainingPlan, hard_labels
 
 
 def make_gating(
@@ -43,9 +43,9 @@ def make_gating(
         model = load_dense(dense, device)
         state = State(model, {"architecture": dense.record["architecture"]}, [], gates=gate(model))
     assert state.gates is not None
-    data, plan = residents(splits, device), _course(spec, state.gates)
+    data, plan = residents(splits, device), _plan(spec, state.gates)
     with state.gates.attached():
-        deque(fit(state, data, plan, spec.dense.data, spec.dense.seed, unfinished, team=team), maxlen=0)
+        deque(fit(state, data, plan, unfinished, team=team), maxlen=0)
     cost = Cost(
         seconds=sum(report.seconds for report in state.history),
         evaluations=0,
@@ -62,14 +62,15 @@ def make_gating(
     unfinished.delete()
 
 
-def _course(spec: GatingSpec, gates: ChannelGates) -> TrainingPlan:
+def _plan(spec: GatingSpec, gates: ChannelGates) -> TrainingPlan:
     """The first epochs of fine-tuning, or as many as the gates need where it has fewer."""
     recipe = spec.finetune.model_copy(update={"epochs": max(spec.finetune.epochs, spec.gates.epochs)})
 
     def loss(batch: Batch, logits: Tensor) -> Tensor:
         return hard_labels(batch, logits) + gates.penalty()
 
-    return TrainingPlan(recipe, spared=recipe.epochs - spec.gates.epochs, loss=loss)
+    spared = recipe.epochs - spec.gates.epochs
+    return TrainingPlan(recipe, spec.dense.data.augment, spec.dense.seed, loss, spared=spared)
 
 
 def load_gating(folder: Folder) -> tuple[TrainedGates, Cost]:

@@ -4,8 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,11 @@ from trainables.models.layers import Masks, weight_of
 from trainables.models.trust import Trust
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.masks import apply
-from trainables.spec import DataSpec, EpochReport, Recipe
+from trainables.spec import EpochReport
 from trainables.storage.folder import Folder
 from trainables.training.recorder import EpochRecord, Recorder
 from trainables.training.team import ALONE, Team
-from trainables.training.train import DivergedError, Draw, Judgement, Loss, evaluate, hard_labels, sgd, to_device, train
+from trainables.training.train import DivergedError, Judgement, Loss, TrainingPlan, evaluate, sgd, to_device, train
 
 Data = tuple[Resident, Resident]  # training and validation samples
 Gate = Callable[[nn.Module], ChannelGates]
@@ -48,23 +47,6 @@ class State:
         return self.history[-1].epoch if self.history else 0
 
 
-@dataclass(frozen=True)
-class TrainingPlan:
-    """What a training does."""
-
-    recipe: Recipe
-    skipped: int = 0  # epochs at the recipe's beginning that are left out
-    spared: int = 0  # epochs at its end
-    loss: Loss = hard_labels
-    draw: Draw = lambda _: None  # epochs count from the course's first one
-    reinitialise: bool = False  # whether the weights are drawn anew before it
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs are trained."""
-        return self.recipe.epochs - self.skipped - self.spared
-
-
 def residents(splits: Splits, device: torch.device) -> Data:
     """Put the training and the validation samples on a device."""
     return Resident(splits.train, splits, device), Resident(splits.val, splits, device)
@@ -79,18 +61,16 @@ def fit(
     state: State,
     data: Data,
     plan: TrainingPlan,
-    augment: DataSpec,
-    seed: int,
     folder: Folder,
     recorder: Recorder | None = None,
     team: Team = ALONE,
 ) -> Iterator[EpochReport]:
-    """Train on to the end of the course; yield the report of each epoch once `state` and its checkpoint have it.
+    """Train to the end of the plan; yield the report of each epoch once `state` and its checkpoint hold that epoch.
 
-    team: all of it trains, called by this worker, which leads it and alone saves and reports.
+    team: this worker leads it. All workers train; the leader alone saves and reports.
     """
     epoch_record = recorder.epoch_record if recorder and recorder.taken == "during" else None
-    training = Training(state, plan, augment, seed, epoch_record)
+    training = Training(state, plan, epoch_record)
     if state.epoch < plan.epochs:
         team.call(training)
     started, before = time.perf_counter(), images_taken(data)  # anew after each yield: no waiting for the caller counts
@@ -116,32 +96,25 @@ def fit(
 
 @dataclass(frozen=True)
 class Training:
-    """All that the workers of a training must know alike, which is sent to those who do not lead."""
+    """All that every worker of a training must know; the leader sends it to the others."""
 
     state: State
     plan: TrainingPlan
-    augment: DataSpec
-    seed: int
-    epoch_record: EpochRecord | None  # takes down what the network makes of the samples
+    epoch_record: EpochRecord | None  # of the training samples, filled while the network trains
 
     def epochs(self, data: Data, team: Team) -> Iterator[tuple[float, Judgement]]:
-        """Train on to the end of the course; yield the loss and the verdict of each epoch once the state has it."""
-        state, plan, recipe = self.state, self.plan, self.plan.recipe
-        optimizer = sgd(state.model, recipe, state.gates)
+        """Train to the end of the plan; yield the training loss and the validation of each epoch in the state."""
+        state, plan = self.state, self.plan
+        if self.epoch_record:
+            plan = replace(plan, loss=_watched(plan.loss, self.epoch_record))
+        optimizer = sgd(state.model, plan.recipe, state.gates)
         _restore(optimizer, state.model, state.momenta)
-        losses = train(
-            *(state.model, data[0], recipe, self.augment, self.seed, optimizer, state.masks),
-            done=plan.skipped + state.epoch,
-            loss_of=_watched(plan.loss, self.epoch_record) if self.epoch_record else plan.loss,
-            draw=lambda epoch: plan.draw(epoch - plan.skipped),
-            team=team,
-        )
         with team.synchronised(state.model):
-            for loss in islice(losses, plan.epochs - state.epoch):
+            for loss in train(state.model, data[0], plan, optimizer, state.masks, state.epoch, team):
                 judged = evaluate(state.model, data[1], team)
                 if not math.isfinite(judged.loss):
                     raise DivergedError(
-                        f"validation loss must stay finite, but became {judged.loss}; lower lr {recipe.lr}"
+                        f"validation loss must stay finite, but became {judged.loss}; lower lr {plan.recipe.lr}"
                     )
                 if self.epoch_record:
                     self.epoch_record.put_together(team)

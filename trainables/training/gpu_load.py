@@ -13,7 +13,7 @@ from trainables.data.splits import Splits
 from trainables.spec import DenseSpec
 from trainables.training.fit import residents
 from trainables.training.process import CONTEXT
-from trainables.training.train import evaluate, sgd, to_device, train
+from trainables.training.train import TrainingPlan, evaluate, to_device, train
 
 STEPS = 20  # that are timed, after as many that warm up
 
@@ -45,7 +45,7 @@ def measure(spec: DenseSpec, splits: Splits, device: torch.device) -> Load:
     network = to_device(Architecture.of(spec, splits.image, len(splits.classes)).build(), device)
     recipe = spec.recipe.model_copy(update={"epochs": 3})
     some = Resident(splits.train.first(STEPS * recipe.batch_size), splits, device)
-    passes = train(network, some, recipe, spec.data, spec.seed, sgd(network, recipe))
+    passes = train(network, some, TrainingPlan(recipe, spec.data.augment, spec.seed))
     next(passes)  # finds out the fastest kernels and captures graphs
     wall = _seconds(passes)
     with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as seen:

@@ -1,7 +1,7 @@
 """The recoveries by name: how a pruned network gets its accuracy back by training."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,8 @@ from trainables.data.batches import Batch
 from trainables.models.layers import Masks
 from trainables.pruning.masks import apply
 from trainables.pruning_spec import Distillation
-from trainables.spec import TrialSpec
-from trainables.training.fit import TrainingPlan
-from trainables.training.train import Loss, hard_labels
+from trainables.spec import Recipe, TrialSpec
+from trainables.training.train import Loss, TrainingPlan, hard_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +30,16 @@ class Pruned:
         """Epochs of its recovery that training along with gates has taken already."""
         return self.spec.gates.epochs if self.spec.joint else 0
 
+    def plan(self, recipe: Recipe, skipped: int = 0, reinitialise: bool = False) -> TrainingPlan:
+        """Plan a training with the trial's own augmentation and seed."""
+        return TrainingPlan(
+            recipe, self.spec.dense.data.augment, self.spec.seed, skipped=skipped, reinitialise=reinitialise
+        )
+
 
 def finetune(pruned: Pruned) -> TrainingPlan:
     """Train the kept weights on, from their final values, by the recipe of fine-tuning."""
-    return TrainingPlan(pruned.spec.finetune, skipped=pruned.begun)
+    return pruned.plan(pruned.spec.finetune, skipped=pruned.begun)
 
 
 def rewind(pruned: Pruned) -> TrainingPlan:
@@ -44,13 +49,13 @@ def rewind(pruned: Pruned) -> TrainingPlan:
     the dense network saw in these epochs; momentum starts from zero (ours).
     """
     recipe = pruned.spec.dense.recipe
-    return TrainingPlan(recipe, skipped=recipe.epochs - pruned.spec.finetune.epochs + pruned.begun)
+    return pruned.plan(recipe, skipped=recipe.epochs - pruned.spec.finetune.epochs + pruned.begun)
 
 
 def distill(pruned: Pruned) -> TrainingPlan:
     """Fine-tune towards the dense network's opinion as well as the labels (Hinton et al., arXiv 1503.02531)."""
     loss = distillation(pruned.dense(), pruned.spec.distillation)
-    return TrainingPlan(pruned.spec.finetune, skipped=pruned.begun, loss=loss)
+    return replace(finetune(pruned), loss=loss)
 
 
 def scratch(pruned: Pruned) -> TrainingPlan:
@@ -58,7 +63,7 @@ def scratch(pruned: Pruned) -> TrainingPlan:
 
     Liu et al., arXiv 1810.05270: the same recipe for as many epochs.
     """
-    return TrainingPlan(pruned.spec.dense.recipe, reinitialise=True)
+    return pruned.plan(pruned.spec.dense.recipe, reinitialise=True)
 
 
 def scratch_b(pruned: Pruned) -> TrainingPlan:
@@ -68,7 +73,8 @@ def scratch_b(pruned: Pruned) -> TrainingPlan:
     with them; rounding to whole epochs is ours, and so is counting masked weights as saved.
     """
     recipe = pruned.spec.dense.recipe
-    return TrainingPlan(recipe.model_copy(update={"epochs": round(recipe.epochs * pruned.macs)}), reinitialise=True)
+    stretched = recipe.model_copy(update={"epochs": round(recipe.epochs * pruned.macs)})
+    return pruned.plan(stretched, reinitialise=True)
 
 
 def distillation(teacher: nn.Module, settings: Distillation) -> Loss:

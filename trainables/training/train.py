@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.data.batches import Batch, Drawn, Resident, eval_batches, train_batches
+from trainables.data.batches import Augment, Batch, Drawn, Resident, eval_batches, train_batches
 from trainables.models.layers import Masks, weight_of
 from trainables.pruning.gates import ChannelGates
-from trainables.spec import DataSpec, Recipe
+from trainables.spec import Recipe
 from trainables.training.cuda_graphs import graphed
 from trainables.training.process import in_bfloat16
 from trainables.training.team import ALONE, Team
 
 EVAL_BATCH = 512
-Loss = Callable[[Batch, Tensor], Tensor]  # a batch and its logits (B, classes) -> what one step lowers
-Draw = Callable[[int], Drawn | None]  # an epoch of a training, from 0 on -> what it draws; None: every sample once
+Loss = Callable[[Batch, Tensor], Tensor]  # a batch and its logits (B, classes) -> the scalar that one step lowers
+Draw = Callable[[int], Drawn | None]  # an epoch of a training, from 0 on -> its samples; None: every sample once
 
 
 class DivergedError(RuntimeError):
@@ -79,46 +79,64 @@ def sgd(model: nn.Module, recipe: Recipe, gates: ChannelGates | None = None) -> 
 
 
 def hard_labels(batch: Batch, logits: Tensor) -> Tensor:
-    """Cross-entropy with the labels, the loss of everything that listens to no teacher."""
+    """Cross-entropy with the labels: the loss of every training without a teacher."""
     return batch.mean(nn.functional.cross_entropy(logits, batch.labels, reduction="none"))
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How a network is trained."""
+
+    recipe: Recipe
+    augment: Augment = "none"
+    seed: int = 0
+    loss: Loss = hard_labels
+    draw: Draw = lambda _: None  # epochs count from the first one that is trained
+    skipped: int = 0  # epochs at the beginning of the recipe that are left out
+    spared: int = 0  # epochs at its end that are left out
+    reinitialise: bool = False  # whether the weights are drawn again before the training
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs that are trained."""
+        return self.recipe.epochs - self.skipped - self.spared
 
 
 def train(
     model: nn.Module,
     data: Resident,
-    recipe: Recipe,
-    augment: DataSpec,
-    seed: int,
-    optimizer: torch.optim.SGD,
+    plan: TrainingPlan,
+    optimizer: torch.optim.SGD | None = None,
     masks: Masks | None = None,
     done: int = 0,
-    loss_of: Loss = hard_labels,
-    draw: Draw = lambda _: None,
     team: Team = ALONE,
 ) -> Iterator[float]:
-    """Train on from epoch `done`, yielding the mean loss after each epoch; masked weights stay zero through every step.
+    """Train to the end of the plan and yield the mean loss after each epoch; masked weights stay zero in every step.
 
-    An epoch's order, augmentation and dropout follow from the seed and the epoch alone, so a resumed run repeats them.
-    Each worker of a team trains its own copy, on its share of each batch; dropout alone is drawn by each for itself.
+    done: epochs of the plan that are trained already. optimizer: a fresh one of the recipe by default. The order, the
+    augmentation and the dropout of an epoch depend on the seed and the epoch alone, so a resumed run repeats them. Each
+    worker of a team trains its own copy on its share of each batch and draws its own dropout.
     """
-    device = data.device
+    device, recipe = data.device, plan.recipe
+    optimizer = optimizer or sgd(model, recipe)
     held = [(weight_of(model.get_submodule(name)), mask) for name, mask in (masks or {}).items()]
     weights, kept = [w for w, _ in held], [m for _, m in held]
     learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     alone = team.size == 1
     forward = graphed(model, learning, recipe.batch_size, device) if alone else team.forward(model, learning)
-    for epoch in range(done, recipe.epochs):
-        epoch_seed = (seed * 1_000_003 + epoch) % 2**63
+    for epoch in range(plan.skipped + done, plan.skipped + plan.epochs):
+        epoch_seed = (plan.seed * 1_000_003 + epoch) % 2**63
         torch.manual_seed((epoch_seed + team.rank * 2**40) % 2**63)
         model.train()
         total = torch.zeros((), device=device)
         seen = 0.0
         steps = math.ceil(len(data) / recipe.batch_size)
-        batches = train_batches(data, recipe.batch_size, augment.augment, epoch_seed, draw(epoch), team.share)
+        drawn = plan.draw(epoch - plan.skipped)
+        batches = train_batches(data, recipe.batch_size, plan.augment, epoch_seed, drawn, team.share)
         for step, batch in enumerate(batches):
             set_lr(optimizer, recipe, (epoch + step / steps) / recipe.epochs)
             with autocast(device):
-                loss = loss_of(batch, forward(batch.images))
+                loss = plan.loss(batch, forward(batch.images))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

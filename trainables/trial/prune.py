@@ -18,11 +18,11 @@ from trainables.pruning.context import Calibration, Meter
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
-from trainables.training.fit import Data, State, TrainingPlan, fit, images_taken, resume
+from trainables.training.fit import Data, State, fit, images_taken, resume
 from trainables.training.process import hardware
 from trainables.training.recalibration import recalibrate
 from trainables.training.team import ALONE, Team
-from trainables.training.train import evaluate, to_device
+from trainables.training.train import TrainingPlan, evaluate, to_device
 
 
 def prune(
@@ -31,7 +31,6 @@ def prune(
     data: Data,
     storage: Folder,
     folder: Folder,
-    device: torch.device,
     team: Team = ALONE,
 ) -> State:
     """Prune the dense network that `storage` has to the budget of `spec`, and recalibrate it: epoch 0, not saved.
@@ -40,6 +39,7 @@ def prune(
     network trains at the constant learning rate of the fine-tuning recipe, whose momentum each step forgets; there a
     team helps.
     """
+    device = data[0].device
     needs_samples = any("samples" in link.inputs for link in spec.prunings)
     calibration = calibration_samples(splits, spec.calibration, device) if needs_samples else None
     state = resume(folder, spec.dense.model, device) or _first_step(spec, data, storage, calibration, device)
@@ -48,8 +48,9 @@ def prune(
         until = step * spec.schedule.step_epochs
         if state.epoch > until:
             continue
-        training = TrainingPlan(spec.finetune.model_copy(update={"epochs": until, "schedule": "constant"}))
-        deque(fit(state, data, training, spec.dense.data, spec.seed, folder, team=team), maxlen=0)
+        recipe = spec.finetune.model_copy(update={"epochs": until, "schedule": "constant"})
+        training = TrainingPlan(recipe, spec.dense.data.augment, spec.seed)
+        deque(fit(state, data, training, folder, team=team), maxlen=0)
         spent = Meter(calibration)
         state.masks = prune_further(state.model, example, spec, calibration, state.masks, quota)
         state.momenta = {}

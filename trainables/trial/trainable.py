@@ -17,12 +17,12 @@ from trainables.outcome import Facts, Outcome, total
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder, StorageError
-from trainables.training.fit import State, TrainingPlan, fit, keep_best, residents, resume, save_epoch
+from trainables.training.fit import State, fit, keep_best, residents, resume, save_epoch
 from trainables.training.process import WorkerResources, leave_no_trace, own_device
 from trainables.training.recorder import Recorder
 from trainables.training.recovery import RECOVERIES, Pruned, draw_anew
 from trainables.training.team import ALONE, Team
-from trainables.training.train import evaluate
+from trainables.training.train import TrainingPlan, evaluate
 from trainables.training.workers import team
 from trainables.trial.prune import prune
 from trainables.trial.reports import TrialFailed, TrialLost, to_tune
@@ -49,7 +49,7 @@ def run_trial(
     first = 1 if spec.record == "during" else 0  # what samples come up in; what may be asked about them
     recorder = Recorder.of(spec.record, splits.train, folder / RECORDED, spec, first)
     begun = resume(folder, spec.dense.model, device, last=recorder.last_whole() if recorder else None)
-    state = begun or prune(spec, splits, data, storage, folder / STEPS, device, team)
+    state = begun or prune(spec, splits, data, storage, folder / STEPS, team)
     facts = Facts.model_validate(state.record["facts"])
     pruned = Pruned(
         spec, facts.macs_total / facts.macs_kept, lambda: load_dense(saved_dense(storage, spec.dense), device)
@@ -64,7 +64,7 @@ def run_trial(
         save_epoch(folder, state)
     (folder / STEPS).delete()
     yield from tuple(state.history)
-    yield from fit(state, data, replace(plan, draw=draw), spec.dense.data, spec.seed, folder, recorder, team)
+    yield from fit(state, data, replace(plan, draw=draw), folder, recorder, team)
     if recorder:
         recorder.finish(folder, plan.epochs)
     outcome = Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history))

@@ -25,7 +25,7 @@ from trainables.spec import BudgetKind, EpochReport, GatingSpec, Recipe, TrialSp
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.recovery import RECOVERIES, Pruned
-from trainables.training.train import evaluate, sgd, train
+from trainables.training.train import TrainingPlan, evaluate, sgd, train
 from trainables.trial.trainable import run_trial
 
 torch.set_num_threads(1)
@@ -84,8 +84,9 @@ def test_training_alone_ends_within_one_channel_of_the_budget(
     dense, target = channels.cost(units, budget), total(channels, sparsity, budget)
     gates = ChannelGates(channels, Gates(epochs=epochs), budget, target / dense)
     recipe = Recipe(epochs=epochs, lr=lr, batch_size=32)
+    plan = TrainingPlan(recipe, DATA.augment)
     with gates.attached():
-        for _ in train(model, residents(splits, CPU)[0], recipe, DATA, 0, sgd(model, recipe, gates)):
+        for _ in train(model, residents(splits, CPU)[0], plan, sgd(model, recipe, gates)):
             report = gates.report()
     dearest = max(dense - channels.cost(units - one, budget) for one in np.eye(len(units), dtype=np.int64))
     assert 0 <= target - channels.cost(np.array([*report.open.values()]), budget) < dearest

@@ -36,8 +36,9 @@ from trainables.data.splits import Split, Splits
 from trainables.learnability.records import Records, read_records
 from trainables.spec import DataSpec, EpochReport, Recipe, Taken
 from trainables.storage.folder import Folder
-from trainables.training.fit import State, TrainingPlan, fit
+from trainables.training.fit import State, fit
 from trainables.training.recorder import SAMPLES, SCHEMA, Recorder
+from trainables.training.train import TrainingPlan
 from trainables.trial.trainable import run_trial
 
 DATA = DataSpec(max_train=210, max_val=50)
@@ -63,8 +64,8 @@ def recorded(model: nn.Module, splits: Splits, taken: Taken, folder: Folder, aug
     recorder = Recorder.of(taken, splits.train, folder / "epochs", DENSE)
     assert recorder is not None
     data = Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU)
-    plan = TrainingPlan(Recipe(epochs=2, lr=1e-30, batch_size=64, weight_decay=0.0))
-    list(fit(State(model, {}, [START]), data, plan, augment, 3, folder / "trial", recorder))
+    plan = TrainingPlan(Recipe(epochs=2, lr=1e-30, batch_size=64, weight_decay=0.0), augment.augment, 3)
+    list(fit(State(model, {}, [START]), data, plan, folder / "trial", recorder))
     recorder.finish(folder, 2)
     return read_records(folder)
 

@@ -16,7 +16,7 @@ from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
 from trainables.pruning.masks import Weights
 from trainables.spec import DataSpec, Recipe
-from trainables.training.train import sgd, train
+from trainables.training.train import TrainingPlan, sgd, train
 
 torch.set_num_threads(1)
 
@@ -77,7 +77,7 @@ def test_pruned_weights_stay_zero_through_every_step(momentum: float, weight_dec
         nonzero.append({name: weight != 0 for name, weight in weights_of(model).items()})
 
     model.register_forward_pre_hook(look)
-    losses = list(train(model, Resident(splits.train, splits, "cpu"), recipe, DataSpec(), 0, optimizer, masks))
+    losses = list(train(model, Resident(splits.train, splits, "cpu"), TrainingPlan(recipe), optimizer, masks))
     look()
     assert len(losses) == 2
     assert len(nonzero) == 2 * 4 + 1  # before each step, and after the last

@@ -9,7 +9,7 @@ from trainables.spec import DataSpec, Precision, Recipe
 from trainables.training.fit import residents
 from trainables.training.process import WorkerResources, hardware, leave_no_trace
 from trainables.training.recalibration import recalibrate
-from trainables.training.train import evaluate, sgd, train
+from trainables.training.train import TrainingPlan, evaluate, train
 
 CPU = torch.device("cpu")
 
@@ -42,7 +42,7 @@ def test_a_process_trains_and_judges_in_its_places_precision(
     model[0].register_forward_hook(look)
     recipe = Recipe(epochs=1, batch_size=32)
     for work in (
-        lambda: next(train(model, data[0], recipe, DataSpec(), 0, sgd(model, recipe))),
+        lambda: next(train(model, data[0], TrainingPlan(recipe))),
         lambda: evaluate(model, data[1]),
         lambda: recalibrate(model, data[0], 1, 32, 0),
     ):

@@ -29,9 +29,9 @@ from trainables.pruning.granularities import view
 from trainables.pruning_spec import Distillation
 from trainables.spec import Recipe, TrialSpec
 from trainables.storage.folder import Folder
-from trainables.training.fit import State, TrainingPlan, fit, residents
+from trainables.training.fit import State, fit, residents
 from trainables.training.recovery import RECOVERIES, Pruned, distillation, draw_anew
-from trainables.training.train import hard_labels, set_lr, sgd, train
+from trainables.training.train import TrainingPlan, hard_labels, set_lr, train
 from trainables.trial.prune import prune
 from trainables.trial.trainable import run_trial
 
@@ -45,7 +45,7 @@ def plan_of(name: str, spec: TrialSpec, storage: Folder, macs: float = 1.5) -> T
 
 
 def pruned_by(spec: TrialSpec, splits: Splits, storage: Folder, path: Path) -> State:
-    return prune(spec, splits, residents(splits, CPU), storage, Folder.at(str(path / "between")), CPU)
+    return prune(spec, splits, residents(splits, CPU), storage, Folder.at(str(path / "between")))
 
 
 def matrices(model: nn.Module) -> dict[str, Tensor]:
@@ -64,7 +64,7 @@ def test_pruned_stays_pruned_through_every_step_and_the_loss_finite(
     seen: list[dict[str, Tensor]] = []
     state.model.register_forward_pre_hook(lambda model, _: seen.append(matrices(model)))
     data = residents(splits, CPU)
-    reports = list(fit(state, data, plan, spec.dense.data, spec.seed, Folder.at(str(tmp_path / "trial"))))
+    reports = list(fit(state, data, plan, Folder.at(str(tmp_path / "trial"))))
     assert len(reports) == plan.epochs == {"scratch-b": 4}.get(name, 3)  # one and a half times 3, to the even
     assert len(seen) > 5 * plan.epochs
     for weights in seen:
@@ -118,12 +118,12 @@ def test_rewinding_repeats_the_last_learning_rates_and_batches_of_dense_training
 
     monkeypatch.setattr("trainables.training.train.set_lr", watched)
     model.register_forward_pre_hook(lambda _, inputs: seen.append((seen.pop()[0], float(inputs[0].sum()))))
-    list(train(model, data, dense, spec.dense.data, 1, sgd(model, dense)))
+    list(train(model, data, TrainingPlan(dense, spec.dense.data.augment, spec.seed)))
     whole = seen.copy()
     seen.clear()
     plan = plan_of("rewind", spec, storage)
     again = copy.deepcopy(model)
-    list(train(again, data, plan.recipe, spec.dense.data, 1, sgd(again, dense), done=plan.skipped))
+    list(train(again, data, plan))
     assert plan.epochs == 2
     assert seen == whole[3 * 3 :]
     assert seen[0][0] == pytest.approx(0.3 * (1 + math.cos(math.pi * 3 / 5)) / 2)
@@ -171,7 +171,7 @@ def test_the_teacher_is_untouched(splits: Splits, storage: Folder, tmp_path: Pat
     before = copy.deepcopy(teacher.state_dict())
     plan = RECOVERIES["distill"](Pruned(WEIGHT, 1.0, lambda: teacher))
     state = pruned_by(WEIGHT, splits, storage, tmp_path)
-    list(fit(state, residents(splits, CPU), plan, WEIGHT.dense.data, 0, Folder.at(str(tmp_path / "trial"))))
+    list(fit(state, residents(splits, CPU), plan, Folder.at(str(tmp_path / "trial"))))
     assert not teacher.training
     assert all(p.grad is None for p in teacher.parameters())
     assert all(torch.equal(before[key], tensor) for key, tensor in teacher.state_dict().items())

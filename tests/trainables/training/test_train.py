@@ -12,8 +12,8 @@ from trainables.data.splits import Splits
 from trainables.models import hub
 from trainables.spec import DataSpec, EpochReport, Recipe
 from trainables.storage.folder import Folder
-from trainables.training.fit import State, TrainingPlan, fit
-from trainables.training.train import DivergedError, evaluate, set_lr, sgd, to_device, train
+from trainables.training.fit import State, fit
+from trainables.training.train import DivergedError, TrainingPlan, evaluate, set_lr, sgd, to_device, train
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def test_training_is_sgd_with_momentum_as_torch_writes_it(data: Resident) -> None:
     model, reference = network(), network()
-    losses = list(train(model, data, RECIPE, DataSpec(), 7, sgd(model, RECIPE)))
+    losses = list(train(model, data, TrainingPlan(RECIPE, seed=7)))
     optimizer = torch.optim.SGD(reference.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
     steps = 4  # of 50, 50, 50 and 30 samples
     for epoch in range(3):
@@ -61,7 +61,7 @@ def test_training_is_sgd_with_momentum_as_torch_writes_it(data: Resident) -> Non
 def test_training_repeats_itself_for_a_seed(data: Resident) -> None:
     def trained(seed: int) -> nn.Module:
         model = network()
-        list(train(model, data, RECIPE, DataSpec(augment="crop_flip"), seed, sgd(model, RECIPE)))
+        list(train(model, data, TrainingPlan(RECIPE, "crop_flip", seed)))
         return model
 
     one, again, other = state(trained(1)), state(trained(1)), state(trained(2))
@@ -105,7 +105,7 @@ def test_training_that_diverges_is_told(data: Resident, lr: float) -> None:
     model = network()
     recipe = Recipe(epochs=5, lr=lr)
     with pytest.raises(DivergedError, match=r"loss must stay finite, but became (nan|inf) in epoch .*; lower lr"):
-        list(train(model, data, recipe, DataSpec(), 0, sgd(model, recipe)))
+        list(train(model, data, TrainingPlan(recipe)))
 
 
 def test_divergence_in_the_last_step_is_told_too(splits: Splits, tmp_path: object) -> None:
@@ -114,7 +114,7 @@ def test_divergence_in_the_last_step_is_told_too(splits: Splits, tmp_path: objec
     both = (Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU))
     folder = Folder.at(str(tmp_path))
     with pytest.raises(DivergedError, match="validation loss must stay finite"):
-        list(fit(State(network(), {}, start), both, TrainingPlan(recipe), DataSpec(), 0, folder))
+        list(fit(State(network(), {}, start), both, TrainingPlan(recipe), folder))
     assert folder.folders() == []
 
 

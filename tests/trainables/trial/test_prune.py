@@ -94,7 +94,7 @@ def test_what_is_gone_stays_gone_through_every_step(
         return model
 
     monkeypatch.setattr("trainables.trial.prune.load_dense", watched)
-    state = prune(spec, splits, residents(splits, CPU), storage, Folder.at(str(tmp_path)), CPU)
+    state = prune(spec, splits, residents(splits, CPU), storage, Folder.at(str(tmp_path)))
     steps, batches = plan(dense_network(storage), torch.zeros(1, 1, 8, 8), spec).steps, 5
     assert len(seen) == batches * schedule.step_epochs * (schedule.steps - 1)
     look(state.model.train())
@@ -119,7 +119,7 @@ def test_between_two_steps_the_learning_rate_is_that_of_fine_tuning(
         used.append((recipe.schedule, recipe.lr, recipe.batch_size))
 
     monkeypatch.setattr("trainables.training.train.set_lr", watched)
-    prune(scheduled(WEIGHT, GRADUAL), splits, residents(splits, CPU), storage, Folder.at(str(tmp_path)), CPU)
+    prune(scheduled(WEIGHT, GRADUAL), splits, residents(splits, CPU), storage, Folder.at(str(tmp_path)))
     assert set(used) == {("constant", 0.02, 64)}
 
 
@@ -128,7 +128,7 @@ def test_cut_weights_lie_in_memory_as_those_of_a_loaded_checkpoint(
 ) -> None:
     for schedule in (Schedule(), GRADUAL):  # what lies elsewhere is summed in another order, and more slowly
         folder = Folder.at(str(tmp_path / schedule.name))
-        model = prune(scheduled(CHANNEL, schedule), splits, residents(splits, CPU), storage, folder, CPU).model
+        model = prune(scheduled(CHANNEL, schedule), splits, residents(splits, CPU), storage, folder).model
         convolutions = [p for p in model.parameters() if p.dim() == 4]
         assert all(p.is_contiguous(memory_format=torch.channels_last) for p in convolutions)
 
