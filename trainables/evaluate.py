@@ -13,12 +13,12 @@ from torch import nn
 from trainables.checkpoints import checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.epochs import epoch_name
+from trainables.checkpoints.record import TrainedRecord
 from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.outcome import Outcome
-from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
 from trainables.training.process import hardware, own_device
 from trainables.training.train import evaluate, to_device
@@ -51,7 +51,7 @@ def _main(paths: Sequence[str], trust: Trust) -> None:
     results = []
     for path in paths:
         saved = checkpoint.load(Folder.at(path), trust)
-        data = DataSpec.model_validate(saved.record["data"])
+        data = saved.read(TrainedRecord).data
         if data.key() not in loaded:
             loaded[data.key()] = sources.load(data)
         splits = loaded[data.key()]

@@ -11,6 +11,7 @@ from torch import nn
 from trainables.catalog import checks
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Architecture
+from trainables.checkpoints.record import TrainedRecord
 from trainables.data import sources
 from trainables.data.splits import Splits
 from trainables.models import hub
@@ -55,7 +56,7 @@ def saved(name: str, trust: Trust = NO_TRUST) -> Network | None:
     if not manifest.is_whole(folder):
         return None
     found = checkpoint.load(folder, trust)
-    return Network(name, found.architecture, found.network(), DataSpec.model_validate(found.record.get("data")))
+    return Network(name, found.architecture, found.network(), found.read(TrainedRecord).data)
 
 
 def trained(name: str, asker: str, trust: Trust = NO_TRUST) -> Network:

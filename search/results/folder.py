@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table, with_aliases
 from search.study.spec import StudySpec
 from trainables.checkpoints.epochs import newest_record
+from trainables.checkpoints.record import ProgressRecord
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.outcome import Outcome, Status
 from trainables.spec import TrialSpec
@@ -76,9 +77,8 @@ class StudyFolder:
 
     def unended(self, spec: TrialSpec, status: Status, error: str) -> Outcome:
         """Make the outcome of a trial that did not end by itself, from its newest checkpoint."""
-        record = newest_record(self.trial(spec.key())) or {}
-        known = {name: record[name] for name in ("facts", "history") if name in record}
-        return Outcome.model_validate({"spec": spec, "status": status, "error": error, **known})
+        record = newest_record(self.trial(spec.key())) or ProgressRecord()
+        return Outcome(spec=spec, status=status, error=error, facts=record.facts, history=record.history)
 
     def read_outcomes(self, keys: Iterable[str]) -> list[Outcome]:
         """Read outcomes in parallel; trials without an outcome are left out."""

@@ -27,7 +27,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     counts = {state: sum(row.status == state for row in rows) for state in ("done", "stopped", "failed")}
     missing = total - len(rows) - len(unfinished)
     done = [row.seconds for row in rows if row.status == "done"]
-    records = [newest_record(folder.trial(spec.key())) or {} for spec in unfinished]
+    records = [newest_record(folder.trial(spec.key())) for spec in unfinished]
     best: dict[str, TrialRow] = {}
     differs = [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
     for row in sorted(rows, key=lambda row: row.best_val_accuracy or 0.0):
@@ -36,7 +36,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     return StudyStatus(
         study=study.name,
         trials={"total": total, **counts, "unfinished": len(unfinished), "missing": missing},
-        epochs=sum(row.epochs for row in rows) + sum(len(record.get("history", ())) for record in records),
+        epochs=sum(row.epochs for row in rows) + sum(len(record.history) for record in records if record),
         best=dict(sorted(best.items())),
         seconds_left=(fmean(done) if done else 0.0) * (missing + len(unfinished)),
     )

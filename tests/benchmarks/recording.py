@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from trainables.checkpoints.checkpoint import Architecture
 from trainables.data.splits import Split, Splits
-from trainables.models import hub
 from trainables.spec import DenseSpec, EpochReport, Recipe, Taken
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit, residents
+from trainables.training.record import TrainingRecord
 from trainables.training.recorder import Recorder
 from trainables.training.train import TrainingPlan, to_device
 
@@ -45,14 +46,15 @@ def measure(model: str, folder: Path, device: torch.device) -> dict[Taken, list[
     few = Split(images[:64].copy(), split.labels[:64].copy(), np.arange(64))
     splits = Splits(split, few, tuple("0123456789"), (0.5,) * 3, (0.25,) * 3)
     data = residents(splits, device)
-    network = to_device(hub.build(model, 10, 3, WIDTH), device)
+    built = Architecture(model=model, width=WIDTH, classes=10, image=(3, 32, 32))
+    network = to_device(built.build(), device)
     seconds: dict[Taken, list[float]] = {taken: [] for taken in VARIANTS}
     for round_ in range(ROUNDS):
         for taken in np.roll(np.array(VARIANTS), round_).tolist():
             place_of = Folder.at(str(folder / f"{taken}-{round_}"))
             start = EpochReport(epoch=0, val_accuracy=0.0, val_loss=1.0, seconds=0.0)
             recorder = Recorder.of(taken, split, place_of / "samples", DenseSpec())
-            state = State(network, {}, [start])
+            state = State(network, TrainingRecord(architecture=built), [start])
             started = time.process_time()
             plan = TrainingPlan(Recipe(epochs=1, lr=0.001), "crop_flip", round_)
             list(fit(state, data, plan, place_of, recorder))

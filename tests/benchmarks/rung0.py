@@ -19,7 +19,6 @@ from search.study.cells import cell_key
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.artifacts.dense import load_dense, saved_dense
-from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Split, Splits
@@ -74,7 +73,7 @@ class Network:
         self.cell, self.policies, self.images, self._log = cell, policies, images, log
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dense = saved_dense(storage, cell.dense)
-        self._example = Architecture.model_validate(dense.record["architecture"]).example().to(self._device)
+        self._example = dense.architecture.example().to(self._device)
         self._dense = load_dense(dense, self._device)
         context = PruningContext(view(self._dense, cell.granularity, self._example), cell.seed)
         self._problem = Problem(context, CRITERIA[cell.criterion](context), cell.sparsity, cell.budget)

@@ -1,4 +1,4 @@
 """What trials share, made once for each dense network: the network itself, profiles, probes, gates.
 
-Hands out: dense, kinds, probes, profile.
+Hands out: dense, kinds, probes, profile, record.
 """

@@ -5,6 +5,7 @@ from collections import deque
 
 import torch
 
+from trainables.artifacts.record import DenseRecord
 from trainables.checkpoints import artifact_store, checkpoint, pretrained
 from trainables.checkpoints.checkpoint import Architecture, Checkpoint
 from trainables.data.splits import Splits
@@ -13,6 +14,7 @@ from trainables.models.trust import Trust
 from trainables.spec import DenseSpec, EpochReport
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit, residents, resume
+from trainables.training.record import TrainingRecord
 from trainables.training.recorder import Recorder
 from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, evaluate, to_device
@@ -30,7 +32,8 @@ def make_dense(
     unfinished = storage / "artifacts" / "unfinished" / spec.key()
     data = residents(splits, device)
     recorder = Recorder.of(spec.record, splits.train, unfinished / "samples", spec)
-    state = resume(unfinished, spec.model, device, last=recorder.last_whole() if recorder else None)
+    last = recorder.last_whole() if recorder else None
+    state = resume(unfinished, TrainingRecord, spec.model, device, last=last)
     if state is None:
         started = time.perf_counter()
         built = Architecture.of(spec, splits.image, len(splits.classes))
@@ -41,22 +44,22 @@ def make_dense(
         judged = evaluate(model, data[1])
         seconds = time.perf_counter() - started
         first = EpochReport(epoch=0, val_accuracy=judged.accuracy, val_loss=judged.loss, seconds=seconds)
-        state = State(model, {"architecture": built.model_dump(mode="json")}, [first])
+        state = State(model, TrainingRecord(architecture=built), [first])
     recipe = spec.recipe
     draw = draw_by(spec.curriculum, spec, splits.train, storage, recipe.epochs, recipe.batch_size)
     plan = TrainingPlan(recipe, spec.data.augment, spec.seed, draw=draw)
     deque(fit(state, data, plan, unfinished, recorder, team), maxlen=0)
     if recorder:
         recorder.finish(folder, recipe.epochs)
-    record = {
-        **state.record,
-        "spec": spec.model_dump(mode="json"),
-        "data": spec.data.model_dump(mode="json"),
-        "val_accuracy": state.history[-1].val_accuracy,
-        "seconds": sum(report.seconds for report in state.history),
-        "history": [report.model_dump() for report in state.history],
-    }
-    checkpoint.save(folder, {"network": state.model.state_dict()}, record)
+    record = DenseRecord(
+        architecture=state.record.architecture,
+        history=tuple(state.history),
+        spec=spec,
+        data=spec.data,
+        val_accuracy=state.history[-1].val_accuracy,
+        seconds=sum(report.seconds for report in state.history),
+    )
+    checkpoint.save(folder, {"network": state.model.state_dict()}, record.model_dump(mode="json"))
     unfinished.delete()
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from trainables.allocation.budget import dense_counts, total
 from trainables.artifacts.dense import load_dense, saved_dense
+from trainables.artifacts.record import CostRecord, GatingRecord
 from trainables.checkpoints import checkpoint
 from trainables.data.batches import Batch
 from trainables.data.splits import Splits
@@ -17,6 +18,7 @@ from trainables.pruning.gates import ChannelGates, TrainedGates
 from trainables.spec import GatingSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit, residents, resume
+from trainables.training.record import TrainingRecord
 from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, hard_labels
 
@@ -38,10 +40,10 @@ def make_gating(
         target = total(channels, spec.sparsity, spec.budget) / channels.cost(dense_counts(channels), spec.budget)
         return ChannelGates(channels, spec.gates, spec.budget, target)
 
-    state = resume(unfinished, spec.dense.model, device, gate)
+    state = resume(unfinished, TrainingRecord, spec.dense.model, device, gate)
     if state is None:
         model = load_dense(dense, device)
-        state = State(model, {"architecture": dense.record["architecture"]}, [], gates=gate(model))
+        state = State(model, TrainingRecord(architecture=dense.architecture), [], gates=gate(model))
     assert state.gates is not None
     data, plan = residents(splits, device), _plan(spec, state.gates)
     with state.gates.attached():
@@ -51,14 +53,16 @@ def make_gating(
         evaluations=0,
         images=sum_of(report.images for report in state.history),
     )
-    record = {
-        **state.record,
-        "spec": spec.model_dump(mode="json"),
-        "data": spec.dense.data.model_dump(mode="json"),
-        "history": [report.model_dump() for report in state.history],
-        "cost": cost.model_dump(),
-    }
-    checkpoint.save(folder, {"network": state.model.state_dict(), "gates": state.gates.by_part}, record)
+    record = GatingRecord(
+        architecture=state.record.architecture,
+        history=tuple(state.history),
+        gates=state.record.gates,
+        spec=spec,
+        data=spec.dense.data,
+        cost=cost,
+    )
+    tensors = {"network": state.model.state_dict(), "gates": state.gates.by_part}
+    checkpoint.save(folder, tensors, record.model_dump(mode="json"))
     unfinished.delete()
 
 
@@ -76,4 +80,4 @@ def _plan(spec: GatingSpec, gates: ChannelGates) -> TrainingPlan:
 def load_gating(folder: Folder) -> tuple[TrainedGates, Cost]:
     """Load trained gates, the weights trained along, and what both took."""
     saved = checkpoint.load(folder)
-    return TrainedGates(saved.tensors["gates"], saved.tensors["network"]), Cost.model_validate(saved.record["cost"])
+    return TrainedGates(saved.tensors["gates"], saved.tensors["network"]), saved.read(CostRecord).cost

@@ -1,6 +1,5 @@
 """Linear probes of a dense network: how well the classes can be told from what each of its blocks gives."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -11,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainables.artifacts.dense import load_dense, saved_dense
+from trainables.artifacts.record import CostRecord, ProbeRecord
 from trainables.checkpoints import manifest
+from trainables.checkpoints.manifest import RECORD
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Splits
 from trainables.models.layers import eval_mode
@@ -36,8 +37,8 @@ def make_probes(spec: ProbeSpec, splits: Splits, storage: Folder, folder: Folder
     saved = saved_dense(storage, spec.dense)
     example = saved.architecture.example().to(device)
     curve, cost = probe(load_dense(saved, device), example, splits, spec.samples)
-    record = {"spec": spec.model_dump(mode="json"), "cost": cost.model_dump()}
-    files = {"probes.parquet": to_parquet(curve), "record.json": json.dumps(record).encode()}
+    record = ProbeRecord(spec=spec, cost=cost)
+    files = {"probes.parquet": to_parquet(curve), RECORD: record.model_dump_json().encode()}
     manifest.write_files(folder, files)
 
 
@@ -45,7 +46,7 @@ def load_probes(folder: Folder) -> tuple[Curve, Cost]:
     """Load probes and what it took to make them; ValueError where they are damaged."""
     files = manifest.read_files(folder)
     with damage_as_error(f"the probes in {folder.uri}"):
-        cost = Cost.model_validate(from_json(files["record.json"].decode())["cost"])
+        cost = CostRecord.model_validate(from_json(files[RECORD].decode())).cost
         rows = columns.read_columns(files["probes.parquet"]).drop_columns(["depth"]).to_pylist()
         return tuple(ProbeResult(**row) for row in rows), cost
 

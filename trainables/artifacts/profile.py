@@ -1,6 +1,5 @@
 """Making a profile of a dense network: what is lost with one part pruned, and where that is kept."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +16,10 @@ from trainables.allocation import profiles
 from trainables.allocation.profiles import LEVELS, Profile, units_at
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.probes import load_probes
+from trainables.artifacts.record import CostRecord, ProfileRecord
 from trainables.artifacts.replay import Replay, Values
 from trainables.checkpoints import artifact_store, manifest
+from trainables.checkpoints.manifest import RECORD
 from trainables.data.splits import Splits
 from trainables.models.layers import eval_mode
 from trainables.names import CRITERION_NEEDS, Source
@@ -48,8 +49,8 @@ def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Fol
         assert made is not None, "probes are made before the profiles of those who look at them"
         seen["probe"], _ = load_probes(made)
     profile = measure_profile(load_dense(saved, device), example, spec, calibration, seen)
-    record = {"spec": spec.model_dump(mode="json"), **spent.read().model_dump()}
-    files = {"profile.parquet": profiles.to_parquet(profile), "record.json": json.dumps(record).encode()}
+    record = ProfileRecord(spec=spec, cost=spent.read())
+    files = {"profile.parquet": profiles.to_parquet(profile), RECORD: record.model_dump_json().encode()}
     manifest.write_files(folder, files)
 
 
@@ -57,8 +58,7 @@ def load_profile(folder: Folder) -> tuple[Profile, Cost]:
     """Load a profile and what it took to make; ValueError where it is damaged."""
     files = manifest.read_files(folder)
     with damage_as_error(f"the profile in {folder.uri}"):
-        record = from_json(files["record.json"].decode())
-        cost = Cost.model_validate({name: record[name] for name in Cost.model_fields if name in record})
+        cost = CostRecord.model_validate(from_json(files[RECORD].decode())).cost
         return profiles.from_parquet(files["profile.parquet"]), cost
 
 

@@ -1,4 +1,4 @@
 """Networks on disk: safetensors and JSON with checksums, no pickle.
 
-Hands out: artifact_store, checkpoint, epochs, manifest, pretrained.
+Hands out: artifact_store, checkpoint, epochs, manifest, pretrained, record.
 """

@@ -9,14 +9,15 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from trainables.checkpoints.manifest import RECORD, TENSORS, read_files, write_files
+from trainables.checkpoints.record import Record
 from trainables.checkpoints.sparse_tensors import pack, unpack
 from trainables.frozen import Frozen
 from trainables.models import hub
@@ -29,6 +30,7 @@ from trainables.storage.strict_json import from_json
 MOST_PIXELS = MOST_PROJECTED = 1 << 26  # values of an image; weights of all projections
 Tensors = Mapping[str, Tensor]
 Extent = Annotated[int, Field(ge=1, le=1 << 16)]
+R = TypeVar("R", bound=Record)
 
 
 class Architecture(Frozen):
@@ -79,8 +81,17 @@ class Checkpoint:
     """What was saved: groups of tensors by name, and one JSON record."""
 
     tensors: Mapping[str, Tensors]
-    record: dict[str, Any]
+    record: dict[str, Any]  # as it was read; `read` gives its fields
     trust: Trust = NO_TRUST  # which models of the user's own the record may name
+
+    def read(self, kind: type[R]) -> R:
+        """Read the record as a model; ValueError names the field that is missing or wrong."""
+        try:
+            return kind.model_validate(self.record)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise ValueError(f"the record of a checkpoint must have a valid {field}, but: {first['msg']}") from None
 
     @property
     def architecture(self) -> Architecture:

@@ -1,4 +1,4 @@
 """The training loop: dense training, recovery, resuming, several workers.
 
-Hands out: calibration, fit, gpu_load, process, recalibration, recorder, recovery, team, train, workers.
+Hands out: calibration, fit, gpu_load, process, recalibration, record, recorder, recovery, team, train, workers.
 """

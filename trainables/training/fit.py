@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Checkpoint
-from trainables.checkpoints.epochs import NEEDED, can_resume, epoch_name, epoch_names
+from trainables.checkpoints.epochs import epoch_name, epoch_names
+from trainables.checkpoints.record import ProgressRecord
 from trainables.data.batches import Batch, Resident
 from trainables.data.splits import Splits
 from trainables.models.layers import Masks, weight_of
@@ -22,24 +23,27 @@ from trainables.pruning.gates import ChannelGates
 from trainables.pruning.masks import apply
 from trainables.spec import EpochReport
 from trainables.storage.folder import Folder
+from trainables.training.record import TrainingRecord
 from trainables.training.recorder import EpochRecord, Recorder
 from trainables.training.team import ALONE, Team
 from trainables.training.train import DivergedError, Judgement, Loss, TrainingPlan, evaluate, sgd, to_device, train
 
 Data = tuple[Resident, Resident]  # training and validation samples
 Gate = Callable[[nn.Module], ChannelGates]
+K = TypeVar("K", bound=TrainingRecord)
+R = TypeVar("R", bound=TrainingRecord, covariant=True)
 
 
 @dataclass
-class State:
-    """A network between two epochs, with all that it needs to go on."""
+class State(Generic[R]):
+    """A network between two epochs, with all that its training needs to go on."""
 
     model: nn.Module
-    record: dict[str, Any]  # what every checkpoint tells; "architecture" says how the network was built
+    record: R  # of every checkpoint; its history and gates are those of the last one
     history: list[EpochReport]
     masks: Masks = field(default_factory=dict)
     momenta: Mapping[str, Tensor] = field(default_factory=dict)
-    gates: ChannelGates | None = None  # trained along; record["gates"] holds their report of each epoch
+    gates: ChannelGates | None = None  # that are trained along; the record has their reports
 
     @property
     def epoch(self) -> int:
@@ -58,7 +62,7 @@ def images_taken(data: Data) -> int:
 
 
 def fit(
-    state: State,
+    state: State[TrainingRecord],
     data: Data,
     plan: TrainingPlan,
     folder: Folder,
@@ -88,7 +92,7 @@ def fit(
         )
         state.history.append(report)
         if state.gates:
-            state.record.setdefault("gates", []).append(state.gates.report().model_dump())
+            state.record = state.record.model_copy(update={"gates": (*state.record.gates, state.gates.report())})
         save_epoch(folder, state)
         yield report
         started, before = time.perf_counter(), images_taken(data)
@@ -98,7 +102,7 @@ def fit(
 class Training:
     """All that every worker of a training must know; the leader sends it to the others."""
 
-    state: State
+    state: State[TrainingRecord]
     plan: TrainingPlan
     epoch_record: EpochRecord | None  # of the training samples, filled while the network trains
 
@@ -130,7 +134,7 @@ def _watched(loss_of: Loss, epoch_record: EpochRecord) -> Loss:
     return watched
 
 
-def save_epoch(folder: Folder, state: State) -> None:
+def save_epoch(folder: Folder, state: State[TrainingRecord]) -> None:
     """Save the newest epoch with all it needs to go on, then delete every other one but the best."""
     apply(state.model, state.masks)  # training may leave -0.0 where a weight was removed; 0.0 need not be stored
     newest, best = epoch_name(state.epoch), _best(state.history)
@@ -138,9 +142,9 @@ def save_epoch(folder: Folder, state: State) -> None:
     groups = {"network": state.model.state_dict(), "masks": masks, "momenta": state.momenta}
     if state.gates:
         groups["gates"] = state.gates.state_dict()
-    told = {**state.record, "history": [report.model_dump() for report in state.history]}
     groups = {name: group for name, group in groups.items() if group}
-    checkpoint.save(folder / newest, groups, {**told, NEEDED: list(groups)})
+    record = state.record.model_copy(update={"history": tuple(state.history), "needed_to_go_on": tuple(groups)})
+    checkpoint.save(folder / newest, groups, record.model_dump(mode="json"))
     _keep(folder, {newest, best})
 
 
@@ -151,11 +155,16 @@ def keep_best(folder: Folder, history: list[EpochReport]) -> None:
 
 
 def resume(
-    folder: Folder, model: str, device: torch.device, gate: Gate | None = None, last: int | None = None
-) -> State | None:
-    """Take up the newest whole epoch of a folder; None where there is none. model: the name that its network has.
+    folder: Folder,
+    kind: type[K],
+    model: str,
+    device: torch.device,
+    gate: Gate | None = None,
+    last: int | None = None,
+) -> State[K] | None:
+    """Go on from the newest whole epoch of a folder; None where there is none.
 
-    gate: puts gates on its network. last: the epoch that none may come after.
+    kind: of the record. model: the name of the network. gate: puts gates on the network. last: no later epoch counts.
     """
     saved = newest_epoch(folder, model, last)
     if saved is None:
@@ -165,11 +174,11 @@ def resume(
         name: _unpacked(bits, weight_of(network.get_submodule(name)))
         for name, bits in saved.tensors.get("masks", {}).items()
     }
-    history = [EpochReport.model_validate(report) for report in saved.record.pop("history")]
+    record = saved.read(kind)
     gates = gate(network) if gate else None
     if gates:
         gates.load_state_dict(saved.tensors["gates"])
-    return State(network, saved.record, history, masks, saved.tensors.get("momenta", {}), gates)
+    return State(network, record, list(record.history), masks, saved.tensors.get("momenta", {}), gates)
 
 
 def newest_epoch(folder: Folder, model: str, last: int | None = None) -> Checkpoint | None:
@@ -182,7 +191,7 @@ def newest_epoch(folder: Folder, model: str, last: int | None = None) -> Checkpo
             continue
         with suppress(ValueError):
             saved = checkpoint.load(folder / name, Trust([model]))
-            if can_resume(saved.record, saved.tensors):
+            if saved.read(ProgressRecord).can_resume(saved.tensors):
                 return saved
     return None
 

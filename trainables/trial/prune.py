@@ -9,7 +9,7 @@ from torch import nn
 from trainables.allocation.plan import of_what_is_left, plan, prune_further
 from trainables.artifacts import kinds
 from trainables.artifacts.dense import load_dense, saved_dense
-from trainables.checkpoints.checkpoint import Architecture
+from trainables.artifacts.record import DenseRecord
 from trainables.data.splits import Splits
 from trainables.exports.latency import ENGINES, latency
 from trainables.models.layers import count
@@ -23,6 +23,7 @@ from trainables.training.process import hardware
 from trainables.training.recalibration import recalibrate
 from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, evaluate, to_device
+from trainables.trial.record import PruningRecord, TrialRecord
 
 
 def prune(
@@ -32,7 +33,7 @@ def prune(
     storage: Folder,
     folder: Folder,
     team: Team = ALONE,
-) -> State:
+) -> State[TrialRecord]:
     """Prune the dense network that `storage` has to the budget of `spec`, and recalibrate it: epoch 0, not saved.
 
     folder: for the epochs between two steps; the newest one that it holds is gone on from. Between two steps the
@@ -42,9 +43,10 @@ def prune(
     device = data[0].device
     needs_samples = any("samples" in link.inputs for link in spec.prunings)
     calibration = calibration_samples(splits, spec.calibration, device) if needs_samples else None
-    state = resume(folder, spec.dense.model, device) or _first_step(spec, data, storage, calibration, device)
-    example = Architecture.model_validate(state.record["architecture"]).example().to(device)
-    for step, quota in enumerate(state.record["steps"][1:], start=1):
+    state = resume(folder, PruningRecord, spec.dense.model, device)
+    state = state or _first_step(spec, data, storage, calibration, device)
+    example = state.record.architecture.example().to(device)
+    for step, quota in enumerate(state.record.steps[1:], start=1):
         until = step * spec.schedule.step_epochs
         if state.epoch > until:
             continue
@@ -56,14 +58,14 @@ def prune(
         state.momenta = {}
         to_device(state.model, device)  # a cut changes the layout in memory
         cost = spent.read()
-        state.record["seconds"] += cost.seconds
-        state.record["images"] = total((state.record.get("images"), cost.images))
+        seconds, images = state.record.seconds + cost.seconds, total((state.record.images, cost.images))
+        state.record = state.record.model_copy(update={"seconds": seconds, "images": images})
     return _judged(state, spec, data, example)
 
 
 def _first_step(
     spec: TrialSpec, data: Data, storage: Folder, calibration: Calibration | None, device: torch.device
-) -> State:
+) -> State[PruningRecord]:
     """Carry out the prunings that come before, each on the network that the last one left, then the first own step."""
     started, before = time.perf_counter(), images_taken(data)
     dense = saved_dense(storage, spec.dense)
@@ -84,57 +86,51 @@ def _first_step(
         to_device(model, device)  # a cut changes the layout in memory
         costs.append(chosen.cost)
         shared_costs.append(spent)
-    known = {
-        "dense_accuracy": dense.record["val_accuracy"],
-        "params_total": whole.params_kept,
-        "macs_total": whole.macs_kept,
-        "parts": chosen.parts,
-        **{f"allocation_{name}": value for name, value in Cost.of_all(costs)},
-        **{f"profile_{name}": value for name, value in Cost.of_all(shared_costs)},
-    }
-    record = {
-        "architecture": built.without_blocks_as(model).model_dump(mode="json"),
-        "known": known,
-        "sizes": whole.weights,
-        "steps": [dict(quota) for quota in chosen.steps],
-        "seconds": time.perf_counter() - started,
-        "images": total((Cost.of_all(costs).images, images_taken(data) - before)),
-    }
+    record = PruningRecord(
+        architecture=built.without_blocks_as(model),
+        dense_accuracy=dense.read(DenseRecord).val_accuracy,
+        params_total=whole.params_kept,
+        macs_total=whole.macs_kept,
+        parts=chosen.parts,
+        allocation=Cost.of_all(costs),
+        profile=Cost.of_all(shared_costs),
+        sizes=whole.weights,
+        steps=tuple(dict(quota) for quota in chosen.steps),
+        seconds=time.perf_counter() - started,
+        images=total((Cost.of_all(costs).images, images_taken(data) - before)),
+    )
     return State(model, record, [], masks)
 
 
-def _judged(state: State, spec: TrialSpec, data: Data, example: torch.Tensor) -> State:
+def _judged(state: State[PruningRecord], spec: TrialSpec, data: Data, example: torch.Tensor) -> State[TrialRecord]:
     started, before = time.perf_counter(), images_taken(data)
-    model, told = state.model, state.record
+    model, pruning = state.model, state.record
     after = count(model, state.masks, example)
     one_shot = evaluate(model, data[1])
     recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
     recalibrated = evaluate(model, data[1]) if spec.recalibrate else one_shot
     latency_ms = _latency_ms(model, example) if spec.latency else None
-    seconds = told["seconds"] + sum(report.seconds for report in state.history) + time.perf_counter() - started
+    seconds = pruning.seconds + sum(report.seconds for report in state.history) + time.perf_counter() - started
     facts = Facts(
-        **told["known"],
+        **pruning.model_dump(include={"dense_accuracy", "params_total", "macs_total", "parts"}),
+        **{f"allocation_{name}": value for name, value in pruning.allocation},
+        **{f"profile_{name}": value for name, value in pruning.profile},
         one_shot_accuracy=one_shot.accuracy,
         recalibrated_accuracy=recalibrated.accuracy,
         params_kept=after.params_kept,
         macs_kept=after.macs_kept,
-        layers={name: after.weights.get(name, 0) / size for name, size in told["sizes"].items()},
+        layers={name: after.weights.get(name, 0) / size for name, size in pruning.sizes.items()},
         prune_seconds=seconds,
         latency_ms=latency_ms,
         hardware=hardware(example.device),
     )
-    record = {
-        "spec": spec.model_dump(mode="json"),
-        "data": spec.dense.data.model_dump(mode="json"),
-        "architecture": told["architecture"],
-        "facts": facts.model_dump(mode="json"),
-    }
+    record = TrialRecord(architecture=pruning.architecture, spec=spec, data=spec.dense.data, facts=facts)
     first = EpochReport(
         epoch=0,
         val_accuracy=recalibrated.accuracy,
         val_loss=recalibrated.loss,
         seconds=seconds,
-        images=total((told.get("images"), *(report.images for report in state.history), images_taken(data) - before)),
+        images=total((pruning.images, *(report.images for report in state.history), images_taken(data) - before)),
     )
     return State(model, record, [first], state.masks)
 

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 
 from trainables.artifacts.dense import load_dense, saved_dense
-from trainables.checkpoints.checkpoint import Architecture
 from trainables.data.batches import Resident
 from trainables.data.splits import Splits
 from trainables.learnability.scores import draw_by
-from trainables.outcome import Facts, Outcome, total
+from trainables.outcome import Outcome, total
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder, StorageError
@@ -25,6 +24,7 @@ from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, evaluate
 from trainables.training.workers import team
 from trainables.trial.prune import prune
+from trainables.trial.record import TrialRecord
 from trainables.trial.reports import TrialFailed, TrialLost, to_tune
 
 QUIET_SECONDS = 0.5  # Tune hears of shorter epochs now and then: each report costs a trial some milliseconds
@@ -48,9 +48,10 @@ def run_trial(
     data = residents(splits, device)
     first = 1 if spec.record == "during" else 0  # what samples come up in; what may be asked about them
     recorder = Recorder.of(spec.record, splits.train, folder / RECORDED, spec, first)
-    begun = resume(folder, spec.dense.model, device, last=recorder.last_whole() if recorder else None)
+    last = recorder.last_whole() if recorder else None
+    begun = resume(folder, TrialRecord, spec.dense.model, device, last=last)
     state = begun or prune(spec, splits, data, storage, folder / STEPS, team)
-    facts = Facts.model_validate(state.record["facts"])
+    facts = state.record.facts
     pruned = Pruned(
         spec, facts.macs_total / facts.macs_kept, lambda: load_dense(saved_dense(storage, spec.dense), device)
     )
@@ -72,11 +73,11 @@ def run_trial(
     _tidy(folder, outcome)
 
 
-def _start(state: State, plan: TrainingPlan, val: Resident, seed: int) -> None:
+def _start(state: State[TrialRecord], plan: TrainingPlan, val: Resident, seed: int) -> None:
     """Make epoch 0 what the recovery starts from."""
     first: dict[str, object] = {"final": plan.epochs == 0}
     if plan.reinitialise:
-        draw_anew(state.model, state.masks, Architecture.model_validate(state.record["architecture"]), seed)
+        draw_anew(state.model, state.masks, state.record.architecture, seed)
         judged = evaluate(state.model, val)
         first |= {"val_accuracy": judged.accuracy, "val_loss": judged.loss}
         first |= {"images": total((state.history[0].images, len(val)))}

@@ -20,6 +20,7 @@ from trainables.checkpoints import checkpoint, manifest
 from trainables.pruning.gates import GatesReport
 from trainables.spec import GatingSpec
 from trainables.storage.folder import Folder
+from trainables.training.record import TrainingRecord
 
 Runs = Mapping[int, Sequence[float]]  # seed -> a value for each epoch
 
@@ -33,7 +34,7 @@ class Training:
     """Gates for one budget, one training for each seed."""
 
     units: Mapping[str, int]  # name of a part -> number of its gates
-    epochs: Mapping[int, Sequence[GatesReport]]  # seed -> the report of each epoch
+    epochs: Mapping[int, Sequence[GatesReport]]  # seed -> the report after each epoch
 
     @property
     def open(self) -> dict[str, list[float]]:
@@ -99,14 +100,11 @@ def _trainings(evidence: Evidence) -> dict[str, dict[float, Training]]:
 
 
 def _training(evidence: Evidence, seeds: Mapping[int, Folder]) -> Training:
-    records = {seed: manifest.read_record(place)[0] for seed, place in sorted(seeds.items())}
+    records = {seed: manifest.read_record(folder)[0] for seed, folder in sorted(seeds.items())}
     parts = checkpoint.load(seeds[min(seeds)]).tensors["gates"]  # each has the name of one of its layers
     order = next((list(trial.layers) for trial in evidence.trials if {*parts} <= {*trial.layers}), [*parts])
     units = {part: len(parts[part]) for part in sorted(parts, key=order.index)}
-    return Training(
-        units,
-        {seed: [GatesReport.model_validate(epoch) for epoch in record["gates"]] for seed, record in records.items()},
-    )
+    return Training(units, {seed: TrainingRecord.model_validate(record).gates for seed, record in records.items()})
 
 
 def _open_panel(sparsity: float, training: Training) -> Panel:

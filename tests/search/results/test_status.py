@@ -13,7 +13,7 @@ from search.results.status import status_of
 from search.study.spec import StudySpec
 from tests.trainables.trials import cut_short, flip_a_byte
 from trainables.checkpoints import checkpoint
-from trainables.checkpoints.epochs import NEEDED, epoch_name
+from trainables.checkpoints.epochs import epoch_name
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 
@@ -40,7 +40,7 @@ def unfinished(study: StudySpec, trial: TrialSpec, tmp_path: Path) -> StudyFolde
     network = {"network": {"weight": torch.randn(1 << 20)}}
     for epoch in range(1, EPOCHS):
         history = [EpochReport(epoch=n, val_accuracy=0.5, val_loss=1.0, seconds=1.0) for n in range(epoch + 1)]
-        record = {"history": [report.model_dump() for report in history], NEEDED: ["network"]}
+        record = {"history": [report.model_dump() for report in history], "needed_to_go_on": ["network"]}
         checkpoint.save(folder.trial(trial.key()) / epoch_name(epoch), network, record)
     return folder
 
@@ -88,7 +88,7 @@ def test_an_epoch_that_training_cannot_resume_from_counts_as_never_written(
     unfinished: StudyFolder, trial: TrialSpec
 ) -> None:
     folder = unfinished.trial(trial.key()) / epoch_name(EPOCHS)
-    checkpoint.save(folder, {"network": {}}, {"history": [], NEEDED: ["network", "momenta"]})
+    checkpoint.save(folder, {"network": {}}, {"history": [], "needed_to_go_on": ["network", "momenta"]})
     assert status_of(unfinished).epochs == EPOCHS
 
 

@@ -97,7 +97,8 @@ def test_a_profile_counts_a_partial_run_as_a_whole_one(granularity: str, criteri
 def test_a_profile_of_an_older_version_has_no_counts(tmp_path: Path) -> None:
     curve = {"a": (1.0, 0.5)}
     files = {"profile.parquet": to_parquet(Profile((0.0, 1.0), 1.0, curve, curve, curve, curve))}
-    manifest.write_files(Folder.at(str(tmp_path)), files | {"record.json": json.dumps({"seconds": 2.5}).encode()})
+    record = json.dumps({"cost": {"seconds": 2.5}}).encode()
+    manifest.write_files(Folder.at(str(tmp_path)), files | {"record.json": record})
     assert load_profile(Folder.at(str(tmp_path)))[1] == Cost(seconds=2.5, evaluations=None, images=None)
 
 

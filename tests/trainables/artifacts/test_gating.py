@@ -12,6 +12,7 @@ from trainables.allocation.budget import dense_counts, total
 from trainables.allocation.plan import plan
 from trainables.artifacts import kinds
 from trainables.artifacts.gating import load_gating, make_gating
+from trainables.artifacts.record import GatingRecord
 from trainables.catalog import checks
 from trainables.checkpoints import artifact_store, checkpoint, manifest
 from trainables.data.splits import Splits
@@ -21,7 +22,7 @@ from trainables.outcome import Cost
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates, TrainedGates, is_open
 from trainables.pruning_spec import Gates, Schedule
-from trainables.spec import BudgetKind, EpochReport, GatingSpec, Recipe, TrialSpec
+from trainables.spec import BudgetKind, EpochReport, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.recovery import RECOVERIES, Pruned
@@ -44,16 +45,15 @@ def with_gates(splits: Splits, storage: Folder, spec: TrialSpec = JOINT) -> Fold
 def test_gates_close_until_the_budget_is_met_and_the_record_tells_how(splits: Splits, storage: Folder) -> None:
     made = with_gates(splits, storage)
     gating, cost = load_gating(made)
-    record = checkpoint.load(made).record
+    record = checkpoint.load(made).read(GatingRecord)
     prunable = Channels(dense_network(storage), torch.zeros(1, 1, 8, 8))
     counts = [int(is_open(gating.values[part.name]).sum()) for part in prunable.parts]
     dense = prunable.cost(np.array([part.units for part in prunable.parts]), "params")
-    told = record["gates"]
-    assert [list(epoch["open"].values()) for epoch in told][-1] == counts
-    assert 0.3 < told[-1]["ratio"] == prunable.cost(np.array(counts), "params") / dense <= 0.4
-    assert sum(epoch["flips"] for epoch in told) >= sum(part.units for part in prunable.parts) - sum(counts) > 0
-    assert GatingSpec.model_validate(record["spec"]) == JOINT.gating
-    assert [report["epoch"] for report in record["history"]] == [1, 2]
+    assert list(record.gates[-1].open.values()) == counts
+    assert 0.3 < record.gates[-1].ratio == prunable.cost(np.array(counts), "params") / dense <= 0.4
+    assert sum(report.flips for report in record.gates) >= sum(part.units for part in prunable.parts) - sum(counts) > 0
+    assert record.spec == JOINT.gating
+    assert [report.epoch for report in record.history] == [1, 2]
     assert cost.images == 2 * (300 + 90)  # training and validation samples
     assert cost.evaluations == 0 < cost.seconds
     assert "unfinished" not in storage.folders() or not (storage / "artifacts" / "unfinished").folders()
@@ -108,7 +108,7 @@ def test_interrupted_gate_training_goes_on_as_if_nothing_had_happened(
     list(made())
     again = checkpoint.load(folder)
     assert_identical(again, whole)
-    assert again.record["gates"] == whole.record["gates"]
+    assert again.read(GatingRecord).gates == whole.read(GatingRecord).gates
 
 
 @pytest.mark.parametrize(("criterion", "policy"), WAYS)

@@ -1,6 +1,7 @@
 """Checkpoints from somebody who means no good: refused with a ValueError, before they cost memory or time."""
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from tests.trainables.hostility import BUILT, RECORD, STATE, bounded, damaged, g
 from trainables import load_pruned
 from trainables.allocation import profiles
 from trainables.allocation.profiles import Profile
+from trainables.artifacts.record import DenseRecord
 from trainables.checkpoints import checkpoint, manifest
+from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.sparse_tensors import unpack
 from trainables.pruning_spec import Pruning
 from trainables.spec import TrialSpec
@@ -165,6 +168,23 @@ def test_a_record_that_is_none_is_refused(record: bytes, files: dict[str, bytes]
     folder = put(tmp_path / "c", {"network.safetensors": files["network.safetensors"], "record.json": record})
     with bounded(), pytest.raises(ValueError, match=r"."):
         load_pruned(folder.uri)
+
+
+@pytest.mark.parametrize(
+    ("record", "field"),
+    [
+        ({}, "val_accuracy"),
+        ({"val_accuracy": "high"}, "val_accuracy"),
+        ({"val_accuracy": 0.5, "history": [{"epoch": 1}]}, "history.0.val_accuracy"),
+        ({"val_accuracy": 0.5, "data": {"path": 3}}, "data.path"),
+        ({"val_accuracy": 0.5, "architecture": {"model": "small_cnn"}}, "architecture.width"),
+    ],
+)
+def test_a_record_that_does_not_validate_names_the_field(record: dict[str, Any], field: str) -> None:
+    whole = {**RECORD, "spec": {}, "data": {}, "seconds": 1.0}
+    saved = Checkpoint({}, whole | record)
+    with pytest.raises(ValueError, match=rf"the record of a checkpoint must have a valid {re.escape(field)}, but: "):
+        saved.read(DenseRecord)
 
 
 def test_a_damaged_epoch_counts_as_never_written(files: dict[str, bytes], tmp_path: Path) -> None:

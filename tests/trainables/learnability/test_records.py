@@ -29,6 +29,7 @@ from tests.trainables.trials import (
 )
 from trainables.artifacts.dense import make_dense
 from trainables.checkpoints import artifact_store, checkpoint
+from trainables.checkpoints.checkpoint import Architecture
 from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data.batches import Batch, Resident, eval_batches
@@ -37,11 +38,13 @@ from trainables.learnability.records import Records, read_records
 from trainables.spec import DataSpec, EpochReport, Recipe, Taken
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit
+from trainables.training.record import TrainingRecord
 from trainables.training.recorder import SAMPLES, SCHEMA, Recorder
 from trainables.training.train import TrainingPlan
 from trainables.trial.trainable import run_trial
 
 DATA = DataSpec(max_train=210, max_val=50)
+BUILT = Architecture(model="small_cnn", width=0.5, classes=10, image=(1, 8, 8))
 START = EpochReport(epoch=0, val_accuracy=0.0, val_loss=1.0, seconds=0.0)
 
 
@@ -65,7 +68,7 @@ def recorded(model: nn.Module, splits: Splits, taken: Taken, folder: Folder, aug
     assert recorder is not None
     data = Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU)
     plan = TrainingPlan(Recipe(epochs=2, lr=1e-30, batch_size=64, weight_decay=0.0), augment.augment, 3)
-    list(fit(State(model, {}, [START]), data, plan, folder / "trial", recorder))
+    list(fit(State(model, TrainingRecord(architecture=BUILT), [START]), data, plan, folder / "trial", recorder))
     recorder.finish(folder, 2)
     return read_records(folder)
 

@@ -200,7 +200,7 @@ def test_a_shallowed_network_is_read_back_and_loses_channels_and_more_blocks(
     record = built.without_blocks_as(model).model_dump(mode="json")
     save(folder, {"network": model.state_dict()}, {"architecture": record})
     saved = load(folder)
-    again = rebuild(Architecture.model_validate(saved.record["architecture"]), saved.tensors["network"]).eval()
+    again = rebuild(saved.architecture, saved.tensors["network"]).eval()
     assert torch.equal(outputs(again), outputs(model))
     assert count(again, {}, built.example()) == count(model, {}, built.example())
 

@@ -21,6 +21,7 @@ from trainables.storage.columns import read_columns
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 from trainables.training.fit import resume
+from trainables.training.record import TrainingRecord
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_a_model_that_nobody_here_has_named_is_not_imported(tmp_path: Path, monk
     with pytest.raises(ValueError, match="names 'hc_trap:build'"):
         load_pruned(str(tmp_path / "best"), trust=["hc_trap:other"])
     with pytest.raises(ValueError, match="names 'hc_trap:build'"):
-        resume(Folder.at(str(tmp_path)), "small_cnn", torch.device("cpu"))
+        resume(Folder.at(str(tmp_path)), TrainingRecord, "small_cnn", torch.device("cpu"))
     assert checkpoint.load(Folder.at(str(tmp_path / "best"))).tensors["network"].keys() == state.keys()
     assert not (tmp_path / "sprung").exists()
     model = load_pruned(str(tmp_path / "best"), trust=["hc_trap:build"])

@@ -33,6 +33,7 @@ from trainables.training.fit import State, fit, residents
 from trainables.training.recovery import RECOVERIES, Pruned, distillation, draw_anew
 from trainables.training.train import TrainingPlan, hard_labels, set_lr, train
 from trainables.trial.prune import prune
+from trainables.trial.record import TrialRecord
 from trainables.trial.trainable import run_trial
 
 torch.set_num_threads(1)
@@ -44,7 +45,7 @@ def plan_of(name: str, spec: TrialSpec, storage: Folder, macs: float = 1.5) -> T
     return RECOVERIES[name](Pruned(spec, macs, lambda: dense_network(storage)))
 
 
-def pruned_by(spec: TrialSpec, splits: Splits, storage: Folder, path: Path) -> State:
+def pruned_by(spec: TrialSpec, splits: Splits, storage: Folder, path: Path) -> State[TrialRecord]:
     return prune(spec, splits, residents(splits, CPU), storage, Folder.at(str(path / "between")))
 
 
@@ -101,7 +102,7 @@ def test_a_network_that_is_not_drawn_anew_starts_as_it_was_pruned(
         }
         assert set(same.values()) == {not name.startswith("scratch")}
         assert (first.val_loss == pruned.history[0].val_loss) is (not name.startswith("scratch"))
-        assert newest(folder).record["facts"]["recalibrated_accuracy"] == pruned.history[0].val_accuracy
+        assert newest(folder).read(TrialRecord).facts.recalibrated_accuracy == pruned.history[0].val_accuracy
 
 
 def test_rewinding_repeats_the_last_learning_rates_and_batches_of_dense_training(

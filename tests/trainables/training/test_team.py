@@ -30,6 +30,7 @@ from trainables.spec import EpochReport
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.norms import synchronised
+from trainables.training.record import TrainingRecord
 from trainables.training.recorder import SAMPLES
 from trainables.training.team import Team
 from trainables.trial.trainable import run_trial
@@ -157,10 +158,9 @@ def test_what_trials_share_comes_to_the_same(team: Team, splits: Splits, storage
     for kind in ("dense", "gates"):
         alone, together = (checkpoint.load(Folder.at(str(tmp_path / name)) / kind) for name in ("alone", "together"))
         assert_close(together, alone)
-        histories = [tuple(EpochReport(**told) for told in made.record["history"]) for made in (alone, together)]
-        assert_told_alike(*histories)
+        assert_told_alike(*(made.read(TrainingRecord).history for made in (alone, together)))
     assert (tmp_path / "together" / "dense" / SAMPLES).exists()
-    assert together.record["gates"] == alone.record["gates"]
+    assert together.read(TrainingRecord).gates == alone.read(TrainingRecord).gates
 
 
 @pytest.mark.parametrize("augment", ["none", "crop_flip"])

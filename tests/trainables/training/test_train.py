@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.data.batches import Resident, train_batches
 from trainables.data.splits import Splits
@@ -13,11 +14,13 @@ from trainables.models import hub
 from trainables.spec import DataSpec, EpochReport, Recipe
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit
+from trainables.training.record import TrainingRecord
 from trainables.training.train import DivergedError, TrainingPlan, evaluate, set_lr, sgd, to_device, train
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, lr=0.05, batch_size=50)
+BUILT = Architecture(model="small_cnn", width=0.5, classes=10, image=(1, 8, 8))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +117,7 @@ def test_divergence_in_the_last_step_is_told_too(splits: Splits, tmp_path: objec
     both = (Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU))
     folder = Folder.at(str(tmp_path))
     with pytest.raises(DivergedError, match="validation loss must stay finite"):
-        list(fit(State(network(), {}, start), both, TrainingPlan(recipe), folder))
+        list(fit(State(network(), TrainingRecord(architecture=BUILT), start), both, TrainingPlan(recipe), folder))
     assert folder.folders() == []
 
 

@@ -104,7 +104,7 @@ def test_each_pruning_leaves_its_share_of_the_dense_network(splits: Splits, shel
     assert facts.macs_kept <= round(0.2 * facts.macs_total) < facts.macs_kept + 64  # a weight serves 64 pixels at most
     cut = count(load_trial(Folder.at(str(tmp_path)), outcome_of(Folder.at(str(tmp_path))), CPU), {}, EXAMPLE)
     assert 0.33 * facts.macs_total < cut.macs_kept <= round(0.4 * facts.macs_total)
-    assert newest(Folder.at(str(tmp_path))).record["architecture"]["removed"] == []
+    assert newest(Folder.at(str(tmp_path))).architecture.removed == ()
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from tests.trainables.trials import (
 )
 from trainables.allocation.plan import plan
 from trainables.artifacts.dense import saved_dense
+from trainables.artifacts.record import DenseRecord
 from trainables.checkpoints import checkpoint, manifest
-from trainables.checkpoints.checkpoint import Architecture
 from trainables.checkpoints.epochs import epoch_name
 from trainables.data.splits import Splits
 from trainables.models.layers import count
@@ -32,6 +32,7 @@ from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.recalibration import recalibrate
 from trainables.training.train import DivergedError, evaluate
+from trainables.trial.record import TrialRecord
 from trainables.trial.trainable import OUTCOME, run_trial
 
 torch.set_num_threads(1)
@@ -76,7 +77,7 @@ def test_only_the_best_and_the_newest_epoch_are_kept_and_in_the_end_the_best_net
         assert folder.folders() == sorted({epoch_name(best), epoch_name(report.epoch), "notes"})
         assert not folder.has(OUTCOME)
         for name in (epoch_name(best), epoch_name(report.epoch)):
-            assert checkpoint.load(folder / name).record["history"][-1]["epoch"] == int(name[-5:])
+            assert checkpoint.load(folder / name).read(TrialRecord).history[-1].epoch == int(name[-5:])
     assert outcome_of(folder).status == "done"
     assert folder.folders() == [epoch_name(best), "notes"]
     assert sorted(path.name for path in (tmp_path / epoch_name(best)).iterdir()) == [
@@ -124,10 +125,10 @@ def test_facts_are_those_of_the_network_on_disk(
     recalibrate(pruned, train, spec.recalibrate, spec.finetune.batch_size, spec.seed)
     judged, first = evaluate(pruned, val), outcome_of(folder).history[0]
     assert (facts.recalibrated_accuracy, first.val_accuracy, first.val_loss) == (*[judged.accuracy] * 2, judged.loss)
-    assert facts.dense_accuracy == saved_dense(storage, DENSE).record["val_accuracy"]
+    assert facts.dense_accuracy == saved_dense(storage, DENSE).read(DenseRecord).val_accuracy
     assert facts.params_total == count(dense_network(storage), {}, example).params_kept
     saved = newest(folder)
-    model = checkpoint.rebuild(Architecture.model_validate(saved.record["architecture"]), saved.tensors["network"])
+    model = saved.network()
     counted = count(model, masks, example)
     assert (facts.params_kept, facts.macs_kept) == (counted.params_kept, counted.macs_kept)
     matrices = [tensor for tensor in saved.tensors["network"].values() if tensor.dim() > 1]

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,9 +18,10 @@ from search.results.folder import StudyFolder
 from search.study.spec import StudySpec
 from tests.search.in_process import run_in_process
 from tests.trainables.trials import DATA
+from trainables.artifacts.record import GatingRecord
 from trainables.checkpoints import artifact_store, checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
-from trainables.pruning.gates import is_open
+from trainables.pruning.gates import GatesReport, is_open
 
 torch.set_num_threads(1)
 STUDY = StudySpec.model_validate(
@@ -59,9 +59,9 @@ def stored(folder: StudyFolder, sparsity: str) -> list[Checkpoint]:
     return [checkpoint.load(place) for place in places if place is not None]
 
 
-def records(folder: StudyFolder, sparsity: str, epoch: int) -> list[dict[str, Any]]:
-    """The record of an epoch, one for each seed."""
-    return [saved.record["gates"][epoch - 1] for saved in stored(folder, sparsity)]
+def reports(folder: StudyFolder, sparsity: str, epoch: int) -> list[GatesReport]:
+    """The report of an epoch in the record of each seed."""
+    return [saved.read(GatingRecord).gates[epoch - 1] for saved in stored(folder, sparsity)]
 
 
 def test_tables_hold_means_of_what_was_stored(gated: StudyFolder) -> None:
@@ -69,7 +69,7 @@ def test_tables_hold_means_of_what_was_stored(gated: StudyFolder) -> None:
     assert [row[:2] for row in counts.rows] == [(part, sparsity) for sparsity in ("0.4", "0.7") for part in PARTS]
     for part, sparsity, gates, *shown in counts.rows:
         for place, value in enumerate(shown, 1):
-            mean = fmean(each["open"][part] for each in records(gated, sparsity, place))
+            mean = fmean(each.open[part] for each in reports(gated, sparsity, place))
             assert float(value) == pytest.approx(mean, abs=0.06)
         values = [saved.tensors["gates"][part] for saved in stored(gated, sparsity)]
         assert len(values) == 2
@@ -77,9 +77,9 @@ def test_tables_hold_means_of_what_was_stored(gated: StudyFolder) -> None:
         assert float(shown[-1]) == pytest.approx(fmean(int(is_open(mine).sum()) for mine in values), abs=0.06)
     assert [row[:2] for row in plan.rows] == [(sparsity, epoch) for sparsity in ("0.4", "0.7") for epoch in "123"]
     for sparsity, epoch, cost, target, flips, seeds in plan.rows:
-        now = records(gated, sparsity, int(epoch))
-        assert float(cost) == pytest.approx(100 * fmean(each["ratio"] for each in now), abs=0.006)
-        assert float(flips) == pytest.approx(fmean(each["flips"] for each in now), abs=0.06)
+        now = reports(gated, sparsity, int(epoch))
+        assert float(cost) == pytest.approx(100 * fmean(each.ratio for each in now), abs=0.006)
+        assert float(flips) == pytest.approx(fmean(each.flips for each in now), abs=0.06)
         assert (target, seeds) == ({"0.4": "60", "0.7": "30"}[sparsity], "0, 1")
 
 

@@ -56,7 +56,7 @@ def test_the_most_compact_part_is_that_which_can_lose_most(tmp_path: Path) -> No
     flat = dict.fromkeys(falls, (0.0, 0.0, 0.0))
     for key in {cell.profile.key() for cell in folder.study.cells()}:
         profile = profile_to_parquet(Profile((0.0, 0.5, 1.0), 0.9, falls, flat, flat, flat))
-        files = {"profile.parquet": profile, "record.json": b'{"seconds": 1.0}'}
+        files = {"profile.parquet": profile, "record.json": b'{"cost": {"seconds": 1.0}}'}
         make = partial(manifest.write_files, files=files)
         artifact_store.find_or_make(folder.folder.parent, "profile", key, make)
     (table,) = compact_section(gather(compare([folder]), [folder])).tables
