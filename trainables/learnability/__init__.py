@@ -1,4 +1,4 @@
-"""What training shows of each sample, and the curricula that go by it.
+"""What training shows about each sample, and the curricula that use it.
 
 Hands out: curricula, curriculum_kinds, detection, measures, records, scores.
 """

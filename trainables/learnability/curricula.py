@@ -1,4 +1,4 @@
-"""What each epoch of a training draws under a curriculum, by how easy its samples are."""
+"""Which samples each epoch of a training draws under a curriculum, by how easy the samples are."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from trainables.training.train import Draw
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-FEWEST = 256  # samples that a paced curriculum begins with at least
-FLOOR = 0.1  # least weight of a sample, where the mean is 1; ours
+FEWEST = 256  # a paced curriculum begins with at least this many samples
+FLOOR = 0.1  # least weight of a sample; the mean weight is 1; ours
 
-PACINGS: Mapping[str, Callable[[Floats], Floats]] = {  # time, from 0 to 1 -> fraction in of what is not in at first
+PACINGS: Mapping[str, Callable[[Floats], Floats]] = {  # time in [0, 1] -> fraction added of the samples absent at first
     "linear": lambda x: x,
     "quadratic": lambda x: x**2,
     "root": lambda x: x**0.5,
@@ -31,32 +31,33 @@ PACINGS: Mapping[str, Callable[[Floats], Floats]] = {  # time, from 0 to 1 -> fr
 
 @dataclass(frozen=True, eq=False)
 class CurriculumContext:
-    """A training that a curriculum is for, and what it makes of the N samples."""
+    """A training under a curriculum, and how the curriculum orders and weighs the N samples."""
 
     curriculum: Curriculum
-    order: Integers  # (N,), positions in the split, those it likes first
-    weights: Floats  # (N,), of mean 1, the higher the more it likes a sample
+    order: Integers  # (N,), positions in the split, the preferred samples first
+    weights: Floats  # (N,), of mean 1; a preferred sample has a higher weight
     epochs: int
     batch_size: int
     seed: int
 
     @property
     def steps(self) -> int:
-        """Of an epoch, as many as without a curriculum."""
+        """Steps of an epoch: as many as without a curriculum."""
         return -(-len(self.order) // self.batch_size)
 
     def generator(self, epoch: int) -> np.random.Generator:
-        """Draw what is the same whenever this epoch, counted from 0, is repeated."""
+        """Return the random generator of this epoch, counted from 0. A repeated epoch draws the same samples."""
         return np.random.default_rng((1 + epoch, self.seed))
 
 
 def draws(
     curriculum: Curriculum, ease: Floats | None, labels: Integers, epochs: int, batch_size: int, seed: int
 ) -> Draw:
-    """What each epoch, from 0 on, of a training draws: always N samples, so it has the steps of one without curriculum.
+    """Return what each epoch of a training draws, counted from 0. An epoch always draws N samples.
 
-    Only ranks count of `ease` (N,), the higher the easier, among all or, balanced, among the samples of a class (ours):
-    it may be on any scale, and None where `is_scored` says no. Ties are broken by chance, the same in every epoch.
+    ease: (N,), higher is easier, on any scale; None is allowed where `is_scored` is False. Only the ranks count: among
+    all samples or, if the curriculum is balanced, among the samples of a class (ours). Chance breaks ties, in the same
+    way in every epoch.
     """
     kind = CURRICULA[curriculum.name]
     chance = np.random.default_rng((0, seed)).random((2, len(labels)))
@@ -67,51 +68,54 @@ def draws(
     burden = ease.copy() if kind.hard else -ease
     if curriculum.shuffled:
         burden[np.lexsort((chance[1], groups))] = burden[np.argsort(groups, kind="stable")]
-    ranked, place = _ranked(burden, groups, chance[0])
-    order = ranked[np.argsort(place, kind="stable")]
-    weights = _weights(burden, groups, ranked, place)
+    ranked, quantile = _ranked(burden, groups, chance[0])
+    order = ranked[np.argsort(quantile, kind="stable")]
+    weights = _weights(burden, groups, ranked, quantile)
     return DRAWS[kind.method](CurriculumContext(curriculum, order, weights, epochs, batch_size, seed))
 
 
 def _ranked(burden: Floats, groups: Integers, chance: Floats) -> tuple[Integers, Floats]:
-    """Positions (N,) sorted by group, then burden, then chance; and how far through its group each is, from 0 to 1.
+    """Sort by group, then burden, then chance: positions (N,) in the split, and the quantile (N,) of each in its group.
 
-    Sorted by the latter, groups take turns evenly, in proportion to their sizes, as seats do by Sainte-Laguë (ours).
+    Sorted by the quantile, groups take turns in proportion to their sizes, as in the Sainte-Laguë method (ours).
     """
     ranked = np.lexsort((chance, burden, groups))
-    sizes, of = np.bincount(groups), groups[ranked]
+    sizes, group = np.bincount(groups), groups[ranked]
     first = np.cumsum(sizes) - sizes
-    return ranked, (np.arange(len(of)) - first[of] + 0.5) / sizes[of]
+    return ranked, (np.arange(len(group)) - first[group] + 0.5) / sizes[group]
 
 
-def _weights(burden: Floats, groups: Integers, ranked: Integers, place: Floats) -> Floats:
-    """Fall from 1.9 to 0.1 evenly by rank (ours): the mean of each group is 1, and equal burdens weigh the same."""
+def _weights(burden: Floats, groups: Integers, ranked: Integers, quantile: Floats) -> Floats:
+    """Weigh each sample by its rank, falling evenly from 1.9 to 0.1 (ours).
+
+    The mean of each group is 1. Samples of equal burden have equal weights.
+    """
     burden, groups = burden[ranked], groups[ranked]
-    level = np.zeros(len(place), np.int64)
+    level = np.zeros(len(quantile), np.int64)
     level[1:] = np.cumsum((burden[1:] != burden[:-1]) | (groups[1:] != groups[:-1]))
-    weights = np.empty(len(place))
-    weights[ranked] = FLOOR + 2 * (1 - FLOOR) * (1 - np.bincount(level, place) / np.bincount(level))[level]
+    weights = np.empty(len(quantile))
+    weights[ranked] = FLOOR + 2 * (1 - FLOOR) * (1 - np.bincount(level, quantile) / np.bincount(level))[level]
     return weights
 
 
 def plain(context: CurriculumContext) -> Draw:
-    """Every sample once an epoch, which is what batches are made of without a curriculum."""
+    """Draw every sample once an epoch, as without a curriculum."""
     return lambda _: None
 
 
 def paced(context: CurriculumContext) -> Draw:
-    """Begin with the first of the order and let others in as the pacing tells (Wu et al., ICLR 2021)."""
+    """Begin with the first samples of the order and add the others at the given pace (Wu et al., ICLR 2021)."""
     return _dealt(context, pool_sizes(context.curriculum, len(context.order), context.epochs * context.steps))
 
 
 def dropping(context: CurriculumContext) -> Draw:
-    """Do without the last of the order; the others come the more often."""
+    """Leave out the last samples of the order; the others come more often."""
     kept = max(1, round((1 - context.curriculum.fraction) * len(context.order)))
     return _dealt(context, np.full(context.epochs * context.steps, kept))
 
 
 def _dealt(context: CurriculumContext, sizes: Integers) -> Draw:
-    """Deal each step (epochs * steps,) from the first so many of the order."""
+    """Draw each step from the first `sizes` of the order. sizes: (epochs * steps,)."""
 
     def draw(epoch: int) -> Drawn:
         now = sizes[epoch * context.steps :][: context.steps]
@@ -121,7 +125,7 @@ def _dealt(context: CurriculumContext, sizes: Integers) -> Draw:
 
 
 def weighing(context: CurriculumContext) -> Draw:
-    """Importance weighting: every sample once an epoch, its loss times its weight."""
+    """Importance weighting: draw every sample once an epoch and multiply its loss by its weight."""
     weights = torch.from_numpy(context.weights).float()
 
     def draw(epoch: int) -> Drawn:
@@ -132,7 +136,7 @@ def weighing(context: CurriculumContext) -> Draw:
 
 
 def sampling(context: CurriculumContext) -> Draw:
-    """Importance sampling: draw with replacement by q = weight / N, multiply the loss by 1 / (N q): unbiased."""
+    """Importance sampling: draw with replacement by q = weight / N, multiply the loss by 1 / (N q); it is unbiased."""
     up_to = np.cumsum(context.weights)
     inverse = torch.from_numpy(1 / context.weights).float()
 
@@ -145,9 +149,9 @@ def sampling(context: CurriculumContext) -> Draw:
 
 
 def pool_sizes(curriculum: Curriculum, samples: int, steps: int) -> Integers:
-    """How many of N samples each step t of T may draw from (T,): N (b + (1 - b) g(t / (a T))), and at least 256.
+    """Return from how many of N samples each step t of T may draw: N (b + (1 - b) g(t / (a T))), and at least 256.
 
-    Wu et al., "When Do Curricula Work?", ICLR 2021; all N where they are fewer than 256 (ours).
+    Returns (T,). Source: Wu et al., "When Do Curricula Work?", ICLR 2021. All N where N is less than 256 (ours).
     """
     time = np.minimum(np.arange(steps) / (curriculum.full * steps), 1.0)
     sizes = samples * (curriculum.start + (1 - curriculum.start) * PACINGS[curriculum.pacing](time))

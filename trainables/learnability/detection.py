@@ -1,27 +1,27 @@
-"""How well scores find the samples that they should: areas and precisions against a known truth."""
+"""How well scores find the wanted samples: area under the ROC curve and precision, against a known truth."""
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-Scores = NDArray[np.float64]  # (N,), higher where a sample is more likely to be one of those looked for
-Truth = NDArray[np.bool_]  # (N,), whether it is
+Scores = NDArray[np.float64]  # (N,), higher where a sample is more likely to be wanted
+Truth = NDArray[np.bool_]  # (N,), True for the wanted samples
 
 
 def roc_auc(scores: Scores, truth: Truth) -> float:
-    """Area under the ROC curve: the chance that a sample looked for scores higher than another; a tie counts half.
+    """Area under the ROC curve: the chance that a wanted sample scores higher than another; a tie counts half.
 
-    By scikit-learn. Raises ValueError where all samples are of one kind.
+    Computed by scikit-learn. Raises ValueError where all samples or none are wanted.
     """
     _counts(truth)
     return float(roc_auc_score(truth, scores))
 
 
 def precision_at_count(scores: Scores, truth: Truth) -> float:
-    """Fraction of those looked for among the k samples of the highest scores, where k of all are looked for.
+    """Fraction of wanted samples among the k samples of highest score, where k is the number of wanted samples.
 
-    Of samples tied at the k-th score as many as have room are drawn by chance, and the expectation is returned (ours).
-    Raises ValueError where all samples are of one kind.
+    Samples that tie at the k-th score are drawn by chance to make up k; the expectation is returned (ours). Raises
+    ValueError where all samples or none are wanted.
     """
     count, _ = _counts(truth)
     threshold = np.sort(scores)[-count]
@@ -31,11 +31,11 @@ def precision_at_count(scores: Scores, truth: Truth) -> float:
 
 
 def _counts(truth: Truth) -> tuple[int, int]:
-    found = int(truth.sum())
-    others = len(truth) - found
-    if not found or not others:
+    wanted = int(truth.sum())
+    others = len(truth) - wanted
+    if not wanted or not others:
         raise ValueError(
-            f"some samples must be looked for and some not, but {found} of {len(truth)} are; for flipped labels set "
-            "data.label_noise"
+            f"some samples must be wanted and some not, but {wanted} of {len(truth)} samples are wanted; "
+            "to look for flipped labels, set data.label_noise"
         )
-    return found, others
+    return wanted, others

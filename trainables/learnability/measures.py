@@ -1,9 +1,9 @@
-"""How easy each training sample was to learn, told from its record: measures by name, each by its formula.
+"""How easy each training sample was to learn, computed from its record: measures by name, with their formulas.
 
-Of the epochs t = 1..T of a training, a measure looks at those in which a sample was seen, sample by sample; epoch 0,
-from which recovery starts, is not learning and is left out. c is the hit or miss, p the softmax probability of the
-label and m the margin of one epoch. A sample that was never seen has 0, as sums and means over nothing, but where a
-measure says otherwise: finite, and ours.
+For each sample, a measure reads the epochs t = 1..T in which the sample was seen. Epoch 0, from which recovery starts,
+is left out, because nothing has been learned there. In one epoch, c is 1 for a hit and 0 for a miss, p is the softmax
+probability of the label, and m is the margin. A sample that was never seen scores 0, unless a measure says otherwise.
+This is finite, and ours.
 """
 
 import math
@@ -21,12 +21,12 @@ Scores = NDArray[np.float64]  # (N,)
 Ids = NDArray[np.int64]  # (N,)
 Mask = NDArray[np.bool_]  # (T, N)
 
-EARLY = 4  # one epoch of so many, the first ones, is early in training
+EARLY = 4  # the first 1 / EARLY of the epochs is early in training
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number for each sample, and which end of it the easy samples are at."""
+    """A number for each sample, and whether the easy samples have high or low numbers."""
 
     of: Callable[[Records], Scores]
     easy: Literal["high", "low"]
@@ -52,7 +52,10 @@ def forgetting(records: Records) -> Scores:
 
 
 def first_learned(records: Records) -> Scores:
-    """Find the first epoch with a hit, in 1..T (METHODS.md D); T + 1 for a sample that was never hit (ours)."""
+    """Find the first epoch with a hit, in 1..T: the first learning event (Toneva et al., arXiv 1812.05159).
+
+    A sample that was never hit has T + 1 (ours).
+    """
     never = _last(records) + 1
     when = np.where(_hits(records), records.epochs[:, None], never)
     return np.asarray(when.min(axis=0, initial=never), np.float64)
@@ -61,7 +64,7 @@ def first_learned(records: Records) -> Scores:
 def aum(records: Records) -> Scores:
     """Average the margin, mean m: the area under the margin (Pleiss et al., arXiv 2001.10528).
 
-    Low or negative: likely mislabelled. A sample never seen is at 0, neither for its label nor against it.
+    A low or negative value suggests a wrong label. A sample that was never seen has 0, which says nothing of its label.
     """
     return _mean(records.margins, _seen(records))
 
@@ -69,8 +72,8 @@ def aum(records: Records) -> Scores:
 def el2n(records: Records) -> Scores:
     """Average the error norm |softmax - one-hot| early in training (Paul et al., arXiv 2107.07075), in [0, sqrt 2].
 
-    Early is the first quarter of the epochs in which the sample was seen, rounded down, but one at least (ours). A
-    sample never seen has the largest error, sqrt 2.
+    Early is the first quarter of the epochs in which the sample was seen, rounded down, but at least one epoch (ours).
+    A sample that was never seen has the largest error, sqrt 2.
     """
     seen = _seen(records)
     first = np.maximum(seen.sum(axis=0) // EARLY, 1)
@@ -84,9 +87,9 @@ def confidence(records: Records) -> Scores:
 
 
 def variability(records: Records) -> Scores:
-    """Spread of the probability of the label: the population deviation of p, in [0, 1/2] (arXiv 2009.10795).
+    """Spread of the probability of the label: the population standard deviation of p, in [0, 1/2] (arXiv 2009.10795).
 
-    The paper calls samples of high variability ambiguous; that those of low variability are easy is our reading.
+    The paper calls samples of high variability ambiguous. That samples of low variability are easy is our reading.
     """
     seen = _seen(records)
     return np.sqrt(_mean((records.probabilities - _mean(records.probabilities, seen)) ** 2, seen))
@@ -111,21 +114,21 @@ MEASURES: dict[str, Measure] = {
 
 def ease(measure: str, records: Records) -> Scores:
     """Score samples so that higher is easier: (N,), in the order of the records. ValueError for an unknown measure."""
-    found = pick("measure", measure, MEASURES)
-    return found.of(records) if found.easy == "high" else -found.of(records)
+    chosen = pick("measure", measure, MEASURES)
+    return chosen.of(records) if chosen.easy == "high" else -chosen.of(records)
 
 
 def aligned(scores: Scores, ids: Ids, wanted: Ids) -> Scores:
     """Put the scores (N,) of samples `ids` (N,) in the order of `wanted` (N,).
 
-    Raises ValueError where these are not the same samples, saying how many differ.
+    Raises ValueError where they are not the same samples; it says how many differ.
     """
-    without, foreign = (~np.isin(wanted, ids)).sum(), (~np.isin(ids, wanted)).sum()
-    if without or foreign:
+    unscored, foreign = (~np.isin(wanted, ids)).sum(), (~np.isin(ids, wanted)).sum()
+    if unscored or foreign:
         raise ValueError(
-            f"scores must be of the same samples as those they are for, but {without} of {len(wanted)} samples have no "
-            f"score, and {foreign} of {len(ids)} scores are of other samples; take scores of the same data set, "
-            "split_seed, fractions and max_train, in which every sample was seen"
+            f"scores must cover exactly the training samples, but {unscored} of {len(wanted)} samples have no "
+            f"score, and {foreign} of {len(ids)} scores are of other samples; use scores of the same data set, "
+            "split_seed, fractions and max_train, from a training in which every sample was seen"
         )
     order = np.argsort(ids)
     return scores[order[np.searchsorted(ids, wanted, sorter=order)]]

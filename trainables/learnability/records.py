@@ -1,4 +1,4 @@
-"""What a network made of each training sample in each epoch: recorded while it trains, kept as Parquet."""
+"""How a network judged each training sample in each epoch: recorded while it trains, stored as Parquet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +13,13 @@ from trainables.storage.folder import Folder
 from trainables.storage.strict_json import damage_as_error, from_json
 from trainables.training.recorder import SAMPLES
 
-SPREAD, ROOM = 64, 1 << 22  # times that samples x epochs may outnumber the rows, and how many in any case
+SPREAD = 64  # samples x epochs may be this many times the number of rows,
+SMALL = 1 << 22  # plus this many
 
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """What was recorded: T epochs of N samples. Where a sample was not drawn, its entries are False or NaN."""
+    """The record of T epochs and N samples. Where a sample was not drawn, its entries are False or NaN."""
 
     ids: NDArray[np.int64]  # (N,), ascending
     labels: NDArray[np.int64]  # (N,)
@@ -28,31 +29,31 @@ class Records:
     probabilities: NDArray[np.float32]  # (T, N)
     margins: NDArray[np.float32]  # (T, N)
     errors: NDArray[np.float32]  # (T, N)
-    taken: Literal["during", "after"]  # as the sample came up, varied, in train mode; or as it is, at the epoch's end
-    about: Mapping[str, Any]  # the spec of what was trained, its data included, on whose training split this was
+    taken: Literal["during", "after"]  # during: augmented, in train mode; after: unchanged, at the end of the epoch
+    about: Mapping[str, Any]  # the spec of the trained network, with its data
 
     @classmethod
     def of(cls, table: pa.Table) -> Self:
-        """Make them of rows of `SCHEMA`, in any order: one for each sample and epoch in which it was drawn.
+        """Make records from rows of `SCHEMA` in any order, one for each sample and epoch in which it was drawn.
 
-        Raises ValueError where rows are so few that most of what is spread out would be missing.
+        Raises ValueError where most pairs of a sample and an epoch have no row: the arrays would be too large.
         """
-        told = from_json(table.schema.metadata[b"records"].decode())
-        ids, places = np.unique(table["id"].to_numpy(), return_inverse=True)
-        epochs, times = np.unique(table["epoch"].to_numpy(), return_inverse=True)
-        if len(ids) * len(epochs) > SPREAD * len(table) + ROOM:
-            raise ValueError(f"{len(table):,} rows must not tell of {len(ids):,} samples in {len(epochs):,} epochs")
+        metadata = from_json(table.schema.metadata[b"records"].decode())
+        ids, columns = np.unique(table["id"].to_numpy(), return_inverse=True)
+        epochs, rows = np.unique(table["epoch"].to_numpy(), return_inverse=True)
+        if len(ids) * len(epochs) > SPREAD * len(table) + SMALL:
+            raise ValueError(f"{len(table):,} rows are too few for {len(ids):,} samples in {len(epochs):,} epochs")
         labels = np.empty(len(ids), np.int64)
-        labels[places] = table["label"].to_numpy()
+        labels[columns] = table["label"].to_numpy()
 
         def spread(name: str, missing: float) -> NDArray[Any]:
             values = table[name].to_numpy()
             whole = np.full((len(epochs), len(ids)), missing, values.dtype)
-            whole[times, places] = values
+            whole[rows, columns] = values
             return whole
 
         seen = np.zeros((len(epochs), len(ids)), bool)
-        seen[times, places] = True
+        seen[rows, columns] = True
         return cls(
             ids=ids,
             labels=labels,
@@ -62,17 +63,17 @@ class Records:
             probabilities=spread("probability", np.nan),
             margins=spread("margin", np.nan),
             errors=spread("error", np.nan),
-            taken=told["taken"],
-            about=told["about"],
+            taken=metadata["taken"],
+            about=metadata["about"],
         )
 
 
 def read_records(folder: Folder) -> Records:
-    """Read what was recorded of a dense network or a trial; ValueError where nothing was."""
+    """Read the records of a dense network or a trial. Raises ValueError where there are none."""
     if not folder.has(SAMPLES):
         raise ValueError(
-            f"a training must have been recorded to tell of its samples, but {folder.uri} has no {SAMPLES}; "
-            "run it with records in a storage that does not have it yet"
+            f"a training must be recorded to show how easy its samples are, but {folder.uri} has no {SAMPLES}; "
+            "set records.dense or records.finetune and run it in a storage that does not have it yet"
         )
     with damage_as_error(f"{SAMPLES} in {folder.uri}"):
         return Records.of(read_columns(folder.read(SAMPLES)))

@@ -1,4 +1,4 @@
-"""How easy each training sample is to a curriculum, and what the curriculum then draws."""
+"""How easy a curriculum finds each training sample, and which samples it draws."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,42 +15,42 @@ from trainables.storage.columns import read_columns
 from trainables.storage.folder import Folder
 from trainables.training.train import Draw
 
-Scores = tuple[NDArray[np.int64], NDArray[np.float64]]  # ids (N,), and how easy each sample is (N,): more is easier
+Scores = tuple[NDArray[np.int64], NDArray[np.float64]]  # ids (N,), and how easy each sample is (N,): higher is easier
 
 
 def draw_by(
     curriculum: Curriculum, dense: DenseSpec, split: Split, storage: Folder, epochs: int, batch_size: int
 ) -> Draw:
-    """Tell what each epoch of a training draws from the training split; the seed is that of `dense`."""
+    """Return what each epoch of a training draws from the training split. The seed is that of `dense`."""
     easy = scores(curriculum, dense, split, storage) if is_scored(curriculum) else None
     return draws(curriculum, easy, split.labels, epochs, batch_size, dense.seed)
 
 
 def scores(curriculum: Curriculum, dense: DenseSpec, split: Split, storage: Folder) -> NDArray[np.float64]:
-    """Score the samples of a training split: (N,), more is easier.
+    """Score the samples of a training split: (N,), higher is easier.
 
-    Raises ValueError where the scores are of other samples, or were never taken.
+    Raises ValueError where the scores belong to other samples, where there are none, or where some are not finite.
     """
     ids, easy = _of_table(curriculum) if curriculum.table else _of_training(curriculum, dense, storage)
     if unknown := int((~np.isfinite(easy)).sum()):
-        raise ValueError(f"scores must be finite, but {curriculum.measure!r} is not for {unknown} samples")
+        raise ValueError(f"scores must be finite, but {curriculum.measure!r} is not finite for {unknown} samples")
     return aligned(easy, ids, split.ids)
 
 
 def _of_training(curriculum: Curriculum, dense: DenseSpec, storage: Folder) -> Scores:
     scorer = artifact_store.find(storage, "dense", dense.scored_by(curriculum).key())
-    assert scorer is not None, "networks that score samples are made before the trainings that go by them"
+    assert scorer is not None, "networks that score samples are trained before the trainings that use their scores"
     records = read_records(scorer)
     return records.ids, ease(curriculum.measure, records)
 
 
 def _of_table(curriculum: Curriculum) -> Scores:
-    """Average over the networks and seeds that a table tells of."""
+    """Average over the networks and seeds of a table."""
     file = Folder.at(curriculum.table)
     try:
         table = read_columns(file.parent.read(file.name), ["id", curriculum.measure])
-        ids, places = np.unique(table["id"].to_numpy(), return_inverse=True)
-        means = np.bincount(places, table[curriculum.measure].to_numpy()) / np.bincount(places)
+        ids, index = np.unique(table["id"].to_numpy(), return_inverse=True)
+        means = np.bincount(index, table[curriculum.measure].to_numpy()) / np.bincount(index)
     except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"curriculum.table must be samples.parquet of howcompact learnability, with a column "

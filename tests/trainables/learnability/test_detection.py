@@ -40,5 +40,7 @@ def test_worked_answers() -> None:
 @pytest.mark.parametrize("wanted", [False, True])
 def test_there_must_be_something_to_tell_apart(wanted: bool) -> None:
     for score in (roc_auc, precision_at_count):
-        with pytest.raises(ValueError, match=f"some not, but {3 * wanted} of 3 are; for flipped labels set"):
+        with pytest.raises(
+            ValueError, match=f"some not, but {3 * wanted} of 3 samples are wanted; to look for flipped labels, set"
+        ):
             score(np.zeros(3), np.full(3, wanted))

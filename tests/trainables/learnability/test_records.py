@@ -234,5 +234,7 @@ def test_parquet_says_what_its_columns_are(tmp_path: Path) -> None:
 
 
 def test_what_was_not_recorded_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"must have been recorded .*has no samples\.parquet; run it with records"):
+    with pytest.raises(
+        ValueError, match=r"must be recorded .*has no samples\.parquet; set records\.dense or records\.finetune"
+    ):
         read_records(Folder.at(str(tmp_path)))

@@ -151,7 +151,7 @@ def test_records_that_would_be_mostly_gaps_are_refused(tmp_path: Path) -> None:
     columns = [range(many), range(many), [0] * many, [True] * many, *[[0.1] * many] * 3]
     table = pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=RECORDED.schema)
     Folder.at(str(tmp_path)).write(SAMPLES, to_parquet(table))
-    with bounded(), pytest.raises(ValueError, match="20,000 rows must not tell of 20,000 samples in 20,000 epochs"):
+    with bounded(), pytest.raises(ValueError, match="20,000 rows are too few for 20,000 samples in 20,000 epochs"):
         read_records(Folder.at(str(tmp_path)))
 
 
