@@ -1,4 +1,4 @@
-"""The project's own networks for small images, in the forms that pruning papers report on CIFAR-10.
+"""Networks for small images, in the forms that pruning papers report on CIFAR-10.
 
 Every builder is `name(num_classes, in_channels, width=1.0)` and maps images (B, in_channels, H, W) to logits
 (B, num_classes). The width factor gives every hidden layer max(1, round(base * width)) channels.
@@ -15,7 +15,7 @@ Builder = Callable[[int, int, float], nn.Module]  # num_classes, in_channels, wi
 
 
 def vgg16(num_classes: int, in_channels: int, width: float = 1.0) -> nn.Module:
-    """VGG-16 with batch norm and one linear layer (Simonyan & Zisserman, arXiv 1409.1556); images from 32 x 32."""
+    """VGG-16 with batch norm and one linear layer (Simonyan & Zisserman, arXiv 1409.1556), for images of 32 x 32 or more."""
     layers = OrderedDict[str, nn.Module]()
     channels = in_channels
     for stage, (blocks, base) in enumerate(((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)), start=1):
@@ -42,7 +42,7 @@ def resnet56(num_classes: int, in_channels: int, width: float = 1.0) -> nn.Modul
 
 
 def mobilenet(num_classes: int, in_channels: int, width: float = 1.0) -> nn.Module:
-    """MobileNet-V1 (Howard et al., arXiv 1704.04861) with a first stride of 1: 32 x 32 images end at 2 x 2."""
+    """MobileNet-V1 (Howard et al., arXiv 1704.04861) with a first stride of 1; 32 x 32 pixels shrink to 2 x 2."""
     channels = _scaled(32, width)
     layers = OrderedDict[str, nn.Module](stem=_conv_block(in_channels, channels))
     bases = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -55,7 +55,7 @@ def mobilenet(num_classes: int, in_channels: int, width: float = 1.0) -> nn.Modu
 
 
 def small_cnn(num_classes: int, in_channels: int, width: float = 1.0) -> nn.Module:
-    """Four convolutions and a hidden linear layer, of very different sizes, for images from 8 x 8 on one core."""
+    """Four convolutions and a hidden linear layer of very different sizes, for one core and images of 8 x 8 or more."""
     c16, c32, c64, c128 = (_scaled(base, width) for base in (16, 32, 64, 128))
     layers = OrderedDict[str, nn.Module](
         block1=_conv_block(in_channels, c16),
@@ -74,13 +74,13 @@ def small_cnn(num_classes: int, in_channels: int, width: float = 1.0) -> nn.Modu
 
 
 class PadShortcut(nn.Module):
-    """Option A of He et al. (arXiv 1512.03385): copy every `stride`-th pixel, append zero channels.
+    """Option A of He et al. (arXiv 1512.03385): copy every `stride`-th pixel, and append zero channels.
 
-    `source` (out_channels,) names for each output channel the input channel that it copies, or -1 for zeros. It is a
-    buffer, so either side can lose channels and a state_dict brings the wiring back.
+    `source` holds the input channel that each output channel copies, or -1 for zeros. It is a buffer, so that a
+    state_dict restores it after channels have been removed.
     """
 
-    source: Tensor
+    source: Tensor  # (out_channels,) int64
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -95,31 +95,31 @@ class PadShortcut(nn.Module):
         return copied.masked_fill((self.source < 0)[:, None, None], 0.0)
 
     def keep_inputs(self, kept: Sequence[int]) -> None:
-        """Cut the input down to these of its present channels; an output whose input goes becomes zero."""
-        position = torch.full((self.in_channels + 1,), -1, device=self.source.device)  # the last one answers for -1
+        """Remove all input channels but `kept`, indices of the current ones. Outputs that copied them become zero."""
+        position = torch.full((self.in_channels + 1,), -1, device=self.source.device)  # the last entry maps -1 to -1
         position[list(kept)] = torch.arange(len(kept), device=self.source.device)
         self.source = position[self.source]
         self.in_channels = len(kept)
 
     def keep_outputs(self, kept: Sequence[int]) -> None:
-        """Cut the output down to these of its present channels."""
+        """Remove all output channels but `kept`, indices of the current ones."""
         self.source = self.source[list(kept)]
 
     def get_extra_state(self) -> Tensor:
-        """Let a state_dict tell the input's width, which `source` alone does not."""
+        """Store the number of input channels in the state_dict: `source` does not hold it."""
         return torch.tensor(self.in_channels)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take the input's width from a state_dict."""
+        """Restore the number of input channels from a state_dict."""
         self.in_channels = int(state)
 
     def extra_repr(self) -> str:
-        """Show both widths and the stride."""
+        """Show both numbers of channels and the stride."""
         return f"{self.in_channels}, {len(self.source)}, stride={self.stride}"
 
 
 class _BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions around a shortcut."""
+    """Two 3 x 3 convolutions with a shortcut."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -162,13 +162,13 @@ def _conv_block(
 
 
 def _classifier(layers: OrderedDict[str, nn.Module], channels: int, num_classes: int) -> nn.Module:
-    """End the layers with a global average and one linear layer, and initialise them all."""
+    """Append a global average and a linear layer, and initialise all layers."""
     layers |= {"average": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "head": nn.Linear(channels, num_classes)}
     return _initialised(nn.Sequential(layers))
 
 
 def _initialised(model: nn.Module) -> nn.Module:
-    """Draw the convolutions as He et al. do (arXiv 1502.01852); fan-in, which stays right for depthwise ones."""
+    """Initialise convolutions as He et al. (arXiv 1502.01852), by fan-in, which also suits depthwise convolutions."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -1,6 +1,6 @@
-"""Any network by its name: the project's own, a torchvision classifier, or a user's "package.module:function".
+"""Builds a network by its name: the project's own, a torchvision classifier, or a user's "package.module:function".
 
-Where the project and torchvision share a name (vgg16), it means the project's.
+A name that the project and torchvision share (vgg16) means the project's network.
 """
 
 import importlib
@@ -17,11 +17,11 @@ from trainables.models.cifar import CIFAR
 from trainables.models.trust import is_users_own
 
 MOST_WEIGHTS = 1 << 30
-_SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # pixels: what to propose where an image does not fit
+_SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # side lengths in pixels, suggested where an image does not fit
 
 
 def torchvision_weights(name: str) -> tuple[str, ...]:
-    """Name the weights that torchvision has for one of its classifiers; none for any other model."""
+    """Return the names of torchvision's weights for one of its classifiers; none for any other model."""
     if name in CIFAR or is_users_own(name) or name not in known.torchvision_names():
         return ()
     import torchvision.models
@@ -30,23 +30,26 @@ def torchvision_weights(name: str) -> tuple[str, ...]:
 
 
 def download(name: str, weights: str) -> Mapping[str, torch.Tensor]:
-    """Read weights of torchvision, once downloaded to torch.hub's folder. ValueError where they cannot be."""
+    """Read torchvision's weights of a classifier, and download them to torch.hub's folder if they are not there.
+
+    Returns the state dict. Raises ValueError where the weights are neither there nor can be downloaded.
+    """
     import torchvision.models
 
     try:
-        found: Mapping[str, torch.Tensor] = torchvision.models.get_model_weights(name)[weights].get_state_dict(
+        state: Mapping[str, torch.Tensor] = torchvision.models.get_model_weights(name)[weights].get_state_dict(
             progress=False, check_hash=True
         )
-    except (OSError, RuntimeError) as error:  # RuntimeError: what came is not what was asked for
+    except (OSError, RuntimeError) as error:  # RuntimeError: the file has another checksum
         raise ValueError(
-            f"torchvision's {weights} of {name} must be in {torch.hub.get_dir()} or downloadable, but is not "
+            f"torchvision's {weights} of {name} must be in {torch.hub.get_dir()} or downloadable, but are not "
             f"({error}); connect to the network, or set weights to a file"
         ) from error
-    return found
+    return state
 
 
 def check(name: str, width: float = 1.0) -> None:
-    """Refuse what `build` would refuse, without building anything.
+    """Refuse a name or width that `build` refuses, without building a network.
 
     Raises:
         ValueError: the name is unknown, the user's function cannot be found or called, or the width cannot be scaled.
@@ -63,52 +66,62 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
         name: one of `known.OWN` or `known.torchvision_names()`, or "package.module:function", called as
             `function(num_classes=..., in_channels=...)`.
         num_classes: logits for each image.
-        in_channels: channels of an image; a torchvision network gets a new first convolution where they are not 3.
-        width: factor on the channels of the project's own networks.
+        in_channels: channels of an image; unless it is 3, the first convolution of a torchvision network is replaced.
+        width: factor on the numbers of channels; only for the project's own networks.
 
     Raises:
-        ValueError: as `check`; or the network has more than 2^30 weights; or the user's function returned something
-            else than an nn.Module.
+        ValueError: `check` refuses the name or width, the network has more than 2^30 weights, or the user's function
+            does not return an nn.Module.
     """
     check(name, width)
     if name in CIFAR:
-        _refuse_giant(name, num_classes, in_channels, width)
+        _refuse_too_large(name, num_classes, in_channels, width)
         return CIFAR[name](num_classes, in_channels, width)
     if not is_users_own(name):
         return _torchvision(name, num_classes, in_channels)
     model = _user_function(name)(num_classes=num_classes, in_channels=in_channels)
     if not isinstance(model, nn.Module):
-        raise ValueError(f"{name} must return an nn.Module, but returned a {type(model).__name__}")
+        raise ValueError(f"{name} must return an nn.Module, but returned a {type(model).__name__}; change the function")
     return model
 
 
 def check_images(name: str, num_classes: int, image: tuple[int, int, int], width: float = 1.0) -> None:
-    """Refuse images (channels, height, width in pixels) that the network cannot take, judged by shapes alone.
+    """Refuse images that do not fit a network. Only shapes are computed.
+
+    Args:
+        name: as for `build`.
+        num_classes: logits for each image.
+        image: (channels, height, width) in pixels.
+        width: as for `build`.
 
     Raises:
-        ValueError: as `build`; or the image does not fit the network; or what comes out is not logits (B, num_classes).
+        ValueError: `build` refuses, the image does not fit the network, or the output is not logits (B, num_classes).
     """
-    model = _weightless(name, num_classes, image[0], width)
+    model = _without_weights(name, num_classes, image[0], width)
     try:
         logits = _forward(model, image)
     except Exception as error:
-        if "meta tensor" in str(error):  # the forward pass looks at values, so that only a real run can tell
+        if "meta tensor" in str(error):  # the forward pass reads values: only a real run can check it
             return
         height_by_width = f"{image[1]} x {image[2]}"
-        size = next((size for size in _SIZES if _takes(model, (image[0], size, size))), None)
+        size = next((size for size in _SIZES if _fits(model, (image[0], size, size))), None)
         if size is None:
-            raise ValueError(f"{name} must run on images, but failed on {height_by_width} pixels: {error}") from error
+            raise ValueError(
+                f"{name} must run on images, but failed on {height_by_width} pixels: {error}; correct the model"
+            ) from error
         raise ValueError(
             f"{name} must get images that fit its layers, such as {size} x {size} pixels, but got {height_by_width}; "
             f"set data.size to {size}"
         ) from error
     shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if shape != (2, num_classes):
-        raise ValueError(f"{name} must map 2 images to logits {(2, num_classes)}, but returned {shape}")
+        raise ValueError(
+            f"{name} must map 2 images to logits {(2, num_classes)}, but returned {shape}; correct the model"
+        )
 
 
-def _refuse_giant(name: str, num_classes: int, in_channels: int, width: float) -> None:
-    """Refuse a width that makes more weights than anybody trains, before there is room for them."""
+def _refuse_too_large(name: str, num_classes: int, in_channels: int, width: float) -> None:
+    """Refuse a width that gives more than `MOST_WEIGHTS` weights, before memory is allocated."""
     with torch.device("meta"):
         weights = sum(parameter.numel() for parameter in CIFAR[name](num_classes, in_channels, width).parameters())
     if weights > MOST_WEIGHTS:
@@ -118,11 +131,12 @@ def _refuse_giant(name: str, num_classes: int, in_channels: int, width: float) -
         )
 
 
-def _weightless(name: str, num_classes: int, in_channels: int, width: float) -> nn.Module:
+def _without_weights(name: str, num_classes: int, in_channels: int, width: float) -> nn.Module:
+    """Build a network on the meta device: its tensors have shapes and no values."""
     try:
         with torch.device("meta"):
             return build(name, num_classes, in_channels, width)
-    except NotImplementedError:  # a constructor that reads values, as torchvision's RegNets do, needs real tensors
+    except NotImplementedError:  # some constructors read values, such as those of torchvision's RegNets
         with torch.random.fork_rng(devices=[]):
             return build(name, num_classes, in_channels, width).to("meta")
 
@@ -132,7 +146,7 @@ def _forward(model: nn.Module, image: tuple[int, int, int]) -> Any:
         return model(torch.empty(2, *image))
 
 
-def _takes(model: nn.Module, image: tuple[int, int, int]) -> bool:
+def _fits(model: nn.Module, image: tuple[int, int, int]) -> bool:
     try:
         _forward(model, image)
     except Exception:
@@ -164,12 +178,13 @@ def _user_function(name: str) -> Callable[..., object]:
         ) from error
     function: Callable[..., object] | None = getattr(module, function_name, None)
     if not callable(function):
-        known = [public for public in dir(module) if callable(getattr(module, public)) and not public.startswith("_")]
-        raise did_you_mean(f"function of {module_name}", function_name, known)
+        public = [name for name in dir(module) if callable(getattr(module, name)) and not name.startswith("_")]
+        raise did_you_mean(f"function of {module_name}", function_name, public)
     try:
         inspect.signature(function).bind(num_classes=2, in_channels=3)
     except TypeError as error:
         raise ValueError(
-            f"model {name!r} must be callable as {function_name}(num_classes=..., in_channels=...), but: {error}"
+            f"model {name!r} must be callable as {function_name}(num_classes=..., in_channels=...), but: {error}; "
+            "give it these two parameters"
         ) from error
     return function

@@ -1,4 +1,4 @@
-"""The models that there are, known without importing torch or torchvision."""
+"""The names of all models, without an import of torch or torchvision."""
 
 import re
 from functools import cache
@@ -15,7 +15,7 @@ _REGISTERED = re.compile(r'^@register_model\((?:name="(\w+)")?\)\n(?:@.*\n)*def 
 
 @cache
 def torchvision_names() -> tuple[str, ...]:
-    """List torchvision's classifiers by their registered names, read from its source: importing it takes seconds."""
+    """Return the registered names of torchvision's classifiers, sorted. Reads its source: an import takes seconds."""
     package = find_spec("torchvision")
     assert package is not None
     assert package.origin is not None
@@ -24,7 +24,7 @@ def torchvision_names() -> tuple[str, ...]:
 
 
 def check(name: str, width: float = 1.0) -> None:
-    """Refuse an unknown name, and a width that the model does not have; a model of the user's is not imported.
+    """Refuse an unknown name, or a width that the model does not have. A user's own model is not imported.
 
     Raises:
         ValueError: the name is unknown, or the width is not 1.0 for a model that is not the project's own.
@@ -34,4 +34,6 @@ def check(name: str, width: float = 1.0) -> None:
     if not is_users_own(name) and name not in torchvision_names():
         raise did_you_mean("model", name, {*OWN, *torchvision_names()})
     if width != 1.0:
-        raise ValueError(f"width must be 1.0 for {name}, but got {width}; these can scale: {', '.join(sorted(OWN))}")
+        raise ValueError(
+            f"width must be 1.0 for {name}, but got {width}; only these have a width: {', '.join(sorted(OWN))}"
+        )

@@ -1,8 +1,9 @@
-"""The prunable layers of a network, and what is left of them: weights counted, multiply-accumulates measured."""
+"""The prunable layers of a network, and their numbers of weights and multiply-accumulates."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -12,48 +13,45 @@ Masks = Mapping[str, Tensor]  # layer name -> bool tensor of its weight's shape,
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or linear layer that the network runs."""
+    """A convolution or a linear layer that a forward pass runs."""
 
     name: str
     shape: tuple[int, ...]  # of its weight: (n_out, n_in / groups, kh, kw) or (n_out, n_in)
-    positions: int  # places of one image at which each weight is used
+    positions: int  # how often one image uses each weight: output pixels, summed over runs of the layer
 
     @property
     def size(self) -> int:
-        """Number of weights, bias excluded."""
-        size = 1
-        for extent in self.shape:
-            size *= extent
-        return size
+        """The number of weights, without biases."""
+        return prod(self.shape)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image."""
+        """The number of multiply-accumulates for one image."""
         return self.size * self.positions
 
 
 @dataclass(frozen=True)
 class Count:
-    """What a network holds and computes in its prunable layers, removed weights left out."""
+    """The kept weights and multiply-accumulates of the prunable layers."""
 
     weights: dict[str, int]  # layer name -> weights kept
     macs: dict[str, int]  # layer name -> multiply-accumulates kept, for one image
 
     @property
     def params_kept(self) -> int:
-        """Weights kept in all."""
+        """The number of kept weights of all layers."""
         return sum(self.weights.values())
 
     @property
     def macs_kept(self) -> int:
-        """Multiply-accumulates kept in all, for one image; theoretical where weights are masked, not removed."""
+        """The kept multiply-accumulates of all layers, for one image; theoretical where weights are masked."""
         return sum(self.macs.values())
 
 
 def prunable_layers(model: nn.Module, example: Tensor) -> tuple[Layer, ...]:
-    """Find every Conv2d and Linear that a forward pass of `example` (1, C, H, W) goes through, in module order.
+    """Find every Conv2d and Linear that a forward pass of `example` (1, C, H, W) runs, in module order.
 
-    Raises ValueError for a weight that is computed, or that two layers share: neither can be masked.
+    Raises ValueError for a weight that is computed, or that two layers share: masks support neither.
     """
     positions: dict[str, int] = {}
 
@@ -66,14 +64,14 @@ def prunable_layers(model: nn.Module, example: Tensor) -> tuple[Layer, ...]:
         return modules[name].register_forward_hook(count)
 
     modules = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    run_watched(model, example, [watch(name, -1) for name in modules])
+    run_with_hooks(model, example, [watch(name, -1) for name in modules])
     weights = {name: weight_of(modules[name]) for name in modules if name in positions}
-    _refuse_borrowed(weights)
+    _refuse_unmaskable(weights)
     return tuple(Layer(name, tuple(weight.shape), positions[name]) for name, weight in weights.items())
 
 
-def run_watched(model: nn.Module, example: Tensor, hooks: Iterable[torch.utils.hooks.RemovableHandle]) -> None:
-    """Run a network once in eval mode on `example` (1, C, H, W), then take its hooks off."""
+def run_with_hooks(model: nn.Module, example: Tensor, hooks: Iterable[torch.utils.hooks.RemovableHandle]) -> None:
+    """Run a network once in eval mode on `example` (1, C, H, W), then remove the hooks."""
     handles = list(hooks)
     try:
         with eval_mode(model), torch.no_grad():
@@ -85,7 +83,10 @@ def run_watched(model: nn.Module, example: Tensor, hooks: Iterable[torch.utils.h
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """For a while, put a model in eval mode and let every parameter have a gradient; then make both what they were."""
+    """Put a model in eval mode and make every parameter require gradients, within the context.
+
+    The context restores the mode of every module and the flag of every parameter.
+    """
     modes = [(module, module.training) for module in model.modules()]
     frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
     try:
@@ -98,25 +99,28 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(False)
 
 
-def _refuse_borrowed(weights: Mapping[str, Tensor]) -> None:
+def _refuse_unmaskable(weights: Mapping[str, Tensor]) -> None:
     owners: dict[Tensor, str] = {}
     for name, weight in weights.items():
         if not isinstance(weight, nn.Parameter):
-            raise ValueError(f"layer {name} must have a weight of its own, but computes it; remove its parametrization")
+            raise ValueError(f"layer {name} must store its weight, but computes it; remove its parametrization")
         if weight in owners:
-            raise ValueError(f"layer {name} must have a weight of its own, but shares it with {owners[weight]}")
+            raise ValueError(
+                f"layer {name} must not share its weight, but shares it with layer {owners[weight]}; "
+                "give each layer its own weight"
+            )
         owners[weight] = name
 
 
 def weight_of(module: nn.Module) -> Tensor:
-    """Return the weight of a layer."""
+    """Return the weight of a layer or a batch norm."""
     weight = module.weight
     assert isinstance(weight, Tensor)
     return weight
 
 
 def count(model: nn.Module, masks: Masks, example: Tensor) -> Count:
-    """Count the network as it is now, by running it once on `example` (1, C, H, W)."""
+    """Count the weights and multiply-accumulates of a network. Runs it once on `example` (1, C, H, W)."""
     layers = prunable_layers(model, example)
     weights = {layer.name: int(masks[layer.name].sum()) if layer.name in masks else layer.size for layer in layers}
     return Count(weights, {layer.name: weights[layer.name] * layer.positions for layer in layers})

@@ -7,7 +7,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from trainables.models.layers import run_watched
+from trainables.models.layers import run_with_hooks
 
 _FOLLOWERS = tuple(f"torch.nn.modules.{kind}" for kind in ("activation", "batchnorm", "instancenorm", "normalization"))
 
@@ -80,7 +80,7 @@ def _calls(model: nn.Module, example: Tensor) -> list[_Call]:
 
         return module.register_forward_hook(record)
 
-    run_watched(model, example, [watch(name, module) for name, module in _candidates(model)])
+    run_with_hooks(model, example, [watch(name, module) for name, module in _candidates(model)])
     return [call for call in calls if runs[call.name] == 1]
 
 

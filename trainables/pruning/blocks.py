@@ -44,9 +44,7 @@ class Blocks:
         self.model = model
         self.example = example
         self.chain = find_chain(model, example)
-        self.stages = (
-            self._stages()
-        )  # part name -> its units: blocks of equal shape and cost, in the order of the chain
+        self.stages = self._stages()
         self.parts = tuple(
             Part(name, len(units), 0, tuple(layer for unit in units for layer in unit.layers))
             for name, units in self.stages.items()
@@ -104,6 +102,7 @@ class Blocks:
         return {}
 
     def _stages(self) -> dict[str, list[RemovableBlock]]:
+        """Group the blocks of equal shape and cost: part name -> its units, in the order of the chain."""
         stages: dict[tuple[object, ...], list[RemovableBlock]] = {}
         with_projections = self.granularity == "projected-block"
         for block in self.chain[1:]:

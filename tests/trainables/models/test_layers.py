@@ -81,9 +81,9 @@ def test_looking_leaves_the_model_as_it_was_after_a_failure() -> None:
 def test_weights_that_no_mask_can_hold_are_refused() -> None:
     computed = Mixed()
     weight_norm(computed.head)
-    with pytest.raises(ValueError, match="layer head must have a weight of its own, but computes it"):
+    with pytest.raises(ValueError, match="layer head must store its weight, but computes it; remove"):
         prunable_layers(computed, torch.zeros(1, 3, 8, 8))
     shared = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Linear(4, 4))
     shared[2].weight = shared[1].weight
-    with pytest.raises(ValueError, match="layer 2 must have a weight of its own, but shares it with 1"):
+    with pytest.raises(ValueError, match="layer 2 must not share its weight, but shares it with layer 1; give"):
         prunable_layers(shared, torch.zeros(1, 1, 2, 2))
