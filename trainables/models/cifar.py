@@ -15,7 +15,7 @@ Builder = Callable[[int, int, float], nn.Module]  # num_classes, in_channels, wi
 
 
 def vgg16(num_classes: int, in_channels: int, width: float = 1.0) -> nn.Module:
-    """VGG-16 with batch norm and one linear layer (Simonyan & Zisserman, arXiv 1409.1556), for images of 32 x 32 or more."""
+    """VGG-16 with batch norm and one linear layer (Simonyan & Zisserman, arXiv 1409.1556), for images from 32 x 32."""
     layers = OrderedDict[str, nn.Module]()
     channels = in_channels
     for stage, (blocks, base) in enumerate(((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)), start=1):
@@ -55,7 +55,7 @@ def mobilenet(num_classes: int, in_channels: int, width: float = 1.0) -> nn.Modu
 
 
 def small_cnn(num_classes: int, in_channels: int, width: float = 1.0) -> nn.Module:
-    """Four convolutions and a hidden linear layer of very different sizes, for one core and images of 8 x 8 or more."""
+    """Four convolutions and a hidden linear layer of very different sizes, for one core and images from 8 x 8."""
     c16, c32, c64, c128 = (_scaled(base, width) for base in (16, 32, 64, 128))
     layers = OrderedDict[str, nn.Module](
         block1=_conv_block(in_channels, c16),

@@ -112,9 +112,9 @@ def trace(model: nn.Module, example: Tensor) -> dict[str, Group]:
     """
     graph = _graph(model, example)
     names = {module: name for name, module in model.named_modules()}
-    last = [node.module for node in graph.module2node.values() if _is_layer(node) and _ends_network(node)]
+    output_layers = [node.module for node in graph.module2node.values() if _is_layer(node) and _ends_network(node)]
     groups = {}
-    for coupled in graph.get_all_groups(ignored_layers=last, root_module_types=(nn.Conv2d, nn.Linear)):
+    for coupled in graph.get_all_groups(ignored_layers=output_layers, root_module_types=(nn.Conv2d, nn.Linear)):
         group = _group(graph, coupled, names)
         if group is not None and group.units > group.floor:
             groups[group.sides[0].name] = group

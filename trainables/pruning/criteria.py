@@ -81,15 +81,15 @@ def group_norm(context: PruningContext) -> Scores:
 
 def gates(context: PruningContext) -> Scores:
     """Value of a channel's trainable gate, trained for the budget of the trial (Kim et al., arXiv 1904.10921)."""
-    gating: TrainedGates = context.artifact("gates")
-    return gating.values
+    trained: TrainedGates = context.artifact("gates")
+    return trained.values
 
 
 def probe(context: PruningContext) -> Scores:
-    """Rank of a block when blocks are removed by least gain of a linear probe (after Chen & Zhao, TPAMI 41(12), 2019).
+    """Rank of a block in the order of removal by least gain of a linear probe (after Chen & Zhao, TPAMI 41(12), 2019).
 
-    The gain of a block is its probe's accuracy minus the accuracy of the last kept block before it. The score of a
-    block is the number of blocks that are removed before it.
+    The gain of a block is its probe's accuracy minus the accuracy of the last kept block before it, as in
+    `removals`. The score of a block is the number of blocks that are removed before it.
     """
     blocks = context.prunable
     assert isinstance(blocks, Blocks)

@@ -22,7 +22,7 @@ class Weights:
         self._positions = np.array([layer.positions for layer in self.layers])
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
-        """Count the kept weights, or their multiply-accumulates for one image: theoretical, as dense kernels run."""
+        """Count the kept weights, or the multiply-accumulates for one image of a kernel that skips zeros."""
         return int(keep.sum() if kind == "params" else keep @ self._positions)
 
     def members(self, read: Read) -> dict[str, Tensor]:

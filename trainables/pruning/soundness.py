@@ -16,8 +16,8 @@ TOLERANCE = 1e-3  # of the largest logit; a correct cut differs by at most 1e-6 
 def refuse_unsound_gates(model: nn.Module, example: Tensor) -> None:
     """Close half the gates of each group, and compare the network with one that has these channels removed.
 
-    example: (1, C, H, W). The model is not changed. `refuse_unsound_cuts` must pass. Raises ValueError where a closed
-    channel still has an effect, for example behind a sigmoid.
+    example: (1, C, H, W). The model is not changed. Call `refuse_unsound_cuts` first. Raises ValueError where a
+    closed channel still has an effect, for example behind a sigmoid.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
