@@ -1,7 +1,7 @@
 """Capacity against the published rules: `python -m tests.benchmarks.allocation PICTURE STUDY_FOLDER...`.
 
-Prints, for each study folder, the accuracy of every policy at every sparsity, its gap to uniform, and that of capacity
-to the published rules, each paired by dense network; draws all studies side by side.
+For each study folder it prints the accuracy of every policy at every sparsity, the gap of every policy to uniform, and
+the gap of capacity to the published rules. Gaps are paired by dense network. It draws all studies side by side.
 """
 
 import math
@@ -20,19 +20,19 @@ Accuracy = Mapping[tuple[str, float, int], float]  # policy, sparsity, seed -> a
 
 
 def read(folder: str) -> tuple[str, Accuracy]:
-    """Name a study and read the accuracies that its trials reached."""
-    opened = StudyFolder.open(folder)
-    order = opened.study.policies.index
-    rows = sorted((row for row in opened.rows() if row.status == "done"), key=lambda row: order(row.policy))
-    epochs, recalibrated = opened.study.finetune.epochs, "recalibrated" if opened.study.recalibrate else "one-shot"
+    """Return a title of the study and the best validation accuracies of its finished trials."""
+    folder_of_study = StudyFolder.open(folder)
+    study, order = folder_of_study.study, folder_of_study.study.policies.index
+    rows = sorted((row for row in folder_of_study.rows() if row.status == "done"), key=lambda row: order(row.policy))
+    epochs, recalibrated = study.finetune.epochs, "recalibrated" if study.recalibrate else "one-shot"
     title = f"{rows[0].model}, width {rows[0].width:g}, {recalibrated}"
     title += f", {epochs} epoch{'s' if epochs > 1 else ''} of fine-tuning" if epochs else ""
-    title += ", channels at matched MACs" if opened.study.budget == "macs" else ""
+    title += ", channels at matched MACs" if study.budget == "macs" else ""
     return title, {(row.policy, row.sparsity, row.seed): 100 * (row.best_val_accuracy or 0.0) for row in rows}
 
 
-def told(estimate: Estimate) -> str:
-    """Write a mean and its interval in points."""
+def in_words(estimate: Estimate) -> str:
+    """Write a mean and the half-width of its interval, both in percentage points."""
     half = f" ±{estimate.high - estimate.mean:.1f}" if estimate.high is not None else ""
     return f"{estimate.mean:.1f}{half}"
 
@@ -56,26 +56,28 @@ def report(title: str, accuracy: Accuracy) -> None:
             sum(accuracy[policy, s, k] - accuracy["uniform", s, k] for s in headline) / len(headline) for k in seeds
         ]
         largest = max(mean[policy, s] - mean["uniform", s] for s in headline)
-        cells = " | ".join(told(Estimate.of([accuracy[policy, s, k] for k in seeds])) for s in sparsities)
-        print(f"| {policy} | {cells} | {told(Estimate.of(gaps))} | {largest:.1f} |")
+        cells = " | ".join(in_words(Estimate.of([accuracy[policy, s, k] for k in seeds])) for s in sparsities)
+        print(f"| {policy} | {cells} | {in_words(Estimate.of(gaps))} | {largest:.1f} |")
     rivals = [policy for policy in RIVALS if policy in policies]
-    print(f"\n{OURS} less a rival, in the mean over all sparsities, paired by dense network:")
+    print(f"\n{OURS} minus a rival, mean over all sparsities, paired by dense network:")
     for rival in rivals:
         ahead = [sum(accuracy[OURS, s, k] - accuracy[rival, s, k] for s in sparsities) / len(sparsities) for k in seeds]
-        print(f"- {rival}: {told(Estimate.of(ahead))}")
+        print(f"- {rival}: {in_words(Estimate.of(ahead))}")
     best = [
         sum(accuracy[OURS, s, k] - max(accuracy[r, s, k] for r in rivals) for s in sparsities) / len(sparsities)
         for k in seeds
     ]
-    print(f"- whichever is best for that network at that sparsity: {told(Estimate.of(best))}")
-    print(f"\n{OURS} less the best rival of each sparsity, which is the one best in the mean:")
+    print(f"- the best rival of each network and sparsity: {in_words(Estimate.of(best))}")
+    print(f"\n{OURS} minus the rival with the best mean at each sparsity:")
     for s in sparsities:
         rival = max(rivals, key=lambda r: mean[r, s])
-        print(f"- {s:g}: {told(Estimate.of([accuracy[OURS, s, k] - accuracy[rival, s, k] for k in seeds]))} ({rival})")
+        print(
+            f"- {s:g}: {in_words(Estimate.of([accuracy[OURS, s, k] - accuracy[rival, s, k] for k in seeds]))} ({rival})"
+        )
 
 
 def draw(studies: Mapping[str, Accuracy]) -> Figure:
-    """Accuracy against sparsity, one line a policy, with the range over dense networks as a band."""
+    """Draw accuracy against sparsity: one line for each policy, with the range over dense networks as a band."""
     lines = math.ceil(len(studies) / 2)
     figure = Figure(figsize=(11, 4 * lines), layout="constrained")
     axes = figure.subplots(lines, 2, sharex=True, sharey=True, squeeze=False).ravel()
@@ -100,7 +102,7 @@ def draw(studies: Mapping[str, Accuracy]) -> Figure:
 
 
 def main(picture: str, folders: list[str]) -> None:
-    """Report and draw."""
+    """Print a report of each study, and draw all studies."""
     studies = dict(map(read, folders))
     for title, accuracy in studies.items():
         report(title, accuracy)

@@ -1,10 +1,11 @@
-"""A study submitted to a cluster without workers, which come with its trials and go after them.
+"""A study submitted to a cluster without workers. Workers join when trials wait, and leave when they are idle.
 
     python -m tests.benchmarks.autoscaling [--idle SECONDS] [--take]
 
-The cluster is that of `howcompact cluster --kind aws`, its types of nodes and its maximum, but for the provider: nodes
-are processes of this machine, and their GPUs are counted, not there. Prints when how many nodes are up. With --take a
-worker is killed once all are up, as a spot market does: its trial goes on elsewhere, and another worker comes.
+The cluster has the node types and the maximum of `howcompact cluster --kind aws`, but another provider: nodes are
+processes of this machine, and their GPUs exist only as numbers. It prints each change of the number of workers. With
+--take it kills a worker once all are up, as a spot market does. The trial of this worker goes on elsewhere, and another
+worker joins.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from tests.search.clusters import Config, config_of, prepared
 from tests.search.heads import head
 from tests.search.ports import free_port
 
-WORKER = {"CPU": 8, "GPU": 1, "object_store_memory": 100_000_000}  # a g5.2xlarge, but for the memory
+WORKER = {"CPU": 8, "GPU": 1, "object_store_memory": 100_000_000}  # a g5.2xlarge with less memory
 STUDY = ("resources.gpus=1", "policies=[uniform, erk]", "sparsities=[0.5, 0.8, 0.9]", "seeds=[0]", "tracking=off")
 HEAD = {
     "RAY_enable_autoscaler_v2": "1",  # as `ray up` sets it
@@ -40,7 +41,7 @@ HEAD = {
 
 
 def scaling(folder: str, port: int, idle: float) -> Config:
-    """The shipped config with nodes that are processes of this machine."""
+    """Return the shipped config, with nodes that are processes of this machine. idle: seconds until a worker leaves."""
     config = prepared(config_of("aws"))
     types = config["available_node_types"]
     types["gpu_worker"]["resources"] = WORKER
@@ -48,13 +49,13 @@ def scaling(folder: str, port: int, idle: float) -> Config:
     for node in types.values():
         node["node_config"] = {}
     provider = {"type": "external", "module": "machines.Machines", "folder": folder, "gcs_address": f"127.0.0.1:{port}"}
-    unlike = dict.fromkeys(("use_node_id_as_ip", "disable_node_updaters", "disable_launch_config_check"), True)
-    own = {"provider": provider | unlike, "head_node_type": FAKE_HEAD_NODE_TYPE, "idle_timeout_minutes": idle / 60}
-    return config | own | {"docker": {}, "auth": {}, "file_mounts": {}}
+    local = dict.fromkeys(("use_node_id_as_ip", "disable_node_updaters", "disable_launch_config_check"), True)
+    changes = {"provider": provider | local, "head_node_type": FAKE_HEAD_NODE_TYPE, "idle_timeout_minutes": idle / 60}
+    return config | changes | {"docker": {}, "auth": {}, "file_mounts": {}}
 
 
 class Watch:
-    """Tells each change of the number of workers."""
+    """Prints each change of the number of workers."""
 
     def __init__(self, address: str) -> None:
         self._address, self._began, self.workers = address, time.monotonic(), 0
@@ -75,36 +76,37 @@ class Watch:
             time.sleep(0.5)
 
 
-def take_one(folder: str, watch: Watch, all_of_them: int) -> None:
-    """Kill a worker's node, and with it its processes, once all are up and run trials."""
-    while watch.workers < all_of_them:
+def take_one(folder: str, watch: Watch, workers: int) -> None:
+    """Kill one node with all its processes, once that many workers are up and run trials."""
+    while watch.workers < workers:
         time.sleep(0.5)
     time.sleep(10.0)
-    for told in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # it has ended meanwhile
-            program, *words = told.read_bytes().decode().split("\0")
+    for command_line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # this process has ended meanwhile
+            program, *words = command_line.read_bytes().decode().split("\0")
             if program.endswith("/raylet") and any(folder in word for word in words):
-                os.kill(int(told.parent.name), signal.SIGKILL)
-                return watch.say("one is taken away")
+                os.kill(int(command_line.parent.name), signal.SIGKILL)
+                return watch.say("killed a worker")
     raise LookupError("no worker is up")
 
 
 def main() -> None:
-    """Submit, watch, and wait until the workers have gone."""
+    """Submit a study, watch the workers, and wait until all of them have left."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--idle", type=float, default=20.0, help="seconds after which an idle worker goes")
-    parser.add_argument("--take", action="store_true", help="kill a worker in the middle")
-    given, port = parser.parse_args(), free_port()
-    idle, long = given.idle, ("finetune.epochs=250",) if given.take else ()  # there is time to be killed
+    parser.add_argument("--idle", type=float, default=20.0, help="seconds after which an idle worker leaves")
+    parser.add_argument("--take", action="store_true", help="kill a worker while trials run")
+    options, port = parser.parse_args(), free_port()
+    idle = options.idle
+    longer = ("finetune.epochs=250",) if options.take else ()  # so that the kill comes before the end
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         config = Path(folder) / "cluster.json"
         config.write_text(json.dumps(scaling(folder, port, idle)))
         shutil.copy(machines.__file__, folder)
-        options = ("--num-cpus=0", "--num-gpus=0", f"--autoscaling-config={config}")
-        with head(*options, port=port, PYTHONPATH=folder, **HEAD) as address:
+        without = ("--num-cpus=0", "--num-gpus=0", f"--autoscaling-config={config}")
+        with head(*without, port=port, PYTHONPATH=folder, **HEAD) as address:
             watch = Watch(address)
-            job = jobs.submit("digits", address, f"{folder}/studies", overrides=(*STUDY, *long))
-            if given.take:
+            job = jobs.submit("digits", address, f"{folder}/studies", overrides=(*STUDY, *longer))
+            if options.take:
                 threading.Thread(target=take_one, args=(folder, watch, config_of("aws")["max_workers"])).start()
             watch.say(f"{job}: {jobs.follow(address, job, watch.say)}")
             deadline = time.monotonic() + 5 * idle + 30

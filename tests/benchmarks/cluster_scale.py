@@ -1,10 +1,14 @@
-"""How well a cluster's workers are kept at work, and at what cost: `python -m tests.benchmarks.cluster_scale`.
+"""How busy a cluster's workers are, and what that costs: `python -m tests.benchmarks.cluster_scale`.
 
-Logical nodes on this machine, one trial on each; trials go the project's own way from `run_trials` to their outcome,
-but sleep in place of training. Prints a line for each number of workers: trial time over workers times the window from
-the first trial's start to the last one's end, the same from when all workers were up, the median seconds between two
-trials of a worker, and processor time of the driver and of Ray's head for each trial. Then what a report costs the
-driver, from trials that report ten times as often.
+Logical nodes on this machine run one trial each. Trials take the project's own path from `run_trials` to their outcome,
+but sleep instead of training. It prints a line for each number of workers:
+
+- efficiency: trial time / (workers * time from the start of the first trial to the end of the last one),
+- the same from the moment when all workers are up,
+- gap: median seconds between two trials of a worker,
+- driver, head: milliseconds of processor time of the driver and of Ray's head for each trial.
+
+Then it prints what a report costs the driver, from trials that report ten times as often.
 """
 
 import os
@@ -31,12 +35,12 @@ from trainables.trial.reports import to_tune
 from trainables.trial.trainable import write_outcome
 
 WORKERS = (1, 2, 4, 8)
-TRIALS, SECONDS, EPOCHS = 8, 5.0, 5  # of each worker, of a trial, of a trial
+TRIALS, SECONDS, EPOCHS = 8, 5.0, 5  # trials of each worker, seconds and epochs of a trial
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def nap(config: dict[str, Any], data: Mapping[str, Any], place: WorkerResources) -> None:
-    """Be a trial that sleeps; it leaves word of when it began and ended."""
+def nap(config: dict[str, Any], data: Mapping[str, Any], resources: WorkerResources) -> None:
+    """Stand in for a trial: sleep, and write down when it began and ended."""
     spec = TrialSpec.model_validate_json(config["spec"])
     folder, began, epochs = Folder.at(config["folder"]), time.time(), spec.finetune.epochs
     for epoch in range(1, epochs + 1):
@@ -53,7 +57,7 @@ def nap(config: dict[str, Any], data: Mapping[str, Any], place: WorkerResources)
 class Counting:
     """A watcher that counts reports."""
 
-    heard = 0
+    reports = 0
 
     def say(self, text: str) -> None: ...
 
@@ -62,13 +66,13 @@ class Counting:
     def started(self, spec: TrialSpec) -> None: ...
 
     def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
-        self.heard += 1
+        self.reports += 1
 
     def ended(self, row: object) -> None: ...
 
 
 def measure(workers: int, epochs: int) -> dict[str, float]:
-    """Run a study on so many nodes of one processor each."""
+    """Run a study on that many nodes with one processor each."""
     settings = {"tracking": "off", "policies": ["uniform"], "sparsities": [0.5], "finetune": {"epochs": epochs}}
     study = StudySpec.model_validate({"name": "scale", "seeds": range(workers * TRIALS), **settings})
     with ExitStack() as stack:
@@ -83,9 +87,11 @@ def measure(workers: int, epochs: int) -> dict[str, float]:
         stack.enter_context(
             mock.patch("search.running.tuner.prepare", lambda specs, shared_work, sharing: ({}, shared_work.resources))
         )
-        watcher, ours, theirs = Counting(), time.process_time(), sum(map(_processor_seconds, servers))
+        watcher, driver_before = Counting(), time.process_time()
+        head_before = sum(map(_processor_seconds, servers))
         rows = run_trials(study, Folder.at(str(home)), cluster.address, [watcher], check=lambda: None)
-        driver, ray_head = time.process_time() - ours, sum(map(_processor_seconds, servers)) - theirs
+        driver = time.process_time() - driver_before
+        ray_head = sum(map(_processor_seconds, servers)) - head_before
         windows = [path.read_text().split() for path in home.glob("scale/trials/*/window")]
     assert len(rows) == len(windows) == workers * TRIALS
     spans = sorted((float(began), float(ended)) for began, ended, _ in windows)
@@ -93,8 +99,8 @@ def measure(workers: int, epochs: int) -> dict[str, float]:
     up, end = max(first.values()), max(ended for _, ended in spans)
     gaps = []
     for worker in first:
-        own = sorted((float(began), float(ended)) for began, ended, pid in windows if pid == worker)
-        gaps += [began - ended for (_, ended), (began, _) in pairwise(own)]
+        in_order = sorted((float(began), float(ended)) for began, ended, pid in windows if pid == worker)
+        gaps += [began - ended for (_, ended), (began, _) in pairwise(in_order)]
     work = sum(ended - began for began, ended in spans)
     later = sum(ended - max(began, up) for began, ended in spans if ended > up)
     return {
@@ -103,7 +109,7 @@ def measure(workers: int, epochs: int) -> dict[str, float]:
         "gap": median(gaps),
         "driver": 1e3 * driver / len(rows),
         "head": 1e3 * ray_head / len(rows),
-        "reports": watcher.heard / len(rows),
+        "reports": watcher.reports / len(rows),
     }
 
 
@@ -120,15 +126,15 @@ def _processor_seconds(pid: int) -> float:
 
 
 def main() -> None:
-    """Print all of it."""
-    print(f"{TRIALS} trials of {SECONDS:g} s and {EPOCHS} reports for each worker; ms of processor time a trial")
+    """Print one line for each number of workers, then the cost of a report."""
+    print(f"{TRIALS} trials of {SECONDS:g} s and {EPOCHS} reports for each worker; ms of processor time per trial")
     for workers in WORKERS:
-        seen = measure(workers, EPOCHS)
-        last = " · ".join(f"{name} {value:.2f}" for name, value in seen.items())
-        print(f"{workers} workers: {last}", flush=True)
+        numbers = measure(workers, EPOCHS)
+        line = " · ".join(f"{name} {value:.2f}" for name, value in numbers.items())
+        print(f"{workers} workers: {line}", flush=True)
     often = measure(workers, 10 * EPOCHS)
-    each = (often["driver"] - seen["driver"]) / (often["reports"] - seen["reports"])
-    print(f"{often['reports']:.0f} reports a trial: driver {often['driver']:.1f} ms; {each:.2f} a report")
+    each = (often["driver"] - numbers["driver"]) / (often["reports"] - numbers["reports"])
+    print(f"{often['reports']:.0f} reports per trial: driver {often['driver']:.1f} ms; {each:.2f} ms per report")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How long `howcompact compare` takes on 100,000 trials: `python -m tests.benchmarks.comparison [ROWS]`.
 
-Makes study folders in a scratch directory, each trial with a folder of its own as in a real one, and runs the installed
-command on them. "searches": 20 named policies and a search of 100 trials in each cell. "policies": named policies
-alone, ten seeds, so that every trial is a winner.
+It makes study folders in a scratch directory, with a folder for each trial as in a real study, and runs the installed
+command on them. "searches" has 20 named policies and a search of 100 trials in each cell. "policies" has only named
+policies and ten seeds, so every trial is a winner.
 """
 
 import resource
@@ -29,7 +29,7 @@ TOTAL = 1_000_000  # weights of the dense network
 
 
 def table_of(rows: int, seeds: int, searched: int) -> pa.Table:
-    """Make the trials of a study: each cell has every named policy once and `searched` trials of a search."""
+    """Make the trials of a study. Each cell has every named policy once, and `searched` trials of a search."""
     random = np.random.default_rng(0)
     trial = np.arange(rows)
     cell, kind = np.divmod(trial, len(POLICIES) + searched)
@@ -77,21 +77,21 @@ def make(path: Path, table: pa.Table) -> None:
 
 
 def timed(*arguments: str) -> str:
-    """Run the installed command and tell its seconds, its processor time and the most memory it held."""
+    """Run the installed command; write its seconds, its processor time, its peak memory and the size of its output."""
     command = Path(sys.executable).with_name("howcompact")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     with subprocess.Popen([command, *arguments], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        told = len(process.stdout.read())
+        size = len(process.stdout.read())
         seconds = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return f"{seconds:.1f} s, processor {busy:.1f} s, at most {after.ru_maxrss / 1024:.0f} MiB so far, {told:,} bytes"
+    return f"{seconds:.1f} s, processor {busy:.1f} s, peak so far {after.ru_maxrss / 1024:.0f} MiB, {size:,} bytes"
 
 
 def main(rows: int) -> None:
-    """Time the command on both kinds of study, for people and for machines."""
+    """Time the command on both kinds of study, with its tables and with JSON."""
     with tempfile.TemporaryDirectory() as scratch:
         for name, seeds, searched in (("searches", 5, 100), ("policies", 10, 0)):
             path = Path(scratch) / name

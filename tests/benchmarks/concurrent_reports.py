@@ -1,8 +1,8 @@
 """What 1,000 concurrent trials cost a study's driver: `python -m tests.benchmarks.concurrent_reports [TRIALS]`.
 
-All report each epoch. Ray is left out: Tune's calls are made in its order to the searcher, the relay and the tracker
-that `howcompact run` uses, with a real MLflow server over HTTP. Prints processor milliseconds for each report and each
-trial, and how fast the tracker's thread gets rid of them.
+All trials report each epoch. Ray is left out: this script calls the searcher, the Tune callback and the tracker that
+`howcompact run` uses, in Tune's order, with a real MLflow server over HTTP. It prints processor milliseconds for each
+report and each trial, and how many of them the tracker's thread sends in a second.
 """
 
 import sys
@@ -30,7 +30,7 @@ EPOCHS = 10
 
 
 def main(trials: int) -> None:
-    """Start them all, let each report in turn epoch by epoch, end them."""
+    """Start a server and a study folder, then drive the study."""
     scratch = Path(tempfile.mkdtemp())
     study = StudySpec.model_validate(
         {"name": "scale", "seeds": range(trials), "sparsities": [0.5], "policies": ["uniform"], "tracking": "off"}
@@ -44,11 +44,11 @@ def main(trials: int) -> None:
     finally:
         server.kill()
     log = server.log.read_text()
-    print(f"MLflow: {log.count('HTTP/1.1') / trials:.1f} requests a trial")
+    print(f"MLflow: {log.count('HTTP/1.1') / trials:.1f} requests per trial")
 
 
 def drive(trials: int, study: StudySpec, folder: StudyFolder, uri: str) -> None:
-    """Make Tune's calls."""
+    """Make Tune's calls: start all trials, report epoch by epoch, end all trials."""
     parts = part_names(study.cells()[0])
     searcher = StudySearcher(study, folder, configure=lambda spec: {"spec": spec.model_dump_json()})
     tracker = Tracker(uri, study.name, {}, warn=print)
@@ -69,7 +69,7 @@ def drive(trials: int, study: StudySpec, folder: StudyFolder, uri: str) -> None:
             searcher.on_trial_result(trial.trial_id, result)
             callback.on_trial_result(0, [], trial, result)
     reports, seconds = trials * EPOCHS, time.monotonic() - began
-    print(f"{reports} reports: {1e3 * clock.lap() / reports:.3f} ms each, writer's thread included", flush=True)
+    print(f"{reports} reports: {1e3 * clock.lap() / reports:.3f} ms each, tracker's thread included", flush=True)
     for trial in running:
         spec = searcher._running[trial.trial_id]
         write_outcome(folder.trial(spec.key()), finished(spec, parts, 0.0))
@@ -77,14 +77,14 @@ def drive(trials: int, study: StudySpec, folder: StudyFolder, uri: str) -> None:
     for trial in running:
         searcher.on_trial_complete(trial.trial_id, result)
         callback.on_trial_complete(0, [], trial)
-    print(f"ended: {1e3 * clock.lap() / trials:.2f} ms each, after {seconds:.1f} s in all", flush=True)
+    print(f"ended: {1e3 * clock.lap() / trials:.2f} ms each, after {seconds:.1f} s in total", flush=True)
     searcher.close()
     waiting = time.monotonic()
     tracker.close(timeout=600)
     total = time.monotonic() - began
-    rate = f"{trials / total:.1f} trials and {reports / total:.0f} reports a second"
+    rate = f"{trials / total:.1f} trials and {reports / total:.0f} reports per second"
     print(f"tracker done {time.monotonic() - waiting:.1f} s later: {rate}")
-    print(f"writer's thread: {1e3 * clock.lap() / trials:.1f} ms a trial")
+    print(f"tracker's thread: {1e3 * clock.lap() / trials:.1f} ms per trial")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The same trials (a) by `howcompact run`, (b) by a plain Ray Tune script, (c) in bare Python loops, one a core.
+"""The same trials (a) by `howcompact run`, (b) by a plain Ray Tune script, (c) in bare Python loops, one per core.
 
     python -m tests.benchmarks.engine [--seeds N] [--epochs N] [--out FILE]
 
-Dense networks are trained beforehand and shared by all three. Ratios come from one run on one machine.
+Dense networks are trained beforehand, and all three use them. Ratios come from one run on one machine.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def main() -> None:
     """Run all three and print their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=8, help="of fine-tuning; longer trials show what is fixed cost")
+    parser.add_argument(
+        "--epochs", type=int, default=8, help="epochs of fine-tuning; longer trials show the fixed cost"
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     settings = [
@@ -52,7 +54,7 @@ def main() -> None:
         bare = bare_loops(study, storage, home)
         ours = howcompact(settings, home, storage, study)
         plain = plain_tune(study, home, storage)
-    told = {
+    report = {
         "trials": len(study.trials()),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
         "howcompact": ours,
@@ -61,13 +63,13 @@ def main() -> None:
         "plain_over_howcompact": plain["wall_seconds"] / ours["wall_seconds"],
         "trial_time_of_bare_over_howcompact": bare["window_seconds"] / ours["window_seconds"],
     }
-    print(json.dumps(told, indent=1))
+    print(json.dumps(report, indent=1))
     if options.out:
-        options.out.write_text(json.dumps(told, indent=1))
+        options.out.write_text(json.dumps(report, indent=1))
 
 
 def train_dense(study: StudySpec, storage: Folder) -> None:
-    """Train what all three start from."""
+    """Train the dense networks that all three start from."""
     torch.set_num_threads(1)
     splits, device = sources.load(study.data), torch.device("cpu")
     for spec in {cell.dense.key(): cell.dense for cell in study.cells()}.values():
@@ -76,7 +78,7 @@ def train_dense(study: StudySpec, storage: Folder) -> None:
 
 
 def howcompact(settings: list[str], home: Path, storage: Folder, study: StudySpec) -> dict[str, Any]:
-    """(a) The installed command."""
+    """(a) Time the installed command."""
     command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--storage", storage.uri]
     started = time.perf_counter()
     clock = time.time()
@@ -97,20 +99,20 @@ def howcompact(settings: list[str], home: Path, storage: Folder, study: StudySpe
 
 
 def plain_tune(study: StudySpec, home: Path, storage: Folder) -> dict[str, Any]:
-    """(b) The plain script, given each layer's amounts, so that it prunes to the same budgets."""
+    """(b) Time the plain script. It gets the amount of each layer, so it prunes to the same budgets."""
     splits = sources.load(study.data)
     mean, std = torch.tensor(splits.mean).view(-1, 1, 1), torch.tensor(splits.std).view(-1, 1, 1)
     dense, amounts = {}, {}
     for cell in study.cells():
-        found = artifact_store.find(storage, "dense", cell.dense.key())
-        assert found is not None
-        dense[cell.seed] = load_dense(checkpoint.load(found), torch.device("cpu")).state_dict()
+        network = artifact_store.find(storage, "dense", cell.dense.key())
+        assert network is not None
+        dense[cell.seed] = load_dense(checkpoint.load(network), torch.device("cpu")).state_dict()
     for path in Path(storage.uri).glob("digits/trials/*/outcome.json"):
-        done = Outcome.model_validate_json(path.read_text())
-        assert done.facts is not None
-        spec = done.spec
-        amounts[spec.policy, spec.sparsity, spec.seed] = {n: 1.0 - d for n, d in done.facts.layers.items()}
-    given = {
+        outcome = Outcome.model_validate_json(path.read_text())
+        assert outcome.facts is not None
+        spec = outcome.spec
+        amounts[spec.policy, spec.sparsity, spec.seed] = {n: 1.0 - d for n, d in outcome.facts.layers.items()}
+    inputs = {
         "splits": {
             name: ((torch.tensor(s.images) / 255 - mean) / std, torch.tensor(s.labels))
             for name, s in (("train", splits.train), ("val", splits.val))
@@ -120,7 +122,7 @@ def plain_tune(study: StudySpec, home: Path, storage: Folder) -> dict[str, Any]:
         "recipe": study.finetune.model_dump(),
         "grid": {"policy": list(study.policies), "sparsity": list(study.sparsities), "seed": list(study.seeds)},
     }
-    torch.save(given, home / "inputs.pt")
+    torch.save(inputs, home / "inputs.pt")
     (home / "plain").mkdir()
     started = time.perf_counter()
     command = [sys.executable, str(HERE / "plain_tune.py"), str(home / "inputs.pt"), str(home / "plain")]
@@ -129,7 +131,7 @@ def plain_tune(study: StudySpec, home: Path, storage: Folder) -> dict[str, Any]:
 
 
 def bare_loops(study: StudySpec, storage: Folder, home: Path) -> dict[str, Any]:
-    """(c) One bare loop a core, imports left out: the time that nothing but the trials would take."""
+    """(c) Time one bare loop per core, without imports: the time that the trials alone take."""
     context = get_context("spawn")
     ready, go = context.Semaphore(0), context.Event()
     cores = os.cpu_count() or 1

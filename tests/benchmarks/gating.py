@@ -1,7 +1,7 @@
 """What trainable gates add to a training step: `python -m tests.benchmarks.gating [MODEL:WIDTH...]`.
 
-The project's own training loop on random 32 x 32 images, with and without gates by turns in one process, on a GPU where
-there is one, else on one core; medians of five rounds in ms a step.
+It runs the project's own training loop on random 32 x 32 images, with and without gates by turns in one process, on a
+GPU if there is one, otherwise on one core. It prints medians of five rounds in milliseconds per step.
 """
 
 import sys
@@ -24,10 +24,10 @@ MODELS = ("resnet20:0.5", "resnet56:0.5", "vgg16:0.25", "mobilenet:0.25")
 BATCH = 128
 
 
-def milliseconds(asked: str, data: Resident, gated: bool) -> float:
-    """Time a step in the second of two epochs."""
+def milliseconds(name: str, data: Resident, gated: bool) -> float:
+    """Measure the mean time of a step in the second of two epochs."""
     recipe = Recipe(epochs=2, batch_size=BATCH)
-    model = network(asked, data.device)
+    model = network(name, data.device)
     example = torch.zeros(1, 3, 32, 32, device=data.device)
     gates = ChannelGates(Channels(model, example), Gates(epochs=2), "macs", 0.5) if gated else None
 
@@ -49,9 +49,9 @@ def main(models: tuple[str, ...]) -> None:
     data = random_images((60 if on_gpu else 3) * BATCH, torch.device("cuda" if on_gpu else "cpu"))
     print(torch.cuda.get_device_name() if on_gpu else "one core", torch.__version__)
     print("| network | plain, ms | gated, ms | more |\n|---|---|---|---|")
-    for asked in models:
-        plain, gated_too = by_turns(partial(milliseconds, asked, data), (False, True))
-        print(f"| {asked} | {plain:.2f} | {gated_too:.2f} | {gated_too / plain - 1:+.1%} |", flush=True)
+    for name in models:
+        plain, gated = by_turns(partial(milliseconds, name, data), (False, True))
+        print(f"| {name} | {plain:.2f} | {gated:.2f} | {gated / plain - 1:+.1%} |", flush=True)
 
 
 if __name__ == "__main__":

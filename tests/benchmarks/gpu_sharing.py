@@ -1,8 +1,8 @@
-"""What several trainings at once get out of one GPU: `python -m tests.benchmarks.gpu_sharing [PROCESSES...]`.
+"""How many steps several trainings do together on one GPU: `python -m tests.benchmarks.gpu_sharing [PROCESSES...]`.
 
-Processes take turns on a GPU unless NVIDIA's MPS lets their kernels run side by side: run it without and with
-`nvidia-cuda-mps-control -d` before. ResNet-56 on random 32 x 32 images, batches of 256, the project's own training
-loop; prints the steps of all processes a second.
+Processes take turns on a GPU, unless NVIDIA's MPS lets their kernels run side by side. Run it once as it is, and once
+after `nvidia-cuda-mps-control -d`. It trains ResNet-56 on random 32 x 32 images in batches of 256 with the project's
+own training loop, and prints the steps per second of all processes together.
 """
 
 import multiprocessing
@@ -17,11 +17,11 @@ from trainables.spec import Recipe
 from trainables.training.train import TrainingPlan, train
 
 BATCH = 256
-EPOCHS = 3  # that are timed
+EPOCHS = 3  # timed epochs
 
 
 def training(rank: int, together: Any, seconds: Any) -> None:
-    """Train for one epoch, wait for the others, then take the time."""
+    """Train for one epoch, wait for the other processes, then time the next epochs."""
     data = random_images(STEPS * BATCH, torch.device("cuda"))
     recipe = Recipe(epochs=1 + EPOCHS, batch_size=BATCH)
     model = network("resnet56", data.device)
@@ -37,14 +37,14 @@ def training(rank: int, together: Any, seconds: Any) -> None:
 def main(counts: list[int]) -> None:
     """Print a line of Markdown for each number of processes."""
     print(torch.cuda.get_device_name(), torch.__version__)
-    print("| processes | ms a step of each | steps a second of all |\n|---|---|---|")
+    print("| processes | ms per step of each | steps per second of all |\n|---|---|---|")
     spawning = multiprocessing.get_context("spawn")
     for count in counts:
         together, seconds = spawning.Barrier(count), spawning.Array("d", count)
-        all_of_them = [spawning.Process(target=training, args=(r, together, seconds)) for r in range(count)]
-        for process in all_of_them:
+        processes = [spawning.Process(target=training, args=(r, together, seconds)) for r in range(count)]
+        for process in processes:
             process.start()
-        for process in all_of_them:
+        for process in processes:
             process.join()
         slowest: float = max(seconds[:]) / (EPOCHS * STEPS)
         print(f"| {count} | {1e3 * slowest:.2f} | {count / slowest:.0f} |", flush=True)

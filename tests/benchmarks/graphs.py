@@ -1,7 +1,8 @@
-"""What CUDA graphs bring a training step: `python -m tests.benchmarks.graphs [MODEL[:WIDTH]...]`, on a GPU.
+"""How much faster CUDA graphs make a training step: `python -m tests.benchmarks.graphs [MODEL[:WIDTH]...]`, on a GPU.
 
-Random 32 x 32 images, the project's own training loop, both ways by turns in one process; in ms a step. Widths tell
-what odd channel counts cost: `resnet56:0.7 resnet56:0.75` have 11, 22, 45 and 12, 24, 48.
+It runs the project's own training loop on random 32 x 32 images, both ways by turns in one process, and prints
+milliseconds per step. Widths show what odd channel counts cost: `resnet56:0.7 resnet56:0.75` have 11, 22, 45 and 12,
+24, 48 channels.
 """
 
 import sys
@@ -28,23 +29,23 @@ ROUNDS = 5
 
 
 def random_images(count: int, device: torch.device) -> Resident:
-    """Make a training split of noise."""
+    """Make a training split of noise with ten classes."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (count, 3, 32, 32), np.uint8)
     split = Split(images, np.arange(count) % 10, np.arange(count))
     return Resident(split, Splits(split, split, tuple("0123456789"), (0.5,) * 3, (0.25,) * 3), device)
 
 
-def network(asked: str, device: torch.device) -> torch.nn.Module:
-    """Build "resnet56" or, at a width, "resnet56:0.7" for ten classes, as it is trained."""
-    name, _, width = asked.partition(":")
-    return to_device(hub.build(name, 10, 3, float(width or 1)), device)
+def network(name: str, device: torch.device) -> torch.nn.Module:
+    """Build a network for ten classes by its name, as in "resnet56", or its name and width, as in "resnet56:0.7"."""
+    model, _, width = name.partition(":")
+    return to_device(hub.build(model, 10, 3, float(width or 1)), device)
 
 
-def milliseconds(asked: str, batch_size: int, data: Resident) -> float:
-    """Time a step in the second of two epochs, what is done once left out."""
+def milliseconds(name: str, batch_size: int, data: Resident) -> float:
+    """Measure the mean time of a step in the second of two epochs; the first epoch does what is done only once."""
     recipe = Recipe(epochs=2, batch_size=batch_size)
-    model = network(asked, data.device)
+    model = network(name, data.device)
     losses = train(model, data, TrainingPlan(recipe, "crop_flip"))
     next(losses)
     started = time.perf_counter()
@@ -53,13 +54,13 @@ def milliseconds(asked: str, batch_size: int, data: Resident) -> float:
 
 
 def by_turns(measure: Callable[[T], float], ways: Sequence[T]) -> list[float]:
-    """Measure each way once a round; the median of each."""
+    """Measure each way once in each round; return the median of each way."""
     rounds = [[measure(way) for way in ways] for _ in range(ROUNDS)]
     return [median(of_way) for of_way in zip(*rounds, strict=True)]
 
 
 def plain(model: torch.nn.Module, *_: object) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Call the network as it is."""
+    """Return the network itself, in place of its CUDA graph."""
     return model
 
 

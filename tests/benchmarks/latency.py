@@ -1,9 +1,9 @@
-"""How much time a network saves with what it loses: `python -m tests.benchmarks.latency [MODEL...]`.
+"""How much faster a pruned network is: `python -m tests.benchmarks.latency [MODEL...]`.
 
-Full width, fresh weights, one 32 x 32 image, float32, one thread. Blocks go first, uniformly; channels are then cut to
-the same multiply-accumulates, uniformly too, so that both can be compared, and once more to multiples of eight within
-the budget; weights are masked to a tenth. Each network is measured by turns with its dense one, in every engine that
-the machine has.
+Networks have full width and fresh weights, and see one 32 x 32 image in float32 on one thread. First it removes blocks
+uniformly. Then it cuts channels uniformly to the same multiply-accumulates, so that both can be compared, and once more
+to multiples of eight within the budget. It also masks 90 % of the weights. It measures each network by turns with its
+dense network, in every engine of this machine.
 """
 
 import copy
@@ -20,13 +20,13 @@ from trainables.spec import TrialSpec
 from trainables.training.train import to_device
 
 MODELS = ("vgg16", "resnet20", "resnet56", "mobilenet")
-EVEN = 8  # channels that widths are multiples of in the third kind of networks
-LEFT = (0.7, 0.5)  # of the multiply-accumulates, at most, after blocks have gone
+EVEN = 8  # widths are multiples of this in the third kind of networks
+LEFT = (0.7, 0.5)  # largest fractions of the multiply-accumulates that are left
 RUNS = 50
 
 
 def pruned(dense: nn.Module, built: Architecture, **settings: object) -> tuple[nn.Module, int]:
-    """Prune a copy uniformly; return it and its multiply-accumulates."""
+    """Prune a copy of the network uniformly; return the copy and its multiply-accumulates."""
     model, example = copy.deepcopy(dense), built.example()
     criterion = {"weight": "magnitude", "channel": "l1"}.get(str(settings["granularity"]), "random")
     masks = plan(model, example, TrialSpec.model_validate({"criterion": criterion, **settings})).carry_out()
@@ -35,7 +35,7 @@ def pruned(dense: nn.Module, built: Architecture, **settings: object) -> tuple[n
 
 def main(models: tuple[str, ...]) -> None:
     """Print a line of Markdown for each network and engine."""
-    print("| network | what went | engine | dense ms | pruned ms | multiply-accumulates left | speed-up |")
+    print("| network | pruned | engine | dense ms | pruned ms | multiply-accumulates left | speed-up |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for name in models:
         torch.manual_seed(0)
@@ -52,8 +52,8 @@ def main(models: tuple[str, ...]) -> None:
         for what, network in networks.items():
             for speed in compare(dense, network, built.example(), runs=RUNS):
                 dense_ms, ms = speed.dense.median_ms, speed.pruned.median_ms
-                told = f"{dense_ms:.2f} | {ms:.2f} | {speed.macs:.2f} | {speed.speed_up:.2f}"
-                print(f"| {name} | {what} | {speed.engine} | {told} |", flush=True)
+                cells = f"{dense_ms:.2f} | {ms:.2f} | {speed.macs:.2f} | {speed.speed_up:.2f}"
+                print(f"| {name} | {what} | {speed.engine} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

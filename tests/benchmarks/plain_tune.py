@@ -1,4 +1,4 @@
-"""What a competent user would write today: Ray Tune by its guide, torch's pruning, Ray's MLflow callback."""
+"""What a competent user writes today: Ray Tune as in its guide, torch's pruning, Ray's MLflow callback."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 
 def finetune(config: dict[str, Any], splits: Any, dense: Any, amounts: Any, recipe: dict[str, Any]) -> None:
-    """One trial: load the dense network, prune each layer by its amount, fine-tune, report each epoch."""
+    """Run one trial: load the dense network, prune each layer by its amount, fine-tune, report each epoch."""
     from trainables.models.cifar import small_cnn
 
     torch.manual_seed(config["seed"])
@@ -66,7 +66,7 @@ def finetune(config: dict[str, Any], splits: Any, dense: Any, amounts: Any, reci
 
 
 def main(inputs: str, out: str) -> None:
-    """Run every trial of `inputs`, a file that the benchmark has saved, with results under `out`."""
+    """Run every trial of `inputs`, a file that `tests.benchmarks.engine` saves, and write results under `out`."""
     given = torch.load(inputs, weights_only=False)
     trainable = tune.with_parameters(
         finetune, splits=given["splits"], dense=given["dense"], amounts=given["amounts"], recipe=given["recipe"]

@@ -1,7 +1,7 @@
-"""What bfloat16 brings a training step: `python -m tests.benchmarks.precision [MODEL[:WIDTH]...]`.
+"""How much faster bfloat16 makes a training step: `python -m tests.benchmarks.precision [MODEL[:WIDTH]...]`.
 
-The project's own training loop on random 32 x 32 images, in float32 and in bfloat16 by turns in one process, on a GPU
-where there is one, else on one core; medians of five rounds in ms a step.
+It runs the project's own training loop on random 32 x 32 images, in float32 and in bfloat16 by turns in one process, on
+a GPU if there is one, otherwise on one core. It prints medians of five rounds in milliseconds per step.
 """
 
 import sys
@@ -19,10 +19,10 @@ BATCH = 128
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
-def milliseconds_in(asked: str, data: Resident, precision: Precision) -> float:
-    """Time a step in one precision."""
+def milliseconds_in(name: str, data: Resident, precision: Precision) -> float:
+    """Measure the mean time of a step in one precision."""
     leave_no_trace(WorkerResources(precision=precision))
-    return milliseconds(asked, BATCH, data)
+    return milliseconds(name, BATCH, data)
 
 
 def main(models: tuple[str, ...]) -> None:
@@ -32,9 +32,9 @@ def main(models: tuple[str, ...]) -> None:
     data = random_images((60 if on_gpu else 3) * BATCH, device)
     print(torch.cuda.get_device_name() if on_gpu else "one core", torch.__version__)
     print("| network | float32, ms | bfloat16, ms | times as fast |\n|---|---|---|---|")
-    for asked in models:
-        full, half = by_turns(partial(milliseconds_in, asked, data), PRECISIONS)
-        print(f"| {asked} | {full:.2f} | {half:.2f} | {full / half:.2f} |", flush=True)
+    for name in models:
+        full, half = by_turns(partial(milliseconds_in, name, data), PRECISIONS)
+        print(f"| {name} | {full:.2f} | {half:.2f} | {full / half:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

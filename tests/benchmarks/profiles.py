@@ -1,9 +1,10 @@
-"""What a profile costs: against a plain loop that prunes a copy for each part and level, and against a training epoch.
+"""What a profile costs, compared with a plain loop that prunes a copy for each part and level, and a training epoch.
 
     python -m tests.benchmarks.profiles [--images N] [--steps N]
 
-One thread; seconds of processor time, all taken in one run. The epoch is extrapolated from a few training steps, half
-of them before the profile and half after it. Images are noise and networks untrained: neither changes the work.
+It uses one thread and prints seconds of processor time, all from one run. The time of an epoch is extrapolated from a
+few training steps, half of them before the profile and half after it. Images are noise and networks are untrained;
+neither changes the work.
 """
 
 import argparse
@@ -40,7 +41,7 @@ CRITERION: dict[GranularityName, str] = {"weight": "magnitude", "channel": "l1"}
 
 
 def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration) -> Profile:
-    """Measure a profile as it is defined: copy the network, remove, evaluate, for every part and level."""
+    """Measure a profile by its definition: for every part and level, copy the network, remove units, evaluate."""
     example, levels = calibration.images[:1], LEVELS[spec.granularity]
     whole = view(copy.deepcopy(dense), spec.granularity, example)
     scores = CRITERIA[spec.criterion](PruningContext(whole, spec.dense.seed, calibration))
@@ -65,7 +66,7 @@ def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration)
 
 @torch.no_grad()
 def _logits(model: nn.Module, calibration: Calibration) -> Tensor:
-    """Judge in eval mode: (N, classes) in float64."""
+    """Return the logits in eval mode: (N, classes) in float64."""
     training = model.training
     logits = torch.cat([model.eval()(images) for images, _ in calibration.batches(BATCH)]).double()
     model.train(training)
@@ -79,8 +80,8 @@ def _accuracy(logits: Tensor, calibration: Calibration) -> float:
 def main() -> None:
     """Print both comparisons as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=1024, help="of the ResNet-56 profile")
-    parser.add_argument("--steps", type=int, default=30, help="of training that the epoch is extrapolated from")
+    parser.add_argument("--images", type=int, default=1024, help="images of the ResNet-56 profile")
+    parser.add_argument("--steps", type=int, default=30, help="training steps from which the epoch is extrapolated")
     options = parser.parse_args()
     leave_no_trace(WorkerResources())
     for granularity in CRITERION:
@@ -92,7 +93,7 @@ def main() -> None:
 
 
 def against_plain_loop(model: str, granularity: GranularityName) -> dict[str, float]:
-    """Profile a quarter-width network on 256 images, both ways."""
+    """Profile a network of width 0.25 on 256 images, both ways."""
     dense, calibration = to_device(hub.build(model, 10, 3, 0.25), CPU), calibration_samples(noise(256), 256, CPU)
     spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity])
     seconds, fast = timed(lambda: measure_profile(dense, calibration.images[:1], spec, calibration))
@@ -129,7 +130,7 @@ def against_epoch(granularity: GranularityName, images: int, steps: int) -> dict
 
 
 def step_seconds(model: nn.Module, splits: Splits, steps: int) -> float:
-    """Time a training step, after one that fills the caches."""
+    """Measure the mean processor seconds of a training step, after one step that fills the caches."""
     recipe = Recipe(epochs=1, batch_size=STEP)
     optimizer = sgd(model, recipe)
 
@@ -143,7 +144,7 @@ def step_seconds(model: nn.Module, splits: Splits, steps: int) -> float:
 
 
 def noise(count: int) -> Splits:
-    """CIFAR-10's shapes."""
+    """Make random images of CIFAR-10's shape."""
     draw = np.random.default_rng(0)
     split = Split(
         draw.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8), draw.integers(0, 10, count), np.arange(count)
@@ -152,7 +153,7 @@ def noise(count: int) -> Splits:
 
 
 def timed(run: Callable[[], Result]) -> tuple[float, Result]:
-    """Seconds of processor time, and what came out."""
+    """Run a function; return its seconds of processor time and its result."""
     started = time.process_time()
     result = run()
     return time.process_time() - started, result

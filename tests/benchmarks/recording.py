@@ -1,7 +1,9 @@
-"""What recording each sample costs: processor seconds an epoch with a record over those without, side by side.
+"""What recording each sample costs: processor seconds of an epoch with a record, compared with an epoch without.
 
-python -m tests.benchmarks.recording [MODEL ...]; on random images of CIFAR-10's shape, augmented, single-threaded on a
-CPU. The order of the variants turns with each round, and the quickest round of each counts.
+    python -m tests.benchmarks.recording [MODEL...]
+
+It trains on augmented random images of CIFAR-10's shape, with one thread on a CPU. The order of the variants rotates
+with each round. The quickest round of each variant counts.
 """
 
 import sys
@@ -34,12 +36,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             seconds = {taken: min(times) for taken, times in measure(model, Path(folder), device).items()}
         plain = seconds["off"]
-        told = ", ".join(f"{taken} the pass {seconds[taken] / plain - 1:+.1%}" for taken in VARIANTS[1:])
-        print(f"{model}: {plain:.2f} s without a record; {told}")
+        changes = ", ".join(f"{taken} the pass {seconds[taken] / plain - 1:+.1%}" for taken in VARIANTS[1:])
+        print(f"{model}: {plain:.2f} s without a record; {changes}")
 
 
 def measure(model: str, folder: Path, device: torch.device) -> dict[Taken, list[float]]:
-    """Seconds of each round and variant."""
+    """Return the processor seconds of each variant, round by round."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (SAMPLES, 3, 32, 32), np.uint8)
     split = Split(images, random.integers(0, 10, SAMPLES), np.arange(SAMPLES))
@@ -51,13 +53,13 @@ def measure(model: str, folder: Path, device: torch.device) -> dict[Taken, list[
     seconds: dict[Taken, list[float]] = {taken: [] for taken in VARIANTS}
     for round_ in range(ROUNDS):
         for taken in np.roll(np.array(VARIANTS), round_).tolist():
-            place_of = Folder.at(str(folder / f"{taken}-{round_}"))
+            trial = Folder.at(str(folder / f"{taken}-{round_}"))
             start = EpochReport(epoch=0, val_accuracy=0.0, val_loss=1.0, seconds=0.0)
-            recorder = Recorder.of(taken, split, place_of / "samples", DenseSpec())
+            recorder = Recorder.of(taken, split, trial / "samples", DenseSpec())
             state = State(network, TrainingRecord(architecture=built), [start])
             started = time.process_time()
             plan = TrainingPlan(Recipe(epochs=1, lr=0.001), "crop_flip", round_)
-            list(fit(state, data, plan, place_of, recorder))
+            list(fit(state, data, plan, trial, recorder))
             seconds[taken].append(time.process_time() - started)
     return seconds
 

@@ -1,6 +1,6 @@
-"""Rung 0 of a trial, as cheap as it gets: allocations of one dense network, filled, pruned, recalibrated and judged.
+"""Rung 0 of a trial: an allocation of a dense network is filled, pruned, recalibrated and evaluated, not fine-tuned.
 
-Every evaluation is written down at once and never repeated.
+Every evaluation is written to a log at once and never repeated.
 """
 
 import copy
@@ -32,44 +32,44 @@ from trainables.storage.folder import Folder
 from trainables.training.recalibration import recalibrate
 from trainables.training.train import autocast
 
-BATCH = 256  # images judged at once: quickest on one core
+BATCH = 256  # images evaluated at once; the fastest batch on one core
 
 Densities = Mapping[str, float]  # part name -> relative density
 
 
 @cache
 def load_images(data: DataSpec) -> Splits:
-    """Read images once for all networks."""
+    """Read the images once for all networks."""
     return sources.load(data)
 
 
 class Log:
-    """Evaluations by key, a line of JSON each."""
+    """A file of evaluations by key: a line of JSON for each."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         lines = path.read_text().splitlines() if path.exists() else []
-        self._known: dict[str, float] = {told["key"]: told["accuracy"] for told in map(json.loads, lines)}
+        self._known: dict[str, float] = {entry["key"]: entry["accuracy"] for entry in map(json.loads, lines)}
 
     def once(self, key: str, evaluate: Callable[[], float]) -> float:
-        """Look an accuracy up, or evaluate it and keep it."""
+        """Return the accuracy of this key. Evaluate it only if the file does not have it."""
         if key not in self._known:
             started, busy = time.perf_counter(), time.process_time()
             self._known[key] = evaluate()
-            took = {"seconds": time.perf_counter() - started, "processor": time.process_time() - busy}
+            times = {"seconds": time.perf_counter() - started, "processor": time.process_time() - busy}
             with self._path.open("a") as file:
-                file.write(json.dumps({"key": key, "accuracy": self._known[key], **took}) + "\n")
-            print(f"    {100 * self._known[key]:.2f} %, {took['seconds']:.1f} s", flush=True)
+                file.write(json.dumps({"key": key, "accuracy": self._known[key], **times}) + "\n")
+            print(f"    {100 * self._known[key]:.2f} %, {times['seconds']:.1f} s", flush=True)
         return self._known[key]
 
 
 class Network:
-    """A dense network in memory, and what allocations of its budget reach before any fine-tuning."""
+    """A dense network in memory, and the accuracies of allocations of its budget before any fine-tuning."""
 
     def __init__(
         self, cell: TrialSpec, storage: Folder, policies: Mapping[str, Densities], images: int, log: Log
     ) -> None:
-        """policies: named ones, and what they keep of each part. images: how many validation images a search sees."""
+        """policies: name -> densities of the named policies. images: number of validation images that a search sees."""
         self.cell, self.policies, self.images, self._log = cell, policies, images, log
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dense = saved_dense(storage, cell.dense)
@@ -80,7 +80,10 @@ class Network:
         self.parts = [part.name for part in context.prunable.parts]
 
     def accuracy(self, densities: Densities, fresh: bool = False) -> float:
-        """Judge relative densities, filled to the budget as the policy "searched" does; fresh: on the other images."""
+        """Evaluate relative densities, filled to the budget as by the policy "searched".
+
+        fresh: use the validation images that a search does not see.
+        """
         quota = allocate(POLICIES["searched"], replace(self._problem, densities=dict(densities)))
         images = f"{'from' if fresh else 'until'} {self.images}"
         key = " ".join((self.cell.key(), images, *map(str, quota.values())))
@@ -98,7 +101,7 @@ class Network:
 
     @cached_property
     def _data(self) -> tuple[Resident, Resident, Resident]:
-        """Training images, the validation images that searches see, and the fresh ones; read once one is needed."""
+        """Training images, the validation images that a search sees, and the fresh ones. They are read at first use."""
         splits = load_images(self.cell.dense.data)
         val = splits.val
         seen, fresh = (
@@ -110,11 +113,11 @@ class Network:
 
 
 def networks(study_folder: str, sparsity: float, images: int, log: Log) -> list[Network]:
-    """Load every dense network of a study, with what its named policies kept at this sparsity."""
+    """Load every dense network of a study, with the densities of its named policies at this sparsity."""
     folder = StudyFolder.open(study_folder)
     storage = Folder.at(str(Path(study_folder).parent))
     rows = [row for row in folder.rows() if row.status == "done" and row.policy not in SEARCHES]
-    kept: dict[str, dict[str, Densities]] = defaultdict(dict)  # by cell and policy
+    kept: dict[str, dict[str, Densities]] = defaultdict(dict)  # cell -> policy -> densities
     for row in rows:
         kept[row.cell][row.policy] = row.parts
     cells = [cell for cell in folder.study.cells() if cell.sparsity == sparsity]

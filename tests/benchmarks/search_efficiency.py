@@ -1,11 +1,12 @@
-"""How many trials a search needs to be as good as capacity, and better: plain Ray OptunaSearch beside ours.
+"""How many trials a search needs to equal capacity, and to beat it: plain Ray OptunaSearch compared with our searches.
 
 `python -m tests.benchmarks.search_efficiency STUDY_FOLDER OUT --sparsity 0.9 --seeds 0 1 2 --trials 60 --searchers ...`
 
-STUDY_FOLDER holds capacity and other named policies at this sparsity, and its storage their dense networks. A trial
-here is rung 0 of a trial there, judged on the first validation images; the fresh ones, which no search sees, judge what
-it found. Search seed s takes dense network s modulo their number. Stop it, continue it, run seeds side by side and then
-all together: OUT.jsonl has every evaluation. Writes OUT.json and OUT.png.
+STUDY_FOLDER holds capacity and other named policies at this sparsity; its storage holds their dense networks. A trial
+here is rung 0 of a trial of the study, evaluated on the first validation images. The fresh images, which no search
+sees, evaluate the best trial. Search seed s takes dense network s modulo the number of networks. OUT.jsonl keeps every
+evaluation, so a run can stop and continue, and seeds can run side by side before a last run with all of them. It writes
+OUT.json and OUT.png.
 """
 
 import argparse
@@ -30,38 +31,38 @@ from search.comparison.estimates import Estimate
 from search.figures.chart import INK, Panel, compose, end_labels, label_width, styles, to_file
 from search.methods.samplers import SAMPLERS
 from search.methods.spaces import SPACES
-from tests.benchmarks.allocation import told
+from tests.benchmarks.allocation import in_words
 from tests.benchmarks.rung0 import Densities, Log, Network, networks
 from trainables.frozen import Frozen
 
-PLAIN = "plain"  # ray.tune.search.optuna.OptunaSearch as it comes
+PLAIN = "plain"  # ray.tune.search.optuna.OptunaSearch with its defaults
 SEARCHERS = (PLAIN, "random:layers", "tpe:layers", "tpe:stages", "cmaes:stages", "gp:stages", "tpe:family")
 STARTS = ("uniform", "erk", "lamp", "rdp", "capacity")  # the first trials of "sampler:space:warm"
 REFERENCE = "capacity"
-SHOWN = (10, 20, 40, 60, 100, 200)  # trials
+SHOWN = (10, 20, 40, 60, 100, 200)  # numbers of trials in the table
 
 
 class Plain:
-    """Ray's OptunaSearch with its own TPE, over a density in [0, 1] for each part."""
+    """Ray's OptunaSearch with its own TPE. It searches a density in [0, 1] for each part."""
 
     def __init__(self, network: Network, seed: int) -> None:
         space: dict[str, BaseDistribution] = {part: FloatDistribution(0.0, 1.0) for part in network.parts}
         self._search = OptunaSearch(space, metric="accuracy", mode="max", seed=seed)
-        self._asked = 0
+        self._count = 0
 
     def ask(self) -> Densities:
         """Propose relative densities."""
-        proposed: Any = self._search.suggest(str(self._asked))
+        proposed: Any = self._search.suggest(str(self._count))
         return dict(proposed)
 
     def tell(self, accuracy: float) -> None:
-        """Hear of the last proposal."""
-        self._search.on_trial_complete(str(self._asked), {"accuracy": accuracy})
-        self._asked += 1
+        """Take the accuracy of the last proposal."""
+        self._search.on_trial_complete(str(self._count), {"accuracy": accuracy})
+        self._count += 1
 
 
 class Ours:
-    """A sampler and a space of ours, as "sampler:space", or "sampler:space:warm", whose first trials are `STARTS`."""
+    """A sampler and a space of ours, named "sampler:space". The first trials of "sampler:space:warm" are `STARTS`."""
 
     def __init__(self, name: str, network: Network, seed: int, trials: int) -> None:
         sampler, space, *warm = name.split(":")
@@ -74,13 +75,13 @@ class Ours:
         """Propose relative densities."""
         if self._starts:
             return self._starts[0]
-        self._asked = self._study.ask(dict(self._space.distributions))
-        return self._space.densities(self._asked.params)
+        self._trial = self._study.ask(dict(self._space.distributions))
+        return self._space.densities(self._trial.params)
 
     def tell(self, accuracy: float) -> None:
-        """Hear of the last proposal; a start that the space cannot express has what is nearest to it tried later."""
+        """Take the accuracy of the last proposal. If the space cannot express a start, try its nearest point later."""
         if not self._starts:
-            self._study.tell(self._asked, accuracy)
+            self._study.tell(self._trial, accuracy)
             return
         densities = self._starts.popleft()
         params = self._space.nearest(densities)
@@ -98,27 +99,27 @@ class Ours:
 
 
 class Run(NamedTuple):
-    """A search on one network beside the named policies there; accuracies in %."""
+    """A search on one network, and the named policies of that network; accuracies in %."""
 
     trials: list[float]
-    fresh: float  # of the best trial, on the fresh images
+    fresh: float  # accuracy of the best trial on the fresh images
     named: Mapping[str, float]  # policy -> accuracy
     reference_fresh: float
     images: int
 
     @property
     def best(self) -> list[float]:
-        """Best accuracy after each trial, less the reference."""
+        """Best accuracy after each trial, minus that of the reference."""
         return [best - self.named[REFERENCE] for best in accumulate(self.trials, max)]
 
     @property
     def error(self) -> float:
-        """Standard error of the reference's accuracy over validation images."""
+        """Standard error of the reference's accuracy over validation images, in points."""
         accuracy = self.named[REFERENCE] / 100
         return 100 * math.sqrt(accuracy * (1 - accuracy) / self.images)
 
     def until(self, ahead: float) -> int | None:
-        """Count the trials until one is that far ahead of the reference; None where none is."""
+        """Count the trials until one is `ahead` points better than the reference; None if no trial is."""
         return next((n for n, best in enumerate(self.best, start=1) if best >= ahead), None)
 
 
@@ -143,14 +144,14 @@ def search(name: str, network: Network, seed: int, trials: int) -> Run:
 
 
 class Summary(Frozen):
-    """What one searcher's runs say, one a seed; accuracies in points ahead of the reference on the same network."""
+    """The runs of one searcher, one for each seed; accuracies in points ahead of the reference on the same network."""
 
-    reached: tuple[int | None, ...]  # trials until as good as the reference; None: not within the budget
-    beaten: tuple[int | None, ...]  # until better by a standard error over validation images
-    ahead: dict[int, Estimate]  # of the best after so many trials
-    ahead_of_best_named: Estimate  # in the end
-    ahead_fresh: Estimate  # in the end, on images that the search has not seen
-    curves: tuple[tuple[float, ...], ...]
+    reached: tuple[int | None, ...]  # trials until it equals the reference; None: not within the budget
+    beaten: tuple[int | None, ...]  # trials until it is better by a standard error over validation images
+    ahead: dict[int, Estimate]  # number of trials -> lead of the best trial so far
+    ahead_of_best_named: Estimate  # after all trials
+    ahead_fresh: Estimate  # after all trials, on images that the search has not seen
+    curves: tuple[tuple[float, ...], ...]  # (seeds, trials), lead of the best trial so far
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> "Summary":
@@ -166,38 +167,38 @@ class Summary(Frozen):
         )
 
 
-def mean_trials(found: Sequence[int | None], budget: int) -> float:
-    """Average; a search that ended without counts as its whole budget, so that the mean is a lower bound."""
-    return fmean(budget if n is None else n for n in found)
+def mean_trials(counts: Sequence[int | None], budget: int) -> float:
+    """Average numbers of trials. None counts as the whole budget, so the mean is a lower bound."""
+    return fmean(budget if n is None else n for n in counts)
 
 
-def counted(found: Sequence[int | None], budget: int) -> str:
+def counted(counts: Sequence[int | None], budget: int) -> str:
     """Write a mean number of trials."""
-    if None in found:
-        return f"> {mean_trials(found, budget):.0f} ({found.count(None)} of {len(found)} never)"
-    return told(Estimate.of([float(n) for n in found if n is not None]))
+    if None in counts:
+        return f"> {mean_trials(counts, budget):.0f} ({counts.count(None)} of {len(counts)} never)"
+    return in_words(Estimate.of([float(n) for n in counts if n is not None]))
 
 
-def report(found: Mapping[str, Summary], budget: int) -> None:
+def report(summaries: Mapping[str, Summary], budget: int) -> None:
     """Print a table as Markdown."""
-    after = list(next(iter(found.values())).ahead)
-    head = [f"trials to reach {REFERENCE}", f"{PLAIN}'s over these", "to beat it by a standard error"]
-    head += [f"ahead after {n}" for n in after] + ["of the best named", "on fresh images"]
+    after = list(next(iter(summaries.values())).ahead)
+    head = [f"trials to reach {REFERENCE}", f"{PLAIN}'s trials over these", "to beat it by a standard error"]
+    head += [f"ahead after {n}" for n in after] + ["ahead of the best named policy", "ahead on fresh images"]
     print(f"\n| searcher | {' | '.join(head)} |\n|{'---|' * (len(head) + 1)}")
-    for name, summary in found.items():
+    for name, summary in summaries.items():
         ratio = ""
-        if PLAIN in found and None not in summary.reached:
-            sign = "> " if None in found[PLAIN].reached else ""
-            plain = mean_trials(found[PLAIN].reached, budget)
+        if PLAIN in summaries and None not in summary.reached:
+            sign = "> " if None in summaries[PLAIN].reached else ""
+            plain = mean_trials(summaries[PLAIN].reached, budget)
             ratio = f"{sign}{plain / mean_trials(summary.reached, budget):.1f}"
         ahead = [*summary.ahead.values(), summary.ahead_of_best_named, summary.ahead_fresh]
-        cells = [counted(summary.reached, budget), ratio, counted(summary.beaten, budget), *map(told, ahead)]
+        cells = [counted(summary.reached, budget), ratio, counted(summary.beaten, budget), *map(in_words, ahead)]
         print(f"| {name} | {' | '.join(cells)} |")
 
 
-def draw(found: Mapping[str, Summary], title: str) -> bytes:
-    """Best accuracy so far against trials, less the reference's: means over seeds with their intervals, as PNG."""
-    means = {name: [Estimate.of(values) for values in zip(*one.curves, strict=True)] for name, one in found.items()}
+def draw(summaries: Mapping[str, Summary], title: str) -> bytes:
+    """Draw the lead of the best trial so far over the reference: means over seeds with their intervals, as PNG."""
+    means = {name: [Estimate.of(values) for values in zip(*one.curves, strict=True)] for name, one in summaries.items()}
 
     def panel(axis: Axes) -> None:
         looks = styles(list(means))
@@ -205,7 +206,7 @@ def draw(found: Mapping[str, Summary], title: str) -> bytes:
             count, hue = range(1, len(line) + 1), looks[name].hue
             axis.plot(count, [e.mean for e in line], color=hue, dashes=looks[name].dashes or (1, 0), linewidth=1.3)
             if ends := [(e.low, e.high) for e in line if e.low is not None and e.high is not None]:
-                low, high = zip(*ends, strict=True)  # a single seed has none
+                low, high = zip(*ends, strict=True)  # a single seed has no interval
                 axis.fill_between(count, low, high, color=hue, alpha=0.1, lw=0)
         early = [line[len(line) // 10].mean for line in means.values()]
         axis.set_ylim(min(early) - 0.5, max(line[-1].mean for line in means.values()) + 1.0)
@@ -214,14 +215,14 @@ def draw(found: Mapping[str, Summary], title: str) -> bytes:
         axis.set_ylabel(f"points ahead of {REFERENCE}, best so far")
         end_labels(axis, {name: line[-1].mean for name, line in means.items()}, looks)
 
-    described = f"Best accuracy so far against trials for {', '.join(means)}, less that of {REFERENCE}."
+    described = f"Best accuracy so far against trials for {', '.join(means)}, minus that of {REFERENCE}."
     return to_file(
         compose({"": [Panel(title, described, panel, width=420, height=280, right=label_width(list(means)))]}), "png"
     )
 
 
 def main() -> None:
-    """Search, then report."""
+    """Run the searches, then report and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
     parser.add_argument("out")
@@ -230,20 +231,21 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--searchers", nargs="+", default=list(SEARCHERS))
-    given = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    log = Log(Path(f"{given.out}.jsonl"))
-    loaded = networks(given.study, given.sparsity, given.images, log)
-    found = {}
-    for name in given.searchers:
-        runs = [search(name, loaded[seed % len(loaded)], seed, given.trials) for seed in given.seeds]
-        found[name] = Summary.of(runs)
-        report(found, given.trials)
+    log = Log(Path(f"{options.out}.jsonl"))
+    loaded = networks(options.study, options.sparsity, options.images, log)
+    summaries = {}
+    for name in options.searchers:
+        runs = [search(name, loaded[seed % len(loaded)], seed, options.trials) for seed in options.seeds]
+        summaries[name] = Summary.of(runs)
+        report(summaries, options.trials)
     cell = loaded[0].cell
-    title = f"{cell.dense.model}, width {cell.dense.width:g}, sparsity {given.sparsity:g}, seeds {given.seeds}"
-    Path(f"{given.out}.json").write_text(json.dumps({name: one.model_dump() for name, one in found.items()}, indent=1))
-    Path(f"{given.out}.png").write_bytes(draw(found, title))
+    title = f"{cell.dense.model}, width {cell.dense.width:g}, sparsity {options.sparsity:g}, seeds {options.seeds}"
+    dumped = {name: one.model_dump() for name, one in summaries.items()}
+    Path(f"{options.out}.json").write_text(json.dumps(dumped, indent=1))
+    Path(f"{options.out}.png").write_bytes(draw(summaries, title))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """What 10,000 trials cost the driver of a study: `python -m tests.benchmarks.search_scale [TRIALS]`.
 
-Trials are instant, their accuracy simulated. Prints processor milliseconds that `StudySearcher` takes for a trial and
-the most memory held, in the mean over the second half of the first 100, 1,000 and 10,000 trials, then the seconds of
-`howcompact compare` on the folder. Ray's own share is left out, and so is what workers do: writing outcomes. Some
-trials always run, as on a cluster.
+Trials take no time, and their accuracy is simulated. It prints the processor milliseconds that `StudySearcher` takes
+for a trial, in the mean over the second half of the first 100, 1,000 and 10,000 trials, and the peak memory. Then it
+prints the seconds of `howcompact compare` on the folder. Ray's own share is left out, and so is the work of workers,
+which write outcomes. Some trials always run, as on a cluster.
 """
 
 import multiprocessing
@@ -29,14 +29,14 @@ from trainables.storage.folder import Folder
 from trainables.trial.reports import to_tune
 from trainables.trial.trainable import write_outcome
 
-PARALLEL = 8
+PARALLEL = 8  # running trials
 SHOWN = (100, 1_000, 10_000)
-OF_A_CELL = 100  # trials of each search where there are many
+OF_A_CELL = 100  # trials of each search in "many searches"
 CASES = {"many searches, tpe": "tpe", "one search, random": "random", "one search, tpe": "tpe"}
 
 
 def study_of(case: str, trials: int) -> StudySpec:
-    """Make a study of so many trials: one search, or one for each of many cells."""
+    """Make a study of this many trials, with one search or with one search for each of many cells."""
     cells = max(1, trials // OF_A_CELL) if case.startswith("many") else 1
     seeds = -(-cells // 10)
     search = {"trials": trials // cells, "sampler": CASES[case], "warm_start": ["uniform"]}
@@ -46,7 +46,7 @@ def study_of(case: str, trials: int) -> StudySpec:
 
 
 def finished(spec: TrialSpec, parts: list[str], noise: float) -> Outcome:
-    """Simulate a trial: the nearer its densities are to falling geometrically, the better."""
+    """Simulate a trial. It is best where its densities fall geometrically from part to part."""
     densities = spec.densities or dict.fromkeys(parts, 1.0)
     off = np.log([densities[part] for part in parts]) - np.linspace(0.0, -3.0, len(parts))
     accuracy = 0.9 * np.exp(-np.abs(off - off.mean()).mean()) + 0.01 * noise
@@ -58,7 +58,7 @@ def finished(spec: TrialSpec, parts: list[str], noise: float) -> Outcome:
 
 
 def drive(case: str, trials: int, path: str) -> None:
-    """Run a study without Ray, telling the searcher of each trial what Ray would."""
+    """Run a study without Ray: call the searcher for each trial as Ray does."""
     study, folder = study_of(case, trials), StudyFolder(Folder.at(path))
     folder.write_study(study)
     parts, random = part_names(study.cells()[0]), np.random.default_rng(0)
@@ -71,7 +71,7 @@ def drive(case: str, trials: int, path: str) -> None:
             trial = str(len(taken) + len(running))
             clock.lap()
             proposal: Any = searcher.suggest(trial)
-            if not isinstance(proposal, dict):  # a search waits for what it starts from, or there are no more
+            if not isinstance(proposal, dict):  # a search waits for its starts, or no trials are left
                 break
             running.append((trial, proposal["spec"], clock.lap()))
         trial, spec, proposing = running.popleft()
@@ -84,21 +84,21 @@ def drive(case: str, trials: int, path: str) -> None:
         searcher.on_trial_complete(trial, result)
         taken.append(proposing + clock.lap())
         if len(taken) in (*SHOWN, total):
-            held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             half = taken[len(taken) // 2 :]
-            print(f"  {len(taken):>6,} trials: {1000 * fmean(half):6.1f} ms a trial, {held:.0f} MiB", flush=True)
+            print(f"  {len(taken):>6,} trials: {1000 * fmean(half):6.1f} ms per trial, {peak:.0f} MiB", flush=True)
     searcher.close()
     print(f"  all: {sum(taken):.0f} s, closed in {clock.lap():.1f} s", flush=True)
 
 
 class Clock:
-    """Processor seconds of this process since the last lap."""
+    """Counts the processor seconds of this process since the last lap."""
 
     def __init__(self) -> None:
         self._since = time.process_time()
 
     def lap(self) -> float:
-        """Tell them, and begin the next lap."""
+        """Return the seconds of this lap, and begin the next one."""
         before, self._since = self._since, time.process_time()
         return self._since - before
 
@@ -110,7 +110,7 @@ def main(trials: int) -> None:
             process = multiprocessing.get_context("spawn").Process(target=drive, args=(case, trials, scratch))
             process.start()
             process.join()
-            print(f"  compare, before a table is written: {timed('compare', scratch)}", flush=True)
+            print(f"  compare, before the table is written: {timed('compare', scratch)}", flush=True)
             clock = Clock()
             StudyFolder.open(scratch).write_table()
             print(f"  table written in {clock.lap():.1f} s", flush=True)

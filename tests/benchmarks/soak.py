@@ -1,9 +1,9 @@
-"""Hundreds of short trials on a cluster of this machine whose parts are killed at random: what is lost, what is left?
+"""Hundreds of short trials on a cluster of this machine whose processes are killed at random: what is lost, what stays?
 
     python -m tests.benchmarks.soak [--trials N] [--seconds-between-kills S] [--seed N] [--compared N]
 
-Workers, drivers and the only node with trials die by SIGKILL, drivers also end by SIGTERM. A node that goes is
-replaced, and the same command is given again until it ends by itself.
+It kills workers, drivers and the only node with trials by SIGKILL, and drivers also by SIGTERM. It replaces a killed
+node, and runs the same command again until the command ends by itself.
 """
 
 import argparse
@@ -34,19 +34,24 @@ from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 
-KILLED = {"worker": 9, "driver": 1, "driver, SIGTERM": 1, "node": 1}  # and how often each is chosen
+KILLED = {
+    "worker": 9,
+    "driver": 1,
+    "driver, SIGTERM": 1,
+    "node": 1,
+}  # what is killed -> how often, relative to the others
 POLICIES = ("uniform", "erk", "igq", "lamp", "global")
 CPUS = 2
-ENDS = {-signal.SIGKILL, -signal.SIGTERM, 130}  # of a driver that was killed: the second before it has connected to Ray
+ENDS = {-signal.SIGKILL, -signal.SIGTERM, 130}  # exit codes of killed drivers; -SIGTERM before it connects to Ray
 
 
 def main() -> None:
-    """Run the study to its end under kills, and print what was found."""
+    """Run the study to its end under kills, and print a report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=500)
-    parser.add_argument("--seconds-between-kills", type=float, default=15.0, help="in the mean")
+    parser.add_argument("--seconds-between-kills", type=float, default=15.0, help="mean of the pauses")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--compared", type=int, default=20, help="trials that are run again where nothing happens")
+    parser.add_argument("--compared", type=int, default=20, help="trials that run again without kills, to compare")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     sparsities = options.trials // (2 * len(POLICIES))
@@ -59,21 +64,21 @@ def main() -> None:
         run = Run(Path(home), settings, nodes, rng)
         run.to_the_end(options.seconds_between_kills)
         folder = StudyFolder.open(f"{home}/howcompact-runs/soak")
-        told: dict[str, Any] = {
+        report: dict[str, Any] = {
             "seconds": round(time.monotonic() - run.began),
             "killed": dict(run.killed),
             "drivers": len(run.drivers),
-            "left of the drivers": [pid for driver in run.drivers for pid in session(driver)],
+            "processes left by drivers": [pid for driver in run.drivers for pid in session(driver)],
             "over time": run.samples,
             "temporary files left": len(list(run.scratch.iterdir())),
-            **found(study, folder),
+            **left_over(study, folder),
             "different": different(rng.sample(study.trials(), options.compared), folder, Folder.at(f"{home}/alone")),
         }
-    print(json.dumps(told, indent=1))
+    print(json.dumps(report, indent=1))
 
 
 class Run:
-    """A study on a cluster, whose command is given again whenever its driver has gone."""
+    """A study on a cluster. Its command runs again whenever its driver has ended."""
 
     def __init__(self, home: Path, settings: list[str], nodes: Nodes, rng: random.Random) -> None:
         howcompact = str(Path(sys.executable).with_name("howcompact"))
@@ -88,7 +93,7 @@ class Run:
         self.samples: list[dict[str, int]] = []
 
     def to_the_end(self, pause: float) -> None:
-        """Go on until a driver ends by itself; pause: seconds between two kills in the mean."""
+        """Go on until a driver ends by itself. pause: mean seconds between two kills."""
         driver = self._start()
         due = sampled = time.monotonic() + self._rng.expovariate(1 / pause)
         while (ended := driver.poll()) != 0:
@@ -145,18 +150,18 @@ class Run:
         )
 
 
-def sizes(place: Path) -> list[int]:
-    """Bytes of every file in a folder and below, while others come and go."""
-    found = []
-    for folder, _, names in os.walk(place):
+def sizes(top: Path) -> list[int]:
+    """Return the bytes of every file under a folder. Files may come and go meanwhile."""
+    bytes_of_files = []
+    for folder, _, names in os.walk(top):
         for name in names:
             with suppress(FileNotFoundError):
-                found.append(os.stat(os.path.join(folder, name)).st_size)
-    return found
+                bytes_of_files.append(os.stat(os.path.join(folder, name)).st_size)
+    return bytes_of_files
 
 
 def session(leader: int) -> list[int]:
-    """Processes that the leader of a session has started."""
+    """Return the ids of the processes of a session."""
     every = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
     return [pid for pid in every if _session_of(pid) == leader]
 
@@ -169,39 +174,39 @@ def _session_of(pid: int) -> int:
 
 
 def proportional_mib(pid: int) -> int:
-    """Memory of a process, what it shares with others divided by their number."""
+    """Return the proportional set size of a process in MiB; 0 if the process has ended."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:  # gone
+    except OSError:  # the process has ended
         return 0
     return next((int(line.split()[1]) >> 10 for line in rollup.splitlines() if line.startswith("Pss:")), 0)
 
 
-def found(study: StudySpec, folder: StudyFolder) -> dict[str, Any]:
-    """Look for what is missing, double or of no use in a study's storage."""
+def left_over(study: StudySpec, folder: StudyFolder) -> dict[str, Any]:
+    """Report which trials of a study are missing or double, and which files of its storage nothing needs."""
     expected = {spec.key() for spec in study.trials()}
     rows = folder.rows()
     done = Counter(row.trial for row in rows if row.status == "done")
     home = Path(folder.folder.uri)
-    kept = {
+    needed = {
         *(home / STUDY, home / TABLE, home / "optuna.journal"),
         *(home / "trials" / row.trial / name for row in rows for name in (SPEC, OUTCOME)),
         *(path for row in rows for path in (home / "trials" / row.trial / f"epoch-{row.best_epoch:05d}").glob("[!.]*")),
     }
     for pointer in home.parent.glob("artifacts/dense/*.json"):
-        kept |= {pointer, *(pointer.parent / json.loads(pointer.read_text())["folder"]).glob("[!.]*")}
+        needed |= {pointer, *(pointer.parent / json.loads(pointer.read_text())["folder"]).glob("[!.]*")}
     every = {path for path in home.parent.rglob("*") if path.is_file()}
     return {
         "trials": len(expected),
         "missing": len(expected - done.keys()),
         "double": sum(count - 1 for count in done.values()),
         "unasked": len(set(folder.keys()) - expected),
-        "files left over": sorted(str(path.relative_to(home.parent)) for path in every - kept),
+        "files left over": sorted(str(path.relative_to(home.parent)) for path in every - needed),
     }
 
 
 def different(trials: list[TrialSpec], folder: StudyFolder, storage: Folder) -> list[str]:
-    """Run trials again where nothing happens, and name those that come out otherwise."""
+    """Run trials again without kills, and return the keys of those whose history differs."""
     torch.set_num_threads(1)
     splits = sources.load(trials[0].dense.data)
     make_shared(trials, splits, storage)

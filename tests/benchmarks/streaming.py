@@ -1,7 +1,9 @@
-"""What streaming costs: images a second of the loader, and an epoch on a stream over the same epoch from memory.
+"""What streaming costs: images per second of the loader, and an epoch on a stream compared with one from memory.
 
-python -m tests.benchmarks.streaming [IMAGES [MODEL [BATCH]]]; made-up JPEG files of ImageNet's shape, as a folder and
-as Parquet. On a machine that others use the ratios count: variants take turns, and the quickest round of each counts.
+    python -m tests.benchmarks.streaming [IMAGES [MODEL [BATCH]]]
+
+It uses artificial JPEG files of ImageNet's shape, as a folder and as Parquet. Variants take turns, and the quickest
+round of each counts. On a machine with other load, only the ratios mean something.
 """
 
 import sys
@@ -41,25 +43,26 @@ def main() -> None:
 
 
 def load_alone(data: DataSpec) -> None:
-    """Run through the images with nothing else to do."""
+    """Time the loader alone."""
     splits = sources.load(data)
-    there = Resident(splits.train, splits, DEVICE)
+    data_set = Resident(splits.train, splits, DEVICE)
     for augment in AUGMENTS:
-        told = []
+        rates = []
         for threads in (1, torch.get_num_threads()):
 
             def through(threads: int = threads, augment: Augment = augment) -> None:
                 torch.set_num_threads(threads)
-                for batch in train_batches(there, BATCH, augment, 0):
+                for batch in train_batches(data_set, BATCH, augment, 0):
                     assert batch.images.shape[1:] == (3, 224, 224)
 
             wall, processor = _quickest(through)
-            told.append(f"{threads} threads {len(there) / wall:.0f} images/s ({1e3 * processor / len(there):.2f} ms)")
-        print(f"{data.name}, {augment}: {', '.join(told)}; in brackets processor time an image", flush=True)
+            milliseconds = 1e3 * processor / len(data_set)
+            rates.append(f"{threads} threads {len(data_set) / wall:.0f} images/s ({milliseconds:.2f} ms)")
+        print(f"{data.name}, {augment}: {', '.join(rates)}; in brackets processor time per image", flush=True)
 
 
 def epochs(data: DataSpec, model: str) -> None:
-    """Train on the images in memory and on streams of them, by turns."""
+    """Train on images in memory and on streams of the same images, by turns."""
     settings: dict[str, dict[str, str]] = {
         "memory": {"loading": "memory"},
         "stream": {},
@@ -71,10 +74,10 @@ def epochs(data: DataSpec, model: str) -> None:
     recipe = Recipe(epochs=1, batch_size=BATCH, lr=0.001)
     rounds: dict[str, list[tuple[float, float, float]]] = {how: [] for how in sets}
     for how in [*sets] * ROUNDS:
-        there = _Watched(loaded[how].train, loaded[how], DEVICE)
+        data_set = _Watched(loaded[how].train, loaded[how], DEVICE)
         wall, processor = time.perf_counter(), time.process_time()
-        list(train(network, there, TrainingPlan(recipe, sets[how].augment)))
-        rounds[how].append((time.perf_counter() - wall, time.process_time() - processor, there.waited))
+        list(train(network, data_set, TrainingPlan(recipe, sets[how].augment)))
+        rounds[how].append((time.perf_counter() - wall, time.process_time() - processor, data_set.waited))
     wall, processor = (min(times[n] for times in rounds["memory"]) for n in (0, 1))
     for how, times in rounds.items():
         seconds, _, waited = min(times)
@@ -86,15 +89,15 @@ def epochs(data: DataSpec, model: str) -> None:
 
 
 class _Watched(Resident):
-    """Tells how long it was waited for."""
+    """Measures how long training waits for images."""
 
     waited = 0.0
 
     def pixels(self, order: Tensor, steps: Sequence[slice], cuts: Tensor | None = None) -> Iterator[Tensor]:
-        made = super().pixels(order, steps, cuts)
+        batches = super().pixels(order, steps, cuts)
         while True:
             started = time.perf_counter()
-            batch = next(made, None)
+            batch = next(batches, None)
             self.waited += time.perf_counter() - started
             if batch is None:
                 return
@@ -102,7 +105,7 @@ class _Watched(Resident):
 
 
 def _quickest(run: Callable[[], None]) -> tuple[float, float]:
-    """Wall and processor seconds of the quickest of some rounds."""
+    """Return the wall seconds and the processor seconds of the quickest of `ROUNDS` rounds."""
     times = []
     for _ in range(ROUNDS):
         wall, processor = time.perf_counter(), time.process_time()
