@@ -1,4 +1,4 @@
-"""What tests of several rooms share."""
+"""Fixtures and settings that all tests share."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ STUDIES = (
 
 
 class Halves(LoadScopeScheduling):  # type: ignore[misc]
-    """Two processes share the tests: most that run studies, one after the other, and all others file by file."""
+    """Gives tests to processes: most tests that run studies go to one process, all others go file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
@@ -22,13 +22,13 @@ class Halves(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Halves:
-    """Tell xdist how to share the tests."""
+    """Tell xdist how to distribute the tests."""
     return Halves(config, log)
 
 
 @pytest.fixture(scope="session")
 def cifar10() -> Path:
-    """Find the CIFAR-10 Parquet folder, or skip."""
+    """Return the folder of CIFAR-10's Parquet files; skip the test if there is none."""
     default = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
     folder = Path(os.environ.get("HOWCOMPACT_CIFAR10", default))
     if not (folder / "train-0.parquet").exists():

@@ -5,8 +5,7 @@
 STUDY_FOLDER holds capacity and other named policies at this sparsity; its storage holds their dense networks. A trial
 here is rung 0 of a trial of the study, evaluated on the first validation images. The fresh images, which no search
 sees, evaluate the best trial. Search seed s takes dense network s modulo the number of networks. OUT.jsonl keeps every
-evaluation, so a run can stop and continue, and seeds can run side by side before a last run with all of them. It writes
-OUT.json and OUT.png.
+evaluation, so a run can stop and continue, and seeds can run side by side. It writes OUT.json and OUT.png.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A real browser for pages: Chromium without a window, driven by its own protocol, as a user's screen would be."""
+"""A real browser that shows pages: Chromium without a window, driven by its DevTools protocol."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-u
 
 @dataclass
 class Tab:
-    """One open page: what it asked for, what it complained of, and what it says of itself."""
+    """One open page, the URLs that it requested, and the errors and warnings that it logged."""
 
     socket: aiohttp.ClientWebSocketResponse
     requests: list[str] = field(default_factory=list)
@@ -27,15 +27,15 @@ class Tab:
     _calls: int = 0
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Call a method of the protocol and return its answer, noting what happens meanwhile."""
+        """Call a method of the protocol and return its result. Record the events that come meanwhile."""
         self._calls += 1
         await self.socket.send_json({"id": self._calls, "method": method, "params": params})
         while True:
-            told = await self.socket.receive_json(timeout=60)
-            if told.get("id") == self._calls:
-                assert "error" not in told, told
-                return dict(told["result"])
-            self._note(told)
+            message = await self.socket.receive_json(timeout=60)
+            if message.get("id") == self._calls:
+                assert "error" not in message, message
+                return dict(message["result"])
+            self._note(message)
 
     def _note(self, event: dict[str, Any]) -> None:
         params = event.get("params", {})
@@ -47,7 +47,7 @@ class Tab:
             self.complaints.append(str(params))
 
     async def show(self, page: Path, width: int, dark: bool, height: int = 900) -> None:
-        """Load a page from a file as a screen of this width shows it, and wait until it is drawn."""
+        """Load a page from a file on a screen of this width, and wait until it is drawn."""
         for domain in ("Page", "Network", "Runtime", "Log"):
             await self.call(f"{domain}.enable")
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -61,25 +61,25 @@ class Tab:
             await asyncio.sleep(0.02)
 
     async def evaluate(self, script: str) -> Any:
-        """Evaluate JavaScript in the page; a promise is awaited."""
-        told = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in told, told
-        return told["result"].get("value")
+        """Evaluate JavaScript in the page and return its value. If it is a promise, await it."""
+        answer = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     async def busy_seconds(self) -> float:
-        """Time that the page's thread was busy since it began, after `Performance.enable`."""
-        told = await self.call("Performance.getMetrics")
-        return float(next(metric["value"] for metric in told["metrics"] if metric["name"] == "TaskDuration"))
+        """Return how long the page's thread has been busy since it began; call `Performance.enable` first."""
+        answer = await self.call("Performance.getMetrics")
+        return float(next(metric["value"] for metric in answer["metrics"] if metric["name"] == "TaskDuration"))
 
     async def picture(self) -> bytes:
         """Take a PNG of the whole page, from top to bottom."""
-        told = await self.call("Page.captureScreenshot", captureBeyondViewport=True, format="png")
-        return base64.b64decode(told["data"])
+        answer = await self.call("Page.captureScreenshot", captureBeyondViewport=True, format="png")
+        return base64.b64decode(answer["data"])
 
 
 @asynccontextmanager
 async def tab() -> AsyncIterator[Tab]:
-    """Start a browser with one empty page, and end it."""
+    """Start a browser with one empty page; end it on exit."""
     assert CHROMIUM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         process = subprocess.Popen(
@@ -103,6 +103,6 @@ async def _port(file: Path, process: "subprocess.Popen[bytes]") -> int:
     for _ in range(600):
         if file.is_file() and (lines := file.read_text().splitlines()):
             return int(lines[0])
-        assert process.poll() is None, "the browser must start, but ended"
+        assert process.poll() is None, "the browser must start, but it ended"
         await asyncio.sleep(0.05)
-    raise AssertionError("the browser must answer, but did not within half a minute")
+    raise AssertionError("the browser must answer, but it did not within half a minute")

@@ -1,4 +1,4 @@
-"""The shipped configs of clusters as tests see them, what Ray's launcher says of one, and how to spoil one."""
+"""The shipped configs of clusters: read them, check them with Ray's launcher, and put mistakes into them."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ from search.study.shipped import yaml_files
 TEXTS = yaml_files("clusters")
 LAUNCHED = ("aws", "onprem")  # by `ray up`
 Config = dict[str, Any]
-Spoil = Callable[[Config], None]
+Spoil = Callable[[Config], None]  # puts a mistake into a config
 
 
 def config_of(kind: str) -> Config:
@@ -31,17 +31,17 @@ def config_of(kind: str) -> Config:
 
 
 def prepared(config: Config) -> Config:
-    """Prepare and validate as `ray up` does, and check what that lets pass: commands, keys of provider and auth."""
-    done: Config = prepare_config(copy.deepcopy(config))
-    validate_config(done)
+    """Prepare and validate a config as `ray up` does, then check commands, provider and auth, as Ray does not."""
+    ready: Config = prepare_config(copy.deepcopy(config))
+    validate_config(ready)
     schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
     for section in ("provider", "auth"):
-        unknown = set(done[section]) - set(schema["properties"][section]["properties"])
+        unknown = set(ready[section]) - set(schema["properties"][section]["properties"])
         assert not unknown, f"{section} has no {unknown}"
-    for command in commands(done):
+    for command in commands(ready):
         checked = subprocess.run(["bash", "-n"], input=command, text=True, capture_output=True, check=False)
         assert checked.returncode == 0, f"{command}: {checked.stderr}"
-    return done
+    return ready
 
 
 def commands(config: Config) -> list[str]:
@@ -49,49 +49,49 @@ def commands(config: Config) -> list[str]:
 
 
 def added(config: Config, demands: list[Any]) -> dict[str, int]:
-    """How many nodes of each type Ray's autoscaler adds to a lone head for such demands."""
-    every = NodeAvailabilitySummary({})  # types of nodes are to be had
+    """Return how many nodes of each type Ray's autoscaler adds to a head for these demands."""
+    every = NodeAvailabilitySummary({})  # all types of nodes are available
     head, scorer = config["head_node_type"], partial(_default_utilization_scorer, node_availability_summary=every)
     nodes, _ = get_nodes_for(config["available_node_types"], {head: 1}, head, config["max_workers"], demands, scorer)
     return dict(nodes)
 
 
 def missing_mounts(config: Config, home: Path) -> list[str]:
-    """Find the sources of file mounts that are not there, where `home` is the home folder."""
+    """Return the sources of file mounts that do not exist, where `home` is the home folder."""
     sources = [Path(local.replace("~", str(home), 1)) for local in config["file_mounts"].values()]
     return [str(source) for source in sources if not (source.is_absolute() and source.exists())]
 
 
 def options_of(line: str) -> dict[str, Any]:
-    """Parse a command line of howcompact and return its options; nothing is run."""
+    """Parse a command line of howcompact and return its options, without running it."""
     _, name, *words = shlex.split(line)
     with get_group(app).commands[name].make_context(name, spread(words)) as context:
         return dict(context.params)
 
 
 def put(path: str, value: object) -> Spoil:
-    """Set what a dotted path leads to; numbers count the items of lists."""
-    return _slip(f"put {path}", path, lambda place, key: place.__setitem__(key, value))
+    """Set the value at a dotted path; numbers index lists."""
+    return _mistake(f"put {path}", path, lambda parent, key: parent.__setitem__(key, value))
 
 
 def drop(path: str) -> Spoil:
-    """Take away what a dotted path leads to."""
-    return _slip(f"drop {path}", path, lambda place, key: place.__delitem__(key))
+    """Remove the value at a dotted path."""
+    return _mistake(f"drop {path}", path, lambda parent, key: parent.__delitem__(key))
 
 
 def rename(path: str, name: str) -> Spoil:
-    """Give what a dotted path leads to another name."""
-    return _slip(f"rename {path}", path, lambda place, key: place.__setitem__(name, place.pop(key)))
+    """Rename the key at the end of a dotted path."""
+    return _mistake(f"rename {path}", path, lambda parent, key: parent.__setitem__(name, parent.pop(key)))
 
 
-def _slip(name: str, path: str, change: Callable[[Any, Any], None]) -> Spoil:
+def _mistake(name: str, path: str, change: Callable[[Any, Any], None]) -> Spoil:
     *parents, last = [int(step) if step.isdecimal() else step for step in path.split(".")]
 
     def spoil(config: Config) -> None:
-        place: Any = config
+        parent: Any = config
         for step in parents:
-            place = place[step]
-        change(place, last)
+            parent = parent[step]
+        change(parent, last)
 
     spoil.__name__ = name  # pytest shows it
     return spoil

@@ -1,4 +1,4 @@
-"""What tests of the search share: small studies run once, a model of a user's own, and a tracking server."""
+"""What tests of the search share: small studies that run once, a user's own model, and a tracking server."""
 
 import io
 import json
@@ -26,43 +26,43 @@ FEW = ("policies=[uniform]", "sparsities=[0.5]", "seeds=[0]", "dense.epochs=1", 
 
 
 def installed(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the installed command and return what it said."""
+    """Run the installed command in a process of its own."""
     command = Path(sys.executable).with_name("howcompact")
-    ours = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    return subprocess.run([command, *arguments], cwd=cwd, env=ours, capture_output=True, text=True, timeout=240)
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    return subprocess.run([command, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
 
 
 def howcompact(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Do as the installed command does, in this process, which has all the imports; no study may be run so."""
+    """Run the command in this process, which saves the imports. It must not run a study."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, chdir(cwd), redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["howcompact", *arguments])
         patch.setattr(sys, "path", [*sys.path])
         try:
             main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
+        except SystemExit as end:
+            code = int(end.code or 0)
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @dataclass(frozen=True)
 class Run:
-    """A study that was run, and what the command printed."""
+    """A study that has run, and what the command printed."""
 
     home: Path
     folder: Path
     summary: dict[str, Any]
     stderr: str
 
-    def told(self, *arguments: str) -> Any:
-        """Run a command beside the study and parse its JSON."""
+    def json_of(self, *arguments: str) -> Any:
+        """Run a command in the study's home folder and parse its JSON."""
         done = howcompact(*arguments, "--json", cwd=self.home)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
 
 def run_small(home: Path, *arguments: str, settings: Sequence[str] = ()) -> Run:
-    """Run the small study, changed by settings."""
+    """Run the small study with these settings."""
     done = installed("run", "digits", "--set", *SMALL, *settings, "--json", *arguments, cwd=home)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
@@ -77,7 +77,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
-    """A study folder of four real trials on few digits, run without Ray: weights, and channels cut, twice each."""
+    """A study folder of four real trials on few digits, run without Ray: two cut weights, two cut channels."""
     from tests.trainables.trials import CHANNEL, CPU, DATA, WEIGHT, storage_with_dense
     from trainables.data import sources
     from trainables.trial.trainable import run_trial
@@ -95,28 +95,28 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
 
 @pytest.fixture
 def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Write a model that only this process can import: a file, and a package that it needs, with data beside it."""
-    place = tmp_path / "modules"
-    (place / "hc_blocks" / "inner").mkdir(parents=True)
-    (place / "hc_blocks" / "__init__.py").write_text("from hc_blocks.inner.head import head\n")
-    (place / "hc_blocks" / "inner" / "head.py").write_text(
+    """Write a model that only this process can import: a module, and a package that it needs, with a data file."""
+    modules = tmp_path / "modules"
+    (modules / "hc_blocks" / "inner").mkdir(parents=True)
+    (modules / "hc_blocks" / "__init__.py").write_text("from hc_blocks.inner.head import head\n")
+    (modules / "hc_blocks" / "inner" / "head.py").write_text(
         "from torch import nn\n\ndef head(classes):\n    return nn.Linear(8, classes)\n"
     )
-    (place / "hc_blocks" / "weights.parquet").write_bytes(b"data")
-    (place / "hc_unused.py").write_text("")
-    (place / "hc_net.py").write_text(
+    (modules / "hc_blocks" / "weights.parquet").write_bytes(b"data")
+    (modules / "hc_unused.py").write_text("")
+    (modules / "hc_net.py").write_text(
         "import torch\nfrom torch import nn\nimport hc_blocks\n\n"
         "def build(num_classes, in_channels):\n"
         "    return nn.Sequential(nn.Conv2d(in_channels, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),\n"
         "                         hc_blocks.head(num_classes))\n"
     )
-    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.syspath_prepend(str(modules))
     return "hc_net:build"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A tracking server of the module's own, which its tests may kill and start again."""
+    """A tracking server for one test module, whose tests may kill it and start it again."""
     server = Server(tmp_path_factory.mktemp("server"))
     server.start()
     yield server

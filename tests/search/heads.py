@@ -1,4 +1,4 @@
-"""The head of a Ray cluster on this machine with its dashboard, as `ray up` starts it: it asks for a token."""
+"""The head of a Ray cluster on this machine, with its dashboard. As with `ray up`, it requires a token."""
 
 import os
 import secrets
@@ -18,16 +18,16 @@ from ray._private.authentication_test_utils import reset_auth_token_state
 
 from tests.search.ports import free_port
 
-WITHOUT_US = f"""
+WITHOUT_HOWCOMPACT = f"""
 import sys
-sys.path[:] = [place for place in sys.path if place != {str(Path(__file__).parents[2])!r}]
+sys.path[:] = [folder for folder in sys.path if folder != {str(Path(__file__).parents[2])!r}]
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
 """
 
 
 @contextmanager
 def authentication(token: str) -> Iterator[None]:
-    """Show this token from now on. Ray keeps what it has read, so it is told to read again."""
+    """Use this token inside this context. Ray caches the token that it has read, so the cache is reset."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", token)
@@ -39,14 +39,14 @@ def authentication(token: str) -> Iterator[None]:
 
 @contextmanager
 def head(*options: str, port: int | None = None, **variables: str) -> Iterator[str]:
-    """Run a head in a process group and a folder of its own, and be its client; Ray's other processes are let be.
+    """Run a head in its own process group and folder, with this process as its client. Other Ray clusters go on.
 
-    Its Python finds no howcompact, as that of a cluster's node does not. Yields the address of its dashboard.
+    The head's Python cannot import howcompact, as on a node of a cluster. Yields the address of the dashboard.
 
     Args:
-        options: of `ray start`.
-        port: of the cluster, instead of a free one.
-        variables: of its environment; PYTHONPATH comes after what hides howcompact.
+        options: options of `ray start`.
+        port: port of the cluster; default: a free one.
+        variables: environment variables. PYTHONPATH comes after the folder that hides howcompact.
     """
     dashboard = free_port()
     names = ("ray-client-server-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port")
@@ -58,7 +58,7 @@ def head(*options: str, port: int | None = None, **variables: str) -> Iterator[s
         environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | variables
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         session = stack.enter_context(tempfile.TemporaryDirectory(prefix="hc", ignore_cleanup_errors=True))
-        (Path(session) / "sitecustomize.py").write_text(WITHOUT_US)
+        (Path(session) / "sitecustomize.py").write_text(WITHOUT_HOWCOMPACT)
         environment["PYTHONPATH"] = os.pathsep.join([session, variables.get("PYTHONPATH", session)])
         process = subprocess.Popen(
             [
@@ -81,7 +81,7 @@ def head(*options: str, port: int | None = None, **variables: str) -> Iterator[s
                 time.sleep(0.1)
             yield url
         finally:
-            process.terminate()  # it lets running jobs end for a while, and then ends all that it started
+            process.terminate()  # it waits a while for running jobs, then ends all processes that it started
             with suppress(subprocess.TimeoutExpired):
                 process.wait(15)
             with suppress(ProcessLookupError):

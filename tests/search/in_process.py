@@ -1,4 +1,4 @@
-"""A small study run in this process: what its trials share, then the trials, one after the other."""
+"""Runs a small study in this process: first what its trials share, then one trial after the other."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from trainables.trial.trainable import run_trial
 
 
 def run_in_process(home: Path, study: StudySpec) -> StudyFolder:
-    """Run all trials of a study's named policies."""
+    """Run all trials of a study's named policies; return the study folder."""
     storage, splits = Folder.at(str(home)), sources.load(study.data)
     folder = StudyFolder(storage / study.name)
     folder.write_study(study)

@@ -1,4 +1,4 @@
-"""A real MLflow server that tests may kill, and a study as it holds it."""
+"""A real MLflow server that tests may kill, and the runs of a study on it."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.search.waiting import until
 
 
 class Server:
-    """A tracking server of its own, on one port and one store however often it dies."""
+    """A tracking server. It keeps its port and its store when it is killed and started again."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -49,7 +49,7 @@ class Server:
 
 
 class Seen:
-    """A study as MLflow holds it."""
+    """The runs of a study on an MLflow server."""
 
     def __init__(self, uri: str, study: str) -> None:
         from mlflow import MlflowClient
@@ -69,7 +69,7 @@ class Seen:
         return {name: sorted((point.step, point.value) for point in points) for name, points in histories.items()}
 
     def holds_once(self, trial: Finished) -> bool:
-        """Compare with the record: its parameters, its status, and each of its points exactly once."""
+        """Tell whether a trial's run has its parameters, its status, and each of its points exactly once."""
         run = self.trials[trial.key]
         expected: dict[str, list[tuple[int, float]]] = {}
         for step, metrics in trial.epochs.items():

@@ -1,4 +1,4 @@
-"""A Ray cluster of this machine whose nodes are process groups that tests may kill."""
+"""A Ray cluster on this machine whose nodes are process groups that tests may kill."""
 
 import os
 import signal
@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from tests.search.ports import free_port
 from tests.search.waiting import until
 
-ENVIRONMENT = {"RAY_AUTH_MODE": "disabled"}  # of all that talks to it
+ENVIRONMENT = {"RAY_AUTH_MODE": "disabled"}  # of every process that connects to the cluster
 
 
 class Nodes:
-    """A head that runs no trials, and nodes that do; none has a dashboard."""
+    """A head that runs no trials, and nodes that run trials; none has a dashboard."""
 
     def __init__(self, folder: str) -> None:
         self._port, self._folder = free_port(), folder
@@ -33,7 +33,7 @@ class Nodes:
 
     @property
     def head(self) -> int:
-        """Leader of the head's session."""
+        """Process id of the head, which leads its session."""
         return self._all[0].pid
 
     def add(self, cpus: int) -> subprocess.Popen[bytes]:
@@ -41,7 +41,7 @@ class Nodes:
         return self._start(f"--address={self.address}", cpus=cpus)
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
-        """Take a node away with all that runs on it, as a cloud does with a spot machine."""
+        """Kill a node with all its processes, as a cloud does with a spot machine."""
         os.killpg(node.pid, signal.SIGKILL)
         node.wait()
 
@@ -68,7 +68,7 @@ class Nodes:
 
 @contextmanager
 def cluster() -> Iterator[Nodes]:
-    """Run a cluster for a while."""
+    """Run a cluster inside this context."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hc", ignore_cleanup_errors=True))
         nodes = Nodes(folder)

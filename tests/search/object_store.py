@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, which tests may fill."""
+"""A real S3 server on loopback."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from tests.search.ports import free_port
 
 @contextmanager
 def object_store(bucket: str, log: Path = Path("/dev/null")) -> Iterator[str]:
-    """Serve a bucket; yields the endpoint's URL. log: of what is asked for."""
+    """Serve a bucket inside this context; yields the URL of the endpoint. log: file for the server's access log."""
     pytest.importorskip("moto")
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]

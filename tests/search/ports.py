@@ -6,7 +6,7 @@ from contextlib import suppress
 
 
 def free_port() -> int:
-    """Find a port below those that systems hand out unasked, so that nobody takes it while its server is not there."""
+    """Find a port below the ephemeral ports, so that no other process gets it while its server is down."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with socket.socket() as probe, suppress(OSError):

@@ -1,9 +1,9 @@
-"""What KubeRay and Kubernetes take as a RayJob: KubeRay's fields by hand, the pods by Kubernetes' own schemas.
+"""Checks that KubeRay and Kubernetes accept a RayJob: KubeRay's fields by hand, pods by Kubernetes' own schemas.
 
-The fields, their types and their rules are those of KubeRay 1.5 and later: of the CRD (ray-operator/config/crd/bases,
-which is made from apis/ray/v1/rayjob_types.go and raycluster_types.go), and what the operator refuses beyond that
-(controllers/ray/utils/validation.go). Only what a manifest of ours may use is here, and nothing else passes, so that a
-typo is not lost: Kubernetes itself drops unknown fields.
+The fields, their types and their rules are those of KubeRay 1.5 and later. They come from the CRD
+(ray-operator/config/crd/bases, generated from apis/ray/v1/rayjob_types.go and raycluster_types.go) and from the
+operator's further checks (controllers/ray/utils/validation.go). Only the fields that our manifests may use are here.
+All others are refused, to find typing errors: Kubernetes itself drops unknown fields.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ def _object(*required: str, **fields: Any) -> dict[str, Any]:
 GROUP = {"rayStartParams": TEXTS, "template": POD}
 CLUSTER = _object(
     "headGroupSpec",
-    "rayVersion",  # for the token
+    "rayVersion",  # needed to check the token
     rayVersion=TEXT,
     authOptions=_object(mode={"enum": ["disabled", "token"]}),
     enableInTreeAutoscaling=FLAG,
@@ -84,18 +84,20 @@ RAY_JOB = _object(
 
 
 def check(manifest: dict[str, Any]) -> None:
-    """Raise where KubeRay or Kubernetes would refuse a manifest, or drop a part of it."""
+    """Raise if KubeRay or Kubernetes refuses this manifest or drops a part of it."""
     jsonschema.validate(manifest, RAY_JOB)
     spec, cluster = manifest["spec"], manifest["spec"]["rayClusterSpec"]
     if spec.get("ttlSecondsAfterFinished") or spec.get("suspend"):
-        assert spec.get("shutdownAfterJobFinishes"), "neither without shutdownAfterJobFinishes"
+        assert spec.get("shutdownAfterJobFinishes"), "ttlSecondsAfterFinished and suspend need shutdownAfterJobFinishes"
     if cluster.get("authOptions", {}).get("mode") == "token":
         assert Version(cluster["rayVersion"]) >= Version("2.52.0"), "tokens came with Ray 2.52"
     for group in groups(cluster):
         pod = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "pod"}, "template": group["template"]}
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
         if cluster.get("autoscalerOptions", {}).get("version") == "v2":
-            assert group["template"]["spec"].get("restartPolicy", "Never") == "Never", "not with the autoscaler v2"
+            assert group["template"]["spec"].get("restartPolicy", "Never") == "Never", (
+                "the autoscaler v2 needs restartPolicy Never"
+            )
         assert group.get("minReplicas", 0) <= group.get("replicas", 0) <= group.get("maxReplicas", 2**31 - 1)
 
 

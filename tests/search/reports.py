@@ -1,4 +1,4 @@
-"""Made-up trials, a study folder of them, and its report."""
+"""Artificial trials, a study folder of them, and its report."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ POLICIES = ("uniform", "capacity", "erk", "lamp")
 DENSE = 100_000
 
 
-def trial_row(policy: str, sparsity: float, seed: int, accuracy: float, layers: int, **given: object) -> TrialRow:
+def trial_row(policy: str, sparsity: float, seed: int, accuracy: float, layers: int, **fields: object) -> TrialRow:
     names = [f"block{i // 2 + 1}.conv{i % 2 + 1}" for i in range(layers)]
     rng = np.random.default_rng([seed, round(100 * sparsity), len(policy)])
     density = dict(zip(names, rng.uniform(0, 2 * (1 - sparsity), layers).tolist(), strict=True))
@@ -54,19 +54,19 @@ def trial_row(policy: str, sparsity: float, seed: int, accuracy: float, layers: 
         "layers": density,
         "parts": density,
     }
-    return TrialRow.model_validate(known | given)
+    return TrialRow.model_validate(known | fields)
 
 
 def trial_rows(
     searched: int, seeds: int = 3, sparsities: Sequence[float] = (0.5, 0.8, 0.95), layers: int = 10
 ) -> list[TrialRow]:
-    """Policies that differ by a point or two, and searches that creep ahead of them."""
+    """Make trials of policies that differ by a point or two, and of searches that slowly get ahead of them."""
     rng = np.random.default_rng(0)
     rows = []
     for sparsity, seed in itertools.product(sparsities, range(seeds)):
         reached = 0.94 - 0.3 * sparsity**6
-        for place, policy in enumerate(POLICIES):
-            accuracy = reached + 0.01 * place + rng.normal(0, 0.004)
+        for rank, policy in enumerate(POLICIES):
+            accuracy = reached + 0.01 * rank + rng.normal(0, 0.004)
             rows.append(trial_row(policy, sparsity, seed, accuracy, layers))
         for number in range(searched):
             accuracy = reached + 0.03 - abs(rng.normal(0, 0.1))
@@ -77,15 +77,15 @@ def trial_rows(
 
 def study_of(storage: Path, rows: Sequence[TrialRow], **settings: object) -> StudyFolder:
     folder = StudyFolder(Folder.at(str(storage)) / "made-up")
-    told = {"name": "made-up", "models": ["resnet56"], "policies": [*POLICIES, "searched"], **settings}
-    folder.write_study(StudySpec.model_validate(told))
+    spec = {"name": "made-up", "models": ["resnet56"], "policies": [*POLICIES, "searched"], **settings}
+    folder.write_study(StudySpec.model_validate(spec))
     folder.folder.write(TABLE, to_parquet(to_table(rows)))
     return folder
 
 
 @dataclass(frozen=True)
 class Report:
-    """A written report and what it is of."""
+    """A written report, and the comparison and the study folder behind it."""
 
     out: Path
     comparison: Comparison

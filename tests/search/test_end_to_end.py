@@ -24,7 +24,7 @@ def test_a_run_tells_what_it_did(small_run: Run) -> None:
 
 
 def test_a_comparison_shows_every_policy_at_the_same_budget(small_run: Run) -> None:
-    told = small_run.told("compare", str(small_run.folder), "--out", "page")
+    told = small_run.json_of("compare", str(small_run.folder), "--out", "page")
     rows = {(row["policy"], row["sparsity"]): row for row in told["rows"]}
     assert set(rows) == {(p, s) for p in ("uniform", "erk", "capacity", "searched") for s in (0.5, 0.9)}
     for sparsity in (0.5, 0.9):
@@ -50,7 +50,7 @@ def test_a_comparison_shows_every_policy_at_the_same_budget(small_run: Run) -> N
 
 
 def test_the_best_checkpoint_is_that_of_the_best_epoch_and_verified(small_run: Run) -> None:
-    told = small_run.told("best", str(small_run.folder), "--where", "sparsity>=0.9", "--out", "taken/")
+    told = small_run.json_of("best", str(small_run.folder), "--where", "sparsity>=0.9", "--out", "taken/")
     assert told["verified_accuracy"] == pytest.approx(told["reported_accuracy"], abs=1e-9)
     assert told["sparsity"] == 0.9
     outcome = json.loads((small_run.folder / "trials" / told["trial"] / "outcome.json").read_text())
@@ -73,7 +73,7 @@ def test_the_best_checkpoint_is_that_of_the_best_epoch_and_verified(small_run: R
 
 
 def test_a_damaged_checkpoint_is_refused_and_leaves_nothing(small_run: Run, tmp_path: Path) -> None:
-    trial = small_run.told("best", str(small_run.folder), "--out", "whole")["trial"]
+    trial = small_run.json_of("best", str(small_run.folder), "--out", "whole")["trial"]
     epochs = list((small_run.folder / "trials" / trial).glob("epoch-*/network.safetensors"))
     kept = {path: path.read_bytes() for path in epochs}
     try:
@@ -89,7 +89,7 @@ def test_a_damaged_checkpoint_is_refused_and_leaves_nothing(small_run: Run, tmp_
 
 
 def test_status_counts_what_is_there(small_run: Run) -> None:
-    told = small_run.told("status", str(small_run.folder))
+    told = small_run.json_of("status", str(small_run.folder))
     assert told["trials"] == {"total": 20, "done": 20, "stopped": 0, "failed": 0, "unfinished": 0, "missing": 0}
     assert told["epochs"] == 20 * 3
     assert told["seconds_left"] == 0
@@ -123,8 +123,8 @@ def test_a_moved_study_is_read_where_it_is(small_run: Run, tmp_path: Path) -> No
 
     moved = tmp_path / "elsewhere"
     shutil.copytree(small_run.folder, moved)
-    told = small_run.told("compare", str(moved))
-    assert told["rows"] == small_run.told("compare", str(small_run.folder))["rows"]
+    told = small_run.json_of("compare", str(moved))
+    assert told["rows"] == small_run.json_of("compare", str(small_run.folder))["rows"]
 
 
 def test_the_test_split_is_read_once_and_remembered(small_run: Run) -> None:

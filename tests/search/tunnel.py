@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 class Cuttable(socketserver.ThreadingTCPServer):
-    """Forward connections to an address until they are cut, as a tunnel over SSH does."""
+    """Forwards connections to an address until they are cut, like an SSH tunnel."""
 
     daemon_threads = True
 

@@ -1,14 +1,14 @@
-"""Waiting for what another process does."""
+"""Waits for something that another process does."""
 
 import time
 from collections.abc import Callable
 from typing import Any
 
 
-def until(found: Callable[[], Any], seconds: float = 15) -> Any:
-    """Wait until there is something, and return it."""
+def until(look: Callable[[], Any], seconds: float = 15) -> Any:
+    """Call `look` until it returns something true; return that. Fails after that many seconds."""
     deadline = time.monotonic() + seconds
-    while not (hit := found()):
-        assert time.monotonic() < deadline, "what was waited for did not come"
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"nothing was found within {seconds:g} s"
         time.sleep(0.02)
-    return hit
+    return found

@@ -1,4 +1,4 @@
-"""What tests of several networks share."""
+"""What several tests of `trainables` share."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from trainables.storage.folder import Folder
 
 @torch.no_grad()
 def as_if_trained(model: nn.Module) -> nn.Module:
-    """Put a fresh network in eval mode, with scales, biases and statistics that do something, and nothing all zeros."""
+    """Put a fresh network in eval mode, with scales, biases and statistics that matter, and no tensor of zeros."""
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_floating_point() and tensor.numel() == max(tensor.shape, default=1):
             tensor.uniform_(0.5, 1.5)
@@ -26,7 +26,7 @@ def as_if_trained(model: nn.Module) -> nn.Module:
 
 
 def assert_same(got: Tensor, expected: Tensor) -> None:
-    """Hold two outputs to 1e-5 of the largest value."""
+    """Check that two outputs differ by at most 1e-5 of the largest value."""
     assert got.shape == expected.shape
     assert (got - expected).abs().max() <= 1e-5 * expected.abs().max()
 
@@ -38,13 +38,13 @@ def splits() -> Splits:
 
 @pytest.fixture(scope="session")
 def storage(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """A storage that has the dense network of `trials`."""
+    """A storage with the dense network of `tests.trainables.trials`."""
     return storage_with_dense(str(tmp_path_factory.mktemp("storage")), splits)
 
 
 @pytest.fixture(scope="module")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep spools out of the machine's own folder."""
+    """Use a folder of this test for temporary files instead of the system's."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("temporary")
         patch.setattr(tempfile, "tempdir", str(folder))

@@ -1,4 +1,4 @@
-"""Files from somebody who means no good, and the bounds that they must keep to."""
+"""Files from an attacker, and the bounds on time and memory that reading them must keep."""
 
 import hashlib
 import json
@@ -21,12 +21,12 @@ from trainables.storage.folder import Folder
 
 BUILT = Architecture(model="small_cnn", width=0.25, classes=3, image=(1, 8, 8))
 RECORD = {"architecture": BUILT.model_dump(mode="json"), "epoch": 1}
-UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
 
 
 @contextmanager
 def bounded(megabytes: int = 300, seconds: float = 20.0) -> Iterator[None]:
-    """Hold what is done here to little more memory than the process ever had, and to a time."""
+    """Check that this context takes little more memory than the process had at its peak, and little time."""
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * UNIT < megabytes << 20
@@ -70,7 +70,7 @@ def safetensors(header: object, data: bytes = b"") -> bytes:
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """Flip, cut out, repeat or cut off; mostly near the beginning, where headers are."""
+    """Flip a bit, cut out, repeat, insert or cut off bytes; mostly near the beginning, where headers are."""
     spoiled = bytearray(content)
     for _ in range(draw(st.integers(1, 3))):
         near = draw(st.sampled_from([min(64, len(spoiled)), min(1500, len(spoiled)), len(spoiled)]))
@@ -91,7 +91,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def with_flipped_bit_in_a_page(draw: st.DrawFn, parquet: bytes) -> bytes:
-    """Flip a bit of a Parquet file between its magic and its footer, where each page has a checksum."""
+    """Flip a bit of a Parquet file between its magic number and its footer, where each page has a checksum."""
     footer = int.from_bytes(parquet[-8:-4], "little")
     damaged = bytearray(parquet)
     damaged[draw(st.integers(4, len(parquet) - footer - 9))] ^= 1 << draw(st.integers(0, 7))

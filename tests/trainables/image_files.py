@@ -1,4 +1,4 @@
-"""Images in files, small enough to be made anew for each test, and everything that a source reads of them."""
+"""Files of small images, made for each test, and everything that a source reads from them."""
 
 import io
 import json
@@ -49,7 +49,7 @@ def parquet_spec(folder: Path, **changes: Any) -> DataSpec:
 
 
 def everything(data: DataSpec) -> tuple[Any, Any, Any]:
-    """All samples of all splits, in natural order."""
+    """Return images, labels and ids of all samples of all splits, in order of their ids."""
     splits = sources.load(data)
     parts = [splits.train, splits.val, sources.load_test(data)]
     ids = np.concatenate([part.ids for part in parts])
@@ -59,7 +59,7 @@ def everything(data: DataSpec) -> tuple[Any, Any, Any]:
 
 
 def save_folder(root: Path, counts: dict[str, int]) -> dict[str, Any]:
-    """Write that many grey images to each folder; return them by file, in the order of their names."""
+    """Write that many grey images to each folder; return file name -> pixels, in order of the names."""
     images = {}
     for folder, count in counts.items():
         (root / folder).mkdir(parents=True)

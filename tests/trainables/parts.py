@@ -1,4 +1,4 @@
-"""The parts of a network that a trial shares its budget among."""
+"""The parts of a network among which a trial shares its budget."""
 
 from trainables.catalog.feasibility import blank
 from trainables.spec import TrialSpec

@@ -1,4 +1,4 @@
-"""JPEG files of ImageNet's shape, made up: about 500 x 375 pixels and 110 kB, upright and wide, in colour."""
+"""Artificial JPEG files like ImageNet's: about 500 x 375 pixels and 110 kB, upright and wide, in colour."""
 
 import io
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ SHAPES = ((500, 375), (375, 500), (500, 333), (640, 480), (400, 400))
 
 
 def photos(count: int, classes: int) -> Iterator[tuple[bytes, int]]:
-    """Yield encoded images and labels, again and again the same ones of each class."""
+    """Yield `count` pairs of an encoded image and its label. The images of a class repeat."""
     return islice(cycle(list(_different(min(count, 20 * classes), classes))), count)
 
 
 def _different(count: int, classes: int) -> Iterator[tuple[bytes, int]]:
-    """Make them: a class is a colour and a direction, under noise of many scales."""
+    """Make different images. A class is a colour and a direction of stripes, under noise of many scales."""
     random = np.random.default_rng(0)
     for number in range(count):
         label, (width, height) = number % classes, SHAPES[number % len(SHAPES)]
@@ -37,7 +37,7 @@ def _different(count: int, classes: int) -> Iterator[tuple[bytes, int]]:
 
 
 def write_folder(root: Path, counts: dict[str, int], classes: int = 10) -> None:
-    """Write that many to each split: SPLIT/CLASS/NUMBER.JPEG."""
+    """Write that many images to each split: SPLIT/CLASS/NUMBER.JPEG."""
     for split, count in counts.items():
         for number, (encoded, label) in enumerate(photos(count, classes)):
             folder = root / split / f"n{label:08}"
@@ -46,7 +46,7 @@ def write_folder(root: Path, counts: dict[str, int], classes: int = 10) -> None:
 
 
 def write_rows(root: Path, counts: dict[str, int], classes: int = 10, group: int = 100) -> None:
-    """Write that many to each split: SPLIT-0.parquet."""
+    """Write that many images to each split: SPLIT-0.parquet."""
     root.mkdir(parents=True, exist_ok=True)
     for split, count in counts.items():
         encoded, labels = zip(*photos(count, classes), strict=True)

@@ -1,4 +1,4 @@
-"""Problems for policies: networks of few weights, of bare shapes, and what may be known of them."""
+"""Problems for policies: small networks, networks without memory for weights, and profiles of them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
 class Abreast(nn.Module):
-    """Linear layers, each of which sees the same number as often as it wants; their outputs side by side."""
+    """Parallel linear layers. Each gets the input number at all its inputs; their outputs are concatenated."""
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Abreast(nn.Module):
 
 
 def linears(*matrices: Any) -> Weights:
-    """One linear layer for each matrix of weights (n_out, n_in)."""
+    """Make a network with one linear layer for each matrix of weights (n_out, n_in)."""
     layers = []
     for matrix in matrices:
         weight = torch.as_tensor(matrix, dtype=torch.float32)
@@ -43,7 +43,7 @@ def linears(*matrices: Any) -> Weights:
 
 
 def vgg16() -> Weights:
-    """VGG-16 for CIFAR-10 without memory for its weights."""
+    """Make VGG-16 for CIFAR-10 without memory for its weights."""
     with torch.device("meta"):
         return Weights(hub.build("vgg16", 10, 3), torch.zeros(1, 3, 32, 32))
 
@@ -62,15 +62,15 @@ def problem(
     return Problem(PruningContext(prunable, seed, calibration, shared), {}, sparsity, kind, **known)
 
 
-def quotas(policy: str, asked: Problem) -> Counts:
-    """Units that a policy keeps of each part, in order."""
-    return np.array(list(allocate(POLICIES[policy], asked).values()))
+def quotas(policy: str, posed: Problem) -> Counts:
+    """Return the units that a policy keeps of each part: (parts,)."""
+    return np.array(list(allocate(POLICIES[policy], posed).values()))
 
 
 def profile(levels: Iterable[float], curves: Iterable[Iterable[float]], prunable: Prunable) -> Profile:
-    """A profile of 90 % dense accuracy, where every curve of a part tells the same of it: what it loses at each level.
+    """Make a profile with a dense accuracy of 90 %, in which all measures of a part lose the same at each level.
 
-    curves: (parts, levels), from 0.
+    curves: (parts, levels), the losses; each begins with 0.
     """
     losses = {part.name: tuple(curve) for part, curve in zip(prunable.parts, curves, strict=True)}
     accuracy = {name: tuple(0.9 - loss for loss in curve) for name, curve in losses.items()}
@@ -78,7 +78,7 @@ def profile(levels: Iterable[float], curves: Iterable[Iterable[float]], prunable
 
 
 def random_profile(prunable: Prunable, seed: int = 0) -> Profile:
-    """Convex curves, in the order of the parts."""
+    """Make a profile with random convex curves."""
     random = np.random.default_rng(seed)
     curves = [0.8 * random.uniform() * np.power(LEVELS, random.uniform(1.0, 6.0)) for _ in prunable.parts]
     return profile(LEVELS, curves, prunable)

@@ -1,4 +1,4 @@
-"""Trials small enough to run again and again, and how two of them are told apart."""
+"""Small trials that tests run often, and comparisons of their results."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,21 +31,21 @@ SPECS = pytest.mark.parametrize("spec", [WEIGHT, CHANNEL], ids=["weight", "chann
 
 def storage_with_dense(path: str, splits: Splits) -> Folder:
     folder = Folder.at(path)
-    artifact_store.find_or_make(folder, "dense", DENSE.key(), lambda made: make_dense(DENSE, splits, folder, made, CPU))
+    artifact_store.find_or_make(folder, "dense", DENSE.key(), lambda new: make_dense(DENSE, splits, folder, new, CPU))
     return folder
 
 
 def make_shared(specs: Iterable[TrialSpec], splits: Splits, storage: Folder) -> None:
-    """Make what `storage` lacks of the dense networks of these trials and of all else that they need."""
+    """Make the dense networks of these trials, and all else that they need, where `storage` lacks them."""
 
     def dense(spec: DenseSpec) -> None:
         artifact_store.find_or_make(
-            storage, "dense", spec.key(), lambda made: make_dense(spec, splits, storage, made, CPU)
+            storage, "dense", spec.key(), lambda new: make_dense(spec, splits, storage, new, CPU)
         )
 
     def measured(kind: Source, spec: Frozen) -> None:
         make = SHARED[kind].make
-        artifact_store.find_or_make(storage, kind, spec.key(), lambda made: make(spec, splits, storage, made, CPU))
+        artifact_store.find_or_make(storage, kind, spec.key(), lambda new: make(spec, splits, storage, new, CPU))
 
     for trial in specs:
         for network in sorted(trial.networks, key=lambda network: network.curriculum != Curriculum()):
@@ -69,7 +69,7 @@ def facts_of(folder: Folder) -> Facts:
 
 
 def newest(folder: Folder) -> Checkpoint:
-    """The last epoch that is kept, whether or not a trial could go on from it."""
+    """Load the last epoch that is kept, even if a trial cannot go on from it."""
     return checkpoint.load(
         folder / [name for name in folder.folders() if name.startswith("epoch-")][-1], Trust([DENSE.model])
     )
@@ -87,11 +87,11 @@ def assert_identical(one: Checkpoint, other: Checkpoint) -> None:
 
 
 class Killed(BaseException):
-    """What ends a process that is not asked."""
+    """Stands for a kill, which a process cannot catch."""
 
 
 def run_until_killed(trial: Iterator[EpochReport], epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a trial until it has saved that many more epochs."""
+    """Run a trial and kill it when it has saved that many more epochs."""
     save, left = checkpoint.save, epochs
 
     def watched(*args: Any) -> None:

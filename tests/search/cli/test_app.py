@@ -92,15 +92,15 @@ def test_allocate_tells_what_each_layer_keeps(tmp_path: Path, granularity: str, 
 
 
 def test_allocate_takes_a_checkpoint(small_run: Run, tmp_path: Path) -> None:
-    small_run.told("best", str(small_run.folder), "--policy", "uniform", "--out", str(tmp_path / "net"))
-    told = small_run.told("allocate", str(tmp_path / "net"), "--policy", "uniform", "--sparsity", "0.5")
+    small_run.json_of("best", str(small_run.folder), "--policy", "uniform", "--out", str(tmp_path / "net"))
+    told = small_run.json_of("allocate", str(tmp_path / "net"), "--policy", "uniform", "--sparsity", "0.5")
     assert {round(layer["density"], 1) for layer in told["layers"]} == {0.5}
 
 
 def test_allocate_measures_a_checkpoint_for_a_policy_that_needs_its_profile(small_run: Run, tmp_path: Path) -> None:
-    small_run.told("best", str(small_run.folder), "--policy", "erk", "--out", str(tmp_path / "net"))
+    small_run.json_of("best", str(small_run.folder), "--policy", "erk", "--out", str(tmp_path / "net"))
     options = ("--policy", "capacity-functional", "--sparsity", "0.5")
-    told = small_run.told("allocate", str(tmp_path / "net"), *options)
+    told = small_run.json_of("allocate", str(tmp_path / "net"), *options)
     assert told["params_kept"] == round(0.5 * sum(layer["size"] for layer in told["layers"]))
     by_name = howcompact("allocate", "resnet20", *options, cwd=tmp_path)
     assert by_name.returncode == 2

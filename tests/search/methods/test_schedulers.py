@@ -180,6 +180,6 @@ def test_a_study_runs_to_its_end_under_a_scheduler_that_stops_trials(tmp_path: P
     assert "goes on" not in run.stderr  # nothing is paused, nothing lost
     searched = [row for row in folder.rows() if row.policy == "searched"]
     assert all((row.status == "done") is (row.epochs == 1 + 4) for row in searched)
-    rows = {row["policy"]: row for row in run.told("compare", str(run.folder))["rows"]}
+    rows = {row["policy"]: row for row in run.json_of("compare", str(run.folder))["rows"]}
     assert rows["searched"]["trials"] == 6
     assert StudySearcher(folder.study, folder, configure=lambda spec: {}).total == 0  # none is run again

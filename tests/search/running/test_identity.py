@@ -60,13 +60,15 @@ def test_data_that_moves_runs_nothing_again_and_data_that_changes_runs_anew(tmp_
     assert counts(extended) == (1, 2)
     assert dense_networks(extended) == 1
 
-    compared = extended.told("compare", str(extended.folder), "--test")
+    compared = extended.json_of("compare", str(extended.folder), "--test")
     assert [row["policy"] for row in compared["rows"]] == ["erk", "uniform"]
     assert not any(row["warnings"] for row in compared["rows"])
     assert all(row["test_accuracy"] for row in compared["rows"])
-    taken = extended.told("best", str(extended.folder), "--policy", "uniform", "--out", "net")
+    taken = extended.json_of("best", str(extended.folder), "--policy", "uniform", "--out", "net")
     assert taken["verified_accuracy"] == pytest.approx(taken["reported_accuracy"], abs=1e-9)
-    assert extended.told("profile", "net", "--calibration", "20")["calibration"] == 20  # the copy knows the new place
+    assert (
+        extended.json_of("profile", "net", "--calibration", "20")["calibration"] == 20
+    )  # the copy knows the new place
 
     file = second / "3" / "003.bmp"
     size, content = file.stat().st_size, file.read_bytes()
@@ -78,7 +80,7 @@ def test_data_that_moves_runs_nothing_again_and_data_that_changes_runs_anew(tmp_
     assert dense_networks(anew) == 2
     assert "; 1 were read" in anew.stderr
 
-    compared = anew.told("compare", str(anew.folder))
+    compared = anew.json_of("compare", str(anew.folder))
     assert sum("data.content=" in warning for row in compared["rows"] for warning in row["warnings"]) == 4
     assert not any("data.path" in warning for row in compared["rows"] for warning in row["warnings"])
     best = howcompact("best", str(anew.folder), "--out", "newer", cwd=tmp_path)
@@ -86,7 +88,7 @@ def test_data_that_moves_runs_nothing_again_and_data_that_changes_runs_anew(tmp_
     assert best.stderr.count("must be what a trial was trained on, but has changed since then") == 1
     tested = howcompact("compare", str(anew.folder), "--test", "--json", cwd=tmp_path)
     assert tested.returncode == 0, tested.stderr
-    assert anew.told("status", str(anew.folder))["trials"]["done"] == 4
+    assert anew.json_of("status", str(anew.folder))["trials"]["done"] == 4
 
 
 def test_all_keys_of_a_study_are_the_same_wherever_its_data_is(tmp_path: Path) -> None:

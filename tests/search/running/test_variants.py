@@ -56,14 +56,14 @@ def test_channels_of_a_users_own_network_on_their_images_without_their_tracking_
     counts = run.summary["trials"]
     assert counts["done"] + counts["stopped"] == counts["total"] == 2 * 4
     assert run.stderr.count("warning: ") == 1
-    rows = run.told("compare", str(run.folder))["rows"]
+    rows = run.json_of("compare", str(run.folder))["rows"]
     dense = 8 * 8 * 12 * 9 + 3 * 3 * 24 * 12 * 9 + 24 * 9 * 10
     for row in rows:
         assert row["macs_kept"] <= dense // 2
         assert row["macs_kept"] > 0.85 * dense / 2
     refused = howcompact("best", str(run.folder), "--out", "net", cwd=run.home)
     assert (refused.returncode, refused.stderr.count("add --trust mine:build")) == (2, 1)
-    told = run.told("best", str(run.folder), "--out", "net", "--trust", "mine:build")
+    told = run.json_of("best", str(run.folder), "--out", "net", "--trust", "mine:build")
     network = load_pruned(str(tmp_path / "net"), trust=["mine:build"])
     widths = [tuple(p.shape) for name, p in network.named_parameters() if name == "3.weight"]
     assert widths != [(24, 12, 3, 3)]
@@ -89,5 +89,5 @@ def test_a_trial_that_diverges_fails_alone_and_says_why(tmp_path: Path) -> None:
     run = run_small(tmp_path, settings=settings)
     assert run.summary["trials"] == {"total": 1, "done": 0, "new": 1, "failed": 1, "stopped": 0}
     assert "loss must stay finite" in run.stderr
-    assert run.told("status", str(run.folder))["trials"]["failed"] == 1
+    assert run.json_of("status", str(run.folder))["trials"]["failed"] == 1
     assert howcompact("compare", str(run.folder), cwd=tmp_path).returncode == 2
