@@ -30,7 +30,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.outcome",),
     ("trainables.models", "trainables.spec"),
     ("trainables.curriculum_spec", "trainables.pruning_spec"),
-    ("trainables.names",),
+    ("trainables.mistakes", "trainables.names"),
     ("trainables.frozen", "trainables.lookup", "trainables.storage"),
 )
 

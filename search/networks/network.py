@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from trainables.catalog import checks
@@ -14,6 +13,7 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.checkpoints.record import TrainedRecord
 from trainables.data import sources
 from trainables.data.splits import Splits
+from trainables.mistakes import checked
 from trainables.models import hub
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.pruning.context import Calibration
@@ -81,11 +81,7 @@ def fresh(name: str, image: str, classes: int, seed: int) -> Network:
 
 def trial_spec(settings: Mapping[str, object], seed: int) -> TrialSpec:
     """Check the settings of a trial. Raises ValueError with all that is wrong."""
-    try:
-        spec = TrialSpec.model_validate({"dense": DenseSpec(seed=seed), **settings})
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, but got {e['input']!r}" for e in error.errors())
-        raise ValueError("\n".join(problems)) from None
+    spec = checked(TrialSpec, {"dense": DenseSpec(seed=seed), **settings})
     if found := checks.mismatches(spec):
         raise ValueError("\n".join(found))
     return spec

@@ -11,6 +11,7 @@ from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_tabl
 from search.study.spec import StudySpec
 from trainables.checkpoints.epochs import newest_record
 from trainables.checkpoints.record import ProgressRecord
+from trainables.mistakes import checked
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.outcome import Outcome, Status
 from trainables.spec import TrialSpec
@@ -41,8 +42,9 @@ class StudyFolder:
 
     @property
     def study(self) -> StudySpec:
-        """The study as it was last run."""
-        return StudySpec.model_validate(from_json(self.folder.read(STUDY).decode()))
+        """The study as it was last run. Raises ValueError for a damaged file."""
+        rule = f"{self.folder.uri}/{STUDY} must hold a study of this version"
+        return checked(StudySpec, from_json(self.folder.read(STUDY).decode()), rule)
 
     def write_study(self, study: StudySpec) -> None:
         """Write the study."""

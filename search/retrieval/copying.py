@@ -17,6 +17,7 @@ from search.results.versions import versions
 from search.retrieval.latency import LatencyMeter, best_checkpoint, measure
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.checkpoints.record import TrainedRecord
 from trainables.evaluate import rebuild
 from trainables.exports.export import KINDS, export
 from trainables.exports.latency import Speed
@@ -105,7 +106,7 @@ def _copy(folder: StudyFolder, destination: Destination) -> None:
     row, saved = destination.row, best_checkpoint(folder, destination.row)
     record = {
         **saved.record,
-        "data": DataSpec.model_validate(saved.record["data"]).found_by(destination.data).model_dump(mode="json"),
+        "data": saved.read(TrainedRecord).data.found_by(destination.data).model_dump(mode="json"),
         "architecture": saved.architecture.model_dump(mode="json"),
         "study": folder.study.name,
         "trial": row.trial,

@@ -1,9 +1,8 @@
 """Reads a study from YAML and changes it by `key=value`; one error lists all that is wrong."""
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,9 +11,7 @@ from search.study.checks import complaints, complaints_of_settings
 from search.study.shipped import yaml_files
 from search.study.spec import StudySpec
 from trainables.lookup import did_you_mean
-from trainables.storage.credentials import redacted
-
-SHOWN = 200  # characters of a wrong value in an error
+from trainables.mistakes import SHOWN, brief, listed, mistakes
 
 
 def shipped() -> dict[str, str]:
@@ -48,8 +45,8 @@ def parse_study(source: str, overrides: Sequence[str] = (), name: str | None = N
     try:
         return StudySpec.model_validate(settings)
     except ValidationError as error:
-        found = [_explain(problem) for problem in error.errors()]
-        raise ValueError("\n".join([*found, *_complaints_of_the_rest(settings, error)])) from None
+        lines = [*mistakes(StudySpec, error), *_complaints_of_the_rest(settings, error)]
+        raise ValueError("\n".join(lines)) from None
 
 
 def _complaints_of_the_rest(settings: dict[str, Any], error: ValidationError) -> list[str]:
@@ -70,15 +67,11 @@ def _text(source: str) -> str:
     if not path.is_file():
         if path.suffix in (".yaml", ".yml"):
             raise ValueError(
-                f"a study file must exist, but {source!r} does not; write one or name one of: {_listed(studies)}"
+                f"a study file must exist, but {source!r} does not; write one or name one of: {listed(studies)}"
             )
         raise did_you_mean("study", source, studies)
     with path.open(encoding="utf-8", errors="surrogateescape") as file:  # YAML refuses it with a clear message
         return file.read(strict_yaml.LONGEST + 1)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
@@ -107,29 +100,4 @@ def _override(settings: dict[str, Any], override: str) -> None:
         group[leaf] = strict_yaml.parse(value)
     except ValueError as error:
         problem = str(error).splitlines()[0]
-        raise ValueError(f"--set {key} must be a YAML value, but got {_brief(value)} ({problem}); quote it") from None
-
-
-def _explain(problem: Any) -> str:
-    """Word one problem that pydantic found."""
-    location = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = _fields_at(problem["loc"][:-1])
-        near = get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"one of: {_listed(known)}"
-        return f"{location} must be a known setting, but is not; {hint}"
-    return f"{location} is wrong: {problem['msg']}, but got {_brief(problem['input'])}"
-
-
-def _brief(value: object) -> str:
-    """Show the beginning of a value without its secrets."""
-    text = redacted(repr(value))
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
-
-
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
-    model: Any = StudySpec
-    for part in location:
-        model = get_args(model)[0] if isinstance(part, int) else model.model_fields[part].annotation
-        model = get_args(model)[0] if get_origin(model) is Annotated else model
-    return list(model.model_fields)
+        raise ValueError(f"--set {key} must be a YAML value, but got {brief(value)} ({problem}); quote it") from None

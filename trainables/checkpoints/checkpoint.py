@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeVar
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ from trainables.checkpoints.manifest import RECORD, TENSORS, read_files, write_f
 from trainables.checkpoints.record import Record
 from trainables.checkpoints.sparse_tensors import pack, unpack
 from trainables.frozen import Frozen
+from trainables.mistakes import checked
 from trainables.models import hub
 from trainables.models.removed_blocks import ProjectionSpec, projections, remove_blocks, removed_modules
 from trainables.models.trust import NO_TRUST, Trust
@@ -85,20 +86,16 @@ class Checkpoint:
     trust: Trust = NO_TRUST  # which models of the user's own the record may name
 
     def read(self, kind: type[R]) -> R:
-        """Read the record as a model; ValueError names the field that is missing or wrong."""
-        try:
-            return kind.model_validate(self.record)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise ValueError(f"the record of a checkpoint must have a valid {field}, but: {first['msg']}") from None
+        """Read the record as a model. Raises ValueError that names each field that is missing or wrong."""
+        return checked(kind, self.record, "the record of a checkpoint must be valid")
 
     @property
     def architecture(self) -> Architecture:
-        """How the network is built; ValueError where the record does not say, or where that would run unknown code."""
-        built = Architecture.model_validate(self.record.get("architecture"))
-        self.trust.check(built.model)
-        return built
+        """How to build the network. Raises ValueError for a wrong record and for a model that is not trusted."""
+        rule = "the record of a checkpoint must say how to build its network"
+        architecture = checked(Architecture, self.record.get("architecture"), rule)
+        self.trust.check(architecture.model)
+        return architecture
 
     def network(self) -> nn.Module:
         """Rebuild the network; ValueError as `architecture` and `rebuild`."""

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from search.results.folder import STUDY
 from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table
 from tests.search.comparison.test_compare import outcome, study_of
 from trainables.outcome import Outcome
@@ -44,10 +45,18 @@ def test_the_table_is_read_by_others(read: Any, tmp_path: Path) -> None:
     assert layers == [row.layers for row in rows]
 
 
+def test_a_damaged_study_is_one_clear_error(tmp_path: Path) -> None:
+    folder = study_of(tmp_path / "s", [])
+    text = (tmp_path / "s" / STUDY).read_text().replace('"sparsities"', '"sparsitys"')
+    (tmp_path / "s" / STUDY).write_text(text)
+    with pytest.raises(ValueError, match=r"s/study.json must hold a study of this version, but .*sparsitys must be"):
+        _ = folder.study
+
+
 def test_every_column_is_documented() -> None:
     assert SCHEMA.names == list(TrialRow.model_fields)
-    told = from_parquet(to_parquet(to_table([]))).schema
-    assert all(told.field(name).metadata[b"description"] for name in SCHEMA.names)
+    schema = from_parquet(to_parquet(to_table([]))).schema
+    assert all(schema.field(name).metadata[b"description"] for name in SCHEMA.names)
 
 
 def test_rows_survive_parquet() -> None:
