@@ -1,4 +1,4 @@
-"""The project's own networks: of the papers' sizes, at any width, and able to learn."""
+"""The project's own networks: their sizes against the papers, their widths, and a short training."""
 
 import pytest
 import torch

@@ -60,7 +60,7 @@ def test_masked_weights_are_not_counted() -> None:
     assert counted.macs_kept == 9 * 16 + 200 * 16 + 64 * 32 + 24 * 32 + 12
 
 
-def test_looking_leaves_the_model_as_it_was() -> None:
+def test_finding_layers_does_not_change_the_model() -> None:
     model = Mixed().train()
     before = copy.deepcopy(model.state_dict())
     prunable_layers(model, torch.randn(1, 3, 8, 8))
@@ -70,7 +70,7 @@ def test_looking_leaves_the_model_as_it_was() -> None:
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
 
 
-def test_looking_leaves_the_model_as_it_was_after_a_failure() -> None:
+def test_a_failed_forward_pass_does_not_change_the_model() -> None:
     model = Mixed().train()
     with pytest.raises(RuntimeError):
         prunable_layers(model, torch.randn(1, 5, 8, 8))

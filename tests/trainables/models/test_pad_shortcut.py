@@ -1,4 +1,4 @@
-"""The shortcut that pads: cut, it computes what the whole one does with the same channels masked."""
+"""A cut `PadShortcut` computes what the whole one computes with the same channels masked."""
 
 import torch
 from hypothesis import given, settings
@@ -47,15 +47,15 @@ def test_a_cut_pad_shortcut_computes_what_the_masked_one_does(
 ) -> None:
     inputs, outputs, steps = case
     whole, cut = PadShortcut(inputs, outputs, stride=2), PadShortcut(inputs, outputs, stride=2)
-    left = {True: list(range(inputs)), False: list(range(outputs))}
+    present_channels = {True: list(range(inputs)), False: list(range(outputs))}
     for is_input, kept in steps:
         (cut.keep_inputs if is_input else cut.keep_outputs)(kept)
-        left[is_input] = [left[is_input][i] for i in kept]
+        present_channels[is_input] = [present_channels[is_input][i] for i in kept]
     x = torch.randn(2, inputs, 4, 4)
     masked = torch.zeros_like(x)
-    masked[:, left[True]] = x[:, left[True]]
-    assert torch.equal(cut(x[:, left[True]]), whole(masked)[:, left[False]])
-    assert (cut.in_channels, cut.source.dtype) == (len(left[True]), torch.int64)
+    masked[:, present_channels[True]] = x[:, present_channels[True]]
+    assert torch.equal(cut(x[:, present_channels[True]]), whole(masked)[:, present_channels[False]])
+    assert (cut.in_channels, cut.source.dtype) == (len(present_channels[True]), torch.int64)
 
 
 def test_a_state_dict_brings_the_wiring_of_a_cut_pad_shortcut_back() -> None:

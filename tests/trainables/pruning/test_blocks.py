@@ -1,4 +1,4 @@
-"""Blocks: found, taken out and counted; what is left computes what a shallower network does, and is read back."""
+"""Blocks: the chain, their removal and cost. Without some of them, a network computes what a shallower one does."""
 
 import copy
 from functools import lru_cache
@@ -31,7 +31,7 @@ def numbered(prefix: str, *numbers: int) -> list[str]:
     return [f"{prefix}{n}" for n in numbers]
 
 
-STAGES = {  # blocks in the chain, and those of them that can go
+STAGES = {  # number of blocks in the chain, and the removable ones by part
     "small_cnn": (4, [["block4"]]),
     "resnet20": (10, [numbered("block1_", 1, 2, 3), numbered("block2_", 2, 3), numbered("block3_", 2, 3)]),
     "vgg16": (
@@ -79,8 +79,8 @@ def names(blocks: Blocks) -> list[list[str]]:
     return [[unit.block.name for unit in units] for units in blocks.stages.values()]
 
 
-def some(blocks: Blocks, seed: int) -> dict[str, Tensor]:
-    """Any blocks of each part, none or all at times."""
+def random_units(blocks: Blocks, seed: int) -> dict[str, Tensor]:
+    """Draw the kept blocks of each part at random, from none to all."""
     draw = np.random.default_rng(seed)
     kept = {part.name: draw.permutation(part.units)[: draw.integers(part.units + 1)] for part in blocks.parts}
     return {name: torch.from_numpy(np.sort(units)) for name, units in kept.items()}
@@ -93,14 +93,14 @@ def outputs(model: nn.Module, images: int = 2) -> Tensor:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_blocks_are_those_that_the_network_is_known_for(name: str) -> None:
+def test_chain_and_removable_blocks_of_known_networks(name: str) -> None:
     blocks = blocks_of(name)
     assert (len(blocks.chain), names(blocks)) == STAGES[name]
     assert all(part.floor == 0 for part in blocks.parts)
     assert 0 in blocks.fixed
 
 
-def test_a_convolution_comes_with_its_norm_and_activation_and_a_depthwise_one_with_the_pointwise_behind() -> None:
+def test_a_block_joins_convolution_norm_and_activation_and_depthwise_with_pointwise() -> None:
     example = architecture(VGG16_BN).example()
     assert find_chain(dense(VGG16_BN), example)[1].modules == ("0.3", "0.4", "0.5")
     assert find_chain(dense("mobilenet"), example)[1].modules == ("depthwise1", "pointwise1")
@@ -108,7 +108,7 @@ def test_a_convolution_comes_with_its_norm_and_activation_and_a_depthwise_one_wi
 
 
 class Flat(nn.Module):
-    """An activation that serves twice, a layer that runs twice, and a norm that belongs to no convolution."""
+    """An activation that runs twice, a convolution that runs twice, and a norm behind no convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class Flat(nn.Module):
         return logits
 
 
-def test_what_serves_others_too_is_no_part_of_a_block() -> None:
+def test_modules_that_run_twice_or_are_shared_belong_to_no_block() -> None:
     model, example = Flat().eval(), torch.zeros(1, 3, 32, 32)
     assert [block.modules for block in find_chain(model, example)] == [("stem",), ("one",)]
     expected = copy.deepcopy(model)
@@ -131,12 +131,12 @@ def test_what_serves_others_too_is_no_part_of_a_block() -> None:
     assert torch.equal(outputs(model), outputs(expected))
 
 
-def test_network_without_such_blocks_is_refused() -> None:
+def test_network_without_removable_blocks_is_refused() -> None:
     with pytest.raises(ValueError, match="granularity 'block' must find removable blocks, but DenseNet has none; use"):
         blocks_of("densenet121")
 
 
-def test_a_shallowed_resnet_is_one_worked_by_hand() -> None:
+def test_a_resnet_without_two_blocks_computes_what_the_others_compute_in_a_row() -> None:
     blocks = blocks_of("resnet20")
     blocks.remove({"block1_1": torch.tensor([0, 2]), "block3_2": torch.tensor([1])})
     whole = dict(dense("resnet20").named_children())
@@ -151,7 +151,7 @@ def test_a_shallowed_resnet_is_one_worked_by_hand() -> None:
         assert_same(blocks.model(images), shallower(images))
 
 
-def test_a_projection_passes_on_what_it_gets() -> None:
+def test_an_untrained_projection_copies_or_averages_channels() -> None:
     images = torch.randn(2, 4, 6, 6).abs()
     more, fewer = Projection((4, 6, 2)).eval(), Projection((4, 2, 1)).eval()
     with torch.no_grad():
@@ -160,38 +160,40 @@ def test_a_projection_passes_on_what_it_gets() -> None:
 
 
 @pytest.mark.parametrize("name", CHANGING)
-def test_blocks_that_change_shapes_may_go_where_projections_stand_in(name: str) -> None:
+def test_projections_make_blocks_that_change_the_shape_removable(name: str) -> None:
     plain, projected = blocks_of(name), blocks_of(name, "projected-block")
-    found = {unit for stage in names(projected) for unit in stage}
-    assert found - {unit for stage in names(plain) for unit in stage} == {*CHANGING[name]}
+    removable = {unit for stage in names(projected) for unit in stage}
+    assert removable - {unit for stage in names(plain) for unit in stage} == {*CHANGING[name]}
     assert isinstance(projected, ProjectedBlocks)
 
 
 @pytest.mark.parametrize("granularity", BLOCKS)
 @pytest.mark.parametrize("name", ["small_cnn", "resnet20", "vgg16", "mobilenet", "resnet18", "mobilenet_v2"])
-def test_costs_are_those_measured_and_silence_is_removal(name: str, granularity: GranularityName) -> None:
+def test_cost_is_the_measured_one_and_a_mask_computes_what_removal_does(
+    name: str, granularity: GranularityName
+) -> None:
     image = F.relu(torch.randn(2, 3, 32, 32))
     for seed in range(3):
-        silenced, cut = blocks_of(name, granularity), blocks_of(name, granularity)
-        kept_units = some(silenced, seed)
+        masked, cut = blocks_of(name, granularity), blocks_of(name, granularity)
+        kept_units = random_units(masked, seed)
         widths = np.array([len(units) for units in kept_units.values()])
-        costs = [silenced.cost(widths, kind) for kind in ("params", "macs")]
-        before = silenced.model(image)
-        silenced.mask(kept_units)
+        costs = [masked.cost(widths, kind) for kind in ("params", "macs")]
+        before = masked.model(image)
+        masked.mask(kept_units)
         after = count(cut.model, cut.remove(kept_units), cut.example)
         assert costs == [after.params_kept, after.macs_kept]
-        assert torch.equal(silenced.model(image), cut.model(image))
-        silenced.unmask()
-        assert torch.equal(silenced.model(image), before)
+        assert torch.equal(masked.model(image), cut.model(image))
+        masked.unmask()
+        assert torch.equal(masked.model(image), before)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32), st.sampled_from(BLOCKS))
-def test_a_shallowed_network_is_read_back_and_loses_channels_and_more_blocks(
+def test_a_network_without_blocks_and_channels_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, seed: int, granularity: GranularityName
 ) -> None:
     built, blocks = architecture("resnet20"), blocks_of("resnet20", granularity)
-    blocks.remove(some(blocks, seed))
+    blocks.remove(random_units(blocks, seed))
     model = blocks.model
     if seed % 2:
         channels = Channels(model, built.example())
@@ -205,10 +207,10 @@ def test_a_shallowed_network_is_read_back_and_loses_channels_and_more_blocks(
     assert count(again, {}, built.example()) == count(model, {}, built.example())
 
 
-def test_architecture_names_what_is_gone() -> None:
+def test_architecture_records_removed_modules_and_projections() -> None:
     built, blocks = architecture(VGG16_BN), blocks_of(VGG16_BN, "projected-block")
-    gone = torch.arange(0)
-    blocks.remove({"0.3": gone, "0.7": gone})
+    none = torch.arange(0)
+    blocks.remove({"0.3": none, "0.7": none})
     shallower = built.without_blocks_as(blocks.model)
     assert shallower.removed == ("0.3", "0.4", "0.5", "0.8", "0.9")
     assert shallower.projections == {"0.7": (64, 128, 1)}
@@ -218,12 +220,12 @@ def test_architecture_names_what_is_gone() -> None:
         shallower.model_copy(update={"removed": ("0.99",)}).build()
 
 
-def test_a_network_that_kept_all_is_described_as_before() -> None:
+def test_architecture_of_a_whole_network_is_unchanged() -> None:
     built = architecture("resnet20")
     assert built.without_blocks_as(built.build()) == built
 
 
-def test_a_shallowed_network_is_exported() -> None:
+def test_a_network_without_blocks_is_exported() -> None:
     blocks = blocks_of("small_cnn", "projected-block")
     blocks.remove({"block2": torch.arange(0), "block4": torch.arange(0)})
     images = torch.randn(2, *blocks.example.shape[1:])

@@ -20,7 +20,7 @@ EXAMPLE = torch.zeros(1, 3, 6, 6)
 
 
 class Net(nn.Module):
-    """Three convolutions and a linear layer, wired by a function."""
+    """Three convolutions and a linear layer, connected by a function."""
 
     def __init__(self, wiring: Callable[..., Any], classes_in: int = 8, c_in: int = 3) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ def test_grouped_convolutions_around_a_sum_share_their_units() -> None:
     refuse_unsound_cuts(model, EXAMPLE)
 
 
-def test_mistakes_show_through_layers_that_start_as_zeros() -> None:
+def test_wrong_cuts_are_found_behind_a_layer_of_zeros() -> None:
     model = Net(normalised)
     nn.init.zeros_(model.head.weight)
     with pytest.raises(ValueError, match="the cut network has another output"):
@@ -186,7 +186,7 @@ def build(num_classes, in_channels):
 """
 
 
-def test_study_hears_of_it_before_any_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_study_is_refused_before_any_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "centred_net.py").write_text(USERS_MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     spec = TrialSpec(dense=DenseSpec(model="centred_net:build"), granularity="channel", criterion="l1")
@@ -195,12 +195,12 @@ def test_study_hears_of_it_before_any_trial(tmp_path: Path, monkeypatch: pytest.
     assert feasibility.unreachable([spec.model_copy(update={"granularity": "weight", "criterion": "magnitude"})]) == []
 
 
-def test_windows_of_pixels_are_refused_at_once() -> None:
+def test_views_that_fold_pixels_twice_are_refused() -> None:
     with pytest.raises(ValueError, match=r"MaxVit failed with: its views fold .*; use granularity 'weight'"):
         Channels(MaxVit((32, 32), 8, 4, [8, 16], [1, 1], 4, 0.0, num_classes=5), torch.zeros(1, 3, 32, 32))
 
 
-def test_wrong_bookkeeping_of_weights_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_count_of_removed_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     cost = Channels.cost
     monkeypatch.setattr(Channels, "cost", lambda *args: cost(*args) + 1)
     with pytest.raises(ValueError, match="its layers lose another number of weights than was counted"):

@@ -80,7 +80,7 @@ def cut(model: nn.Module, kept_units: KeptUnits, example: Tensor) -> nn.Module:
 
 @torch.no_grad()
 def survivors(model: nn.Module, kept_units: KeptUnits, example: Tensor) -> dict[str, list[int]]:
-    """Which outputs of each layer and batch norm stay, read from weights that say where they come from."""
+    """Find the kept outputs of each layer and batch norm: weights hold the index of their output before the cut."""
     tagged = copy.deepcopy(model)
     for module in tagged.modules():
         if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
@@ -93,12 +93,14 @@ def survivors(model: nn.Module, kept_units: KeptUnits, example: Tensor) -> dict[
     }
 
 
-def masked(model: nn.Module, stays: dict[str, list[int]]) -> nn.Module:
-    """The network at full width, with zeros in place of every channel that is gone."""
+def masked(model: nn.Module, kept_outputs: dict[str, list[int]]) -> nn.Module:
+    """The network at full width, with zeros in place of every removed channel."""
     reference = copy.deepcopy(model)
     for name, module in reference.named_modules():
         outputs = (
-            stays.get(name.replace(".shortcut", ".bn2"), []) if isinstance(module, PadShortcut) else stays.get(name)
+            kept_outputs.get(name.replace(".shortcut", ".bn2"), [])
+            if isinstance(module, PadShortcut)
+            else kept_outputs.get(name)
         )
         if outputs is not None:
             module.register_forward_hook(_zeroing(outputs, channels_last=isinstance(module, nn.Linear)))
@@ -117,18 +119,20 @@ def _zeroing(outputs: list[int], channels_last: bool) -> Any:
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_cut_network_computes_what_the_masked_one_does(name: str, seed: int) -> None:
-    model, some = build(name), images(name, 3)
-    channels = Channels(copy.deepcopy(model), some[:1])
+    model, batch = build(name), images(name, 3)
+    channels = Channels(copy.deepcopy(model), batch[:1])
     kept_units = random_units(channels, seed)
-    stays = survivors(model, kept_units, some[:1])
+    kept_outputs = survivors(model, kept_units, batch[:1])
     for part in channels.parts:
         whole = range(len(weight_of(model.get_submodule(part.name))))
         kept = set(kept_units[part.name].tolist())
-        assert stays[part.name] == [channel for channel in whole if channel % part.units in kept]  # in every group
+        assert kept_outputs[part.name] == [
+            channel for channel in whole if channel % part.units in kept
+        ]  # in every group
     with torch.no_grad():
-        expected = masked(model, stays)(some)
-        assert_same(cut(model, kept_units, some[:1])(some), expected)
-        assert (model(some) - expected).abs().max() > 1e-3 * expected.abs().max()
+        expected = masked(model, kept_outputs)(batch)
+        assert_same(cut(model, kept_units, batch[:1])(batch), expected)
+        assert (model(batch) - expected).abs().max() > 1e-3 * expected.abs().max()
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -159,14 +163,14 @@ def test_cost_of_all_channels_is_that_of_the_dense_network(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_floors_are_enough_and_classes_stay(name: str) -> None:
-    model, some = build(name), images(name, 2)
-    channels = Channels(model, some[:1])
+def test_networks_at_their_floors_run_and_keep_all_classes(name: str) -> None:
+    model, batch = build(name), images(name, 2)
+    channels = Channels(model, batch[:1])
     floors = {part.name: part.floor for part in channels.parts}
     assert set(floors.values()) <= ({1, 2} if name.endswith("resnext") else {1})
     channels.remove({part.name: torch.arange(part.units)[-part.floor :] for part in channels.parts})
     with torch.no_grad():
-        assert model(some).shape == (2, 10)
+        assert model(batch).shape == (2, 10)
 
 
 @pytest.mark.parametrize(
@@ -175,11 +179,11 @@ def test_the_floors_are_enough_and_classes_stay(name: str) -> None:
         ("resnet20", "conv"),
         (f"{__name__}:densenet", "features"),
         (f"{__name__}:resnext", "conv|downsample"),
-        (f"{__name__}:vit", r"mlp\.0$"),  # attention needs the rest
+        (f"{__name__}:vit", r"mlp\.0$"),  # attention must keep the others
         (f"{__name__}:convnext", r"block\.3$"),  # layer norm
     ],
 )
-def test_layers_get_narrower_but_for_what_must_stay(name: str, narrower: str) -> None:
+def test_all_layers_get_narrower_except_those_that_must_keep_their_width(name: str, narrower: str) -> None:
     model, example = build(name), images(name, 1)
     channels = Channels(model, example)
     channels.remove({part.name: torch.arange(part.floor) for part in channels.parts})
@@ -196,9 +200,9 @@ def read_back(model: nn.Module, name: str, path: Path) -> nn.Module:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_cut_network_survives_saving_and_can_be_cut_again(name: str, tmp_path: Path) -> None:
-    model, some = build(name), images(name, 2)
+    model, batch = build(name), images(name, 2)
     original = copy.deepcopy(model)
-    channels = Channels(model, some[:1])
+    channels = Channels(model, batch[:1])
     kept_units = random_units(channels, 0)
     channels.remove(kept_units)
     again = read_back(model, name, tmp_path)
@@ -206,7 +210,7 @@ def test_cut_network_survives_saving_and_can_be_cut_again(name: str, tmp_path: P
     for module, cut_one in zip(again.modules(), model.modules(), strict=True):
         for attribute in attributes:
             assert getattr(module, attribute, None) == getattr(cut_one, attribute, None)
-    second_view = Channels(again, some[:1])
+    second_view = Channels(again, batch[:1])
     units = {part.name: part.units for part in second_view.parts}
     assert units == {
         part.name: len(kept_units[part.name]) for part in channels.parts if len(kept_units[part.name]) > part.floor
@@ -215,11 +219,11 @@ def test_cut_network_survives_saving_and_can_be_cut_again(name: str, tmp_path: P
     second_view.remove(half)
     both = {n: kept[half[n]] if n in half else kept for n, kept in kept_units.items()}
     with torch.no_grad():
-        assert_same(again(some), cut(original, both, some[:1])(some))
-        assert torch.equal(read_back(again, name, tmp_path)(some), again(some))
+        assert_same(again(batch), cut(original, both, batch[:1])(batch))
+        assert torch.equal(read_back(again, name, tmp_path)(batch), again(batch))
 
 
-def test_model_that_is_looked_at_stays_as_it_was() -> None:
+def test_tracing_does_not_change_the_model() -> None:
     model = build("resnet20").train()
     next(model.parameters()).requires_grad_(False)
     before = copy.deepcopy(model)

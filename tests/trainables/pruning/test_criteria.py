@@ -25,19 +25,19 @@ from trainables.pruning.probe_order import ProbeResult
 
 torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 1, 8, 8)
-STAGE_3 = ["block3_1.conv2", "block3_2.conv2", "block3_3.conv2"]  # all that is added up in resnet20's last stage
+STAGE_3 = ["block3_1.conv2", "block3_2.conv2", "block3_3.conv2"]  # added up in the last stage of resnet20
 
 
 def pairings() -> Iterator[tuple[str, GranularityName, str]]:
     for name, needs in CRITERION_NEEDS.items():
         for granularity in needs.granularities:
             yield name, granularity, "resnet20"
-            if name != "bn-scale":  # which one of its layers has not
+            if name != "bn-scale":  # one of its layers has no batch norm
                 yield name, granularity, "small_cnn"
 
 
 def trained(name: str) -> nn.Module:
-    """A network with statistics and scales of its own, half of it frozen, training but for one block."""
+    """Random statistics and scales, every second parameter frozen, and one block in eval mode."""
     torch.manual_seed(0)
     model = hub.build(name, 10, 1, width=0.5)
     with torch.no_grad():
@@ -109,7 +109,7 @@ def test_random_scores_differ_between_seeds_and_parts(granularity: GranularityNa
     assert len({tuple(scores[:4].tolist()) for scores in one.values()}) == len(one)
 
 
-def test_magnitude_is_that_of_each_weight() -> None:
+def test_magnitude_scores_each_weight_by_its_absolute_value() -> None:
     model = trained("small_cnn")
     scores = score("magnitude", "weight", model)
     assert torch.equal(scores["block2.conv"], weight_of(model.get_submodule("block2.conv")).abs().flatten())
@@ -146,10 +146,10 @@ def test_group_norm_is_that_of_torch_pruning() -> None:
     scores = CRITERIA["group-norm"](PruningContext(Channels(model, example)))
     graph = tp.DependencyGraph().build_dependency(model, example)
     importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer="mean")
-    for part, mine in scores.items():
-        group = graph.get_pruning_group(model.get_submodule(part), tp.prune_conv_out_channels, [*range(len(mine))])
-        torch.testing.assert_close(mine.float(), importance(group))
-    assert len(scores) == 9  # each block's inner convolution, and what is added up at each of four widths
+    for part, of_part in scores.items():
+        group = graph.get_pruning_group(model.get_submodule(part), tp.prune_conv_out_channels, [*range(len(of_part))])
+        torch.testing.assert_close(of_part.float(), importance(group))
+    assert len(scores) == 9  # the inner convolution of each block, and one coupled group for each of four widths
 
 
 def test_taylor_and_snip_are_those_of_a_network_worked_by_hand() -> None:
@@ -170,11 +170,11 @@ def test_gradients_are_those_of_finite_differences(
 ) -> None:
     monkeypatch.setattr("trainables.pruning.criteria.BATCH", 5)  # of 12 samples, so that the last batch is smaller
     model, calibration = trained("small_cnn"), samples()
-    found = weight_gradients(PruningContext(view_of(model, EXAMPLE), calibration=calibration))
-    assert set(found) == {"block1.conv", "block2.conv", "block3.conv", "block4.conv", "hidden", "head"} - (
+    gradients = weight_gradients(PruningContext(view_of(model, EXAMPLE), calibration=calibration))
+    assert set(gradients) == {"block1.conv", "block2.conv", "block3.conv", "block4.conv", "hidden", "head"} - (
         {"head"} if view_of is Channels else set()
     )
-    for name, gradient in found.items():
+    for name, gradient in gradients.items():
         weight = weight_of(model.get_submodule(name)).detach().double()
         direction = torch.randn_like(weight)
         up, down = (loss_of(model, calibration, {name: weight + step * direction}) for step in (1e-7, -1e-7))

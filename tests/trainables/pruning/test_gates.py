@@ -21,7 +21,7 @@ from trainables.training.train import sgd
 torch.set_num_threads(1)
 
 
-def test_gate_is_that_of_the_paper_worked_by_hand() -> None:
+def test_gate_matches_the_formula_of_the_paper_worked_by_hand() -> None:
     w = torch.tensor([0.73, 0.46, 0.5, 0.0], dtype=torch.float64)  # M u = 2.3, -0.4, 0, -5
     gate = trainable_gate(w, SHAPINGS["straight-through"], 10)
     torch.testing.assert_close(gate, torch.tensor([1.03, 0.06, 1.0, 0.0], dtype=torch.float64))
@@ -33,14 +33,14 @@ def test_gate_is_that_of_the_paper_worked_by_hand() -> None:
 
 @pytest.mark.parametrize("name", SHAPINGS)
 @pytest.mark.parametrize("resolution", [1_000, 100_000, 1_000_000])
-def test_gradient_is_the_shaping_and_the_step_stays_a_step(name: str, resolution: int) -> None:
+def test_gradient_is_the_shaping_and_the_value_is_near_the_step(name: str, resolution: int) -> None:
     w = torch.rand(500, generator=torch.Generator().manual_seed(0)).requires_grad_()
     gate = trainable_gate(w, SHAPINGS[name], resolution)
     (gradient,) = torch.autograd.grad(gate.sum(), w)
     g = SHAPINGS[name]((w - OPENS).detach())
     assert gate.dtype == torch.float32
     assert ((gate - is_open(w).float()).abs() <= 1.1 / resolution).all()
-    torch.testing.assert_close(gradient, g, rtol=1e-5, atol=1.1 / resolution)  # s g' is all that they differ by
+    torch.testing.assert_close(gradient, g, rtol=1e-5, atol=1.1 / resolution)  # they differ by s g' only
 
 
 @pytest.mark.parametrize("name", SHAPINGS)
@@ -64,18 +64,18 @@ def close_all_but(gates: ChannelGates, kept_units: KeptUnits) -> None:
 
 @pytest.mark.parametrize("name", [*NETWORKS, "resnet18", "mobilenet_v2"])
 def test_gated_network_computes_what_the_cut_one_does(name: str) -> None:
-    model, some = build(name), images(name, 2)
-    gates = gates_on(model, some[:1])
-    kept_units = random_units(Channels(model, some[:1]), 0)
+    model, batch = build(name), images(name, 2)
+    gates = gates_on(model, batch[:1])
+    kept_units = random_units(Channels(model, batch[:1]), 0)
     with torch.no_grad():
-        whole = model(some)
+        whole = model(batch)
         with gates.attached():
-            assert_same(model(some), whole)
+            assert_same(model(batch), whole)
             close_all_but(gates, kept_units)
-            gated = model(some)
-        assert torch.equal(model(some), whole)  # it is as it was
-        Channels(model, some[:1]).remove(kept_units)
-        assert_same(gated, model(some))
+            gated = model(batch)
+        assert torch.equal(model(batch), whole)  # the network is not changed
+        Channels(model, batch[:1]).remove(kept_units)
+        assert_same(gated, model(batch))
         assert (gated - whole).abs().max() > 1e-3 * whole.abs().max()
 
 
@@ -101,31 +101,36 @@ def three_layers() -> nn.Module:
     return nn.Sequential(*convs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10))
 
 
-@pytest.mark.parametrize(("kind", "places"), [("macs", (64, 16)), ("params", (1, 1))])
-def test_slope_of_the_cost_worked_by_hand(kind: BudgetKind, places: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("kind", "positions"), [("macs", (64, 16)), ("params", (1, 1))])
+def test_slope_of_the_cost_worked_by_hand(kind: BudgetKind, positions: tuple[int, int]) -> None:
     gates = gates_on(three_layers(), torch.zeros(1, 3, 8, 8), kind)
     assert gates.ratio().item() == pytest.approx(1.0, abs=1e-4)  # all open
     close_all_but(gates, {"0": torch.tensor([0, 3]), "2": torch.tensor([1, 2, 5])})
-    first, second = 9 * places[0] * 3 + 9 * places[1] * 3, 9 * places[1] * 2 + 10  # of F = k H W (3 a + a b) + 10 b
-    dense = 9 * places[0] * 3 * 4 + 9 * places[1] * 4 * 6 + 10 * 6
+    first, second = (
+        9 * positions[0] * 3 + 9 * positions[1] * 3,
+        9 * positions[1] * 2 + 10,
+    )  # of F = k H W (3 a + a b) + 10 b
+    dense = 9 * positions[0] * 3 * 4 + 9 * positions[1] * 4 * 6 + 10 * 6
     ratio = gates.ratio()
-    assert ratio.item() == pytest.approx((9 * places[0] * 3 * 2 + 9 * places[1] * 2 * 3 + 10 * 3) / dense, rel=1e-4)
+    assert ratio.item() == pytest.approx(
+        (9 * positions[0] * 3 * 2 + 9 * positions[1] * 2 * 3 + 10 * 3) / dense, rel=1e-4
+    )
     (slope,) = torch.autograd.grad(ratio, gates.values)
     expected = torch.cat([torch.tensor({"0": [first] * 4, "2": [second] * 6}[name]) for name in gates.by_part])
     torch.testing.assert_close(slope * dense, expected.float(), rtol=1e-4, atol=0.0)
 
 
-def test_loss_beside_the_task_is_the_distance_to_the_target() -> None:
+def test_penalty_is_the_distance_to_the_target() -> None:
     for power, expected in ((1, 10 * 0.6), (2, 10 * 0.6**2)):
-        asked = Gates.model_validate({"strength": 10.0, "power": power})
-        gates = ChannelGates(Channels(three_layers(), torch.zeros(1, 3, 8, 8)), asked, "macs", 0.4)
+        gate_settings = Gates.model_validate({"strength": 10.0, "power": power})
+        gates = ChannelGates(Channels(three_layers(), torch.zeros(1, 3, 8, 8)), gate_settings, "macs", 0.4)
         assert gates.penalty().item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_no_part_closes_and_no_value_leaves_its_interval() -> None:
     example = torch.zeros(1, 3, 32, 32)
-    channels = Channels(hub.build(NETWORKS[-3], 10, 3), example)  # whose grouped convolutions need two
-    gates = ChannelGates(channels, Gates(), "macs", 0.0)  # no room for any
+    channels = Channels(hub.build(NETWORKS[-3], 10, 3), example)  # its grouped convolutions have a floor of 2
+    gates = ChannelGates(channels, Gates(), "macs", 0.0)  # a budget of 0
     with torch.no_grad():
         gates.values.copy_(torch.linspace(-1.0, 0.45, len(gates.values)))
         gates.by_part[channels.parts[0].name].add_(5.0)
@@ -133,7 +138,9 @@ def test_no_part_closes_and_no_value_leaves_its_interval() -> None:
     lowest = gates.values.min()
     assert 0.0 < lowest < 1e-5
     assert gates.values.max() <= 1.0
-    assert gates.trainable()[gates.values == lowest].min() > 0.0  # or a ReLU would not let a closed channel hear
+    assert (
+        gates.trainable()[gates.values == lowest].min() > 0.0
+    )  # otherwise a ReLU would stop the gradient of a closed channel
     for part in channels.parts:
         assert is_open(gates.by_part[part.name]).nonzero().flatten().tolist() == [*range(part.units)][-part.floor :]
     report = gates.report()
@@ -145,7 +152,9 @@ def test_no_part_closes_and_no_value_leaves_its_interval() -> None:
 @pytest.mark.parametrize("kind", ["params", "macs"])
 @settings(max_examples=20, deadline=None)
 @given(name=st.sampled_from(sorted(COSTED)), target=st.floats(0.1, 1), done=st.floats(0, 1), seed=st.integers(0, 99))
-def test_gates_settle_at_the_sliding_target(kind: BudgetKind, name: str, target: float, done: float, seed: int) -> None:
+def test_steps_meet_the_falling_target_and_converge(
+    kind: BudgetKind, name: str, target: float, done: float, seed: int
+) -> None:
     channels = COSTED[name]
     units = np.array([part.units for part in channels.parts])
     dense = channels.cost(units, kind)
@@ -157,17 +166,17 @@ def test_gates_settle_at_the_sliding_target(kind: BudgetKind, name: str, target:
     now = 1.0 - 2.0 * min(done, 0.5) * (1.0 - target)
     dearest = max(dense - channels.cost(units - one, kind) for one in np.eye(len(units), dtype=np.int64))
     assert now * dense + 1 >= channels.cost(counts, kind) > now * dense - dearest - 1
-    for _ in range(3):  # as the slope is another one with other gates open, one more gate may fit
+    for _ in range(3):  # the slope depends on the open gates: one more gate may fit
         gates.step_to_target(done)
-    settled = gates.values.detach().clone()
+    converged = gates.values.detach().clone()
     gates.step_to_target(done)
-    assert torch.equal(gates.values, settled)  # it is there already
+    assert torch.equal(gates.values, converged)  # converged
 
 
 @pytest.mark.parametrize("target", [0.3, 0.9])
-def test_gates_settle_by_a_step_down_the_distance_that_is_beside_the_loss(target: float) -> None:
-    asked = Gates(shaping="sech2", strength=1.0)
-    gates = ChannelGates(Channels(three_layers(), torch.zeros(1, 3, 8, 8)), asked, "macs", target)
+def test_step_to_the_target_is_a_gradient_step_on_the_penalty(target: float) -> None:
+    gate_settings = Gates(shaping="sech2", strength=1.0)
+    gates = ChannelGates(Channels(three_layers(), torch.zeros(1, 3, 8, 8)), gate_settings, "macs", target)
     with torch.no_grad():
         gates.values.copy_(torch.tensor([0.55, 0.45, 0.6, 0.3, 0.52, 0.7, 0.58, 0.4, 0.47, 0.65]))
     before = gates.values.detach().clone()
@@ -178,7 +187,7 @@ def test_gates_settle_by_a_step_down_the_distance_that_is_beside_the_loss(target
     torch.testing.assert_close(rate, rate[:1].expand(10), rtol=1e-3, atol=0.0)
 
 
-def test_decay_never_touches_gates() -> None:
+def test_weight_decay_does_not_change_gates() -> None:
     model = three_layers()
     gates = gates_on(model, torch.zeros(1, 3, 8, 8))
     before = gates.values.detach().clone()
@@ -207,19 +216,19 @@ def test_gates_stay_exact_under_autocast(dtype: torch.dtype) -> None:
     assert gradient.abs().min() > 0
 
 
-def test_closed_gates_hear_of_the_loss() -> None:
+def test_closed_gates_get_gradients_of_the_loss() -> None:
     torch.manual_seed(0)
-    model, some = hub.build("small_cnn", 10, 1, 0.5), torch.randn(8, 1, 8, 8)
-    gates = gates_on(model, some[:1])
+    model, batch = hub.build("small_cnn", 10, 1, 0.5), torch.randn(8, 1, 8, 8)
+    gates = gates_on(model, batch[:1])
     close_all_but(gates, {name: torch.tensor([0]) for name in gates.by_part})
     with gates.attached():
-        model.train()(some).square().sum().backward()
+        model.train()(batch).square().sum().backward()
     gradient = gates.values.grad
     assert gradient is not None
     assert (gradient[~is_open(gates.values)] != 0).float().mean() > 0.5
 
 
-def test_network_whose_closed_channels_are_heard_of_is_refused() -> None:
+def test_network_whose_closed_channels_have_an_effect_is_refused() -> None:
     layers = nn.Conv2d(1, 8, 3), nn.Sigmoid(), nn.Conv2d(8, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     model = nn.Sequential(*layers, nn.Linear(8, 10)).train()
     before = copy.deepcopy(model.state_dict())

@@ -36,7 +36,7 @@ def test_every_width_is_a_multiple_or_whole_within_the_budget(name: str, policy:
     assert 0.8 * budget < kept <= budget
 
 
-def test_what_rounds_nothing_is_refused() -> None:
+def test_round_to_without_channels_is_refused() -> None:
     weights = TrialSpec(round_to=8)
     (complaint,) = mismatches(weights)
     assert complaint == "round_to must come with granularity 'channel', but got 'weight'; leave it out"
