@@ -1,4 +1,4 @@
-"""Every sampler held to its entry in the table, by Optuna's ask and tell on small problems."""
+"""Every sampler does what its entry in the table says, by Optuna's ask and tell on small problems."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ from search.methods.samplers import SAMPLERS
 
 SPACE: dict[str, BaseDistribution] = {name: FloatDistribution(0.01, 1.0, log=True) for name in ("a", "b", "c")}
 LEARNING = sorted(set(SAMPLERS) - {"random", "qmc"})
-TRIALS = 16  # the budget that the samplers are made for: populations and start-ups of 4
+TRIALS = 16  # the budget of the samplers, which gives populations and start-ups of 4
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -36,18 +36,18 @@ def run(study: optuna.Study, trials: int) -> None:
 
 
 def points(study: optuna.Study) -> NDArray[np.float64]:
-    """Logarithms of what was proposed, (trials, parameters), each in [-2, 0]."""
+    """Return the logarithms of the proposals: (trials, parameters), in [-2, 0]."""
     return np.log10([[trial.params[name] for name in SPACE] for trial in study.trials])
 
 
 def least_distance(points: NDArray[np.float64]) -> float:
-    """The distance of the two nearest points."""
+    """Return the distance of the two nearest points."""
     distances = np.abs(points[:, None] - points[None]).max(axis=-1)
     return float(distances[~np.eye(len(points), dtype=bool)].min())
 
 
 def tell(study: optuna.Study, name: str, trials: int, bounded: bool = False) -> None:
-    """Tell trials of another search, spread evenly; what exceeds 0.1 breaks the bound, if there is one."""
+    """Tell a study the trials of another search, spread evenly. bounded: values above 0.1 break a constraint."""
     for params in 10 ** (2 * np.random.default_rng(0).random((trials, len(SPACE))) - 2):
         densities = dict(zip(SPACE, params.tolist(), strict=True))
         study.add_trial(
@@ -62,7 +62,7 @@ def tell(study: optuna.Study, name: str, trials: int, bounded: bool = False) -> 
 
 
 def proposals(study: optuna.Study, trials: int) -> NDArray[np.float64]:
-    """Logarithms of what is proposed next at once, (trials, parameters)."""
+    """Return the logarithms of the next proposals, all asked for at once: (trials, parameters)."""
     return np.log10([list(study.ask(SPACE).params.values()) for _ in range(trials)])
 
 
@@ -72,7 +72,7 @@ def test_a_seed_gives_the_same_proposals_again_and_another_seed_others(name: str
     for study in (first, again, other):
         run(study, 6)
     assert np.array_equal(points(first), points(again))
-    assert not (points(first) == points(other)).all(axis=1).any()  # single values may be equal: a bound, say
+    assert not (points(first) == points(other)).all(axis=1).any()  # single values may be equal, for example at a bound
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -139,7 +139,7 @@ def test_the_sequence_of_a_search_that_goes_on_is_that_of_one_never_broken_off()
 def test_trials_told_from_elsewhere_teach(name: str) -> None:
     study = study_of(name)
     tell(study, name, 12)
-    assert proposals(study, 6).mean() > -0.85  # -1 if it had learnt nothing
+    assert proposals(study, 6).mean() > -0.85  # -1 without learning
 
 
 @pytest.mark.parametrize("name", [name for name, able in SAMPLER_ABILITIES.items() if able.constraints])
@@ -164,14 +164,14 @@ def test_several_goals_over_densities_and_sparsities(name: str) -> None:
     assert least_distance(points(study)) > 0
 
 
-def test_who_takes_one_goal_says_so() -> None:
+def test_a_sampler_of_one_goal_refuses_several() -> None:
     for name in SAMPLERS:
         if SAMPLER_ABILITIES[name].several_goals is False:
             with pytest.raises(ValueError, match="multi-objective"):
                 study_of(name, goals=2).ask(SPACE)
 
 
-def test_complaints_say_who_does_what_is_asked() -> None:
+def test_complaints_name_the_samplers_that_can() -> None:
     assert not any(complaints(name, 1, False) for name in SAMPLERS)
     assert complaints("cmaes", 2, True) == [
         "search.sampler must take several goals, but 'cmaes' takes one; use one of: tpe, gp, nsga2, nsga3",

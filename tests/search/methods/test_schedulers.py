@@ -1,4 +1,4 @@
-"""Schedulers: each search has its own, named policies are never stopped, and each survives a real run."""
+"""Schedulers: each search has its own, named policies are never stopped, and each works in a real run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What a scheduler sees of a Tune trial."""
+    """The parts of a Tune trial that a scheduler reads."""
 
     trial_id: str
     search: SearchKey | None
@@ -35,7 +35,7 @@ def epoch_report(epoch: int, accuracy: float, final: bool) -> EpochReport:
 
 
 class Fed:
-    """A scheduler of Ray's, given its trials and their results by hand; a trial "a1" is of the search "a"."""
+    """A scheduler of Ray that gets its trials and results by hand. Trial "a1" belongs to search "a"."""
 
     def __init__(self, name: str, first_epoch: int = 0, ended: Histories = MappingProxyType({})) -> None:
         self.scheduler: Any = per_search(
@@ -50,7 +50,7 @@ class Fed:
         return self
 
     def hear(self, name: str, epoch: int, accuracy: float, final: bool = False) -> str:
-        """Pass an epoch on, and, as Ray does, the end of a trial that it stops or that is final."""
+        """Pass on an epoch. As Ray does, also pass on the end of a trial that is stopped or final."""
         result = to_tune(epoch_report(epoch, accuracy, final))
         decision: str = self.scheduler.on_trial_result(None, self.trials[name], result)
         if decision == STOP or final:
@@ -62,7 +62,7 @@ def test_a_trial_is_compared_with_its_own_search_only() -> None:
     fed = Fed("asha").add("a1", "a2", "a3", "b1").add("named", of_a_search=False)
     assert fed.hear("a1", 0, 0.9) == CONTINUE
     assert fed.hear("a2", 0, 0.8) == STOP
-    assert fed.hear("a3", 0, 0.1, final=True) == CONTINUE  # it ends by itself, and says so
+    assert fed.hear("a3", 0, 0.1, final=True) == CONTINUE  # it ends by itself
     assert fed.hear("b1", 0, 0.1) == CONTINUE
     assert fed.hear("named", 0, 0.0) == CONTINUE
 
@@ -73,17 +73,17 @@ def test_a_failed_trial_is_not_a_bad_one() -> None:
     failed = to_tune(TrialFailed("x"))
     assert fed.scheduler.on_trial_result(None, fed.trials["a2"], failed) == CONTINUE
     fed.scheduler.on_trial_complete(None, fed.trials["a2"], failed)
-    assert fed.hear("a1", 2, 0.0) == CONTINUE  # nobody else has come to this rung
+    assert fed.hear("a1", 2, 0.0) == CONTINUE  # no other trial has reached this rung
 
 
 def test_asha_halves_before_any_training_and_after_two_and_eight_epochs() -> None:
-    """A rung's bar is the upper third of those that came before, interpolated: its 2/3 quantile."""
+    """The bar of a rung is the interpolated 2/3 quantile of the trials that came before."""
     fed = Fed("asha").add("a1", "a2", "a3", "a4", "a5")
-    assert fed.hear("a1", 0, 0.6) == CONTINUE  # the first one to come
+    assert fed.hear("a1", 0, 0.6) == CONTINUE  # the first trial at this rung
     assert fed.hear("a2", 0, 0.3) == STOP  # bar 0.6
-    assert fed.hear("a3", 0, 0.51) == CONTINUE  # of 0.3, 0.6: 0.3 + 2/3 x 0.3 = 0.5
-    assert fed.hear("a4", 0, 0.53) == STOP  # of 0.3, 0.51, 0.6: 0.51 + 1/3 x 0.09 = 0.54
-    assert fed.hear("a5", 0, 0.54) == CONTINUE  # of 0.3, 0.51, 0.53, 0.6: at its third place, 0.53
+    assert fed.hear("a3", 0, 0.51) == CONTINUE  # bar of 0.3, 0.6: 0.3 + 2/3 x 0.3 = 0.5
+    assert fed.hear("a4", 0, 0.53) == STOP  # bar of 0.3, 0.51, 0.6: 0.51 + 1/3 x 0.09 = 0.54
+    assert fed.hear("a5", 0, 0.54) == CONTINUE  # bar of 0.3, 0.51, 0.53, 0.6: the third, 0.53
     assert fed.hear("a1", 1, 0.0) == CONTINUE  # no rung
     assert fed.hear("a1", 2, 0.7) == CONTINUE
     assert fed.hear("a3", 2, 0.69) == STOP
@@ -95,13 +95,13 @@ def test_asha_halves_before_any_training_and_after_two_and_eight_epochs() -> Non
 
 def test_a_trial_that_skips_a_rung_is_judged_once_by_its_next_report() -> None:
     fed = Fed("asha").add("a1", "a2", "a3")
-    told = {"a1": ((0, 0.7), (2, 0.7)), "a2": ((0, 0.7), (1, 0.1), (3, 0.69)), "a3": ((0, 0.7), (5, 0.71), (6, 0.1))}
-    heard = {name: [fed.hear(name, *report) for report in reports] for name, reports in told.items()}
-    assert heard == {"a1": [CONTINUE] * 2, "a2": [CONTINUE, CONTINUE, STOP], "a3": [CONTINUE] * 3}
+    epochs = {"a1": ((0, 0.7), (2, 0.7)), "a2": ((0, 0.7), (1, 0.1), (3, 0.69)), "a3": ((0, 0.7), (5, 0.71), (6, 0.1))}
+    decisions = {name: [fed.hear(name, *report) for report in reports] for name, reports in epochs.items()}
+    assert decisions == {"a1": [CONTINUE] * 2, "a2": [CONTINUE, CONTINUE, STOP], "a3": [CONTINUE] * 3}
 
 
 def test_hyperband_starts_some_trials_later() -> None:
-    """Where each trial is worse than the one before, the first of each first rung is left."""
+    """If each trial is worse than the one before, only the first trial of each first rung is left."""
     fed = Fed("hyperband")
     left = [f"a{n}" for n in range(200)]
     fed.add(*left)
@@ -117,7 +117,7 @@ def test_hyperband_starts_some_trials_later() -> None:
 
 def test_the_median_rule_holds_from_epoch_0_on() -> None:
     fed = Fed("median").add("a1", "a2", "a3", "a4", "a5")
-    for name, accuracy in (("a1", 0.2), ("a2", 0.4), ("a3", 0.6)):  # three others are asked for
+    for name, accuracy in (("a1", 0.2), ("a2", 0.4), ("a3", 0.6)):  # the rule needs three other trials
         assert fed.hear(name, 0, accuracy) == CONTINUE
     assert fed.hear("a4", 0, 0.39) == STOP  # median of 0.2, 0.4, 0.6
     assert fed.hear("a5", 0, 0.5) == CONTINUE
@@ -131,15 +131,17 @@ def test_the_median_rule_holds_from_epoch_0_on() -> None:
 def test_a_continued_search_decides_as_one_that_was_never_stopped(name: str, first: int) -> None:
     random = np.random.default_rng(first)
     curves = {f"a{n}": np.sort(random.uniform(size=9)) for n in range(40)}
-    whole, told = Fed(name), {}
+    whole, lengths = Fed(name), {}
     for trial, curve in curves.items():
-        told[trial] = run_to_its_end(whole.add(trial), trial, curve)
-    earlier = {trial: [report(epoch, curves[trial]) for epoch in range(told[trial])] for trial in list(told)[:first]}
+        lengths[trial] = run_to_its_end(whole.add(trial), trial, curve)
+    earlier = {
+        trial: [report(epoch, curves[trial]) for epoch in range(lengths[trial])] for trial in list(lengths)[:first]
+    }
     rest = Fed(name, ended=earlier)
     assert {t: run_to_its_end(rest.add(t), t, curves[t]) for t in list(curves)[first:]} == dict(
-        list(told.items())[first:]
+        list(lengths.items())[first:]
     )
-    assert len(set(told.values())) > 1  # some were stopped
+    assert len(set(lengths.values())) > 1  # some were stopped
 
 
 def report(epoch: int, curve: Any) -> EpochReport:
@@ -155,7 +157,7 @@ def run_to_its_end(fed: Fed, trial: str, curve: Any) -> int:
 
 
 @pytest.mark.parametrize("name", ["asha", "median"])
-def test_weights_that_are_drawn_anew_are_not_judged_before_they_have_learnt(name: str) -> None:
+def test_reinitialised_weights_are_not_compared_before_they_have_learnt(name: str) -> None:
     fed = Fed(name, first_epoch=1).add("a1", "a2", "a3", "a4")
     for trial, accuracy in (("a1", 0.1), ("a2", 0.2), ("a3", 0.3), ("a4", 0.0)):
         assert fed.hear(trial, 0, accuracy) == CONTINUE
@@ -165,7 +167,7 @@ def test_weights_that_are_drawn_anew_are_not_judged_before_they_have_learnt(name
 
 
 @pytest.mark.parametrize("recovery", sorted(RECOVERIES))
-def test_recoveries_from_scratch_alone_are_first_judged_by_epoch_1(recovery: str) -> None:
+def test_only_recoveries_from_scratch_are_first_compared_at_epoch_1(recovery: str) -> None:
     trial = SimpleNamespace(config={"spec": TrialSpec(recovery=recovery).model_dump_json()})
     assert first_epoch_of(trial) == (1 if "scratch" in recovery else 0)
 
@@ -177,9 +179,9 @@ def test_a_study_runs_to_its_end_under_a_scheduler_that_stops_trials(tmp_path: P
     counts, folder = run.summary["trials"], StudyFolder.open(str(run.folder))
     assert counts["done"] + counts["stopped"] == counts["total"] == 6
     assert counts["failed"] == 0
-    assert "goes on" not in run.stderr  # nothing is paused, nothing lost
+    assert "goes on" not in run.stderr  # no trial is paused or lost
     searched = [row for row in folder.rows() if row.policy == "searched"]
     assert all((row.status == "done") is (row.epochs == 1 + 4) for row in searched)
     rows = {row["policy"]: row for row in run.json_of("compare", str(run.folder))["rows"]}
     assert rows["searched"]["trials"] == 6
-    assert StudySearcher(folder.study, folder, configure=lambda spec: {}).total == 0  # none is run again
+    assert StudySearcher(folder.study, folder, configure=lambda spec: {}).total == 0  # no trial runs again

@@ -1,4 +1,4 @@
-"""Spaces: which parts go together, worked out by hand, and parameters that are found again."""
+"""Spaces: which parts share a parameter, worked by hand, and parameters that are found again from densities."""
 
 from collections.abc import Mapping
 
@@ -19,19 +19,19 @@ THEIRS = ("resnet18", "efficientnet_b0")
 
 
 def flat(num_classes: int, in_channels: int) -> nn.Module:
-    """A model all at one resolution, whose head is a second module of its own."""
+    """Make a model with one resolution, whose head is a second module."""
     features = nn.Sequential(nn.Conv2d(in_channels, 4, 1), nn.ReLU(), nn.Conv2d(4, 6, 1), nn.ReLU())
     return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, num_classes))
 
 
 def cell(model: str, granularity: GranularityName = "weight") -> TrialSpec:
-    own = model in OWN
-    dense = DenseSpec(model=model, width=0.125 if own else 1.0, data=DataSpec(size=32 if own else 64))
+    ours = model in OWN
+    dense = DenseSpec(model=model, width=0.125 if ours else 1.0, data=DataSpec(size=32 if ours else 64))
     return TrialSpec(dense=dense, granularity=granularity)
 
 
 def groups(name: str, model: str, granularity: GranularityName = "weight") -> dict[str, set[str]]:
-    """The parts that each parameter moves."""
+    """Return the parts that each parameter changes."""
     space = SPACES[name](cell(model, granularity), None)
     moved = {}
     for parameter in space.distributions:
@@ -58,7 +58,9 @@ def test_stages_of_resnet20_hold_what_is_as_large_as_their_residual_stream() -> 
         "head": {"head"},
     }
     inner = {n: {f"block{n}_{b}.conv1" for b in (1, 2, 3)} for n in (1, 2, 3)}
-    assert groups("stages", "resnet20", "channel") == {  # beside what is within a block, each stage has its stream
+    assert groups(
+        "stages", "resnet20", "channel"
+    ) == {  # each stage has its residual stream beside the channels within blocks
         "stage1": {"stem.conv"} | inner[1],
         "stage2": {"block2_1.conv2"} | inner[2],
         "stage3": {"block3_1.conv2"} | inner[3],
@@ -77,7 +79,7 @@ def test_a_block_is_what_one_module_holds() -> None:
     assert len(blocks) == 8 + 2
     assert blocks["conv1"] == {"conv1"}
     assert blocks["fc"] == {"fc"}
-    assert groups("blocks", "mobilenet") == groups("layers", "mobilenet")  # nothing but sequences
+    assert groups("blocks", "mobilenet") == groups("layers", "mobilenet")  # its blocks are only sequences
 
 
 @pytest.mark.parametrize("granularity", ["weight", "channel", "block", "projected-block"])
@@ -180,6 +182,6 @@ def test_no_other_parameters_come_nearer(name: str, seed: int) -> None:
 
 
 def distance(densities: Mapping[str, float], wanted: Mapping[str, float]) -> float:
-    """Squared differences of the logarithms, at the factor that makes them least."""
+    """Return the sum of squared differences of the logarithms, at the factor that minimises it."""
     off = np.log([densities[part] / wanted[part] for part in wanted])
     return float(np.square(off - off.mean()).sum())

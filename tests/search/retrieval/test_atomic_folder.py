@@ -34,7 +34,7 @@ def content(folder: Path) -> str:
 
 @pytest.fixture(params=["exchange", "steps"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place for a folder, on a system that swaps two of them at once and on one that cannot."""
+    """A path for a folder, on a system that can swap two folders at once and on one that cannot."""
     if request.param == "steps":
         monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     return tmp_path / "home" / "folder"
@@ -47,7 +47,7 @@ def test_a_folder_is_made_and_replaced(folder: Path) -> None:
         assert [path.name for path in folder.parent.iterdir()] == ["folder"]
 
 
-def test_a_failure_leaves_what_was_there(folder: Path) -> None:
+def test_a_failure_leaves_the_old_folder(folder: Path) -> None:
     def fail(letter: str) -> None:
         with replacing(str(folder)) as fresh:
             (fresh / "1").write_text(letter)
@@ -63,7 +63,7 @@ def test_a_failure_leaves_what_was_there(folder: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["folder"]
 
 
-def test_a_link_to_a_folder_stays_one(folder: Path) -> None:
+def test_a_link_to_a_folder_stays_a_link(folder: Path) -> None:
     fill(folder, "a")
     (folder.parent / "link").symlink_to(folder)
     fill(folder.parent / "link", "b")
@@ -71,7 +71,7 @@ def test_a_link_to_a_folder_stays_one(folder: Path) -> None:
     assert content(folder) == "bbb"
 
 
-def test_a_killed_writer_leaves_a_whole_folder_and_nothing_that_stays(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_a_whole_folder(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     fill(folder, "a")
     for attempt in range(4):
@@ -94,14 +94,14 @@ def test_a_second_writer_leaves_the_first_ones_files_alone(tmp_path: Path) -> No
         try:
             for _ in range(200):
                 fill(folder, "c")
-            assert writer.poll() is None  # it would have failed without its files
+            assert writer.poll() is None  # it fails if its files are gone
         finally:
             writer.kill()
     assert content(folder) in ("aaa", "bbb", "ccc")
 
 
 def test_a_kill_between_two_steps_is_mended(tmp_path: Path) -> None:
-    """Where folders cannot be swapped at once, the old one is beside its place for a moment."""
+    """Where two folders cannot be swapped at once, the old folder has another name for a moment."""
     folder, aside = tmp_path / "folder", tmp_path / ".folder.old"
     fill(folder, "a")
     folder.rename(aside)

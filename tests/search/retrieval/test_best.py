@@ -1,4 +1,4 @@
-"""Networks taken home from a real study: whole, verified, usable, and from wherever the study is."""
+"""Networks retrieved from a real study: complete, verified, usable, from local and remote storage."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def taken(trained: StudyFolder, tmp_path_factory: pytest.TempPathFactory) -> Ret
     return search.best(trained.folder.uri, where=where, out=str(out), export=["torch"])
 
 
-def test_what_is_taken_home_is_whole(trained: StudyFolder, taken: Retrieved) -> None:
+def test_a_retrieved_folder_is_complete(trained: StudyFolder, taken: Retrieved) -> None:
     folder = Folder.at(taken.checkpoint)
     files = {"network.safetensors", "record.json", "network.pt2"}
     assert set(os.listdir(taken.checkpoint)) == {"manifest.json", *files}
@@ -59,10 +59,10 @@ def test_its_accuracy_is_what_was_reported(trained: StudyFolder, taken: Retrieve
 def test_it_computes_what_the_trials_network_does(trained: StudyFolder, taken: Retrieved) -> None:
     outcome = trained.outcome(taken.trial)
     assert outcome is not None
-    theirs = load_trial(trained.trial(taken.trial), outcome, torch.device("cpu"))
+    network = load_trial(trained.trial(taken.trial), outcome, torch.device("cpu"))
     images = torch.randn(4, 1, 8, 8)
-    assert torch.equal(load_pruned(taken.checkpoint)(images), theirs(images))
-    assert sum(p.numel() for p in theirs.parameters()) < 0.5 * sum(
+    assert torch.equal(load_pruned(taken.checkpoint)(images), network(images))
+    assert sum(p.numel() for p in network.parameters()) < 0.5 * sum(
         p.numel()
         for p in checkpoint.Architecture(model="small_cnn", width=0.5, classes=10, image=(1, 8, 8)).build().parameters()
     )
@@ -83,8 +83,8 @@ def test_the_printed_lines_use_it(taken: Retrieved, tmp_path: Path, capsys: pyte
 def test_a_front_has_a_folder_for_each_network(trained: StudyFolder, tmp_path: Path) -> None:
     out = tmp_path / "front"
     found = search.front(trained.folder.uri, where=["latency_ms<=10000"], out=str(out))
-    told = json.loads((out / "front.json").read_text())
-    assert [network["checkpoint"] for network in told["networks"]] == [one.checkpoint for one in found.networks]
+    summary = json.loads((out / "front.json").read_text())
+    assert [network["checkpoint"] for network in summary["networks"]] == [one.checkpoint for one in found.networks]
     assert {path.name for path in out.iterdir()} == {"front.json", *(Path(n.checkpoint).name for n in found.networks)}
     accuracies = [network.verified_accuracy for network in found.networks]
     assert len(accuracies) > 1
@@ -92,7 +92,7 @@ def test_a_front_has_a_folder_for_each_network(trained: StudyFolder, tmp_path: P
     for network in found.networks:
         assert checkpoint.load(Folder.at(network.checkpoint)).record["trial"] == network.trial
         assert load_pruned(network.checkpoint)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
-    (out / "notes.txt").write_text("mine")
+    (out / "notes.txt").write_text("a note")
     with pytest.raises(ValueError, match="--out must be a new folder"):
         search.front(trained.folder.uri, out=str(out))
 
@@ -111,8 +111,8 @@ def test_an_accuracy_that_is_not_reached_is_an_error(copied: Path, taken: Retrie
         path.write_text(json.dumps(outcome))
     shutil.copytree(taken.checkpoint, tmp_path / "out")
     before = manifest.read_files(Folder.at(str(tmp_path / "out")))
-    told = rf"{taken.reported_accuracy + 0.01:.4f} within 0.001, but reached {taken.verified_accuracy:.4f}"
-    with pytest.raises(ValueError, match=told):
+    message = rf"{taken.reported_accuracy + 0.01:.4f} within 0.001, but reached {taken.verified_accuracy:.4f}"
+    with pytest.raises(ValueError, match=message):
         search.best(str(copied), where=[f"trial=={taken.trial}"], out=str(tmp_path / "out"))
     assert manifest.read_files(Folder.at(str(tmp_path / "out"))) == before
     assert {path.name for path in tmp_path.iterdir()} == {"copied", "out"}
@@ -127,12 +127,12 @@ def test_a_damaged_checkpoint_is_refused_and_leaves_nothing(copied: Path, tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {"copied"}
 
 
-def test_what_somebody_else_wrote_is_never_replaced(trained: StudyFolder, taken: Retrieved, tmp_path: Path) -> None:
+def test_files_of_other_programs_are_never_replaced(trained: StudyFolder, taken: Retrieved, tmp_path: Path) -> None:
     thesis, noted = tmp_path / "thesis", tmp_path / "noted"
     thesis.mkdir()
     (thesis / "draft.tex").write_text("years of work")
     shutil.copytree(taken.checkpoint, noted)
-    (noted / "notes.txt").write_text("mine")
+    (noted / "notes.txt").write_text("a note")
     (dense,) = (Path(trained.folder.parent.uri) / "artifacts" / "dense").glob("*/")
     for out in (thesis, thesis / "draft.tex", noted, dense):
         with pytest.raises(ValueError, match="--out must be a new folder"):
@@ -145,7 +145,7 @@ def test_what_somebody_else_wrote_is_never_replaced(trained: StudyFolder, taken:
 
 
 def test_a_study_in_an_object_store_needs_no_ray(trained: StudyFolder, taken: Retrieved, tmp_path: Path) -> None:
-    """Neither here nor in the clean process: importing Ray, MLflow or Optuna fails in both."""
+    """In the new process, importing Ray, MLflow or Optuna fails."""
     for absent in ("ray", "mlflow", "optuna"):
         (tmp_path / "absent" / absent).mkdir(parents=True)
         (tmp_path / "absent" / absent / "__init__.py").write_text("raise ImportError('not here')")
@@ -160,5 +160,5 @@ def test_a_study_in_an_object_store_needs_no_ray(trained: StudyFolder, taken: Re
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verified_accuracy"] == pytest.approx(taken.reported_accuracy, abs=1e-9)
-    theirs = (Path(taken.checkpoint) / "network.safetensors").read_bytes()
-    assert (tmp_path / "best" / "network.safetensors").read_bytes() == theirs
+    expected = (Path(taken.checkpoint) / "network.safetensors").read_bytes()
+    assert (tmp_path / "best" / "network.safetensors").read_bytes() == expected

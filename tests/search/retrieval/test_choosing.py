@@ -1,4 +1,4 @@
-"""Which networks are retrieved."""
+"""Which networks `best` and `front` choose."""
 
 import pytest
 
@@ -68,7 +68,7 @@ def test_latency_is_measured_in_the_order_of_the_metric_until_one_is_fast_enough
     assert choose(ROWS, request("latency_ms", ["latency_ms>=3"], None), at_once) == ROWS[3]
 
 
-def test_the_front_holds_what_nothing_else_beats() -> None:
+def test_the_front_holds_the_networks_that_no_other_beats() -> None:
     assert choose_front(ROWS, request("best_val_accuracy", [], None), never) == [ROWS[0], ROWS[1]]
     assert choose_front(ROWS, request("best_val_accuracy", ["latency_ms<=9"], None), at_once) == [
         ROWS[0],
@@ -94,7 +94,7 @@ def test_the_front_holds_what_nothing_else_beats() -> None:
         ("best_val_accuracy", ["latency_ms<0.5"], None, "medians of the 4 that meet all others are 1 to 4 ms"),
     ],
 )
-def test_a_wrong_question_is_refused(metric: str, where: list[str], policy: str | None, complaint: str) -> None:
+def test_a_wrong_request_is_refused(metric: str, where: list[str], policy: str | None, complaint: str) -> None:
     for ask in (choose, choose_front):
         with pytest.raises(ValueError, match=complaint):
             ask(ROWS, request(metric, where, policy), at_once)

@@ -1,4 +1,4 @@
-"""Latency of a trial's network beside the dense one, whatever it has lost."""
+"""Latency of a trial's network and its dense network, whatever was removed."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from trainables.pruning.blocks import Blocks
 from trainables.storage.folder import Folder
 
 
-def test_a_network_without_some_blocks_is_measured_beside_the_whole_one(tmp_path: Path) -> None:
+def test_a_network_without_some_blocks_is_compared_with_the_dense_one(tmp_path: Path) -> None:
     built = Architecture(model="resnet20", width=0.25, classes=10, image=(1, 8, 8))
     model, example = built.build(), built.example()
     whole = count(model, {}, example).macs_kept

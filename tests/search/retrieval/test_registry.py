@@ -1,4 +1,4 @@
-"""Networks in the model registry of a real MLflow server, found and loaded again."""
+"""Networks in the model registry of a real MLflow server can be found and loaded again."""
 
 import os
 import shutil
@@ -50,13 +50,13 @@ def test_a_registered_network_is_found_and_loads_to_the_same_outputs(
     assert (taken.registered.uri, taken.registered.version) == ("models:/pruned@best", 1)
 
     client = MlflowClient(server.uri)
-    made = client.get_model_version_by_alias("pruned", "best")
-    assert made.run_id == Seen(server.uri, "small").trials[row.trial].info.run_id
-    assert made.tags["policy"] == "erk"
-    assert made.tags["params_kept"] == str(row.params_kept)
-    assert float(made.tags["accuracy"]) == pytest.approx(taken.verified_accuracy, abs=1e-4)
-    assert made.description is not None
-    assert row.trial in made.description
+    version = client.get_model_version_by_alias("pruned", "best")
+    assert version.run_id == Seen(server.uri, "small").trials[row.trial].info.run_id
+    assert version.tags["policy"] == "erk"
+    assert version.tags["params_kept"] == str(row.params_kept)
+    assert float(version.tags["accuracy"]) == pytest.approx(taken.verified_accuracy, abs=1e-4)
+    assert version.description is not None
+    assert row.trial in version.description
     assert client.get_registered_model("pruned").description
     stored = [path for path in server.folder.glob("files/**/*") if path.is_file()]
     assert {path.suffix for path in stored} <= {".py", ".typed", ".json", ".yaml", ".txt", ".safetensors", ""}
@@ -103,13 +103,13 @@ def test_a_network_is_registered_where_it_is_tracked_by_default(
     taken = search.best(str(storage / "small"), register="pruned")
     assert taken.registered is not None
     assert taken.registered.tracking == f"sqlite:///{storage}/mlflow.db"
-    made = MlflowClient(taken.registered.tracking).get_model_version_by_alias("pruned", "best")
-    assert made.tags["trial"] == taken.trial
+    version = MlflowClient(taken.registered.tracking).get_model_version_by_alias("pruned", "best")
+    assert version.tags["trial"] == taken.trial
     assert "MLFLOW_TRACKING_URI" not in os.environ
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "runs"]
 
 
-def test_what_mlflow_does_not_take_leaves_nothing(
+def test_a_network_that_mlflow_refuses_leaves_no_folder(
     trained: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{free_port()}")

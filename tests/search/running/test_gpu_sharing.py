@@ -1,4 +1,4 @@
-"""How many trials share a GPU: the rule by hand, the measuring on a CPU, the placing on GPUs that are only counted."""
+"""How many trials share a GPU: the rule worked by hand, a measurement on a CPU, and placing on GPUs in name only."""
 
 import time
 from collections import Counter
@@ -31,15 +31,15 @@ GIB = 1 << 30
 @pytest.mark.parametrize(
     ("memory", "busy", "most", "many"),
     [
-        (1, 0.1, 99, 8),  # of 80 GiB: 12 with room to spare, of the time 80 %
-        (1, 0.2, 99, 4),  # eight would keep it 160 % busy
+        (1, 0.1, 99, 8),  # eight take 12 of 80 GiB with a margin, and 80 % of the time
+        (1, 0.2, 99, 4),  # eight would need 160 % of the time
         (1, 0.25, 99, 4),
         (1, 0.26, 99, 2),
         (1, 0.6, 99, 1),
         (10, 0.1, 99, 4),  # eight would take 120 GiB
         (20, 0.1, 99, 2),
         (30, 0.1, 99, 1),
-        (1, 0.1, 7, 4),  # only seven are to come, or have processors
+        (1, 0.1, 7, 4),  # only seven trials are left, or have processors
         (1, 0.1, 1, 1),
     ],
 )
@@ -50,19 +50,19 @@ def test_as_many_share_a_gpu_as_fit_into_its_memory_and_its_time(
 
 
 @given(st.integers(1, 90 * GIB), st.floats(0.001, 1), st.integers(1, 100))
-def test_whoever_shares_has_room_and_nobody_shares_more_than_there_are(memory: int, busy: float, most: int) -> None:
+def test_trials_that_share_fit_and_no_more_share_than_exist(memory: int, busy: float, most: int) -> None:
     many = together(Load(memory, busy, 80 * GIB), most)
     assert many in (1, 2, 4, 8)
     assert many <= max(1, most)
     if many > 1:
-        cap = memory_fraction(1 / many, 80 * GIB) * 80 * GIB  # of what PyTorch holds, its context left out
+        cap = memory_fraction(1 / many, 80 * GIB) * 80 * GIB  # memory of PyTorch without its CUDA context
         assert memory * SPARE <= cap + 600 * 2**20
         assert many * busy <= 1
 
 
 def test_shares_of_memory_leave_room_for_what_every_process_takes_before_a_tensor() -> None:
     assert memory_fraction(0.25, 80 * GIB) == pytest.approx((20 * GIB - 600 * 2**20) / (80 * GIB))
-    assert memory_fraction(0.125, 4 * GIB) == 0.125 / 2  # something must be left
+    assert memory_fraction(0.125, 4 * GIB) == 0.125 / 2  # some memory must be left
     assert memory_fraction(1.0, 80 * GIB) == memory_fraction(0.0, 80 * GIB) == 1.0
 
 
@@ -70,7 +70,7 @@ def test_a_training_is_measured_by_its_own_loop(splits: Splits) -> None:
     torch.set_num_threads(1)
     load = measure(DENSE, splits, CPU)
     assert (load.memory, load.total, load.device) == (0, 0, "cpu")
-    assert 0.2 < load.busy <= 1  # a CPU waits for nobody, but Python takes its share
+    assert 0.2 < load.busy <= 1  # a CPU does not wait, but Python takes its share
     assert Load.greatest([Load(3, 0.1, 9, "x"), Load(2, 0.4, 9, "x")]) == Load(3, 0.4, 9, "x")
 
 
@@ -98,7 +98,7 @@ def splits() -> Splits:
 
 @pytest.fixture(scope="module")
 def two_gpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Ray on this machine, counting GPUs that are not there."""
+    """Ray on this machine, with two GPUs that exist only as numbers."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -108,8 +108,8 @@ def two_gpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @ray.remote
-def _where(name: str, storage: Folder, place: WorkerResources) -> None:
-    """Leave word of the GPU that is seen, and stay until all have come."""
+def _where(name: str, storage: Folder, resources: WorkerResources) -> None:
+    """Write down the GPU of this worker, and wait until all four workers have done so."""
     import os
 
     storage.write(name, os.environ["CUDA_VISIBLE_DEVICES"].encode())
@@ -119,21 +119,21 @@ def _where(name: str, storage: Folder, place: WorkerResources) -> None:
 
 
 def test_halves_of_two_gpus_hold_four_at_once(two_gpus: None, tmp_path: Path) -> None:
-    storage, said = Folder.at(str(tmp_path)), list[str]()
-    shared_work = SharedWork(storage, WorkerResources(cpus=1.0, gpus=0.5), said.append)
+    storage, messages = Folder.at(str(tmp_path)), list[str]()
+    shared_work = SharedWork(storage, WorkerResources(cpus=1.0, gpus=0.5), messages.append)
     shared_work.make(_where, [(str(n),) for n in range(4)], "placed")
-    assert said[-1] == "placed: 4 of 4"
+    assert messages[-1] == "placed: 4 of 4"
     assert Counter(storage.read(str(n)).decode() for n in range(4)) == {"0": 2, "1": 2}
 
 
-def test_few_trials_have_a_gpu_each_and_a_probe_tells_for_many(two_gpus: None, splits: Splits) -> None:
+def test_few_trials_have_a_gpu_each_and_a_probe_decides_for_many(two_gpus: None, splits: Splits) -> None:
     references: dict[str, Any] = {DATA.key(): ray.put(splits)}
-    place = WorkerResources(gpus=1.0)
-    assert share_of_gpu(place, [WEIGHT], references, trials=2) == (place, "each trial has a GPU to itself")
-    assert share_of_gpu(replace(place, cpus=4.0), [WEIGHT], references, trials=9)[0].gpus == 1.0  # processors for one
-    shared, told = share_of_gpu(place, [WEIGHT], references, trials=9)
-    assert shared.gpus in (0.5, 1.0)  # as busy as the CPU was; there are processors for two on each
-    assert told.endswith("of its time (cpu)")
-    failed, told = share_of_gpu(place, [WEIGHT], {}, trials=9)
-    assert failed == place
-    assert told.startswith("each trial has a GPU to itself, as a probe failed: KeyError")
+    whole = WorkerResources(gpus=1.0)
+    assert share_of_gpu(whole, [WEIGHT], references, trials=2) == (whole, "each trial has a GPU to itself")
+    assert share_of_gpu(replace(whole, cpus=4.0), [WEIGHT], references, trials=9)[0].gpus == 1.0  # processors for one
+    shared, message = share_of_gpu(whole, [WEIGHT], references, trials=9)
+    assert shared.gpus in (0.5, 1.0)  # depends on how busy the CPU was; processors allow two on each GPU
+    assert message.endswith("of its time (cpu)")
+    failed, message = share_of_gpu(whole, [WEIGHT], {}, trials=9)
+    assert failed == whole
+    assert message.startswith("each trial has a GPU to itself, as a probe failed: KeyError")

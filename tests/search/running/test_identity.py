@@ -1,4 +1,4 @@
-"""Data that moves, is loaded otherwise or changes: what runs again, and what the study folder still gives."""
+"""Data that moves, is loaded in another way or changes: what runs again, and what the study folder still gives."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ CHANGED = "differs from what study digits was trained on"
 
 
 def write_digits(root: Path) -> None:
-    """300 handwritten digits as bitmaps, all of the same size in bytes, as if written long ago."""
+    """Write 300 handwritten digits as bitmaps of the same size in bytes, with an old modification time."""
     digits = load_digits()
     for number, (image, label) in enumerate(zip(digits.images[:300], digits.target[:300], strict=True)):
         file = root / str(label) / f"{number:03}.bmp"
@@ -66,9 +66,8 @@ def test_data_that_moves_runs_nothing_again_and_data_that_changes_runs_anew(tmp_
     assert all(row["test_accuracy"] for row in compared["rows"])
     taken = extended.json_of("best", str(extended.folder), "--policy", "uniform", "--out", "net")
     assert taken["verified_accuracy"] == pytest.approx(taken["reported_accuracy"], abs=1e-9)
-    assert (
-        extended.json_of("profile", "net", "--calibration", "20")["calibration"] == 20
-    )  # the copy knows the new place
+    profile = extended.json_of("profile", "net", "--calibration", "20")
+    assert profile["calibration"] == 20  # the copy knows where the data is now
 
     file = second / "3" / "003.bmp"
     size, content = file.stat().st_size, file.read_bytes()

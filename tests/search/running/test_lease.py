@@ -1,4 +1,4 @@
-"""One run of a study at a time, whatever becomes of it, on folders and on what has none."""
+"""A study has one run at a time, however that run ends, on local folders and on other storage."""
 
 import os
 import signal
@@ -68,7 +68,7 @@ def seconds_to_take(folder: Folder, warn: Callable[[str], None]) -> float:
 
 
 def left_behind(folder: Folder, machine: str) -> Holder:
-    """Leave the lease of a run that is no more; its process number is that of this living process."""
+    """Write the lease of a run that has ended. It has the process number of this living process."""
     holder = Holder.here().model_copy(update={"machine": machine, "host": "far"})
     folder.write(LEASE, holder.model_dump_json().encode())
     return holder
@@ -87,20 +87,20 @@ def test_second_run_is_refused_with_who_holds_it_and_since_when(folder: Folder) 
     assert seconds_to_take(folder, pytest.fail) < STALE / 2
 
 
-def test_run_of_a_dead_process_of_this_machine_stands_in_nobodys_way(local: Folder) -> None:
+def test_run_of_a_dead_process_of_this_machine_is_replaced_at_once(local: Folder) -> None:
     with holder_in_another_process(local) as holder:
         holder.kill()
-        until(lambda: " Z " in Path(f"/proc/{holder.pid}/stat").read_text())  # and nobody has asked how it ended
+        until(lambda: " Z " in Path(f"/proc/{holder.pid}/stat").read_text())  # a zombie: no process has waited for it
         assert local.has(LEASE)
         assert seconds_to_take(local, pytest.fail) < STALE / 2
 
 
 @pytest.mark.parametrize("machine", ["another boot", ""])
-def test_silent_run_of_another_machine_is_replaced_after_a_while_by_ones_own_clock(
+def test_run_of_another_machine_that_does_not_renew_is_replaced_after_a_while(
     folder: Folder, machine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not machine:
-        monkeypatch.setattr(lease, "_machine", str)  # a system that does not tell
+        monkeypatch.setattr(lease, "_machine", str)  # a system without a machine id
     warnings: list[str] = []
     left_behind(folder, machine)
     assert seconds_to_take(folder, warnings.append) > STALE
@@ -108,7 +108,7 @@ def test_silent_run_of_another_machine_is_replaced_after_a_while_by_ones_own_clo
     assert "does not renew its lease; waiting 1 s until it counts as gone" in warnings[0]
 
 
-def test_living_run_of_another_machine_is_believed_as_soon_as_it_shows(folder: Folder) -> None:
+def test_run_of_another_machine_that_renews_its_lease_is_not_replaced(folder: Folder) -> None:
     holder = left_behind(folder, "another boot")
     renewed = holder.model_copy(update={"beat": 1}).model_dump_json().encode()
     begun = time.monotonic()
@@ -119,23 +119,23 @@ def test_living_run_of_another_machine_is_believed_as_soon_as_it_shows(folder: F
     assert folder.read(LEASE) == renewed
 
 
-def test_damaged_lease_is_looked_on_like_any_other(folder: Folder) -> None:
+def test_damaged_lease_is_replaced_after_a_while(folder: Folder) -> None:
     folder.write(LEASE, b'{"run": ')
     warnings: list[str] = []
     assert seconds_to_take(folder, warnings.append) > STALE
     assert len(warnings) == 1
 
 
-def test_run_that_slept_finds_itself_replaced_and_ends(local: Folder) -> None:
+def test_run_that_slept_and_was_replaced_stops(local: Folder) -> None:
     with holder_in_another_process(local) as holder:
         holder.send_signal(signal.SIGSTOP)
         warnings: list[str] = []
-        with Lease(local, warnings.append) as ours:
+        with Lease(local, warnings.append) as successor:
             holder.send_signal(signal.SIGCONT)
             _, error = holder.communicate(timeout=10)
             time.sleep(4 * BEAT)
-            ours.check()
-            assert local.has(LEASE), "who is replaced takes nothing along"
+            successor.check()
+            assert local.has(LEASE), "a replaced run must not remove the new lease"
     assert len(warnings) == 1
     assert f"has taken this one over, as this run did not renew its lease for {STALE:.0f} s" in error
     assert f"process {os.getpid()} on" in error
@@ -144,7 +144,7 @@ def test_run_that_slept_finds_itself_replaced_and_ends(local: Folder) -> None:
 def test_of_two_that_take_it_at_once_one_goes_on(folder: Folder) -> None:
     class Late(Lease):
         def _outwait(self, holder: Holder) -> None:
-            """See nothing: it looked before the other one wrote."""
+            """Do nothing: this run looked before the other run wrote."""
 
     with Lease(folder, pytest.fail) as first, Late(folder, pytest.fail) as second:
         until(lambda: first._successor or second._successor)

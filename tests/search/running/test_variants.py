@@ -1,4 +1,4 @@
-"""What else a study can be made of: a user's own network and images, channels, a tracking server that is not there."""
+"""Other studies: a user's own network and images, channels, and a tracking server that does not exist."""
 
 import io
 from pathlib import Path
@@ -33,7 +33,7 @@ def png(pixels: Any) -> bytes:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """600 handwritten digits as PNG in Parquet, two files of training and one of test images."""
+    """Write 600 handwritten digits as PNG in Parquet: two files of training images, one of test images."""
     digits = load_digits()
     encoded = [png((image * 15.9375).astype(np.uint8)) for image in digits.images[:600]]
     folder = tmp_path / "images"
@@ -48,8 +48,8 @@ def test_channels_of_a_users_own_network_on_their_images_without_their_tracking_
     tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "mine.py").write_text(OWN_MODEL)
-    settings = ["models=[mine:build]", "data.name=parquet", f"data.path={images}", "granularity=channel"]
+    (tmp_path / "hc_own.py").write_text(OWN_MODEL)
+    settings = ["models=[hc_own:build]", "data.name=parquet", f"data.path={images}", "granularity=channel"]
     settings += ["criteria=[l1,l2]", "budget=macs", "sparsities=[0.5]", "seeds=[0]", "dense.epochs=1"]
     settings += ["search.trials=4", "search.scheduler=median"]
     run = run_small(tmp_path, settings=[*settings, "tracking=http://127.0.0.1:9"])
@@ -62,12 +62,12 @@ def test_channels_of_a_users_own_network_on_their_images_without_their_tracking_
         assert row["macs_kept"] <= dense // 2
         assert row["macs_kept"] > 0.85 * dense / 2
     refused = howcompact("best", str(run.folder), "--out", "net", cwd=run.home)
-    assert (refused.returncode, refused.stderr.count("add --trust mine:build")) == (2, 1)
-    told = run.json_of("best", str(run.folder), "--out", "net", "--trust", "mine:build")
-    network = load_pruned(str(tmp_path / "net"), trust=["mine:build"])
+    assert (refused.returncode, refused.stderr.count("add --trust hc_own:build")) == (2, 1)
+    best = run.json_of("best", str(run.folder), "--out", "net", "--trust", "hc_own:build")
+    network = load_pruned(str(tmp_path / "net"), trust=["hc_own:build"])
     widths = [tuple(p.shape) for name, p in network.named_parameters() if name == "3.weight"]
     assert widths != [(24, 12, 3, 3)]
-    assert told["verified_accuracy"] == pytest.approx(told["reported_accuracy"], abs=1e-9)
+    assert best["verified_accuracy"] == pytest.approx(best["reported_accuracy"], abs=1e-9)
 
 
 def test_a_broken_image_is_named_before_anything_is_trained(tmp_path: Path, images: Path) -> None:
@@ -79,8 +79,8 @@ def test_a_broken_image_is_named_before_anything_is_trained(tmp_path: Path, imag
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert "train-1.parquet row 17" in errors[0]
-    made = {path.parent.name for path in (tmp_path / "howcompact-runs").glob("artifacts/*/*")}
-    assert made <= {"data"}  # checksums of the files
+    kinds = {path.parent.name for path in (tmp_path / "howcompact-runs").glob("artifacts/*/*")}
+    assert kinds <= {"data"}  # checksums of the files
     assert not list((tmp_path / "howcompact-runs").glob("digits/trials/*"))
 
 

@@ -1,4 +1,4 @@
-"""Starting points of searches that an earlier study has: taken over, whole or not at all."""
+"""Starts of searches that an earlier study has are taken over, as a whole or not at all."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def study(name: str, **given: object) -> StudySpec:
 
 
 def earlier(storage: Path, name: str, status: str = "done") -> StudyFolder:
-    """A study that ran uniform, capacity and lamp in the cell of `study`, each with an epoch's files."""
+    """Make a study that ran uniform, capacity and lamp in the cell of `study`, each with the files of an epoch."""
     specs = study(name, policies=["uniform", "capacity", "lamp"]).trials()
     ended = [outcome(spec.policy, 0.5, 0, 0.7).model_copy(update={"spec": spec, "status": status}) for spec in specs]
     folder = study_of(storage / name, ended)
@@ -69,15 +69,15 @@ def test_a_copy_that_broke_off_is_no_trial_and_is_made_again(tmp_path: Path) -> 
     assert (folder.trial(key) / "epoch-00003").read("network.safetensors") != b"half"
 
 
-def test_a_link_in_somebody_elses_study_gives_nothing_away(tmp_path: Path) -> None:
-    """Whoever may write to a shared storage may plant links to what only its next reader can read."""
+def test_a_link_in_another_users_study_reveals_nothing(tmp_path: Path) -> None:
+    """A user of shared storage may write links to files that only the next reader of the storage can read."""
     other = earlier(tmp_path, "old")
     other.write_table()
     (tmp_path / "key").write_text("private")
     for row in other.rows():
-        for place in (tmp_path / "old" / "trials" / row.trial).rglob("*.safetensors"):
-            place.unlink()
-            place.symlink_to(tmp_path / "key")
+        for network in (tmp_path / "old" / "trials" / row.trial).rglob("*.safetensors"):
+            network.unlink()
+            network.symlink_to(tmp_path / "key")
     assert adopt(study("new"), Folder.at(str(tmp_path))) == {}
     for row in other.rows():
         link = tmp_path / "old" / "trials" / row.trial / OUTCOME

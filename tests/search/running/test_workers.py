@@ -1,4 +1,4 @@
-"""A trial of two workers, one of which is killed: it goes on from its newest epoch and ends as one worker ends."""
+"""A trial of two workers: if one is killed, it goes on from its newest epoch, with the results of a single worker."""
 
 import os
 import signal
@@ -42,15 +42,15 @@ def build(num_classes, in_channels):
 
 
 def other_workers(driver: int) -> list[int]:
-    """Processes of this session that train along."""
-    found = []
+    """Return the ids of the Ray workers of this session."""
+    workers = []
     for status in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if os.getsid(int(status.parent.name)) == driver and b"ray::Worker" in status.read_bytes():
-                found.append(int(status.parent.name))
+                workers.append(int(status.parent.name))
         except (ProcessLookupError, FileNotFoundError):
             continue
-    return found
+    return workers
 
 
 def test_a_killed_worker_costs_a_trial_no_epoch(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_a_killed_worker_costs_a_trial_no_epoch(tmp_path: Path) -> None:
         os.kill(victim, signal.SIGKILL)
         before = histories(tmp_path)
         until(lambda: histories(tmp_path) != before, 120)
-        told = finish(driver)
-    assert told["trials"] == {"total": 1, "new": 1, "done": 1, "failed": 0, "stopped": 0}
+        summary = finish(driver)
+    assert summary["trials"] == {"total": 1, "new": 1, "done": 1, "failed": 0, "stopped": 0}
     ((key, history),) = before.items()
-    assert len(history) < 16  # it was killed on its way
-    assert histories(tmp_path)[key][: len(history)] == history  # seconds and all: no epoch was run again
+    assert len(history) < 16  # it was killed before its end
+    assert histories(tmp_path)[key][: len(history)] == history  # equal with seconds: no epoch ran again
 
     torch.set_num_threads(1)
     storage = Folder.at(str(tmp_path / "howcompact-runs"))
@@ -80,7 +80,7 @@ def test_a_killed_worker_costs_a_trial_no_epoch(tmp_path: Path) -> None:
     assert [r.train_loss for r in ended.history[1:9]] == pytest.approx([r.train_loss for r in alone[1:9]], rel=1e-2)
 
 
-def test_an_error_of_one_worker_ends_its_trial_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_an_error_of_one_worker_ends_its_trial(tmp_path: Path) -> None:
     (tmp_path / "hc_failing.py").write_text(FAILING)
     command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--json", "--set", *SETTINGS]
     done = subprocess.run(
@@ -93,11 +93,14 @@ def test_an_error_of_one_worker_ends_its_trial_and_keeps_nobody_waiting(tmp_path
     )
     assert done.returncode == 0, done.stderr
     (ended,) = tmp_path.glob("howcompact-runs/digits/trials/*/outcome.json")
-    told = Outcome.model_validate_json(ended.read_text())
-    assert (told.status, told.error) == ("failed", "RuntimeError: a worker failed: ArithmeticError: of one worker")
+    outcome = Outcome.model_validate_json(ended.read_text())
+    assert (outcome.status, outcome.error) == (
+        "failed",
+        "RuntimeError: a worker failed: ArithmeticError: of one worker",
+    )
 
 
-def test_a_cluster_that_would_have_to_grow_is_told_what_it_lacks() -> None:
+def test_the_message_names_what_a_cluster_lacks() -> None:
     nodes = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]
     for fits in (WorkerResources(8, 0), WorkerResources(4, 1), WorkerResources(0.5, 0.25, workers=9)):
         assert awaited(fits, nodes) == ""
@@ -107,7 +110,7 @@ def test_a_cluster_that_would_have_to_grow_is_told_what_it_lacks() -> None:
         )
 
 
-def test_a_machine_that_is_too_small_is_told_before_anything_waits_for_it() -> None:
+def test_a_machine_that_is_too_small_is_refused_at_once() -> None:
     has = {"CPU": 4.0, "GPU": 1.0}
     assert worker_resources(Resources(workers=1, cpus=2), has, grows=False).bundles == [{"CPU": 2.0, "GPU": 1.0}]
     assert worker_resources(Resources(workers=9, cpus=1), has, grows=True).workers == 9

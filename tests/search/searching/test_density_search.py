@@ -1,4 +1,4 @@
-"""What a search proposes, and what it tells Optuna of how proposals ended."""
+"""What a search proposes, and how it reports the ends of proposals to Optuna."""
 
 from collections import Counter
 from typing import Any
@@ -36,7 +36,7 @@ def search_of(cells: tuple[TrialSpec, ...] = (CELL,), policy: str = SEARCHED, **
 
 
 def judged(spec: TrialSpec, accuracy: float, macs: float = 0.5) -> Outcome:
-    """An outcome of this spec that keeps this share of the multiply-accumulates."""
+    """Make an outcome of this spec that keeps this fraction of the multiply-accumulates."""
     ended = finished(spec, accuracy)
     assert ended.facts is not None
     kept = {"macs_kept": round(macs * 1000), "macs_total": 1000}
@@ -97,7 +97,7 @@ def test_an_accuracy_that_is_no_number_is_a_failure_with_its_reason() -> None:
     )
 
 
-def test_what_a_space_cannot_express_is_tried_where_it_is_nearest() -> None:
+def test_a_start_outside_the_space_is_tried_at_its_nearest_point() -> None:
     history = history_of(space="stages")
     uneven = row_of(finished(CELL.model_copy(update={"policy": "capacity"}), 0.7))
     uneven = uneven.model_copy(update={"parts": dict(zip(PARTS, (0.9, 0.1, 0.4, 0.3, 0.2, 0.6), strict=False))})

@@ -1,4 +1,4 @@
-"""Optuna's journal of a study folder: Optuna itself reads it, and a kill at any moment leaves nothing wrong in it."""
+"""Optuna's journal of a study folder. Optuna itself can read it, and a kill at any moment leaves it correct."""
 
 import json
 import random
@@ -40,7 +40,7 @@ def search_in(folder: StudyFolder) -> None:
     searcher.close()
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # of its plots
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # from Optuna's plots
 def test_the_journal_is_drawn_by_optuna_and_moves_with_its_folder(tmp_path: Path) -> None:
     folder = StudyFolder(Folder.at(str(tmp_path / "s")))
     search_in(folder)
@@ -61,7 +61,7 @@ def test_the_journal_is_drawn_by_optuna_and_moves_with_its_folder(tmp_path: Path
 def test_whenever_the_driver_dies_the_continued_search_is_whole(
     seed: int, sampler: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The journal is as old as any moment of the run; trials ran, or had ended in any way, when the driver died."""
+    """The driver dies when the journal is any number of trials old and trials run or have ended in any way."""
     draw = random.Random(seed)
     folder = StudyFolder(Folder.at(str(tmp_path_factory.mktemp("killed"))))
     study = STUDY.model_copy(update={"search": STUDY.search.model_copy(update={"sampler": sampler, "trials": 8})})
@@ -76,7 +76,7 @@ def test_whenever_the_driver_dies_the_continued_search_is_whole(
     assert len({spec.key() for spec in named}) == 4
     assert len(proposed) == 2 * (8 - 2)
     assert again.total == 0
-    trials = [trial for own in studies_in(folder).values() for trial in own.trials]
+    trials = [trial for search in studies_in(folder).values() for trial in search.trials]
     assert not [trial for trial in trials if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
     keys = Counter(trial.user_attrs["trial"] for trial in trials if "trial" in trial.user_attrs)
     assert set(keys.values()) == {1}
@@ -86,7 +86,7 @@ def test_whenever_the_driver_dies_the_continued_search_is_whole(
 
 
 def act(searcher: StudySearcher, folder: StudyFolder, draw: random.Random, actions: int) -> list[TrialSpec]:
-    """Hand out and end trials in any order, saving the journal now and then; return what was handed out."""
+    """Hand out and end trials in random order, and save the journal at times; return the specs handed out."""
     handed: list[TrialSpec] = []
     running: dict[str, TrialSpec] = {}
     for n in range(actions):
@@ -108,7 +108,7 @@ def end_somehow(searcher: StudySearcher, folder: StudyFolder, trial: str, spec: 
     way = draw.choice(["done", "failed", "stopped", "unheard"]) if spec.policy == SEARCHED else "done"
     if way == "done":
         end(searcher, folder, trial, spec, draw.random())
-    elif way == "unheard":  # it ended, and the driver died before it heard of it
+    elif way == "unheard":  # the trial ended, and the driver died before it knew
         write_outcome(folder.trial(spec.key()), finished(spec, draw.random()))
     else:
         outcome = Outcome(spec=spec, status="failed", error="diverged")
@@ -146,12 +146,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 @settings(max_examples=300, deadline=None)
-@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_no_flipped_bit_of_a_journal_goes_unseen(
-    place: float, bit: int, written: Folder, tmp_path_factory: pytest.TempPathFactory
+    position: float, bit: int, written: Folder, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     content = bytearray(written.read(JOURNAL))
-    content[int(place * len(content))] ^= 1 << bit
+    content[int(position * len(content))] ^= 1 << bit
     damaged = Folder.at(str(tmp_path_factory.mktemp("damaged")))
     damaged.write(JOURNAL, bytes(content))
     try:
@@ -162,7 +162,7 @@ def test_no_flipped_bit_of_a_journal_goes_unseen(
         {name: value for name, value in log.items() if name in true}
         for log, true in zip(found, logs_in(written), strict=True)
     ]
-    assert known == logs_in(written)  # what is damaged is the checksum's own name
+    assert known == logs_in(written)  # the damage is in the name of the checksum
 
 
 def test_lines_that_a_journal_has_lost_are_missed(written: Folder, tmp_path: Path) -> None:
@@ -184,5 +184,5 @@ def test_a_journal_of_lines_without_checksums_is_gone_on_with(written: Folder, t
 
 
 def relative(params: dict[str, float]) -> dict[str, float]:
-    """Only ratios of densities matter."""
+    """Make densities relative, because only their ratios matter."""
     return {part: density / max(params.values()) for part, density in params.items()}

@@ -1,4 +1,4 @@
-"""The order of a study's trials, and what a search knows, without Ray's event loop."""
+"""The order of a study's trials and the knowledge of a search, without Ray's event loop."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def searcher_of(folder: StudyFolder) -> StudySearcher:
 
 
 def finished(spec: TrialSpec, accuracy: float) -> Outcome:
-    """An outcome of this spec; every part keeps the same."""
+    """Make an outcome of this spec in which every part keeps the same fraction."""
     known = outcome(spec.policy, spec.sparsity, spec.seed, accuracy)
     assert known.facts is not None
     facts = known.facts.model_copy(update={"parts": dict.fromkeys(PARTS, 1 - spec.sparsity)})
@@ -53,7 +53,7 @@ def finished(spec: TrialSpec, accuracy: float) -> Outcome:
 
 
 def epoch_result(epoch: int, accuracy: float, final: bool = False) -> dict[str, Any]:
-    """What Tune hands on of an epoch."""
+    """Make the result that Tune passes on for an epoch."""
     return to_tune(EpochReport(epoch=epoch, val_accuracy=accuracy, val_loss=1.0, seconds=1.0, final=final))
 
 
@@ -66,7 +66,7 @@ def end(searcher: StudySearcher, folder: StudyFolder, trial: str, spec: TrialSpe
 
 
 def studies_in(folder: StudyFolder) -> dict[str, optuna.Study]:
-    """Open the journal as Optuna itself does."""
+    """Open the journal with Optuna itself."""
     storage = JournalStorage(JournalFileBackend(f"{folder.folder.uri}/{JOURNAL}"))
     return {
         study: optuna.load_study(study_name=study, storage=storage) for study in optuna.get_all_study_names(storage)
@@ -117,7 +117,7 @@ def test_a_proposal_was_stopped_where_epochs_were_still_to_come(tmp_path: Path) 
         if final:
             end(searcher, folder, "last", proposed["spec"], 0.4)
         else:
-            for epoch in (0, 3):  # of the last one Tune tells only that it was the last
+            for epoch in (0, 3):  # Tune passes the last result to on_trial_complete only
                 result = epoch_result(epoch, epoch / 10)
                 if epoch == 0:
                     searcher.on_trial_result("last", result)

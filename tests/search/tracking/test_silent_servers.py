@@ -1,4 +1,4 @@
-"""Tracking servers that say nothing: one warning, and no waiting."""
+"""Tracking servers that never answer: one warning, and no waiting."""
 
 import socket
 
@@ -20,7 +20,7 @@ def test_a_server_that_never_answers_costs_one_warning(listens: bool, monkeypatc
             deaf.listen(16)
         uri = f"http://user:secret@127.0.0.1:{deaf.getsockname()[1]}"
         tracker = Tracker(uri, "unheard", {}, warn=warnings.append)
-        until(lambda: len(warnings) == 1)  # at once, not at the end of a long study
+        until(lambda: len(warnings) == 1)  # early, not at the end of a long study
         assert seconds_of(lambda: tell(tracker, record("a"))) < 0.05
         tracker.backfill([record("a")])
         assert seconds_of(lambda: tracker.close(10)) < 5

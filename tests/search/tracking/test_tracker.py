@@ -15,7 +15,7 @@ from search.tracking.tracker import Finished, Tracker
 from tests.search.mlflow_server import Seen, Server, seconds_of, shows
 from tests.search.waiting import until
 
-# Fresh processes hold MLflow's first import and its database migration to the same silence that a user expects.
+# A fresh process checks that MLflow's first import and its database migration print nothing, as a user expects.
 FIRST_USE = """
 import sys
 from search.tracking.tracker import Finished, Tracker
@@ -28,7 +28,7 @@ tracker.close(60)
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Make a store by first use, which must say nothing at all, not even a warning that Python would hide."""
+    """Make a store by first use, which must print nothing, not even a warning that Python hides by default."""
     folder = tmp_path_factory.mktemp("database")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     command = [sys.executable, "-W", "error", "-c", FIRST_USE, uri, str(folder / "files")]
@@ -66,7 +66,7 @@ def test_a_study_and_its_trials_are_read_back(database: str, tmp_path: Path) -> 
     assert all(seen.holds_once(trial) for trial in trials)
     assert seen.trials["b"].data.tags["error"] == "loss is NaN"
     assert seen.points("d") == {"val_accuracy": [(4, 0.5)]}
-    assert seen.trials["d"].info.status == "KILLED"  # it had not ended when the study did
+    assert seen.trials["d"].info.status == "KILLED"  # it had not ended when the study ended
     assert (seen.parent.info.status, seen.parent.data.metrics) == ("FINISHED", {"headline": 0.25})
     assert seen.parent.data.params["space.sparsity"] == "[0.5, 0.9]"
     assert len(seen.parent.data.params) == 252
@@ -99,7 +99,7 @@ def test_a_resumed_study_goes_on_with_its_runs_and_writes_each_point_once(databa
 
 
 def test_a_resumed_trial_is_not_called_finished_without_its_record(database: str) -> None:
-    """Its earlier process may have died with points that were never written."""
+    """Its earlier process may have died before it wrote all points."""
     trial, warnings = record("a"), list[str]()
     for steps in (range(1), range(2, 3)):
         tracker = Tracker(database, "gap", {}, warn=warnings.append)
@@ -141,7 +141,7 @@ def test_dropped_events_are_restored_from_the_record(database: str, monkeypatch:
     assert Seen(database, "full").holds_once(trial)
 
 
-def test_what_mlflow_refuses_or_nobody_can_read_keeps_nothing_else_back(database: str, tmp_path: Path) -> None:
+def test_what_mlflow_refuses_or_cannot_be_read_does_not_block_the_rest(database: str, tmp_path: Path) -> None:
     def broken() -> Iterator[Finished]:
         yield record("read")
         raise OSError("the folder is gone")
@@ -178,12 +178,12 @@ def test_a_server_that_dies_costs_one_warning_and_the_next_run_restores_all(serv
     until(lambda: shows(server.uri, "dies", "a") and shows(server.uri, "dies", "b"))  # while the study runs
     server.kill()
     slowest = max(seconds_of(partial(tell, first, trial)) for trial in trials[1:])
-    time.sleep(1.5 * tracker.GATHER_SECONDS)  # the writer meets the dead server
+    time.sleep(1.5 * tracker.GATHER_SECONDS)  # the writer tries the dead server
     slowest = max(slowest, seconds_of(lambda: tell(first, record("d"))), seconds_of(lambda: first.backfill(trials)))
     assert slowest < 0.05
     assert seconds_of(first.close) < 5
     assert len(warnings) == 1
-    assert "missing b, c, d (ConnectionRefusedError" in warnings[0]  # a was written before
+    assert "missing b, c, d (ConnectionRefusedError" in warnings[0]  # a was written before the server died
 
     server.start()
     second = Tracker(server.uri, "dies", {"seeds": 3}, warn=warnings.append)
@@ -208,10 +208,10 @@ def test_a_server_that_pauses_is_used_again_and_nothing_is_lost(
     server.signal(signal.SIGSTOP)
     try:
         assert max(seconds_of(partial(tell, tracker, trial)) for trial in trials) < 0.05
-        time.sleep(3)  # long enough for the writer to have given up once
+        time.sleep(3)  # long enough for the writer to give up once
     finally:
         server.signal(signal.SIGCONT)
-    until(lambda: shows(server.uri, "pauses", "b"))  # no record is needed for that
+    until(lambda: shows(server.uri, "pauses", "b"))  # without a record
     tracker.backfill(trials)
     tracker.close()
     seen = Seen(server.uri, "pauses")

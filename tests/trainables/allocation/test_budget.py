@@ -18,7 +18,7 @@ KINDS: tuple[BudgetKind, ...] = ("params", "macs")
 
 @dataclass
 class Additive:
-    """Parts whose units cost the same however many there are, as single weights do."""
+    """Parts whose units have a fixed price, like single weights."""
 
     parts: tuple[Part, ...]
     prices: NDArray[np.int64]  # (parts,) multiply-accumulates of a unit
@@ -44,7 +44,7 @@ class Additive:
 
 @dataclass
 class Chained(Additive):
-    """Layers in a row, where a unit of one part is an output of its layer and an input of the next, as channels are."""
+    """Layers in a row. A unit of a part is an output of its layer and an input of the next layer, like a channel."""
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         weights = np.array([3, *keep]) * np.array([*keep, 10])
@@ -85,7 +85,7 @@ def cases(draw: st.DrawFn, shape: type[Additive] | None = None) -> Case:
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     if draw(st.booleans()):
         path = proportional(parts, random.choice([0.0, 0.1, 1.0, 7.0, 1e6], len(parts)) + random.random(len(parts)))
-    else:  # scores of a few values, so that many are equal, 0 among them
+    else:  # scores of few values, so that many are equal, some of them 0
         path = ranked([random.integers(0, 40, p.units) / 39.0 for p in parts])
     return Case(prunable, path, draw(st.sampled_from(KINDS)))
 
@@ -162,7 +162,7 @@ def test_lower_sparsity_keeps_at_least_as_much(case: Case, one: float, other: fl
 
 
 def dearest(case: Case) -> int:
-    """Cost of the dearest unit, which may just not fit."""
+    """Return the cost of the dearest unit, which may just not fit."""
     units = bounds(case.prunable.parts)[1]
     cut = [np.where(np.arange(len(units)) == p, units - 1, units) for p in range(len(units))]
     return max(case.prunable.cost(units, case.kind) - case.prunable.cost(less, case.kind) for less in cut)

@@ -91,7 +91,7 @@ def model_like(state: dict[str, Tensor]) -> nn.Module:
 
 
 def power_law(amounts: Floats, exponents: Counts) -> Loss:
-    """A loss that falls in each part as a power of its units: in their logarithm an exponential, as is assumed."""
+    """Make a loss that is a power of each part's units: an exponential of their logarithm, as the model assumes."""
     return lambda keep: float((amounts * keep ** -exponents.astype(float)).sum())
 
 
@@ -99,7 +99,7 @@ def test_equalised_finds_the_least_of_an_additive_loss() -> None:
     posed = bare_problem(linears(np.ones((1, 10_000)), np.ones((1, 10_000)), np.ones((1, 10_000))), 0.7)
     loss = power_law(np.array([4.0, 1.0, 0.5]), np.array([1, 1, 1]))
     keep = equalised(posed, np.array([3000, 3000, 3000]), loss)
-    shares = np.sqrt([4.0, 1.0, 0.5])  # a / k^2 is the same everywhere where k is in proportion to the root of a
+    shares = np.sqrt([4.0, 1.0, 0.5])  # a / k^2 is the same in all parts if k is proportional to the root of a
     np.testing.assert_allclose(keep / 9000, shares / shares.sum(), rtol=0.01)
     assert keep.sum() == 9000
 
@@ -112,8 +112,8 @@ def test_equalised_weighs_what_a_unit_costs() -> None:
     amounts = np.random.default_rng(0).uniform(0.5, 2.0, len(start)) * start
     better = equalised(posed, start, power_law(amounts, np.ones(len(start), dtype=int)))
     assert posed.prunable.cost(better, "macs") <= posed.total
-    at_the_least = better / np.sqrt(amounts / prices)  # a / k^2 over the price is the same everywhere
-    free = (start > 100) & (better < dense_counts(posed.prunable))  # of the small parts a unit is too much
+    at_the_least = better / np.sqrt(amounts / prices)  # a / k^2 over the price is the same in all parts
+    free = (start > 100) & (better < dense_counts(posed.prunable))  # one unit of the small parts is too coarse
     np.testing.assert_allclose(at_the_least[free], at_the_least[free].mean(), rtol=0.05)
 
 

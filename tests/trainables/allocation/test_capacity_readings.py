@@ -60,14 +60,14 @@ def test_coding_gives_density_in_proportion_to_the_bits() -> None:
 
 def test_functional_importance_is_the_trapezoid_of_the_damage() -> None:
     prunable = linears([[1.0] * 100], [[1.0] * 100], [[1.0] * 100])
-    losses = ((0.0, 0.45, 0.9), (0.0, 0.0, 0.45), (0.0, -0.05, -0.05))  # of 0.9: (0, .5, 1), (0, 0, .5), less than none
+    losses = ((0.0, 0.45, 0.9), (0.0, 0.0, 0.45), (0.0, -0.05, -0.05))  # over 0.9: (0, .5, 1), (0, 0, .5), negative
     path = functional(problem(prunable, profile=profile((0.0, 0.25, 1.0), losses, prunable)))
     # 0.25 * (0 + .5) / 2 + 0.75 * (.5 + 1) / 2 = 0.625 and 0.75 * .5 / 2 = 0.1875
     np.testing.assert_allclose(path(1.0), [100, 100 * 0.1875 / 0.625, 100 * 1e-3 / 0.625])
 
 
 class Mixed(nn.Module):
-    """One convolution with a batch norm behind it, one without, and a linear layer on tokens."""
+    """A convolution with a batch norm after it, a convolution without, and a linear layer on tokens."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,9 @@ def test_variances_are_those_of_the_batch_norm_or_of_the_samples(monkeypatch: py
 
 def test_information_is_the_mean_of_the_channels_bits() -> None:
     model = Mixed()
-    samples = Calibration(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64))  # nothing varies without a scale
+    samples = Calibration(
+        torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
+    )  # zero images: only scales make outputs vary
     model.norm.weight.data = torch.tensor([0.0, 0.3**0.5, 1.5**0.5])  # 0.5 log2 of 1, 31 and 151
     path = information(problem(Weights(model, samples.images[:1]), calibration=samples))
     bits = (0.5 * np.log2(31) + 0.5 * np.log2(151)) / 3

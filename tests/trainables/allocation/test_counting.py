@@ -1,4 +1,4 @@
-"""Evaluations and images are what really runs through a network, counted where all of it ends: in its last layer."""
+"""Counted evaluations and images are those that really run through a network, measured at its last layer."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ EXAMPLE = torch.zeros(1, 1, 8, 8)
 
 
 class Watched(TorchDispatchMode):
-    """Counts the images that reach the logits; single ones are examples, which only show shapes."""
+    """Counts the images that reach the logits. Single images are examples that only show shapes, and do not count."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -71,7 +71,7 @@ LOOKING = [
 def test_an_allocation_counts_all_images_that_it_runs(policy: str, granularity: str, criterion: str) -> None:
     settings = {"policy": policy, "granularity": granularity, "criterion": criterion, "recalibrate": 0}
     samples = some_samples()
-    samples.evaluations = 7  # of whoever had them before
+    samples.evaluations = 7  # counted by an earlier user of the samples
     with Watched() as watched:
         cost = plan(network(), EXAMPLE, TrialSpec.model_validate(settings), samples).cost
     assert cost.evaluations is not None
@@ -90,7 +90,7 @@ def test_a_profile_counts_a_partial_run_as_a_whole_one(granularity: str, criteri
     spec = ProfileSpec.model_validate({"granularity": granularity, "criterion": criterion})
     with Watched() as watched:
         measure_profile(network(), EXAMPLE, spec, samples)
-    traced = SAMPLES  # run once more, to be written down
+    traced = SAMPLES  # tracing the network runs the samples once more
     assert samples.evaluations * SAMPLES == watched.images - traced
 
 
@@ -118,10 +118,10 @@ def test_a_trial_counts_all_images_that_it_runs(
         first, *epochs = run_trial(spec, splits, storage, folder, CPU)
     assert [report.images for report in epochs] == [300 + 90] * 3
     facts = facts_of(folder)
-    before = (facts.allocation_images or 0) + 3 * 64 + 2 * 90  # recalibration, and judging twice
+    before = (facts.allocation_images or 0) + 3 * 64 + 2 * 90  # recalibration and two evaluations
     if spec == STEPWISE:
-        before += 60 + 300 + 90  # scores anew, and the epoch between the steps
+        before += 60 + 300 + 90  # new scores, and the epoch between the steps
     elif spec == SCRATCH:
-        before += 90  # judged as it is drawn
+        before += 90  # evaluated after it is initialised again
     assert first.images == before
     assert outcome_of(folder).images == watched.images

@@ -26,11 +26,16 @@ def test_sensitivity_equalises_what_the_parts_lose() -> None:
 
 def test_sensitivity_takes_the_end_of_a_plateau() -> None:
     prunable = ones(1000, 1000)
-    flat, steep = (0.0, 0.2, 0.2, 0.8), (0.0, 0.4, 0.4, 0.8)  # 0.2 of accuracy is lost from 0.25 to 0.75, and at 0.125
+    flat, steep = (
+        (0.0, 0.2, 0.2, 0.8),
+        (0.0, 0.4, 0.4, 0.8),
+    )  # they lose 0.2 of accuracy at sparsities 0.25 to 0.75, and at 0.125
     losses = profile((0.0, 0.25, 0.75, 1.0), [flat, steep], prunable)
     keep = quotas("sensitivity", problem(prunable, (0.75 + 0.125) / 2, profile=losses))
     np.testing.assert_allclose(keep, [250, 875], atol=1)
-    within = quotas("sensitivity", problem(prunable, (0.5 + 0.125) / 2, profile=losses))  # the budget ends in between
+    within = quotas(
+        "sensitivity", problem(prunable, (0.5 + 0.125) / 2, profile=losses)
+    )  # the budget ends within the plateau
     np.testing.assert_allclose(within, [500, 875], atol=1)
 
 
@@ -73,10 +78,10 @@ def test_rdp_distorts_as_little_as_trying_everything(
     prunable._positions = np.array(prices)
     curves = np.cumsum(random.exponential(1.0, (3, 101)) * (random.random((3, 101)) < 0.3), axis=1)
     curves -= curves[:, :1]
-    told = {part.name: tuple(curve) for part, curve in zip(prunable.parts, curves, strict=True)}
-    blank = dict.fromkeys(told, (0.0,) * 101)
-    known = Profile(tuple(grid), 0.9, blank, blank, *((told, blank) if policy == "rdp" else (blank, told)))
-    gone = np.stack(np.meshgrid(*[np.arange(100)] * 3, indexing="ij"))  # of each part at least one unit stays
+    damage = {part.name: tuple(curve) for part, curve in zip(prunable.parts, curves, strict=True)}
+    blank = dict.fromkeys(damage, (0.0,) * 101)
+    known = Profile(tuple(grid), 0.9, blank, blank, *((damage, blank) if policy == "rdp" else (blank, damage)))
+    gone = np.stack(np.meshgrid(*[np.arange(100)] * 3, indexing="ij"))  # each part keeps at least one unit
     sums = sum(curve[units] for curve, units in zip(curves, gone, strict=True))
     saved = np.tensordot(prices, gone, 1)
     for sparsity in (0.2, 0.5, 0.8):

@@ -6,7 +6,7 @@ from trainables.allocation.budget import dense_counts
 from trainables.allocation.from_shapes import igq
 from trainables.spec import BudgetKind
 
-VGG16_AT_95_PERCENT = {  # densities of the 13 convolutions and the linear layer, multiply-accumulates kept
+VGG16_AT_95_PERCENT = {  # densities of the 13 convolutions and the linear layer; multiply-accumulates kept
     "igq": ([0.977, 0.667, 0.501, 0.334, 0.200, 0.111, 0.111, 0.059, *[0.030] * 5, 0.935], 0.2089),
     "erk": ([1, 0.334, 0.246, 0.163, 0.121, 0.081, 0.081, 0.060, *[0.040] * 5, 1], 0.1240),
     "uniform-plus": ([1, *[0.0498] * 12, 0.2], 0.0552),
@@ -36,8 +36,8 @@ def test_igq_of_two_layers_is_the_published_one() -> None:
 @pytest.mark.parametrize(
     ("sparsity", "keep"),
     [
-        (0.5, [100, 458.3, 91.7]),  # p = 650 / 1200 of both others
-        (0.8, [100, 120, 40]),  # p = 0.867 is too much for the last one: (1040 - 160) / 1000 of the middle one
+        (0.5, [100, 458.3, 91.7]),  # p = 650 / 1200 of the two other layers
+        (0.8, [100, 120, 40]),  # p = 0.867 is too much for the last layer: (1040 - 160) / 1000 of the middle layer
         (0.89, [100, 3, 40]),
     ],
 )
@@ -48,8 +48,8 @@ def test_uniform_plus_keeps_the_first_layer_and_a_fifth_of_the_last(sparsity: fl
 
 def test_uniform_plus_says_how_far_it_goes() -> None:
     prunable = linears(np.ones((1, 100)), np.ones((2, 500)), np.ones((1, 203)))
-    told = r"at least 143 of 1,303 params, but sparsity 0.9 leaves 130; use a sparsity of at most 0\.8902"
-    with pytest.raises(ValueError, match=told):
+    message = r"at least 143 of 1,303 params, but sparsity 0.9 leaves 130; use a sparsity of at most 0\.8902"
+    with pytest.raises(ValueError, match=message):
         quotas("uniform-plus", problem(prunable, 0.9))
     assert quotas("uniform-plus", problem(prunable, 0.8902)).tolist() == [100, 2, 41]
     assert quotas("uniform", problem(prunable, 0.9)).sum() == 130

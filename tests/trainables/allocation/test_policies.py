@@ -1,4 +1,4 @@
-"""What every policy is held to, whatever its rule."""
+"""What every policy must do, whatever its rule."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,13 +28,17 @@ from trainables.pruning.masks import Weights
 from trainables.spec import BudgetKind, DenseSpec, TrialSpec
 
 torch.set_num_threads(1)
-SEARCHING = {"capacity", "random-best"}  # by measuring what they try, some of it drawn
-MONOTONE = sorted(set(POLICIES) - {"rdp", "rdp-worst", "synflow"} - SEARCHING)  # optima and changing scores are not
-SYMMETRIC = sorted(set(POLICIES) - {"random", "uniform-plus", *SEARCHES} - SEARCHING)  # draws and named layers are not
+SEARCHING = {"capacity", "random-best"}  # they measure candidates, some of them random
+MONOTONE = sorted(
+    set(POLICIES) - {"rdp", "rdp-worst", "synflow"} - SEARCHING
+)  # optima and changing scores are not monotone
+SYMMETRIC = sorted(
+    set(POLICIES) - {"random", "uniform-plus", *SEARCHES} - SEARCHING
+)  # random draws and named layers are not symmetric
 
 
 class Awkward(nn.Module):
-    """Biases and no batch norm, a grouped and a depthwise convolution, and a sum."""
+    """A network with biases, without batch norm, with a grouped and a depthwise convolution and a sum."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -71,7 +75,7 @@ def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def known_to(policy: str, prunable: Prunable, calibration: Calibration, sparsity: float, kind: BudgetKind) -> Problem:
-    """A problem that tells a policy what it asks for and no more: whoever looks without saying so fails."""
+    """Make a problem with only the inputs that the policy names. A policy that reads another input fails."""
     inputs, random = POLICY_NEEDS[policy].inputs, np.random.default_rng(0)
     asked = problem(
         prunable,
@@ -116,7 +120,7 @@ def test_a_part_keeps_no_less_of_a_larger_budget(policy: str) -> None:
     _, prunable = NETWORKS["small_cnn-weight"]
     problems = [known_to(policy, prunable, SAMPLES, sparsity, "params") for sparsity in (0.0, 0.2, 0.5, 0.8, 0.9)]
     kept = np.stack([quotas(policy, asked) for asked in problems])
-    assert (np.diff(kept, axis=0) <= 1).all()  # what is left of a budget, unit by unit, may go to another part
+    assert (np.diff(kept, axis=0) <= 1).all()  # the last units of the budget may go to another part
 
 
 @pytest.mark.parametrize("policy", SYMMETRIC)
@@ -127,7 +131,7 @@ def test_order_of_the_layers_does_not_matter(policy: str) -> None:
     answers = []
     for order in ([0, 1, 2], [2, 0, 1]):
         outputs = [len(matrices[i]) for i in order]
-        offset = sum(outputs[: order.index(1)])  # every label is an output of the second matrix
+        offset = sum(outputs[: order.index(1)])  # all labels are outputs of the second matrix
         samples = Calibration(images, torch.arange(6) + offset)
         prunable = linears(*(matrices[i] for i in order))
         asked = known_to(policy, prunable, samples, 0.6, "params")
@@ -155,8 +159,8 @@ def test_budget_below_what_a_policy_leaves_is_refused_before_any_trial() -> None
     assert complaint.startswith("small_cnn, policy 'uniform-plus': budget must leave at least")
 
 
-def test_catalog_says_what_a_policy_looks_at() -> None:
-    told = listing("policies")["policies"]
-    assert told["uniform-plus"].endswith("(weight)")
-    assert told["snip"].endswith("(weight, channel, block, projected-block; reads calibration samples)")
-    assert told["rdp"].endswith("block; reads a profile of calibration samples)")
+def test_the_catalog_names_the_inputs_of_a_policy() -> None:
+    descriptions = listing("policies")["policies"]
+    assert descriptions["uniform-plus"].endswith("(weight)")
+    assert descriptions["snip"].endswith("(weight, channel, block, projected-block; reads calibration samples)")
+    assert descriptions["rdp"].endswith("block; reads a profile of calibration samples)")

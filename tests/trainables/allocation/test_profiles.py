@@ -27,13 +27,13 @@ from trainables.training.calibration import calibration_samples
 
 torch.set_num_threads(1)
 CRITERION: dict[GranularityName, str] = {"weight": "magnitude", "channel": "l1"}
-SHALLOWED = ("small_cnn", "residual", "squeeze-excitation")  # those that have blocks to lose
+SHALLOWED = ("small_cnn", "residual", "squeeze-excitation")  # networks with blocks that can be removed
 SAMPLES = 14
 CURVE = {"block.conv": (0.1 + 0.2, 0.5, 0.0), "head": (1 / 3, 0.25, 1.0)}
 
 
 class Residual(nn.Module):
-    """A block whose shortcut adds channels and takes every other pixel."""
+    """A residual block whose shortcut adds channels and takes every other pixel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Residual(nn.Module):
 
 
 class Tricky(nn.Module):
-    """Changes tensors in place, runs a layer twice, reads a tensor that is no buffer, cuts and joins."""
+    """Changes tensors in place, runs a layer twice, reads a tensor that is no buffer, splits and concatenates."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Tricky(nn.Module):
 
 
 class Wayward(nn.Module):
-    """Decides by the values that it computes."""
+    """Branches on the values that it computes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,18 +121,20 @@ def measured(model: nn.Module, granularity: GranularityName, calibration: Calibr
 def test_profile_is_that_of_a_plain_loop(
     name: str, granularity: GranularityName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiling, "BATCH", 5)  # so that batches have two sizes
+    monkeypatch.setattr(profiling, "BATCH", 5)  # this gives batches of two sizes
     model, calibration = build(name), some_samples()
     got = measured(model, granularity, calibration)
     spec = ProfileSpec(granularity=granularity, criterion=CRITERION.get(granularity, "l1"))
     expected = plain_profile(model, spec, calibration)
     assert (got.levels, got.dense_accuracy) == (expected.levels, expected.dense_accuracy)
     for curve in CURVES:
-        ours, theirs = getattr(got, curve), getattr(expected, curve)
-        assert list(ours) == list(theirs)
-        for part in theirs:
+        measured_losses, plain_losses = getattr(got, curve), getattr(expected, curve)
+        assert list(measured_losses) == list(plain_losses)
+        for part in plain_losses:
             atol = 1.01 / SAMPLES if curve == "accuracy" else 1e-6
-            np.testing.assert_allclose(ours[part], theirs[part], rtol=1e-3, atol=atol, err_msg=f"{curve} of {part}")
+            np.testing.assert_allclose(
+                measured_losses[part], plain_losses[part], rtol=1e-3, atol=atol, err_msg=f"{curve} of {part}"
+            )
     for part in got.accuracy:
         assert [getattr(got, curve)[part][0] for curve in CURVES] == [got.dense_accuracy, 0.0, 0.0, 0.0]
         assert got.distortion[part][-1] > 0.0
@@ -163,14 +165,16 @@ def test_only_what_depends_on_a_change_is_computed_anew() -> None:
     replay = Replay(model, images)
     convolutions = {step for step in replay.dependents(replay.state) if "convolution" in str(step.target)}
     assert len(convolutions) == 19
-    assert not any("batch_norm" in str(step.target) for step in replay.dependents(replay.state))  # they are folded
+    assert not any(
+        "batch_norm" in str(step.target) for step in replay.dependents(replay.state)
+    )  # batch norms are folded
     last = replay.dependents({"block3_3.conv2.weight"})
     assert len(last & convolutions) == 1
     logits, values = replay.run(images, replay.read_by([last]))
     assert torch.equal(replay.rerun(last, values), logits)
     with torch.no_grad():
         model.get_parameter("block3_3.conv2.weight").mul_(2)
-        model.get_parameter("block1_1.conv1.weight").zero_()  # which the rerun is not told of
+        model.get_parameter("block1_1.conv1.weight").zero_()  # the rerun does not know of this change
         assert not torch.equal(replay.rerun(last, values), logits)
         model.get_parameter("block3_3.conv2.weight").div_(2)
         assert torch.equal(replay.rerun(last, values), logits)

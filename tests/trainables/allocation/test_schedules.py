@@ -1,4 +1,4 @@
-"""Schedules against worked numbers, and what a plan makes of them."""
+"""Schedules compared with numbers worked by hand, and the plans that follow from them."""
 
 import pytest
 import torch
@@ -25,9 +25,9 @@ def after_each(name: str, steps: int, target: float) -> list[float]:
 
 def test_sparsities_are_those_worked_by_hand() -> None:
     assert after_each("one-shot", 1, 0.9) == [0.9]
-    assert after_each("iterative", 4, 0.9375) == [0.5, 0.75, 0.875, 0.9375]  # half of what remains, four times
+    assert after_each("iterative", 4, 0.9375) == [0.5, 0.75, 0.875, 0.9375]  # removes half of the rest, four times
     assert after_each("iterative", 2, 0.36) == [0.2, 0.36]
-    assert after_each("gradual", 4, 0.64) == [0.37, 0.56, 0.63, 0.64]  # 0.64 less 27, 8, 1 and 0 hundredths
+    assert after_each("gradual", 4, 0.64) == [0.37, 0.56, 0.63, 0.64]  # 0.64 minus 0.27, 0.08, 0.01 and 0
     assert after_each("gradual", 2, 0.8) == [0.7, 0.8]
 
 
@@ -80,9 +80,11 @@ def test_a_later_step_asks_the_criterion_anew_among_what_is_left() -> None:
     spec, example = TrialSpec(), torch.zeros(1, 1, 2, 3)
     masks = prune_further(model, example, spec, None, {}, {"1": 4})
     assert layer.weight.tolist() == [[0.0, 6.0, 0.0, 5.0, 3.0, 4.0]]
-    layer.weight.data = torch.tensor([[0.0, 0.0, 0.0, -7.0, 9.0, 0.0]])  # what training made of them
+    layer.weight.data = torch.tensor([[0.0, 0.0, 0.0, -7.0, 9.0, 0.0]])  # the weights after training
     masks = prune_further(model, example, spec, None, masks, {"1": 3})
-    assert masks["1"].tolist() == [[False, True, False, True, True, False]]  # of two zeros the first; none comes back
+    assert masks["1"].tolist() == [
+        [False, True, False, True, True, False]
+    ]  # keeps the first of two zeros; no removed weight returns
     assert layer.weight.tolist() == [[0.0, 0.0, 0.0, -7.0, 9.0, 0.0]]
 
 

@@ -8,7 +8,7 @@ from trainables.allocation.spectral import tail_exponent
 
 
 def weight(*singular: float, side: int = 20) -> Tensor:
-    """A square matrix of these singular values and otherwise zeros, turned in a random way."""
+    """Make a square matrix with these singular values and zeros, in random directions."""
     torch.manual_seed(0)
     left, right = (torch.linalg.qr(torch.randn(side, side, dtype=torch.float64)).Q for _ in range(2))
     product: Tensor = (left[:, : len(singular)] * torch.tensor(singular, dtype=torch.float64)) @ right[: len(singular)]
@@ -43,7 +43,10 @@ HEAVY, LIGHT, BETWEEN = weight(1, 1, 1, E**2), weight(1, 1, 1, E ** (2 / 3)), we
     ("sparsity", "keep"),
     [
         (0.5, [240, 160, 200]),  # sparsities 0.8, 1.2 and 1 times 0.5
-        (0.85, [115.6, 20, 44.4]),  # the second would be 1.02: its floor stays, the others take 0.8 and 1 times 0.8889
+        (
+            0.85,
+            [115.6, 20, 44.4],
+        ),  # the second would be 1.02: it keeps its floor; the others have 0.8 and 1 times 0.8889
     ],
 )
 def test_sparsity_rises_linearly_with_the_exponent(sparsity: float, keep: list[float]) -> None:

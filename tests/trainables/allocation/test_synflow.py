@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 
 
 def chain(*widths: int, gain: float = 1.0) -> Weights:
-    """Linear layers without biases, one behind the other."""
+    """Make a chain of linear layers without biases."""
     torch.manual_seed(0)
     layers = [nn.Linear(n_in, n_out, bias=False) for n_in, n_out in pairwise(widths)]
     for layer in layers:
@@ -52,7 +52,7 @@ def test_flow_is_the_same_through_every_layer() -> None:
 
 def test_no_layer_collapses_at_99_percent(monkeypatch: pytest.MonkeyPatch) -> None:
     prunable = chain(50, 200, 200, 200, 10)
-    nothing = np.zeros(4, dtype=np.int64)  # no floors to save a layer
+    nothing = np.zeros(4, dtype=np.int64)  # no floors that keep a layer alive
 
     def kept() -> Counts:
         asked = problem(prunable, 0.99)

@@ -1,4 +1,4 @@
-"""What trials start from: dense networks, and profiles of them."""
+"""Dense networks and their profiles, from which trials start."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -43,9 +43,9 @@ def test_interrupted_dense_training_goes_on_as_if_nothing_had_happened(
     assert not manifest.is_whole(folder)
     assert unfinished.folders()
     make_dense(DENSE, splits, home, folder, CPU)
-    made = checkpoint.load(folder)
-    assert_identical(made, whole)
-    record = made.read(DenseRecord)
+    resumed = checkpoint.load(folder)
+    assert_identical(resumed, whole)
+    record = resumed.read(DenseRecord)
     assert without_times(record.history) == without_times(whole.read(DenseRecord).history)
     of_whole = artifact_store.find(storage, "dense", DENSE.key())
     assert of_whole is not None
@@ -58,15 +58,17 @@ def test_profiled_trial_looks_at_the_shared_profile_and_is_charged_for_it(
     splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
     spec = CHANNEL.model_copy(update={"policy": "capacity-functional", "calibration": 60})
-    made = artifact_store.find_or_make(
+    saved = artifact_store.find_or_make(
         storage,
         "profile",
         spec.profile.key(),
         lambda folder: make_profile(spec.profile, splits, storage, folder, CPU),
     )
-    profile, cost = load_profile(made)
+    profile, cost = load_profile(saved)
     assert all(len(curve) == len(profile.levels) for curve in profile.accuracy.values())
-    assert {round(a * 60, 6) % 1 for curve in profile.accuracy.values() for a in curve} == {0.0}  # of 60 samples
+    assert {round(a * 60, 6) % 1 for curve in profile.accuracy.values() for a in curve} == {
+        0.0
+    }  # multiples of 1/60: there are 60 samples
     list(run_trial(spec, splits, storage, Folder.at(str(tmp_path)), CPU))
     facts = facts_of(Folder.at(str(tmp_path)))
     assert cost.seconds > 0

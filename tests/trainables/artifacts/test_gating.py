@@ -43,9 +43,9 @@ def with_gates(splits: Splits, storage: Folder, spec: TrialSpec = JOINT) -> Fold
 
 
 def test_gates_close_until_the_budget_is_met_and_the_record_tells_how(splits: Splits, storage: Folder) -> None:
-    made = with_gates(splits, storage)
-    gating, cost = load_gating(made)
-    record = checkpoint.load(made).read(GatingRecord)
+    saved = with_gates(splits, storage)
+    gating, cost = load_gating(saved)
+    record = checkpoint.load(saved).read(GatingRecord)
     prunable = Channels(dense_network(storage), torch.zeros(1, 1, 8, 8))
     counts = [int(is_open(gating.values[part.name]).sum()) for part in prunable.parts]
     dense = prunable.cost(np.array([part.units for part in prunable.parts]), "params")
@@ -98,14 +98,14 @@ def test_interrupted_gate_training_goes_on_as_if_nothing_had_happened(
     whole = checkpoint.load(with_gates(splits, storage))
     folder = Folder.at(str(tmp_path))
 
-    def made() -> Iterator[EpochReport]:
+    def training() -> Iterator[EpochReport]:
         make_gating(JOINT.gating, splits, storage, folder, CPU)
         yield from ()
 
-    run_until_killed(made(), 1, monkeypatch)
+    run_until_killed(training(), 1, monkeypatch)
     assert not manifest.is_whole(folder)
-    torch.manual_seed(99)  # another process, with another past
-    list(made())
+    torch.manual_seed(99)  # another process has another random state
+    list(training())
     again = checkpoint.load(folder)
     assert_identical(again, whole)
     assert again.read(GatingRecord).gates == whole.read(GatingRecord).gates
@@ -121,7 +121,9 @@ def test_gates_serve_as_criterion_as_policy_and_as_a_whole(
     folder = Folder.at(str(tmp_path))
     reports = list(run_trial(spec, splits, storage, folder, CPU))
     facts = facts_of(folder)
-    assert len(reports) == (2 if policy == "gates-joint" else 4)  # gates took two of three epochs of fine-tuning
+    assert len(reports) == (
+        2 if policy == "gates-joint" else 4
+    )  # training the gates took two of three epochs of fine-tuning
     assert reports[-1].final
     charged = {name: getattr(facts, f"profile_{name}") for name in Cost.model_fields}
     assert Cost.model_validate(charged) == cost
@@ -155,9 +157,9 @@ def test_budget_is_met_within_one_channel_however_many_gates_are_open(
         more = counts + np.eye(len(counts), dtype=int)[p]
         assert counts[p] == part.units or prunable.cost(more, "macs") > budget
     ranked = [(values[p.name].sort(descending=True).values, n, p) for p, n in zip(prunable.parts, counts, strict=True)]
-    best_gone = max(mine[n] for mine, n, part in ranked if n < part.units)
-    worst_kept = min(mine[n - 1] for mine, n, part in ranked if n > part.floor)
-    assert worst_kept > best_gone - 0.02  # one threshold, but for what is left of the budget
+    best_gone = max(gates[n] for gates, n, part in ranked if n < part.units)
+    worst_kept = min(gates[n - 1] for gates, n, part in ranked if n > part.floor)
+    assert worst_kept > best_gone - 0.02  # one threshold, except for the rest of the budget
 
 
 def test_recoveries_leave_out_what_gates_have_trained_but_scratch_does_not(storage: Folder) -> None:
@@ -167,7 +169,7 @@ def test_recoveries_leave_out_what_gates_have_trained_but_scratch_does_not(stora
             for spec in (JOINT, UNGATED)
         )
         assert plan.epochs == epochs
-        assert plan.recipe == whole.recipe  # its end, at the learning rates of everybody's last epochs
+        assert plan.recipe == whole.recipe  # the last epochs of the same recipe, with their learning rates
         assert plan.epochs in (whole.epochs, whole.epochs - 2)
 
 
@@ -186,17 +188,17 @@ def test_recoveries_leave_out_what_gates_have_trained_but_scratch_does_not(stora
     ],
 )
 def test_what_cannot_work_is_refused(changes: dict[str, object], complaint: str) -> None:
-    assert any(told.startswith(complaint) for told in checks.mismatches(JOINT.model_copy(update=changes)))
+    assert any(mismatch.startswith(complaint) for mismatch in checks.mismatches(JOINT.model_copy(update=changes)))
 
 
-def test_names_of_those_who_go_by_gates_are_those_of_the_tables() -> None:
+def test_the_names_that_read_gates_are_those_of_the_tables() -> None:
     needs = [*CRITERION_NEEDS.items(), *POLICY_NEEDS.items()]
     asking = {name for name, needed in needs if "gates" in needed.inputs}
     assert asking == {*GATED}
     assert [*kinds.needed(JOINT)] == [*JOINT.inputs] == ["gates"]
 
 
-def test_settings_of_gates_rename_only_who_goes_by_them() -> None:
+def test_settings_of_gates_change_only_the_keys_of_trials_with_gates() -> None:
     def study(gates: Gates) -> StudySpec:
         policies = ("uniform", "gates-joint")
         return StudySpec(name="s", granularity="channel", criteria=("l1", "gates"), policies=policies, gates=gates)

@@ -1,4 +1,4 @@
-"""Probes: as scikit-learn fits them, and the blocks that they say to keep."""
+"""Probes compared with scikit-learn's, and the blocks that they tell to keep."""
 
 import copy
 from dataclasses import replace
@@ -56,7 +56,7 @@ def by_stage(kept: list[int]) -> tuple[list[int], ...]:
 def test_the_printed_accuracies_give_the_published_blocks(stays: set[int]) -> None:
     for hundredths in range(300):
         answer = by_stage(scan(PRINTED, hundredths / 100, stays))
-        assert (answer == KEPT) == (130 <= hundredths <= 153)  # 1.53 is the least gain of a kept one
+        assert (answer == KEPT) == (130 <= hundredths <= 153)  # 1.53 is the least gain of a kept block
 
 
 @pytest.mark.parametrize("stays", [set(), CHANGING_SHAPE])
@@ -126,7 +126,7 @@ def test_what_survives_gains_enough_and_both_rules_agree_where_nothing_or_everyt
 
 @pytest.fixture(scope="module")
 def probed(splits: Splits, storage: Folder) -> Folder:
-    """The probes of the dense network of trials."""
+    """Make the probes of the dense network of `tests.trainables.trials`."""
     spec = ProbeSpec(dense=DENSE, samples=250)
     return artifact_store.find_or_make(
         storage, "probe", spec.key(), lambda folder: make_probes(spec, splits, storage, folder, CPU)
@@ -143,15 +143,15 @@ def test_every_block_is_probed_as_scikit_learn_does(splits: Splits, storage: Fol
         curve, pooled_outputs(model, chain, train), pooled_outputs(model, chain, val), strict=True
     ):
         scaler = StandardScaler().fit(seen[:250])
-        theirs = LogisticRegression(tol=1e-8, max_iter=10_000).fit(scaler.transform(seen[:250]), train.labels[:250])
+        expected = LogisticRegression(tol=1e-8, max_iter=10_000).fit(scaler.transform(seen[:250]), train.labels[:250])
         assert row.features == seen.shape[1]
         assert row.train_accuracy == pytest.approx(
-            theirs.score(scaler.transform(seen[:250]), train.labels[:250]), abs=1e-3
+            expected.score(scaler.transform(seen[:250]), train.labels[:250]), abs=1e-3
         )
-        assert row.val_accuracy == pytest.approx(theirs.score(scaler.transform(unseen), val.labels), abs=1e-3)
+        assert row.val_accuracy == pytest.approx(expected.score(scaler.transform(unseen), val.labels), abs=1e-3)
         weight, bias = logistic_regression(torch.from_numpy(scaler.transform(seen[:250])), train.labels[:250], 10)
-        ours = torch.softmax(torch.from_numpy(scaler.transform(unseen)) @ weight + bias, 1)
-        np.testing.assert_allclose(ours, theirs.predict_proba(scaler.transform(unseen)), atol=1e-3)
+        probabilities = torch.softmax(torch.from_numpy(scaler.transform(unseen)) @ weight + bias, 1)
+        np.testing.assert_allclose(probabilities, expected.predict_proba(scaler.transform(unseen)), atol=1e-3)
     assert curve[-1].val_accuracy > curve[0].val_accuracy + 0.1
 
 
@@ -194,7 +194,7 @@ def test_the_criterion_keeps_longest_what_is_removed_last() -> None:
     scores = CRITERIA["probe"](PruningContext(blocks, shared={"probe": curve}))
     assert sorted(torch.cat(list(scores.values())).tolist()) == list(range(25))
     problem = Problem(PruningContext(blocks), scores, 0.4, "params")
-    lowest = {name: [i for i, score in enumerate(mine.tolist()) if score >= 11] for name, mine in scores.items()}
+    lowest = {name: [i for i, score in enumerate(of_part.tolist()) if score >= 11] for name, of_part in scores.items()}
     assert lowest == {
         "block1_1": KEPT[0],
         "block2_2": [b - 1 for b in KEPT[1][1:]],

@@ -1,4 +1,4 @@
-"""A replayed network computes what the network computes, with its batch norms folded."""
+"""A replayed network, with its batch norms folded, computes the same as the network itself."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from trainables.artifacts.replay import Replay
 
 
 class Convolutions(nn.Module):
-    """Every kind of convolution before a batch norm."""
+    """Every kind of convolution, each before a batch norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,5 +40,5 @@ def test_folded_batch_norms_compute_the_same() -> None:
     torch.testing.assert_close(logits, network(images), rtol=0, atol=1e-6)
     norms = [step for step in replay._steps if "batch_norm" in str(step.target)]
     assert len(norms) == 1  # a transposed convolution of several groups keeps its norm
-    network.plain_norm.running_mean.add_(1)  # type: ignore[union-attr]  # the folded weights follow
+    network.plain_norm.running_mean.add_(1)  # type: ignore[union-attr]  # folded weights change with the statistics
     torch.testing.assert_close(replay.run(images, frozenset())[0], network(images), rtol=0, atol=1e-6)

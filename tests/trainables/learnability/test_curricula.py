@@ -1,4 +1,4 @@
-"""Curricula: the contract of the table, what each of them promises, its control and its label."""
+"""Curricula: what all of the table and each of them must do, their controls and their labels."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def seen(epoch: int = 0, **given: Any) -> NDArray[np.int64]:
 
 
 def groups_of(balanced: bool) -> list[NDArray[np.int64]]:
-    """The positions of each class, or of all."""
+    """Return the positions of each class or, if not balanced, of all samples."""
     return [np.flatnonzero(group == LABELS) for group in range(5)] if balanced else [np.arange(COUNT)]
 
 
@@ -90,7 +90,7 @@ def test_standard_leaves_it_to_the_batches() -> None:
 
 @pytest.mark.parametrize(("name", "sign"), [("easy-first", 1), ("hard-first", -1)])
 @BALANCED
-def test_the_first_batch_is_of_those_that_are_to_come_first(name: str, sign: int, balanced: bool) -> None:
+def test_the_first_batch_has_only_preferred_samples(name: str, sign: int, balanced: bool) -> None:
     batch, liked = seen(name=name, balanced=balanced)[:BATCH], sign * EASE
     for group in groups_of(balanced):
         least = np.sort(liked[group])[-round(0.2 * len(group)) - 1]
@@ -99,7 +99,7 @@ def test_the_first_batch_is_of_those_that_are_to_come_first(name: str, sign: int
 
 
 @BALANCED
-def test_a_balanced_order_has_of_every_class_its_share_at_any_length(balanced: bool) -> None:
+def test_every_prefix_of_a_balanced_order_has_the_share_of_each_class(balanced: bool) -> None:
     shares = np.bincount(LABELS) / COUNT
     for start in (0.13, 0.3, 0.77):
         pool = np.unique(seen(name="easy-first", pacing="step", start=start, balanced=balanced))
@@ -120,11 +120,11 @@ def test_a_pool_grows_within_an_epoch_and_has_all_at_last() -> None:
 
 @pytest.mark.parametrize(("name", "sign"), [("drop-hardest", 1), ("drop-easiest", -1)])
 @BALANCED
-def test_what_is_dropped_is_a_fraction_of_the_one_end(name: str, sign: int, balanced: bool) -> None:
+def test_the_easiest_or_hardest_fraction_is_dropped(name: str, sign: int, balanced: bool) -> None:
     index = seen(name=name, fraction=0.35, balanced=balanced)
     kept = np.unique(index)
     assert len(kept) == round(0.65 * COUNT)
-    assert set(np.bincount(index)[kept]) == {1, 2}  # the steps of all are shared evenly
+    assert set(np.bincount(index)[kept]) == {1, 2}  # all N draws are shared evenly
     assert set(seen(3, name=name, fraction=0.35, balanced=balanced)) == set(kept)
     for group in groups_of(balanced):
         stay, go = np.intersect1d(group, kept), np.setdiff1d(group, kept)
@@ -133,7 +133,7 @@ def test_what_is_dropped_is_a_fraction_of_the_one_end(name: str, sign: int, bala
 
 
 def weights_of(**given: Any) -> Floats:
-    """The weight of each sample's loss; all of them come in some epoch."""
+    """Return the weight of each sample's loss. Every sample comes in some epoch."""
     draw, weights = draws(Curriculum(**given), EASE, LABELS, EPOCHS, BATCH, 3), np.zeros(COUNT)
     for epoch in range(300):
         drawn = draw(epoch)
@@ -162,11 +162,11 @@ def test_importance_sampling_is_unbiased(name: str) -> None:
     index = np.concatenate([drawn.index for drawn in epochs])
     weights = np.concatenate([drawn.weights for drawn in epochs if drawn.weights is not None])
     times, loss = np.bincount(index, minlength=20), CHANCE.normal(size=20)
-    for sample in range(20):  # drawn by q = 1 / (N weight)
+    for sample in range(20):  # drawn with probability q = 1 / (N weight)
         (weight,) = set(weights[index == sample].tolist())
         assert times[sample] == pytest.approx(len(index) / (20 * weight), rel=0.1)
-    found = weights * loss[index]
-    assert found.mean() == pytest.approx(loss.mean(), abs=4 * float(found.std()) / len(found) ** 0.5)
+    weighted = weights * loss[index]
+    assert weighted.mean() == pytest.approx(loss.mean(), abs=4 * float(weighted.std()) / len(weighted) ** 0.5)
     liked = weights_of(name=name.replace("sample", "weigh"))
     assert weights_of(name=name) == pytest.approx(1 / liked, rel=1e-5)
 
@@ -180,13 +180,13 @@ def test_a_control_has_its_scores_by_chance(name: str, balanced: bool) -> None:
     assert other.shuffled
     assert control_of(other) is None
     assert (other.start, other.balanced, other.phase) == (0.3, balanced, curriculum.phase)
-    drawn, its = (epoch_of(0, **given.model_dump()) for given in (curriculum, other))
-    if drawn.weights is None or its.weights is None:  # none looks at scores
+    drawn, control = (epoch_of(0, **given.model_dump()) for given in (curriculum, other))
+    if drawn.weights is None or control.weights is None:  # the control does not read scores
         assert not is_scored(other)
         assert other.measure == Curriculum().measure
-        assert same(its, epoch_of(0, ease=None, **other.model_dump()))
-        assert len(its.index.unique()) == len(drawn.index.unique())
-    else:  # the same weights to other samples, of the class where balanced
+        assert same(control, epoch_of(0, ease=None, **other.model_dump()))
+        assert len(control.index.unique()) == len(drawn.index.unique())
+    else:  # other samples get the same weights; if balanced, samples of the same class
         assert other == curriculum.model_copy(update={"shuffled": True})
         weights, dealt = (weights_of(**given.model_dump()) for given in (curriculum, other))
         for group in groups_of(balanced):
@@ -194,7 +194,7 @@ def test_a_control_has_its_scores_by_chance(name: str, balanced: bool) -> None:
         assert abs(np.corrcoef(weights, dealt)[0, 1]) < 0.1
 
 
-def test_chance_alone_decides_what_goes_by_chance() -> None:
+def test_a_random_drop_does_not_depend_on_scores_order_or_labels() -> None:
     given: dict[str, Any] = {"name": "drop-hardest", "shuffled": True, "fraction": 0.5}
     times = np.bincount(np.concatenate([np.unique(seen(seed=seed, **given)) for seed in range(20)]), minlength=COUNT)
     assert times.var() == pytest.approx(20 / 4, rel=0.2)
@@ -202,7 +202,7 @@ def test_chance_alone_decides_what_goes_by_chance() -> None:
         assert abs(np.corrcoef(times, other)[0, 1]) < 0.1
 
 
-def test_opposites_that_go_by_chance_alone_have_one_control() -> None:
+def test_opposites_whose_controls_ignore_scores_share_one_control() -> None:
     for easy, hard in (("easy-first", "hard-first"), ("drop-easiest", "drop-hardest")):
         assert control_of(Curriculum(name=easy)) == control_of(Curriculum(name=hard, measure="aum"))
     assert control_of(Curriculum(name="weigh-easy")) != control_of(Curriculum(name="weigh-hard"))

@@ -1,4 +1,4 @@
-"""Detection: areas against scikit-learn's, and ties by trying all their orders."""
+"""Detection: areas compared with scikit-learn's, and ties compared with all their orders."""
 
 from itertools import permutations
 
@@ -30,7 +30,7 @@ def test_area_and_precision_are_right_with_any_ties(pairs: list[tuple[int, bool]
 
 
 def test_worked_answers() -> None:
-    """Of 2 x 3 pairs of a sample looked for and another 4 are in order and one is tied; at 2, one of the first is."""
+    """Of 2 x 3 pairs of a wanted sample and another, 4 are in order and one is tied. One of the first 2 is wanted."""
     scores, truth = np.array([5.0, 4, 3, 3, 1]), np.array([True, False, True, False, False])
     assert roc_auc(scores, truth) == pytest.approx(4.5 / 6)
     assert precision_at_count(scores, truth) == 0.5
@@ -38,7 +38,7 @@ def test_worked_answers() -> None:
 
 
 @pytest.mark.parametrize("wanted", [False, True])
-def test_there_must_be_something_to_tell_apart(wanted: bool) -> None:
+def test_samples_of_one_kind_are_refused(wanted: bool) -> None:
     for score in (roc_auc, precision_at_count):
         with pytest.raises(
             ValueError, match=f"some not, but {3 * wanted} of 3 samples are wanted; to look for flipped labels, set"

@@ -1,4 +1,4 @@
-"""What is recorded of each sample is what the network makes of it, however the samples come up."""
+"""Records hold what the network computes for each sample, in whatever order the samples are drawn."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -63,7 +63,7 @@ def linear() -> nn.Module:
 
 
 def recorded(model: nn.Module, splits: Splits, taken: Taken, folder: Folder, augment: DataSpec = DATA) -> Records:
-    """Train for two epochs that change nothing, and read what was recorded."""
+    """Train for two epochs that change nothing, and read the records."""
     recorder = Recorder.of(taken, splits.train, folder / "epochs", DENSE)
     assert recorder is not None
     data = Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU)
@@ -78,8 +78,8 @@ def values(records: Records) -> Mapping[str, Any]:
 
 
 def assert_equal(one: Records, other: Records) -> None:
-    for name, told in values(one).items():
-        np.testing.assert_equal(values(other)[name], told, err_msg=name)
+    for name, array in values(one).items():
+        np.testing.assert_equal(values(other)[name], array, err_msg=name)
 
 
 @pytest.mark.parametrize("taken", ["during", "after"])
@@ -114,14 +114,14 @@ def test_during_the_pass_the_network_sees_varied_images_and_after_it_plain_ones(
 
 
 def test_recording_changes_no_training(splits: Splits, tmp_path: Path) -> None:
-    told = []
+    networks = []
     for taken in ("off", "during", "after"):
         spec = DENSE.model_copy(update={"record": taken})
         home = Folder.at(str(tmp_path / taken))
         make_dense(spec, splits, home, home / "made", CPU)
-        told.append((home / "made").read("network.safetensors"))
+        networks.append((home / "made").read("network.safetensors"))
         assert (home / "made").has(SAMPLES) == (taken != "off")
-    assert told[0] == told[1] == told[2]
+    assert networks[0] == networks[1] == networks[2]
 
 
 def test_shares_of_several_workers_make_the_whole(splits: Splits, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_shares_of_several_workers_make_the_whole(splits: Splits, tmp_path: Path
     (batch,) = eval_batches(data, 210)
     logits = model(batch.images)
 
-    def taken_down(positions: np.ndarray[Any, Any], name: str) -> pa.Table:
+    def record_of(positions: np.ndarray[Any, Any], name: str) -> pa.Table:
         share = Split(train.images[positions], train.labels[positions], train.ids[positions])
         recorder = Recorder(share, "during", Folder.at(str(tmp_path / name)), {})
         recorder.epoch_record.see(
@@ -140,11 +140,11 @@ def test_shares_of_several_workers_make_the_whole(splits: Splits, tmp_path: Path
         return pq.read_table(tmp_path / name / SAMPLES)
 
     mixed = np.random.default_rng(0).permutation(210)
-    shares = [taken_down(mixed[:80], "one"), taken_down(mixed[80:], "other")]
-    assert_equal(Records.of(pa.concat_tables(shares)), Records.of(taken_down(np.arange(210), "whole")))
+    shares = [record_of(mixed[:80], "one"), record_of(mixed[80:], "other")]
+    assert_equal(Records.of(pa.concat_tables(shares)), Records.of(record_of(np.arange(210), "whole")))
 
 
-def test_the_last_time_counts_and_what_was_not_drawn_is_told(splits: Splits, tmp_path: Path) -> None:
+def test_the_last_draw_of_an_epoch_counts_and_samples_not_drawn_are_not_seen(splits: Splits, tmp_path: Path) -> None:
     data, train, home = Resident(splits.train, splits, CPU), splits.train, Folder.at(str(tmp_path))
     recorder = Recorder(train, "during", home / "epochs", {})
     images = torch.zeros(2, 1, 8, 8)
@@ -223,17 +223,17 @@ def test_a_dense_training_whose_recorded_epoch_is_damaged_goes_on_from_before_it
     assert_identical(checkpoint.load(broken / "made"), checkpoint.load(plain / "made"))
 
 
-def test_parquet_says_what_its_columns_are(tmp_path: Path) -> None:
+def test_parquet_describes_its_columns(tmp_path: Path) -> None:
     storage = storage_with_dense(str(tmp_path), sources.load(DENSE.data))
-    made = artifact_store.find(storage, "dense", DENSE.key())
-    assert made is not None
-    table = pq.read_table(Path(made.uri) / SAMPLES)
+    folder = artifact_store.find(storage, "dense", DENSE.key())
+    assert folder is not None
+    table = pq.read_table(Path(folder.uri) / SAMPLES)
     assert table.schema.names == SCHEMA.names
     assert len(table) == 3 * 300
     assert all(table.schema.field(name).metadata[b"description"] for name in SCHEMA.names)
 
 
-def test_what_was_not_recorded_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"must be recorded .*has no samples\.parquet; set records\.dense or records\.finetune"
     ):

@@ -1,4 +1,4 @@
-"""Scores come from the right network or table, and only for the samples that they are of."""
+"""Scores come from the right network or table, and are refused for other samples."""
 
 from pathlib import Path
 
@@ -43,21 +43,21 @@ def some(split: Split, chosen: slice) -> Split:
 
 @pytest.mark.parametrize("curriculum", [EASY, OTHER], ids=["own", "another"])
 def test_each_sample_has_its_own_score(curriculum: Curriculum, splits: Splits, storage: Folder) -> None:
-    made = artifact_store.find(storage, "dense", SHORT.scored_by(curriculum).key())
-    assert made is not None
-    records = read_records(made)
+    scorer = artifact_store.find(storage, "dense", SHORT.scored_by(curriculum).key())
+    assert scorer is not None
+    records = read_records(scorer)
     easy = records.hits.mean(axis=0) if curriculum.measure == "learnability" else records.margins.mean(axis=0)
     by_id = dict(zip(records.ids.tolist(), easy.tolist(), strict=True))
-    told = scores(curriculum, SHORT, splits.train, storage)
-    np.testing.assert_allclose(told, [by_id[sample] for sample in splits.train.ids.tolist()], rtol=1e-6)
+    scored = scores(curriculum, SHORT, splits.train, storage)
+    np.testing.assert_allclose(scored, [by_id[sample] for sample in splits.train.ids.tolist()], rtol=1e-6)
 
 
-def test_a_table_is_averaged_over_what_it_tells_of(splits: Splits, storage: Folder, tmp_path: Path) -> None:
+def test_a_table_is_averaged_over_its_networks_and_seeds(splits: Splits, storage: Folder, tmp_path: Path) -> None:
     ids = splits.train.ids
     rows = {"id": np.concatenate([ids, ids[::-1]]), "forgetting": np.arange(600.0)}
     pq.write_table(pa.table(rows), tmp_path / SAMPLES)
     by_table = Curriculum(name="easy-first", measure="forgetting", table=str(tmp_path / SAMPLES))
-    expected = -(np.arange(300) + np.arange(600)[::-1][:300]) / 2  # what is forgotten often is hard
+    expected = -(np.arange(300) + np.arange(600)[::-1][:300]) / 2  # samples that are forgotten often are hard
     np.testing.assert_allclose(scores(by_table, SHORT, splits.train, storage), expected)
     wrong = by_table.model_copy(update={"measure": "aum"})
     with pytest.raises(ValueError, match=r"curriculum\.table must be samples\.parquet .* with a column 'aum', but "):
@@ -76,11 +76,11 @@ def test_scores_of_other_samples_are_refused_with_their_number(splits: Splits, s
 
 
 def test_training_goes_by_the_scores(splits: Splits, storage: Folder) -> None:
-    told = scores(EASY, SHORT, splits.train, storage)
+    easy = scores(EASY, SHORT, splits.train, storage)
     draw = draw_by(EASY, SHORT, splits.train, storage, epochs=20, batch_size=64)
     first = draw(0)
     assert first is not None
-    assert told[first.index[:64].numpy()].min() >= np.sort(told)[-256]  # the pool begins with 256 of 300
+    assert easy[first.index[:64].numpy()].min() >= np.sort(easy)[-256]  # the pool begins with 256 of 300
     assert draw_by(Curriculum(), SHORT, splits.train, storage, 2, 64)(0) is None
 
 
@@ -89,16 +89,16 @@ def test_a_dense_network_learns_by_a_curriculum_that_a_plain_one_scores(splits: 
     trial = WEIGHT.model_copy(update={"dense": SHORT.model_copy(update={"curriculum": dropping})})
     storage = Folder.at(str(tmp_path))
     make_shared([trial], splits, storage)
-    made = artifact_store.find(storage, "dense", trial.dense.key())
+    by_curriculum = artifact_store.find(storage, "dense", trial.dense.key())
     plain = artifact_store.find(storage, "dense", SHORT.key())
-    assert made is not None
+    assert by_curriculum is not None
     assert plain is not None
     easy = read_records(plain)
-    kept = np.isin(easy.ids, read_records(made).ids)
+    kept = np.isin(easy.ids, read_records(by_curriculum).ids)
     assert kept.sum() == 150
     learnt = easy.hits.mean(axis=0)
     for label in range(10):
-        mine = easy.labels == label
-        assert learnt[mine & kept].min() >= learnt[mine & ~kept].max()
+        of_class = easy.labels == label
+        assert learnt[of_class & kept].min() >= learnt[of_class & ~kept].max()
     final = list(run_trial(trial, splits, storage, storage / "trial", CPU))[-1]
     assert final.images == 300 + 90

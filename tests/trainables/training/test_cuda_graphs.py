@@ -13,30 +13,30 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-class Mine(nn.Module):
-    """A network of a user's own."""
+class OfAUser(nn.Module):
+    """A user's own network."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.flatten(1)
 
 
 class Waits(nn.Dropout):
-    """What no graph can hold: it looks at a value in the middle of the pass."""
+    """A module that no graph can capture: it reads a value in the middle of the pass."""
 
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images) if float(images.detach().sum()) > -1e9 else images
 
 
-def test_graphs_are_for_gpus_and_for_modules_that_are_known() -> None:
+def test_graphs_are_only_for_gpus_and_known_modules() -> None:
     known = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     assert graphed(known, (), 8, CPU) is known
     assert graphed(known, (), 8, CUDA) is not known
-    mixed = nn.Sequential(Mine(), nn.Linear(4, 2))
+    mixed = nn.Sequential(OfAUser(), nn.Linear(4, 2))
     assert graphed(mixed, (), 8, CUDA) is mixed
 
 
 def trained(network: Callable[[], nn.Module], replayed: bool) -> dict[str, Tensor]:
-    """Three steps of 32 images and one of 20."""
+    """Train for three steps of 32 images and one of 20; return the state."""
     torch.manual_seed(0)
     model = to_device(network(), CUDA).train()
     images = torch.randn(116, 3, 32, 32).to(CUDA)

@@ -23,14 +23,14 @@ def clean() -> Iterator[None]:
 
 @pytest.mark.usefixtures("clean")
 @pytest.mark.parametrize(
-    ("precision", "dtype", "told"),
+    ("precision", "dtype", "described"),
     [("auto", torch.float32, "cpu"), ("float32", torch.float32, "cpu"), ("bfloat16", torch.bfloat16, "cpu, bfloat16")],
 )
-def test_a_process_trains_and_judges_in_its_places_precision(
-    precision: Precision, dtype: torch.dtype, told: str
+def test_a_process_trains_and_evaluates_in_the_precision_of_its_resources(
+    precision: Precision, dtype: torch.dtype, described: str
 ) -> None:
     leave_no_trace(WorkerResources(cpus=1, precision=precision))
-    assert hardware(CPU) == told
+    assert hardware(CPU) == described
     splits = sources.load(DataSpec(max_train=64, max_val=32))
     data = residents(splits, CPU)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 10))

@@ -28,12 +28,12 @@ def network() -> nn.Sequential:
     )  # fmt: skip
     with torch.no_grad():
         for _ in range(3):
-            model(torch.randn(16, 1, 8, 8) * 5 + 3)  # statistics of something else
+            model(torch.randn(16, 1, 8, 8) * 5 + 3)  # statistics of other data
     return model
 
 
 def averages(model: nn.Sequential, batches: list[Tensor]) -> dict[str, Tensor]:
-    """Mean and variance before each batch norm, one batch at a time by torch.mean and torch.var, averaged."""
+    """Average the mean and variance before each batch norm over batches, by torch.mean and torch.var."""
     seen: dict[str, list[Tensor]] = {}
     for x in batches:
         for name, module in model.named_children():

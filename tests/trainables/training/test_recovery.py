@@ -1,4 +1,4 @@
-"""Recoveries: the contract of the table, and what each of them promises."""
+"""Recoveries: what all of the table and each of them must do."""
 
 import copy
 import math
@@ -66,7 +66,7 @@ def test_pruned_stays_pruned_through_every_step_and_the_loss_finite(
     state.model.register_forward_pre_hook(lambda model, _: seen.append(matrices(model)))
     data = residents(splits, CPU)
     reports = list(fit(state, data, plan, Folder.at(str(tmp_path / "trial"))))
-    assert len(reports) == plan.epochs == {"scratch-b": 4}.get(name, 3)  # one and a half times 3, to the even
+    assert len(reports) == plan.epochs == {"scratch-b": 4}.get(name, 3)  # 1.5 x 3 epochs, rounded to even
     assert len(seen) > 5 * plan.epochs
     for weights in seen:
         for layer, mask in state.masks.items():
@@ -85,7 +85,7 @@ def test_an_interrupted_recovery_goes_on_as_if_nothing_had_happened(
     reports = list(run_trial(spec, splits, storage, whole, CPU))
     assert [report.final for report in reports] == [False] * (len(reports) - 1) + [True]
     list(islice(run_trial(spec, splits, storage, broken, CPU), 2))
-    torch.manual_seed(99)  # another process, with another past
+    torch.manual_seed(99)  # another process has another random state
     assert without_times(list(run_trial(spec, splits, storage, broken, CPU))) == without_times(reports)
     assert_identical(newest(broken), newest(whole))
 
@@ -132,12 +132,15 @@ def test_rewinding_repeats_the_last_learning_rates_and_batches_of_dense_training
 
 def test_distillation_is_that_of_hinton_worked_by_hand() -> None:
     labels = torch.tensor([0])
-    told = nn.Linear(1, 2)
-    told.weight.data, told.bias.data = torch.zeros(2, 1), torch.tensor([2 * math.log(3), 0.0])  # at T = 2: 3/4, 1/4
+    teacher = nn.Linear(1, 2)
+    teacher.weight.data, teacher.bias.data = (
+        torch.zeros(2, 1),
+        torch.tensor([2 * math.log(3), 0.0]),
+    )  # at T = 2: 3/4, 1/4
     batch = Batch(torch.zeros(1, 1), labels, labels)
     apart = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
     for weight in (0.0, 0.5, 1.0):
-        loss = distillation(told, Distillation(temperature=2.0, weight=weight))(batch, torch.zeros(1, 2))
+        loss = distillation(teacher, Distillation(temperature=2.0, weight=weight))(batch, torch.zeros(1, 2))
         assert float(loss.detach()) == pytest.approx((1 - weight) * math.log(2) + weight * 4 * apart)
 
 
@@ -155,7 +158,7 @@ def test_distillation_is_that_of_torch() -> None:
     torch.testing.assert_close(got, wanted)
 
 
-def test_losses_go_by_the_weights_of_the_samples() -> None:
+def test_losses_are_multiplied_by_the_weights_of_the_samples() -> None:
     torch.manual_seed(0)
     teacher, images, labels, weights = nn.Linear(5, 7), torch.randn(11, 5), torch.randint(7, (11,)), torch.rand(11)
     logits = torch.randn(11, 7)

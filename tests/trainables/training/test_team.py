@@ -1,4 +1,4 @@
-"""Workers that train one network come to what one comes to, up to the rounding of sums that are put together."""
+"""Several workers that train one network get the result of one worker, except for the rounding of sums."""
 
 import pickle
 from collections.abc import Iterator
@@ -36,7 +36,9 @@ from trainables.training.team import Team
 from trainables.trial.trainable import run_trial
 
 SIZE = 3
-RAGGED = WEIGHT.finetune.model_copy(update={"batch_size": 149})  # of 300 samples: of the last 2 the third has none
+RAGGED = WEIGHT.finetune.model_copy(
+    update={"batch_size": 149}
+)  # the last of three batches of 300 samples has 2 samples, so the third worker gets none
 CHANNEL = WEIGHT.model_copy(update={"granularity": "channel", "criterion": "l1", "sparsity": 0.5})
 SPECS = {
     "weights": WEIGHT.model_copy(update={"finetune": RAGGED}),
@@ -49,7 +51,7 @@ SPECS = {
 
 
 def train_along(rank: int, port: int, calls: Connection) -> None:
-    """Do what a worker that does not lead does, without Ray."""
+    """Work as a follower of the leader, without Ray."""
     torch.set_num_threads(1)
     data = residents(sources.load(DATA), CPU)
     dist.init_process_group("gloo", store=TCPStore("127.0.0.1", port, SIZE), rank=rank, world_size=SIZE)
@@ -60,7 +62,7 @@ def train_along(rank: int, port: int, calls: Connection) -> None:
 
 @pytest.mark.parametrize("shape", [(7, 3), (7, 3, 4, 4)])
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_a_norm_among_one_worker_is_torchs_own(shape: tuple[int, ...], momentum: float | None) -> None:
+def test_a_norm_of_one_worker_computes_as_torchs_own(shape: tuple[int, ...], momentum: float | None) -> None:
     kind = nn.BatchNorm1d if len(shape) == 2 else nn.BatchNorm2d
     norm, reference = (kind(3, momentum=momentum) for _ in range(2))
     with torch.no_grad():
@@ -71,31 +73,31 @@ def test_a_norm_among_one_worker_is_torchs_own(shape: tuple[int, ...], momentum:
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     with synchronised(norm):
         for _ in range(4):
-            mine = (3 + 2 * torch.randn(shape)).requires_grad_()
-            theirs = mine.detach().clone().requires_grad_()
-            asked = torch.randn(shape)
-            for layer, images in ((norm, mine), (reference, theirs)):
-                (layer(images) * asked).sum().backward()
-            torch.testing.assert_close(mine.grad, theirs.grad)
+            inputs = (3 + 2 * torch.randn(shape)).requires_grad_()
+            same = inputs.detach().clone().requires_grad_()
+            weights = torch.randn(shape)
+            for layer, images in ((norm, inputs), (reference, same)):
+                (layer(images) * weights).sum().backward()
+            torch.testing.assert_close(inputs.grad, same.grad)
             for name, value in reference.state_dict().items():
                 torch.testing.assert_close(norm.state_dict()[name], value)
             for name, parameter in reference.named_parameters():
                 torch.testing.assert_close(norm.get_parameter(name).grad, parameter.grad)
-        torch.testing.assert_close(norm.eval()(mine), reference.eval()(theirs))
+        torch.testing.assert_close(norm.eval()(inputs), reference.eval()(same))
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def team() -> Iterator[Team]:
-    """This process, and two others that it leads."""
+    """A team of this process, which leads, and two other processes."""
     torch.set_num_threads(1)
     store = TCPStore("127.0.0.1", 0, SIZE, is_master=True, wait_for_workers=False)
     context, pipes, processes = get_context("spawn"), [], []
     for rank in range(1, SIZE):
-        theirs, ours = context.Pipe(duplex=False)
-        processes.append(context.Process(target=train_along, args=(rank, store.port, theirs)))
+        receiver, sender = context.Pipe(duplex=False)
+        processes.append(context.Process(target=train_along, args=(rank, store.port, receiver)))
         processes[-1].start()
-        pipes.append(ours)
+        pipes.append(sender)
     dist.init_process_group("gloo", store=store, rank=0, world_size=SIZE)
 
     def call(training: Any) -> None:
@@ -119,10 +121,10 @@ def assert_close(one: Checkpoint, other: Checkpoint) -> None:
             assert (tensor - expected).abs().max() <= 1e-2 * expected.abs().max() + 1e-6, (group, name)
 
 
-def assert_told_alike(one: tuple[EpochReport, ...], other: tuple[EpochReport, ...]) -> None:
+def assert_same_reports(one: tuple[EpochReport, ...], other: tuple[EpochReport, ...]) -> None:
     numbers = ("val_accuracy", "val_loss", "train_loss", "epoch", "images", "final")
-    for mine, theirs in zip(one, other, strict=True):
-        assert [getattr(mine, name) for name in numbers] == pytest.approx([getattr(theirs, name) for name in numbers])
+    for left, right in zip(one, other, strict=True):
+        assert [getattr(left, name) for name in numbers] == pytest.approx([getattr(right, name) for name in numbers])
 
 
 @pytest.mark.parametrize("kind", SPECS)
@@ -136,17 +138,17 @@ def test_a_trial_comes_to_the_same(kind: str, team: Team, splits: Splits, storag
             if report.final:
                 ends.append(newest(folder))
     assert_close(*reversed(ends))
-    assert_told_alike(outcome_of(together).history, outcome_of(alone).history)
+    assert_same_reports(outcome_of(together).history, outcome_of(alone).history)
     times = {"prune_seconds": 0.0, "allocation_seconds": 0.0}
     assert facts_of(together).model_copy(update=times) == facts_of(alone).model_copy(update=times)
     if spec.record == "during":
         one, other = read_records(alone), read_records(together)
         assert np.array_equal(one.ids, other.ids)
-        assert len(one.ids) < 300  # some were dropped, so others came up again
+        assert len(one.ids) < 300  # some samples were dropped, so others came again
         assert np.array_equal(one.seen, other.seen)
-        for told in ("hits", "probabilities", "margins", "errors"):
-            alike = np.isclose(getattr(one, told), getattr(other, told), rtol=1e-4, atol=1e-5)
-            assert alike.mean() > 0.99  # of a sample that comes up twice in one batch, either time may count
+        for name in ("hits", "probabilities", "margins", "errors"):
+            alike = np.isclose(getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-5)
+            assert alike.mean() > 0.99  # if a sample comes twice in one batch, either time may count
 
 
 def test_what_trials_share_comes_to_the_same(team: Team, splits: Splits, storage: Folder, tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ def test_what_trials_share_comes_to_the_same(team: Team, splits: Splits, storage
     for kind in ("dense", "gates"):
         alone, together = (checkpoint.load(Folder.at(str(tmp_path / name)) / kind) for name in ("alone", "together"))
         assert_close(together, alone)
-        assert_told_alike(*(made.read(TrainingRecord).history for made in (alone, together)))
+        assert_same_reports(*(network.read(TrainingRecord).history for network in (alone, together)))
     assert (tmp_path / "together" / "dense" / SAMPLES).exists()
     assert together.read(TrainingRecord).gates == alone.read(TrainingRecord).gates
 

@@ -81,7 +81,7 @@ def test_learning_rate_follows_its_schedule() -> None:
             assert optimizer.param_groups[0]["lr"] == pytest.approx(lr)
 
 
-def test_judgement_is_that_of_numpy(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_is_that_of_numpy(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainables.training.train.EVAL_BATCH", 30)
     model = network()
     val = Resident(splits.val, splits, CPU)
@@ -94,7 +94,7 @@ def test_judgement_is_that_of_numpy(splits: Splits, monkeypatch: pytest.MonkeyPa
     assert judged.loss == pytest.approx(-np.log(chances[np.arange(77), splits.val.labels]).mean(), rel=1e-4)
 
 
-def test_judging_leaves_statistics_and_mode_alone(splits: Splits) -> None:
+def test_evaluating_leaves_statistics_and_mode_alone(splits: Splits) -> None:
     for training in (True, False):
         model = network().train(training)
         before = state(model)
@@ -104,14 +104,14 @@ def test_judging_leaves_statistics_and_mode_alone(splits: Splits) -> None:
 
 
 @pytest.mark.parametrize("lr", [1e6, 1e30])
-def test_training_that_diverges_is_told(data: Resident, lr: float) -> None:
+def test_training_that_diverges_is_an_error(data: Resident, lr: float) -> None:
     model = network()
     recipe = Recipe(epochs=5, lr=lr)
     with pytest.raises(DivergedError, match=r"loss must stay finite, but became (nan|inf) in epoch .*; lower lr"):
         list(train(model, data, TrainingPlan(recipe)))
 
 
-def test_divergence_in_the_last_step_is_told_too(splits: Splits, tmp_path: object) -> None:
+def test_divergence_in_the_last_step_is_an_error_too(splits: Splits, tmp_path: object) -> None:
     recipe = Recipe(epochs=1, lr=1e38, batch_size=180, weight_decay=0.0)  # one step, whose loss is still finite
     start = [EpochReport(epoch=0, val_accuracy=0.1, val_loss=2.3, seconds=0.0)]
     both = (Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU))
@@ -121,7 +121,7 @@ def test_divergence_in_the_last_step_is_told_too(splits: Splits, tmp_path: objec
     assert folder.folders() == []
 
 
-def test_placing_keeps_what_the_network_computes() -> None:
+def test_to_device_keeps_what_the_network_computes() -> None:
     model = network().eval()
     images = torch.randn(2, 1, 8, 8)
     expected = copy.deepcopy(model)(images)

@@ -1,4 +1,4 @@
-"""Several prunings in one trial: blocks go, then channels, then weights, all counted on the dense network."""
+"""Several prunings in one trial: of blocks, then channels, then weights. Sparsities count from the dense network."""
 
 from itertools import pairwise
 from typing import Any
@@ -50,7 +50,7 @@ def changed(**settings: Any) -> TrialSpec:
 
 
 @pytest.fixture(scope="module")
-def shelf(storage: Folder, splits: Splits) -> Folder:
+def stocked(storage: Folder, splits: Splits) -> Folder:
     """A storage that has all that these trials share."""
     make_shared([TRIAL], splits, storage)
     return storage
@@ -63,31 +63,31 @@ def _few_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_blocks_then_channels_then_weights(
-    steps: int, splits: Splits, shelf: Folder, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    steps: int, splits: Splits, stocked: Folder, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schedule = Schedule() if steps == 1 else Schedule(name="iterative", steps=steps)
     spec = changed(schedule=schedule)
     assert checks.mismatches(spec) == []
     folder, broken = Folder.at(str(tmp_path / "whole")), Folder.at(str(tmp_path / "broken"))
-    reports = list(run_trial(spec, splits, shelf, folder, CPU))
-    run_until_killed(run_trial(spec, splits, shelf, broken, CPU), 2, monkeypatch)
-    assert without_times(list(run_trial(spec, splits, shelf, broken, CPU))) == without_times(reports)
+    reports = list(run_trial(spec, splits, stocked, folder, CPU))
+    run_until_killed(run_trial(spec, splits, stocked, broken, CPU), 2, monkeypatch)
+    assert without_times(list(run_trial(spec, splits, stocked, broken, CPU))) == without_times(reports)
 
     facts, model = facts_of(folder), load_trial(folder, outcome_of(folder), CPU)
-    dense = load_dense(saved_dense(shelf, spec.dense), CPU)
+    dense = load_dense(saved_dense(stocked, spec.dense), CPU)
     left = count(model, {}, EXAMPLE)
-    assert left.params_kept <= round((1 - CHANNELS.sparsity) * facts.params_total)  # weights that are there at all
+    assert left.params_kept <= round((1 - CHANNELS.sparsity) * facts.params_total)  # with the masked weights
     nonzero = {name: int((weight_of(model.get_submodule(name)) != 0).sum()) for name in left.weights}
     assert sum(nonzero.values()) == facts.params_kept == round((1 - spec.sparsity) * facts.params_total)
     sizes = count(dense, {}, EXAMPLE).weights
     assert facts.layers == {name: pytest.approx(nonzero.get(name, 0) / size) for name, size in sizes.items()}
     gone = {name for name in sizes if name not in nonzero}
-    alone = plan(dense, EXAMPLE, spec.prunings[0], shared={"probe": SHARED["probe"].load(probed(shelf))[0]})
+    alone = plan(dense, EXAMPLE, spec.prunings[0], shared={"probe": SHARED["probe"].load(probed(stocked))[0]})
     alone.carry_out()
     assert gone == sizes.keys() - count(dense, {}, EXAMPLE).weights.keys() != set()
-    assert facts.profile_images is not None  # of the probes
+    assert facts.profile_images is not None  # those of the probes
     assert facts.profile_images > 0
-    assert facts.allocation_evaluations is not None  # of capacity
+    assert facts.allocation_evaluations is not None  # those of capacity
     assert facts.allocation_evaluations > 0
 
 
@@ -97,18 +97,20 @@ def probed(storage: Folder) -> Folder:
     return found
 
 
-def test_each_pruning_leaves_its_share_of_the_dense_network(splits: Splits, shelf: Folder, tmp_path: Any) -> None:
+def test_each_pruning_leaves_its_share_of_the_dense_network(splits: Splits, stocked: Folder, tmp_path: Any) -> None:
     spec = changed(before=(CHANNELS,), budget="macs", sparsity=0.8)
-    list(run_trial(spec, splits, shelf, Folder.at(str(tmp_path)), CPU))
+    list(run_trial(spec, splits, stocked, Folder.at(str(tmp_path)), CPU))
     facts = facts_of(Folder.at(str(tmp_path)))
-    assert facts.macs_kept <= round(0.2 * facts.macs_total) < facts.macs_kept + 64  # a weight serves 64 pixels at most
+    assert (
+        facts.macs_kept <= round(0.2 * facts.macs_total) < facts.macs_kept + 64
+    )  # a weight is used for at most 64 pixels
     cut = count(load_trial(Folder.at(str(tmp_path)), outcome_of(Folder.at(str(tmp_path))), CPU), {}, EXAMPLE)
     assert 0.33 * facts.macs_total < cut.macs_kept <= round(0.4 * facts.macs_total)
     assert newest(Folder.at(str(tmp_path))).architecture.removed == ()
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "complaint"),
     [
         (
             {"before": (CHANNELS, BLOCKS)},
@@ -130,8 +132,8 @@ def test_each_pruning_leaves_its_share_of_the_dense_network(splits: Splits, shel
         ({"before": (BLOCKS.model_copy(update={"policy": "lamb"}),)}, "did you mean 'lamp'?"),
     ],
 )
-def test_prunings_that_do_not_follow_each_other_are_refused(settings: dict[str, Any], told: str) -> None:
-    assert told in "\n".join(checks.mismatches(changed(**settings)))
+def test_prunings_that_do_not_follow_each_other_are_refused(settings: dict[str, Any], complaint: str) -> None:
+    assert complaint in "\n".join(checks.mismatches(changed(**settings)))
 
 
 def test_a_budget_that_earlier_prunings_leave_no_room_for_is_refused() -> None:
@@ -142,8 +144,8 @@ def test_a_budget_that_earlier_prunings_leave_no_room_for_is_refused() -> None:
 
 
 def test_a_trial_is_split_into_its_prunings() -> None:
-    first, second, own = changed(schedule=Schedule(name="gradual", steps=3)).prunings
-    assert own == changed(before=(), schedule=Schedule(name="gradual", steps=3))
+    first, second, last = changed(schedule=Schedule(name="gradual", steps=3)).prunings
+    assert last == changed(before=(), schedule=Schedule(name="gradual", steps=3))
     assert (first.criterion, second.policy, second.sparsity) == ("probe", "capacity", 0.6)
     assert all(earlier.schedule == Schedule() and not earlier.before for earlier in (first, second))
-    assert all(earlier.sparsity < later.sparsity for earlier, later in pairwise((first, second, own)))
+    assert all(earlier.sparsity < later.sparsity for earlier, later in pairwise((first, second, last)))

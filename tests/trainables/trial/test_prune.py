@@ -1,4 +1,4 @@
-"""The pruning phase: in steps or at once, killed or not, what is gone stays gone."""
+"""The pruning phase: in steps or at once, killed or not. What is pruned stays pruned."""
 
 from itertools import islice
 from pathlib import Path
@@ -58,11 +58,11 @@ def test_a_trial_killed_between_two_steps_goes_on_as_if_nothing_had_happened(
     last = newest(whole)
     assert list(running) == []
     assert [report.epoch for report in reports] == [0, 1, 2, 3]
-    for epoch in range(1, 4):  # the two between the steps, and epoch 0
+    for epoch in range(1, 4):  # the two epochs between the steps, and epoch 0
         folder = Folder.at(str(tmp_path / f"broken-{epoch}"))
         run_until_killed(run_trial(spec, splits, storage, folder, CPU), epoch, monkeypatch)
         assert (folder / "pruning").folders()
-        torch.manual_seed(99)  # another process, with another past
+        torch.manual_seed(99)  # another process has another random state
         running = run_trial(spec, splits, storage, folder, CPU)
         again = list(islice(running, 4))
         assert without_times(again) == without_times(reports)
@@ -126,7 +126,7 @@ def test_between_two_steps_the_learning_rate_is_that_of_fine_tuning(
 def test_cut_weights_lie_in_memory_as_those_of_a_loaded_checkpoint(
     splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
-    for schedule in (Schedule(), GRADUAL):  # what lies elsewhere is summed in another order, and more slowly
+    for schedule in (Schedule(), GRADUAL):  # another memory layout changes the order of sums, and is slower
         folder = Folder.at(str(tmp_path / schedule.name))
         model = prune(scheduled(CHANNEL, schedule), splits, residents(splits, CPU), storage, folder).model
         convolutions = [p for p in model.parameters() if p.dim() == 4]
@@ -145,7 +145,7 @@ def test_facts_speak_of_the_final_network(splits: Splits, storage: Folder, tmp_p
 
 
 class Clock:
-    """Time that passes by looking at it."""
+    """A clock that advances one second each time it is read."""
 
     now = 0.0
 

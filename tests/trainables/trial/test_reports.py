@@ -1,4 +1,4 @@
-"""What a trial reports is what the search reads, whatever Tune adds on the way."""
+"""The search reads what a trial reports, whatever Tune adds on the way."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ REPORTS = [
 def test_a_report_comes_through_tune(report: TrialReport) -> None:
     result = to_tune(report)
     assert METRIC in result  # Tune refuses a result without it
-    assert not any(isinstance(value, dict | list | tuple) for value in result.values())  # Tune would flatten these
+    assert not any(isinstance(value, dict | list | tuple) for value in result.values())  # Tune flattens these
     assert from_tune(ADDED | result) == report
 
 

@@ -1,4 +1,4 @@
-"""Whole trials that lose blocks: probed, shallowed, distilled, killed and gone on with, read back."""
+"""Whole trials that remove blocks: they are probed, pruned, distilled, killed, continued and loaded."""
 
 from itertools import islice
 from pathlib import Path
@@ -50,7 +50,7 @@ CELLS = {
 
 
 @pytest.fixture(scope="module")
-def shelf(storage: Folder, splits: Splits) -> Folder:
+def stocked(storage: Folder, splits: Splits) -> Folder:
     """A storage that has all that these trials share."""
     make_shared(CELLS.values(), splits, storage)
     return storage
@@ -58,16 +58,16 @@ def shelf(storage: Folder, splits: Splits) -> Folder:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_killed_trial_goes_on_and_its_network_is_read_back(
-    cell: str, splits: Splits, shelf: Folder, tmp_path: Path
+    cell: str, splits: Splits, stocked: Folder, tmp_path: Path
 ) -> None:
     spec, whole, broken = CELLS[cell], Folder.at(str(tmp_path / "whole")), Folder.at(str(tmp_path / "broken"))
     assert checks.mismatches(spec) == []
-    running = run_trial(spec, splits, shelf, whole, CPU)
+    running = run_trial(spec, splits, stocked, whole, CPU)
     reports = list(islice(running, 3))
     last = newest(whole)
     list(running)
-    list(islice(run_trial(spec, splits, shelf, broken, CPU), 2))
-    again = run_trial(spec, splits, shelf, broken, CPU)
+    list(islice(run_trial(spec, splits, stocked, broken, CPU), 2))
+    again = run_trial(spec, splits, stocked, broken, CPU)
     assert without_times(list(islice(again, 3))) == without_times(reports)
     assert_identical(newest(broken), last)
     facts, outcome = facts_of(whole), outcome_of(whole)
@@ -82,13 +82,13 @@ def test_a_killed_trial_goes_on_and_its_network_is_read_back(
     assert outcome.best is not None
     assert evaluate(model, residents(splits, CPU)[1]).accuracy == pytest.approx(outcome.best.val_accuracy, abs=1e-6)
     assert facts.profile_images
-    assert facts.profile_images >= 200 + 90  # what the probes saw
+    assert facts.profile_images >= 200 + 90  # images that the probes read
 
 
-def test_the_blocks_that_stay_have_their_trained_weights(splits: Splits, shelf: Folder, tmp_path: Path) -> None:
+def test_the_blocks_that_stay_have_their_trained_weights(splits: Splits, stocked: Folder, tmp_path: Path) -> None:
     spec, folder = SMALL.model_copy(update={"finetune": Recipe(epochs=0), "recalibrate": 0}), Folder.at(str(tmp_path))
-    list(run_trial(spec, splits, shelf, folder, CPU))
-    saved, whole = newest(folder), dense_network(shelf).state_dict()
+    list(run_trial(spec, splits, stocked, folder, CPU))
+    saved, whole = newest(folder), dense_network(stocked).state_dict()
     assert saved.architecture.removed == ("block4",)
     for name, tensor in saved.tensors["network"].items():
         assert torch.equal(tensor, whole[name])
@@ -115,8 +115,8 @@ def test_budgets_below_what_removal_reaches_are_refused_with_the_highest() -> No
     ],
 )
 def test_what_means_nothing_for_blocks_is_refused(change: dict[str, object], complaint: str) -> None:
-    (told,) = checks.mismatches(SMALL.model_copy(update=change))
-    assert told.startswith(complaint)
+    (mismatch,) = checks.mismatches(SMALL.model_copy(update=change))
+    assert mismatch.startswith(complaint)
 
 
 def test_keys_of_trials_that_are_not_probed_stay_as_they_were() -> None:

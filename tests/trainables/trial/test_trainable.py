@@ -54,7 +54,7 @@ def test_interrupted_trial_goes_on_as_if_nothing_had_happened(
         folder = Folder.at(str(tmp_path / f"broken-{epoch}"))
         before = list(islice(run_trial(spec, splits, storage, folder, CPU), epoch + 1))
         assert not folder.has(OUTCOME)
-        torch.manual_seed(99)  # another process, with another past
+        torch.manual_seed(99)  # another process has another random state
         running = run_trial(spec, splits, storage, folder, CPU)
         after = list(islice(running, 4))
         assert_identical(newest(folder), last)
@@ -69,7 +69,7 @@ def test_only_the_best_and_the_newest_epoch_are_kept_and_in_the_end_the_best_net
     spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
     folder = Folder.at(str(tmp_path))
-    (folder / "notes").write("mine", b"x")
+    (folder / "notes").write("note", b"x")
     seen: list[EpochReport] = []
     for report in run_trial(spec, splits, storage, folder, CPU):
         seen.append(report)
@@ -86,7 +86,7 @@ def test_only_the_best_and_the_newest_epoch_are_kept_and_in_the_end_the_best_net
     saved = checkpoint.load(folder / epoch_name(best)).tensors
     assert set(saved) == {"network"}
     weights = [tensor for name, tensor in saved["network"].items() if name.endswith("weight")]
-    assert not any(tensor[tensor == 0].signbit().any() for tensor in weights)  # -0.0 would have to be stored
+    assert not any(tensor[tensor == 0].signbit().any() for tensor in weights)  # a -0.0 would have to be stored
 
 
 def test_a_trial_that_is_done_is_not_done_again(splits: Splits, storage: Folder, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_damaged_newest_epoch_counts_as_never_written(
 
 @SPECS
 @pytest.mark.parametrize("damage", [cut_short, Path.unlink])
-def test_trial_whose_outcome_is_damaged_does_not_go_on_from_what_was_left_for_others(
+def test_trial_with_a_damaged_outcome_does_not_go_on_from_the_network_left_for_others(
     spec: TrialSpec, damage: Callable[[Path], None], splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
     folder = Folder.at(str(tmp_path))
