@@ -96,7 +96,7 @@ def test_images_carry_the_pinned_ray_and_a_python_of_the_project(kind: str) -> N
     (pin,) = pins(config_of("aws"))["ray"].specifier
     ((ray, major, minor),) = re.findall(r"rayproject/ray:([\d.]+)-py(\d)(\d+)-gpu", TEXTS[kind])
     assert ray == pin.version == config_of("kubernetes")["spec"]["rayClusterSpec"]["rayVersion"]
-    assert (int(major), int(minor)) in ((3, 11), (3, 12))
+    assert (int(major), int(minor)) in ((3, minor) for minor in range(11, 15))
 
 
 @pytest.mark.parametrize("kind", LAUNCHED)
