@@ -1,6 +1,6 @@
-"""Load a saved network as a plain nn.Module and measure its accuracy.
+"""Loads a saved network as a plain nn.Module and measures its accuracy.
 
-`python -m trainables.evaluate FOLDER...` does so in a clean process.
+`python -m trainables.evaluate FOLDER...` does this in a clean process.
 """
 
 import argparse
@@ -25,27 +25,27 @@ from trainables.training.train import evaluate, to_device
 
 
 def load_trial(folder: Folder, outcome: Outcome, device: torch.device, trust: Trust = NO_TRUST) -> nn.Module:
-    """Load the network of a trial's best epoch; ValueError as `checkpoint.load` and `rebuild`."""
+    """Load the network of a trial's best epoch. Raises ValueError as `checkpoint.load` and `rebuild` do."""
     best = outcome.best
-    assert best is not None, "only trials that have an epoch are loaded"
+    assert best is not None, "only trials with an epoch are loaded"
     return rebuild(checkpoint.load(folder / epoch_name(best.epoch), trust), device)
 
 
 def rebuild(saved: Checkpoint, device: torch.device) -> nn.Module:
-    """Rebuild the network of a checkpoint as an nn.Module of its cut widths, in eval mode on a device.
+    """Rebuild the network of a checkpoint on a device, with its pruned widths, in eval mode.
 
-    Raises ValueError for a model of the user's own that is not trusted, and for weights of another network.
+    Raises ValueError for a user's own model that is not trusted, and for weights of another network.
     """
     return to_device(saved.network(), device).eval()
 
 
 def accuracy_of(model: nn.Module, split: Split, splits: Splits, device: torch.device) -> float:
-    """Measure accuracy on a split, normalised by the training statistics of `splits`."""
+    """Measure accuracy on a split. Images are normalised by the training statistics of `splits`."""
     return evaluate(model, Resident(split, splits, device)).accuracy
 
 
 def _main(paths: Sequence[str], trust: Trust) -> None:
-    """Print a JSON list: for each folder the validation accuracy, the hardware, and what input the network takes."""
+    """Print a JSON list: for each folder the validation accuracy, the hardware and the network's input."""
     device = own_device()
     loaded: dict[str, Splits] = {}
     results = []

@@ -1,4 +1,4 @@
-"""What a trial leaves behind: what it found, epoch by epoch, and how it ended."""
+"""The outcome of a trial: its measurements, each epoch, and how it ended."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -10,10 +10,10 @@ Status = Literal["done", "stopped", "failed"]
 
 
 class Cost(Frozen):
-    """What a decision took. None: not counted, by an older version.
+    """The cost of a decision. None: an older version did not count it.
 
-    One evaluation is one forward pass of all calibration samples through the network, or through the rest of it from
-    the first layer that has changed; a backward pass that follows is part of it.
+    An evaluation is a forward pass of all calibration samples through the network, or through the part of it that
+    begins at the first changed layer. A backward pass belongs to the evaluation before it.
     """
 
     seconds: float
@@ -22,7 +22,7 @@ class Cost(Frozen):
 
     @classmethod
     def of_all(cls, costs: Iterable["Cost"]) -> "Cost":
-        """Add up what several decisions took."""
+        """Add up the costs of several decisions."""
         each = list(costs)
         return cls(
             seconds=sum(cost.seconds for cost in each),
@@ -32,10 +32,10 @@ class Cost(Frozen):
 
 
 class Facts(Frozen):
-    """What is known once the network is pruned, counted on the pruned network itself."""
+    """What is known after pruning; sizes are counted on the pruned network."""
 
     dense_accuracy: float
-    one_shot_accuracy: float  # of the network as it was pruned last
+    one_shot_accuracy: float  # right after the last pruning
     recalibrated_accuracy: float
     params_total: int
     params_kept: int
@@ -43,26 +43,26 @@ class Facts(Frozen):
     macs_kept: int
     layers: dict[str, float]  # layer name -> density of its weights
     parts: dict[str, float]  # part name -> fraction of its units kept
-    allocation_seconds: float  # scoring and sharing the budget
-    allocation_evaluations: int | None = None  # this and the next one as in `Cost`
+    allocation_seconds: float  # to score units and share the budget
+    allocation_evaluations: int | None = None  # this and the next field as in `Cost`
     allocation_images: int | None = None
-    profile_seconds: float  # making the profile that the policy needed, by whoever made it; 0 where it needs none
+    profile_seconds: float  # to make the profile that the policy needs, in any trial; 0 if it needs none
     profile_evaluations: int | None = None
     profile_images: int | None = None
     prune_seconds: float  # from loading the dense network to the report of epoch 0
     hardware: str
-    latency_ms: float | None = None  # of one image, median; None where it was not asked for
+    latency_ms: float | None = None  # of one image, median; None if it was not measured
 
 
 class Outcome(Frozen):
-    """A trial that will not go on."""
+    """A trial that has ended."""
 
     spec: TrialSpec
     status: Status
     facts: Facts | None = None
     history: tuple[EpochReport, ...] = ()
     error: str = ""
-    ended: str = ""  # when this was written: UTC, ISO 8601
+    ended: str = ""  # time of writing: UTC, ISO 8601
 
     @property
     def best(self) -> EpochReport | None:
@@ -71,16 +71,16 @@ class Outcome(Frozen):
 
     @property
     def seconds(self) -> float:
-        """Time spent in the trial, its repeats after a crash left out."""
+        """Time spent in the trial, without what a crash made it repeat."""
         return (self.facts.prune_seconds if self.facts else 0.0) + sum(report.seconds for report in self.history[1:])
 
     @property
     def images(self) -> int | None:
-        """Images that went through the network in this time: to share the budget, to train, to validate."""
+        """Images that passed through the network in these seconds: to share the budget, to train and to validate."""
         return total(report.images for report in self.history)
 
 
 def total(counts: Iterable[int | None]) -> int | None:
-    """Add up; None where one of them was not counted."""
+    """Add up counts; None if one of them is unknown."""
     known = list(counts)
     return None if None in known else sum(count for count in known if count is not None)

@@ -169,7 +169,7 @@ def _kept(table: pa.Table, constraint: Condition) -> pa.Array:
     values = table[kept].cast(pa.float64()).to_numpy()
     for dense in total:
         values = values / table[dense].cast(pa.float64()).to_numpy()
-    return pa.array(COMPARE[constraint.sign](values, constraint.bound))
+    return pa.array(COMPARE[constraint.operator](values, constraint.bound))
 
 
 def _once(scan: pa.Table) -> pa.Table:

@@ -1,4 +1,4 @@
-"""What a network must be and by what it is judged, in the names that --where and --metric take."""
+"""Constraints on trials and the metric that ranks them, by the names that --where and --metric take."""
 
 import math
 import operator
@@ -10,7 +10,7 @@ from typing import Any
 from search.results.rows import TrialRow
 from trainables.lookup import did_you_mean
 
-FRACTIONS = {"params": ("params_kept", "params_total"), "macs": ("macs_kept", "macs_total")}  # of the dense network's
+FRACTIONS = {"params": ("params_kept", "params_total"), "macs": ("macs_kept", "macs_total")}  # of the dense network
 COLUMNS = {name: field.annotation for name, field in TrialRow.model_fields.items()}
 NUMBERS = [*FRACTIONS, *(n for n, kind in COLUMNS.items() if kind in (int, float, int | None, float | None))]
 TEXTS = [name for name, kind in COLUMNS.items() if name not in NUMBERS and kind != dict[str, float]]
@@ -30,27 +30,27 @@ class Condition:
     """One constraint, as "sparsity>=0.9" or "recovery==finetune"."""
 
     name: str
-    sign: str
+    operator: str  # one of `COMPARE`
     bound: float | str
 
     def holds(self, value: float | str | None) -> bool:
-        """Tell whether a value meets it; one that was never reached does not."""
-        return value is not None and COMPARE[self.sign](value, self.bound)
+        """Tell whether a value meets the constraint; a missing value does not."""
+        return value is not None and COMPARE[self.operator](value, self.bound)
 
 
 def conditions(where: Sequence[str], rows: Sequence[TrialRow]) -> list[Condition]:
-    """Read constraints; ValueError for a name that no result has, or a text that none of `rows` has."""
+    """Read constraints. Raises ValueError for an unknown column, and for a text that no row has."""
     return [_condition(text, rows) for text in where]
 
 
 def refuse_unknown(metric: str) -> None:
-    """Raise ValueError for what no network can be judged by."""
+    """Raise ValueError for a metric that cannot rank networks."""
     if metric not in METRICS:
         raise did_you_mean("--metric", metric, METRICS)
 
 
 def value_of(row: TrialRow, name: str) -> float | str | None:
-    """Look a column up; "params" and "macs" are fractions of the dense network's."""
+    """Return the value of a column; "params" and "macs" are fractions of the dense network."""
     if name not in FRACTIONS:
         value: float | str | None = getattr(row, name)
         return value
@@ -59,7 +59,7 @@ def value_of(row: TrialRow, name: str) -> float | str | None:
 
 
 def penalty(metric: str, value: float) -> float:
-    """Turn a metric into what is to be low: accuracy and sparsity are better high, every other number is a cost."""
+    """Turn a metric into a penalty (lower is better): high accuracy and sparsity are good, other numbers are costs."""
     return -value if metric.endswith("accuracy") or metric == "sparsity" else value
 
 
@@ -67,14 +67,14 @@ def _condition(text: str, rows: Sequence[TrialRow]) -> Condition:
     match = re.fullmatch(r"\s*(\w+)\s*(>=|<=|==|!=|>|<)\s*(.*\S)\s*", text)
     if not match:
         raise ValueError(f"--where must be like 'sparsity>=0.9' or 'policy==lamp', but got {text!r}")
-    name, sign, bound = match.groups()
+    name, comparison, bound = match.groups()
     if name in TEXTS:
-        if sign not in ("==", "!="):
+        if comparison not in ("==", "!="):
             raise ValueError(f"--where must compare the text {name} by == or !=, but got {text!r}")
         known = {str(value_of(row, name)) for row in rows}
         if bound not in known:
             raise did_you_mean(name, bound, known)
-        return Condition(name, sign, bound)
+        return Condition(name, comparison, bound)
     if name not in NUMBERS:
         raise did_you_mean("--where", name, [*NUMBERS, *TEXTS])
     try:
@@ -83,4 +83,4 @@ def _condition(text: str, rows: Sequence[TrialRow]) -> Condition:
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"--where must compare {name} with a number, but got {text!r}")
-    return Condition(name, sign, number)
+    return Condition(name, comparison, number)

@@ -1,4 +1,4 @@
-"""The data sets that a study's trials were trained on: where they are now, and whether they are still the same."""
+"""Finds the data sets that a study's trials were trained on, and checks that they have not changed."""
 
 import sys
 from collections.abc import Iterable
@@ -17,32 +17,32 @@ def name_of(row: TrialRow) -> DataName:
 
 
 def data_at_hand(folder: StudyFolder, rows: Iterable[TrialRow]) -> dict[DataName, DataSpec]:
-    """Find the data sets of trials that have ended; what is gone or has changed is left out with a line on stderr.
+    """Find the data sets of ended trials. A missing or changed data set is left out, with a warning on stderr.
 
-    A data set is where the study that ran last has it, if that study has it, else where the last trial on it had it.
-    Raises ValueError where no data set is left.
+    The path of a data set is that of the newest study if it uses this data set, else that of the last trial on it.
+    Raises ValueError if no data set is left.
     """
     last = {name_of(row): row.trial for row in sorted(rows, key=lambda row: row.ended)}
-    found: dict[DataName, DataSpec] = {}
+    present: dict[DataName, DataSpec] = {}
     missing: list[str] = []
     for name, trial in last.items():
         outcome = folder.outcome(trial)
-        assert outcome is not None, "a trial that has a row has an outcome"
+        assert outcome is not None, "a trial with a row has an outcome"
         try:
-            found[name] = _unchanged(outcome.spec.dense.data.found_by(folder.study.data), folder)
+            present[name] = _unchanged(outcome.spec.dense.data.found_by(folder.study.data), folder)
         except ValueError as error:
             missing.append(str(error))
-    if missing and not found:
+    if missing and not present:
         raise ValueError("\n".join(missing))
     for text in missing:
         print(f"warning: {text}; trials on the earlier data are left out", file=sys.stderr)
-    return found
+    return present
 
 
 def _unchanged(data: DataSpec, folder: StudyFolder) -> DataSpec:
-    """Return the data set, if its files are what its checksum says; else raise ValueError."""
+    """Return the data set. Raises ValueError if its files do not match its checksum."""
     if data.content:
         now = sources.identified(data, folder.folder.parent, lambda text: print(text, file=sys.stderr))
         if now.content != data.content:
-            raise ValueError(f"the data at {data.path} must be what a trial was trained on, but has changed since then")
+            raise ValueError(f"the data at {data.path} must be the data that a trial was trained on, but has changed")
     return data

@@ -1,4 +1,4 @@
-"""The study folder: the study, its trials and their table. What it holds decides what is done and what is missing."""
+"""The study folder: the study, its trials and their table. Its files alone say which trials are done."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,19 +22,19 @@ from trainables.storage.strict_json import from_json
 STUDY = "study.json"
 SPEC = "spec.json"
 OUTCOME = "outcome.json"
-READERS = 16  # threads, as a remote storage takes its time for each file
+READERS = 16  # threads; each file of a remote storage takes time
 
 
 class StudyFolder:
-    """`<storage>/<study>`: the study, its trials, each in a folder named by its key, and their table."""
+    """`<storage>/<study>`: the study, the table, and a folder for each trial, named by the trial's key."""
 
     def __init__(self, folder: Folder, trust: Trust = NO_TRUST) -> None:
-        """`trust` says which models of the user's own its checkpoints may build."""
+        """trust: the user's own models that checkpoints may build."""
         self.folder, self.trust = folder, trust
 
     @classmethod
     def open(cls, uri: str, trust: Trust = NO_TRUST) -> "StudyFolder":
-        """Open the folder of a study that has been started; ValueError where there is none."""
+        """Open the folder of a study that was started. Raises ValueError if there is none."""
         folder = Folder.at(uri)
         if not folder.has(STUDY):
             raise ValueError(f"a study folder must hold {STUDY}, but {uri} does not; give the folder that run printed")
@@ -51,7 +51,7 @@ class StudyFolder:
         self.folder.write(STUDY, study.model_dump_json(indent=1).encode())
 
     def trial(self, key: str) -> Folder:
-        """Folder of a trial."""
+        """Return the folder of a trial."""
         return self.folder / "trials" / key
 
     def rows(self) -> list[TrialRow]:
@@ -59,9 +59,9 @@ class StudyFolder:
         return from_table(self.table())
 
     def table(self, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
-        """Load the same rows as columns, from results.parquet and from the outcomes that it lacks."""
+        """Load the same rows as columns: from results.parquet, and from the outcomes that this file lacks."""
         known = SCHEMA.empty_table()
-        with suppress(OSError, ValueError):  # lost or damaged: the outcomes tell the same
+        with suppress(OSError, ValueError):  # lost or damaged: the outcomes hold the same
             known = from_parquet(self.folder.read(TABLE), [*columns, "trial", "status"])
         known = known.filter(pc.field("status") != "failed")
         held = set(known["trial"].to_pylist())
@@ -70,48 +70,48 @@ class StudyFolder:
         return both.sort_by("trial") if len(fresh) else both
 
     def keys(self) -> list[str]:
-        """Keys of all trials that were ever started."""
+        """List the keys of all started trials."""
         return (self.folder / "trials").folders()
 
     def outcome(self, key: str) -> Outcome | None:
-        """Load a trial's outcome; None where it has none."""
+        """Load a trial's outcome; None if it has none or a damaged one."""
         return _outcome(self._read_outcome(key))
 
     def unended(self, spec: TrialSpec, status: Status, error: str) -> Outcome:
-        """Make the outcome of a trial that did not end by itself, from its newest checkpoint."""
+        """Build the outcome of a trial that was cut off, from its newest checkpoint."""
         record = newest_record(self.trial(spec.key())) or ProgressRecord()
         return Outcome(spec=spec, status=status, error=error, facts=record.facts, history=record.history)
 
     def read_outcomes(self, keys: Iterable[str]) -> list[Outcome]:
-        """Read outcomes in parallel; trials without an outcome are left out."""
+        """Read outcomes in parallel. Trials without an outcome are left out."""
 
         def read(some: Sequence[str]) -> list[bytes]:
             return [self._read_outcome(key) for key in some]
 
-        due = list(keys)
-        each = 1 + len(due) // (4 * READERS)  # a local file is read faster than it is passed between threads
+        listed = list(keys)
+        size = 1 + len(listed) // (4 * READERS)  # a thread reads several: for local files, hand-over takes longest
         with ThreadPoolExecutor(READERS) as pool:
-            contents = pool.map(read, [due[i : i + each] for i in range(0, len(due), each)])
+            contents = pool.map(read, [listed[i : i + size] for i in range(0, len(listed), size)])
             outcomes = [_outcome(content) for some in contents for content in some]
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _read_outcome(self, key: str) -> bytes:
-        """Read the bytes of a trial's outcome; empty where it has none."""
+        """Read the bytes of a trial's outcome; empty if it has none."""
         with suppress(FileNotFoundError, ValueError):
             return self.trial(key).read(OUTCOME)
         return b""
 
     def unfinished(self, done: set[str]) -> list[TrialSpec]:
-        """Specs of the trials that were started and have not ended."""
+        """List the specs of the trials that were started and have not ended."""
         specs = []
         for key in self.keys():
             if key not in done:
-                with suppress(FileNotFoundError, ValueError):  # a damaged one counts as never written
+                with suppress(FileNotFoundError, ValueError):  # a damaged spec counts as never written
                     specs.append(TrialSpec.model_validate_json(self.trial(key).read(SPEC)))
         return specs
 
     def start_trial(self, spec: TrialSpec) -> None:
-        """Write a trial's spec, so that the trial is found again after any failure."""
+        """Write a trial's spec, so that the trial is known after any failure."""
         self.trial(spec.key()).write(SPEC, spec.model_dump_json().encode())
 
     def write_table(self) -> list[TrialRow]:

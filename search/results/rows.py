@@ -1,4 +1,4 @@
-"""A trial of a study as a flat row, and rows as columns of Parquet."""
+"""Trials as flat rows, and rows as columns of Parquet."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -24,58 +24,62 @@ ALIASES = {"val_accuracy": "best_val_accuracy"}  # former name of a column -> it
 
 
 class TrialRow(Frozen):
-    """One trial that will not go on, flat. Accuracies are on validation samples; None is what was not reached."""
+    """An ended trial as a flat row. Accuracies are on validation samples; None means that it was not reached."""
 
-    trial: str = Field(description="key of the trial, and the name of its folder in trials/")
-    cell: str = Field(description="key of what it shares with its rivals: all but the policy and the densities")
-    setting: str = Field(description="key of the cell but for sparsity and seed: what may be averaged as one")
-    family: str = Field("", description="key of the setting but for recovery and curriculum: what stands in one table")
-    control_setting: str = Field("", description="setting of its curriculum's control; empty where it has none")
-    standard_setting: str = Field("", description="setting of its rival without a curriculum; empty where it has none")
-    policy: str = Field(description="how the budget was shared among the layers")
-    criterion: str = Field(description="what scored the units that could go")
-    schedule: str = Field("one-shot", description="how pruning came to its sparsity")
-    before: str = Field("", description="what went before: granularity, sparsity, criterion and policy of each pruning")
+    trial: str = Field(description="key of the trial; name of its folder in trials/")
+    cell: str = Field(description="key of the settings that compared trials share: all but policy and densities")
+    setting: str = Field(description="key of the cell without sparsity and seed: trials that may be averaged")
+    family: str = Field("", description="key of the setting without recovery and curriculum: trials of one table")
+    control_setting: str = Field("", description="setting with the control of the curriculum; empty if there is none")
+    standard_setting: str = Field("", description="setting without a curriculum; empty if this trial has no curriculum")
+    policy: str = Field(description="policy that shared the budget among the layers")
+    criterion: str = Field(description="criterion that scored the units")
+    schedule: str = Field("one-shot", description="schedule of the sparsity")
+    before: str = Field("", description="earlier prunings: granularity, sparsity, criterion and policy of each")
     recovery: str = Field("finetune", description="how the pruned network was trained")
-    curriculum: str = Field("standard", description="what each step of that, or of dense training, drew; in short")
-    granularity: GranularityName = Field(description="what was removed: weight, channel or block")
-    model: str = Field(description="the network's name")
+    curriculum: str = Field("standard", description="short name of the curriculum of recovery, or of dense training")
+    granularity: GranularityName = Field(description="removed units: weight, channel, block or projected-block")
+    model: str = Field(description="name of the network")
     width: float = Field(description="factor on the network's channels")
-    dataset: str = Field(description="the data set's name")
-    content: str = Field("", description="checksum of the data set's files; empty where its library checks them")
-    sparsity: float = Field(description="fraction of the budget asked to be removed")
-    budget: BudgetKind = Field(description="what the sparsity counts: params or macs")
-    seed: int = Field(description="of dense training, pruning and recovery")
+    dataset: str = Field(description="name of the data set")
+    content: str = Field("", description="checksum of the data set's files; empty if its library checks them")
+    sparsity: float = Field(description="requested fraction of the budget to remove")
+    budget: BudgetKind = Field(description="unit of the sparsity: params or macs")
+    seed: int = Field(description="seed of dense training, pruning and recovery")
     status: Status = Field(description="done, stopped (early, by a scheduler) or failed")
-    dense_epochs: int | None = Field(None, description="epochs of dense training; 0: taken as it was built")
-    dense_accuracy: float | None = Field(None, description="of the dense network, in [0, 1]")
-    one_shot_accuracy: float | None = Field(None, description="as it was pruned last")
-    recalibrated_accuracy: float | None = Field(None, description="with batch-norm statistics estimated anew")
-    best_val_accuracy: float | None = Field(description="of the best epoch; epoch 0 is what recovery starts from")
+    dense_epochs: int | None = Field(None, description="epochs of dense training; 0: not trained here")
+    dense_accuracy: float | None = Field(None, description="accuracy of the dense network, in [0, 1]")
+    one_shot_accuracy: float | None = Field(None, description="accuracy right after the last pruning")
+    recalibrated_accuracy: float | None = Field(
+        None, description="accuracy after batch-norm statistics were estimated again"
+    )
+    best_val_accuracy: float | None = Field(description="accuracy of the best epoch; epoch 0 is the start of recovery")
     best_epoch: int | None = Field(None, description="the first epoch of highest validation accuracy")
-    epochs: int = Field(0, description="reported, epoch 0 included")
-    params_kept: int | None = Field(None, description="weights of convolutions and linear layers, counted")
-    params_total: int | None = Field(None, description="the same of the dense network")
-    macs_kept: int | None = Field(None, description="multiply-accumulates of one image, counted")
-    macs_total: int | None = Field(None, description="the same of the dense network")
-    seconds: float = Field(0.0, description="spent in the trial, repeats after a crash left out")
-    images: int | None = Field(None, description="through the network in these seconds; none: ran by an older version")
-    allocation_seconds: float = Field(0.0, description="scoring and sharing the budget, a part of seconds")
-    allocation_evaluations: int | None = Field(None, description="forward passes of all calibration samples in these")
-    allocation_images: int | None = Field(None, description="in these evaluations, a part of images")
-    profile_seconds: float = Field(0.0, description="making the profile that the policy needed, by whoever made it")
-    profile_evaluations: int | None = Field(None, description="the same in these, from the first changed layer on")
-    profile_images: int | None = Field(None, description="in these evaluations")
-    latency_ms: float | None = Field(None, description="of one image on the trial's device, median; none: not asked")
-    ended: str = Field("", description="when: UTC, ISO 8601")
-    hardware: str = Field("", description="cpu, or the GPU's name, and the precision if it is not auto's")
-    error: str = Field("", description="why it failed")
+    epochs: int = Field(0, description="number of reported epochs, with epoch 0")
+    params_kept: int | None = Field(None, description="kept weights of convolutions and linear layers")
+    params_total: int | None = Field(None, description="weights of the dense network's layers of these kinds")
+    macs_kept: int | None = Field(None, description="multiply-accumulates of one image with kept weights")
+    macs_total: int | None = Field(None, description="multiply-accumulates of one image in the dense network")
+    seconds: float = Field(0.0, description="time spent in the trial, without repeats after a crash")
+    images: int | None = Field(None, description="images through the network in these seconds; none: an older version")
+    allocation_seconds: float = Field(0.0, description="time to score units and share the budget, a part of seconds")
+    allocation_evaluations: int | None = Field(None, description="passes of all calibration samples in this time")
+    allocation_images: int | None = Field(None, description="images in these evaluations, a part of images")
+    profile_seconds: float = Field(0.0, description="time to make the profile that the policy needs, in any trial")
+    profile_evaluations: int | None = Field(None, description="passes in this time, from the first changed layer on")
+    profile_images: int | None = Field(None, description="images in these evaluations")
+    latency_ms: float | None = Field(
+        None, description="median time of one image on the trial's device; none: not measured"
+    )
+    ended: str = Field("", description="time of the end: UTC, ISO 8601")
+    hardware: str = Field("", description="cpu or the name of the GPU, and the precision if it is not the default")
+    error: str = Field("", description="why the trial failed")
     layers: dict[str, float] = Field({}, description="layer -> density of its weights")
     parts: dict[str, float] = Field({}, description="part -> fraction of its units kept")
 
 
 class Settings(NamedTuple):
-    """Keys of a row's setting and of its rivals', as the row has them."""
+    """Keys of a row's setting and of the settings that it is compared with."""
 
     setting: str
     family: str
@@ -121,7 +125,7 @@ def row_of(outcome: Outcome) -> TrialRow:
 
 @lru_cache(maxsize=1024)
 def _settings(seedless: TrialSpec) -> Settings:
-    """Find the keys of a row's setting and of its rivals'; cached, because all trials of a search share them."""
+    """Compute the keys of a row's settings. They are cached, because all trials of a search share them."""
     standard, control = following(seedless, Curriculum()), control_of(seedless.followed)
     familiar = standard.model_copy(update={"recovery": TrialSpec().recovery, "distillation": TrialSpec().distillation})
     return Settings(
@@ -137,7 +141,7 @@ def _arrow(annotation: Any) -> pa.DataType:
     return next((kinds[kind] for kind in (annotation, *get_args(annotation)) if kind in kinds), pa.string())
 
 
-SCHEMA = pa.schema(  # of results.parquet; each field carries its description
+SCHEMA = pa.schema(  # of results.parquet; each field has its description
     pa.field(name, _arrow(field.annotation), metadata={"description": field.description or ""})
     for name, field in TrialRow.model_fields.items()
 )
@@ -149,9 +153,9 @@ def to_table(rows: Iterable[TrialRow]) -> pa.Table:
 
 
 def with_aliases(table: pa.Table) -> pa.Table:
-    """Append each column of `ALIASES` under its former name, for readers of results.parquet that still ask for it."""
+    """Append each column of `ALIASES` under its former name, for readers of results.parquet that still use it."""
     for former, name in ALIASES.items():
-        description = {"description": f"alias of {name}, its name since"}
+        description = {"description": f"alias of {name}, the new name"}
         table = table.append_column(pa.field(former, SCHEMA.field(name).type, metadata=description), table[name])
     return table
 
@@ -162,23 +166,23 @@ def from_table(table: pa.Table) -> list[TrialRow]:
 
 
 def from_parquet(content: bytes, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
-    """Read columns; those that an older version did not write have their defaults, and aliases are ignored.
+    """Read columns and ignore aliases. A column that an older version did not write has its default.
 
-    Raises ValueError for a damaged file, a missing column that has no default, and values that no row has.
+    Raises ValueError for a damaged file, a missing column without a default, and invalid values.
     """
     fields = [field for field in SCHEMA if field.name in columns]
     with damage_as_error(TABLE):
-        told = read_columns(content, [field.name for field in fields])
-        return pa.table([_column(told, field) for field in fields], pa.schema(fields))
+        table = read_columns(content, [field.name for field in fields])
+        return pa.table([_column(table, field) for field in fields], pa.schema(fields))
 
 
-def _column(told: pa.Table, field: pa.Field) -> Any:
+def _column(table: pa.Table, field: pa.Field) -> Any:
     known = TrialRow.model_fields[field.name]
-    if field.name not in told.column_names:
+    if field.name not in table.column_names:
         if known.is_required():
             raise ValueError(f"{TABLE} must have a column {field.name}")
-        return pa.array([known.default] * len(told), field.type)
-    column = told[field.name].cast(field.type)
+        return pa.array([known.default] * len(table), field.type)
+    column = table[field.name].cast(field.type)
     if column.null_count and type(None) not in get_args(known.annotation):
         raise ValueError(f"{field.name} must have a value in every row")
     if pa.types.is_floating(field.type) and not pc.all(pc.is_finite(column), min_count=0).as_py():

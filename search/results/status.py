@@ -9,17 +9,17 @@ from trainables.frozen import Frozen
 
 
 class StudyStatus(Frozen):
-    """Trials by state, what they have cost, and what they have reached."""
+    """Number of trials in each state, their cost and their best results."""
 
     study: str
-    trials: dict[str, int]  # total, done, stopped, failed, unfinished (started, not ended), missing (not started)
-    epochs: int  # of all trials, unfinished ones included
-    best: dict[str, TrialRow]  # policy, and recovery and curriculum where several -> its trial of highest accuracy
-    seconds_left: float  # what is missing and unfinished, at the mean seconds of the trials that are done, summed
+    trials: dict[str, int]  # total, done, stopped, failed, unfinished (started, not ended) and missing (not started)
+    epochs: int  # of all trials, with unfinished ones
+    best: dict[str, TrialRow]  # policy (and recovery, curriculum if they differ) -> its trial of highest accuracy
+    seconds_left: float  # number of missing and unfinished trials times the mean seconds of done trials
 
 
 def status_of(folder: StudyFolder) -> StudyStatus:
-    """Count what a study has done, and what is left."""
+    """Count what a study has done and what remains."""
     study, rows = folder.study, folder.rows()
     unfinished = folder.unfinished({row.trial for row in rows})
     proposals = sum(study.search.trials - study.search.starts(policy, len(cells)) for policy, cells in study.searches())

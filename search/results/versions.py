@@ -1,4 +1,4 @@
-"""Versions of the libraries in use."""
+"""Versions of the installed libraries."""
 
 import platform
 from collections.abc import Iterable
@@ -6,14 +6,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def versions(libraries: Iterable[str]) -> dict[str, str]:
-    """List the versions of Python and of the libraries; a library that is not installed is left out.
+    """List the versions of Python and of the libraries. A library that is not installed is left out.
 
-    A cluster's node gets this project's code with a job, and need not have it installed.
+    On a cluster, this project itself may not be installed: a job brings its code along.
     """
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in libraries:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -32,7 +32,7 @@ def result_of(row: TrialRow, goals: Sequence[str], constraints: Sequence[str]) -
     if len(numbers) < len(values):
         return OptunaResult(TrialState.FAIL, error="a goal or a constraint is not a finite number")
     violations = {
-        text: (value - float(bound.bound)) * (1 if bound.sign in ("<=", "<") else -1)
+        text: (value - float(bound.bound)) * (1 if bound.operator in ("<=", "<") else -1)
         for text, bound, value in zip(constraints, bounds, numbers[len(goals) :], strict=True)
     }
     return OptunaResult(TrialState.COMPLETE, numbers[: len(goals)], violations)

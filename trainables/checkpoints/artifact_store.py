@@ -1,4 +1,4 @@
-"""What trials share, found by content key: dense networks and profiles, made once for all studies of a storage."""
+"""Artifacts that trials share, such as dense networks and profiles. Each is made once for all studies of a storage."""
 
 import json
 import uuid
@@ -14,35 +14,38 @@ Kind = Literal["dense"] | Source
 
 
 def find(storage: Folder, kind: Kind, key: str) -> Folder | None:
-    """Return the folder of this artifact, or None where nobody has finished one; whoever reads it checks it."""
-    shelf = storage / "artifacts" / kind
+    """Return the folder of an artifact, or None if none is finished. Its files are not checked.
+
+    key: hash of the settings that the artifact follows from.
+    """
+    artifacts = storage / "artifacts" / kind
     try:
-        return shelf / str(from_json(shelf.read(f"{key}.json").decode())["folder"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):  # a damaged pointer points nowhere
+        return artifacts / str(from_json(artifacts.read(f"{key}.json").decode())["folder"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # a damaged pointer counts as missing
         return None
 
 
 def is_sound(storage: Folder, kind: Kind, key: str) -> bool:
-    """Tell whether this artifact is there and no file of it was damaged."""
-    found = find(storage, kind, key)
+    """Tell whether an artifact is finished and each of its files matches its checksum."""
+    folder = find(storage, kind, key)
     try:
-        return found is not None and bool(manifest.read_files(found))
+        return folder is not None and bool(manifest.read_files(folder))
     except ValueError:
         return False
 
 
 def find_or_make(storage: Folder, kind: Kind, key: str, make: Callable[[Folder], None]) -> Folder:
-    """Return the folder of this artifact, made by `make` in a fresh folder where it was missing or damaged.
+    """Return the folder of an artifact. `make` writes it to a fresh folder if it is missing or damaged.
 
-    Makers that race write apart; the pointer, written last, names one whole result.
+    Several makers at once write to different folders. The pointer is written last and names one complete folder.
     """
-    found = find(storage, kind, key)
-    if found is not None and is_sound(storage, kind, key):
-        return found
-    shelf = storage / "artifacts" / kind
+    earlier = find(storage, kind, key)
+    if earlier is not None and is_sound(storage, kind, key):
+        return earlier
+    artifacts = storage / "artifacts" / kind
     name = f"{key}-{uuid.uuid4().hex[:8]}"
-    make(shelf / name)
-    shelf.write(f"{key}.json", json.dumps({"folder": name}).encode())
-    if found is not None:
-        found.delete()
-    return shelf / name
+    make(artifacts / name)
+    artifacts.write(f"{key}.json", json.dumps({"folder": name}).encode())
+    if earlier is not None:
+        earlier.delete()
+    return artifacts / name

@@ -1,8 +1,8 @@
-"""Checkpoints: safetensors and JSON, checksums, manifest last. No code, no pickle.
+"""Checkpoints: safetensors and JSON with checksums; the manifest is written last. No code, no pickle.
 
-Tensors that are mostly zeros are stored packed, as `sparse_tensors` describes. A checkpoint may come from anybody:
-reading it takes memory in proportion to its bytes, and wrong content raises ValueError. Only one thing in it can run
-code: the name of a model of the user's own, which is imported only if it is trusted.
+Tensors that are mostly zeros are packed, as `sparse_tensors` describes. A checkpoint may come from an untrusted source.
+Reading it takes memory in proportion to its bytes, and wrong content raises ValueError. One thing in it can run code:
+the name of a user's own model. This model is imported only if it is trusted.
 """
 
 import json
@@ -28,21 +28,21 @@ from trainables.spec import DenseSpec, Width
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 
-MOST_PIXELS = MOST_PROJECTED = 1 << 26  # values of an image; weights of all projections
+MOST_PIXELS = MOST_PROJECTED = 1 << 26  # values of an image; weights in all projections
 Tensors = Mapping[str, Tensor]
 Extent = Annotated[int, Field(ge=1, le=1 << 16)]
 R = TypeVar("R", bound=Record)
 
 
 class Architecture(Frozen):
-    """How to build the network before the tensors of the checkpoint give each layer its width."""
+    """How to build a network. The tensors of its checkpoint then give each layer its width."""
 
     model: str
     width: Width
     classes: int = Field(ge=1, le=1 << 20)
     image: tuple[Extent, Extent, Extent]  # channels, height, width in pixels
-    removed: tuple[str, ...] = ()  # modules of blocks that are gone
-    projections: Mapping[str, ProjectionSpec] = {}  # what stands in for blocks that changed shapes
+    removed: tuple[str, ...] = ()  # modules of removed blocks
+    projections: Mapping[str, ProjectionSpec] = {}  # what replaces removed blocks that changed shapes
 
     @model_validator(mode="after")
     def _refuse_giants(self) -> Self:
@@ -54,11 +54,11 @@ class Architecture(Frozen):
 
     @classmethod
     def of(cls, spec: DenseSpec, image: Sequence[int], classes: int) -> Self:
-        """Describe the dense network of `spec` for images (channels, height, width) of so many classes."""
+        """Describe the dense network of `spec`. image: (channels, height, width)."""
         return cls(model=spec.model, width=spec.width, classes=classes, image=tuple(image))
 
     def build(self) -> nn.Module:
-        """Build the dense network with fresh weights, without the blocks that are gone."""
+        """Build the dense network with fresh weights and without the removed blocks."""
         model = hub.build(self.model, self.classes, self.image[0], self.width)
         remove_blocks(model, self.removed, self.projections)
         return model
@@ -69,7 +69,7 @@ class Architecture(Frozen):
         return self.model_copy(update={"removed": (), "projections": {}})
 
     def without_blocks_as(self, model: nn.Module) -> "Architecture":
-        """Tell how to build a network that lacks the blocks that `model`, once built by this, lacks now."""
+        """Describe `model`, which this architecture built and which has lost blocks since."""
         return self.model_copy(update={"removed": removed_modules(model), "projections": projections(model)})
 
     def example(self) -> Tensor:
@@ -83,7 +83,7 @@ class Checkpoint:
 
     tensors: Mapping[str, Tensors]
     record: dict[str, Any]  # as it was read; `read` gives its fields
-    trust: Trust = NO_TRUST  # which models of the user's own the record may name
+    trust: Trust = NO_TRUST  # the user's own models that the record may name
 
     def read(self, kind: type[R]) -> R:
         """Read the record as a model. Raises ValueError that names each field that is missing or wrong."""
@@ -98,7 +98,7 @@ class Checkpoint:
         return architecture
 
     def network(self) -> nn.Module:
-        """Rebuild the network; ValueError as `architecture` and `rebuild`."""
+        """Rebuild the network. Raises ValueError as `architecture` and `rebuild` do."""
         return rebuild(self.architecture, self.tensors.get("network", {}))
 
 
@@ -116,19 +116,19 @@ def _to_bytes(group: Tensors) -> bytes:
 
 def _from_bytes(content: bytes) -> dict[str, Tensor]:
     tensors = safetensors.load(content)
-    length = int.from_bytes(content[:8], "little")  # of the header, which safetensors reads without its metadata
+    length = int.from_bytes(content[:8], "little")  # of the header; safetensors.load drops its metadata
     return unpack(tensors, from_json(content[8 : 8 + length].decode()).get("__metadata__", {}))
 
 
 def _own_memory(tensor: Tensor) -> Tensor:
-    """Copy a tensor, as safetensors refuses those that share memory."""
+    """Copy a tensor: safetensors refuses tensors that share memory."""
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def load(folder: Folder, trust: Trust = NO_TRUST) -> Checkpoint:
-    """Read a checkpoint. `trust` says which models of the user's own it may build later.
+    """Read a checkpoint. trust: the user's own models that it may build.
 
-    Raises ValueError: it names the file that is missing, differs from its checksum or does not hold what it should.
+    Raises ValueError that names the file that is missing, does not match its checksum, or has wrong content.
     """
     files = read_files(folder)
     tensors: dict[str, Tensors] = {}
@@ -138,7 +138,7 @@ def load(folder: Folder, trust: Trust = NO_TRUST) -> Checkpoint:
         for name, content in files.items():
             if name.endswith(TENSORS):
                 tensors[name.removesuffix(TENSORS)] = _from_bytes(content)
-    except Exception as error:  # safetensors raises its own kind, KeyError and others
+    except Exception as error:  # safetensors raises its own error, KeyError and others
         raise ValueError(
             f"checkpoint {folder.uri} must hold a record and tensors, but: {type(error).__name__}: {error}"
         ) from None
@@ -146,12 +146,12 @@ def load(folder: Folder, trust: Trust = NO_TRUST) -> Checkpoint:
 
 
 def rebuild(architecture: Architecture, weights: Tensors) -> nn.Module:
-    """Build the network at the widths that the saved weights have, and fill them in.
+    """Build the network with the widths of the saved weights, and load them.
 
-    Raises ValueError where the weights are those of another network, as after a change to a user's own model.
+    Raises ValueError if the weights belong to another network, for example after a change to a user's own model.
     """
     model = architecture.build()
-    _take_shapes(model, weights)
+    _resize(model, weights)
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
@@ -159,12 +159,12 @@ def rebuild(architecture: Architecture, weights: Tensors) -> nn.Module:
     return model
 
 
-def _take_shapes(model: nn.Module, weights: Tensors) -> None:
-    """Give every layer the width of its saved tensors."""
+def _resize(model: nn.Module, weights: Tensors) -> None:
+    """Give each layer the shapes of its saved tensors."""
     for name, module in model.named_modules():
         prefix = f"{name}." if name else ""
-        own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
-        for key, tensor in own.items():
+        tensors = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+        for key, tensor in tensors.items():
             saved = weights.get(prefix + key)
             if saved is not None and (saved.dim() != tensor.dim() or 0 in saved.shape):
                 raise ValueError(f"the weights must be a network's, but {prefix + key} is {tuple(saved.shape)}")
@@ -175,10 +175,10 @@ def _take_shapes(model: nn.Module, weights: Tensors) -> None:
 
 
 def _name_widths(module: nn.Module) -> None:
-    """Make the attributes that a layer computes with say what its tensors are."""
+    """Set the attributes of a layer that depend on the shapes of its tensors."""
     if isinstance(module, nn.Conv2d):
         module.out_channels = module.weight.shape[0]
-        module.groups = min(module.groups, module.out_channels)  # only a depthwise one loses groups
+        module.groups = min(module.groups, module.out_channels)  # only a depthwise convolution loses groups
         module.in_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape

@@ -1,4 +1,4 @@
-"""A pruned network for others: ONNX and torch files, its latency, a model that MLflow serves.
+"""A pruned network for use elsewhere: ONNX and torch files, its latency, a model that MLflow serves.
 
 Hands out: export, latency, served.
 """

@@ -1,4 +1,4 @@
-"""How long a network takes, measured beside the dense one: fewer multiply-accumulates are not always less time."""
+"""Measures the latency of a pruned network beside the dense one: fewer multiply-accumulates may take as long."""
 
 import copy
 import tempfile
@@ -27,34 +27,34 @@ class Latency:
     high_ms: float  # upper quartile
     runs: int
     batch: int  # images
-    threads: int  # of the processor
+    threads: int  # of the CPU
     device: str
 
 
 @dataclass(frozen=True)
 class Speed:
-    """A pruned network and its dense one, run in turns by the same engine."""
+    """Latencies of a pruned network and of its dense network, which one engine ran in turns."""
 
     engine: str
     dense: Latency
     pruned: Latency
-    macs: float  # multiply-accumulates with weights that are not zero, as a fraction of the dense network's
+    macs: float  # multiply-accumulates with nonzero weights, as a fraction of the dense network's
 
     @property
     def speed_up(self) -> float:
-        """How many times as fast as the dense network the pruned one is, by their medians."""
+        """The dense network's median latency over the pruned network's."""
         return self.dense.median_ms / self.pruned.median_ms
 
 
 def latency(run: Run, example: Tensor, runs: int = 50, threads: int = 1) -> Latency:
-    """Measure a network in eval mode, or any function of a batch; example: (B, C, H, W) on its device."""
+    """Measure a network in eval mode, or any function of a batch. example: (B, C, H, W) on its device."""
     return in_turns({"": run}, example, runs, threads)[""]
 
 
 def in_turns(networks: Mapping[str, Run], example: Tensor, runs: int = 50, threads: int = 1) -> dict[str, Latency]:
-    """Measure several by turns, so that whatever else the machine does meets all of them alike.
+    """Measure several networks in turns, so that other load on the machine slows all of them alike.
 
-    Each has a fifth as many runs before that count for nothing. On a GPU a run ends when the GPU has finished.
+    `runs` / 5 warm-up runs of each are not counted. On a GPU, a run ends when the GPU has finished.
     """
     times: dict[str, list[float]] = {name: [] for name in networks}
     threads_before = torch.get_num_threads()
@@ -82,10 +82,10 @@ def in_turns(networks: Mapping[str, Run], example: Tensor, runs: int = 50, threa
 def compare(
     dense: nn.Module, pruned: nn.Module, images: Tensor, engines: Sequence[str] = (), runs: int = 50, threads: int = 1
 ) -> list[Speed]:
-    """Measure a pruned network and its dense one by turns in each engine; none named means all that this machine has.
+    """Measure a pruned network and its dense network in turns in each engine (default: all that this machine has).
 
-    images: a batch (B, C, H, W) on the CPU. Both networks stay as they are. Raises ValueError for an engine that is
-    not one of `ENGINES` or not here, and as `export` does where onnxruntime is to run what cannot be exported.
+    images: a batch (B, C, H, W) on the CPU. The networks do not change. Raises ValueError for an unknown engine, and as
+    `export` does if onnxruntime shall run a network that cannot be exported.
     """
     macs = _macs(pruned, images) / _macs(dense, images)
     speeds = []
@@ -99,7 +99,7 @@ def compare(
 
 
 def table(speeds: Sequence[Speed]) -> str:
-    """Lay the comparison out as text: medians in ms with their quartiles, speed-up, multiply-accumulates."""
+    """Format the comparison as text: medians in ms with their quartiles, speed-up, multiply-accumulates."""
     rows = [("", "dense ms", "pruned ms", "speed-up", "MACs")]
     rows += [(s.engine, _span(s.dense), _span(s.pruned), f"{s.speed_up:.2f}", f"{s.macs:.2f}") for s in speeds]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -113,13 +113,13 @@ def _span(time: Latency) -> str:
 
 def _setting(time: Latency) -> str:
     return (
-        f"{time.device}: batches of {time.batch} in float32, {time.runs} runs of each by turns, quartiles in brackets, "
+        f"{time.device}: batches of {time.batch} in float32, {time.runs} runs of each in turns, quartiles in brackets, "
         f"{time.threads} thread{'s' * (time.threads > 1)}"
     )
 
 
 def _macs(network: nn.Module, images: Tensor) -> int:
-    """Count the multiply-accumulates whose weight is not zero, for one image."""
+    """Count the multiply-accumulates of one image whose weight is not zero."""
     layers = prunable_layers(network, images[:1])
     masks = {layer.name: weight_of(network.get_submodule(layer.name)) != 0 for layer in layers}
     return count(network, masks, images[:1]).macs_kept
@@ -136,7 +136,7 @@ def _in_onnxruntime(network: nn.Module, images: Tensor, threads: int) -> Run:
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs networks."""
+    """A runtime for networks."""
 
     device: str
     prepare: Callable[[nn.Module, Tensor, int], Run]

@@ -1,4 +1,4 @@
-"""A saved network as MLflow calls it: `mlflow.pyfunc` finds `_load_pyfunc` by the name of this module."""
+"""Serves a saved network in MLflow: `mlflow.pyfunc` calls `_load_pyfunc` of this module."""
 
 import numpy as np
 import torch
@@ -21,14 +21,14 @@ REQUIREMENTS = (
 
 
 class Served:
-    """A network that takes and returns arrays."""
+    """A network whose input and output are NumPy arrays."""
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         self._model, self._device = model.to(device).eval(), device
 
     @torch.inference_mode()
     def predict(self, images: NDArray[np.float32], params: object = None) -> NDArray[np.float32]:
-        """Compute logits (B, classes) of normalised images (B, C, H, W). params: passed by MLflow and not used."""
+        """Compute logits (B, classes) of normalised images (B, C, H, W). params: MLflow passes it; it is not used."""
         logits: NDArray[np.float32] = self._model(torch.tensor(images, device=self._device)).cpu().numpy()
         return logits
 
@@ -36,6 +36,6 @@ class Served:
 def _load_pyfunc(path: str) -> Served:
     folder = Folder.at(path)
     record, _ = manifest.read_record(folder)
-    # A model of MLflow's registry brings code anyway, so whoever loads it trusts the network that it names.
+    # A model of MLflow's registry can bring any code. Who loads it already trusts the model that it names.
     saved = checkpoint.load(folder, Trust([record["architecture"]["model"]]))
     return Served(saved.network(), torch.device("cuda" if torch.cuda.is_available() else "cpu"))

@@ -84,7 +84,7 @@ def test_data_that_moves_runs_nothing_again_and_data_that_changes_runs_anew(tmp_
     assert not any("data.path" in warning for row in compared["rows"] for warning in row["warnings"])
     best = howcompact("best", str(anew.folder), "--out", "newer", cwd=tmp_path)
     assert best.returncode == 0, best.stderr
-    assert best.stderr.count("must be what a trial was trained on, but has changed since then") == 1
+    assert best.stderr.count("must be the data that a trial was trained on, but has changed") == 1
     tested = howcompact("compare", str(anew.folder), "--test", "--json", cwd=tmp_path)
     assert tested.returncode == 0, tested.stderr
     assert anew.json_of("status", str(anew.folder))["trials"]["done"] == 4

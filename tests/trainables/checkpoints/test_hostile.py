@@ -122,8 +122,8 @@ def test_a_hostile_header_is_refused(network: bytes, tmp_path: Path) -> None:
     ("packed", "message"),
     [
         ('{"w": ["gaps", [1099511627776]]}', "claim 1,099,511,627,776 values"),
-        ('{"w": ["mask", [1000000]]}', "positions must say where 2 of 1,000,000 values are"),
-        ('{"w": ["gaps", [2]]}', "positions must say where 2 of 2 values are"),
+        ('{"w": ["mask", [1000000]]}', "positions must mark 2 of 1,000,000 values"),
+        ('{"w": ["gaps", [2]]}', "positions must mark 2 of 2 values"),
         ('{"w": ["gaps", [3, -9]]}', "greater_than_equal"),
         ('{"w": ["zip", [9]]}', "literal_error"),
         ('{"v": ["gaps", [9]]}', "must have values and positions"),

@@ -122,7 +122,7 @@ def test_torchvisions_own_weights_go_by_their_names(tmp_path: Path, monkeypatch:
     [
         (
             DenseSpec(weights="nowhere.pth"),
-            "weights of small_cnn must be a file .* has none, but got 'nowhere",
+            "weights of small_cnn must be a file .* none for this model.*, but got 'nowhere",
         ),
         (DenseSpec(model="resnet18", weights="V3"), "weights of resnet18 must .* IMAGENET1K_V1, DEFAULT, but got 'V3'"),
     ],

@@ -1,4 +1,4 @@
-"""Time is measured by turns, on the threads that were asked for, and set beside multiply-accumulates."""
+"""Latency is measured in turns, on the requested threads, beside multiply-accumulates."""
 
 import copy
 import time
@@ -72,7 +72,7 @@ def test_zeros_in_weights_count_as_no_work_and_both_networks_stay_as_they_are() 
     assert head.split() == ["dense", "ms", "pruned", "ms", "speed-up", "MACs"]
     assert [row.split()[0] for row in rows] == ["torch", "onnxruntime"]
     assert [row.split()[-2:] for row in rows] == [[f"{speed.speed_up:.2f}", "0.25"] for speed in speeds]
-    assert setting == "cpu: batches of 1 in float32, 5 runs of each by turns, quartiles in brackets, 1 thread"
+    assert setting == "cpu: batches of 1 in float32, 5 runs of each in turns, quartiles in brackets, 1 thread"
 
 
 def test_engine_that_is_not_known_is_refused() -> None:
