@@ -9,49 +9,50 @@ from trainables.exports.latency import table
 USE = """\
 import torch
 from trainables import load_pruned
-model = load_pruned({folder!r}{trust})  # a plain nn.Module of its cut widths, in eval mode
-images = torch.zeros(1, {image})  # normalised: (pixels / 255 - mean) / std, as "input" in record.json says
+model = load_pruned({folder!r}{trust})  # a plain nn.Module with its pruned widths, in eval mode
+images = torch.zeros(1, {image})  # normalised: (pixels / 255 - mean) / std; "input" in record.json gives mean and std
 print(model(images).softmax(1))"""
 
 
-def print_network(taken: Retrieved) -> None:
-    """Print one network: what it is, reported beside verified accuracy, speed beside the dense network, its use."""
-    curriculum = "" if taken.curriculum == STANDARD else f", {taken.curriculum}"
-    how = f"{taken.policy} by {taken.criterion} at sparsity {taken.sparsity:g}, {taken.recovery}{curriculum}"
-    print(f"trial {taken.trial}: {taken.model}, {how}, seed {taken.seed}")
-    weights, macs = taken.params_kept / taken.params_total, taken.macs_kept / taken.macs_total
+def print_network(network: Retrieved) -> None:
+    """Print a network: its settings, reported and verified accuracy, its speed beside the dense network, its use."""
+    curriculum = "" if network.curriculum == STANDARD else f", {network.curriculum}"
+    how = f"{network.policy} by {network.criterion} at sparsity {network.sparsity:g}, {network.recovery}{curriculum}"
+    print(f"trial {network.trial}: {network.model}, {how}, seed {network.seed}")
+    weights, macs = network.params_kept / network.params_total, network.macs_kept / network.macs_total
     print(
-        f"kept: {taken.params_kept:,} weights ({100 * weights:.1f} %), "
-        f"{taken.macs_kept:,} multiply-accumulates ({100 * macs:.1f} %), {taken.bytes:,} bytes on disk"
+        f"kept: {network.params_kept:,} weights ({100 * weights:.1f} %), "
+        f"{network.macs_kept:,} multiply-accumulates ({100 * macs:.1f} %), {network.bytes:,} bytes on disk"
     )
-    print(f"validation accuracy: reported {taken.reported_accuracy:.4f}, verified {taken.verified_accuracy:.4f}")
-    print(table(taken.speeds))
-    print(f"checkpoint: {taken.checkpoint}")
-    for path in taken.exports:
+    print(f"validation accuracy: reported {network.reported_accuracy:.4f}, verified {network.verified_accuracy:.4f}")
+    print(table(network.speeds))
+    print(f"checkpoint: {network.checkpoint}")
+    for path in network.exports:
         print(f"exported: {path}")
-    if taken.registered:
-        made = taken.registered
-        print(f"registered: {made.uri}, version {made.version}, at {made.tracking}")
+    if network.registered:
+        version = network.registered
+        print(f"registered: {version.uri}, version {version.version}, at {version.tracking}")
     print("use it:")
-    trust = f", trust=[{taken.model!r}]" if ":" in taken.model else ""
-    for line in USE.format(folder=taken.checkpoint, trust=trust, image=", ".join(map(str, taken.image))).splitlines():
+    trust = f", trust=[{network.model!r}]" if ":" in network.model else ""
+    image = ", ".join(map(str, network.image))
+    for line in USE.format(folder=network.checkpoint, trust=trust, image=image).splitlines():
         print(f"  {line}")
 
 
 def print_front(front: Front) -> None:
     """Print each network of a Pareto set and its folder on one line."""
-    shown = plain("")
+    rows = plain("")
     for name in ("folder", "reported", "verified", "weights", "MACs", "ms"):
-        shown.add_column(name, justify="left" if name == "folder" else "right", no_wrap=True)
-    for taken in front.networks:
-        shown.add_row(
-            taken.checkpoint,
-            f"{taken.reported_accuracy:.4f}",
-            f"{taken.verified_accuracy:.4f}",
-            f"{taken.params_kept:,}",
-            f"{taken.macs_kept:,}",
-            f"{taken.speeds[0].pruned.median_ms:.2f}",
+        rows.add_column(name, justify="left" if name == "folder" else "right", no_wrap=True)
+    for network in front.networks:
+        rows.add_row(
+            network.checkpoint,
+            f"{network.reported_accuracy:.4f}",
+            f"{network.verified_accuracy:.4f}",
+            f"{network.params_kept:,}",
+            f"{network.macs_kept:,}",
+            f"{network.speeds[0].pruned.median_ms:.2f}",
         )
-    terminal().print(shown)
+    terminal().print(rows)
     print(f"{len(front.networks)} networks that no other beats in {front.metric}, weights and MACs at once")
     print(table([front.networks[0].speeds[0]]).splitlines()[-1])

@@ -2,12 +2,12 @@
 
 from search.cli.terminal import plain, terminal
 from search.learnability.summary import Learnability
-from search.learnability.tables import agreement_table, forgotten_table, found_again_table, noise_table, told
+from search.learnability.tables import agreement_table, forgotten_table, found_again_table, noise_table, scope
 
 
 def print_learnability(found: Learnability) -> None:
     """Print whether networks agree, how well flipped labels are found, and what pruning forgets."""
-    print(told(found))
+    print(scope(found))
     tables = [agreement_table(found), noise_table(found), forgotten_table(found), found_again_table(found)]
     for table in tables:
         if table.rows:

@@ -1,4 +1,4 @@
-"""Which training samples are easy, to which networks, and what that is good for.
+"""Finds which training samples are easy to which networks, and what this knowledge is good for.
 
 Hands out: page, runs, summary, tables.
 """

@@ -1,4 +1,4 @@
-"""Whether networks find the same samples easy: correlations over samples, with intervals from resampling these."""
+"""Measures whether networks find the same samples easy: correlations over samples, with bootstrap intervals."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -26,7 +26,7 @@ Runs = Mapping[str, Sequence[Floats] | Floats]  # network -> a value for each sa
 
 
 class Interval(Frozen):
-    """A coefficient with its 95 % percentile bootstrap interval over the samples; the trainings stay as they are."""
+    """A coefficient with its 95 % percentile bootstrap interval over samples. Trainings are not resampled."""
 
     value: float
     low: float
@@ -34,27 +34,27 @@ class Interval(Frozen):
 
 
 class Agreement(Frozen):
-    """How two networks agree on the samples; twice the same network, with another seed, is the ceiling."""
+    """How two networks agree on the samples. A network and itself with another seed give the ceiling."""
 
     networks: tuple[str, str]
     coefficient: Coefficient
-    single: Interval | None  # mean over pairs of runs; None where a run tells the samples apart nowhere
+    single: Interval | None  # mean over pairs of runs; None if a run gives all samples the same value
     pairs: tuple[float, ...]  # of each pair of runs
-    means: Interval | None  # of the means over seeds; None for one network, and as above
-    published: float | None  # for single runs; which data set, how many epochs and what optimiser is not said
+    means: Interval | None  # of the means over seeds; None for one network, and as for `single`
+    published: float | None  # for single runs; its data set, epochs and optimiser are not published
 
 
 def agreements(runs: Runs) -> list[Agreement]:
-    """Correlate every two networks, and every network with itself under another seed, in both coefficients."""
-    places, stacked = _stack(runs)
-    found = []
+    """Correlate every two networks, and each network with itself under another seed, by both coefficients."""
+    rows_of, stacked = _stack(runs)
+    results = []
     for coefficient in COEFFICIENTS:
         drawn = resampled(stacked, coefficient)
         for one, other in combinations_with_replacement(runs, 2):
-            (mean, *own), (other_mean, *others) = places[one], places[other]
-            pairs = list(combinations(own, 2) if one == other else product(own, others))
+            (mean, *seeds), (other_mean, *other_seeds) = rows_of[one], rows_of[other]
+            pairs = list(combinations(seeds, 2) if one == other else product(seeds, other_seeds))
             if pairs:
-                found.append(
+                results.append(
                     Agreement(
                         networks=(one, other),
                         coefficient=coefficient,
@@ -64,22 +64,23 @@ def agreements(runs: Runs) -> list[Agreement]:
                         published=PUBLISHED.get(frozenset((one, other))) if coefficient == "pearson" else None,
                     )
                 )
-    return found
+    return results
 
 
 def resampled(values: Floats, coefficient: Coefficient) -> Floats:
-    """Correlate rows over the samples, and again over as many samples drawn with replacement, the same in every run.
+    """Correlate rows over the samples, and over `RESAMPLES` bootstrap resamples, which are the same for each pair.
 
-    values: (R, N). Returns (1 + RESAMPLES, R, R), the samples themselves first; NaN where a row is constant. What was
-    drawn changes covariances, and in Spearman's coefficient the ranks, to first order: each sample has its influence
-    as often as it was drawn (Efron & Tibshirani 1993, chapter 22). Ties share the middle rank. SciPy's bootstrap takes
-    28 s for one pair of 50,000 samples (50 s in Spearman's), and this 3 s for all pairs of eight rows.
+    values: (R, N). Returns (1 + RESAMPLES, R, R); the first matrix is of the samples themselves. NaN if a row is
+    constant. A resample changes covariances to first order, and for Spearman's coefficient the ranks, too: each sample
+    adds its influence as often as it was drawn (Efron & Tibshirani 1993, chapter 22). Ties share the middle rank.
+    SciPy's bootstrap takes 28 s for one pair of rows with 50,000 samples (Spearman: 50 s). This takes 3 s for all
+    pairs of eight rows.
     """
     rows, samples = values.shape
     pairs = np.triu_indices(rows)
     terms = np.stack([*TERMS[coefficient](values, *pairs)], axis=1)  # (N, pairs)
     drawn, single = [terms.mean(axis=0, keepdims=True)], terms.astype(np.float32)
-    for counts in np.array_split(_counts(samples), RESAMPLES // TOGETHER):
+    for counts in np.array_split(draw_counts(samples), RESAMPLES // TOGETHER):
         drawn.append(counts.astype(np.float32) @ single / samples)
     covariances = np.empty((1 + RESAMPLES, rows, rows))
     covariances[:, *pairs] = covariances[:, *pairs[::-1]] = np.concatenate(drawn)
@@ -89,24 +90,24 @@ def resampled(values: Floats, coefficient: Coefficient) -> Floats:
 
 
 def _products(values: Floats, ones: Integers, others: Integers) -> Iterator[Floats]:
-    """Each sample's part (N,) in the covariance of each two rows, which are scaled to deviation 1."""
+    """Yield each sample's part (N,) in the covariance of each pair of rows, scaled to standard deviation 1."""
     spread = np.where(np.ptp(values, axis=1, keepdims=True) > 0, values.std(axis=1, keepdims=True), np.inf)
     scaled = (values - values.mean(axis=1, keepdims=True)) / spread
     return (scaled[one] * scaled[other] for one, other in zip(ones, others, strict=True))
 
 
 def _rank_products(values: Floats, ones: Integers, others: Integers) -> Iterator[Floats]:
-    """As `_products`, of ranks in [0, 1]: a sample has its own part, and one by moving the ranks of those above it."""
+    """As `_products`, for ranks in [0, 1]: a sample adds its own part and shifts the ranks of the samples above it."""
     levels = [np.unique(row, return_inverse=True)[1] for row in values]
     ranks = [1.0 - _above(level, np.ones(len(level))) for level in levels]
     for one, other in zip(ones, others, strict=True):
-        own = ranks[one] * ranks[other]
-        moved = _above(levels[one], ranks[other]) + _above(levels[other], ranks[one])
-        yield own + moved - 2 * own.mean() - 0.25
+        direct = ranks[one] * ranks[other]
+        shifted = _above(levels[one], ranks[other]) + _above(levels[other], ranks[one])
+        yield direct + shifted - 2 * direct.mean() - 0.25
 
 
 def _above(levels: Integers, values: Floats) -> Floats:
-    """Sum the values (N,) of samples above each one, half of those on its level, as a share of N."""
+    """Sum the values (N,) of all samples above each sample, and half of those on its level; divide by N."""
     sums = np.bincount(levels, values)
     return np.asarray((sums.sum() - np.cumsum(sums) + sums / 2)[levels] / len(values))
 
@@ -118,8 +119,8 @@ TERMS: Mapping[Coefficient, Callable[[Floats, Integers, Integers], Iterator[Floa
 
 
 @lru_cache(maxsize=1)
-def _counts(samples: int) -> NDArray[np.uint8]:
-    """(RESAMPLES, N): how often each sample is in each resample."""
+def draw_counts(samples: int) -> NDArray[np.uint8]:
+    """Draw bootstrap resamples: (RESAMPLES, N), how often each sample is in each resample."""
     generator = np.random.default_rng(0)
     counts = np.empty((RESAMPLES, samples), np.uint8)
     for row in counts:
@@ -128,13 +129,13 @@ def _counts(samples: int) -> NDArray[np.uint8]:
 
 
 def _stack(runs: Runs) -> tuple[dict[str, list[int]], Floats]:
-    """Stack the runs of all networks; each network's rows begin with the mean over its seeds."""
-    places: dict[str, list[int]] = {}
+    """Stack the runs of all networks: network -> rows, and (rows, N). Its first row is the mean over its seeds."""
+    rows_of: dict[str, list[int]] = {}
     rows: list[Floats] = []
-    for network, own in runs.items():
-        places[network] = list(range(len(rows), len(rows) + 1 + len(own)))
-        rows += [np.mean(own, axis=0), *own]
-    return places, np.stack(rows)
+    for network, seeds in runs.items():
+        rows_of[network] = list(range(len(rows), len(rows) + 1 + len(seeds)))
+        rows += [np.mean(seeds, axis=0), *seeds]
+    return rows_of, np.stack(rows)
 
 
 def _interval(drawn: Floats, pairs: Sequence[tuple[int, int]]) -> Interval | None:

@@ -1,4 +1,4 @@
-"""Pictures of the easiest and the hardest samples of each class, as on a photographer's contact sheet."""
+"""Draws contact sheets: small images of the easiest and the hardest samples of each class."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -12,24 +12,24 @@ from search.figures.chart import HUES, Panel
 from trainables.data.splits import Listing
 
 COLUMNS, MOST_CLASSES = 8, 50
-SIDE, BESIDE, BELOW = 26.0, 3.0, 21.0  # points: of an image, to the next one, and for two lines of text
+SIDE, BESIDE, BELOW = 26.0, 3.0, 21.0  # points: side of an image, gap beside it, space below it for two lines of text
 TEXT = 6.5
-LONGEST = 14  # letters of a class
+LONGEST = 14  # characters of a class name
 
 
 @dataclass(frozen=True, eq=False)
 class ContactSheet:
-    """Samples by how easy they are; arrays are (N,), in ascending order of the ids."""
+    """Samples with their learnability. Arrays are (N,), sorted by id."""
 
     ids: NDArray[np.int64]
-    labels: NDArray[np.int64]  # that networks were trained on
+    labels: NDArray[np.int64]  # in training
     values: NDArray[np.float64]  # learnability
-    order: NDArray[np.int64]  # positions, from the hardest to the easiest
+    order: NDArray[np.int64]  # positions of the samples, from the hardest to the easiest
     wrong: NDArray[np.bool_]  # whether the label was flipped
     source: Listing
 
     def panels(self) -> list[Panel]:
-        """Draw the easiest and the hardest, a row for each class."""
+        """Draw the easiest and the hardest samples, one row for each class."""
         return [self._panel("easiest", self.order[::-1]), self._panel("hardest", self.order)]
 
     def _panel(self, end: str, order: NDArray[np.int64]) -> Panel:
@@ -37,7 +37,7 @@ class ContactSheet:
         rows = [order[self.labels[order] == label][:COLUMNS] for label in range(len(classes))]
         images = [self.source.decode(self.ids[row]).transpose(0, 2, 3, 1) for row in rows]
         names = [f"{name[:LONGEST]}…" if len(name) > LONGEST else name for name in classes]
-        room = 10 + 3.9 * max(map(len, names))
+        left_margin = 10 + 3.9 * max(map(len, names))
 
         def draw(axis: Axes) -> None:
             height, width = images[0].shape[1:3]
@@ -47,21 +47,20 @@ class ContactSheet:
             axis.set_ylim(sheet.shape[0], 0)
             for row, column in product(range(len(rows)), range(COLUMNS)):
                 if column < len(rows[row]):
-                    place = rows[row][column]
+                    sample = rows[row][column]
                     top, left = row * (height + down), column * (width + across)
                     sheet[top : top + height, left : left + width, :3] = images[row][column]
                     sheet[top : top + height, left : left + width, 3] = 255
-                    told = f"{self.ids[place]}\n{self.values[place]:.2f}"
                     axis.text(
                         left + width / 2,
                         top + height * 1.03,
-                        told,
+                        f"{self.ids[sample]}\n{self.values[sample]:.2f}",
                         fontsize=TEXT,
                         ha="center",
                         va="top",
                         linespacing=1.1,
                     )
-                    if self.wrong[place]:
+                    if self.wrong[sample]:
                         axis.add_patch(
                             Rectangle((left, top), width, height, fill=False, edgecolor=HUES[2], linewidth=2)
                         )
@@ -72,16 +71,16 @@ class ContactSheet:
             axis.grid(visible=False)
             axis.spines[:].set_visible(False)
 
-        told = "; ".join(
-            f"{name}: {', '.join(str(self.ids[place]) for place in row)}" for name, row in zip(names, rows, strict=True)
+        listing = "; ".join(
+            f"{name}: {', '.join(map(str, self.ids[row]))}" for name, row in zip(names, rows, strict=True)
         )
         return Panel(
             f"the {end} of each class",
-            f"Ids of the {end} samples of each class, the {end} first. {told}",
+            f"Ids of the {end} samples of each class, the {end} first. {listing}",
             draw,
-            width=room + COLUMNS * (SIDE + BESIDE) + 4,
+            width=left_margin + COLUMNS * (SIDE + BESIDE) + 4,
             height=24 + len(rows) * (SIDE + BELOW),
-            left=room,
+            left=left_margin,
             right=4,
             bottom=4,
             top=20,

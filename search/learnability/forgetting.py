@@ -1,4 +1,4 @@
-"""What pruning forgets: samples that the dense network has right and the pruned one has wrong."""
+"""Finds what pruning forgets: samples that the dense network has right and the pruned network has wrong."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -26,7 +26,7 @@ Wrong = NDArray[np.bool_]
 
 
 class Treatment(NamedTuple):
-    """What trials share whose seeds are averaged."""
+    """The settings that trials share when their seeds are averaged."""
 
     network: str
     treatment: str
@@ -35,32 +35,32 @@ class Treatment(NamedTuple):
 
     @classmethod
     def of(cls, row: TrialRow) -> "Treatment":
-        """Name what was done to the network of a trial."""
-        followed = () if row.curriculum == Curriculum().name else (row.curriculum,)
-        return cls(row.model, ", ".join((pruning_name(row), row.recovery, *followed)), row.policy, row.sparsity)
+        """Name the treatment of a trial's network."""
+        curriculum = () if row.curriculum == Curriculum().name else (row.curriculum,)
+        return cls(row.model, ", ".join((pruning_name(row), row.recovery, *curriculum)), row.policy, row.sparsity)
 
 
 class Forgotten(Frozen):
-    """Samples that the dense networks had right in their last epoch and the networks pruned from them have wrong."""
+    """Samples that dense networks had right in their last epoch and the networks pruned from them have wrong."""
 
     network: str
     treatment: str
     policy: str
     sparsity: float
     stage: Stage
-    share: Estimate  # of what the dense network had right
-    auc: Estimate | None  # chance that a forgotten sample had a lower learnability than a kept one; None as in `Loss`
+    share: Estimate  # of the samples that the dense network had right
+    auc: Estimate | None  # chance that a forgotten sample had lower learnability than a kept one; None as in `Loss`
 
 
 class Loss(NamedTuple):
-    """What one network forgot at one stage."""
+    """The samples that one network forgot at one stage."""
 
     share: float  # of the samples that the dense network had right
-    auc: float | None  # of low learnability for being forgotten; None where nothing is forgotten, or all
+    auc: float | None  # of low learnability as a sign of being forgotten; None if no sample is forgotten, or all are
 
 
 class FoundAgain(Frozen):
-    """How well a measure that was recorded while pruned networks recovered finds flipped labels."""
+    """How well a measure from the recovery of pruned networks finds flipped labels."""
 
     network: str
     treatment: str
@@ -73,16 +73,16 @@ class FoundAgain(Frozen):
 def forgotten(
     study: StudySpec, folder: StudyFolder, runs: Sequence[Run], wrong: Wrong | None
 ) -> tuple[list[Forgotten], list[FoundAgain]]:
-    """Judge the finished trials of a study that recorded their samples; of a search, each seed's best one.
+    """Judge the finished trials of a study that recorded their samples. A search counts with each seed's best trial.
 
-    runs: of the study's dense networks. wrong: (N,), whether a label was flipped; None where none was.
+    runs: of the study's dense networks. wrong: (N,), whether a label was flipped; None if no label was flipped.
     """
     dense = {run.spec: run for run in runs}
     cells = {cell_key(cell): dense[cell.dense] for cell in study.cells() if cell.dense in dense}
     forgotten_rows, found_again = [], []
     recorded = _recorded(folder, cells)
     for treatment, rows in sorted(recorded.items(), key=lambda each: (study.models.index(each[0].network), each[0])):
-        named = treatment._asdict()
+        settings = treatment._asdict()
         pairs = [(read_records(folder.trial(row.trial)), cells[row.cell]) for row in rows]
         losses: dict[Stage, list[Loss]] = {}
         for records, run in pairs:
@@ -92,29 +92,30 @@ def forgotten(
             aucs = [loss.auc for loss in each if loss.auc is not None]
             share = Estimate.of([loss.share for loss in each])
             auc = Estimate.of(aucs) if aucs else None
-            forgotten_rows.append(Forgotten(**named, stage=stage, share=share, auc=auc))
+            forgotten_rows.append(Forgotten(**settings, stage=stage, share=share, auc=auc))
         if wrong is not None:
             for measure in MEASURES:
                 aucs = [_flipped(records, run, measure, wrong) for records, run in pairs]
-                found_again.append(FoundAgain(**named, measure=measure, auc=Estimate.of(aucs)))
+                found_again.append(FoundAgain(**settings, measure=measure, auc=Estimate.of(aucs)))
     return forgotten_rows, found_again
 
 
 def _recorded(folder: StudyFolder, cells: Mapping[str, Run]) -> dict[Treatment, list[TrialRow]]:
+    """Find the best recorded trial of each treatment and seed."""
     best: dict[tuple[Treatment, int], TrialRow] = {}
     for row in folder.rows():
         if row.status == "done" and row.cell in cells and folder.trial(row.trial).has(SAMPLES):
-            named = Treatment.of(row), row.seed
-            if named not in best or (row.best_val_accuracy or 0.0) > (best[named].best_val_accuracy or 0.0):
-                best[named] = row
-    found: dict[Treatment, list[TrialRow]] = {}
+            key = Treatment.of(row), row.seed
+            if key not in best or (row.best_val_accuracy or 0.0) > (best[key].best_val_accuracy or 0.0):
+                best[key] = row
+    by_treatment: dict[Treatment, list[TrialRow]] = {}
     for (treatment, _), row in sorted(best.items(), key=lambda each: each[0]):
-        found.setdefault(treatment, []).append(row)
-    return found
+        by_treatment.setdefault(treatment, []).append(row)
+    return by_treatment
 
 
 def _losses(records: Records, run: Run) -> dict[Stage, Loss]:
-    """Compute what a pruned network forgot at each stage that was recorded."""
+    """Compute what a pruned network forgot at each recorded stage."""
     positions = np.searchsorted(run.ids, records.ids)
     hard = -run.ease("learnability")[positions]
     stages: dict[Stage, int] = {"before recovery": 0} if records.epochs[0] == 0 else {}
@@ -123,9 +124,9 @@ def _losses(records: Records, run: Run) -> dict[Stage, Loss]:
     losses: dict[Stage, Loss] = {}
     for stage, epoch in stages.items():
         known = run.right[positions] & records.seen[epoch]
-        lost = ~records.hits[epoch][known]
-        if len(lost):
-            losses[stage] = Loss(float(lost.mean()), roc_auc(hard[known], lost) if 0 < lost.mean() < 1 else None)
+        missed = ~records.hits[epoch][known]
+        if len(missed):
+            losses[stage] = Loss(float(missed.mean()), roc_auc(hard[known], missed) if 0 < missed.mean() < 1 else None)
     return losses
 
 

@@ -1,4 +1,4 @@
-"""What networks tell of samples, as one page, its figures, and the numbers behind them."""
+"""Writes the page of learnability, its figures and their numbers."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -21,7 +21,7 @@ from search.learnability.tables import (
     measures_table,
     named,
     noise_table,
-    told,
+    scope,
 )
 from search.report.page import Summary, document
 from search.report.provenance import Provenance, run_command
@@ -34,7 +34,7 @@ NOISE, FORGOTTEN = "Finding flipped labels", "What pruning forgets"  # titles
 def write_learnability(found: Learnability, study: StudySpec, runs: Sequence[Run], out: Path) -> list[Path]:
     """Write index.html, learnability.json, samples.parquet and each figure as PNG and SVG; return their paths.
 
-    runs: of the study's dense networks, which `found` is about.
+    runs: of the study's dense networks, from which `found` was computed.
     """
     out.mkdir(parents=True, exist_ok=True)
     sections = _sections(found, runs)
@@ -57,7 +57,7 @@ def write_learnability(found: Learnability, study: StudySpec, runs: Sequence[Run
 
 
 def _summary(found: Learnability) -> Summary:
-    lines = [f"{told(found)}."]
+    lines = [f"{scope(found)}."]
     for each in found.agreement["learnability"]:
         if each.coefficient == "pearson" and each.single:
             r, published = each.single, f" (published: {each.published})" if each.published else ""
@@ -83,19 +83,19 @@ def _agreement(found: Learnability, runs: Sequence[Run]) -> Section:
         levels = found.epochs * min(len(found.networks[name]) for name in pair) + 1
         panels.append(scatter(means[pair[0]], means[pair[1]], pair, title, levels))
     text = (
-        "Learnability is the share of epochs in which a network had a sample right. Each cell holds the samples that "
-        "are so easy to either network, in the mean over seeds; darker is more, on a logarithmic scale. The thick line "
-        "is that of least squares, the dotted one where both agree. The ceiling in the table is the same network "
-        "trained from another seed: no two networks can be expected to agree better."
+        "Learnability is the share of epochs in which a network had a sample right. The axes are the learnability in "
+        "two networks, as the mean over seeds. A darker cell holds more samples; the scale is logarithmic. The thick "
+        "line is the least-squares line. On the dotted line, both networks agree. The ceiling in the table is a "
+        "network and itself trained from another seed: two different networks can hardly agree better."
     )
     tables = [agreement_table(found), measures_table(found)]
     return Section("agreement", "Do networks agree on what is easy?", text, {"": panels} if panels else {}, tables)
 
 
 def _how_easy(found: Learnability, runs: Sequence[Run]) -> Section:
-    values = {name: [run.measures["learnability"] for run in own] for name, own in by_network(runs).items()}
+    values = {name: [run.measures["learnability"] for run in each] for name, each in by_network(runs).items()}
     means = ", ".join(f"{mean:.3f} in {name}" for name, mean in found.learnability.items())
-    text = f"The share of the samples by their learnability, in the mean over the runs of a network. Means: {means}."
+    text = f"The share of samples at each learnability, the mean over a network's runs. Mean learnability: {means}."
     return Section("learnability", "How easy are the samples?", text, {"": [histogram(values, found.epochs + 1)]})
 
 
@@ -105,9 +105,9 @@ def _sheet(found: Learnability, runs: Sequence[Run]) -> Section:
     order = np.lexsort((margins, values))
     sheet = ContactSheet(runs[0].ids, runs[0].labels, values, order, wrong, sources.listing(found.data))
     text = (
-        "Below each image its id and its learnability, the mean over seeds and networks; where that is the same, the "
-        "mean margin decides. Rows are the labels that the networks were trained on"
-        f"{'; framed: the label was flipped' if found.noise else ''}."
+        "Below each image stand its id and its learnability, the mean over seeds and networks. The mean margin orders "
+        "images of the same learnability. Each row is one label in training."
+        f"{' A frame marks a flipped label.' if found.noise else ''}"
     )
     return Section("sheet", "The easiest and the hardest images", text, {"": sheet.panels()}, columns=2)
 
@@ -120,17 +120,18 @@ def _noise(found: Learnability) -> Section:
     for name, label in (("auc", "area under the ROC curve"), ("precision", "precision at the true count")):
         series: dict[str, dict[str, Estimate]] = {}
         for network in found.networks:
-            own = [d for d in found.noise.detections if d.network == network and d.seed is not None]
+            detections = [d for d in found.noise.detections if d.network == network and d.seed is not None]
             by_measure: dict[str, list[float]] = {}
-            for each in own:
+            for each in detections:
                 by_measure.setdefault(each.measure, []).append(getattr(each, name))
             series[network] = {measure: Estimate.of(values) for measure, values in by_measure.items()}
         share = found.noise.flipped / found.noise.samples
         panels.append(dots(label, label, series, 0.5 if name == "auc" else share))
     text = (
         f"{found.noise.flipped:,} of {found.noise.samples:,} training labels were flipped to another class before "
-        "training, so it is known which. Are they the samples that a measure takes for the hardest? Mean over seeds "
-        "with its 95 % interval; dotted: by chance."
+        "training. Does a measure rank these samples as the hardest? Points are means over seeds with their 95 % "
+        "interval. The dotted line is chance. Precision at the true count is the share of flipped samples among the k "
+        "hardest, where k samples are flipped."
     )
     tables = [each for each in (noise_table(found), found_again_table(found)) if each.rows]
     return Section("noise", NOISE, text, {"": panels}, tables, columns=2)
@@ -148,17 +149,17 @@ def _forgotten(found: Learnability) -> Section:
             areas.setdefault(each.stage, {})[_row(found, each)] = each.auc
     panels = [dots("share forgotten", "of what the dense network had right", shares)]
     if areas:
-        panels.append(dots("are they the hard ones?", "AUC of low learnability for being forgotten", areas, 0.5))
+        panels.append(dots("are forgotten samples hard?", "AUC of low learnability for being forgotten", areas, 0.5))
     text = (
-        "Of the training samples that the dense network had right in its last epoch, how many does the pruned one have "
-        "wrong, before and after it recovers; and are those the samples of low learnability? Mean over seeds with its "
-        "95 % interval; dotted: by chance. Searched allocations are each seed's best."
+        "How many of the training samples that the dense network had right in its last epoch does the pruned network "
+        "have wrong, before and after recovery? Do these samples have low learnability? Points are means over seeds "
+        "with their 95 % interval. The dotted line is chance. A search counts with its best allocation for each seed."
     )
     return Section("forgotten", FORGOTTEN, text, {"": panels}, [forgotten_table(found)], columns=2)
 
 
 def _row(found: Learnability, each: Forgotten) -> str:
-    """Name a treatment by what tells it from the others."""
-    words = [each.network] if len(found.networks) > 1 else []
-    words += [each.treatment] if len({other.treatment for other in found.forgotten}) > 1 else []
-    return ", ".join([*words, f"{each.policy} {each.sparsity:g}"])
+    """Name a treatment by what differs from the other treatments."""
+    parts = [each.network] if len(found.networks) > 1 else []
+    parts += [each.treatment] if len({other.treatment for other in found.forgotten}) > 1 else []
+    return ", ".join([*parts, f"{each.policy} {each.sparsity:g}"])

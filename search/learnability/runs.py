@@ -1,4 +1,4 @@
-"""Every measure of every training sample, for each dense network of a study; written as Parquet."""
+"""All measures of all training samples, for each dense network of a study, and their table in Parquet."""
 
 import inspect
 import json
@@ -27,13 +27,13 @@ class Run:
 
     spec: DenseSpec
     ids: NDArray[np.int64]  # (N,), ascending
-    labels: NDArray[np.int64]  # (N,), that it was trained on
+    labels: NDArray[np.int64]  # (N,), in training
     measures: Mapping[str, Floats]  # (N,) each
-    right: NDArray[np.bool_]  # (N,), whether the last epoch has a hit
+    right: NDArray[np.bool_]  # (N,), whether the network was right in the last epoch
 
     @classmethod
     def of(cls, spec: DenseSpec, records: Records) -> "Run":
-        """Take every measure of what was recorded."""
+        """Compute all measures of the records."""
         measures = {name: measure.of(records) for name, measure in MEASURES.items()}
         return cls(spec, records.ids, records.labels, measures, records.hits[-1])
 
@@ -48,51 +48,56 @@ def ease(measure: str, values: Floats) -> Floats:
 
 
 def networks(study: StudySpec) -> list[DenseSpec]:
-    """List a study's dense networks without a curriculum, by model; ValueError where none records its samples."""
+    """List a study's dense networks without a curriculum, sorted by model.
+
+    Raises ValueError if the study does not record the samples of dense training.
+    """
     if study.records.dense == "off":
-        raise ValueError("records.dense must be during or after for learnability, but got off; leave it out for during")
-    found = dict.fromkeys(cell.dense for cell in study.cells() if cell.dense.curriculum == Curriculum())
-    return sorted(found, key=lambda spec: study.models.index(spec.model))
+        raise ValueError("records.dense must be during or after for learnability, but got off; leave it out")
+    specs = dict.fromkeys(cell.dense for cell in study.cells() if cell.dense.curriculum == Curriculum())
+    return sorted(specs, key=lambda spec: study.models.index(spec.model))
 
 
 def read_runs(specs: Sequence[DenseSpec], storage: Folder) -> list[Run]:
-    """Read what was recorded of dense networks that `storage` has; ValueError where one was not."""
-    found = []
+    """Read the records of dense networks in `storage`. Raises ValueError if one has none."""
+    runs = []
     for spec in specs:
         folder = artifact_store.find(storage, "dense", spec.key())
         assert folder is not None, "dense networks are made before their records are read"
-        found.append(Run.of(spec, read_records(folder)))
-    return found
+        runs.append(Run.of(spec, read_records(folder)))
+    return runs
 
 
 def by_network(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Group runs that differ in nothing but their seed: model -> its runs."""
-    found: dict[str, list[Run]] = {}
+    """Group runs that differ only in their seed: model -> its runs."""
+    groups: dict[str, list[Run]] = {}
     for run in runs:
-        found.setdefault(run.spec.model, []).append(run)
-    return found
+        groups.setdefault(run.spec.model, []).append(run)
+    return groups
 
 
 def mean_over_seeds(runs: Sequence[Run], measure: str) -> dict[str, Floats]:
     """Average a measure over the seeds of each network: model -> (N,)."""
-    found = by_network(runs)
-    return {model: np.asarray(np.mean([run.measures[measure] for run in own], axis=0)) for model, own in found.items()}
+    return {
+        model: np.asarray(np.mean([run.measures[measure] for run in of_model], axis=0))
+        for model, of_model in by_network(runs).items()
+    }
 
 
 SCHEMA = pa.schema(  # of samples.parquet; its metadata "learnability" holds the specs of the networks
     pa.field(name, kind, metadata={"description": description})
     for name, kind, description in (
-        ("id", pa.int64(), "of the sample, the same under every spec of its data set"),
-        ("label", pa.int64(), "that the network was trained on"),
-        ("model", pa.string(), "the network's name"),
-        ("seed", pa.int64(), "of its training"),
+        ("id", pa.int64(), "id of the sample; the same for each spec of its data set"),
+        ("label", pa.int64(), "label in training"),
+        ("model", pa.string(), "name of the network"),
+        ("seed", pa.int64(), "seed of its training"),
         *((name, pa.float64(), inspect.getdoc(measure.of) or "") for name, measure in MEASURES.items()),
     )
 )
 
 
 def table(study: str, runs: Sequence[Run]) -> bytes:
-    """Write a row for each sample and network as Parquet, with `SCHEMA`."""
+    """Write one row for each sample and network as Parquet, with `SCHEMA`."""
     specs = [run.spec.model_dump(mode="json") for run in runs]
     about = {"study": study, "split": "train", "taken": runs[0].spec.record, "networks": specs}
     parts = [

@@ -1,4 +1,4 @@
-"""How easy samples are: to two networks, with the least-squares line, and how many are how easy."""
+"""Draws learnability: of two networks against each other with the least-squares line, and its histogram."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,24 +13,27 @@ from numpy.typing import NDArray
 from search.figures.chart import HUES, INK, SMALL, Panel, styles
 
 SHADES = LinearSegmentedColormap.from_list("samples", ("#cfe3f2", "#8abcdc", "#3f8cc4", "#135a9c", "#08306b"))
-MOST_CELLS = 40  # along an axis
+MOST_CELLS = 40  # on an axis
 FORMAT = FuncFormatter(lambda value, _: f"{value:g}")  # of logarithmic axes
-BESIDE = 44.0  # points, for the key of the shades
+BESIDE = 44.0  # points, for the colour bar
 
 Floats = NDArray[np.float64]
 
 
 def least_squares(x: Floats, y: Floats) -> tuple[float, float]:
-    """Find slope and intercept of the line with the least squared distances in y; slope 0 where x is constant."""
+    """Compute slope and intercept of the least-squares line of y on x. The slope is 0 if x is constant."""
     spread = x.var()
     slope = float(((x - x.mean()) * (y - y.mean())).mean() / spread) if spread else 0.0
     return slope, float(y.mean() - slope * x.mean())
 
 
 def scatter(x: Floats, y: Floats, names: tuple[str, str], title: str, levels: int) -> Panel:
-    """Draw samples with values in [0, 1] as cells, darker where there are more; levels: values that there can be."""
+    """Draw samples with values in [0, 1] as cells; darker cells hold more samples.
+
+    x, y: (N,). levels: number of possible values, from 0 to 1 at equal distances.
+    """
     slope, intercept = least_squares(x, y)
-    edges = _edges(levels)
+    edges = edges_of(levels)
     counts = np.histogram2d(y, x, bins=(edges, edges))[0]
 
     def draw(axis: Axes) -> None:
@@ -61,22 +64,25 @@ def scatter(x: Floats, y: Floats, names: tuple[str, str], title: str, levels: in
         key.grid(visible=False)
         key.set_title("samples", fontsize=6.5, pad=3)
 
-    told = (
+    description = (
         f"{len(x):,} samples; least-squares line: learnability in {names[1]} = {slope:.3f} times that in {names[0]} "
         f"{'+' if intercept >= 0 else '-'} {abs(intercept):.3f}"
     )
-    return Panel(title, told, draw, height=222.0, right=BESIDE, top=28.0)
+    return Panel(title, description, draw, height=222.0, right=BESIDE, top=28.0)
 
 
 def histogram(values: Mapping[str, Sequence[Floats]], levels: int) -> Panel:
-    """Draw how many samples are how easy, in % and in the mean over runs: network -> runs (N,); levels: as above."""
+    """Draw the share of samples in % for each learnability, as the mean over a network's runs.
+
+    values: network -> runs (N,). levels: as in `scatter`.
+    """
     looks = styles(list(values))
-    edges = _edges(levels)
+    edges = edges_of(levels)
     shares = {name: np.mean([_shares(run, edges) for run in runs], axis=0) for name, runs in values.items()}
 
     def draw(axis: Axes) -> None:
-        for name, own in shares.items():
-            axis.plot((edges[1:] + edges[:-1]) / 2, own, **looks[name].line, label=name)
+        for name, share in shares.items():
+            axis.plot((edges[1:] + edges[:-1]) / 2, share, **looks[name].line, label=name)
         axis.set_ylim(bottom=0)
         axis.set_xlim(edges[0], edges[-1])
         axis.set_xlabel("learnability in a single run")
@@ -86,15 +92,18 @@ def histogram(values: Mapping[str, Sequence[Floats]], levels: int) -> Panel:
         for text in legend.get_texts():
             text.set_color(INK)
 
-    told = "; ".join(
-        f"{name}: {own[-1]:.1f} % of the samples in the highest bin, {own[0]:.1f} % in the lowest"
-        for name, own in shares.items()
+    description = "; ".join(
+        f"{name}: {share[-1]:.1f} % of the samples in the highest bin, {share[0]:.1f} % in the lowest"
+        for name, share in shares.items()
     )
-    return Panel("in a single run", told, draw, top=32.0)
+    return Panel("in a single run", description, draw, top=32.0)
 
 
-def _edges(levels: int) -> Floats:
-    """Part so many values, equally far apart from 0 to 1, into cells of as many values each but the last one."""
+def edges_of(levels: int) -> Floats:
+    """Compute the edges of cells that hold the same number of levels each; the last cell may hold fewer.
+
+    levels: number of possible values, from 0 to 1 at equal distances.
+    """
     step = math.ceil(levels / MOST_CELLS)
     return (np.arange(0, levels + step, step) - 0.5) / (levels - 1)
 

@@ -1,4 +1,4 @@
-"""How easy a study's training samples are, to which networks, and what is found by it."""
+"""Summarises how easy a study's training samples are to its networks."""
 
 from collections.abc import Sequence
 
@@ -18,28 +18,28 @@ from trainables.storage.folder import Folder
 
 
 class Learnability(Frozen):
-    """How easy the training samples are to learn, and whether networks agree on that."""
+    """How easy the training samples are to learn, and whether networks agree on it."""
 
     study: str
     data: DataSpec
     samples: int
     epochs: int
-    taken: Taken  # during the pass, as samples come up, varied; or after it, as they are
+    taken: Taken  # when samples are recorded: during an epoch with augmentation, or after it without
     networks: dict[str, tuple[int, ...]]  # model -> seeds
     learnability: dict[str, float]  # model -> mean over seeds and samples
     agreement: dict[str, tuple[Agreement, ...]]  # by measure
-    noise: LabelNoise | None  # None where no label was flipped
-    forgotten: tuple[Forgotten, ...]  # by pruned networks, where the study's folder has trials that were recorded
-    found_again: tuple[FoundAgain, ...]  # flipped labels, by what was recorded of these trials
+    noise: LabelNoise | None  # None if no label was flipped
+    forgotten: tuple[Forgotten, ...]  # by pruned networks; empty if no trial of the study recorded its samples
+    found_again: tuple[FoundAgain, ...]  # flipped labels that the records of these trials find
 
 
 def learnability(study: StudySpec, storage: Folder, runs: Sequence[Run]) -> Learnability:
-    """Compare a study's dense networks, sample by sample, with each other and with what was pruned from them."""
+    """Compare a study's dense networks, sample by sample, with each other and with the networks pruned from them."""
     groups = by_network(runs)
     wrong = np.isin(runs[0].ids, sources.flipped(study.data)) if study.data.label_noise else None
-    lost, found_again = forgotten(study, StudyFolder(storage / study.name), runs, wrong)
+    forgotten_rows, found_again = forgotten(study, StudyFolder(storage / study.name), runs, wrong)
     agreement = {
-        measure: tuple(agreements({name: [run.measures[measure] for run in own] for name, own in groups.items()}))
+        measure: tuple(agreements({name: [run.measures[measure] for run in each] for name, each in groups.items()}))
         for measure in MEASURES
     }
     return Learnability(
@@ -48,11 +48,11 @@ def learnability(study: StudySpec, storage: Folder, runs: Sequence[Run]) -> Lear
         samples=len(runs[0].ids),
         epochs=study.dense.epochs,
         taken=study.records.dense,
-        networks={name: tuple(run.spec.seed for run in own) for name, own in groups.items()},
-        learnability={name: _mean(own) for name, own in groups.items()},
+        networks={name: tuple(run.spec.seed for run in of_network) for name, of_network in groups.items()},
+        learnability={name: _mean(of_network) for name, of_network in groups.items()},
         agreement=agreement,
         noise=label_noise(runs, wrong) if wrong is not None and wrong.any() else None,
-        forgotten=tuple(lost),
+        forgotten=tuple(forgotten_rows),
         found_again=tuple(found_again),
     )
 

@@ -1,4 +1,4 @@
-"""What networks tell of samples, as tables: for the terminal, and for the page."""
+"""Tables of learnability, for the terminal and for the page."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -12,15 +12,15 @@ from search.learnability.summary import Learnability
 from trainables.learnability.measures import MEASURES
 
 TAKEN = {
-    "during": "recorded during each pass, as samples come up, varied, before their step",
-    "after": "recorded after each epoch, as samples are",
+    "during": "recorded during each epoch: augmented samples, before the step that trains on them",
+    "after": "recorded after each epoch: samples without augmentation",
 }
-TREATED = ("network", "treatment", "policy", "sparsity")
-INTERVALS = "95 % bootstrap interval over samples; not over trainings, which the range over pairs of runs is for"
+TREATMENT_COLUMNS = ("network", "treatment", "policy", "sparsity")
+INTERVALS = "95 % bootstrap interval over samples, not over trainings (for these, see the range)"
 
 
-def told(found: Learnability) -> str:
-    """Say what was looked at."""
+def scope(found: Learnability) -> str:
+    """Describe the networks, samples and epochs that were compared."""
     counts = {name: len(seeds) for name, seeds in found.networks.items()}
     networks = ", ".join(f"{name} ({count} seed{'s' * (count > 1)})" for name, count in counts.items())
     flipped = f", {found.noise.flipped:,} labels flipped" if found.noise else ""
@@ -31,7 +31,7 @@ def told(found: Learnability) -> str:
 
 
 def agreement_table(found: Learnability) -> Table:
-    """Correlations of learnability, every two networks and the ceiling."""
+    """Lay out correlations of learnability, for every two networks and for the ceiling."""
     rows = [
         (
             named(names),
@@ -47,69 +47,71 @@ def agreement_table(found: Learnability) -> Table:
     ]
     head = ("networks", "Pearson's r", "range", "pairs", "Spearman's", "r of means", "Spearman's", "published r")
     caption = (
-        f"Learnability: correlation over samples of single runs, then of means over seeds\n± half of the {INTERVALS}"
+        f"Learnability: correlation over samples, of single runs and of means over seeds\n± half of the {INTERVALS}"
     )
     return Table(caption, head, rows)
 
 
 def measures_table(found: Learnability) -> Table:
-    """Correlations of every measure."""
+    """Lay out correlations of every measure."""
     rows = [
         (measure, named(names), *(_ends(each.single) for each in pair), *(_ends(each.means) for each in pair))
-        for measure, every in found.agreement.items()
-        for names, pair in _by_networks(every)
+        for measure, agreements in found.agreement.items()
+        for names, pair in _by_networks(agreements)
     ]
     head = ("measure", "networks", "Pearson's r", "Spearman's", "r of means", "Spearman's of means")
-    return Table(f"Every measure, with the ends of the {INTERVALS}", head, rows, words=2)
+    return Table(f"All measures, with the ends of the {INTERVALS}", head, rows, words=2)
 
 
 def noise_table(found: Learnability) -> Table:
-    """How well each measure finds flipped labels."""
+    """Lay out how well each measure finds flipped labels."""
     rows = []
     for (network, measure), each in groupby(
         found.noise.detections if found.noise else (), lambda d: (d.network, d.measure)
     ):
-        every = list(each)
-        single, means = [d for d in every if d.seed is not None], [d for d in every if d.seed is None]
+        detections = list(each)
+        single, means = [d for d in detections if d.seed is not None], [d for d in detections if d.seed is None]
         cells = [_mean(Estimate.of([getattr(d, name) for d in single])) for name in ("auc", "precision")]
         cells += [f"{getattr(d, name):.3f}" for d in means for name in ("auc", "precision")] or ["", ""]
         rows.append((network, measure, *cells))
     head = ("network", "measure", "ROC AUC", "precision", "AUC of means", "precision of means")
     caption = (
         "Finding flipped labels among the hardest samples: single runs, ± half of the\n"
-        "95 % interval over seeds, and means over seeds; precision: of as many of the\nhardest as were flipped"
+        "95 % interval over seeds, and means over seeds; precision: share of flipped samples\n"
+        "among the k hardest, where k samples are flipped"
     )
     return Table(caption, head, rows, words=2)
 
 
 def forgotten_table(found: Learnability) -> Table:
-    """What pruned networks have wrong of what the dense ones had right."""
+    """Lay out which samples the dense networks had right and the pruned networks have wrong."""
     rows = []
-    for treated, each in groupby(found.forgotten, _treated):
-        own = {lost.stage: lost for lost in each}
-        stages = [own.get(stage) for stage in STAGES]
-        shares = (percent(lost.share) if lost else "" for lost in stages)
-        rows.append((*treated, *shares, *(_mean(lost.auc) if lost else "" for lost in stages)))
-    head = (*TREATED, "% before", "% after", "AUC before", "AUC after")
+    for treatment, each in groupby(found.forgotten, _treatment):
+        by_stage = {row.stage: row for row in each}
+        stages = [by_stage.get(stage) for stage in STAGES]
+        shares = (percent(row.share) if row else "" for row in stages)
+        rows.append((*treatment, *shares, *(_mean(row.auc) if row else "" for row in stages)))
+    head = (*TREATMENT_COLUMNS, "% before", "% after", "AUC before", "AUC after")
     caption = (
-        "What pruning forgets: of what the dense network had right in its last epoch,\n"
-        "before and after recovery, ± half of the 95 % interval over seeds; AUC: chance that\n"
-        "a forgotten sample was less learnable to the dense network than one kept"
+        "What pruning forgets: % of the samples that the dense network had right in its last\n"
+        "epoch, before and after recovery, ± half of the 95 % interval over seeds; AUC: chance\n"
+        "that a forgotten sample was less learnable to the dense network than a kept sample"
     )
     return _shorter(Table(caption, head, rows, words=3))
 
 
 def found_again_table(found: Learnability) -> Table:
-    """How well measures taken while pruned networks recover find flipped labels."""
+    """Lay out how well measures from the recovery of pruned networks find flipped labels."""
     rows = [
-        (*treated, *(f"{each.auc.mean:.3f}" for each in own)) for treated, own in groupby(found.found_again, _treated)
+        (*treatment, *(f"{row.auc.mean:.3f}" for row in each))
+        for treatment, each in groupby(found.found_again, _treatment)
     ]
-    caption = "Finding flipped labels by what was recorded while pruned networks recovered: ROC AUC, mean over seeds"
-    return _shorter(Table(caption, (*TREATED, *MEASURES), rows, words=3))
+    caption = "Finding flipped labels by measures from the recovery of pruned networks: ROC AUC, mean over seeds"
+    return _shorter(Table(caption, (*TREATMENT_COLUMNS, *MEASURES), rows, words=3))
 
 
 def named(networks: tuple[str, str]) -> str:
-    """Name two networks, or the ceiling."""
+    """Name two networks; of the ceiling: one network and its other seed."""
     one, other = networks
     return f"{one}, other seed" if one == other else f"{one}, {other}"
 
@@ -126,22 +128,22 @@ def _ends(value: Interval | None) -> str:
     return "" if value is None else with_ends(value.value, value.low, value.high)
 
 
-def _by_networks(found: Sequence[Agreement]) -> Iterator[tuple[tuple[str, str], list[Agreement]]]:
-    """Group the two coefficients of the same networks, those of two networks first."""
-    ordered = sorted(found, key=lambda each: (len({*each.networks}) == 1, each.networks, each.coefficient))
-    for names, own in groupby(ordered, lambda each: each.networks):
-        yield names, list(own)
+def _by_networks(agreements: Sequence[Agreement]) -> Iterator[tuple[tuple[str, str], list[Agreement]]]:
+    """Group the two coefficients of each pair of networks; pairs of different networks come first."""
+    ordered = sorted(agreements, key=lambda each: (len({*each.networks}) == 1, each.networks, each.coefficient))
+    for names, coefficients in groupby(ordered, lambda each: each.networks):
+        yield names, list(coefficients)
 
 
 def _shorter(table: Table) -> Table:
-    """Move the treatment into the caption where all rows have the same."""
-    place = TREATED.index("treatment")
-    treatments = {row[place] for row in table.rows}
+    """Move the treatment into the caption if all rows have the same one."""
+    column = TREATMENT_COLUMNS.index("treatment")
+    treatments = {row[column] for row in table.rows}
     if len(treatments) != 1:
         return table
-    head, *rows = (row[:place] + row[place + 1 :] for row in (table.head, *table.rows))
+    head, *rows = (row[:column] + row[column + 1 :] for row in (table.head, *table.rows))
     return Table(f"{table.caption}\n{treatments.pop()}", head, rows, table.words - 1)
 
 
-def _treated(each: Forgotten | FoundAgain) -> tuple[str, ...]:
-    return each.network, each.treatment, each.policy, f"{each.sparsity:g}"
+def _treatment(row: Forgotten | FoundAgain) -> tuple[str, ...]:
+    return row.network, row.treatment, row.policy, f"{row.sparsity:g}"

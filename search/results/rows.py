@@ -50,9 +50,7 @@ class TrialRow(Frozen):
     dense_epochs: int | None = Field(None, description="epochs of dense training; 0: not trained here")
     dense_accuracy: float | None = Field(None, description="accuracy of the dense network, in [0, 1]")
     one_shot_accuracy: float | None = Field(None, description="accuracy right after the last pruning")
-    recalibrated_accuracy: float | None = Field(
-        None, description="accuracy after batch-norm statistics were estimated again"
-    )
+    recalibrated_accuracy: float | None = Field(None, description="accuracy with batch-norm statistics estimated again")
     best_val_accuracy: float | None = Field(description="accuracy of the best epoch; epoch 0 is the start of recovery")
     best_epoch: int | None = Field(None, description="the first epoch of highest validation accuracy")
     epochs: int = Field(0, description="number of reported epochs, with epoch 0")
@@ -63,14 +61,12 @@ class TrialRow(Frozen):
     seconds: float = Field(0.0, description="time spent in the trial, without repeats after a crash")
     images: int | None = Field(None, description="images through the network in these seconds; none: an older version")
     allocation_seconds: float = Field(0.0, description="time to score units and share the budget, a part of seconds")
-    allocation_evaluations: int | None = Field(None, description="passes of all calibration samples in this time")
+    allocation_evaluations: int | None = Field(None, description="forward passes of all calibration samples")
     allocation_images: int | None = Field(None, description="images in these evaluations, a part of images")
     profile_seconds: float = Field(0.0, description="time to make the profile that the policy needs, in any trial")
-    profile_evaluations: int | None = Field(None, description="passes in this time, from the first changed layer on")
+    profile_evaluations: int | None = Field(None, description="forward passes from the first changed layer on")
     profile_images: int | None = Field(None, description="images in these evaluations")
-    latency_ms: float | None = Field(
-        None, description="median time of one image on the trial's device; none: not measured"
-    )
+    latency_ms: float | None = Field(None, description="median time of one image on its device; none: not measured")
     ended: str = Field("", description="time of the end: UTC, ISO 8601")
     hardware: str = Field("", description="cpu or the name of the GPU, and the precision if it is not the default")
     error: str = Field("", description="why the trial failed")

@@ -14,8 +14,8 @@ from search.learnability.agreement import (
     RESAMPLES,
     Agreement,
     Coefficient,
-    _counts,
     agreements,
+    draw_counts,
     resampled,
 )
 
@@ -70,14 +70,14 @@ def test_coefficients_are_those_of_scipy(runs: dict[str, Floats], coefficient: C
 @pytest.mark.parametrize("values", [hits(2, 300, 5), margins(300)], ids=["ties", "no ties"])
 def test_resamples_are_close_to_ranking_what_was_drawn_anew(coefficient: Coefficient, values: Floats) -> None:
     drawn = resampled(values, coefficient)[1:201, 0, 1]
-    exact = [SCIPY[coefficient](*np.repeat(values, counts, axis=1)) for counts in _counts(300)[:200]]
+    exact = [SCIPY[coefficient](*np.repeat(values, counts, axis=1)) for counts in draw_counts(300)[:200]]
     assert np.abs(drawn - exact).max() < 0.7 * np.std(exact)
     ends = np.quantile(drawn, (0.025, 0.975)), np.quantile(exact, (0.025, 0.975))
     assert np.abs(ends[0] - ends[1]).max() < 0.1 * np.ptp(ends[1])
 
 
 def test_each_resample_draws_as_many_samples_as_there_are() -> None:
-    counts = _counts(50)
+    counts = draw_counts(50)
     assert (counts.sum(axis=1) == 50).all()
     assert abs(counts.mean(axis=0) - 1).max() < 5 / np.sqrt(RESAMPLES)
     assert counts.var() == pytest.approx(1, abs=0.05)

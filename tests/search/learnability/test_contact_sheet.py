@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from search.learnability.contact_sheet import COLUMNS, ContactSheet
-from search.learnability.scatter import _edges, histogram, least_squares, scatter
+from search.learnability.scatter import edges_of, histogram, least_squares, scatter
 from trainables.data import sources
 from trainables.spec import DataSpec
 
@@ -18,7 +18,7 @@ def test_the_line_is_that_of_least_squares() -> None:
 @pytest.mark.parametrize("levels", [2, 3, 9, 40, 41, 61, 161, 481])
 def test_every_cell_but_the_last_holds_as_many_values(levels: int) -> None:
     values = np.arange(levels) / (levels - 1)
-    counts = np.histogram(values, _edges(levels))[0]
+    counts = np.histogram(values, edges_of(levels))[0]
     assert counts.sum() == levels
     assert len(counts) <= 40
     assert len({*counts[:-1].tolist()}) == 1

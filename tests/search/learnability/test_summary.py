@@ -68,9 +68,9 @@ def test_the_table_of_samples_holds_every_measure_of_every_run(home: Path, out: 
     table = pq.read_table(out / "samples.parquet")
     assert all(field.metadata[b"description"] for field in table.schema)
     assert table.schema.names == SCHEMA.names
-    told = json.loads(table.schema.metadata[b"learnability"])
-    assert (told["study"], told["split"], told["taken"]) == ("digits", "train", "during")
-    specs = [DenseSpec.model_validate(spec) for spec in told["networks"]]
+    metadata = json.loads(table.schema.metadata[b"learnability"])
+    assert (metadata["study"], metadata["split"], metadata["taken"]) == ("digits", "train", "during")
+    specs = [DenseSpec.model_validate(spec) for spec in metadata["networks"]]
     assert {(spec.model, spec.seed) for spec in specs} == {(m, s) for m in STUDY.models for s in (0, 1)}
     assert {spec.data for spec in specs} == {STUDY.data}
     rows = table.to_pandas()
@@ -151,8 +151,8 @@ def test_the_command_prints_what_it_tells(home: Path, out: Path, found: Learnabi
         assert word in printed
     assert max(map(len, printed.splitlines())) <= 130
     assert "…" not in printed  # no column is cut
-    told = json.loads(howcompact(*COMMAND, "--json", cwd=home).stdout)
-    assert told == json.loads((out / "learnability.json").read_text())
+    summary = json.loads(howcompact(*COMMAND, "--json", cwd=home).stdout)
+    assert summary == json.loads((out / "learnability.json").read_text())
 
 
 def test_figures_come_as_files(out: Path) -> None:
