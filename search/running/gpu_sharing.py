@@ -9,7 +9,7 @@ import ray
 
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.training.gpu_load import Load, measure
-from trainables.training.process import WorkerResources, leave_no_trace, own_device
+from trainables.training.process import WorkerResources, own_device, prepare_process
 
 MANY = (8, 4, 2)
 SPARE = 1.5  # memory reserve: a teacher, calibration samples or a user's wider layer may take more than the probe
@@ -65,5 +65,5 @@ def largest(specs: Iterable[TrialSpec]) -> list[DenseSpec]:
 
 @ray.remote(max_retries=3)
 def _probe(networks: list[DenseSpec], references: Mapping[str, Any], resources: WorkerResources) -> list[Load]:
-    leave_no_trace(resources)
+    prepare_process(resources)
     return [measure(network, ray.get(references[network.data.key()]), own_device()) for network in networks]

@@ -21,7 +21,7 @@ from trainables.learnability.curriculum_kinds import is_scored
 from trainables.learnability.scores import scores
 from trainables.spec import DataSpec, DenseSpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError
-from trainables.training.process import WorkerResources, leave_no_trace, own_device
+from trainables.training.process import WorkerResources, own_device, prepare_process
 from trainables.training.workers import team
 
 Say = Callable[[str], None]
@@ -123,7 +123,7 @@ def prepare(
         due = {key: found for (k, key), found in wanted.items() if k == kind}
         lacking = [due[key] for key in _lacking(shared_work.storage, kind, due)]
         make = shared_work.train if shared.trains else shared_work.make
-        make(_make, [(kind, named, [references[d.data.key()]]) for named, d in lacking], shared.done)
+        make(_make, [(kind, named, [references[d.data.key()]]) for named, d in lacking], shared.label)
     return references, shared_work.resources
 
 
@@ -183,14 +183,14 @@ def _decode(data: DataSpec) -> tuple[Any, str]:
 @ray.remote
 def _score(curriculum: Curriculum, dense: DenseSpec, splits: Any, storage: Folder, resources: WorkerResources) -> None:
     """Check the scores of samples before a trial uses them; ValueError if they do not fit."""
-    leave_no_trace(resources)
+    prepare_process(resources)
     scores(curriculum, dense, splits.train, storage)
 
 
 @ray.remote
 def _make(kind: Kind, spec: Any, splits: Sequence[Any], storage: Folder, resources: WorkerResources) -> None:
     """Make a shared artifact. splits: one reference; the sequence keeps Ray from resolving it."""
-    leave_no_trace(resources)
+    prepare_process(resources)
     make = make_dense if kind == "dense" else SHARED[kind].make
 
     def fill(folder: Folder) -> None:

@@ -92,7 +92,7 @@ def _fit(
     scratch = folder.folder / "ray"
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(prune_and_finetune, data=references, place=resources),
+            tune.with_parameters(prune_and_finetune, data=references, resources=resources),
             tune.PlacementGroupFactory(resources.bundles),
         ),
         tune_config=tune.TuneConfig(

@@ -12,7 +12,7 @@ import torch
 from tests.benchmarks.graphs import by_turns, milliseconds, random_images
 from trainables.data.batches import Resident
 from trainables.spec import Precision
-from trainables.training.process import WorkerResources, leave_no_trace, own_device
+from trainables.training.process import WorkerResources, own_device, prepare_process
 
 MODELS = ("resnet56", "resnet56:0.5", "resnet20", "resnet20:0.5", "vgg16:0.25", "mobilenet:0.25", "small_cnn")
 BATCH = 128
@@ -21,7 +21,7 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 def milliseconds_in(name: str, data: Resident, precision: Precision) -> float:
     """Measure the mean time of a step in one precision."""
-    leave_no_trace(WorkerResources(precision=precision))
+    prepare_process(WorkerResources(precision=precision))
     return milliseconds(name, BATCH, data)
 
 

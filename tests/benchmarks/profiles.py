@@ -30,7 +30,7 @@ from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
 from trainables.spec import ProfileSpec, Recipe
 from trainables.training.calibration import calibration_samples
-from trainables.training.process import WorkerResources, leave_no_trace
+from trainables.training.process import WorkerResources, prepare_process
 from trainables.training.train import TrainingPlan, sgd, to_device, train
 
 EPOCH = 45_000  # images
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1024, help="images of the ResNet-56 profile")
     parser.add_argument("--steps", type=int, default=30, help="training steps from which the epoch is extrapolated")
     options = parser.parse_args()
-    leave_no_trace(WorkerResources())
+    prepare_process(WorkerResources())
     for granularity in CRITERION:
         for model in ("resnet20", "vgg16"):
             print(model, granularity, json.dumps(against_plain_loop(model, granularity)), flush=True)

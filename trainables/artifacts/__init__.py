@@ -1,4 +1,4 @@
-"""What trials share, made once for each dense network: the network itself, profiles, probes, gates.
+"""Artifacts that trials share: dense networks, and the profiles, probes and trained gates of each of them.
 
 Hands out: dense, kinds, probes, profile, record.
 """

@@ -1,4 +1,4 @@
-"""Dense networks: trained once, shared by every trial that starts from them."""
+"""Dense networks: each is trained once and shared by all trials that start from it."""
 
 import time
 from collections import deque
@@ -23,11 +23,11 @@ from trainables.training.train import TrainingPlan, evaluate, to_device
 def make_dense(
     spec: DenseSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
 ) -> None:
-    """Train the dense network of `spec` into `folder`, going on from the epochs that an earlier try left in `storage`.
+    """Train the dense network of `spec` into `folder`; resume from the epochs that `storage` has of it.
 
-    It starts from the weights that `spec` names, if any. The network of the last epoch is kept; its record holds the
-    validation accuracy and the history. What it made of each sample is kept beside it, and its curriculum goes by what
-    `storage` has of that.
+    Training starts from the weights that `spec` names, if any. `folder` gets the network of the last epoch, its record
+    with the validation accuracy and the history, and the measures of the training samples if `spec` records them. A
+    curriculum reads the sample scores that `storage` has. Raises DivergedError where a loss is not finite.
     """
     unfinished = storage / "artifacts" / "unfinished" / spec.key()
     data = residents(splits, device)
@@ -36,15 +36,15 @@ def make_dense(
     state = resume(unfinished, TrainingRecord, spec.model, device, last=last)
     if state is None:
         started = time.perf_counter()
-        built = Architecture.of(spec, splits.image, len(splits.classes))
+        architecture = Architecture.of(spec, splits.image, len(splits.classes))
         torch.manual_seed(spec.seed)
-        fresh = built.build()
+        fresh = architecture.build()
         pretrained.fill(fresh, spec)
         model = to_device(fresh, device)
-        judged = evaluate(model, data[1])
+        validation = evaluate(model, data[1])
         seconds = time.perf_counter() - started
-        first = EpochReport(epoch=0, val_accuracy=judged.accuracy, val_loss=judged.loss, seconds=seconds)
-        state = State(model, TrainingRecord(architecture=built), [first])
+        first = EpochReport(epoch=0, val_accuracy=validation.accuracy, val_loss=validation.loss, seconds=seconds)
+        state = State(model, TrainingRecord(architecture=architecture), [first])
     recipe = spec.recipe
     draw = draw_by(spec.curriculum, spec, splits.train, storage, recipe.epochs, recipe.batch_size)
     plan = TrainingPlan(recipe, spec.data.augment, spec.seed, draw=draw)
@@ -64,10 +64,10 @@ def make_dense(
 
 
 def saved_dense(storage: Folder, spec: DenseSpec) -> Checkpoint:
-    """Read the dense network of `spec`, which `storage` has."""
-    found = artifact_store.find(storage, "dense", spec.key())
-    assert found is not None, "dense networks are made before what starts from them"
-    return checkpoint.load(found, Trust([spec.model]))
+    """Load the dense network of `spec`; `storage` must have it. Raises ValueError where it is damaged."""
+    folder = artifact_store.find(storage, "dense", spec.key())
+    assert folder is not None, "a dense network must be trained before anything that starts from it"
+    return checkpoint.load(folder, Trust([spec.model]))
 
 
 def load_dense(dense: Checkpoint, device: torch.device) -> torch.nn.Module:

@@ -1,4 +1,4 @@
-"""Training gates along with the weights of a dense network, to a budget, and where both are kept."""
+"""Train gates together with the weights of a dense network, to a budget, and store both."""
 
 from collections import deque
 
@@ -26,10 +26,11 @@ from trainables.training.train import TrainingPlan, hard_labels
 def make_gating(
     spec: GatingSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
 ) -> None:
-    """Train gates along with the weights of a dense network that `storage` has; an earlier try is gone on with.
+    """Train gates together with the weights of a dense network that `storage` has, into `folder`.
 
-    The loss is cross-entropy + lambda |target - ratio|^p; the weights see the first epochs of fine-tuning. The record
-    tells of each epoch, under "gates", how many gates were open in each part, the flips and the cost that is left.
+    It resumes an earlier attempt that `storage` has. The loss is cross-entropy + lambda |target - ratio|^p, where ratio
+    is the kept fraction of the cost. The weights train by the first epochs of the fine-tuning recipe. For each epoch,
+    the record has under "gates" how many gates were open in each part, how many flipped, and the cost that is left.
     """
     unfinished = storage / "artifacts" / "unfinished" / f"gates-{spec.key()}"
     dense = saved_dense(storage, spec.dense)
@@ -67,17 +68,17 @@ def make_gating(
 
 
 def _plan(spec: GatingSpec, gates: ChannelGates) -> TrainingPlan:
-    """The first epochs of fine-tuning, or as many as the gates need where it has fewer."""
+    """Plan the first epochs of fine-tuning: as many as the gates need, even where the recipe has fewer."""
     recipe = spec.finetune.model_copy(update={"epochs": max(spec.finetune.epochs, spec.gates.epochs)})
 
     def loss(batch: Batch, logits: Tensor) -> Tensor:
         return hard_labels(batch, logits) + gates.penalty()
 
-    spared = recipe.epochs - spec.gates.epochs
-    return TrainingPlan(recipe, spec.dense.data.augment, spec.dense.seed, loss, spared=spared)
+    skip_last = recipe.epochs - spec.gates.epochs
+    return TrainingPlan(recipe, spec.dense.data.augment, spec.dense.seed, loss, skip_last=skip_last)
 
 
 def load_gating(folder: Folder) -> tuple[TrainedGates, Cost]:
-    """Load trained gates, the weights trained along, and what both took."""
+    """Load trained gates with their weights, and what they cost. Raises ValueError where they are damaged."""
     saved = checkpoint.load(folder)
     return TrainedGates(saved.tensors["gates"], saved.tensors["network"]), saved.read(CostRecord).cost

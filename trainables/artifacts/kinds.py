@@ -1,4 +1,4 @@
-"""What trials share beside dense networks, by kind: measured once on one of them, found by the key of its spec."""
+"""The kinds of artifact that trials share beside dense networks; each is stored under the key of its spec."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,16 +17,18 @@ from trainables.storage.folder import Folder
 
 @dataclass(frozen=True)
 class Shared:
-    """How one kind is named, made into a folder from the dense network that a storage has, and read."""
+    """How the artifacts of one kind are specified, made and loaded."""
 
     spec: Callable[[TrialSpec], Frozen]
-    make: Callable[..., None]  # spec, splits, storage, folder, device, and a team where it trains
-    load: Callable[[Folder], tuple[Any, Cost]]
-    done: str  # said of those that are made
-    trains: bool = False  # whether several workers can share it
+    make: Callable[
+        ..., None
+    ]  # spec, splits, storage, folder, device -> writes the artifact to folder; with a team if it trains
+    load: Callable[[Folder], tuple[Any, Cost]]  # the artifact, and the cost of making it
+    label: str  # what the progress of a study calls the finished ones
+    trains: bool = False  # several workers can make it together
 
 
-SHARED: Mapping[Source, Shared] = {  # in the order in which they are made
+SHARED: Mapping[Source, Shared] = {  # in this order, as a profile may read probes
     "probe": Shared(lambda spec: spec.probing, make_probes, load_probes, "networks probed"),
     "profile": Shared(lambda spec: spec.profile, make_profile, load_profile, "profiles measured"),
     "gates": Shared(lambda spec: spec.gating, make_gating, load_gating, "gates trained", trains=True),
@@ -34,19 +36,18 @@ SHARED: Mapping[Source, Shared] = {  # in the order in which they are made
 
 
 def needed(spec: TrialSpec) -> dict[Source, Frozen]:
-    """Name what a trial needs before it starts: kind -> spec."""
-    first = spec.prunings[0]  # the others find another network than the dense one
-    asked = first.inputs
-    return {kind: shared.spec(first) for kind, shared in SHARED.items() if kind in asked}
+    """Return the specs of the artifacts that a trial reads: kind -> spec."""
+    first = spec.prunings[0]  # only the first pruning starts from the dense network
+    return {kind: shared.spec(first) for kind, shared in SHARED.items() if kind in first.inputs}
 
 
 def read(spec: TrialSpec, storage: Folder) -> tuple[dict[Source, Any], Cost]:
-    """Read what a trial needs, which `storage` has, and what making it took."""
-    known: dict[Source, Any] = {}
+    """Load the artifacts that a trial reads, by kind, and the cost of making them; `storage` must have them."""
+    artifacts: dict[Source, Any] = {}
     costs: list[Cost] = []
-    for kind, named in needed(spec).items():
-        made = artifact_store.find(storage, kind, named.key())
-        assert made is not None, f"{kind} is made before the trials that look at it"
-        known[kind], cost = SHARED[kind].load(made)
+    for kind, artifact_spec in needed(spec).items():
+        folder = artifact_store.find(storage, kind, artifact_spec.key())
+        assert folder is not None, f"{kind} must be made before the trials that read it"
+        artifacts[kind], cost = SHARED[kind].load(folder)
         costs.append(cost)
-    return known, Cost.of_all(costs)
+    return artifacts, Cost.of_all(costs)

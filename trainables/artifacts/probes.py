@@ -1,4 +1,4 @@
-"""Linear probes of a dense network: how well the classes can be told from what each of its blocks gives."""
+"""Linear probes of a dense network: how well a linear classifier reads the classes from the output of each block."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -25,15 +25,15 @@ from trainables.storage.folder import Folder
 from trainables.storage.strict_json import damage_as_error, from_json
 
 BATCH = 256  # samples at a time
-STEPS = 500  # of L-BFGS at most
-GRADIENT = 1e-5  # of the mean loss, at which it ends
-TINY = 1e-8  # deviation of a feature that tells nothing
+STEPS = 500  # maximum number of L-BFGS steps
+GRADIENT = 1e-5  # L-BFGS stops where no entry of the mean loss's gradient is larger
+TINY = 1e-8  # least standard deviation of a feature; avoids division by 0
 
-Curve = tuple[ProbeResult, ...]  # a probe behind every block, in the order of the chain
+Curve = tuple[ProbeResult, ...]  # one probe for each block, in the order of the chain
 
 
 def make_probes(spec: ProbeSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
-    """Probe a dense network that `storage` has: fitted to training samples, judged on the validation samples."""
+    """Probe a dense network that `storage` has, and write the probes to `folder`."""
     saved = saved_dense(storage, spec.dense)
     example = saved.architecture.example().to(device)
     curve, cost = probe(load_dense(saved, device), example, splits, spec.samples)
@@ -43,7 +43,7 @@ def make_probes(spec: ProbeSpec, splits: Splits, storage: Folder, folder: Folder
 
 
 def load_probes(folder: Folder) -> tuple[Curve, Cost]:
-    """Load probes and what it took to make them; ValueError where they are damaged."""
+    """Load probes and the cost of making them. Raises ValueError where they are damaged."""
     files = manifest.read_files(folder)
     with damage_as_error(f"the probes in {folder.uri}"):
         cost = CostRecord.model_validate(from_json(files[RECORD].decode())).cost
@@ -52,17 +52,17 @@ def load_probes(folder: Folder) -> tuple[Curve, Cost]:
 
 
 def to_parquet(curve: Curve) -> bytes:
-    """Write a curve as Parquet: a row for each block, in the order of the chain."""
+    """Write a curve as Parquet: a row for each block, in the order of the chain; "depth" counts from 0."""
     return columns.to_parquet(pa.Table.from_pylist([{"depth": n} | asdict(row) for n, row in enumerate(curve)]))
 
 
 def probe(model: nn.Module, example: Tensor, splits: Splits, samples: int) -> tuple[Curve, Cost]:
-    """Fit a linear probe behind every block of a network, which stays as it is; example: (1, C, H, W) on its device.
+    """Fit a linear probe to the output of every block of a network; the network stays as it is.
 
-    The network sees the first `samples` training samples, which are spread evenly over the classes, and all validation
-    samples once, in eval mode; a probe learns from the former only. It reads what the block gives, averaged over
-    positions and standardised by the training samples. All of this is our reading: the paper's probes are not in open
-    text.
+    example: (1, C, H, W) on the network's device. The network runs once, in eval mode, on the first `samples` training
+    samples (spread evenly over the classes) and on all validation samples. A probe learns from the training samples
+    only. Its features are the block's output channels, averaged over positions, with mean 0 and standard deviation 1
+    on the training samples. All of this is our reading: the paper's probes are not in open text.
     """
     started = time.perf_counter()
     train = Resident(splits.train.first(samples), splits, example.device)
@@ -71,26 +71,26 @@ def probe(model: nn.Module, example: Tensor, splits: Splits, samples: int) -> tu
     with eval_mode(model):
         outputs = [pooled_outputs(model, chain, data) for data in (train, val)]
     curve = []
-    for block, seen, unseen in zip(chain, *outputs, strict=True):
-        mean, deviation = seen.mean(0), seen.std(0, correction=0).clamp_min(TINY)
-        seen, unseen = (seen - mean) / deviation, (unseen - mean) / deviation
-        weight, bias = logistic_regression(seen, train.labels, len(splits.classes))
-        told = [
+    for block, fit_on, held_out in zip(chain, *outputs, strict=True):
+        mean, deviation = fit_on.mean(0), fit_on.std(0, correction=0).clamp_min(TINY)
+        fit_on, held_out = (fit_on - mean) / deviation, (held_out - mean) / deviation
+        weight, bias = logistic_regression(fit_on, train.labels, len(splits.classes))
+        accuracies = [
             (features @ weight + bias).argmax(1).eq(labels).double().mean().item()
-            for features, labels in ((seen, train.labels), (unseen, val.labels))
+            for features, labels in ((fit_on, train.labels), (held_out, val.labels))
         ]
-        curve.append(ProbeResult(block.name, seen.shape[1], *told))
+        curve.append(ProbeResult(block.name, fit_on.shape[1], *accuracies))
     seconds = time.perf_counter() - started
     return tuple(curve), Cost(seconds=seconds, evaluations=1, images=train.taken + val.taken)
 
 
 @torch.no_grad()
 def pooled_outputs(model: nn.Module, chain: Sequence[Block], data: Resident) -> list[Tensor]:
-    """Run a network on a split and average over positions what each block gives: (N, features) in float64 for each."""
+    """Run a network on a split; return each block's output, averaged over positions: (N, features) in float64."""
     pooled: list[list[Tensor]] = [[] for _ in chain]
 
-    def pooling_into(taken: list[Tensor]) -> Callable[[nn.Module, object, Tensor], None]:
-        return lambda _, __, output: taken.append(output.mean((2, 3)).double())
+    def pooling_into(outputs: list[Tensor]) -> Callable[[nn.Module, object, Tensor], None]:
+        return lambda _, __, output: outputs.append(output.mean((2, 3)).double())
 
     last = [model.get_submodule(block.modules[-1]) for block in chain]
     handles = [module.register_forward_hook(pooling_into(p)) for module, p in zip(last, pooled, strict=True)]
@@ -104,10 +104,10 @@ def pooled_outputs(model: nn.Module, chain: Sequence[Block], data: Resident) -> 
 
 
 def logistic_regression(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Fit a multinomial logistic regression by L-BFGS: the least of sum cross-entropy + |W|^2 / 2, the bias left out.
+    """Fit a multinomial logistic regression by L-BFGS: minimise sum cross-entropy + |W|^2 / 2, without the bias in |W|.
 
-    That is scikit-learn's with C = 1, which a test compares. scikit-learn takes half the time on a CPU, but cannot use
-    the GPU of a trial, where the features lie.
+    This is the objective of scikit-learn with C = 1; a test compares both. scikit-learn takes half the time on a CPU,
+    but cannot use a GPU, where the features are.
 
     features: (N, F) in float64; labels: (N,). Returns W (F, classes) and the bias (classes,).
     """

@@ -1,4 +1,4 @@
-"""Making a profile of a dense network: what is lost with one part pruned, and where that is kept."""
+"""Measure and store the profile of a dense network: what is lost when one part is pruned."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,29 +33,29 @@ from trainables.storage.folder import Folder
 from trainables.storage.strict_json import damage_as_error, from_json
 from trainables.training.calibration import calibration_samples
 
-MEMORY = 2**30  # bytes of what the dense network computes that are kept for reuse: what a turn of samples may take
-BATCH = 128  # samples of a turn that a CPU computes at once, as its caches are small; a GPU computes all
+MEMORY = 2**30  # bytes of the dense network's results that one turn of samples keeps for reruns
+BATCH = 128  # samples that a CPU computes at once, as its caches are small; a GPU computes a whole turn at once
 
 
 def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
-    """Measure the profile of a dense network that `storage` has, on calibration samples of the training split."""
+    """Measure the profile of a dense network that `storage` has, on calibration samples, into `folder`."""
     calibration = calibration_samples(splits, spec.calibration, device)
     spent = Meter(calibration)
     saved = saved_dense(storage, spec.dense)
     example = saved.architecture.example().to(device)
-    seen: dict[Source, Any] = {}
+    shared: dict[Source, Any] = {}
     if "probe" in CRITERION_NEEDS[spec.criterion].inputs:
-        made = artifact_store.find(storage, "probe", ProbeSpec(dense=spec.dense, samples=spec.probe).key())
-        assert made is not None, "probes are made before the profiles of those who look at them"
-        seen["probe"], _ = load_probes(made)
-    profile = measure_profile(load_dense(saved, device), example, spec, calibration, seen)
+        probes = artifact_store.find(storage, "probe", ProbeSpec(dense=spec.dense, samples=spec.probe).key())
+        assert probes is not None, "probes must be made before the profiles that read them"
+        shared["probe"], _ = load_probes(probes)
+    profile = measure_profile(load_dense(saved, device), example, spec, calibration, shared)
     record = ProfileRecord(spec=spec, cost=spent.read())
     files = {"profile.parquet": profiles.to_parquet(profile), RECORD: record.model_dump_json().encode()}
     manifest.write_files(folder, files)
 
 
 def load_profile(folder: Folder) -> tuple[Profile, Cost]:
-    """Load a profile and what it took to make; ValueError where it is damaged."""
+    """Load a profile and the cost of making it. Raises ValueError where it is damaged."""
     files = manifest.read_files(folder)
     with damage_as_error(f"the profile in {folder.uri}"):
         cost = CostRecord.model_validate(from_json(files[RECORD].decode())).cost
@@ -69,11 +69,11 @@ def measure_profile(
     calibration: Calibration,
     shared: Mapping[Source, Any] = MappingProxyType({}),
 ) -> Profile:
-    """Measure the profile of a dense network, which stays as it is; example: (1, C, H, W) on its device.
+    """Measure the profile of a dense network; the network stays as it is.
 
-    Levels that leave equally many units are measured once. GPUs, too, compute in float32 here: how little the first
-    units of a part are missed would drown in the rounding of bfloat16. shared: what the criterion looks at beside
-    samples.
+    example: (1, C, H, W) on the network's device. shared: what the criterion reads beside samples. Levels that keep the
+    same number of units are measured once. GPUs also compute in float32: the rounding errors of bfloat16 are larger
+    than the loss from the first units of a part.
     """
     levels = LEVELS[spec.granularity]
     prunable = view(dense, spec.granularity, example)
@@ -89,12 +89,12 @@ def measure_profile(
                 for units in set(counts[part.name]) - {part.units}:
                     with pruning.to(part.name, units) as changed:
                         harm[part.name, units] += [batch.harm(batch.logits_after(changed)) for batch in batches]
-    calibration.evaluations += len(harm)  # one for each change
+    calibration.evaluations += len(harm)  # one for each pruned network
     harm |= {(part.name, part.units): unharmed for part in prunable.parts}
     samples = {key: torch.cat(batches, dim=1).double() for key, batches in harm.items()}
 
-    def curves(judge: Callable[[Tensor], Tensor]) -> dict[str, tuple[float, ...]]:
-        return {name: tuple(judge(samples[name, units]).item() for units in kept) for name, kept in counts.items()}
+    def curves(statistic: Callable[[Tensor], Tensor]) -> dict[str, tuple[float, ...]]:
+        return {name: tuple(statistic(samples[name, units]).item() for units in kept) for name, kept in counts.items()}
 
     return Profile(
         levels=levels,
@@ -107,22 +107,22 @@ def measure_profile(
 
 
 class _Pruning:
-    """Prunes one part of a network at a time, in place, and brings back what that has changed."""
+    """Prunes one part of a network at a time, in place, and restores it."""
 
     def __init__(self, prunable: Prunable, scores: Scores) -> None:
         self._prunable, self._scores = prunable, scores
         self._state = dict(prunable.model.named_parameters()) | dict(prunable.model.named_buffers())
         self._whole = {name: tensor.detach().clone() for name, tensor in self._state.items()}
-        self.changed: dict[str, set[str]] = {}  # part name -> names of the weights and buffers that its removal touches
+        self.changed: dict[str, set[str]] = {}  # part name -> names of the weights and buffers that pruning it changes
         for part in prunable.parts:
             self.changed[part.name] = set(self._state)
             with self.to(part.name, part.floor):
-                touched = {name for name, was in self._whole.items() if not torch.equal(self._state[name], was)}
-            self.changed[part.name] = touched
+                changed = {name for name, dense in self._whole.items() if not torch.equal(self._state[name], dense)}
+            self.changed[part.name] = changed
 
     @contextmanager
     def to(self, part: str, units: int) -> Iterator[set[str]]:
-        """Keep only the `units` best units of a part for a while; yield the names of what may differ."""
+        """Keep only the best `units` units of a part inside this context; yield the names of changed tensors."""
         self._prunable.mask({part: top_units(self._scores[part], units)})
         try:
             yield self.changed[part]
@@ -135,7 +135,7 @@ class _Pruning:
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """Calibration samples, and what the dense network made of them."""
+    """Calibration samples, and what the dense network computed from them."""
 
     model: nn.Module
     images: Tensor  # (B, C, H, W)
@@ -145,9 +145,10 @@ class _Batch:
     labels: Tensor  # (B,)
 
     def logits_after(self, changed: set[str]) -> Tensor:
-        """Compute the logits (B, classes) of the network as it is now; changed: names of what may differ.
+        """Compute the logits (B, classes) of the network as it is now.
 
-        Where nothing does, modules are skipped, of which the replay does not know.
+        changed: names of the weights and buffers that may differ. Where none differs, pruning skips modules, which the
+        replay cannot do, so the network itself runs.
         """
         if not changed:
             with torch.no_grad():
@@ -156,7 +157,7 @@ class _Batch:
         return self.replay.rerun(self.replay.dependents(changed), self.values)
 
     def harm(self, logits: Tensor) -> Tensor:
-        """Compare logits (B, classes) with the dense network's: hit, divergence and distortion of each, (3, B)."""
+        """Compare logits (B, classes) with the dense network's: hit, divergence in nats, distortion: (3, B)."""
         divergence = F.kl_div(logits.log_softmax(1), self.logits.log_softmax(1), reduction="none", log_target=True)
         distortion = (logits - self.logits).square()
         return torch.stack(((logits.argmax(1) == self.labels).float(), divergence.sum(1), distortion.mean(1))).cpu()
@@ -165,23 +166,25 @@ class _Batch:
 def _turns(
     dense: nn.Module, example: Tensor, calibration: Calibration, changes: Iterable[set[str]]
 ) -> Iterator[list[_Batch]]:
-    """Run the dense network on all samples, as many at a time as memory holds what reruns after the changes will read.
+    """Run the dense network on all samples, in turns. The results that reruns need from one turn fit in `MEMORY`.
 
-    One image alone may take more than `MEMORY`.
+    changes: names of the weights and buffers that may differ in each rerun. A turn has at least one image, even where
+    this image takes more than `MEMORY`.
     """
     changes = list(changes)
 
     def run(replay: Replay, images: Tensor) -> tuple[Tensor, Values]:
         return replay.run(images, replay.read_by(map(replay.dependents, changes)))
 
-    alone = Replay(dense, example)
-    turn = max(1, MEMORY // alone.size(run(alone, example)[1]))
+    single = Replay(dense, example)
+    turn = max(1, MEMORY // single.size(run(single, example)[1]))
     at_once = min(turn, BATCH) if example.device.type == "cpu" else turn
     traced = cache(lambda size: Replay(dense, calibration.images[:size]))
     for images, labels in calibration.batches(turn - turn % at_once):
         batches = []
-        for some, theirs in Calibration(images, labels).batches(at_once):
-            logits, values = run(traced(len(some)), some)
-            batches.append(_Batch(dense, some, traced(len(some)), values, logits, theirs))
+        for some_images, some_labels in Calibration(images, labels).batches(at_once):
+            replay = traced(len(some_images))
+            logits, values = run(replay, some_images)
+            batches.append(_Batch(dense, some_images, replay, values, logits, some_labels))
         yield batches
-        batches.clear()  # before the next turn takes its memory
+        batches.clear()  # frees the memory before the next turn

@@ -1,4 +1,4 @@
-"""The records of what trials share."""
+"""The records of the artifacts that trials share."""
 
 from trainables.checkpoints.record import Record
 from trainables.outcome import Cost
@@ -7,7 +7,7 @@ from trainables.training.record import TrainingRecord
 
 
 class CostRecord(Record):
-    """What making an artifact cost."""
+    """The cost of making an artifact."""
 
     cost: Cost
 
@@ -18,11 +18,11 @@ class DenseRecord(TrainingRecord):
     spec: DenseSpec
     data: DataSpec
     val_accuracy: float
-    seconds: float
+    seconds: float  # of all epochs
 
 
 class GatingRecord(TrainingRecord):
-    """Trained gates, and the weights trained along with them."""
+    """Trained gates, and the weights that were trained with them."""
 
     spec: GatingSpec
     data: DataSpec
@@ -30,12 +30,12 @@ class GatingRecord(TrainingRecord):
 
 
 class ProfileRecord(CostRecord):
-    """A profile."""
+    """A profile of a dense network."""
 
     spec: ProfileSpec
 
 
 class ProbeRecord(CostRecord):
-    """Linear probes."""
+    """The linear probes of a dense network."""
 
     spec: ProbeSpec

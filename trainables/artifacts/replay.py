@@ -1,4 +1,4 @@
-"""Running a network again after some of its weights have changed: only what depends on them is computed anew."""
+"""Run a network again after some of its weights have changed; compute only what depends on these weights."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from operator import getitem
@@ -13,20 +13,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 aten = torch.ops.aten
 
 Steps = frozenset[fx.Node]  # operations on tensors, and the tensors that they start from
-Values = Mapping[fx.Node, Any]  # what some steps of one run came to
+Values = Mapping[fx.Node, Any]  # results of some steps in one run
 
 
 class Replay:
-    """The steps of a network that is in eval mode, for batches of one size.
+    """The steps of a network in eval mode, for batches of one size.
 
-    `make_fx` writes them down as it runs the network, whatever modules and functions they come from; operations in
-    place become ones that leave their inputs alone, so that what was computed can be used again. Weights and buffers
-    are read at every run, so they may change in place in between. A network whose steps depend on the values that it
-    computes cannot be written down: it is a single step, all of which is computed anew.
+    `make_fx` records the steps while it runs the network. Operations in place become operations that keep their inputs,
+    so that the results can be used again. Every run reads the weights and buffers, so they may change in place between
+    two runs. A network whose steps depend on computed values cannot be recorded: it is a single step, which every rerun
+    computes again.
     """
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
-        """Trace the network on images (B, C, H, W), which further ones must be like."""
+        """Trace the network on images (B, C, H, W). All later images must have the same shape, type and device."""
         self.state = dict(model.named_parameters()) | dict(model.named_buffers())
 
         def logits(*inputs: Tensor) -> Any:
@@ -36,7 +36,7 @@ class Replay:
         try:
             with torch.no_grad():
                 self._traced = make_fx(functionalize(logits, remove="mutations"))(*inputs)
-        except Exception:  # a network that cannot run fails again where it is run
+        except Exception:  # a network that cannot run raises its error at the first run
             self._traced = _single_step(logits, len(inputs))
         fold_batch_norms(self._traced.graph)
         self._traced.graph.eliminate_dead_code()
@@ -45,18 +45,18 @@ class Replay:
         *self._state, self._images = (step for step in steps if step.op == "placeholder")
 
     def dependents(self, changed: Collection[str]) -> Steps:
-        """Find the steps that may come to something else when the weights and buffers of these names change."""
+        """Find the steps whose results may change when the weights and buffers with these names change."""
         return self._downstream({step for name, step in zip(self.state, self._state, strict=True) if name in changed})
 
     def _downstream(self, sources: set[fx.Node]) -> Steps:
-        found = set(sources)
+        reached = set(sources)
         for step in self._steps:
-            if not found.isdisjoint(step.all_input_nodes):
-                found.add(step)
-        return frozenset(found)
+            if not reached.isdisjoint(step.all_input_nodes):
+                reached.add(step)
+        return frozenset(reached)
 
     def read_by(self, reruns: Iterable[Steps]) -> Steps:
-        """Find what any of these reruns, each the dependents of some change, reads of the run before it."""
+        """Find the steps whose results the reruns need from an earlier run. reruns: the dependents of each change."""
         return frozenset(
             source
             for dependents in reruns
@@ -67,18 +67,18 @@ class Replay:
 
     @torch.inference_mode()
     def run(self, images: Tensor, wanted: Steps) -> tuple[Tensor, Values]:
-        """Compute logits (B, classes), and what the wanted steps came to."""
+        """Compute logits (B, classes), and return the results of the wanted steps with them."""
         recorder = _Recorder(self._traced, wanted)
         return recorder.run(*self.state.values(), images), recorder.values
 
     def size(self, values: Values) -> int:
-        """Count the bytes of those values that depend on the images."""
-        found = self._downstream({self._images})
-        return sum(value.nbytes for step, value in values.items() if step in found)
+        """Return the bytes of the values that depend on the images."""
+        of_images = self._downstream({self._images})
+        return sum(value.nbytes for step, value in values.items() if step in of_images)
 
     @torch.inference_mode()
     def rerun(self, dependents: Steps, values: Values) -> Tensor:
-        """Compute logits (B, classes) once more, all but the dependents as in the run that left these values."""
+        """Compute logits (B, classes) again: only the dependents run, all other results are those in `values`."""
         known = {step: values.get(step) for step in self._steps if step not in dependents}
         known |= dict(zip(self._state, self.state.values(), strict=True))
         logits: Tensor = fx.Interpreter(self._traced).run(initial_env=known)
@@ -86,6 +86,8 @@ class Replay:
 
 
 class _Recorder(fx.Interpreter):
+    """Runs a traced network and keeps the results of the wanted steps."""
+
     def __init__(self, traced: fx.GraphModule, wanted: Steps) -> None:
         super().__init__(traced)
         self._wanted = wanted
@@ -99,15 +101,16 @@ class _Recorder(fx.Interpreter):
 
 
 def _single_step(function: Callable[..., Any], inputs: int) -> fx.GraphModule:
+    """Build a graph whose only step calls a function of so many tensors."""
     graph = fx.Graph()
     graph.output(graph.call_function(function, tuple(graph.placeholder(f"input_{i}") for i in range(inputs))))
     return fx.GraphModule(nn.Module(), graph)
 
 
 def fold_batch_norms(graph: fx.Graph) -> None:
-    """Fold each batch norm in eval mode into the convolution that only it reads, in a graph of tensor operations.
+    """Fold each batch norm in eval mode into its convolution, if nothing else reads the convolution; changes the graph.
 
-    The folded weights are steps of the graph, too, so they follow the weights and statistics that they come from.
+    The folded weights are steps of the graph, so they change with the weights and statistics.
     """
     for norm in list(graph.nodes):
         if norm.target not in (aten.native_batch_norm.default, aten.cudnn_batch_norm.default):
@@ -116,17 +119,17 @@ def fold_batch_norms(graph: fx.Graph) -> None:
         if training or conv.target is not aten.convolution.default or len(conv.users) > 1:
             continue
         images, weight, bias, stride, padding, dilation, transposed, output_padding, groups = conv.args
-        if transposed and groups > 1:  # its weight (in, out / groups, ...) does not hold the output channels in order
+        if transposed and groups > 1:  # its weight (in, out / groups, ...) is not ordered by output channel
             continue
         with graph.inserting_before(norm):
-            both = graph.call_function(
+            folded = graph.call_function(
                 fuse_conv_bn_weights, (weight, bias, mean, variance, epsilon, scale, shift, transposed)
             )
-            weight, bias = (graph.call_function(getitem, (both, index)) for index in range(2))
+            weight, bias = (graph.call_function(getitem, (folded, index)) for index in range(2))
             conv = graph.call_function(
                 conv.target,
                 (images, weight, bias, stride, padding, dilation, transposed, output_padding, groups),
             )
         for output in list(norm.users):
-            if output.args[1] == 0:  # the others are statistics of training
+            if output.args[1] == 0:  # the other outputs are statistics for training
                 output.replace_all_uses_with(conv)

@@ -1,4 +1,4 @@
-"""The calibration samples: the few training samples that criteria, policies and profiles may look at."""
+"""The calibration samples: the few training samples that criteria, policies and profiles may read."""
 
 import torch
 
@@ -10,6 +10,9 @@ BATCH = 256  # samples at a time
 
 
 def calibration_samples(splits: Splits, size: int, device: torch.device) -> Calibration:
-    """Take the first `size` training samples at most; every prefix of a split is spread evenly over the classes."""
+    """Return the first `size` training samples, or all where there are fewer, on a device.
+
+    Every prefix of a split is spread evenly over the classes.
+    """
     data = Resident(splits.train.first(size), splits, device)
     return Calibration(torch.cat([batch.images for batch in eval_batches(data, BATCH)]), data.labels)

@@ -1,4 +1,4 @@
-"""A step's two passes on a GPU as CUDA graphs: small networks otherwise wait for the launch of each kernel."""
+"""The forward and backward pass of a step as CUDA graphs: small networks otherwise wait for each kernel's launch."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -7,25 +7,25 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-PLAIN = {"torch", "torchvision", "trainables"}  # whose modules do the same in each step, whatever it is
-Forward = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> logits (B, classes), with their gradients
+CAPTURABLE = {"torch", "torchvision", "trainables"}  # packages whose modules run the same operations in each step
+Forward = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> logits (B, classes) with gradients
 
 
 def graphed(model: nn.Module, parameters: Iterable[Tensor], batch_size: int, device: torch.device) -> Forward:
-    """Return the network in training mode, on a GPU as graphs, which batches of `batch_size` images replay.
+    """Return the forward pass of a network in training mode; on a GPU, batches of `batch_size` images replay graphs.
 
-    parameters: all that learn, those of gates on the network included; graphs go by their memory, so that they may
-    change in place only. A network with modules of the user's own is left as it is: a graph repeats what Python did in
-    the step that was captured, and the user's code may do something else in each. So is one that cannot be captured.
+    parameters: all tensors that learn, those of gates included. A graph reads their memory, so they may only change in
+    place. A network with a user's modules is returned as it is: a graph repeats the operations of the captured step,
+    and the user's code may run others in each step. A network that cannot be captured also runs without graphs.
     """
     modules = {type(module).__module__.partition(".")[0] for module in model.modules()}
-    if device.type != "cuda" or not modules <= PLAIN:
+    if device.type != "cuda" or not modules <= CAPTURABLE:
         return model
     return _Graphed(model, parameters, batch_size)
 
 
 class _Graphed:
-    """Captures at the first whole batch."""
+    """Captures the graphs at the first batch of full size."""
 
     def __init__(self, model: nn.Module, parameters: Iterable[Tensor], batch_size: int) -> None:
         self._model, self._parameters, self._batch_size = model, list(parameters), batch_size
@@ -40,16 +40,16 @@ class _Graphed:
         return self._replay(images)
 
     def _capture(self, images: Tensor) -> Forward:
-        """Capture, and leave buffers and random numbers as they were before the passes that warm up."""
-        # Weights get their gradients on the stream of the capture, which autograd waits for, and would warn of.
+        """Capture the graphs; the passes that warm up change neither buffers nor the state of the random generators."""
+        # The stream of the capture computes the gradients. Autograd waits for it, so its warning does not apply.
         torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         try:
-            with torch.random.fork_rng([images.device]), _as_around():
-                shell = Shell(self._model, self._parameters)
-                _pass_without_waiting(shell, images)
-                made = torch.cuda.make_graphed_callables(shell, (images.clone(),), allow_unused_input=True)
-            replay = cast(Forward, made)
+            with torch.random.fork_rng([images.device]), _uncached_autocast():
+                learner = Learner(self._model, self._parameters)
+                _check_no_wait(learner, images)
+                graphs = torch.cuda.make_graphed_callables(learner, (images.clone(),), allow_unused_input=True)
+            replay = cast(Forward, graphs)
         except RuntimeError:
             replay = self._model
         with torch.no_grad():
@@ -58,14 +58,14 @@ class _Graphed:
         return replay
 
 
-def _as_around() -> torch.autocast:
-    """Autocast as it is here, but casting weights anew in each pass, as graphs must."""
+def _uncached_autocast() -> torch.autocast:
+    """Return autocast with the current settings, but without its cache: a graph must cast the weights in each pass."""
     dtype, enabled = torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda")
     return torch.autocast("cuda", dtype, enabled, cache_enabled=False)
 
 
-def _pass_without_waiting(network: nn.Module, images: Tensor) -> None:
-    """Raise RuntimeError if a pass waits for the GPU: within a capture that would spoil the random numbers for good."""
+def _check_no_wait(network: nn.Module, images: Tensor) -> None:
+    """Raise RuntimeError if a pass waits for the GPU: in a capture, this breaks the random generator for good."""
     mode = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():  # torch calls the mode a prototype
         warnings.simplefilter("ignore", UserWarning)
@@ -77,8 +77,8 @@ def _pass_without_waiting(network: nn.Module, images: Tensor) -> None:
         torch.cuda.set_sync_debug_mode(mode)
 
 
-class Shell(nn.Module):
-    """What torch captures and marks as captured in place of the network itself, along with all that learns."""
+class Learner(nn.Module):
+    """A network and all tensors that learn. Torch captures and marks this module, so the network stays unmarked."""
 
     def __init__(self, model: nn.Module, parameters: list[Tensor]) -> None:
         super().__init__()
@@ -86,6 +86,6 @@ class Shell(nn.Module):
         self.learning = nn.ParameterList(parameters)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes)."""
+        """Return logits (B, classes) for images (B, C, H, W)."""
         logits: Tensor = self.model(images)
         return logits

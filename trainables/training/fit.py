@@ -1,4 +1,4 @@
-"""Training that survives: every epoch is judged, kept as a checkpoint and reported."""
+"""Training that can resume: every epoch is evaluated, saved as a checkpoint and reported."""
 
 import math
 import time
@@ -26,7 +26,7 @@ from trainables.storage.folder import Folder
 from trainables.training.record import TrainingRecord
 from trainables.training.recorder import EpochRecord, Recorder
 from trainables.training.team import ALONE, Team
-from trainables.training.train import DivergedError, Judgement, Loss, TrainingPlan, evaluate, sgd, to_device, train
+from trainables.training.train import DivergedError, Evaluation, Loss, TrainingPlan, evaluate, sgd, to_device, train
 
 Data = tuple[Resident, Resident]  # training and validation samples
 Gate = Callable[[nn.Module], ChannelGates]
@@ -36,18 +36,18 @@ R = TypeVar("R", bound=TrainingRecord, covariant=True)
 
 @dataclass
 class State(Generic[R]):
-    """A network between two epochs, with all that its training needs to go on."""
+    """A network between two epochs, with everything that its training needs to resume."""
 
     model: nn.Module
-    record: R  # of every checkpoint; its history and gates are those of the last one
+    record: R  # its history and gates are those of the last checkpoint
     history: list[EpochReport]
     masks: Masks = field(default_factory=dict)
-    momenta: Mapping[str, Tensor] = field(default_factory=dict)
-    gates: ChannelGates | None = None  # that are trained along; the record has their reports
+    momenta: Mapping[str, Tensor] = field(default_factory=dict)  # parameter name -> momentum buffer
+    gates: ChannelGates | None = None  # gates that train with the weights; the record has their reports
 
     @property
     def epoch(self) -> int:
-        """The last epoch that is done; 0 before any."""
+        """The last epoch that is done; 0 before the first."""
         return self.history[-1].epoch if self.history else 0
 
 
@@ -57,7 +57,7 @@ def residents(splits: Splits, device: torch.device) -> Data:
 
 
 def images_taken(data: Data) -> int:
-    """Count the images that batches were made of so far."""
+    """Count the images in all batches so far."""
     return sum(split.taken for split in data)
 
 
@@ -69,22 +69,26 @@ def fit(
     recorder: Recorder | None = None,
     team: Team = ALONE,
 ) -> Iterator[EpochReport]:
-    """Train to the end of the plan; yield the report of each epoch once `state` and its checkpoint hold that epoch.
+    """Train to the end of the plan. Yield the report of each epoch after `state` and a checkpoint hold that epoch.
 
-    team: this worker leads it. All workers train; the leader alone saves and reports.
+    folder: of the checkpoints. recorder: records the training samples. team: this worker leads it; all workers train,
+    and only the leader saves and reports. Raises DivergedError where a loss is not finite.
     """
     epoch_record = recorder.epoch_record if recorder and recorder.taken == "during" else None
     training = Training(state, plan, epoch_record)
     if state.epoch < plan.epochs:
         team.call(training)
-    started, before = time.perf_counter(), images_taken(data)  # anew after each yield: no waiting for the caller counts
-    for loss, judged in training.epochs(data, team):
+    started, before = (
+        time.perf_counter(),
+        images_taken(data),
+    )  # set again after each yield: the caller's time does not count
+    for loss, validation in training.epochs(data, team):
         if recorder:
             recorder.end(state.epoch + 1, state.model, data[0])
         report = EpochReport(
             epoch=state.epoch + 1,
-            val_accuracy=judged.accuracy,
-            val_loss=judged.loss,
+            val_accuracy=validation.accuracy,
+            val_loss=validation.loss,
             train_loss=loss,
             seconds=time.perf_counter() - started,
             images=images_taken(data) - before,
@@ -100,43 +104,48 @@ def fit(
 
 @dataclass(frozen=True)
 class Training:
-    """All that every worker of a training must know; the leader sends it to the others."""
+    """What every worker of a training needs; the leader sends it to its followers."""
 
     state: State[TrainingRecord]
     plan: TrainingPlan
-    epoch_record: EpochRecord | None  # of the training samples, filled while the network trains
+    epoch_record: EpochRecord | None  # of the training samples; training fills it, if there is one
 
-    def epochs(self, data: Data, team: Team) -> Iterator[tuple[float, Judgement]]:
-        """Train to the end of the plan; yield the training loss and the validation of each epoch in the state."""
+    def epochs(self, data: Data, team: Team) -> Iterator[tuple[float, Evaluation]]:
+        """Train to the end of the plan; yield the training loss and the validation of each epoch.
+
+        `state` changes in place. Raises DivergedError where a loss is not finite.
+        """
         state, plan = self.state, self.plan
         if self.epoch_record:
-            plan = replace(plan, loss=_watched(plan.loss, self.epoch_record))
+            plan = replace(plan, loss=_recorded(plan.loss, self.epoch_record))
         optimizer = sgd(state.model, plan.recipe, state.gates)
         _restore(optimizer, state.model, state.momenta)
         with team.synchronised(state.model):
             for loss in train(state.model, data[0], plan, optimizer, state.masks, state.epoch, team):
-                judged = evaluate(state.model, data[1], team)
-                if not math.isfinite(judged.loss):
+                validation = evaluate(state.model, data[1], team)
+                if not math.isfinite(validation.loss):
                     raise DivergedError(
-                        f"validation loss must stay finite, but became {judged.loss}; lower lr {plan.recipe.lr}"
+                        f"validation loss must stay finite, but became {validation.loss}; lower lr {plan.recipe.lr}"
                     )
                 if self.epoch_record:
-                    self.epoch_record.put_together(team)
+                    self.epoch_record.merge(team)
                 state.momenta = _momenta(optimizer, state.model)
-                yield loss, judged
+                yield loss, validation
 
 
-def _watched(loss_of: Loss, epoch_record: EpochRecord) -> Loss:
-    def watched(batch: Batch, logits: Tensor) -> Tensor:
-        epoch_record.see(batch, logits)
+def _recorded(loss_of: Loss, epoch_record: EpochRecord) -> Loss:
+    """Return a loss that also records the samples of each batch."""
+
+    def recorded(batch: Batch, logits: Tensor) -> Tensor:
+        epoch_record.add(batch, logits)
         return loss_of(batch, logits)
 
-    return watched
+    return recorded
 
 
 def save_epoch(folder: Folder, state: State[TrainingRecord]) -> None:
-    """Save the newest epoch with all it needs to go on, then delete every other one but the best."""
-    apply(state.model, state.masks)  # training may leave -0.0 where a weight was removed; 0.0 need not be stored
+    """Save the newest epoch with everything that resuming needs, then delete all others but the best epoch."""
+    apply(state.model, state.masks)  # training may leave -0.0 in masked weights; only 0.0 takes no space
     newest, best = epoch_name(state.epoch), _best(state.history)
     masks = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in state.masks.items()}
     groups = {"network": state.model.state_dict(), "masks": masks, "momenta": state.momenta}
@@ -149,7 +158,7 @@ def save_epoch(folder: Folder, state: State[TrainingRecord]) -> None:
 
 
 def keep_best(folder: Folder, history: list[EpochReport]) -> None:
-    """Keep the network of the best epoch only, once nobody will go on from here."""
+    """Delete all epochs but the best, and what only resuming needs: the training never resumes after this."""
     _keep(folder, {_best(history)})
     manifest.drop_groups(folder / _best(history), ("masks", "momenta"))
 
@@ -162,9 +171,10 @@ def resume(
     gate: Gate | None = None,
     last: int | None = None,
 ) -> State[K] | None:
-    """Go on from the newest whole epoch of a folder; None where there is none.
+    """Load the newest complete epoch of a folder onto a device; None where there is none.
 
-    kind: of the record. model: the name of the network. gate: puts gates on the network. last: no later epoch counts.
+    kind: class of the record. model: name of the network in the spec; its code may be imported. gate: puts gates on the
+    network. last: later epochs are ignored.
     """
     saved = newest_epoch(folder, model, last)
     if saved is None:
@@ -182,7 +192,7 @@ def resume(
 
 
 def newest_epoch(folder: Folder, model: str, last: int | None = None) -> Checkpoint | None:
-    """Load the newest whole epoch of a folder; one that is damaged or not to go on from counts as never written.
+    """Load the newest complete epoch of a folder; one that is damaged or cannot resume counts as never written.
 
     model, last: as for `resume`.
     """

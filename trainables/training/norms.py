@@ -1,4 +1,4 @@
-"""Batch norm over a batch that several workers share: the statistics of the whole, whoever holds which part."""
+"""Batch norm over a batch that several workers share: the statistics are those of the whole batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ KNOWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 @contextmanager
 def synchronised(model: nn.Module) -> Iterator[None]:
-    """Let the batch norms of a network in training mode know the whole batch for a while.
+    """Make the batch norms of a network use the statistics of the whole batch inside this context.
 
-    They stay the modules that they are, hooks and all, and are of another class meanwhile: torch's own, which knows
-    GPUs only, and ours elsewhere. Raises ValueError for a kind that does more than torch's.
+    The modules stay the same objects and keep their hooks; only their class changes: to `nn.SyncBatchNorm` on a GPU,
+    and to ours on a CPU, which torch's class does not support. Raises ValueError for a subclass of torch's batch norms.
     """
     norms: list[tuple[Any, type]] = [(norm, type(norm)) for norm in model.modules() if isinstance(norm, _BatchNorm)]
     for _, kind in norms:
@@ -29,7 +29,7 @@ def synchronised(model: nn.Module) -> Iterator[None]:
     on_gpu = any(parameter.is_cuda for parameter in model.parameters())
     for norm, _ in norms:
         norm.__class__ = nn.SyncBatchNorm if on_gpu else _Synchronised
-        norm.process_group = None  # torch's own class asks for it: all workers
+        norm.process_group = None  # None: all workers; SyncBatchNorm reads this attribute
     try:
         yield
     finally:
@@ -39,22 +39,22 @@ def synchronised(model: nn.Module) -> Iterator[None]:
 
 
 class _Synchronised(_BatchNorm):
-    """Sums in float64, so that the parts are put together without loss."""
+    """Batch norm over several workers; it sums in float64, so that the split into shares hardly changes the result."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise (B, C, ...) by the statistics of all workers' samples, of which this one may have none."""
+        """Normalise (B, C, ...) by the statistics over all workers; B may be 0 in this worker."""
         if not self.training:
             return nn.functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
         axes = [axis for axis in range(input.dim()) if axis != 1]
         exact = input.double()
-        values = exact.new_full((1,), input.numel() / input.shape[1])
-        sums: Tensor = _Sum.apply(torch.cat((exact.sum(axes), exact.square().sum(axes), values)))
+        count_here = exact.new_full((1,), input.numel() / input.shape[1])
+        sums: Tensor = _Sum.apply(torch.cat((exact.sum(axes), exact.square().sum(axes), count_here)))
         count = sums[-1].detach()
         mean, square = (sums[:-1] / count).chunk(2)
         var = square - mean.square()
-        self._remember(mean, var * count / (count - 1))
+        self._update_running(mean, var * count / (count - 1))
         scale = (var + self.eps).rsqrt()
         if self.affine:
             scale = scale * self.weight
@@ -63,7 +63,7 @@ class _Synchronised(_BatchNorm):
         return input * scale.float().view(shape) + shift.float().view(shape)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, var: Tensor) -> None:
+    def _update_running(self, mean: Tensor, var: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
@@ -73,7 +73,7 @@ class _Synchronised(_BatchNorm):
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all workers, through which gradients come back as their sum."""
+    """The sum over all workers. The gradient of each worker's part is the sum of the workers' gradients."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What brings accuracy back without training: batch-norm statistics of the network as it is now."""
+"""Accuracy without training: estimate batch-norm statistics again after pruning."""
 
 from itertools import islice
 
@@ -14,9 +14,12 @@ from trainables.training.train import autocast
 def recalibrate(model: nn.Module, data: Resident, batches: int, batch_size: int, seed: int) -> None:
     """Re-estimate batch-norm statistics in place, from at most `batches` training batches and at most one pass.
 
-    As EagleEye's adaptive batch norm (arXiv 2007.02491): forward passes without gradient, in training mode, over about
-    100 batches of training samples, none of them validation or test samples. Ours are forgetting the old statistics,
-    the plain average over the batches, images as they are, dropout off, and the mode restored.
+    This is the adaptive batch norm of EagleEye (arXiv 2007.02491): forward passes without gradient, with batch norm in
+    training mode, over about 100 batches of training samples. It reads no validation or test samples. Ours: the old
+    statistics are forgotten, the batches have equal weight, images are not augmented, and dropout is off.
+
+    batches: 0 leaves the statistics as they are. batch_size: images in a batch. seed: of the order of the samples. The
+    network returns to the mode that it was in.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms or batches == 0:

@@ -7,9 +7,9 @@ from trainables.spec import EpochReport
 
 
 class TrainingRecord(Record):
-    """How the network is built, and what each epoch came to."""
+    """How the network is built, and the report of each epoch."""
 
     architecture: Architecture
     history: tuple[EpochReport, ...] = ()
-    gates: tuple[GatesReport, ...] = ()  # one for each epoch, where gates are trained
-    needed_to_go_on: tuple[str, ...] = ()  # groups of tensors to resume from
+    gates: tuple[GatesReport, ...] = ()  # one for each epoch if gates are trained, otherwise empty
+    needed_to_go_on: tuple[str, ...] = ()  # groups of tensors that resuming needs

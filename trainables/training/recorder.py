@@ -1,4 +1,4 @@
-"""The record of each training sample, taken epoch by epoch while a network trains."""
+"""The measures of each training sample in each epoch, recorded while a network trains."""
 
 import json
 from collections.abc import Mapping
@@ -22,50 +22,50 @@ from trainables.training.train import EVAL_BATCH, autocast
 
 SAMPLES = "samples.parquet"
 
-
 SCHEMA = pa.schema(
-    pa.field(name, kind, metadata={"description": told})
-    for name, kind, told in (
-        ("epoch", pa.int32(), "of this training, from 1 on; 0: what recovery starts from"),
-        ("id", pa.int64(), "of the sample, the same under every spec of its data set"),
-        ("label", pa.int64(), "that the network was trained on"),
+    pa.field(name, kind, metadata={"description": description})
+    for name, kind, description in (
+        ("epoch", pa.int32(), "of this training, from 1 on; 0: before the first epoch of recovery"),
+        ("id", pa.int64(), "of the sample; the same under every spec of its data set"),
+        ("label", pa.int64(), "label that the network was trained on"),
         ("hit", pa.bool_(), "whether the label had the largest logit"),
         ("probability", pa.float32(), "softmax of the label"),
-        ("margin", pa.float32(), "logit of the label less the largest other one"),
-        ("error", pa.float32(), "Euclidean norm of softmax less one-hot label"),
+        ("margin", pa.float32(), "logit of the label minus the largest other logit"),
+        ("error", pa.float32(), "Euclidean norm of softmax minus one-hot label"),
     )
 )
-
-
 MEASURED = ("hit", "probability", "margin", "error")
 
 
 class EpochRecord:
-    """What a network makes of each of N training samples in one epoch, as far as it has come."""
+    """The measures of N training samples in one epoch; NaN for samples that no batch has had yet.
+
+    values: (N, 4), a column for each of `MEASURED`.
+    """
 
     def __init__(self, samples: int) -> None:
         self.values = torch.full((samples, len(MEASURED)), torch.nan)
-        self._steps = torch.full((samples, 1), -1.0)  # in which they came up last
+        self._steps = torch.full((samples, 1), -1.0)  # the last step in which each sample came up; -1: none
         self._step = 0
 
     @torch.no_grad()
-    def see(self, batch: Batch, logits: Tensor) -> None:
-        """Take down what the network makes of a batch; of a sample that comes up again the last time counts.
+    def add(self, batch: Batch, logits: Tensor) -> None:
+        """Measure the samples of a batch; a sample that comes up again replaces its earlier values.
 
         logits: (B, classes).
         """
-        logits, own = logits.float(), batch.labels[:, None]
-        chances = logits.softmax(1)
-        probability, top = chances.gather(1, own), logits.argmax(1, keepdim=True)
-        margin = logits.gather(1, own) - logits.scatter(1, own, -torch.inf).amax(1, keepdim=True)
-        error = (chances.square().sum(1, keepdim=True) - 2 * probability + 1).clamp(min=0).sqrt()
+        logits, labels = logits.float(), batch.labels[:, None]
+        probabilities = logits.softmax(1)
+        probability, top = probabilities.gather(1, labels), logits.argmax(1, keepdim=True)
+        margin = logits.gather(1, labels) - logits.scatter(1, labels, -torch.inf).amax(1, keepdim=True)
+        error = (probabilities.square().sum(1, keepdim=True) - 2 * probability + 1).clamp(min=0).sqrt()
         self.values, self._steps = self.values.to(logits.device), self._steps.to(logits.device)
-        self.values[batch.index] = torch.cat(((top == own).float(), probability, margin, error), dim=1)
+        self.values[batch.index] = torch.cat(((top == labels).float(), probability, margin, error), dim=1)
         self._steps[batch.index] = self._step
         self._step += 1
 
-    def put_together(self, team: Team) -> None:
-        """Let the leader of a team take over what the others saw, who went through the same steps and begin anew."""
+    def merge(self, team: Team) -> None:
+        """Give the leader the samples of its followers, and clear theirs; all workers call this after the same step."""
         if team.size > 1:
             last = team.gather(self._steps).argmax(0, keepdim=True)
             self.values = team.gather(self.values).gather(0, last.expand(1, *self.values.shape))[0]
@@ -73,13 +73,13 @@ class EpochRecord:
                 self.clear()
 
     def clear(self) -> None:
-        """Begin the next epoch."""
+        """Forget all samples: the next epoch begins."""
         self.values.fill_(torch.nan)
         self._steps.fill_(-1.0)
 
 
 class Recorder:
-    """Records an epoch after the other, each in a file of its own, so that a training that goes on has them all."""
+    """Saves the measures of each epoch in its own file, so that a resumed training has the earlier ones."""
 
     def __init__(
         self,
@@ -89,21 +89,28 @@ class Recorder:
         about: Mapping[str, Any],
         first: int = 1,
     ) -> None:
-        """Record the samples of a training split; folder: for the epochs so far, of which `first` is the first one."""
+        """Record the samples of a training split.
+
+        taken: "during" the training steps of an epoch, or "after" the epoch. folder: of the epochs so far. about: what
+        is trained, as JSON. first: the first epoch that is recorded.
+        """
         self._split, self._folder, self.taken, self.first = split, folder, taken, first
-        told = {"taken": taken, "split": "train", "about": about}
-        self._schema = SCHEMA.with_metadata({"records": json.dumps(told)})
+        origin = {"taken": taken, "split": "train", "about": about}
+        self._schema = SCHEMA.with_metadata({"records": json.dumps(origin)})
         self.epoch_record = EpochRecord(len(split))
 
     @classmethod
     def of(cls, taken: Taken, split: Split, folder: Folder, about: Frozen, first: int = 1) -> Self | None:
-        """Record as settings ask for, if they do; about: what is trained."""
+        """Build the recorder that a setting asks for; None for "off". about: the spec of what is trained."""
         return None if taken == "off" else cls(split, taken, folder, about.model_dump(mode="json"), first)
 
     def end(self, epoch: int, model: nn.Module, data: Resident) -> None:
-        """Save an epoch that has ended; data: the split, which the network is asked about now if it was not before."""
+        """Save the measures of an epoch that has ended.
+
+        data: the recorded split on the device. With `taken` "after", the network is evaluated on it now.
+        """
         if self.taken == "after":
-            self._ask(model, data)
+            self._measure(model, data)
         values = self.epoch_record.values.cpu().numpy()
         drawn = np.flatnonzero(~np.isnan(values[:, 0]))
         drawn = drawn[np.argsort(self._split.ids[drawn])]
@@ -114,9 +121,9 @@ class Recorder:
         self.epoch_record.clear()
 
     def last_whole(self) -> int:
-        """Find the epoch that a training may go on from: all from the first one to that one have been recorded.
+        """Return the last epoch from which training may resume: all epochs from `first` to this one are recorded.
 
-        It is the one before the first where none has. A file that is lost or damaged counts as never written.
+        It is `first` - 1 where none is recorded. A file that is lost or damaged counts as never written.
         """
         epoch = self.first
         with suppress(FileNotFoundError, ValueError):
@@ -126,23 +133,26 @@ class Recorder:
         return epoch - 1
 
     def finish(self, folder: Folder, last: int) -> None:
-        """Put all epochs together in a folder; they are left to be deleted once all else is kept, too."""
+        """Write the epochs from `first` to `last` to one file in `folder`. The caller deletes the files of the epochs.
+
+        Raises FileNotFoundError or ValueError where the file of an epoch is lost or damaged.
+        """
         parts = [self._read(epoch) for epoch in range(self.first, last + 1)]
         if parts:
             folder.write(SAMPLES, _to_bytes(parts))
 
     def _read(self, epoch: int) -> pa.Table:
-        """Read an epoch's file; what it says of its columns no checksum covers, so that is taken from here."""
+        """Read an epoch's file. Its schema has no checksum, so the columns get our own schema."""
         return read_columns(self._folder.read(_file_of(epoch))).cast(self._schema)
 
     @torch.no_grad()
-    def _ask(self, model: nn.Module, data: Resident) -> None:
+    def _measure(self, model: nn.Module, data: Resident) -> None:
         training = model.training
         model.eval()
         for batch in eval_batches(data, EVAL_BATCH):
             with autocast(data.device):
                 logits = model(batch.images)
-            self.epoch_record.see(batch, logits)
+            self.epoch_record.add(batch, logits)
         model.train(training)
 
 

@@ -1,4 +1,4 @@
-"""The recoveries by name: how a pruned network gets its accuracy back by training."""
+"""The recoveries by name: how a pruned network regains accuracy by training."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -19,97 +19,97 @@ from trainables.training.train import Loss, TrainingPlan, hard_labels
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
-    """A pruned network that is to recover, as far as a recovery needs to know it."""
+    """What a recovery reads of a pruned network."""
 
     spec: TrialSpec
-    macs: float  # dense multiply-accumulates over kept ones
+    mac_ratio: float  # dense multiply-accumulates divided by kept ones
     dense: Callable[[], nn.Module]  # loads the dense network
 
     @property
-    def begun(self) -> int:
-        """Epochs of its recovery that training along with gates has taken already."""
+    def trained_epochs(self) -> int:
+        """Epochs of recovery that the joint training of weights and gates has already done."""
         return self.spec.gates.epochs if self.spec.joint else 0
 
-    def plan(self, recipe: Recipe, skipped: int = 0, reinitialise: bool = False) -> TrainingPlan:
-        """Plan a training with the trial's own augmentation and seed."""
+    def plan(self, recipe: Recipe, skip_first: int = 0, reinitialise: bool = False) -> TrainingPlan:
+        """Plan a training with the trial's augmentation and seed."""
         return TrainingPlan(
-            recipe, self.spec.dense.data.augment, self.spec.seed, skipped=skipped, reinitialise=reinitialise
+            recipe, self.spec.dense.data.augment, self.spec.seed, skip_first=skip_first, reinitialise=reinitialise
         )
 
 
 def finetune(pruned: Pruned) -> TrainingPlan:
-    """Train the kept weights on, from their final values, by the recipe of fine-tuning."""
-    return pruned.plan(pruned.spec.finetune, skipped=pruned.begun)
+    """Train the kept weights from their final values, by the recipe of fine-tuning."""
+    return pruned.plan(pruned.spec.finetune, skip_first=pruned.trained_epochs)
 
 
 def rewind(pruned: Pruned) -> TrainingPlan:
-    """Repeat the last epochs of dense training, as many as fine-tuning has, from the final weights.
+    """Repeat the last epochs of dense training from the final weights, for as many epochs as fine-tuning has.
 
-    Learning-rate rewinding (Renda et al., arXiv 2003.02389): the learning rates, batch size and order are those that
-    the dense network saw in these epochs; momentum starts from zero (ours).
+    This is learning-rate rewinding (Renda et al., arXiv 2003.02389): the learning rates, the batch size and the order
+    of the samples are those of the same epochs of dense training. Momentum starts from zero (ours).
     """
     recipe = pruned.spec.dense.recipe
-    return pruned.plan(recipe, skipped=recipe.epochs - pruned.spec.finetune.epochs + pruned.begun)
+    return pruned.plan(recipe, skip_first=recipe.epochs - pruned.spec.finetune.epochs + pruned.trained_epochs)
 
 
 def distill(pruned: Pruned) -> TrainingPlan:
-    """Fine-tune towards the dense network's opinion as well as the labels (Hinton et al., arXiv 1503.02531)."""
+    """Fine-tune towards the labels and the dense network's predictions (Hinton et al., arXiv 1503.02531)."""
     loss = distillation(pruned.dense(), pruned.spec.distillation)
     return replace(finetune(pruned), loss=loss)
 
 
 def scratch(pruned: Pruned) -> TrainingPlan:
-    """Control: draw the weights anew at the found widths and masks, train as the dense network was (Scratch-E).
+    """Control: train the pruned architecture from new random weights, by the recipe of dense training (Scratch-E).
 
-    Liu et al., arXiv 1810.05270: the same recipe for as many epochs.
+    Liu et al., arXiv 1810.05270. The number of epochs is that of dense training.
     """
     return pruned.plan(pruned.spec.dense.recipe, reinitialise=True)
 
 
 def scratch_b(pruned: Pruned) -> TrainingPlan:
-    """Control: as scratch, but for as many multiply-accumulates as dense training took (Scratch-B).
+    """Control: as scratch, but with as many multiply-accumulates as dense training (Scratch-B).
 
-    Liu et al., arXiv 1810.05270: the epochs are stretched by dense over kept multiply-accumulates, and the schedule
-    with them; rounding to whole epochs is ours, and so is counting masked weights as saved.
+    Liu et al., arXiv 1810.05270. The number of epochs is multiplied by dense over kept multiply-accumulates; the
+    learning-rate schedule is stretched with it. Ours: epochs are rounded to a whole number, and the
+    multiply-accumulates of masked weights count as saved.
     """
     recipe = pruned.spec.dense.recipe
-    stretched = recipe.model_copy(update={"epochs": round(recipe.epochs * pruned.macs)})
+    stretched = recipe.model_copy(update={"epochs": round(recipe.epochs * pruned.mac_ratio)})
     return pruned.plan(stretched, reinitialise=True)
 
 
 def distillation(teacher: nn.Module, settings: Distillation) -> Loss:
-    """(1 - a) CE(labels) + a T^2 KL(softmax(z_teacher / T) || softmax(z / T)), a mean over the batch.
+    """Return the loss (1 - a) CE(labels) + a T^2 KL(softmax(z_teacher / T) || softmax(z / T)), a mean over the batch.
 
-    The teacher is put in eval mode for good; a is `settings.weight` and T `settings.temperature`.
+    z: logits. a: `settings.weight`. T: `settings.temperature`. The teacher is put in eval mode and stays there.
     """
     teacher.eval()
     a, t = settings.weight, settings.temperature
 
     def loss(batch: Batch, logits: Tensor) -> Tensor:
         with torch.no_grad():
-            told = F.log_softmax(teacher(batch.images) / t, dim=1)
-        apart = F.kl_div(F.log_softmax(logits / t, dim=1), told, reduction="none", log_target=True).sum(1)
-        return (1 - a) * hard_labels(batch, logits) + a * t**2 * batch.mean(apart)
+            target = F.log_softmax(teacher(batch.images) / t, dim=1)
+        divergence = F.kl_div(F.log_softmax(logits / t, dim=1), target, reduction="none", log_target=True).sum(1)
+        return (1 - a) * hard_labels(batch, logits) + a * t**2 * batch.mean(divergence)
 
     return loss
 
 
 @torch.no_grad()
-def draw_anew(model: nn.Module, masks: Masks, built: Architecture, seed: int) -> None:
-    """Replace every weight and statistic by a fresh one, in place; widths and masks stay.
+def reinitialise(model: nn.Module, masks: Masks, architecture: Architecture, seed: int) -> None:
+    """Draw every weight again and reset batch-norm statistics, in place; widths and masks stay.
 
-    A cut layer takes its share of a layer drawn at full width, scaled to the variance that its own number of inputs
-    asks for: exact where the builder's own initialisation goes by fan-in, and ours. The draw is none that a dense
-    network of any seed starts from.
+    Each layer is drawn at full width. A narrower layer takes a slice of it, scaled to the variance of its own number of
+    inputs; this is exact where the builder scales by fan-in (ours). No dense network has the same random seed.
     """
     torch.manual_seed(2**63 - 1 - seed)
-    fresh = dict(built.build().named_parameters())
+    fresh = dict(architecture.build().named_parameters())
     for name, parameter in model.named_parameters():
-        drawn = fresh[name]
-        share = drawn[tuple(slice(extent) for extent in parameter.shape)]
+        full = fresh[name]
+        values = full[tuple(slice(extent) for extent in parameter.shape)]
         if parameter.dim() > 1:
-            share = share * (drawn[0].numel() / parameter[0].numel()) ** 0.5
-        parameter.copy_(share)
+            values = values * (full[0].numel() / parameter[0].numel()) ** 0.5
+        parameter.copy_(values)
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.reset_running_stats()

@@ -1,4 +1,4 @@
-"""The one training loop, for dense and for pruned networks, and the one way to judge them."""
+"""The training loop and the evaluation of all networks, dense and pruned."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -17,35 +17,38 @@ from trainables.training.process import in_bfloat16
 from trainables.training.team import ALONE, Team
 
 EVAL_BATCH = 512
-Loss = Callable[[Batch, Tensor], Tensor]  # a batch and its logits (B, classes) -> the scalar that one step lowers
-Draw = Callable[[int], Drawn | None]  # an epoch of a training, from 0 on -> its samples; None: every sample once
+Loss = Callable[[Batch, Tensor], Tensor]  # a batch and its logits (B, classes) -> the scalar that a step minimises
+Draw = Callable[[int], Drawn | None]  # number of an epoch, from 0 on -> its samples; None: every sample once
 
 
 class DivergedError(RuntimeError):
-    """Training produced a loss that is not a number."""
+    """The loss of training or validation is not finite."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """How a network does on a split."""
+class Evaluation:
+    """The accuracy and loss of a network on a split."""
 
-    accuracy: float
-    loss: float
+    accuracy: float  # top-1, in [0, 1]
+    loss: float  # mean cross-entropy in nats
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Compute in the precision of this process, which is bfloat16 where the device gains by it."""
+    """Return a context that computes in the precision of this process; by default, bfloat16 on GPUs that support it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(device))
 
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """Put a network on the device, in the memory layout that convolutions like best, on CPUs by a third of the time."""
+    """Move a network to the device, in the memory layout in which convolutions are fastest (a third faster on CPUs)."""
     return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Judgement:
-    """Judge a network in eval mode; its mode is restored. team: all of it judges, and knows the verdict."""
+def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Evaluation:
+    """Evaluate a network in eval mode on a split; it then returns to the mode that it was in.
+
+    team: all workers call this; each evaluates its share, and all get the result.
+    """
     training = model.training
     model.eval()
     device = data.device
@@ -57,29 +60,31 @@ def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Judgement:
         hits += (logits.argmax(1) == batch.labels).sum()
         loss += nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
     model.train(training)
-    return Judgement(int(team.total(hits)) / len(data), float(team.total(loss)) / len(data))
+    return Evaluation(int(team.total(hits)) / len(data), float(team.total(loss)) / len(data))
 
 
 def sgd(model: nn.Module, recipe: Recipe, gates: ChannelGates | None = None) -> torch.optim.SGD:
-    """Build the optimizer of a recipe, and of gates where there are any, which have their own schedule.
+    """Build the optimizer of a recipe. Gates, if any, are a parameter group with their own schedule.
 
-    Gates know neither decay, which would close them, nor momentum, which would carry them past their budget (ours).
+    Gates have no weight decay, as it would close them, and no momentum, as it would take them past their budget (ours).
     """
-    groups: list[dict[str, Any]] = [{"params": model.parameters(), "initial_lr": recipe.lr, "ends": 1.0, "done": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": model.parameters(), "initial_lr": recipe.lr, "end": 1.0, "progress": 0.0}
+    ]
     if gates:
-        ends = gates.settings.epochs / recipe.epochs  # when they come to rest
-        own = {"initial_lr": gates.lr, "ends": ends, "done": 0.0, "momentum": 0.0, "weight_decay": 0.0}
-        groups.append({"params": gates.parameters(), **own})
+        end = gates.settings.epochs / recipe.epochs  # fraction of the training after which gates no longer change
+        options = {"initial_lr": gates.lr, "end": end, "progress": 0.0, "momentum": 0.0, "weight_decay": 0.0}
+        groups.append({"params": gates.parameters(), **options})
     optimizer = torch.optim.SGD(
         groups, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True
     )
     if gates:
-        optimizer.register_step_post_hook(lambda *_: gates.step_to_target(optimizer.param_groups[-1]["done"]))
+        optimizer.register_step_post_hook(lambda *_: gates.step_to_target(optimizer.param_groups[-1]["progress"]))
     return optimizer
 
 
 def hard_labels(batch: Batch, logits: Tensor) -> Tensor:
-    """Cross-entropy with the labels: the loss of every training without a teacher."""
+    """Return the mean cross-entropy (nats) with the labels: the loss of every training without a teacher."""
     return batch.mean(nn.functional.cross_entropy(logits, batch.labels, reduction="none"))
 
 
@@ -91,15 +96,15 @@ class TrainingPlan:
     augment: Augment = "none"
     seed: int = 0
     loss: Loss = hard_labels
-    draw: Draw = lambda _: None  # epochs count from the first one that is trained
-    skipped: int = 0  # epochs at the beginning of the recipe that are left out
-    spared: int = 0  # epochs at its end that are left out
-    reinitialise: bool = False  # whether the weights are drawn again before the training
+    draw: Draw = lambda _: None  # epoch 0 is the first trained epoch
+    skip_first: int = 0  # epochs that are left out at the beginning of the recipe
+    skip_last: int = 0  # epochs that are left out at its end
+    reinitialise: bool = False  # the weights are drawn again before the training
 
     @property
     def epochs(self) -> int:
         """The number of epochs that are trained."""
-        return self.recipe.epochs - self.skipped - self.spared
+        return self.recipe.epochs - self.skip_first - self.skip_last
 
 
 def train(
@@ -113,25 +118,26 @@ def train(
 ) -> Iterator[float]:
     """Train to the end of the plan and yield the mean loss after each epoch; masked weights stay zero in every step.
 
-    done: epochs of the plan that are trained already. optimizer: a fresh one of the recipe by default. The order, the
-    augmentation and the dropout of an epoch depend on the seed and the epoch alone, so a resumed run repeats them. Each
-    worker of a team trains its own copy on its share of each batch and draws its own dropout.
+    optimizer: by default a new one for the recipe. masks: layer name -> kept weights. done: epochs of the plan that are
+    already trained. The order, augmentation and dropout of an epoch depend only on the seed and the epoch, so a resumed
+    run repeats them. Each worker of a team trains its own copy on its share of each batch and draws its own dropout.
+    Raises DivergedError where the loss of an epoch is not finite.
     """
     device, recipe = data.device, plan.recipe
     optimizer = optimizer or sgd(model, recipe)
-    held = [(weight_of(model.get_submodule(name)), mask) for name, mask in (masks or {}).items()]
-    weights, kept = [w for w, _ in held], [m for _, m in held]
+    masks = masks or {}
+    weights, kept = [weight_of(model.get_submodule(name)) for name in masks], list(masks.values())
     learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     alone = team.size == 1
     forward = graphed(model, learning, recipe.batch_size, device) if alone else team.forward(model, learning)
-    for epoch in range(plan.skipped + done, plan.skipped + plan.epochs):
+    for epoch in range(plan.skip_first + done, plan.skip_first + plan.epochs):
         epoch_seed = (plan.seed * 1_000_003 + epoch) % 2**63
         torch.manual_seed((epoch_seed + team.rank * 2**40) % 2**63)
         model.train()
         total = torch.zeros((), device=device)
-        seen = 0.0
+        samples = 0.0
         steps = math.ceil(len(data) / recipe.batch_size)
-        drawn = plan.draw(epoch - plan.skipped)
+        drawn = plan.draw(epoch - plan.skip_first)
         batches = train_batches(data, recipe.batch_size, plan.augment, epoch_seed, drawn, team.share)
         for step, batch in enumerate(batches):
             set_lr(optimizer, recipe, (epoch + step / steps) / recipe.epochs)
@@ -142,8 +148,8 @@ def train(
             optimizer.step()
             zero(weights, kept)
             total += loss.detach() * batch.size
-            seen += batch.size
-        mean = float(team.total(total)) / (seen * team.size)
+            samples += batch.size
+        mean = float(team.total(total)) / (samples * team.size)
         if not math.isfinite(mean):
             raise DivergedError(f"loss must stay finite, but became {mean} in epoch {epoch + 1}; lower lr {recipe.lr}")
         yield mean
@@ -151,14 +157,14 @@ def train(
 
 @torch.no_grad()
 def zero(weights: list[Tensor], kept: list[Tensor]) -> None:
-    """Zero what the masks have removed, all layers in one call."""
+    """Zero all masked weights in place, with one call for all layers; kept: masks of the same shapes as the weights."""
     if weights:
         torch._foreach_mul_(weights, kept)
 
 
 def set_lr(optimizer: torch.optim.SGD, recipe: Recipe, progress: float) -> None:
-    """Set the learning rates of a point of training; progress runs from 0 to 1."""
+    """Set the learning rate of each parameter group; progress: fraction of the recipe's training that is done."""
     for group in optimizer.param_groups:
-        group["done"] = min(1.0, progress / group["ends"])
-        factor = 0.5 * (1.0 + math.cos(math.pi * group["done"])) if recipe.schedule == "cosine" else 1.0
+        group["progress"] = min(1.0, progress / group["end"])
+        factor = 0.5 * (1.0 + math.cos(math.pi * group["progress"])) if recipe.schedule == "cosine" else 1.0
         group["lr"] = group["initial_lr"] * factor

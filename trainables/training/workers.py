@@ -1,7 +1,7 @@
-"""The workers of a training beside the one who leads it: actors in the other bundles of its placement group.
+"""The workers of a training other than its leader: actors in the other bundles of its placement group.
 
-Ray Train would start a controller and all workers anew for each trial, some 35 seconds; here the process of the trial
-itself leads, and the others come up while it prunes.
+Ray Train would start a controller and all workers again for each trial, which takes some 35 seconds. Here the process
+of the trial leads the training, and the other workers start while it prunes.
 """
 
 import os
@@ -15,40 +15,42 @@ import torch.distributed as dist
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from trainables.training.fit import Training, residents
-from trainables.training.process import WorkerResources, leave_no_trace, own_device
+from trainables.training.process import WorkerResources, own_device, prepare_process
 from trainables.training.team import ALONE, Team
 
-PATIENCE = 30.0  # seconds until Ray has noticed that a worker is gone
-GRACE = 1.0  # seconds in which Ray hears why a worker goes
+PATIENCE = 30.0  # seconds in which Ray notices that a worker is lost
+GRACE = 1.0  # seconds in which Ray receives the error of a worker before its process ends
 
 
 class Worker:
-    """One that does not lead."""
+    """A worker that follows the leader."""
 
-    def __init__(self, rank: int, meeting: tuple[str, int], place: WorkerResources, splits: Any) -> None:
-        leave_no_trace(place)
-        self._rank, self._meeting, self._place = rank, meeting, place
+    def __init__(self, rank: int, address: tuple[str, int], resources: WorkerResources, splits: Any) -> None:
+        """Prepare to train. address: host and port of the leader's store. splits: the Splits, which Ray looks up."""
+        prepare_process(resources)
+        self._rank, self._address, self._size = rank, address, resources.workers
         self._data = residents(splits, own_device())
 
     def train(self, training: Training) -> None:
-        """Train along."""
+        """Train in step with the other workers until the training ends. Raises what the training raises."""
         try:
             if not dist.is_initialized():
-                store = TCPStore(*self._meeting, self._place.workers)
-                _join(store, self._rank, self._place.workers)
-            deque(training.epochs(self._data, Team(self._rank, self._place.workers)), maxlen=0)
+                _join(TCPStore(*self._address, self._size), self._rank, self._size)
+            deque(training.epochs(self._data, Team(self._rank, self._size)), maxlen=0)
         except BaseException:
-            Timer(GRACE, os._exit, (1,)).start()  # its connections are open while it lives: the others would wait
+            # The other workers wait as long as this process keeps its connections open.
+            Timer(GRACE, os._exit, (1,)).start()
             raise
 
 
 @contextmanager
-def team(place: WorkerResources, splits: Any) -> Iterator[Team]:
-    """Lead the workers of a placement group in whose first bundle this runs; splits: reference in the object store.
+def team(resources: WorkerResources, splits: Any) -> Iterator[Team]:
+    """Lead the workers of a placement group; this process runs in the group's first bundle.
 
-    The others come when they are first called, and are gone at the end. Where one is lost, Ray's own error says so.
+    splits: reference in Ray's object store. The followers train as soon as the leader calls them, and end with the
+    context. Raises Ray's own error where a worker is lost, and RuntimeError where the training of a worker fails.
     """
-    if place.workers == 1:
+    if resources.workers == 1:
         yield ALONE
         return
     import ray
@@ -56,40 +58,40 @@ def team(place: WorkerResources, splits: Any) -> Iterator[Team]:
 
     group = ray.util.get_current_placement_group()
     assert group is not None
-    here = ray.util.get_node_ip_address()
-    store = TCPStore(here, 0, place.workers, is_master=True, wait_for_workers=False)
-    others: list[Any] = [
+    host = ray.util.get_node_ip_address()
+    store = TCPStore(host, 0, resources.workers, is_master=True, wait_for_workers=False)
+    followers: list[Any] = [
         ray.remote(Worker)
         .options(
-            num_cpus=place.cpus,
-            num_gpus=place.gpus,
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
             scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank),
         )
-        .remote(rank, (here, store.port), place, splits)
-        for rank in range(1, place.workers)
+        .remote(rank, (host, store.port), resources, splits)
+        for rank in range(1, resources.workers)
     ]
-    at_work: list[Any] = []
+    running: list[Any] = []  # a reference for each follower that trains
 
     def call(training: Training) -> None:
-        ray.get([other.__ray_ready__.remote() for other in others])  # of one that is lost, this says so
-        sent = ray.put(training)
-        at_work[:] = [other.train.remote(sent) for other in others]
+        ray.get([follower.__ray_ready__.remote() for follower in followers])  # raises if a follower is lost
+        reference = ray.put(training)
+        running[:] = [follower.train.remote(reference) for follower in followers]
         if not dist.is_initialized():
-            _join(store, 0, place.workers)
+            _join(store, 0, resources.workers)
 
     try:
-        yield Team(0, place.workers, call)
+        yield Team(0, resources.workers, call)
     except RuntimeError as error:
-        if _is_of_a_connection(error):
+        if _may_be_lost_connection(error):
             _leave()
-            ended, _ = ray.wait(at_work, num_returns=len(at_work), timeout=PATIENCE) if at_work else ([], [])
+            ended, _ = ray.wait(running, num_returns=len(running), timeout=PATIENCE) if running else ([], [])
             if cause := _cause(ended):
                 raise cause from error
         raise
     finally:
         _leave()
-        for other in others:
-            ray.kill(other)
+        for follower in followers:
+            ray.kill(follower)
 
 
 def _join(store: Store, rank: int, size: int) -> None:
@@ -101,22 +103,22 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def _is_of_a_connection(error: Exception) -> bool:
-    """Tell whether an error may be of a connection that another worker has closed."""
+def _may_be_lost_connection(error: Exception) -> bool:
+    """Whether an error may mean that another worker has closed its connection."""
     return type(error) is RuntimeError or isinstance(error, dist.DistError)
 
 
 def _cause(ended: list[Any]) -> Exception | None:
-    """Find what ended the first of the workers: its loss, or an error of its own; None where both are elsewhere."""
+    """Find why the first follower ended: Ray lost it, or its training failed. None where neither is the case."""
     import ray
 
-    own = None
-    for one in ended:
+    failure = None
+    for reference in ended:
         try:
-            ray.get(one)
-        except ray.exceptions.RayTaskError as told:
-            if not _is_of_a_connection(told.cause):
-                own = RuntimeError(f"a worker failed: {type(told.cause).__name__}: {told.cause}")
+            ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            if not _may_be_lost_connection(error.cause):
+                failure = RuntimeError(f"a worker failed: {type(error.cause).__name__}: {error.cause}")
         except ray.exceptions.RayError as lost:
             return lost
-    return own
+    return failure

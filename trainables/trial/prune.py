@@ -1,4 +1,4 @@
-"""From a trial's dense network to its pruned one: at once, or in steps with training between two of them."""
+"""Prune a trial's dense network: at once, or in steps with training between them."""
 
 import time
 from collections import deque
@@ -34,14 +34,15 @@ def prune(
     folder: Folder,
     team: Team = ALONE,
 ) -> State[TrialRecord]:
-    """Prune the dense network that `storage` has to the budget of `spec`, and recalibrate it: epoch 0, not saved.
+    """Prune the dense network of `spec` to the budget, recalibrate it, and return its state at epoch 0, unsaved.
 
-    folder: for the epochs between two steps; the newest one that it holds is gone on from. Between two steps the
-    network trains at the constant learning rate of the fine-tuning recipe, whose momentum each step forgets; there a
-    team helps.
+    data: training and validation samples on the device. storage: has the dense network and the other shared artifacts.
+    folder: for the epochs between two steps; pruning resumes from the newest one there. Between two steps the network
+    trains at the constant learning rate of the fine-tuning recipe, on all workers of the team; each step resets the
+    momentum. Raises ValueError where the budget cannot be met.
     """
     device = data[0].device
-    needs_samples = any("samples" in link.inputs for link in spec.prunings)
+    needs_samples = any("samples" in pruning.inputs for pruning in spec.prunings)
     calibration = calibration_samples(splits, spec.calibration, device) if needs_samples else None
     state = resume(folder, PruningRecord, spec.dense.model, device)
     state = state or _first_step(spec, data, storage, calibration, device)
@@ -56,38 +57,38 @@ def prune(
         spent = Meter(calibration)
         state.masks = prune_further(state.model, example, spec, calibration, state.masks, quota)
         state.momenta = {}
-        to_device(state.model, device)  # a cut changes the layout in memory
+        to_device(state.model, device)  # pruning may change the memory layout
         cost = spent.read()
         seconds, images = state.record.seconds + cost.seconds, total((state.record.images, cost.images))
         state.record = state.record.model_copy(update={"seconds": seconds, "images": images})
-    return _judged(state, spec, data, example)
+    return _evaluated(state, spec, data, example)
 
 
 def _first_step(
     spec: TrialSpec, data: Data, storage: Folder, calibration: Calibration | None, device: torch.device
 ) -> State[PruningRecord]:
-    """Carry out the prunings that come before, each on the network that the last one left, then the first own step."""
+    """Run the earlier prunings of the trial in turn, each on the result of the one before, then its own first step."""
     started, before = time.perf_counter(), images_taken(data)
     dense = saved_dense(storage, spec.dense)
     model = load_dense(dense, device)
-    built = dense.architecture
-    example = built.example().to(device)
+    architecture = dense.architecture
+    example = architecture.example().to(device)
     whole = left = count(model, {}, example)
     costs, shared_costs = list[Cost](), list[Cost]()
-    for link in spec.prunings:
-        if costs:  # batch norm knows the network that was
+    for pruning in spec.prunings:
+        if costs:  # batch norm has the statistics of the network before the last pruning
             recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
             left = count(model, {}, example)
-        seen, spent = kinds.read(link, storage)
-        if link.joint:
-            model.load_state_dict(seen["gates"].network_state)
-        chosen = plan(model, example, of_what_is_left(link, whole, left), calibration, seen)
+        artifacts, spent = kinds.read(pruning, storage)
+        if pruning.joint:
+            model.load_state_dict(artifacts["gates"].network_state)
+        chosen = plan(model, example, of_what_is_left(pruning, whole, left), calibration, artifacts)
         masks = chosen.carry_out()
-        to_device(model, device)  # a cut changes the layout in memory
+        to_device(model, device)  # pruning may change the memory layout
         costs.append(chosen.cost)
         shared_costs.append(spent)
     record = PruningRecord(
-        architecture=built.without_blocks_as(model),
+        architecture=architecture.without_blocks_as(model),
         dense_accuracy=dense.read(DenseRecord).val_accuracy,
         params_total=whole.params_kept,
         macs_total=whole.macs_kept,
@@ -102,7 +103,8 @@ def _first_step(
     return State(model, record, [], masks)
 
 
-def _judged(state: State[PruningRecord], spec: TrialSpec, data: Data, example: torch.Tensor) -> State[TrialRecord]:
+def _evaluated(state: State[PruningRecord], spec: TrialSpec, data: Data, example: torch.Tensor) -> State[TrialRecord]:
+    """Recalibrate and evaluate the pruned network; return epoch 0 of the recovery."""
     started, before = time.perf_counter(), images_taken(data)
     model, pruning = state.model, state.record
     after = count(model, state.masks, example)
@@ -136,6 +138,6 @@ def _judged(state: State[PruningRecord], spec: TrialSpec, data: Data, example: t
 
 
 def _latency_ms(model: nn.Module, example: torch.Tensor) -> float:
-    """Median time of one image (1, C, H, W) in float32, on the trial's own device and threads."""
+    """Return the median milliseconds for one image (1, C, H, W) in float32, on the trial's device and threads."""
     threads = torch.get_num_threads()
     return latency(ENGINES["torch"].prepare(model, example, threads), example, threads=threads).median_ms

@@ -1,4 +1,4 @@
-"""The records of a trial: between two pruning steps, and once its network is pruned."""
+"""The records of a trial: between two pruning steps, and after its network is pruned."""
 
 from trainables.outcome import Cost, Facts
 from trainables.spec import DataSpec, TrialSpec
@@ -6,18 +6,18 @@ from trainables.training.record import TrainingRecord
 
 
 class PruningRecord(TrainingRecord):
-    """A network between two steps of its schedule, and what is known since the first one."""
+    """A network between two steps of its pruning schedule, and what the first step has decided and measured."""
 
-    dense_accuracy: float
+    dense_accuracy: float  # on the validation split
     params_total: int
     macs_total: int
-    parts: dict[str, float]  # part name -> fraction of its units kept in the end
+    parts: dict[str, float]  # part name -> fraction of its units kept after the last step
     allocation: Cost
-    profile: Cost  # of all that the policy and the criterion look at
+    profile: Cost  # of the shared artifacts that the policy and the criterion read
     sizes: dict[str, int]  # layer name -> weights of the dense network
     steps: tuple[dict[str, int], ...]  # part name -> units kept after each step
-    seconds: float  # of the steps, training between them left out
-    images: int | None  # through the network in these seconds
+    seconds: float  # of the pruning steps, without the training between them
+    images: int | None  # that the network processed in these seconds; None: not known
 
 
 class TrialRecord(TrainingRecord):

@@ -1,4 +1,4 @@
-"""What a trial reports to Ray Tune: an epoch, its failure, or the loss of its storage."""
+"""What a trial reports to Ray Tune: an epoch, its failure, or that it lost its storage."""
 
 import math
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ KIND, ERROR = "report", "error"
 
 @dataclass(frozen=True)
 class TrialFailed:
-    """The trial failed by its own fault and ends."""
+    """The trial failed by an error of its own. It is not repeated."""
 
     error: str
 
 
 @dataclass(frozen=True)
 class TrialLost:
-    """The trial lost its storage; it is to be tried again."""
+    """The trial lost its storage. It is repeated."""
 
     error: str
 
@@ -31,13 +31,13 @@ _KINDS = {EpochReport: "epoch"} | {kind: name for name, kind in _WITHOUT_EPOCH.i
 
 
 def to_tune(report: TrialReport) -> dict[str, Any]:
-    """Write a report as the flat dictionary that Tune hands on; one without an epoch has NaN as its accuracy."""
+    """Write a report as the flat dictionary that Tune passes on. A report without an epoch has accuracy NaN."""
     values = report.model_dump() if isinstance(report, EpochReport) else {METRIC: math.nan, ERROR: report.error}
     return {KIND: _KINDS[type(report)], **values}
 
 
 def from_tune(result: Mapping[str, Any] | None) -> TrialReport | None:
-    """Read the report in a result of Tune, which adds entries of its own; None where a trial has not reported."""
+    """Read the report in a result of Tune, which adds its own entries. None where the trial has not reported yet."""
     if not result or KIND not in result:
         return None
     if kind := _WITHOUT_EPOCH.get(result[KIND]):

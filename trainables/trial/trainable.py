@@ -1,4 +1,4 @@
-"""One trial: prune the dense network to its budget, then let it recover; and how Ray Tune runs it."""
+"""One trial: prune the dense network to the budget, then recover. And the function that Ray Tune runs."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -17,9 +17,9 @@ from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.fit import State, fit, keep_best, residents, resume, save_epoch
-from trainables.training.process import WorkerResources, leave_no_trace, own_device
+from trainables.training.process import WorkerResources, own_device, prepare_process
 from trainables.training.recorder import Recorder
-from trainables.training.recovery import RECOVERIES, Pruned, draw_anew
+from trainables.training.recovery import RECOVERIES, Pruned, reinitialise
 from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, evaluate
 from trainables.training.workers import team
@@ -27,30 +27,31 @@ from trainables.trial.prune import prune
 from trainables.trial.record import TrialRecord
 from trainables.trial.reports import TrialFailed, TrialLost, to_tune
 
-QUIET_SECONDS = 0.5  # Tune hears of shorter epochs now and then: each report costs a trial some milliseconds
-OUTCOME = "outcome.json"  # written last: the trial will not go on
-STEPS = "pruning"  # folder of the epochs between two steps of a schedule, gone once the network is pruned
-RECORDED = "samples"  # folder of the epochs recorded so far, gone once they are together
+QUIET_SECONDS = 0.5  # at least, between two reports to Tune: each costs a trial some milliseconds
+OUTCOME = "outcome.json"  # written last: the trial has ended
+STEPS = "pruning"  # folder of the epochs between two steps of a schedule; deleted after the network is pruned
+RECORDED = "samples"  # folder of the epochs recorded so far; deleted after `finish` has merged them
 
 
 def run_trial(
     spec: TrialSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
 ) -> Iterator[EpochReport]:
-    """Run a trial, or go on with it from its newest checkpoint, and yield every epoch's report from epoch 0 on.
+    """Run a trial, or resume it from its newest checkpoint, and yield the report of every epoch from epoch 0 on.
 
-    storage: where the shared artifacts are. folder: this trial's own, in which only the best epoch's network is left.
-    team: that this worker leads; it trains together, and all else is done here.
+    storage: has the shared artifacts. folder: of this trial; at the end it has the network of the best epoch only.
+    team: this worker leads it; all workers train, and this one does everything else. Raises ValueError where the spec
+    cannot be carried out, DivergedError where a loss is not finite, StorageError where the storage fails.
     """
-    if ended := _done(folder):  # and its worker was lost before anybody heard of it
+    if ended := _done(folder):  # the worker was lost after it wrote the outcome and before its last report arrived
         _tidy(folder, ended)
         yield from ended.history
         return
     data = residents(splits, device)
-    first = 1 if spec.record == "during" else 0  # what samples come up in; what may be asked about them
+    first = 1 if spec.record == "during" else 0  # epoch 0 has no training steps to record
     recorder = Recorder.of(spec.record, splits.train, folder / RECORDED, spec, first)
     last = recorder.last_whole() if recorder else None
-    begun = resume(folder, TrialRecord, spec.dense.model, device, last=last)
-    state = begun or prune(spec, splits, data, storage, folder / STEPS, team)
+    resumed = resume(folder, TrialRecord, spec.dense.model, device, last=last)
+    state = resumed or prune(spec, splits, data, storage, folder / STEPS, team)
     facts = state.record.facts
     pruned = Pruned(
         spec, facts.macs_total / facts.macs_kept, lambda: load_dense(saved_dense(storage, spec.dense), device)
@@ -58,7 +59,7 @@ def run_trial(
     plan = RECOVERIES[spec.recovery](pruned)
     batch_size = plan.recipe.batch_size
     draw = draw_by(spec.curriculum, spec.dense, splits.train, storage, plan.epochs, batch_size)
-    if begun is None:
+    if resumed is None:
         _start(state, plan, data[1], spec.seed)
         if recorder and recorder.first == 0:
             recorder.end(0, state.model, data[0])
@@ -74,14 +75,14 @@ def run_trial(
 
 
 def _start(state: State[TrialRecord], plan: TrainingPlan, val: Resident, seed: int) -> None:
-    """Make epoch 0 what the recovery starts from."""
-    first: dict[str, object] = {"final": plan.epochs == 0}
+    """Set epoch 0 to the network that the recovery starts from; draw its weights again if the plan says so."""
+    update: dict[str, object] = {"final": plan.epochs == 0}
     if plan.reinitialise:
-        draw_anew(state.model, state.masks, state.record.architecture, seed)
-        judged = evaluate(state.model, val)
-        first |= {"val_accuracy": judged.accuracy, "val_loss": judged.loss}
-        first |= {"images": total((state.history[0].images, len(val)))}
-    state.history = [state.history[0].model_copy(update=first)]
+        reinitialise(state.model, state.masks, state.record.architecture, seed)
+        validation = evaluate(state.model, val)
+        update |= {"val_accuracy": validation.accuracy, "val_loss": validation.loss}
+        update |= {"images": total((state.history[0].images, len(val)))}
+    state.history = [state.history[0].model_copy(update=update)]
 
 
 def _tidy(folder: Folder, outcome: Outcome) -> None:
@@ -92,35 +93,36 @@ def _tidy(folder: Folder, outcome: Outcome) -> None:
 def _done(folder: Folder) -> Outcome | None:
     try:
         outcome = Outcome.model_validate_json(folder.read(OUTCOME))
-    except (FileNotFoundError, ValueError):  # a damaged one counts as never written
+    except (FileNotFoundError, ValueError):  # a damaged outcome counts as never written
         return None
     return outcome if outcome.status == "done" else None
 
 
 def write_outcome(folder: Folder, outcome: Outcome) -> None:
-    """Say how a trial ended; from here on it will not go on."""
+    """Write how a trial ended, with the time. A trial with an outcome does not resume."""
     ended = datetime.now(UTC).isoformat(timespec="milliseconds")
     folder.write(OUTCOME, outcome.model_copy(update={"ended": ended}).model_dump_json().encode())
 
 
-def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], place: WorkerResources) -> None:
-    """The Ray Tune trainable.
+def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], resources: WorkerResources) -> None:
+    """Run a trial as Ray Tune's trainable.
 
     config: "spec" (a TrialSpec as JSON), "storage" and "folder" (URIs). data: key of a DataSpec -> reference to its
-    Splits in Ray's object store. A trial that fails by its own doing says so in its outcome and reports it; one that
-    loses its storage reports that it is lost, as one that loses its worker cannot: both are tried again.
+    Splits in Ray's object store. resources: of this trial. A trial that fails by an error of its own writes this to its
+    outcome and reports it. A trial that loses its storage reports that it is lost; a trial that loses its worker cannot
+    report. Ray Tune repeats both.
     """
     import ray
     from ray import tune
 
     spec = TrialSpec.model_validate_json(config["spec"])
     storage, folder = Folder.at(config["storage"]), Folder.at(config["folder"])
-    leave_no_trace(place)
+    prepare_process(resources)
     reference = data[spec.dense.data.key()]
     try:
         last = -QUIET_SECONDS
-        with team(place, reference) as together:
-            for report in run_trial(spec, ray.get(reference), storage, folder, own_device(), together):
+        with team(resources, reference) as workers:
+            for report in run_trial(spec, ray.get(reference), storage, folder, own_device(), workers):
                 if report.final or time.monotonic() - last >= QUIET_SECONDS:
                     tune.report(to_tune(report))
                     last = time.monotonic()

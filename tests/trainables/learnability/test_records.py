@@ -132,7 +132,7 @@ def test_shares_of_several_workers_make_the_whole(splits: Splits, tmp_path: Path
     def record_of(positions: np.ndarray[Any, Any], name: str) -> pa.Table:
         share = Split(train.images[positions], train.labels[positions], train.ids[positions])
         recorder = Recorder(share, "during", Folder.at(str(tmp_path / name)), {})
-        recorder.epoch_record.see(
+        recorder.epoch_record.add(
             Batch(batch.images, batch.labels[positions], torch.arange(len(positions))), logits[positions]
         )
         recorder.end(1, model, data)
@@ -150,12 +150,12 @@ def test_the_last_draw_of_an_epoch_counts_and_samples_not_drawn_are_not_seen(spl
     images = torch.zeros(2, 1, 8, 8)
     for sign in (1.0, -1.0):
         logits = sign * 3.0 * nn.functional.one_hot(torch.tensor(train.labels[[5, 7]]), 10)
-        recorder.epoch_record.see(Batch(images, torch.tensor(train.labels[[5, 7]]), torch.tensor([5, 7])), logits)
+        recorder.epoch_record.add(Batch(images, torch.tensor(train.labels[[5, 7]]), torch.tensor([5, 7])), logits)
     recorder.end(1, linear(), data)
     for label in range(10):
         chosen = torch.from_numpy(np.flatnonzero(train.labels == label))
         logits = torch.eye(10)[label].expand(len(chosen), 10)
-        recorder.epoch_record.see(Batch(images, torch.full((len(chosen),), label), chosen), logits)
+        recorder.epoch_record.add(Batch(images, torch.full((len(chosen),), label), chosen), logits)
     recorder.end(2, linear(), data)
     recorder.finish(home, 2)
     records = read_records(home)

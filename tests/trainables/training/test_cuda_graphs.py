@@ -75,7 +75,7 @@ def test_dropout_draws_anew_in_each_step() -> None:
 
 @needs_gpu
 def test_what_cannot_be_captured_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainables.training.cuda_graphs.PLAIN", {"torch", Waits.__module__.partition(".")[0]})
+    monkeypatch.setattr("trainables.training.cuda_graphs.CAPTURABLE", {"torch", Waits.__module__.partition(".")[0]})
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 64), Waits(0.5)).to(CUDA).train()
     forward = graphed(model, model.parameters(), 8, CUDA)
     images = torch.randn(8, 3, 2, 2, device=CUDA)

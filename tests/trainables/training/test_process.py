@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from trainables.data import sources
 from trainables.spec import DataSpec, Precision, Recipe
 from trainables.training.fit import residents
-from trainables.training.process import WorkerResources, hardware, leave_no_trace
+from trainables.training.process import WorkerResources, hardware, prepare_process
 from trainables.training.recalibration import recalibrate
 from trainables.training.train import TrainingPlan, evaluate, train
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 def clean() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
-    leave_no_trace(WorkerResources(cpus=threads))
+    prepare_process(WorkerResources(cpus=threads))
 
 
 @pytest.mark.usefixtures("clean")
@@ -29,7 +29,7 @@ def clean() -> Iterator[None]:
 def test_a_process_trains_and_evaluates_in_the_precision_of_its_resources(
     precision: Precision, dtype: torch.dtype, described: str
 ) -> None:
-    leave_no_trace(WorkerResources(cpus=1, precision=precision))
+    prepare_process(WorkerResources(cpus=1, precision=precision))
     assert hardware(CPU) == described
     splits = sources.load(DataSpec(max_train=64, max_val=32))
     data = residents(splits, CPU)
@@ -54,6 +54,6 @@ def test_a_process_trains_and_evaluates_in_the_precision_of_its_resources(
 
 @pytest.mark.usefixtures("clean")
 def test_the_next_training_of_a_process_has_its_own_precision() -> None:
-    leave_no_trace(WorkerResources(precision="bfloat16"))
-    leave_no_trace(WorkerResources())
+    prepare_process(WorkerResources(precision="bfloat16"))
+    prepare_process(WorkerResources())
     assert hardware(CPU) == "cpu"

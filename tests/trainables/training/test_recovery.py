@@ -30,7 +30,7 @@ from trainables.pruning_spec import Distillation
 from trainables.spec import Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit, residents
-from trainables.training.recovery import RECOVERIES, Pruned, distillation, draw_anew
+from trainables.training.recovery import RECOVERIES, Pruned, distillation, reinitialise
 from trainables.training.train import TrainingPlan, hard_labels, set_lr, train
 from trainables.trial.prune import prune
 from trainables.trial.record import TrialRecord
@@ -60,7 +60,7 @@ def test_pruned_stays_pruned_through_every_step_and_the_loss_finite(
 ) -> None:
     state, plan = pruned_by(spec, splits, storage, tmp_path), plan_of(name, spec, storage)
     if plan.reinitialise:
-        draw_anew(state.model, state.masks, ARCHITECTURE, spec.seed)
+        reinitialise(state.model, state.masks, ARCHITECTURE, spec.seed)
     start = {key: tensor.shape for key, tensor in state.model.state_dict().items()}
     seen: list[dict[str, Tensor]] = []
     state.model.register_forward_pre_hook(lambda model, _: seen.append(matrices(model)))
@@ -189,9 +189,9 @@ def test_a_start_from_scratch_keeps_widths_and_masks_and_nothing_else(
     torch.manual_seed(spec.seed)
     untrained = matrices(ARCHITECTURE.build())
     before = matrices(state.model)
-    draw_anew(state.model, state.masks, ARCHITECTURE, spec.seed)
+    reinitialise(state.model, state.masks, ARCHITECTURE, spec.seed)
     after = matrices(state.model)
-    draw_anew(state.model, state.masks, ARCHITECTURE, spec.seed)
+    reinitialise(state.model, state.masks, ARCHITECTURE, spec.seed)
     for name, weight in after.items():
         assert torch.equal(weight, matrices(state.model)[name])
         assert weight.shape == before[name].shape
@@ -211,7 +211,7 @@ def test_a_cut_layer_is_drawn_with_the_variance_of_its_own_inputs() -> None:
     model = built.build()
     prunable = view(model, "channel", built.example())
     prunable.remove({part.name: torch.arange(part.units // 4) for part in prunable.parts})
-    draw_anew(model, {}, built, 0)
+    reinitialise(model, {}, built, 0)
     for name in ("block3.conv", "block4.conv"):
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Conv2d)
