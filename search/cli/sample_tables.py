@@ -5,10 +5,10 @@ from search.learnability.summary import Learnability
 from search.learnability.tables import agreement_table, forgotten_table, found_again_table, noise_table, scope
 
 
-def print_learnability(found: Learnability) -> None:
-    """Print whether networks agree, how well flipped labels are found, and what pruning forgets."""
-    print(scope(found))
-    tables = [agreement_table(found), noise_table(found), forgotten_table(found), found_again_table(found)]
+def print_learnability(summary: Learnability) -> None:
+    """Print whether networks agree, how well measures find flipped labels, and what pruning forgets."""
+    print(scope(summary))
+    tables = [agreement_table(summary), noise_table(summary), forgotten_table(summary), found_again_table(summary)]
     for table in tables:
         if table.rows:
             shown = plain(table.caption)

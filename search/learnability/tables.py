@@ -19,18 +19,18 @@ TREATMENT_COLUMNS = ("network", "treatment", "policy", "sparsity")
 INTERVALS = "95 % bootstrap interval over samples, not over trainings (for these, see the range)"
 
 
-def scope(found: Learnability) -> str:
+def scope(summary: Learnability) -> str:
     """Describe the networks, samples and epochs that were compared."""
-    counts = {name: len(seeds) for name, seeds in found.networks.items()}
+    counts = {name: len(seeds) for name, seeds in summary.networks.items()}
     networks = ", ".join(f"{name} ({count} seed{'s' * (count > 1)})" for name, count in counts.items())
-    flipped = f", {found.noise.flipped:,} labels flipped" if found.noise else ""
+    flipped = f", {summary.noise.flipped:,} labels flipped" if summary.noise else ""
     return (
-        f"{networks}: {found.samples:,} training samples of {found.data.name}{flipped}, {found.epochs} epochs,\n"
-        f"{TAKEN[found.taken]}"
+        f"{networks}: {summary.samples:,} training samples of {summary.data.name}{flipped}, {summary.epochs} epochs,\n"
+        f"{TAKEN[summary.taken]}"
     )
 
 
-def agreement_table(found: Learnability) -> Table:
+def agreement_table(summary: Learnability) -> Table:
     """Lay out correlations of learnability, for every two networks and for the ceiling."""
     rows = [
         (
@@ -43,7 +43,7 @@ def agreement_table(found: Learnability) -> Table:
             _half(spearman.means),
             "" if pearson.published is None else f"{pearson.published:.3f}",
         )
-        for names, (pearson, spearman) in _by_networks(found.agreement["learnability"])
+        for names, (pearson, spearman) in _by_networks(summary.agreement["learnability"])
     ]
     head = ("networks", "Pearson's r", "range", "pairs", "Spearman's", "r of means", "Spearman's", "published r")
     caption = (
@@ -52,22 +52,22 @@ def agreement_table(found: Learnability) -> Table:
     return Table(caption, head, rows)
 
 
-def measures_table(found: Learnability) -> Table:
+def measures_table(summary: Learnability) -> Table:
     """Lay out correlations of every measure."""
     rows = [
         (measure, named(names), *(_ends(each.single) for each in pair), *(_ends(each.means) for each in pair))
-        for measure, agreements in found.agreement.items()
+        for measure, agreements in summary.agreement.items()
         for names, pair in _by_networks(agreements)
     ]
     head = ("measure", "networks", "Pearson's r", "Spearman's", "r of means", "Spearman's of means")
     return Table(f"All measures, with the ends of the {INTERVALS}", head, rows, words=2)
 
 
-def noise_table(found: Learnability) -> Table:
+def noise_table(summary: Learnability) -> Table:
     """Lay out how well each measure finds flipped labels."""
     rows = []
     for (network, measure), each in groupby(
-        found.noise.detections if found.noise else (), lambda d: (d.network, d.measure)
+        summary.noise.detections if summary.noise else (), lambda d: (d.network, d.measure)
     ):
         detections = list(each)
         single, means = [d for d in detections if d.seed is not None], [d for d in detections if d.seed is None]
@@ -83,10 +83,10 @@ def noise_table(found: Learnability) -> Table:
     return Table(caption, head, rows, words=2)
 
 
-def forgotten_table(found: Learnability) -> Table:
+def forgotten_table(summary: Learnability) -> Table:
     """Lay out which samples the dense networks had right and the pruned networks have wrong."""
     rows = []
-    for treatment, each in groupby(found.forgotten, _treatment):
+    for treatment, each in groupby(summary.forgotten, _treatment):
         by_stage = {row.stage: row for row in each}
         stages = [by_stage.get(stage) for stage in STAGES]
         shares = (percent(row.share) if row else "" for row in stages)
@@ -100,11 +100,11 @@ def forgotten_table(found: Learnability) -> Table:
     return _shorter(Table(caption, head, rows, words=3))
 
 
-def found_again_table(found: Learnability) -> Table:
+def found_again_table(summary: Learnability) -> Table:
     """Lay out how well measures from the recovery of pruned networks find flipped labels."""
     rows = [
         (*treatment, *(f"{row.auc.mean:.3f}" for row in each))
-        for treatment, each in groupby(found.found_again, _treatment)
+        for treatment, each in groupby(summary.found_again, _treatment)
     ]
     caption = "Finding flipped labels by measures from the recovery of pruned networks: ROC AUC, mean over seeds"
     return _shorter(Table(caption, (*TREATMENT_COLUMNS, *MEASURES), rows, words=3))

@@ -8,7 +8,7 @@ from trainables.pruning_spec import Schedule
 
 
 class OfNetwork(Protocol):
-    """A result of one network, or of several that are alike."""
+    """A result of one network, or of several networks of one kind."""
 
     @property
     def dataset(self) -> str:
@@ -28,19 +28,19 @@ class Pruned(OfNetwork, Protocol):
 
     @property
     def before(self) -> str:
-        """Earlier prunings; empty where there were none."""
+        """Earlier prunings; empty if there are none."""
 
     @property
     def granularity(self) -> str:
-        """weight, channel or block."""
+        """Units that were removed: weight, channel, block or projected-block."""
 
     @property
     def criterion(self) -> str:
-        """What scored the units."""
+        """Criterion that scored the units."""
 
     @property
     def schedule(self) -> str:
-        """How pruning came to its sparsity."""
+        """Schedule of the sparsity."""
 
 
 def model_name(model: str, width: float) -> str:
@@ -54,7 +54,7 @@ def network_name(result: OfNetwork) -> str:
 
 
 def pruning_name(result: Pruned) -> str:
-    """Name earlier prunings, the units that were removed, their criterion, and the schedule unless it is the usual one.
+    """Name earlier prunings, the removed units, their criterion, and the schedule if it is not the default.
 
     For example "channels by magnitude, iterative".
     """

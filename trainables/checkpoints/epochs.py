@@ -1,4 +1,4 @@
-"""The epochs of a training: one checkpoint each, in a folder named by its number. Needs no torch."""
+"""The epochs of a training: each is a checkpoint in a folder named by its number. Needs no torch."""
 
 from contextlib import suppress
 
@@ -20,9 +20,9 @@ def epoch_names(folder: Folder) -> list[str]:
 
 
 def newest_record(folder: Folder) -> ProgressRecord | None:
-    """Read the record of the newest epoch from which training can resume, without its tensors; None without one.
+    """Read the record of the newest epoch from which training can resume, without its tensors; None if there is none.
 
-    A damaged record counts as never written. Damaged tensors go unnoticed.
+    A damaged record counts as never written. Tensors are not checked.
     """
     for name in reversed(epoch_names(folder)):
         with suppress(ValueError):

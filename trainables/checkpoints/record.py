@@ -1,4 +1,4 @@
-"""The record of a checkpoint: JSON beside its tensors, which each reader validates by a model. Needs no torch."""
+"""The record of a checkpoint: JSON beside its tensors. Each reader validates it by a model. Needs no torch."""
 
 from collections.abc import Collection
 
@@ -18,11 +18,11 @@ class Record(Frozen):
 class TrainedRecord(Record):
     """The record of a trained network."""
 
-    data: DataSpec  # that it was trained on
+    data: DataSpec  # on which it was trained
 
 
 class ProgressRecord(Record):
-    """The record of an epoch: how far its training is."""
+    """The record of an epoch: the progress of its training."""
 
     history: tuple[EpochReport, ...] = ()
     facts: Facts | None = None  # of a trial whose network is pruned
