@@ -98,4 +98,4 @@ def _own_files(path: Path) -> set[str]:
         return set()
     if "verified_accuracy" not in from_json(folder.read(manifest.RECORD).decode()):
         return set()
-    return {manifest.MANIFEST, *from_json(folder.read(manifest.MANIFEST).decode())["files"]}
+    return {manifest.MANIFEST, *manifest.listed(folder)}

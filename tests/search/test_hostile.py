@@ -15,7 +15,7 @@ from search.study import strict_yaml
 from search.study.reading import parse_study, read_study, shipped
 from search.study.spec import StudySpec
 from tests.search.conftest import howcompact
-from tests.trainables.hostility import bounded, damaged
+from tests.trainables.hostility import bounded, damaged, with_flipped_bit_in_a_page
 from trainables.storage.columns import to_parquet
 from trainables.storage.folder import Folder
 
@@ -123,7 +123,18 @@ def row(**changes: Any) -> TrialRow:
     return TrialRow.model_validate(told | changes)
 
 
-GOOD = to_parquet(to_table([row(layers={"a": 0.5}, parts={"a": 0.5})] * 20))
+GOOD_ROWS = [row(layers={"a": 0.5}, parts={"a": 0.5})] * 20
+GOOD = to_parquet(to_table(GOOD_ROWS))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_flipped_bit_in_a_page_changes_no_row(data: st.DataObject) -> None:
+    try:
+        rows = from_table(from_parquet(data.draw(with_flipped_bit_in_a_page(GOOD))))
+    except ValueError:
+        return
+    assert rows == GOOD_ROWS
 
 
 @settings(max_examples=150, deadline=None)

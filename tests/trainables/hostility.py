@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from trainables.checkpoints import checkpoint
 from trainables.checkpoints.checkpoint import Architecture
+from trainables.checkpoints.manifest import manifest_of
 from trainables.storage.folder import Folder
 
 BUILT = Architecture(model="small_cnn", width=0.25, classes=3, image=(1, 8, 8))
@@ -54,10 +55,10 @@ def good_checkpoint() -> dict[str, bytes]:
 
 
 def put(place: Path, files: dict[str, bytes]) -> Folder:
-    """Write files and, unless they have one, a manifest whose checksums are right: whoever forges can count."""
+    """Write files and, unless there is one, a manifest with right checksums: a forger can compute them, too."""
     place.mkdir(exist_ok=True)
-    sums = {name: {"sha256": hashlib.sha256(b).hexdigest(), "bytes": len(b)} for name, b in files.items()}
-    files = {"manifest.json": json.dumps({"files": sums}).encode()} | files
+    entries = {name: {"sha256": hashlib.sha256(b).hexdigest(), "bytes": len(b)} for name, b in files.items()}
+    files = {"manifest.json": manifest_of(entries)} | files
     for name, content in files.items():
         (place / name).write_bytes(content)
     return Folder.at(str(place))

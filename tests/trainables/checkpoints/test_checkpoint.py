@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -79,11 +80,11 @@ def test_damage_is_told_with_the_file_and_the_folder(
 
 
 @pytest.mark.parametrize(
-    "manifest", [b"", b"{", b"[]", b"{}", b'{"files": {"record.json": 3}}', b"\xff", b'{"files": 1}']
+    "manifest", [b"", b"{", b"[]", b"{}", b'{"files": {"record.json": 3}}', b"\xff", b'{"files": 1}', b'{"files": {}}']
 )
 def test_damaged_manifest_is_told(saved: Path, manifest: bytes) -> None:
     (saved / "manifest.json").write_bytes(manifest)
-    with pytest.raises(ValueError, match=r"manifest.json of checkpoint .* must list its files, but it was changed"):
+    with pytest.raises(ValueError, match=r"manifest.json of checkpoint .* must list its files and match its own"):
         checkpoint.load(Folder.at(str(saved)))
 
 
@@ -106,7 +107,10 @@ def test_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Folder, "write", watched)
     checkpoint.save(Folder.at(str(tmp_path)), tensors(), RECORD)
     assert written[-1] == "manifest.json"
-    assert json.loads((tmp_path / "manifest.json").read_bytes())["files"].keys() == set(written[:-1])
+    document = json.loads((tmp_path / "manifest.json").read_bytes())
+    assert document["files"].keys() == set(written[:-1])
+    listed = json.dumps(document["files"], sort_keys=True, separators=(",", ":"))
+    assert document["sha256"] == hashlib.sha256(listed.encode()).hexdigest()
 
 
 def test_what_is_forgotten_leaves_a_whole_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,18 +39,42 @@ def test_a_damaged_checkpoint_is_equal_or_refused(
 ) -> None:
     folder = put(tmp_path_factory.mktemp("damaged"), files | {name: data.draw(damaged(files[name]))})
     try:
-        record, _ = manifest.read_record(folder)  # names of groups have no checksum: a wrong one is missing on loading
-        assert record == RECORD
+        record, groups = manifest.read_record(folder)
     except ValueError:
         with pytest.raises(ValueError, match=r"."):
             checkpoint.load(folder)
         return
+    assert record == RECORD
+    assert groups == {"network"}
     try:
         loaded = checkpoint.load(folder)
     except ValueError:
         return
     assert loaded.record == RECORD
     assert all(torch.equal(loaded.tensors["network"][key], tensor) for key, tensor in STATE.items())
+
+
+FLIPS = {"network": "netwosk", "sha256": "sha257", "files": "filet", '"bytes": ': '"bytes": 1'}
+
+
+@pytest.mark.parametrize("text", FLIPS)
+def test_a_manifest_with_a_damaged_list_is_refused(text: str, files: dict[str, bytes], tmp_path: Path) -> None:
+    damaged_list = files["manifest.json"].decode().replace(text, FLIPS[text]).encode()
+    assert damaged_list != files["manifest.json"]
+    folder = put(tmp_path / "c", files | {"manifest.json": damaged_list})
+    for read in (manifest.listed, manifest.read_record, manifest.read_files):
+        with pytest.raises(ValueError, match=r"must list its files and match its own checksum, but it was changed"):
+            read(folder)
+
+
+@pytest.mark.parametrize("name", ["network.safetensors", "record.json"])
+def test_a_manifest_without_one_of_its_entries_is_refused(name: str, files: dict[str, bytes], tmp_path: Path) -> None:
+    document = json.loads(files["manifest.json"])
+    del document["files"][name]
+    folder = put(tmp_path / "c", files | {"manifest.json": json.dumps(document).encode()})
+    for read in (manifest.listed, manifest.read_record, manifest.read_files):
+        with pytest.raises(ValueError, match=r"must list its files and match its own checksum, but it was changed"):
+            read(folder)
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,7 +1,6 @@
 """Names that lead elsewhere, pickles and code in a storage: refused, and never run."""
 
 import hashlib
-import json
 import os
 import pickle
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from tests.trainables.hostility import bounded, good_checkpoint, put
 from trainables import load_pruned
 from trainables.allocation import profiles
 from trainables.checkpoints import checkpoint
+from trainables.checkpoints.manifest import manifest_of
 from trainables.data import sources
 from trainables.learnability.records import read_records
 from trainables.spec import DataSpec
@@ -92,9 +92,9 @@ def test_no_name_leads_out_of_a_folder(name: str, files: dict[str, bytes], tmp_p
         with pytest.raises(ValueError, match=r"."):
             use(name)
     digest = hashlib.sha256(b"mine").hexdigest()
-    manifest = {"files": {"record.json": {"sha256": digest}, name: {"sha256": digest}}}
-    put(tmp_path / "in", {"record.json": b"mine", "manifest.json": json.dumps(manifest).encode()})
-    with pytest.raises(ValueError, match=r"."):
+    forged = manifest_of({"record.json": {"sha256": digest}, name: {"sha256": digest}})
+    put(tmp_path / "in", {"record.json": b"mine", "manifest.json": forged})
+    with pytest.raises(ValueError, match=r"a name in a storage must be|can't encode"):
         checkpoint.load(folder)
     assert (tmp_path / "x").read_text() == "mine"
 
