@@ -1,4 +1,4 @@
-"""Studies as Ray jobs: the code that a job takes along, and the calls to a cluster's Jobs API.
+"""Studies as Ray jobs: the code that is sent with a job, and the calls to a cluster's Jobs API.
 
 Hands out: jobs.
 """

@@ -4,17 +4,17 @@ from collections.abc import Callable
 
 
 class JobLog:
-    """Passes each line of a log on once, though its text comes in pieces and again from the start."""
+    """Passes on each line of a log once, although the text comes in pieces and may start again."""
 
     def __init__(self, echo: Callable[[str], None]) -> None:
-        self.lines = 0  # passed on so far
+        self.lines = 0  # number of lines passed on
         self._echo = echo
-        self._seen = 0  # characters, those of the unfinished line included
-        self._position = 0
+        self._seen = 0  # characters read, with those of the unfinished line
+        self._position = 0  # characters since the last start
         self._unfinished = ""
 
     def restart(self) -> None:
-        """Expect the text from its start."""
+        """Expect the text from its start again. Lines that were passed on are skipped."""
         self._position = 0
 
     def take(self, text: str) -> None:
@@ -27,7 +27,7 @@ class JobLog:
             self._pass_on(line)
 
     def end(self) -> None:
-        """Pass on a last line that has no line break."""
+        """Pass on the last line if it has no line break."""
         if self._unfinished:
             self._pass_on(self._unfinished)
             self._unfinished = ""

@@ -1,4 +1,4 @@
-"""What a job takes along: the study, checked as far as this machine can, and the code; never data."""
+"""What is sent with a job: the study, checked as far as this machine can, and the code. Data are never sent."""
 
 import ast
 import os
@@ -27,47 +27,47 @@ from trainables.storage import credentials
 
 STUDY_FILE = "study.yaml"
 OURS = {"search": Path(__file__).parents[1], "trainables": Path(trainables.__file__).parent}
-CODE = (".py", ".yaml", ".yml", ".toml")  # what is taken along of a user's package; the rest may be data
+CODE = (".py", ".yaml", ".yml", ".toml")  # files of a user's package that are sent; other files may be data
 
 
 def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
-    """Read a study that is to run elsewhere and check it as here, but for images and weights that only the cluster has.
+    """Read a study that will run on a cluster and check it, except images and weights that only the cluster has.
 
-    Where data.path is not here, the job itself looks at the images first thing, and at what depends on their size.
-    Raises ValueError with all that is wrong.
+    Where data.path does not exist on this machine, the job checks the images first, and what depends on their size.
+    Raises ValueError with all mistakes.
     """
     study = parse_study(source, overrides, name)
     credentials.refuse("storage", storage)
-    found = complaints(study)
+    mistakes = complaints(study)
     data, path = study.data, Path(study.data.path).expanduser()
     files = {model: file for model, file in study.weights.items() if file not in hub.torchvision_weights(model)}
-    elsewhere = [partial(pretrained.check, DenseSpec(model=model, weights=file)) for model, file in files.items()]
+    on_cluster = [partial(pretrained.check, DenseSpec(model=model, weights=file)) for model, file in files.items()]
     if data.path and data.name in sources.SOURCES and not path.exists():
-        elsewhere.append(partial(sources.check, data))
-    for check in elsewhere:
+        on_cluster.append(partial(sources.check, data))
+    for check in on_cluster:
         try:
             check()
         except ValueError as absent:
-            found = [complaint for complaint in found if complaint != str(absent)]
+            mistakes = [mistake for mistake in mistakes if mistake != str(absent)]
     for file in files.values():
         if not Path(file).is_absolute():
-            found.append(f"weights must be absolute, as they are read on the cluster, but got {file!r}; write it out")
+            mistakes.append(f"weights must be absolute paths, as the cluster reads them, but got {file!r}; correct it")
     if data.path and not path.is_absolute():
-        found.append(f"data.path must be absolute, as it is read on the cluster, but got {data.path!r}; write it out")
+        mistakes.append(f"data.path must be absolute, as the cluster reads it, but got {data.path!r}; correct it")
     if "://" not in storage and not Path(storage).is_absolute():
-        found.append(
-            f"storage must be a place that all nodes reach, but got {storage!r}; "
+        mistakes.append(
+            f"storage must be one that all nodes reach, but got {storage!r}; "
             "give a URI such as s3://bucket/studies, or the absolute path of a shared folder"
         )
-    if found:
-        raise ValueError("\n".join(found))
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
     return study
 
 
 def pack(study: StudySpec, folder: Path) -> None:
-    """Write the study as STUDY_FILE into a folder, and the code of this project and of the user's own models.
+    """Write the study as STUDY_FILE into a folder, with the code of this project and of the user's own models.
 
-    The project is taken whole, with its version, so that nodes need to hold only what it stands on.
+    The project is sent whole, with its version, so the nodes need only its dependencies.
     """
     settings = study.model_dump(mode="json", exclude_defaults=True)
     (folder / STUDY_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
@@ -75,62 +75,61 @@ def pack(study: StudySpec, folder: Path) -> None:
     (folder / f"howcompact-{release}.dist-info").mkdir()
     (folder / f"howcompact-{release}.dist-info" / "METADATA").write_text(f"Name: howcompact\nVersion: {release}\n")
     models = [model.partition(":")[0] for model in study.models if is_users_own(model)]
-    for name, place in OURS.items():
-        shutil.copytree(place, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    for place in own_code(models):
-        if place.is_dir():
-            shutil.copytree(place, folder / place.name, ignore=_not_code, dirs_exist_ok=True)
+    for name, package in OURS.items():
+        shutil.copytree(package, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    for path in own_code(models):
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, ignore=_not_code, dirs_exist_ok=True)
         else:
-            shutil.copy(place, folder)
+            shutil.copy(path, folder)
 
 
 def environment() -> dict[str, str]:
-    """Pick what a job gets of this environment: MLFLOW_TRACKING_URI, where it is a web address without a password."""
+    """Return the variables that a job gets: MLFLOW_TRACKING_URI, if it is a web address without a password."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     address = urlsplit(uri)
     return {"MLFLOW_TRACKING_URI": uri} if address.scheme in ("http", "https") and not address.password else {}
 
 
 def own_code(modules: Iterable[str]) -> list[Path]:
-    """Find the folders and files of top-level modules, and of all that they import, but for what is installed."""
-    found: dict[str, list[Path]] = {}
+    """Find the folders and files of top-level modules and of all that they import, without installed packages."""
+    paths: dict[str, list[Path]] = {}
     waiting = [module.partition(".")[0] for module in modules]
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found[name] = _places(name)
-            waiting += [imported for place in found[name] for imported in _imports(place)]
-    return [place for places in found.values() for place in places]
+        if name not in paths:
+            paths[name] = _paths(name)
+            waiting += [imported for path in paths[name] for imported in _imports(path)]
+    return [path for of_module in paths.values() for path in of_module]
 
 
-def _places(name: str) -> list[Path]:
+def _paths(name: str) -> list[Path]:
     spec = None if name in OURS or name in sys.stdlib_module_names else find_spec(name)
     if spec is None:
         return []
-    places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
+    paths = [Path(path) for path in spec.submodule_search_locations or [spec.origin or ""]]
     return [
-        place
-        for place in places
-        if (place.is_dir() or place.suffix == ".py")
-        and not {"site-packages", "dist-packages"}.intersection(place.parts)
+        path
+        for path in paths
+        if (path.is_dir() or path.suffix == ".py") and not {"site-packages", "dist-packages"}.intersection(path.parts)
     ]
 
 
-def _imports(place: Path) -> set[str]:
-    """Names of the top-level modules that a file, or any file of a package, imports."""
-    found: set[str] = set()
-    for file in place.rglob("*.py") if place.is_dir() else [place]:
+def _imports(path: Path) -> set[str]:
+    """Return the names of the top-level modules that a file, or any file of a package, imports."""
+    names: set[str] = set()
+    for file in path.rglob("*.py") if path.is_dir() else [path]:
         with suppress(SyntaxError, UnicodeDecodeError):
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Import):
-                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                    names |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    found.add(node.module.partition(".")[0])
-    return found
+                    names.add(node.module.partition(".")[0])
+    return names
 
 
 def _not_code(folder: str, names: list[str]) -> list[str]:
-    """Tell what to leave behind: all but code, hidden files and caches."""
+    """Return what is not sent: hidden files, caches, and all files that are no code."""
     return [
         name
         for name in names

@@ -27,7 +27,11 @@ def data_at_hand(folder: StudyFolder, rows: Iterable[TrialRow]) -> dict[DataName
     missing: list[str] = []
     for name, trial in last.items():
         outcome = folder.outcome(trial)
-        assert outcome is not None, "a trial with a row has an outcome"
+        if outcome is None:
+            raise ValueError(
+                f"trial {trial} of {folder.folder.uri} must have an outcome, as the table lists it, but it is missing "
+                "or damaged; run the study again"
+            )
         try:
             present[name] = _unchanged(outcome.spec.dense.data.found_by(folder.study.data), folder)
         except ValueError as error:

@@ -96,9 +96,10 @@ class StudyFolder:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _read_outcome(self, key: str) -> bytes:
-        """Read the bytes of a trial's outcome; empty if it has none."""
+        """Read the bytes of a trial's outcome; empty where it has none. Raises ValueError for a key that is no name."""
+        trial = self.trial(key)
         with suppress(FileNotFoundError, ValueError):
-            return self.trial(key).read(OUTCOME)
+            return trial.read(OUTCOME)
         return b""
 
     def unfinished(self, done: set[str]) -> list[TrialSpec]:

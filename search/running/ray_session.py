@@ -77,7 +77,7 @@ def _connect(address: str | None) -> str | None:
     """Connect; return the log folder of a Ray that this call has started, None for a running cluster."""
     # keep this process's AWS keys from trials and from Ray's logs: each node has its own
     class_cache.ENV_VARS_TO_PROPAGATE = {
-        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not credentials.TELLING.search(name)
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not credentials.SECRET_WORDS.search(name)
     }
     dashboard = None if address else False
     context: Any = ray.init(

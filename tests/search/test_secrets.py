@@ -15,7 +15,7 @@ from trainables.storage.folder import Folder
 SECRET = "dHVja2VkLWF3YXk"
 
 
-TELLING = (
+WITH_SECRETS = (
     f"s3://AKIA:{SECRET}@bucket/studies",
     f"s3://{SECRET}@bucket/studies",
     f"s3://bucket/studies?secret_key={SECRET}",
@@ -26,7 +26,7 @@ TELLING = (
 )
 
 
-@pytest.mark.parametrize("uri", TELLING)
+@pytest.mark.parametrize("uri", WITH_SECRETS)
 def test_a_uri_with_credentials_is_refused_without_showing_them(uri: str) -> None:
     for use in (Folder.at, lambda uri: check_for_cluster("digits", uri), lambda uri: Curriculum(table=uri)):
         with pytest.raises(ValueError, match="without credentials") as refusal:
@@ -37,12 +37,12 @@ def test_a_uri_with_credentials_is_refused_without_showing_them(uri: str) -> Non
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["run", "digits", "--storage", TELLING[0]],
-        ["compare", TELLING[0]],
-        ["best", TELLING[2]],
-        ["run", "digits", "--set", f"tracking={TELLING[6]}"],
-        ["run", "digits", "--set", f"curricula=[{{name: easy-first, table: '{TELLING[3]}'}}]"],
-        ["submit", "digits", "--address", "http://127.0.0.1:9", "--storage", TELLING[1]],
+        ["run", "digits", "--storage", WITH_SECRETS[0]],
+        ["compare", WITH_SECRETS[0]],
+        ["best", WITH_SECRETS[2]],
+        ["run", "digits", "--set", f"tracking={WITH_SECRETS[6]}"],
+        ["run", "digits", "--set", f"curricula=[{{name: easy-first, table: '{WITH_SECRETS[3]}'}}]"],
+        ["submit", "digits", "--address", "http://127.0.0.1:9", "--storage", WITH_SECRETS[1]],
     ],
     ids=lambda arguments: " ".join(arguments[:3]),
 )

@@ -1,4 +1,4 @@
-"""Files and folders, local or on S3, and safe readers for content that anybody may have written.
+"""Files and folders, local or on object stores, and safe readers for content from anybody.
 
 Hands out: columns, credentials, folder, parquet_footer, strict_json.
 """

@@ -1,4 +1,4 @@
-"""One URI for all that is stored: a folder, NFS, s3:// or gs://, through pyarrow.fs."""
+"""Storage behind one URI: a local folder, NFS, s3:// or gs://, through pyarrow.fs."""
 
 import os
 import uuid
@@ -20,19 +20,19 @@ from tenacity import (
 
 from trainables.storage import credentials
 
-LARGEST, LARGEST_JSON = 1 << 33, 1 << 28  # bytes of a file that is read whole
+LARGEST, LARGEST_JSON = 1 << 33, 1 << 28  # most bytes of a file that is read, and of a JSON file
 LONGEST = 255  # bytes of a name, as in most file systems
-PAUSES = (0.1, 0.5, 2.0)  # seconds between further attempts, the first of which follows at once
+PAUSES = (0.1, 0.5, 2.0)  # seconds before each attempt but the first two; the second follows the first at once
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class StorageError(OSError):
-    """Every attempt to use the storage failed: no space, no permission, no connection. Its content is unchanged."""
+    """Every attempt to use the storage failed: no space, no permission, no connection. The content is unchanged."""
 
 
 def _give_up(state: RetryCallState) -> NoReturn:
-    """Raise the StorageError of a method of Folder whose last attempt has failed."""
+    """Raise a StorageError for a method of Folder whose last attempt failed."""
     assert state.outcome is not None
     assert state.fn is not None
     error, folder = state.outcome.exception(), state.args[0]
@@ -43,9 +43,9 @@ def _give_up(state: RetryCallState) -> NoReturn:
 
 
 def retried(*answers: type[OSError]) -> Callable[[Method], Method]:
-    """Repeat a method of Folder after an OSError, and raise StorageError after the last attempt.
+    """Repeat a method of Folder after an OSError. Raise StorageError after the last attempt.
 
-    Errors that are answers, such as FileNotFoundError for a read, are raised at once.
+    `answers` are errors that say something about the content, such as FileNotFoundError. They are raised at once.
     """
     retrying = Retrying(
         retry=retry_if_exception_type(OSError) & retry_if_not_exception_type(answers),
@@ -58,7 +58,7 @@ def retried(*answers: type[OSError]) -> Callable[[Method], Method]:
         @wraps(method)
         def attempt(folder: "Folder", *args: Any) -> Any:
             try:
-                return method(folder, *args)  # without tenacity, which takes longer than most local accesses
+                return method(folder, *args)  # tenacity takes longer than most local accesses
             except answers:
                 raise
             except OSError:
@@ -71,22 +71,22 @@ def retried(*answers: type[OSError]) -> Callable[[Method], Method]:
 
 @dataclass(frozen=True)
 class Folder:
-    """A place below a storage URI. Cheap to make; picklable, as it is only text until it is used."""
+    """A folder below a storage URI. It is only text until its first use, so it is cheap and can be pickled."""
 
     base: str  # absolute path or URI, query included
     inside: str = ""  # path below the base, with "/"
 
     @classmethod
     def at(cls, uri: str) -> "Folder":
-        """Take a local path, relative ones from here, or a URI.
+        """Take a local path (a relative one starts at the working directory) or a URI.
 
-        ValueError where pyarrow knows no such storage, and where the URI holds credentials.
+        Raises ValueError where pyarrow does not know the storage, and where the URI holds credentials.
         """
         if "://" not in uri:
             return cls(os.path.abspath(os.path.expanduser(uri)))
         folder = cls(credentials.refuse("storage", uri))
         try:
-            system, path = folder._place
+            system, path = folder._location
         except Exception as error:
             raise ValueError(
                 f"storage must be a folder or a URI that pyarrow can open, but {uri!r}: {str(error).splitlines()[0]}"
@@ -105,7 +105,7 @@ class Folder:
 
     @property
     def parent(self) -> "Folder":
-        """The folder that this one is in."""
+        """The folder that holds this one."""
         if self.inside:
             return Folder(self.base, self.inside.rpartition("/")[0])
         location, mark, query = self.base.partition("?") if not self.is_local else (self.base, "", "")
@@ -119,14 +119,15 @@ class Folder:
 
     @property
     def is_local(self) -> bool:
-        """Whether this is a path of the file system."""
+        """Whether this is a path of the local file system."""
         return "://" not in self.base
 
     @cached_property
-    def _place(self) -> tuple[fs.FileSystem, str]:
+    def _location(self) -> tuple[fs.FileSystem, str]:
+        """The file system, and the path of this folder in it."""
         if self.is_local:
             return fs.LocalFileSystem(), self.uri
-        return fs.FileSystem.from_uri(_asking_less(self.uri))  # type: ignore[no-any-return]
+        return fs.FileSystem.from_uri(_with_delayed_open(self.uri))  # type: ignore[no-any-return]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"base": self.base, "inside": self.inside}
@@ -136,24 +137,25 @@ class Folder:
 
     @retried(FileNotFoundError)
     def read(self, name: str) -> bytes:
-        """Read a file whole.
+        """Read a whole file.
 
-        FileNotFoundError where there is none, ValueError where it is too large or no file; as all below StorageError.
+        Raises FileNotFoundError where it does not exist, ValueError where it is too large or no file. Like all methods
+        below, it raises StorageError where the storage fails.
         """
-        system, path = self._place
-        place = f"{path}/{_inside(name)}"
-        if self.is_local and os.path.exists(place) and not os.path.isfile(place):  # a pipe would never end
+        system, path = self._location
+        file_path = f"{path}/{_inside(name)}"
+        if self.is_local and os.path.exists(file_path) and not os.path.isfile(file_path):  # a pipe would never end
             raise ValueError(f"{name} in {self.uri} must be a file, but is not; remove it")
         most = LARGEST_JSON if name.endswith(".json") else LARGEST
-        with system.open_input_file(place) as file:
+        with system.open_input_file(file_path) as file:
             if file.size() > most:
                 raise ValueError(f"{name} in {self.uri} must have at most {most:,} bytes, but has {file.size():,}")
             return bytes(file.read())
 
     @retried()
     def write(self, name: str, content: bytes) -> None:
-        """Write a file so that readers see all of it or none, also when this process is killed."""
-        system, path = self._place
+        """Write a file. Readers see all of it or none of it, also when this process is killed."""
+        system, path = self._location
         name = _inside(name)
         if not self.is_local:
             with system.open_output_stream(f"{path}/{name}") as stream:
@@ -172,48 +174,48 @@ class Folder:
 
     @retried()
     def has(self, name: str) -> bool:
-        """Tell whether a file is there."""
-        system, path = self._place
+        """Tell whether a file exists."""
+        system, path = self._location
         return bool(system.get_file_info(f"{path}/{_inside(name)}").type == fs.FileType.File)
 
     @retried()
     def folders(self) -> list[str]:
-        """Names of the folders in this one, sorted; none where it does not exist."""
+        """Return the names of the folders in this one, sorted; none where it does not exist."""
         return self._names(fs.FileType.Directory)
 
     @retried()
     def files(self) -> list[str]:
-        """Names of the files in this folder, sorted; none where it does not exist."""
+        """Return the names of the files in this folder, sorted; none where it does not exist."""
         return self._names(fs.FileType.File)
 
     def _names(self, kind: fs.FileType) -> list[str]:
-        system, path = self._place
-        found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
-        return sorted(info.base_name for info in found if info.type == kind)
+        system, path = self._location
+        infos = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        return sorted(info.base_name for info in infos if info.type == kind)
 
     @retried()
     def delete(self) -> None:
-        """Delete this folder with all it holds; no error where it does not exist."""
-        system, path = self._place
+        """Delete this folder and all that it holds. Nothing happens where it does not exist."""
+        system, path = self._location
         if system.get_file_info(path).type == fs.FileType.Directory:
             system.delete_dir(path)
 
     @retried(FileNotFoundError)
     def remove(self, name: str) -> None:
-        """Delete a file."""
-        system, path = self._place
+        """Delete a file. Raises FileNotFoundError where it does not exist."""
+        system, path = self._location
         system.delete_file(f"{path}/{_inside(name)}")
 
 
 def _inside(name: str) -> str:
-    """Return the name of one thing in a folder; ValueError for what leads out of it."""
+    """Return the name of a file or folder. Raises ValueError for a name that leads out of its folder."""
     if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > LONGEST:
         raise ValueError(f"a name in a storage must be that of one file or folder, but got {name[:LONGEST]!r}")
     return name
 
 
-def _asking_less(uri: str) -> str:
-    """Let S3 take a small file in one request, where pyarrow makes three of it: an upload of several parts."""
+def _with_delayed_open(uri: str) -> str:
+    """Let S3 take a small file in one request; by default pyarrow starts an upload in parts, of three requests."""
     if not uri.startswith("s3://") or "allow_delayed_open=" in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"

@@ -1,4 +1,4 @@
-"""What is read may be damaged, or written by somebody else: JSON as its standard has it, and one kind of error."""
+"""JSON by its standard, and one kind of error for content that is damaged or written by somebody else."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def from_json(text: str) -> Any:
-    """Parse JSON; ValueError for the NaN and infinity that the standard does not know, and for endless nesting."""
+    """Parse JSON. Raises ValueError for NaN and infinity, which the standard lacks, and for too deep nesting."""
 
     def refuse(constant: str) -> float:
         raise ValueError(f"JSON numbers must be finite, but got {constant}")
@@ -19,12 +19,12 @@ def from_json(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=refuse, parse_float=finite)
     except RecursionError:
-        raise ValueError("JSON must not be nested without end") from None
+        raise ValueError("JSON must not be nested too deeply") from None
 
 
 @contextmanager
 def damage_as_error(what: str) -> Iterator[None]:
-    """Turn whatever goes wrong while something that may be damaged is taken apart into a ValueError that names it."""
+    """Turn every error while content is read into a ValueError that names the content: `what`."""
     try:
         yield
     except Exception as error:

@@ -79,7 +79,7 @@ def test_address_of_something_else_is_refused() -> None:
     finally:
         server.shutdown()
         server.server_close()
-    with pytest.raises(ValueError, match=r"must be a dashboard's.*'auto'"):
+    with pytest.raises(ValueError, match=r"must be that of a dashboard.*'auto'"):
         jobs.jobs("auto")
 
 
@@ -119,7 +119,7 @@ def test_submitted_study_runs_on_the_cluster_and_goes_on_when_it_is_stopped_and_
     ]  # one by one
     stopped = jobs.submit("digits", address, str(storage), overrides=overrides, name="far")
     assert stopped.startswith("howcompact-far-")
-    with pytest.raises(ValueError, match=f"once at a time, but {stopped} is running it"):
+    with pytest.raises(ValueError, match=f"one run at a time, but {stopped} is running"):
         jobs.submit("digits", address, str(storage), overrides=overrides, name="far")
     until(lambda: outcomes(storage), 120)
     jobs.stop(address, stopped)
@@ -223,5 +223,5 @@ def test_job_that_cannot_start_tells_why(address: str) -> None:
 
 def test_unknown_job_is_refused(address: str) -> None:
     for ask in (jobs.logs, jobs.stop, lambda where, job: jobs.follow(where, job, print)):
-        with pytest.raises(ValueError, match=r"job must be one of the cluster's, but got 'nobody'"):
+        with pytest.raises(ValueError, match=r"job must be a job of the cluster, but got 'nobody'"):
             ask(address, "nobody")

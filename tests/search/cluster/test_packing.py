@@ -53,11 +53,11 @@ def test_package_holds_the_study_and_the_code_but_no_data(tmp_path: Path, own_mo
 
 
 WHERE = """
-import search, trainables.tables
+import search, trainables.lookup
 from importlib.metadata import distribution
 from pathlib import Path
 installed = distribution("howcompact")
-for place in (search.__file__, trainables.tables.__file__, installed.locate_file("")):
+for place in (search.__file__, trainables.lookup.__file__, installed.locate_file("")):
     print(Path(place).absolute())
 print(installed.version)
 """
@@ -104,7 +104,7 @@ def test_weights_that_only_the_cluster_has_are_left_for_it_to_check(tmp_path: Pa
     absent = tmp_path / "absent.pth"
     study = check_for_cluster("digits", "s3://bucket/studies", [f"weights.small_cnn={absent}"])
     assert study.weights == {"small_cnn": str(absent)}
-    with pytest.raises(ValueError, match=r"^weights must be absolute, [^\n]* but got 'absent\.pth'; write it out$"):
+    with pytest.raises(ValueError, match=r"^weights must be absolute paths, [^\n]* but got 'absent\.pth'; correct it$"):
         check_for_cluster("digits", "s3://bucket/studies", ["weights.small_cnn=absent.pth"])
 
 

@@ -23,7 +23,7 @@ class Elsewhere(Folder):
         return False
 
     @property
-    def _place(self) -> tuple[fs.FileSystem, str]:
+    def _location(self) -> tuple[fs.FileSystem, str]:
         system = fs.SubTreeFileSystem(self.base, fs.LocalFileSystem())
         system.create_dir(self.inside or "top", recursive=True)  # object stores need no directories
         return system, self.inside or "top"
@@ -38,29 +38,29 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
 
 
 def test_files_come_back_as_they_were_written(folder: Folder) -> None:
-    place = folder / "a" / "b"
+    folder = folder / "a" / "b"
     for content in (b"one", b"", b"\0" * 70_000):
-        place.write("file", content)
-        assert place.read("file") == content
-        assert place.has("file")
-    assert not place.has("other")
+        folder.write("file", content)
+        assert folder.read("file") == content
+        assert folder.has("file")
+    assert not folder.has("other")
     assert not (folder / "a").has("b")  # a folder is no file
     assert not (folder / "nowhere").has("file")
     with pytest.raises(FileNotFoundError):
-        place.read("other")
+        folder.read("other")
 
 
 def test_folders_are_listed_and_deleted(folder: Folder) -> None:
-    place = folder / "shelf"
+    folder = folder / "shelf"
     for name in ("b", "a", "c"):
-        (place / name / "deep").write("file", b"x")
-    place.write("file", b"x")
-    assert place.folders() == ["a", "b", "c"]
-    assert place.files() == ["file"]
-    (place / "b").delete()
-    (place / "b").delete()
-    assert place.folders() == ["a", "c"]
-    assert place.has("file")
+        (folder / name / "deep").write("file", b"x")
+    folder.write("file", b"x")
+    assert folder.folders() == ["a", "b", "c"]
+    assert folder.files() == ["file"]
+    (folder / "b").delete()
+    (folder / "b").delete()
+    assert folder.folders() == ["a", "c"]
+    assert folder.has("file")
 
 
 def test_folder_that_is_not_there_has_no_folders(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_name_is_the_last_part_of_the_path() -> None:
     assert Folder("/data/what?").name == "what?"
 
 
-def test_local_places_become_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_paths_become_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for text in ("runs", "~/runs", str(tmp_path / "runs"), f"file://{tmp_path}/runs", f"{tmp_path}/x/../runs/"):
@@ -102,10 +102,10 @@ def test_unknown_storage_is_refused(uri: str) -> None:
 
 
 def test_folder_travels_by_pickle_also_after_use(tmp_path: Path) -> None:
-    place = Folder.at(str(tmp_path)) / "a"
-    place.write("file", b"x")
-    assert pickle.loads(pickle.dumps(place)) == place
-    assert pickle.loads(pickle.dumps(place)).read("file") == b"x"
+    folder = Folder.at(str(tmp_path)) / "a"
+    folder.write("file", b"x")
+    assert pickle.loads(pickle.dumps(folder)) == folder
+    assert pickle.loads(pickle.dumps(folder)).read("file") == b"x"
 
 
 @pytest.fixture
@@ -119,17 +119,17 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_failed_write_leaves_the_old_file_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
 ) -> None:
-    place = Folder.at(str(tmp_path))
-    place.write("file", b"old")
+    folder = Folder.at(str(tmp_path))
+    folder.write("file", b"old")
 
     def full(*_: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StorageError, match=f"write fails in {tmp_path}: disk full; check its free space"):
-        place.write("file", b"new")
+        folder.write("file", b"new")
     assert pauses == list(PAUSES)
-    assert place.read("file") == b"old"
+    assert folder.read("file") == b"old"
     assert os.listdir(tmp_path) == ["file"]
 
 
@@ -143,41 +143,41 @@ def test_what_fails_for_a_moment_only_is_done(tmp_path: Path, monkeypatch: pytes
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", shaky)
-    place = Folder.at(str(tmp_path))
-    place.write("file", b"x")
-    assert place.read("file") == b"x"
+    folder = Folder.at(str(tmp_path))
+    folder.write("file", b"x")
+    assert folder.read("file") == b"x"
 
 
 def test_a_storage_that_keeps_failing_is_a_storage_error_but_a_missing_file_is_not(
     tmp_path: Path, pauses: list[float]
 ) -> None:
-    place = Folder.at(str(tmp_path)) / "place"
+    folder = Folder.at(str(tmp_path)) / "folder"
     with pytest.raises(FileNotFoundError) as answer:
-        place.read("file")
+        folder.read("file")
     assert not isinstance(answer.value, StorageError)
     assert pauses == []
-    (tmp_path / "place").write_text("no folder")
-    for call in (lambda: place.write("file", b"x"), lambda: place.read("file"), place.folders):
+    (tmp_path / "folder").write_text("no folder")
+    for call in (lambda: folder.write("file", b"x"), lambda: folder.read("file"), folder.folders):
         with pytest.raises(StorageError, match="storage must work") as failure:
             call()
-        told = pickle.loads(pickle.dumps(failure.value))  # as it comes from a worker
-        assert (type(told), str(told)) == (StorageError, str(failure.value))
+        error = pickle.loads(pickle.dumps(failure.value))  # as it comes from a worker
+        assert (type(error), str(error)) == (StorageError, str(failure.value))
 
 
 WRITER = """
 import sys
 from trainables.storage.folder import Folder
-place, size = Folder.at(sys.argv[1]), 4_000_000
+folder, size = Folder.at(sys.argv[1]), 4_000_000
 print("ready", flush=True)
 while True:
     for byte in (b"a", b"b"):
-        place.write("file", byte * size)
+        folder.write("file", byte * size)
 """
 
 
 def test_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
-    place = Folder.at(str(tmp_path))
-    place.write("file", b"a" * 4_000_000)
+    folder = Folder.at(str(tmp_path))
+    folder.write("file", b"a" * 4_000_000)
     for attempt in range(4):
         with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
@@ -185,10 +185,10 @@ def test_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
             stop = time.monotonic() + 0.05 + attempt * 0.007
             try:
                 while time.monotonic() < stop:
-                    assert place.read("file") in (b"a" * 4_000_000, b"b" * 4_000_000)
+                    assert folder.read("file") in (b"a" * 4_000_000, b"b" * 4_000_000)
             finally:
                 writer.kill()  # as kill -9 does
-        assert place.read("file") in (b"a" * 4_000_000, b"b" * 4_000_000)
+        assert folder.read("file") in (b"a" * 4_000_000, b"b" * 4_000_000)
 
 
 def test_a_small_file_costs_an_object_store_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

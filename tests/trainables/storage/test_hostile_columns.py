@@ -106,7 +106,7 @@ def nested_schema(levels: int, row_groups: bytes = b"\x0c") -> bytes:
 
 def test_a_schema_that_would_overflow_the_stack_of_arrow_is_refused(tmp_path: Path) -> None:
     assert pq.read_metadata(pa.BufferReader(nested_schema(500))).num_columns == 1
-    with bounded(), pytest.raises(ValueError, match="must have at most 1,000 columns and groups, got 100,001"):
+    with bounded(), pytest.raises(ValueError, match="must have at most 1,000 columns and groups, but has 100,001"):
         read_columns(nested_schema(100_000))
     (tmp_path / "train-0.parquet").write_bytes(nested_schema(100_000))
     with bounded(), pytest.raises(ValueError, match=r"must be a Parquet file, .* \(it must have at most"):
@@ -116,7 +116,7 @@ def test_a_schema_that_would_overflow_the_stack_of_arrow_is_refused(tmp_path: Pa
 def test_a_row_group_that_counts_other_rows_than_its_file_is_refused() -> None:
     """Arrow reserves what the row group counts, and ends the process where no memory is that large."""
     group = b"\x1c\x19\x0c\x16\x00\x16" + b"\xfe" + b"\xff" * 7 + b"\x3f\x00"  # no columns, 0 bytes, 2**60 rows or so
-    with bounded(), pytest.raises(ValueError, match="its row groups must hold the 0 rows that it counts"):
+    with bounded(), pytest.raises(ValueError, match="its row groups must hold 0 rows, as its footer says"):
         read_columns(nested_schema(1, group))
 
 
