@@ -122,9 +122,12 @@ def test_torchvisions_own_weights_go_by_their_names(tmp_path: Path, monkeypatch:
     [
         (
             DenseSpec(weights="nowhere.pth"),
-            "weights of small_cnn must be a file .* none for this model.*, but got 'nowhere",
+            r"weights of small_cnn must be a file .*\(none for this model\), but got 'nowhere",
         ),
-        (DenseSpec(model="resnet18", weights="V3"), "weights of resnet18 must .* IMAGENET1K_V1, DEFAULT, but got 'V3'"),
+        (
+            DenseSpec(model="resnet18", weights="V3"),
+            r"weights of resnet18 must .* IMAGENET1K_V1, DEFAULT\), but got 'V3'",
+        ),
     ],
 )
 def test_weights_that_are_nowhere_are_a_complaint(dense: DenseSpec, message: str) -> None:
