@@ -17,6 +17,7 @@ BLOCKS: tuple[GranularityName, ...] = ("block", "projected-block")
 Source = Literal["samples", "profile", "gates", "probe"]  # measurements that a criterion or a policy may read
 SEARCHED, RANDOM_SEARCH = SEARCHES = ("searched", "random-search")  # get their densities; the second is a control
 GATES_JOINT = "gates-joint"  # this policy keeps the units of open gates and the weights trained along with them
+CUTTING = ("resized_crop", "resized_crop_flip")  # augmentations that cut from whole images, so images must stream
 GATED = ("gates", GATES_JOINT)  # criteria and policies that read trained gates
 
 

@@ -70,15 +70,12 @@ def status(folder: StudyDir, as_json: Json = False) -> None:
     from search.results.folder import StudyFolder
     from search.results.status import status_of
 
-    found = status_of(StudyFolder.open(folder))
+    progress = status_of(StudyFolder.open(folder))
     if as_json:
-        return _print_json(found)
-    print(", ".join(f"{count} {state}" for state, count in found.trials.items()))
-    print(f"{found.epochs} epochs trained; about {found.seconds_left:.0f} s of trials left")
-    for policy, row in found.best.items():
-        accuracy = f"{100 * (row.best_val_accuracy or 0):.1f} %"
-        print(f"best of {policy}: {accuracy} at sparsity {row.sparsity:g} (trial {row.trial})")
-    return None
+        return _print_json(progress)
+    from search.cli.status_lines import print_status
+
+    return print_status(progress)
 
 
 @app.command()

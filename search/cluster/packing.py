@@ -15,12 +15,9 @@ from urllib.parse import urlsplit
 import yaml
 
 import trainables
-from search.study.checks import complaints
+from search.study.checks import complaints, complaints_of_settings
 from search.study.reading import parse_study
 from search.study.spec import StudySpec
-from trainables.checkpoints import pretrained
-from trainables.data import sources
-from trainables.models import hub
 from trainables.models.trust import is_users_own
 from trainables.spec import DenseSpec
 from trainables.storage import credentials
@@ -31,19 +28,41 @@ CODE = (".py", ".yaml", ".yml", ".toml")  # files of a user's package that are s
 
 
 def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
-    """Read a study that will run on a cluster and check it, except images and weights that only the cluster has.
+    """Read a study for a cluster and check it as `read_study` does, but leave images and weights that are not here.
 
-    Where data.path does not exist on this machine, the job checks the images first, and what depends on their size.
-    Raises ValueError with all mistakes.
+    The job itself checks images that only the cluster has, and what depends on their size, before its first trial.
+    Raises ValueError with all that is wrong. Mistakes in settings, storage and paths are found without importing torch.
     """
     study = parse_study(source, overrides, name)
     credentials.refuse("storage", storage)
+    if mistakes := [*complaints_of_settings(study), *_relative_paths(study, storage)] or _misfits_here(study):
+        raise ValueError("\n".join(mistakes))
+    return study
+
+
+def _relative_paths(study: StudySpec, storage: str) -> list[str]:
+    mistakes, path = [], study.data.path
+    if path and not Path(path).expanduser().is_absolute():
+        mistakes.append(f"data.path must be absolute, as the cluster reads it, but got {path!r}; correct it")
+    if "://" not in storage and not Path(storage).is_absolute():
+        mistakes.append(
+            f"storage must be one that all nodes reach, but got {storage!r}; "
+            "give a URI such as s3://bucket/studies, or the absolute path of a shared folder"
+        )
+    return mistakes
+
+
+def _misfits_here(study: StudySpec) -> list[str]:
+    """Return the `complaints` of a study, without those of images and weights that only the cluster has."""
+    from trainables.checkpoints import pretrained  # these import torch
+    from trainables.data import sources
+    from trainables.models import hub
+
     mistakes = complaints(study)
-    data, path = study.data, Path(study.data.path).expanduser()
     files = {model: file for model, file in study.weights.items() if file not in hub.torchvision_weights(model)}
     on_cluster = [partial(pretrained.check, DenseSpec(model=model, weights=file)) for model, file in files.items()]
-    if data.path and data.name in sources.SOURCES and not path.exists():
-        on_cluster.append(partial(sources.check, data))
+    if study.data.path and not Path(study.data.path).expanduser().exists():
+        on_cluster.append(partial(sources.check, study.data))
     for check in on_cluster:
         try:
             check()
@@ -52,16 +71,7 @@ def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), 
     for file in files.values():
         if not Path(file).is_absolute():
             mistakes.append(f"weights must be absolute paths, as the cluster reads them, but got {file!r}; correct it")
-    if data.path and not path.is_absolute():
-        mistakes.append(f"data.path must be absolute, as the cluster reads it, but got {data.path!r}; correct it")
-    if "://" not in storage and not Path(storage).is_absolute():
-        mistakes.append(
-            f"storage must be one that all nodes reach, but got {storage!r}; "
-            "give a URI such as s3://bucket/studies, or the absolute path of a shared folder"
-        )
-    if mistakes:
-        raise ValueError("\n".join(mistakes))
-    return study
+    return mistakes
 
 
 def pack(study: StudySpec, folder: Path) -> None:

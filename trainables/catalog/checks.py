@@ -5,9 +5,9 @@ from itertools import pairwise
 
 from trainables.catalog import curriculum_checks
 from trainables.models import known
-from trainables.names import BLOCKS, CRITERION_NEEDS, GATED, POLICY_NEEDS, SEARCHES, Needs, unknown
+from trainables.names import BLOCKS, CRITERION_NEEDS, CUTTING, GATED, POLICY_NEEDS, SEARCHES, Needs, unknown
 from trainables.pruning_spec import Distillation, Gates, Schedule
-from trainables.spec import TrialSpec
+from trainables.spec import DataSpec, TrialSpec
 
 FINENESS = {"block": 0, "projected-block": 0, "channel": 1, "weight": 2}
 
@@ -37,8 +37,20 @@ def mismatches(spec: TrialSpec) -> list[str]:
     return found
 
 
+def _of_data(data: DataSpec) -> list[str]:
+    found = unknown("data.name", data.name)
+    if data.fit == "crop" and data.size is None:
+        found.append("data.fit 'crop' must come with the size to crop to, but data.size is not set; set it")
+    if data.augment in CUTTING and data.loading == "memory":
+        found.append(
+            f"data.augment {data.augment!r} must stream, as it cuts from whole images, but got data.loading 'memory'; "
+            "leave data.loading out"
+        )
+    return found
+
+
 def _of_dense(spec: TrialSpec) -> list[str]:
-    found = unknown("data.name", spec.dense.data.name)
+    found = _of_data(spec.dense.data)
     try:
         known.check(spec.dense.model, spec.dense.width)
     except ValueError as error:

@@ -12,6 +12,7 @@ from torch.utils.dlpack import from_dlpack
 from trainables.data import memory, stream
 from trainables.data.splits import Split, Splits
 from trainables.data.types import Pixels
+from trainables.names import CUTTING
 
 Augment = Literal["none", "crop", "flip", "crop_flip", "resized_crop", "resized_crop_flip"]
 
@@ -144,7 +145,7 @@ def train_batches(
     margin = max(1, min(resident.shape[2:]) // 8) if augment in ("crop", "crop_flip") else 0
     shifts = torch.randint(0, 2 * margin + 1, (2, count), generator=generator).to(device)
     flips = torch.randint(0, 2 if augment.endswith("flip") else 1, (count,), generator=generator).bool().to(device)
-    cuts = torch.randint(2**63 - 1, (count,), generator=generator) if augment in memory.CUTTING else None
+    cuts = torch.randint(2**63 - 1, (count,), generator=generator) if augment in CUTTING else None
     sizes, steps = _parts(count - (count % batch_size == 1 < count), batch_size, share)
     for size, step, pixels in zip(sizes, steps, resident.pixels(drawn.index, steps, cuts), strict=True):
         index = order[step]

@@ -7,12 +7,12 @@ from pathlib import Path
 import psutil
 import torch
 
+from trainables.names import CUTTING
 from trainables.spec import DataSpec
 
 OF_MACHINE = 1 / 4  # of a machine's memory: Ray keeps 0.3 of it for what trials share
 OF_GPU = 1 / 8  # of a GPU's memory, which several trials may share
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
-CUTTING = ("resized_crop", "resized_crop_flip")  # augmentations that no decoded form of an image will do for
 
 
 def must_stream(data: DataSpec) -> bool:

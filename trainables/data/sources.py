@@ -12,6 +12,7 @@ from trainables.data.statistics import IMAGENET, Statistics, statistics
 from trainables.data.stream import Stream
 from trainables.data.types import Integers, Pixels, Shape
 from trainables.lookup import pick
+from trainables.names import CUTTING
 from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
 
@@ -28,13 +29,6 @@ class Source:
 
 def check(data: DataSpec) -> None:
     """Raise ValueError for all that can be refused without reading the images, labels included."""
-    if data.fit == "crop" and data.size is None:
-        raise ValueError("data.fit 'crop' must come with the size to crop to, but data.size is not set; set it")
-    if data.augment in memory.CUTTING and data.loading == "memory":
-        raise ValueError(
-            f"data.augment {data.augment!r} must stream, as it cuts from whole images, but got data.loading 'memory'; "
-            "leave that out"
-        )
     _source(data).check(data)
 
 
@@ -86,7 +80,7 @@ def told(data: DataSpec, splits: Splits) -> str:
     held = splits.train.held, splits.val.held
     size, room_for = (f"{count / 1e6:,.1f} MB" for count in (sum(part.nbytes for part in held), memory.of_machine()))
     where = "streamed" if isinstance(splits.train.held, Stream) else "in memory"
-    if data.augment in memory.CUTTING:
+    if data.augment in CUTTING:
         why = f"as data.augment {data.augment!r} cuts from whole ones"
     elif data.loading != "auto":
         why = "as data.loading says"

@@ -1,5 +1,6 @@
-"""The shape of what --json prints is written down in search/README.md, and is what the commands' models hold."""
+"""search/README.md documents what --json prints; the models of the commands and their output have the same shape."""
 
+import json
 import re
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -9,16 +10,22 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import pytest
 from pydantic import BaseModel
 
+from search.cluster.jobs import Job
 from search.comparison.compare import Comparison
 from search.comparison.importance import Importances
 from search.learnability.summary import Learnability
 from search.networks.allocation import Allocation
 from search.networks.probe import Probing
 from search.networks.profile import Compactness
+from search.results.folder import StudyFolder
 from search.results.status import StudyStatus
 from search.retrieval.best import Front
 from search.retrieval.copying import Retrieved
 from search.running.run import RunSummary
+from search.study.schema import study_schema
+from tests.search.comparison.test_importance import cell, peaked
+from tests.search.conftest import howcompact
+from tests.search.reports import study_of
 
 README = (Path(__file__).parents[3] / "search" / "README.md").read_text()
 SECTION = README.partition("## What --json prints")[2].partition("\n## ")[0]
@@ -64,7 +71,7 @@ def shape(kind: Any) -> str:
         return f"[{', '.join(dict.fromkeys(shape(arg) for arg in args if arg is not ...))}]"
     if len(args) != 2:
         raise TypeError(kind)
-    return f"{{{shape(args[0])}: {shape(args[1])}}}"
+    return f"{{string: {shape(args[1])}}}"  # JSON has no other keys
 
 
 def models_in(kind: Any) -> list[Any]:
@@ -79,7 +86,7 @@ def line(model: Any) -> str:
     return f"- **{model.__name__}**: {', '.join(fields)}"
 
 
-MODELS = {model.__name__: model for root in COMMANDS.values() for model in models_in(root)}
+MODELS = {model.__name__: model for root in (*COMMANDS.values(), Job) for model in models_in(root)}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -94,3 +101,58 @@ def test_the_readme_has_no_other_objects() -> None:
 def test_the_readme_says_which_command_prints_which_object() -> None:
     for command, model in COMMANDS.items():
         assert re.search(rf"^\| `{re.escape(command)}` \| {model.__name__}\b", SECTION, re.MULTILINE), command
+
+
+def documented() -> dict[str, dict[str, str]]:
+    """Read the objects of the README: name -> field -> type."""
+    objects = re.findall(r"^- \*\*(\w+)\*\*: (.*)$", re.sub(r"\n  (?=\S)", " ", SECTION), re.MULTILINE)
+    return {name: dict(re.findall(r"`(\w+)` ([^`]+?)(?:, (?=`)|$)", fields)) for name, fields in objects}
+
+
+def assert_shape(value: object, kind: str, where: str) -> None:
+    """Check that a JSON value has a documented type, at every depth: its objects have all their keys and no other."""
+    kinds = kind.replace("true or false", "bool").split(" or ")
+    if value is None or isinstance(value, bool | int | float | str):
+        name = {type(None): "null", bool: "bool", str: "string"}.get(type(value), "number")
+        assert {name, "any value"} & {*kinds}, (where, value, kind)
+    elif isinstance(value, list):
+        (entries,) = (kind[1:-1] for kind in kinds if kind.startswith("["))
+        for number, entry in enumerate(value):
+            assert_shape(entry, entries.replace(", ", " or "), f"{where}[{number}]")
+    elif (name := kinds[0]) in OBJECTS:
+        assert {*value} == {*OBJECTS[name]}, where  # type: ignore[misc]
+        for field, entry in value.items():  # type: ignore[attr-defined]
+            assert_shape(entry, OBJECTS[name][field], f"{where}.{field}")
+    else:
+        entries = re.fullmatch(r"\{string: (.+)\}", kind)[1]  # type: ignore[index]
+        for field, entry in value.items():  # type: ignore[attr-defined]
+            assert_shape(entry, entries, f"{where}.{field}")
+
+
+OBJECTS = documented()
+
+
+def test_what_the_commands_print_has_the_documented_shape(trained: StudyFolder, tmp_path: Path) -> None:
+    def assert_printed(kind: str, *arguments: str) -> None:
+        ended = howcompact(*arguments, "--json", cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert_shape(json.loads(ended.stdout), kind, arguments[0])
+
+    study, network = trained.folder.uri, str(tmp_path / "best")
+    assert_printed("StudyStatus", "status", study)
+    assert_printed("Comparison", "compare", study)
+    assert_printed("Comparison", "compare", study, "--test")
+    assert_printed("Retrieved", "best", study, "--policy", "erk", "--out", network)
+    assert_printed("Front", "best", study, "--pareto", "--out", str(tmp_path / "front"))
+    assert_printed("Allocation", "allocate", network, "--policy", "uniform", "--sparsity", "0.5")
+    dense = (trained.folder.parent / "artifacts" / "dense").folders()
+    (dense_network,) = ((trained.folder.parent / "artifacts" / "dense" / name).uri for name in dense)
+    assert_printed("Compactness", "profile", dense_network, "--calibration", "32")
+    assert_printed("Probing", "probe", dense_network, "--samples", "100")
+    searches = study_of(tmp_path, cell(0, peaked("block0.conv")), search={"warm_start": ["uniform", "capacity"]})
+    assert_printed("Importances", "importance", searches.folder.uri)
+    assert_printed("{string: {string: string}}", "catalog")
+
+
+def test_schema_prints_the_schema_of_study_files(tmp_path: Path) -> None:
+    assert json.loads(howcompact("schema", cwd=tmp_path).stdout) == study_schema()

@@ -51,6 +51,8 @@ MISTAKES = (
     ["criteria=[gates]", "granularity=channel", "gates.shaping=sech"],
     ["before=[{granularity: block, criterion: l3, policy: uniform, sparsity: 0.2}]"],
     ["distillation.weight=0.5"],
+    ["data.fit=crop"],
+    ["data.augment=resized_crop_flip", "data.loading=memory"],
     ["nonsense"],
 )
 

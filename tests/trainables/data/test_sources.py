@@ -25,11 +25,6 @@ from trainables.spec import DataSpec
             DataSpec(name="cifar10", augment="resized_crop"),
             "cifar10 must be held decoded, .* data.augment 'resized_crop'",
         ),
-        (DataSpec(fit="crop"), "data.fit 'crop' must come with the size to crop to"),
-        (
-            DataSpec(name="folder", augment="resized_crop_flip", loading="memory"),
-            "data.augment 'resized_crop_flip' must stream, as it cuts from whole images",
-        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused(data: DataSpec, message: str) -> None:

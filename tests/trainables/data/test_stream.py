@@ -20,6 +20,7 @@ from trainables.data import memory, sources
 from trainables.data.batches import Augment, Batch, Drawn, Resident, Share, eval_batches, train_batches
 from trainables.data.splits import Splits
 from trainables.data.stream import Stream
+from trainables.names import CUTTING
 from trainables.spec import DataSpec, DenseSpec, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
@@ -57,7 +58,7 @@ def assert_same_batches(one: Iterator[Batch], other: Iterator[Batch]) -> None:
         assert torch.equal(mine.images, yours.images)
 
 
-@pytest.mark.parametrize("augment", [name for name in get_args(Augment) if name not in memory.CUTTING])
+@pytest.mark.parametrize("augment", [name for name in get_args(Augment) if name not in CUTTING])
 def test_a_stream_gives_what_memory_gives(data: DataSpec, augment: Augment) -> None:
     memory, streamed = both(data)
     assert isinstance(streamed.train.held, Stream)
@@ -195,7 +196,7 @@ EPOCH = """
 import resource, sys
 import torch
 torch.set_num_threads(2)
-from trainables.data import sources
+from trainables.data import memory, sources
 from trainables.data.batches import Resident, train_batches
 from trainables.spec import DataSpec
 splits = sources.load(DataSpec(name="folder", path=sys.argv[1], loading="stream", normalise="imagenet"))
