@@ -1,4 +1,4 @@
-"""Which trials to run, and what they showed. Each command of the command line is a function here.
+"""Runs studies and analyses their results. The main commands of the command line are functions here.
 
 Each function imports heavy libraries only when it needs them.
 """
@@ -27,11 +27,12 @@ def run(
     overrides: Sequence[str] = (),
     address: str | None = None,
 ) -> "RunSummary":
-    """Start, continue or extend a study: a YAML file or a shipped name.
+    """Start, continue or extend a study.
 
-    overrides: settings as "key=value". address: of a running Ray cluster; None starts a local one. Raises ValueError
-    with all that is wrong with the study, or if another run of it is active. Raises StorageError if the storage fails;
-    the same call continues from there.
+    study: a YAML file, or the name of a shipped study. storage: folder or URI that holds the studies. name: replaces
+    the name of the study. overrides: settings as "key=value". address: of a running Ray cluster; None starts a local
+    one. Raises ValueError with all that is wrong with the study, or if another run of it is active. Raises StorageError
+    if the storage fails; the same call then continues the study.
     """
     from search.study.reading import read_study
     from trainables.storage.folder import Folder
@@ -43,11 +44,11 @@ def run(
 
 
 def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] = ()) -> "Compared":
-    """Compare the policies of finished studies; `test` reads the test split, once for each trial.
+    """Compare the policies of finished studies at equal budgets over the same seeds.
 
-    trust: models of your own, "package.module:function", that `test` may import to rebuild networks.
-
-    What comes back has `.table` (pyarrow; `.table.to_pandas()`), `.plot()` and shows itself in a notebook.
+    folders: folders or URIs of studies. test: also measure accuracies on the test split. trust: models of your own,
+    "package.module:function", that `test` may import to rebuild networks. The result has `.table` (pyarrow) and
+    `.plot()`, and a notebook displays it.
     """
     from search.comparison.compare import compare as compare_studies
     from search.report.notebook import Compared
@@ -57,7 +58,7 @@ def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] 
     opened = [StudyFolder.open(folder, Trust(trust)) for folder in folders]
     comparison = compare_studies(opened)
     if test:
-        from search.comparison.held_out import with_test  # brings torch, which the rest does not need
+        from search.comparison.held_out import with_test  # imports torch, which the rest does not need
 
         comparison = with_test(comparison, opened)
     return Compared.model_validate(dict(comparison))
@@ -72,7 +73,7 @@ def compare_samples(
     address: str | None = None,
     out: str | None = None,
 ) -> "Learnability":
-    """Measure how easy a study's training samples are for its dense networks; train those that `storage` lacks.
+    """Measure how easy a study's training samples are for its dense networks. Train networks that are missing.
 
     The arguments are those of `run`. out: a folder for samples.parquet, the numbers, the figures and the page.
     """
@@ -87,17 +88,17 @@ def compare_samples(
     from search.running.identity import identified
     from search.running.tuner import train_dense
 
-    networks(checked)  # refuses a study that records nothing, before files are read
+    networks(checked)  # raises for a study that records nothing, before files are read
     checked = identified(checked, root, _say)
     specs = networks(checked)
     train_dense(checked, specs, root, address, _say)
     runs = read_runs(specs, root)
-    found = look(checked, root, runs)
+    result = look(checked, root, runs)
     if out is not None:
         from search.learnability.page import write_learnability
 
-        write_learnability(found, checked, runs, Path(out))
-    return found
+        write_learnability(result, checked, runs, Path(out))
+    return result
 
 
 def best(
@@ -111,12 +112,15 @@ def best(
     register: str | None = None,
     trust: Sequence[str] = (),
 ) -> "Retrieved":
-    """Copy the network of the best trial to `out`, whole or not at all, and judge it again in a clean process.
+    """Copy the network of the best trial to `out`, and measure its accuracy in a new process.
 
-    metric: a number of the results; accuracies and sparsity are best high, all others low. where: constraints, such as
-    "sparsity>=0.9", "macs<=0.5" (of the dense network's), "recovery==finetune", or "latency_ms<=3", measured here.
-    export: "onnx", "torch". register: name of a model in MLflow's registry. trust: models of your own,
-    "package.module:function", that may be imported to rebuild networks. ValueError says what does not fit.
+    An error leaves `out` as it was.
+
+    metric: the result that chooses the trial; accuracies and sparsity are best high, all others low. where:
+    constraints, such as "sparsity>=0.9", "macs<=0.5" (of the dense network's), "recovery==finetune", or
+    "latency_ms<=3", measured here. export: "onnx", "torch". register: name of a model in MLflow's registry. trust:
+    models of your own, "package.module:function", that may be imported to rebuild networks. Raises ValueError if no
+    trial fits.
     """
     from search.results.folder import StudyFolder
     from search.retrieval.best import best as retrieve
@@ -137,9 +141,9 @@ def front(
     export: Sequence[str] = (),
     trust: Sequence[str] = (),
 ) -> "Front":
-    """Copy every network that no other beats in the metric, weights and multiply-accumulates at once; else as `best`.
+    """Copy the Pareto set of the metric, weights and multiply-accumulates: each network that no other network beats.
 
-    Latency counts, too, where a constraint names it.
+    Latency counts too if a constraint names it. The arguments are those of `best`.
     """
     from search.results.folder import StudyFolder
     from search.retrieval.best import best_front
@@ -151,7 +155,11 @@ def front(
 
 
 def submit(study: str, address: str, storage: str, *, name: str | None = None, overrides: Sequence[str] = ()) -> str:
-    """Run a study as a Ray job on a cluster and return the job's id; storage: a URI that every node reaches."""
+    """Run a study as a Ray job on a cluster. Returns the job's id.
+
+    address: of the cluster's dashboard, as "http://127.0.0.1:8265". storage: a URI or a folder that every node reaches.
+    Raises ValueError with all that is wrong with the study, or if the cluster already runs it.
+    """
     from search.cluster.jobs import submit as submit_job
 
     return submit_job(study, address, storage, overrides=overrides, name=name)

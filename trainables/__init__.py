@@ -1,4 +1,4 @@
-"""What one trial does: data, models, pruning, allocation, recovery. It knows nothing of the search around it."""
+"""One trial: data, models, pruning, allocation and recovery. Nothing here depends on the search."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -10,10 +10,10 @@ __all__ = ["load_pruned"]
 
 
 def load_pruned(path: str, trust: Collection[str] = ()) -> "nn.Module":
-    """Load a network that `howcompact best` wrote, as a plain module of its cut widths, in eval mode on the CPU.
+    """Load a network that `howcompact best` wrote: a plain module with the pruned widths, in eval mode on the CPU.
 
-    trust: models of your own, "package.module:function", that may be imported. Raises ValueError for any other one, and
-    for a checkpoint that is missing, damaged or not finished.
+    trust: models of your own, "package.module:function", that may be imported. Raises ValueError for other models of
+    users, and for a checkpoint that is missing, damaged or incomplete.
     """
     import torch  # takes seconds, so only when it is needed
 

@@ -1,4 +1,4 @@
-"""The settings of a curriculum."""
+"""The settings of a curriculum: which samples each step of a training draws."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from trainables.storage.credentials import Address
 
 
 class Curriculum(Frozen):
-    """What each step of a training draws, by the scores of the samples; by default every sample once an epoch."""
+    """How a training draws its samples by their scores. The default draws every sample once an epoch."""
 
     name: CurriculumName = Field(
         "standard", description="Name of the curriculum; standard draws every sample once an epoch."
@@ -22,7 +22,7 @@ class Curriculum(Frozen):
         "",
         description="Path or URI of samples.parquet of `howcompact learnability`; its means over seeds are the scores.",
     )
-    pacing: PacingName = Field("linear", description="How fast a paced curriculum lets the other samples in.")
+    pacing: PacingName = Field("linear", description="How fast a paced curriculum adds the other samples.")
     start: float = Field(
         0.2, gt=0.0, le=1.0, description="Fraction of the samples that a paced curriculum begins with."
     )

@@ -1,4 +1,4 @@
-"""Looking a name up in a table, with a helpful refusal."""
+"""Look up names in tables. Errors for unknown names show the nearest known names."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ Entry = TypeVar("Entry")
 
 
 def did_you_mean(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """Build the error for a name that is not known, with the nearest ones that are."""
+    """Build the error for an unknown name, with the nearest known names."""
     names = sorted(known)
     near = get_close_matches(name, names, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"one of: {', '.join(names)}"
@@ -16,7 +16,7 @@ def did_you_mean(kind: str, name: str, known: Iterable[str]) -> ValueError:
 
 
 def pick(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
-    """Return the entry called `name`; raise ValueError with the nearest names where there is none."""
+    """Return the entry of `name`. Raises ValueError with the nearest names if there is none."""
     if name not in table:
         raise did_you_mean(kind, name, table)
     return table[name]

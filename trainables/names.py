@@ -1,7 +1,7 @@
-"""The names that settings may use, and what each one needs, without importing the code behind them.
+"""The names that settings may use and what each one needs. The code behind the names is not imported.
 
-A study with a misspelt name is refused before torch is imported. A test checks that each table of functions has exactly
-these names.
+So a study with a misspelt name is refused before torch is imported. A test checks that each table of functions has
+exactly these names.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,12 @@ from trainables.lookup import did_you_mean
 GranularityName = Literal["weight", "channel", "block", "projected-block"]
 BLOCKS: tuple[GranularityName, ...] = ("block", "projected-block")
 Source = Literal["samples", "profile", "gates", "probe"]  # measurements that a criterion or a policy may read
-SEARCHED, RANDOM_SEARCH = SEARCHES = ("searched", "random-search")  # get their densities; the second is a control
-GATES_JOINT = "gates-joint"  # this policy keeps the units of open gates and the weights trained along with them
-CUTTING = ("resized_crop", "resized_crop_flip")  # augmentations that cut from whole images, so images must stream
+SEARCHED, RANDOM_SEARCH = SEARCHES = (
+    "searched",
+    "random-search",
+)  # a search chooses their densities; the second is a control
+GATES_JOINT = "gates-joint"  # keeps the units of open gates, and the weights that were trained with the gates
+CUTTING = ("resized_crop", "resized_crop_flip")  # augmentations that cut from whole images, which must stream
 GATED = ("gates", GATES_JOINT)  # criteria and policies that read trained gates
 
 
@@ -103,7 +106,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 
 
 def _one_of(kind: str) -> Any:
-    """Show the names of a kind in the JSON schema; the checks refuse other names with the nearest known ones."""
+    """Show the names of a kind in the JSON schema. Pydantic accepts other names; the checks refuse them with a hint."""
     return Field(json_schema_extra={"enum": [*NAMES[kind]]})
 
 
@@ -120,5 +123,5 @@ ModelName = Annotated[str, Field(examples=[*NAMES["model"], "package.module:func
 
 
 def unknown(kind: str, name: str) -> list[str]:
-    """Return the complaint about a name that its kind lacks, with the nearest names; nothing where it is known."""
+    """Return a complaint with the nearest names if a name is unknown; an empty list if it is known."""
     return [] if name in NAMES[kind] else [str(did_you_mean(kind, name, NAMES[kind]))]

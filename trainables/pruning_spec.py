@@ -35,12 +35,12 @@ class Distillation(Frozen):
 
 
 class Gates(Frozen):
-    """How gates on channels are trained together with the weights until they meet the budget; all defaults are ours."""
+    """How gates on channels are trained with the weights until they meet the budget. All defaults are ours."""
 
     epochs: int = Field(
         1,
         ge=1,
-        description="Epochs of fine-tuning, from the first on, that train the gates too; a third of them works best.",
+        description="The first epochs of fine-tuning train the gates too, this many; a third of all epochs works best.",
     )
     shaping: ShapingName = Field("straight-through", description="Shape of the gradient that a gate passes on.")
     resolution: int = Field(
@@ -64,4 +64,4 @@ class Pruning(Frozen):
     )
     criterion: CriterionName = Field(description="The criterion that scores the units.")
     policy: PolicyName = Field(description="The policy that shares the budget.")
-    sparsity: Sparsity = Field(description="Fraction of the dense network's budget that is gone after this pruning.")
+    sparsity: Sparsity = Field(description="Fraction of the dense network's budget that is removed after this pruning.")

@@ -1,4 +1,4 @@
-"""The settings of one trial. Each default stands here and nowhere else."""
+"""The settings of one trial. This is the only place that defines their defaults."""
 
 from typing import Annotated, Literal
 
@@ -82,7 +82,7 @@ class DataSpec(Frozen):
     )
 
     def found_by(self, now: "DataSpec") -> "DataSpec":
-        """Take path and loading from `now`, if that is of the same content; else return this as it is."""
+        """Take path and loading from `now` if it has the same name and content; otherwise return this unchanged."""
         same = (self.name, self.content) == (now.name, now.content)
         return self.model_copy(update={"path": now.path, "loading": now.loading}) if same else self
 
@@ -113,13 +113,13 @@ class DenseSpec(Frozen):
     weights: str = ""  # initial weights: a file, or a name of torchvision's weights; empty: random ones
 
     def scored_by(self, curriculum: Curriculum) -> "DenseSpec":
-        """Return the dense network whose training scores the samples for a curriculum: this one, or another model."""
-        own = {"model": curriculum.network, "weights": ""} if curriculum.network else {}
-        return self.model_copy(update={**own, "curriculum": Curriculum()})
+        """Return the dense network whose training scores the samples of a curriculum: this network or another model."""
+        model = {"model": curriculum.network, "weights": ""} if curriculum.network else {}
+        return self.model_copy(update={**model, "curriculum": Curriculum()})
 
 
 class ProfileSpec(Frozen):
-    """What a profile is measured on: the dense network, the units removed from it, and the number of samples."""
+    """Settings of a profile: the dense network, the units that are removed from it, and the samples that measure it."""
 
     dense: DenseSpec = DenseSpec()
     granularity: GranularityName = "weight"
@@ -129,14 +129,14 @@ class ProfileSpec(Frozen):
 
 
 class ProbeSpec(Frozen):
-    """What linear probes learn from: the dense network and the number of training samples."""
+    """Settings of linear probes: the dense network and the number of training samples."""
 
     dense: DenseSpec = DenseSpec()
     samples: int = Field(5000, ge=1)
 
 
 class GatingSpec(Frozen):
-    """What gates are trained for: the dense network, the budget, and the recipe of the weights."""
+    """Settings of trained gates: the dense network, the budget, and the recipe for the weights."""
 
     dense: DenseSpec = DenseSpec()
     sparsity: Sparsity = 0.5
@@ -177,55 +177,55 @@ class TrialSpec(Frozen):
 
     @property
     def seed(self) -> int:
-        """One seed covers dense initialisation and training, pruning and recovery."""
+        """The one seed of dense initialisation, dense training, pruning and recovery."""
         return self.dense.seed
 
     @property
     def inputs(self) -> set[Source]:
-        """The measurements that the criterion and the policy read, beside the weights."""
+        """The measurements that the criterion and the policy read in addition to the weights."""
         return {*CRITERION_NEEDS[self.criterion].inputs, *POLICY_NEEDS[self.policy].inputs}
 
     @property
     def joint(self) -> bool:
-        """Whether gates pick the units, and recovery goes on from the weights that were trained along with them."""
+        """Whether gates choose the units and recovery continues with the weights that were trained with the gates."""
         return self.policy == GATES_JOINT
 
     @property
     def followed(self) -> Curriculum:
-        """The one curriculum of the trial, in either phase."""
+        """The curriculum of the trial, in dense training or in recovery."""
         return self.dense.curriculum if self.curriculum == Curriculum() else self.curriculum
 
     @property
     def scored(self) -> tuple[Curriculum, ...]:
-        """The curricula that need scores."""
+        """The curricula that are not standard training."""
         return tuple(c for c in (self.dense.curriculum, self.curriculum) if c.name != Curriculum().name)
 
     @property
     def networks(self) -> tuple[DenseSpec, ...]:
-        """The dense networks that the trial starts from or gets scores from."""
+        """The dense network of the trial, and the networks that score the samples of its curriculum."""
         return (self.dense, *(self.dense.scored_by(curriculum) for curriculum in self.scored if not curriculum.table))
 
     @property
     def prunings(self) -> tuple["TrialSpec", ...]:
-        """One trial for each pruning in their order: the earlier ones, then this one alone."""
-        own = self.model_copy(update={"before": ()})
-        plain = own.model_copy(update={"densities": None, "schedule": Schedule()})
-        first = (plain.model_copy(update=dict(each)).under(each.policy, self.gates) for each in self.before)
-        return (*first, own)
+        """One trial for each pruning in order: the earlier prunings, then this pruning alone."""
+        last = self.model_copy(update={"before": ()})
+        plain = last.model_copy(update={"densities": None, "schedule": Schedule()})
+        earlier = (plain.model_copy(update=dict(each)).under(each.policy, self.gates) for each in self.before)
+        return (*earlier, last)
 
     @property
     def profile(self) -> ProfileSpec:
-        """The profile that a policy may read."""
+        """The settings of the profile that a policy may read."""
         return ProfileSpec.model_validate(self, from_attributes=True)
 
     @property
     def probing(self) -> ProbeSpec:
-        """The probes that a criterion may read."""
+        """The settings of the probes that a criterion may read."""
         return ProbeSpec(dense=self.dense, samples=self.probe)
 
     @property
     def gating(self) -> GatingSpec:
-        """The gates that a criterion or a policy may read."""
+        """The settings of the gates that a criterion or a policy may read."""
         return GatingSpec.model_validate(self, from_attributes=True)
 
     def on(self, data: DataSpec) -> "TrialSpec":
@@ -233,7 +233,7 @@ class TrialSpec(Frozen):
         return self.model_copy(update={"dense": self.dense.model_copy(update={"data": data})})
 
     def under(self, policy: str, gates: Gates) -> "TrialSpec":
-        """Return the same trial under another policy; it has `gates` only if its criterion or its policy reads them."""
+        """Return the same trial with another policy. It has `gates` only if its criterion or its policy reads them."""
         used = self.criterion in GATED or policy in GATED
         return self.model_copy(update={"policy": policy, "gates": gates if used else Gates()})
 
@@ -245,6 +245,6 @@ class EpochReport(Frozen):
     val_accuracy: float
     val_loss: float
     train_loss: float | None = None
-    seconds: float  # of this epoch and its validation; writing its checkpoint is left out
-    images: int | None = None  # through the network in these seconds; None: not counted, by an older version
+    seconds: float  # of this epoch and its validation, without writing its checkpoint
+    images: int | None = None  # that passed through the network in this time; None: an older version did not count them
     final: bool = False  # whether no epoch follows

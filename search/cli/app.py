@@ -49,9 +49,8 @@ def run(
     if summary.comparison:
         print_comparison(summary.comparison)
     counts = ", ".join(f"{count} {state}" for state, count in summary.trials.items())
-    print(
-        f"trials: {counts}; {summary.wall_seconds:.0f} s, of which {summary.trial_seconds:.0f} s in new trials, summed"
-    )
+    print(f"trials: {counts}")
+    print(f"time: {summary.wall_seconds:.0f} s; the new trials add up to {summary.trial_seconds:.0f} s")
     print(f"study folder: {summary.folder}")
     if summary.tracking:
         print(f"MLflow: mlflow ui --backend-store-uri {summary.tracking}")
@@ -82,7 +81,7 @@ def status(folder: StudyDir, as_json: Json = False) -> None:
 def compare(
     folders: Annotated[list[str], typer.Argument(help="Study folders.")],
     out: Annotated[str | None, typer.Option(help="Write tables, plots and one HTML page to this folder.")] = None,
-    test: Annotated[bool, typer.Option("--test", help="Read the test split, once for each trial.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Also measure the accuracies on the test split.")] = False,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -90,7 +89,7 @@ def compare(
 
     Example: howcompact compare howcompact-runs/digits --out report
     """
-    gc.disable()  # a large comparison creates a million objects, and none of them is garbage
+    gc.disable()  # a large comparison creates a million objects and no garbage
     comparison = search.compare(folders, test=test, trust=trust)
     gc.freeze()
     gc.enable()
@@ -127,12 +126,12 @@ def learnability(
     Example: howcompact learnability learnability --set models=[resnet20] --out samples
     """
     with _stoppable():
-        found = search.compare_samples(study, storage, name=name, overrides=settings, address=address, out=out)
+        result = search.compare_samples(study, storage, name=name, overrides=settings, address=address, out=out)
     if as_json:
-        return _print_json(found)
+        return _print_json(result)
     from search.cli.sample_tables import print_learnability
 
-    print_learnability(found)
+    print_learnability(result)
     if out is not None:
         print(f"{out}/index.html")
     return None
@@ -141,13 +140,15 @@ def learnability(
 @app.command()
 def best(
     folder: StudyDir,
-    metric: Annotated[str, typer.Option(help="A number of the results, or latency_ms.")] = "best_val_accuracy",
-    where: Annotated[list[str], typer.Option(help="Constraints, as 'sparsity>=0.9' 'latency_ms<=3'.")] = [],  # noqa: B006
+    metric: Annotated[
+        str, typer.Option(help="The result to choose the trial by, or latency_ms.")
+    ] = "best_val_accuracy",
+    where: Annotated[list[str], typer.Option(help="Constraints, such as 'sparsity>=0.9' 'latency_ms<=3'.")] = [],  # noqa: B006
     policy: Annotated[str | None, typer.Option(help="Only trials of this policy.")] = None,
-    pareto: Annotated[bool, typer.Option("--pareto", help="Copy every network that no other one beats.")] = False,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Copy each network that no other network beats.")] = False,
     out: Annotated[str, typer.Option(help="Folder to copy the checkpoint to.")] = "best",
-    export: Annotated[list[str], typer.Option(help="Also write it as onnx or torch.")] = [],  # noqa: B006
-    register: Annotated[str | None, typer.Option(help="Name of a model in MLflow's registry.")] = None,
+    export: Annotated[list[str], typer.Option(help="Also export the network as onnx or torch.")] = [],  # noqa: B006
+    register: Annotated[str | None, typer.Option(help="Register the network in MLflow under this model name.")] = None,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -155,27 +156,29 @@ def best(
 
     Example: howcompact best howcompact-runs/digits --where 'sparsity>=0.9' --out best
     """
-    asked: dict[str, Any] = {"metric": metric, "where": where, "policy": policy, "out": out, "export": export}
+    request: dict[str, Any] = {"metric": metric, "where": where, "policy": policy, "out": out, "export": export}
     if pareto:
         if register is not None:
-            raise ValueError(f"--register must have one network, but --pareto takes several for {register!r}; use one")
-        front = search.front(folder, **asked, trust=trust)
+            raise ValueError(
+                f"--register must come without --pareto, which copies several networks, but got {register!r}; drop one"
+            )
+        front = search.front(folder, **request, trust=trust)
         if as_json:
             return _print_json(front)
         from search.cli.best_tables import print_front
 
         return print_front(front)
-    taken = search.best(folder, **asked, register=register, trust=trust)
+    retrieved = search.best(folder, **request, register=register, trust=trust)
     if as_json:
-        return _print_json(taken)
+        return _print_json(retrieved)
     from search.cli.best_tables import print_network
 
-    return print_network(taken)
+    return print_network(retrieved)
 
 
 @app.command()
 def importance(folder: StudyDir, evaluator: Evaluator = "ped-anova", as_json: Json = False) -> None:
-    """Show which parts' densities influenced the accuracy most in the searches of a study.
+    """Show which parts' densities matter most for the accuracy in the searches of a study.
 
     Example: howcompact importance howcompact-runs/digits
     """
@@ -183,8 +186,8 @@ def importance(folder: StudyDir, evaluator: Evaluator = "ped-anova", as_json: Js
     from search.comparison.importance import importances
     from search.results.folder import StudyFolder
 
-    found = importances(StudyFolder.open(folder), evaluator)
-    return _print_json(found) if as_json else print_importances(found)
+    result = importances(StudyFolder.open(folder), evaluator)
+    return _print_json(result) if as_json else print_importances(result)
 
 
 app.add_typer(reference)
@@ -193,8 +196,8 @@ app.add_typer(cluster)
 
 
 def main() -> None:
-    """Run the command line. Exit code 2: a mistake of the user; 1: a failed storage; each prints `error: `."""
-    sys.path.append("")  # models of the user's own may lie in the current folder
+    """Run the command line. Errors are `error: ` lines; the exit code is 2 for a mistake, 1 if the storage fails."""
+    sys.path.append("")  # the current folder may hold the user's own models
     try:
         app(args=spread(sys.argv[1:]))
     except ValueError as error:

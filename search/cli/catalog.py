@@ -35,7 +35,7 @@ INPUTS: Mapping[Source, str] = {
 
 
 def listing(kind: str | None) -> dict[str, dict[str, str]]:
-    """Describe every kind, or one: kind -> name -> description. Raises ValueError for an unknown kind."""
+    """Describe the names of every kind, or of one: kind -> name -> description. Raises ValueError if it is unknown."""
     tables: Mapping[str, Callable[[], dict[str, str]]] = {
         "models": _models,
         "datasets": lambda: {name: _about(source) for name, source in SOURCES.items()},
@@ -46,7 +46,7 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
         "recoveries": lambda: {name: _about(recovery) for name, recovery in RECOVERIES.items()},
         "curricula": lambda: {name: _of_curriculum(name, kind) for name, kind in CURRICULA.items()},
         "pacings": lambda: {
-            name: f"{pace(HALF)[0]:.0%} of the later samples are in half-way" for name, pace in PACINGS.items()
+            name: f"half-way, {pace(HALF)[0]:.0%} of the later samples are in use" for name, pace in PACINGS.items()
         },
         "measures": lambda: {name: f"{_about(m.of)}; a {m.easy} value is easy" for name, m in MEASURES.items()},
         "schedulers": lambda: {name: _about(make) for name, make in SCHEDULERS.items()},
@@ -59,10 +59,10 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
 
 
 def _models() -> dict[str, str]:
-    own = {name: _about(builder) for name, builder in CIFAR.items()}
-    others = {name: "torchvision classifier" for name in torchvision_names() if name not in own}
-    of_users = {"package.module:function": "your own: function(num_classes=..., in_channels=...) -> nn.Module"}
-    return own | others | of_users
+    ours = {name: _about(builder) for name, builder in CIFAR.items()}
+    others = {name: "torchvision classifier" for name in torchvision_names() if name not in ours}
+    users = {"package.module:function": "a model of your own: function(num_classes=..., in_channels=...) -> nn.Module"}
+    return ours | others | users
 
 
 def _of_curriculum(name: str, kind: Kind) -> str:

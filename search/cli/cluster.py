@@ -11,12 +11,13 @@ import search
 from search.cli.options import Address, Json, Name, Settings, Study
 
 cluster = typer.Typer()
+JobId = Annotated[str, typer.Argument(help="The id of a job, as `submit` and `jobs` print it.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Stream the job's output until it ends.")]
 
 
 @cluster.command("cluster")
 def config(kind: Annotated[str, typer.Option(help="aws, kubernetes or onprem.")]) -> None:
-    """Print a cluster's config; the lines to change are marked (1) to (5).
+    """Print the config of a cluster. Change the lines that are marked (1) to (5).
 
     Example: howcompact cluster --kind kubernetes > cluster.yaml
     """
@@ -30,13 +31,13 @@ def config(kind: Annotated[str, typer.Option(help="aws, kubernetes or onprem.")]
 def submit(
     study: Study,
     address: Address,
-    storage: Annotated[str, typer.Option(help="Folder or URI that every node of the cluster reaches.")],
+    storage: Annotated[str, typer.Option(help="Folder or URI of the studies that every node can reach.")],
     name: Name = None,
     settings: Settings = [],  # noqa: B006
     follow: Follow = False,
     as_json: Json = False,
 ) -> None:
-    """Run a study as a job on a Ray cluster; submit it again to continue it.
+    """Run a study as a job on a Ray cluster. Submit the study again to continue it.
 
     Example: howcompact submit digits --address http://127.0.0.1:8265 --storage s3://bucket/studies --follow
     """
@@ -57,16 +58,16 @@ def jobs(address: Address, as_json: Json = False) -> None:
     """
     from search.cluster.jobs import jobs as list_jobs
 
-    found = list_jobs(address)
+    listed = list_jobs(address)
     if as_json:
-        return print(json.dumps({"jobs": [asdict(job) for job in found]}))
-    for job in found:
+        return print(json.dumps({"jobs": [asdict(job) for job in listed]}))
+    for job in listed:
         print(job)
     return None
 
 
 @cluster.command()
-def logs(job: str, address: Address, follow: Follow = False) -> None:
+def logs(job: JobId, address: Address, follow: Follow = False) -> None:
     """Print the log of a job.
 
     Example: howcompact logs howcompact-digits-1a2b3c --address http://127.0.0.1:8265 --follow
@@ -79,8 +80,8 @@ def logs(job: str, address: Address, follow: Follow = False) -> None:
 
 
 @cluster.command()
-def stop(job: str, address: Address) -> None:
-    """Stop a job; its finished trials stay.
+def stop(job: JobId, address: Address) -> None:
+    """Stop a job. The results of its finished trials are kept.
 
     Example: howcompact stop howcompact-digits-1a2b3c --address http://127.0.0.1:8265
     """
@@ -96,7 +97,7 @@ def _follow(address: str, job: str, out: TextIO) -> str:
     try:
         status = follow(address, job, lambda text: print(text, file=out, flush=True))
     except KeyboardInterrupt:
-        print(f"{job} goes on; see the rest: howcompact logs {job} --address {address} --follow", file=sys.stderr)
+        print(f"{job} still runs; follow it again: howcompact logs {job} --address {address} --follow", file=sys.stderr)
         raise typer.Exit(130) from None
     print(f"{job}: {status}", file=out)
     return status

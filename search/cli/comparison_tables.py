@@ -40,10 +40,10 @@ def print_comparison(comparison: Comparison) -> None:
     if comparison.headline:
         console.print(_against_uniform(comparison))
     if comparison.held_out:
-        read = comparison.held_out
-        before = f", {read.trials - read.read_now} of them before, first on {read.first}"
-        told = before if read.read_now < read.trials else ""
-        console.print(f"the test split was read for {read.trials} trials{told}")
+        reads = comparison.held_out
+        earlier = reads.trials - reads.read_now
+        repeated = f"; {earlier} of them had read it before, the first on {reads.first}" if earlier else ""
+        console.print(f"{reads.trials} trials have read the test split{repeated}")
     for text in [*warnings_of(comparison.rows), *comparison.warnings]:
         console.print(f"! {text}")
 
@@ -57,17 +57,17 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
     recovery += "" if "curriculum" in differs else after(rows[0])
     table = plain(
         f"{rows[0].dataset}: {network}{recovery}\n"
-        f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * control, ! see below"
+        f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * is a control, ! has a warning below"
     )
     names = ["sparsity", "policy", "one-shot", "recalibrated", "recovered", "vs uniform"]
-    for name in [*names, "test" if test else "images", "cost s", "trials"]:  # there is room for one of the two
+    for name in [*names, "test" if test else "images", "cost s", "trials"]:  # the width holds one of the two
         table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     dense = {of_dense(row.curriculum): row.dense_accuracy for row in reversed(rows)}
     for name, accuracy in sorted(dense.items()):
         table.add_row("0", f"{name or 'dense'} *", "", "", percent(accuracy))
     table.add_section()
-    for _, own in groupby(rows, key=lambda row: row.sparsity):
-        for row in own:
+    for _, same_sparsity in groupby(rows, key=lambda row: row.sparsity):
+        for row in same_sparsity:
             table.add_row(
                 f"{row.sparsity:g}",
                 _label(row, differs),
@@ -85,14 +85,14 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
 
 def _kept(rows: Sequence[ComparisonRow]) -> Table:
     once = {(row.policy, row.recovery, row.sparsity, of_dense(row.curriculum)): row for row in reversed(rows)}
-    rows = list(once.values())[::-1]  # the same is kept whatever fine-tuning then draws
+    rows = list(once.values())[::-1]  # curricula of fine-tuning do not change what is kept
     differs = _differs(rows)
     layers = list(rows[0].layers)
     shown = layers[:MOST_LAYERS]
     more = f" (first {MOST_LAYERS} of {len(layers)} layers)" if len(layers) > MOST_LAYERS else ""
     timed = any(row.latency_ms is not None for row in rows)
     time = ", latency of one image" if timed else ""
-    table = plain(f"what is kept: weights, multiply-accumulates{time}, and % of each layer's weights{more}")
+    table = plain(f"kept weights and multiply-accumulates{time}, and kept % of each layer's weights{more}")
     for name in ("sparsity", "policy", "params", "%", "MACs", "% ", *(("ms",) if timed else ()), *shown):
         fixed = name not in shown
         table.add_column(name.replace(".", "\n."), justify="left" if name == "policy" else "right", no_wrap=fixed)
@@ -111,8 +111,8 @@ def _against_control(rows: Sequence[ComparisonRow]) -> Table:
     several = len({row.recovery for row in rows}) > 1
     names = {(row.setting, row.sparsity, row.policy): row.curriculum for row in rows}
     table = plain(
-        "curricula: points ahead of their control (the same draws by shuffled scores) and of none,\n"
-        "at the same policy, sparsity, epochs and images; mean, 95 % interval over paired seeds"
+        "curricula: accuracy in points above the control (the same draws by shuffled scores) and above no curriculum,\n"
+        "with the same policy, sparsity, epochs and images; mean and 95 % interval over paired seeds"
     )
     for name in ("sparsity", "policy", "curriculum", "recovered", "vs control", "vs none", "control"):
         words = name in ("policy", "curriculum", "control")
@@ -135,8 +135,9 @@ def _against_uniform(comparison: Comparison) -> Table:
     rivals = {", ".join(filter(None, (v.policy, v.arm))): v for v in comparison.versus if v.rival == BASELINE}
     smallest = max(v.smallest_p or 0.0 for v in rivals.values())
     table = plain(
-        "points ahead of uniform: mean over sparsities with its 95 % interval over seeds, and largest; matched cells\n"
-        f"won-tied-lost; p of sign flips over seeds, which cannot be below {smallest:.2g} here, and after Holm"
+        "accuracy in points above uniform: mean over sparsities with 95 % interval over seeds, and maximum\n"
+        "w-t-l: cells with equal budgets that are won, tied and lost; p: sign-flip test over seeds\n"
+        f"(at least {smallest:.2g} with these seeds), then corrected by Holm"
     )
     table.add_column("policy")
     for name in ("one-shot", "max", "recalibrated", "max", "recovered", "max", "w-t-l", "p", "Holm"):
@@ -161,7 +162,7 @@ def _gap(gap: Gap) -> tuple[str, str]:
 
 
 def _differs(rows: Sequence[ComparisonRow]) -> list[str]:
-    """Name the columns, beside the policy, in which the rows of one table differ."""
+    """Name the columns in which the rows of one table differ, apart from the policy."""
     return [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
 
 

@@ -18,41 +18,48 @@ def print_allocation(allocation: Allocation) -> None:
     terminal().print(table)
 
 
-def print_compactness(found: Compactness) -> None:
-    """Print how much of each part can go before accuracy falls, the most compact part of each column marked."""
-    unit, dense = found.granularity, 100 * found.profile.dense_accuracy
-    print(f"{found.model}, {unit}s by {found.criterion}; dense {dense:.1f} % of {found.calibration:,} training samples")
-    print("% of a part that can go, it alone and nothing retrained, before accuracy falls by so many points:")
+def print_compactness(result: Compactness) -> None:
+    """Print how much of each part can be removed before accuracy falls, and mark the most compact part."""
+    unit, dense = result.granularity, 100 * result.profile.dense_accuracy
+    print(
+        f"{result.model}, {unit}s by {result.criterion}; dense {dense:.1f} % of {result.calibration:,} training samples"
+    )
+    print("% of each part that can be removed before accuracy falls by 1, 2 or 5 points;")
+    print("only this part is pruned, and nothing is retrained:")
     table = plain("")
     for name in ("part", "weights", f"{unit}s", *(f"{points} point{'s' if points > 1 else ''}" for points in FALLS)):
         table.add_column(name, justify="left" if name == "part" else "right")
-    for part in found.parts:
-        marked = (f"{'* ' if found.most_compact[p] == part.name else ''}{100 * part.tolerated[p]:.1f}" for p in FALLS)
+    for part in result.parts:
+        marked = (f"{'* ' if result.most_compact[p] == part.name else ''}{100 * part.tolerated[p]:.1f}" for p in FALLS)
         table.add_row(part.name, f"{part.weights:,}", f"{part.units:,}", *marked)
     terminal().print(table)
-    print("* the most compact: the part that can lose the largest share")
+    print("* the most compact part: the largest share of it can be removed")
 
 
-def print_probes(found: Probing) -> None:
-    """Print the probe behind each block, and what the threshold leaves of the network."""
-    print(f"{found.model}, a linear probe behind each block, fitted to {found.samples:,} training samples")
+def print_probes(result: Probing) -> None:
+    """Print the accuracy of the probe behind each block, and what the network keeps at the threshold."""
+    print(f"{result.model}, a linear probe behind each block, fitted to {result.samples:,} training samples")
     table = plain("")
-    for name in ("block", "gives", "train %", "validation %", "gain", ""):
+    for name in ("block", "output", "train %", "validation %", "gain", ""):
         table.add_column(name, justify="left" if name in ("block", "") else "right")
-    for block in found.blocks:
+    for block in result.blocks:
         gain = "" if block.gain is None else f"{100 * block.gain:+.2f}"
-        told = "" if block.kept and block.removable else "always stays" if block.kept else "goes"
+        decision = "" if block.kept and block.removable else "always kept" if block.kept else "removed"
         shape = " x ".join(map(str, block.shape))
         accuracies = (f"{100 * accuracy:.2f}" for accuracy in (block.train_accuracy, block.val_accuracy))
-        table.add_row(block.name, shape, *accuracies, gain, told)
+        table.add_row(block.name, shape, *accuracies, gain, decision)
     terminal().print(table)
-    print(f"the least gain over the last kept block goes, until all that may go gain {100 * found.threshold:g} points:")
+    print("gain: in points, over the kept block before; the block with the smallest gain is removed,")
+    print(f"until every removable block gains at least {100 * result.threshold:g} points. Kept:")
     for kind in KINDS:
-        share = 100 * found.kept[kind] / found.total[kind]
-        print(f"  {found.kept[kind]:,} of {found.total[kind]:,} {kind} ({share:.1f} %)")
-    settings = f"granularity={found.granularity} criteria=[probe] policies=[by-score]"
-    print(f"the same in a study: {settings} budget=params sparsities=[{found.sparsity['params']}]")
-    kept = {block.name for block in found.blocks if block.kept}
-    instead = {"keep": [name for name in found.scanned if name not in kept], "drop": sorted(kept - {*found.scanned})}
-    if told := " and ".join(f"{word} {', '.join(names)}" for word, names in instead.items() if names):
-        print(f"one pass from input to output would {told}")
+        share = 100 * result.kept[kind] / result.total[kind]
+        print(f"  {result.kept[kind]:,} of {result.total[kind]:,} {kind} ({share:.1f} %)")
+    settings = f"granularity={result.granularity} criteria=[probe] policies=[by-score]"
+    print(f"a study with the same result: {settings} budget=params sparsities=[{result.sparsity['params']}]")
+    kept = {block.name for block in result.blocks if block.kept}
+    instead = {
+        "keep": [name for name in result.scanned if name not in kept],
+        "drop": sorted(kept - {*result.scanned}),
+    }
+    if changes := " and ".join(f"{word} {', '.join(names)}" for word, names in instead.items() if names):
+        print(f"one pass from input to output would {changes}")

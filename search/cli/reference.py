@@ -1,4 +1,4 @@
-"""The commands that print what settings there are."""
+"""The commands that print which settings exist."""
 
 import json
 from typing import Annotated
@@ -11,17 +11,20 @@ reference = typer.Typer()
 
 
 @reference.command()
-def catalog(kind: Annotated[str | None, typer.Argument(help="One kind only.")] = None, as_json: Json = False) -> None:
+def catalog(
+    kind: Annotated[str | None, typer.Argument(help="List only this kind, such as policies.")] = None,
+    as_json: Json = False,
+) -> None:
     """List models, data sets, criteria, policies, schedules, recoveries, curricula, samplers, studies, ...
 
     Example: howcompact catalog policies
     """
     from search.cli.catalog import listing
 
-    found = listing(kind)
+    entries_of = listing(kind)
     if as_json:
-        return print(json.dumps(found))
-    for name, entries in found.items():
+        return print(json.dumps(entries_of))
+    for name, entries in entries_of.items():
         print(name)
         for entry, about in entries.items():
             print(f"  {entry:22} {about}")
@@ -30,9 +33,9 @@ def catalog(kind: Annotated[str | None, typer.Argument(help="One kind only.")] =
 
 @reference.command()
 def schema() -> None:
-    """Print the JSON schema of study files, by which editors complete and check them.
+    """Print the JSON schema of study files. With it, editors complete and check them.
 
-    The shipped studies name the schema as study.schema.json beside them; write it there.
+    The shipped studies expect the schema beside them, as study.schema.json.
 
     Example: howcompact schema > study.schema.json
     """

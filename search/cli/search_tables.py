@@ -11,20 +11,20 @@ from search.study.search_spec import CAPACITY
 MOST_PARTS = 20  # rows; the other parts are in --json
 
 
-def print_importances(found: Importances) -> None:
+def print_importances(result: Importances) -> None:
     """Print one table of importances for each network and sparsity, the most important part first."""
-    for row in found.rows:
+    for row in result.rows:
         seeds = f"seed{'s' * (len(row.seeds) > 1)} {', '.join(map(str, row.seeds))}"
         trained = row.recovery if row.curriculum == STANDARD else f"{row.recovery}, {row.curriculum}"
         print(f"{network_name(row)}, {pruning_name(row)}, {trained}, sparsity {row.sparsity:g}")
-        print(f"importance by {found.evaluator} in %, mean and 95 % interval over {seeds}; {row.trials} trials")
-        print(f"{100 / len(row.parts):.1f} each if all {len(row.parts)} parts were alike")
+        print(f"importance by {result.evaluator} in %, mean and 95 % interval over {seeds}; {row.trials} trials")
+        print(f"{100 / len(row.parts):.1f} each if all {len(row.parts)} parts mattered equally")
         terminal().print(_importance(row))
         if row.agreement:
             print(f"rank correlation with the densities of {CAPACITY}: {correlation(row.agreement)}\n")
-    print("importance: how much a part's density influenced the accuracy in these trials, not how much of the")
-    print("part is needed; the budget ties densities to each other")
-    for text in found.left_out:
+    print("importance: how much a part's density influenced the accuracy in these trials, not how much of it is needed")
+    print("(the budget makes the densities depend on each other)")
+    for text in result.left_out:
         print(f"! {text}")
 
 
@@ -32,9 +32,9 @@ def _importance(row: Importance) -> Table:
     table = plain("")
     for name in ("part", "importance %", f"{CAPACITY} keeps %"):
         table.add_column(name, justify="left" if name == "part" else "right", no_wrap=True)
-    for told in sorted(row.parts, key=lambda told: -told.importance.mean)[:MOST_PARTS]:
-        kept = "" if told.capacity is None else f"{100 * told.capacity:.1f}"
-        table.add_row(told.part, percent(told.importance), kept)
+    for part in sorted(row.parts, key=lambda part: -part.importance.mean)[:MOST_PARTS]:
+        kept = "" if part.capacity is None else f"{100 * part.capacity:.1f}"
+        table.add_row(part.part, percent(part.importance), kept)
     if len(row.parts) > MOST_PARTS:
         table.add_row(f"and {len(row.parts) - MOST_PARTS} more")
     return table

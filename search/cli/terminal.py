@@ -4,11 +4,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-WIDTH = 130  # of what is printed to a file or a pipe
+WIDTH = 130  # characters of a line in a file or a pipe
 
 
 def terminal() -> Console:
-    """Return a console that prints text unchanged, and tables at full width to files and pipes."""
+    """Return a console that prints text unchanged. Tables in files and pipes are WIDTH characters wide."""
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = WIDTH

@@ -1,4 +1,4 @@
-"""How tables, figures and pages write a comparison: names of rows, estimates, warnings."""
+"""Text of a comparison for tables, figures and pages: names of rows, estimates and warnings."""
 
 import math
 from collections import defaultdict
@@ -15,7 +15,7 @@ STANDARD = Curriculum().name
 
 
 def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-    """Sort by network, sparsity, policy with uniform first, recovery, and curriculum with none first."""
+    """Sort rows by network, sparsity, policy, recovery and curriculum; uniform and standard training come first."""
     return sorted(
         rows,
         key=lambda row: (
@@ -27,9 +27,9 @@ def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
 
 
 def network_of(row: ComparisonRow, trained: bool = True) -> str:
-    """Name a row's model and how it was pruned, and how it was trained unless `trained` is false."""
-    recovered = f", {recovery_of(row)}{after(row)}" if trained else ""
-    return f"{model_name(row.model, row.width)}, {pruning_name(row)}{recovered}"
+    """Name the model of a row and its pruning; also its recovery and curriculum, unless `trained` is false."""
+    training = f", {recovery_of(row)}{after(row)}" if trained else ""
+    return f"{model_name(row.model, row.width)}, {pruning_name(row)}{training}"
 
 
 def recovery_of(row: ComparisonRow) -> str:
@@ -38,36 +38,36 @@ def recovery_of(row: ComparisonRow) -> str:
 
 
 def of_dense(label: str) -> str:
-    """Keep the label of a curriculum where it is the dense network's; nothing otherwise."""
+    """Return the label of a curriculum of dense training; an empty text for any other label."""
     return label if label.startswith("dense: ") else ""
 
 
 def after(row: ComparisonRow) -> str:
-    """Write the curriculum of a row behind a comma; nothing where it followed none."""
+    """Write the curriculum of a row after a comma; an empty text for standard training."""
     return "" if row.curriculum == STANDARD else f", {row.curriculum}"
 
 
 def percent(value: Estimate | Gap | None, signed: bool = False) -> str:
-    """Write an accuracy, or a difference of two, in percent with its interval; nothing for None.
+    """Write an accuracy, or a difference of two accuracies, in percent with its interval; an empty text for None.
 
-    The interval is half its length, or both ends where they are not as far from the mean.
+    A symmetric interval is written as half its length, any other interval by its two ends.
     """
     if value is None:
         return ""
     mean = 100 * (value.mean_gap if isinstance(value, Gap) else value.mean)
     low, high = (None if end is None else 100 * end for end in (value.low, value.high))
-    even = low is None or high is None or math.isclose(high - mean, mean - low, rel_tol=1e-6, abs_tol=1e-7)
-    return (plus_minus if even else with_ends)(mean, low, high, digits=1, signed=signed)
+    symmetric = low is None or high is None or math.isclose(high - mean, mean - low, rel_tol=1e-6, abs_tol=1e-7)
+    return (plus_minus if symmetric else with_ends)(mean, low, high, digits=1, signed=signed)
 
 
 def plus_minus(mean: float, low: float | None, high: float | None, digits: int = 3, signed: bool = False) -> str:
-    """Write a mean and half the length of its interval: "0.812 ±0.010"; the mean alone where it has none."""
+    """Write a mean and half the length of its interval: "0.812 ±0.010"; only the mean if it has no interval."""
     half = "" if low is None or high is None else f" ±{(high - low) / 2:.{digits}f}"
     return f"{mean:{'+' * signed}.{digits}f}{half}"
 
 
 def with_ends(mean: float, low: float | None, high: float | None, digits: int = 3, signed: bool = False) -> str:
-    """Write a mean and the ends of its interval: "0.812 [0.799, 0.820]"; the mean alone where it has none."""
+    """Write a mean and the ends of its interval: "0.812 [0.799, 0.820]"; only the mean if it has no interval."""
     if low is None or high is None:
         return plus_minus(mean, low, high, digits, signed)
     mean_text, low_text, high_text = (f"{number:{'+' * signed}.{digits}f}" for number in (mean, low, high))
@@ -81,18 +81,18 @@ def correlation(value: Estimate) -> str:
 
 
 def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
-    """List which rows may not be comparable, and why; rows with the same reason share a line."""
+    """List the rows that may not be comparable, with the reason. Rows with the same reason share a line."""
     names: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         for text in row.warnings:
             names[text].append(f"{row.policy}{after(row)} at {row.sparsity:g}")
-    return [f"{_listed(list(dict.fromkeys(own)))}: {text}" for text, own in names.items()]
+    return [f"{_listed(list(dict.fromkeys(rows_named)))}: {text}" for text, rows_named in names.items()]
 
 
 def covered(row: ComparisonRow) -> str:
-    """Say what each of a row's seeds repeats, and what all seeds share."""
+    """Name the seeds of a row and what each seed repeats; tell if all seeds share the dense network."""
     seeds = f"seed {row.seeds[0]}" if len(row.seeds) == 1 else f"seeds {', '.join(map(str, row.seeds))}"
-    shared = "" if "dense training" in row.seeds_cover else "; the dense network is one for all"
+    shared = "" if "dense training" in row.seeds_cover else "; all seeds share the dense network"
     return f"{seeds} of {', '.join(row.seeds_cover)}{shared}"
 
 

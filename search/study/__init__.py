@@ -1,4 +1,4 @@
-"""The settings of a study: reads them from YAML and checks them.
+"""The settings of a study: read them from YAML and check them.
 
 Hands out: cells, checks, reading, schema, search_spec, shipped, spec.
 """

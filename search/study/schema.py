@@ -1,17 +1,18 @@
-"""The JSON schema of a study file, by which editors complete and check it."""
+"""The JSON schema of study files. With it, editors complete and check them."""
 
 from typing import Any
 
 from search.study.spec import StudySpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-FILE = "study.schema.json"  # the name that the shipped studies expect beside them
+FILE = "study.schema.json"  # the shipped studies expect this file beside them
 
 
 def study_schema() -> dict[str, Any]:
     """Return the schema (JSON Schema 2020-12), with a description of each setting and its default.
 
-    A file may leave its name out. The checksum of the data is no setting: each run computes it.
+    The name is not required, because the file's name replaces it. The checksum of the data is left out, because each
+    run computes it.
     """
     schema = StudySpec.model_json_schema()
     del schema["required"]

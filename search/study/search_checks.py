@@ -13,47 +13,50 @@ BOUND = rf"\s*({'|'.join(GOALS[1:])})\s*(<=|<|>=|>)\s*(\d+\.?\d*|\.\d+)([eE][-+]
 
 
 def complaints(search: SearchSpec, starts: int) -> list[str]:
-    """Say all that is wrong with searches from so many starting points. Nothing heavy is imported."""
-    found = []
+    """List the mistakes in the settings of a search. No heavy library is imported.
+
+    starts: the number of results that each search starts from.
+    """
+    problems = []
     for policy in sorted({*SEARCHES} & {*search.warm_start}):
-        found.append(f"search.warm_start must name policies that are not searches, but got {policy!r}; leave it out")
+        problems.append(f"search.warm_start must name policies that are not searches, but got {policy!r}; leave it out")
     for kind, name, known in (
         ("scheduler", search.scheduler, names.SCHEDULERS),
         ("space", search.space, names.SPACES),
     ):
         if name not in known:
-            found.append(str(did_you_mean(kind, name, known)))
+            problems.append(str(did_you_mean(kind, name, known)))
     if search.trials <= starts:
-        found.append(f"search.trials must exceed its {starts} starting points, but got {search.trials}; raise it")
+        problems.append(f"search.trials must exceed its {starts} starting points, but got {search.trials}; raise it")
     if search.space == "family" and CAPACITY not in search.warm_start:
-        found.append(f"search.space 'family' must know the densities of {CAPACITY!r}; add it to search.warm_start")
-    found += names.sampler_complaints(search.sampler, len(search.goals), bool(search.constraints))
-    return [*found, *_of_goals(search), *_of_constraints(search.constraints)]
+        problems.append(f"search.space 'family' must know the densities of {CAPACITY!r}; add it to search.warm_start")
+    problems += names.sampler_complaints(search.sampler, len(search.goals), bool(search.constraints))
+    return [*problems, *_of_goals(search), *_of_constraints(search.constraints)]
 
 
 def unvaried(search: SearchSpec, cells: Sequence[TrialSpec]) -> list[str]:
-    """Say for which networks the search's space has nothing to vary; builds them."""
+    """List the networks in which the search space has nothing to vary. The networks are built for this."""
     from search.methods.spaces import SPACES
 
-    found = []
+    problems = []
     for cell in cells if search.space != "family" else ():
         try:
             SPACES[search.space](cell, None)
         except ValueError as error:
-            found.append(str(error))
-    return list(dict.fromkeys(found))
+            problems.append(str(error))
+    return list(dict.fromkeys(problems))
 
 
 def _of_goals(search: SearchSpec) -> list[str]:
-    found = [str(did_you_mean("goal", goal, GOALS)) for goal in search.goals if goal not in GOALS]
+    problems = [str(did_you_mean("goal", goal, GOALS)) for goal in search.goals if goal not in GOALS]
     if search.goals[:1] != (ACCURACY,) or len(set(search.goals)) < len(search.goals):
-        found.append(f"search.goals must begin with {ACCURACY}, each named once, but got {list(search.goals)}")
+        problems.append(f"search.goals must begin with {ACCURACY}, each named once, but got {list(search.goals)}")
     if len(search.goals) > 1 and search.scheduler != "fifo":
-        found.append(
+        problems.append(
             f"search.scheduler must be 'fifo' where a search has several goals, but got {search.scheduler!r}: a "
             "scheduler stops trials by accuracy alone"
         )
-    return found
+    return problems
 
 
 def _of_constraints(constraints: Sequence[str]) -> list[str]:

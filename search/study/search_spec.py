@@ -9,8 +9,8 @@ from trainables.frozen import Frozen
 from trainables.names import SEARCHED, PolicyName
 
 ACCURACY = "best_val_accuracy"
-LATENCY = "latency_ms"  # the trial measures it if the study asks; `best` measures it again on this machine
-GOALS = (ACCURACY, "params", "macs", LATENCY)  # high accuracy is better, and low values of the others
+LATENCY = "latency_ms"  # a trial measures it if the study asks for it; `best` measures it again on its own machine
+GOALS = (ACCURACY, "params", "macs", LATENCY)  # a high accuracy and low values of the others are better
 CAPACITY = "capacity"  # the policy whose densities the space "family" varies
 SamplerName = Annotated[str, Field(json_schema_extra={"enum": [*SAMPLER_ABILITIES]})]
 SpaceName = Annotated[str, Field(json_schema_extra={"enum": [*SPACES]})]
@@ -19,7 +19,7 @@ Goal = Annotated[str, Field(json_schema_extra={"enum": [*GOALS]})]
 
 
 class SearchSpec(Frozen):
-    """How the policies "searched" and "random-search" look for densities; each cell of the study has its own search.
+    """How the policies "searched" and "random-search" choose densities; each cell of the study has its own search.
 
     A search with several goals also proposes the sparsity, among those of the study.
     """
@@ -40,7 +40,7 @@ class SearchSpec(Frozen):
     )
 
     def starts(self, policy: str, cells: int) -> int:
-        """Count the results that a search of so many cells starts from; "random-search" starts from none."""
+        """Count the results that a search of `cells` cells starts from. "random-search" starts from none."""
         return len(self.warm_start) * cells if policy == SEARCHED else 0
 
     @property

@@ -139,33 +139,33 @@ class StudySpec(Frozen):
 
     @property
     def size(self) -> int:
-        """Number of trials of named policies, plus the number of searches, computed without building them."""
+        """Upper bound on the number of trials of named policies plus the number of searches; none of them is built."""
         lists = (self.models, self.criteria, self.recoveries, self.all_policies(), self.sparsities, self.seeds)
-        return math.prod(map(len, lists)) * (1 + 2 * len(self.curricula))  # with their controls at most
+        return math.prod(map(len, lists)) * (1 + 2 * len(self.curricula))  # each curriculum may have a control
 
     def trials(self) -> list[TrialSpec]:
-        """Return every trial of a named policy; those that searches start from come first."""
+        """Return the trials of the named policies. Trials that searches start from come first."""
         ordered = sorted(self.all_policies(), key=lambda policy: policy not in self.search.warm_start)
         return [cell.under(policy, self.gates) for policy in ordered if policy not in SEARCHES for cell in self.cells()]
 
     def searches(self) -> list[tuple[str, list[TrialSpec]]]:
-        """Return every search: its policy and its cells, which differ in sparsity only."""
-        together = len(self.search.goals) > 1
+        """Return the policy and the cells of each search. The cells of one search differ only in sparsity."""
+        proposes_sparsity = len(self.search.goals) > 1
         groups: dict[str, list[TrialSpec]] = {}
         for cell in self.cells():
-            shared = cell.model_copy(update={"sparsity": TrialSpec().sparsity}) if together else cell
+            shared = cell.model_copy(update={"sparsity": TrialSpec().sparsity}) if proposes_sparsity else cell
             groups.setdefault(shared.key(), []).append(cell)
         return [(policy, cells) for policy in self.policies if policy in SEARCHES for cells in groups.values()]
 
     def all_policies(self) -> tuple[str, ...]:
-        """Return the policies of the study, and those that a search starts from."""
+        """Return the policies of the study and the policies that its searches start from."""
         starts = self.search.warm_start if SEARCHED in self.policies else ()
         return tuple(dict.fromkeys((*self.policies, *starts)))
 
     def all_curricula(self) -> tuple[Curriculum, ...]:
-        """Return standard training, the curricula of the study, and the control of each, without repeats."""
-        each = ((curriculum, control_of(curriculum)) for curriculum in self.curricula)
-        return tuple(dict.fromkeys((Curriculum(), *filter(None, chain.from_iterable(each)))))
+        """Return standard training, the curricula of the study and their controls, each of them once."""
+        pairs = ((curriculum, control_of(curriculum)) for curriculum in self.curricula)
+        return tuple(dict.fromkeys((Curriculum(), *filter(None, chain.from_iterable(pairs)))))
 
     def cells(self) -> list[TrialSpec]:
         """Return a trial of the default policy for each model x criterion x recovery x curriculum x sparsity x seed."""

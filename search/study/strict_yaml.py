@@ -1,4 +1,4 @@
-"""Reads YAML from an untrusted source: a short text, few levels, each key once, no aliases."""
+"""Read YAML from an untrusted source: it has to be short and shallow, without repeated keys and without aliases."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ DEEPEST = 16  # levels of values inside values
 
 
 class _Plain(yaml.SafeLoader):
-    """PyYAML's safe loader without aliases: a few lines of aliases can stand for billions of values."""
+    """PyYAML's safe loader without aliases, because a few lines of aliases can stand for billions of values."""
 
     depth = 0
 
@@ -34,10 +34,10 @@ class _Plain(yaml.SafeLoader):
 
 
 def parse(text: str) -> Any:
-    """Parse YAML. Raises ValueError for wrong YAML, for more than LONGEST characters or DEEPEST levels, for aliases."""
+    """Parse YAML. Raises ValueError for invalid YAML, repeated keys, aliases, and texts too long or too deep."""
     if len(text) > LONGEST:
         raise ValueError(f"it must have at most {LONGEST:,} characters, but has {len(text):,}")
     try:
         return yaml.load(text, _Plain)
-    except Exception as error:  # PyYAML lets the errors of int() and datetime() through
+    except Exception as error:  # PyYAML does not catch the errors of int() and datetime()
         raise ValueError(str(error)) from None

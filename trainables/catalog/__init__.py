@@ -1,4 +1,4 @@
-"""The names that settings may use, and what goes with what.
+"""Checks of a trial's settings: which names exist, which settings fit each other, and what is missing here.
 
 Hands out: availability, checks, feasibility.
 """

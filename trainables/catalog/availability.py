@@ -1,4 +1,4 @@
-"""Which models, weights and images are missing on this machine."""
+"""Find the models, weights and images that are missing on this machine."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -10,12 +10,12 @@ from trainables.spec import DenseSpec
 
 
 def missing(networks: Iterable[DenseSpec]) -> list[str]:
-    """Say which models, weights and data sets of some networks cannot be used here.
+    """List the models, weights and data sets of some networks that cannot be used here.
 
-    The images are not read. Each data set is listed once, which takes time for a large one.
+    No image is read. The files of each data set are listed once, which takes time if there are many.
     """
     networks = list(networks)
-    found = []
+    problems = []
     for check in (
         *(partial(hub.check, network.model, network.width) for network in networks),
         *(partial(pretrained.check, network) for network in networks),
@@ -24,5 +24,5 @@ def missing(networks: Iterable[DenseSpec]) -> list[str]:
         try:
             check()
         except ValueError as error:
-            found.append(str(error))
-    return list(dict.fromkeys(found))
+            problems.append(str(error))
+    return list(dict.fromkeys(problems))

@@ -1,4 +1,4 @@
-"""What is wrong with a trial's settings, found without torch and before any network is built."""
+"""Find mistakes in the settings of a trial without torch and before any network is built."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -13,19 +13,19 @@ FINENESS = {"block": 0, "projected-block": 0, "channel": 1, "weight": 2}
 
 
 def conflicts(spec: TrialSpec) -> list[str]:
-    """Say which names are unknown, and which settings do not go together."""
+    """List the names that are unknown, and the settings that do not go together."""
     return [*_of_dense(spec), *mismatches(spec), *curriculum_checks.complaints(spec)]
 
 
 def mismatches(spec: TrialSpec) -> list[str]:
-    """Say what is wrong with the settings of pruning and recovery."""
+    """List what is wrong with the settings of pruning and recovery."""
     if spec.round_to > 1 and all(pruning.granularity != "channel" for pruning in spec.prunings):
         return [f"round_to must come with granularity 'channel', but got {spec.granularity!r}; leave it out"]
     if spec.before:
         prunings = (pruning.model_copy(update={"round_to": 1}) for pruning in spec.prunings)  # weights ignore it
-        found = [complaint for pruning in prunings for complaint in mismatches(pruning)]
-        return found or _of_order(spec)
-    found = [
+        problems = [complaint for pruning in prunings for complaint in mismatches(pruning)]
+        return problems or _of_order(spec)
+    problems = [
         *_of_needs("criterion", spec.criterion, spec, CRITERION_NEEDS),
         *_of_needs("policy", spec.policy, spec, POLICY_NEEDS),
         *_of_schedule(spec),
@@ -33,34 +33,34 @@ def mismatches(spec: TrialSpec) -> list[str]:
         *_of_gates(spec),
     ]
     if spec.densities is not None and spec.policy not in SEARCHES:
-        found.append(f"densities must come with policy 'searched', but got {spec.policy!r}; leave them out")
-    return found
+        problems.append(f"densities must come with policy 'searched', but got {spec.policy!r}; leave them out")
+    return problems
 
 
 def _of_data(data: DataSpec) -> list[str]:
-    found = unknown("data.name", data.name)
+    problems = unknown("data.name", data.name)
     if data.fit == "crop" and data.size is None:
-        found.append("data.fit 'crop' must come with the size to crop to, but data.size is not set; set it")
+        problems.append("data.fit 'crop' must come with the size to crop to, but data.size is not set; set it")
     if data.augment in CUTTING and data.loading == "memory":
-        found.append(
+        problems.append(
             f"data.augment {data.augment!r} must stream, as it cuts from whole images, but got data.loading 'memory'; "
             "leave data.loading out"
         )
-    return found
+    return problems
 
 
 def _of_dense(spec: TrialSpec) -> list[str]:
-    found = _of_data(spec.dense.data)
+    problems = _of_data(spec.dense.data)
     try:
         known.check(spec.dense.model, spec.dense.width)
     except ValueError as error:
-        found.append(str(error))
-    return found
+        problems.append(str(error))
+    return problems
 
 
 def _of_needs(kind: str, name: str, spec: TrialSpec, table: Mapping[str, Needs]) -> list[str]:
-    if found := unknown(kind, name):
-        return found
+    if problems := unknown(kind, name):
+        return problems
     if spec.granularity in table[name].granularities:
         return []
     fits = sorted(other for other, needs in table.items() if spec.granularity in needs.granularities)
@@ -71,43 +71,43 @@ def _of_needs(kind: str, name: str, spec: TrialSpec, table: Mapping[str, Needs])
 
 
 def _of_order(spec: TrialSpec) -> list[str]:
-    """Say what is wrong with the order of several prunings."""
-    found, prunings = [], spec.prunings
+    """List what is wrong with the order of several prunings."""
+    problems, prunings = [], spec.prunings
     for earlier, later in pairwise(prunings):
         if FINENESS[later.granularity] <= FINENESS[earlier.granularity]:
-            found.append(
+            problems.append(
                 "each pruning must remove finer units than the one before, but got "
                 f"{earlier.granularity!r} before {later.granularity!r}; put the coarser one first"
             )
         if later.sparsity <= earlier.sparsity:
-            found.append(
+            problems.append(
                 "each pruning must have a higher sparsity than the one before, as both count from the dense network, "
                 f"but got {earlier.sparsity} before {later.sparsity}; raise the second"
             )
         if inputs := later.inputs - {"samples"}:
-            found.append(
+            problems.append(
                 "a later pruning must read nothing that is measured on the dense network, but policy "
                 f"{later.policy!r} with criterion {later.criterion!r} reads {', '.join(sorted(inputs))}; "
                 "put it first, or choose others"
             )
     for pruning in prunings[:-1]:
         if pruning.policy in SEARCHES or pruning.joint:
-            found.append(
+            problems.append(
                 f"an earlier pruning must use a policy that decides without training, but got {pruning.policy!r}; "
                 "choose another"
             )
     if spec.policy in SEARCHES and prunings[0].granularity in BLOCKS:
-        found.append(
+        problems.append(
             f"policy {spec.policy!r} must know the parts of the network before it starts, but blocks are removed "
             "first; choose another policy"
         )
-    return found
+    return problems
 
 
 def _of_schedule(spec: TrialSpec) -> list[str]:
     schedule = spec.schedule
-    if found := unknown("schedule", schedule.name):
-        return found
+    if problems := unknown("schedule", schedule.name):
+        return problems
     one_shot = schedule.name == Schedule().name
     if not one_shot and spec.granularity in BLOCKS:
         return [f"granularity {spec.granularity!r} must go at once, but got schedule {schedule.name!r}; leave it out"]
@@ -119,13 +119,15 @@ def _of_schedule(spec: TrialSpec) -> list[str]:
 
 
 def _of_recovery(spec: TrialSpec) -> list[str]:
-    dense, own = spec.dense.recipe.epochs, spec.finetune.epochs
-    if found := unknown("recovery", spec.recovery):
-        return found
+    dense, finetune = spec.dense.recipe.epochs, spec.finetune.epochs
+    if problems := unknown("recovery", spec.recovery):
+        return problems
     if spec.recovery in ("scratch", "scratch-b") and dense == 0:
         return [f"recovery {spec.recovery!r} must have dense epochs to repeat, but got 0; set dense.epochs"]
-    if spec.recovery == "rewind" and dense < own:
-        return [f"recovery 'rewind' must repeat at most the {dense} dense epochs, but got {own}; lower finetune.epochs"]
+    if spec.recovery == "rewind" and dense < finetune:
+        return [
+            f"recovery 'rewind' must repeat at most the {dense} dense epochs, but got {finetune}; lower finetune.epochs"
+        ]
     if spec.recovery != "distill" and spec.distillation != Distillation():
         return [f"distillation must come with recovery 'distill', but got {spec.recovery!r}; leave it out"]
     return []
@@ -140,20 +142,20 @@ def _of_gates(spec: TrialSpec) -> list[str]:
             f"gates must come with a criterion or a policy that reads them, but got criterion {spec.criterion!r} and "
             f"policy {spec.policy!r}; leave them out"
         ]
-    found = unknown("shaping", gates.shaping)
+    problems = unknown("shaping", gates.shaping)
     if spec.schedule.name != Schedule().name:
-        found.append(
+        problems.append(
             "gates must come with schedule 'one-shot', as they are trained for one budget, but got "
             f"{spec.schedule.name!r}; leave it out"
         )
     if spec.criterion in GATED and spec.policy in POLICY_NEEDS and "profile" in POLICY_NEEDS[spec.policy].inputs:
-        found.append(
+        problems.append(
             "criterion 'gates' must come with a policy that reads no profile, as gates are trained for one budget and "
             f"a profile has none, but got {spec.policy!r}; choose another"
         )
     if spec.joint and spec.finetune.epochs < gates.epochs:
-        found.append(
+        problems.append(
             f"policy {spec.policy!r} must train its gates within fine-tuning, but got finetune.epochs "
             f"{spec.finetune.epochs} and gates.epochs {gates.epochs}; raise finetune.epochs"
         )
-    return found
+    return problems

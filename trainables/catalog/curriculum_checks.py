@@ -1,4 +1,4 @@
-"""What is wrong with the curriculum of a trial, found without torch and before anything is trained."""
+"""Find mistakes in the curriculum of a trial without torch and before anything is trained."""
 
 from trainables.curriculum_spec import Curriculum
 from trainables.learnability.curriculum_kinds import CURRICULA, is_scored
@@ -12,18 +12,18 @@ OF_ALL = ("phase", "balanced", "shuffled")  # settings of every curriculum but t
 
 
 def complaints(spec: TrialSpec) -> list[str]:
-    """Say all that is wrong with the curricula of dense training and of recovery."""
-    dense, own = spec.dense.curriculum, spec.curriculum
-    if NONE not in (dense, own):
+    """List what is wrong with the curricula of dense training and of recovery."""
+    dense, recovery = spec.dense.curriculum, spec.curriculum
+    if NONE not in (dense, recovery):
         return [
-            f"a trial must follow one curriculum, but got {dense.name!r} in dense training and {own.name!r} in "
+            f"a trial must follow one curriculum, but got {dense.name!r} in dense training and {recovery.name!r} in "
             "recovery; leave one out"
         ]
     curriculum = spec.followed
     if curriculum == NONE:
         return []
-    if found := unknown("curriculum", curriculum.name):
-        return found
+    if problems := unknown("curriculum", curriculum.name):
+        return problems
     if (curriculum.phase == "dense") != (curriculum == dense):
         training = "dense training" if curriculum == dense else "recovery"
         return [f"curriculum {curriculum.name!r} must be in its phase, {curriculum.phase!r}, but is in {training}"]
@@ -31,69 +31,69 @@ def complaints(spec: TrialSpec) -> list[str]:
 
 
 def _of_settings(curriculum: Curriculum) -> list[str]:
-    """Say which settings the curriculum does not use, and which names are unknown."""
+    """List the settings that the curriculum does not use, and the names that are unknown."""
     used = {*CURRICULA[curriculum.name].method.settings, *(OF_SCORES if is_scored(curriculum) else ())}
     used |= {*OF_ALL} if curriculum.name != NONE.name else set()
     changed = curriculum.model_dump(exclude_defaults=True, exclude={"name"})
-    found = []
+    problems = []
     if unused := [setting for setting in changed if setting not in used]:
-        found.append(
+        problems.append(
             f"curriculum {curriculum.name!r} must come without {', '.join(unused)}, which it does not use; leave them "
             "out, or name another curriculum"
         )
     for kind in ("pacing", "measure"):
         if kind in used:
-            found += unknown(kind, getattr(curriculum, kind))
-    return found
+            problems += unknown(kind, getattr(curriculum, kind))
+    return problems
 
 
 def _of_scores(spec: TrialSpec) -> list[str]:
     curriculum = spec.followed
     if not is_scored(curriculum):
         return []
-    who = f"curriculum {curriculum.name!r}"
+    label = f"curriculum {curriculum.name!r}"
     if curriculum.network and curriculum.table:
-        return [f"{who} must get its scores from a network or from a table, but got both; leave one out"]
+        return [f"{label} must get its scores from a network or from a table, but got both; leave one out"]
     if curriculum.table:
-        return _of_table(who, curriculum.table)
-    found = []
+        return _of_table(label, curriculum.table)
+    problems = []
     if curriculum.network:
         try:
             known.check(curriculum.network, spec.dense.width)
         except ValueError as error:
-            found.append(f"{who} must get its scores from a network that can be built: {error}")
+            problems.append(f"{label} must get its scores from a network that can be built: {error}")
     if spec.dense.record == "off":
-        found.append(f"{who} must get its scores from a recorded dense training, but got 'off'; set records.dense")
+        problems.append(f"{label} must get its scores from a recorded dense training, but got 'off'; set records.dense")
     if spec.dense.recipe.epochs == 0:
-        found.append(
-            f"{who} must get its scores from a dense training, but got 0 epochs; raise dense.epochs, or give a table"
+        problems.append(
+            f"{label} must get its scores from a dense training, but got 0 epochs; raise dense.epochs, or give a table"
         )
-    return found
+    return problems
 
 
-def _of_table(who: str, table: str) -> list[str]:
+def _of_table(label: str, table: str) -> list[str]:
     from trainables.storage.folder import Folder  # pyarrow is imported only for a curriculum with a table
 
     file = Folder.at(table)
     if file.parent.has(file.name):
         return []
-    return [f"{who} must get its scores from samples.parquet of howcompact learnability, but {table} does not exist"]
+    return [f"{label} must get its scores from samples.parquet of howcompact learnability, but {table} does not exist"]
 
 
 def _of_epochs(spec: TrialSpec) -> list[str]:
-    who, dense = f"curriculum {spec.followed.name!r}", spec.dense.recipe.epochs
+    label, dense = f"curriculum {spec.followed.name!r}", spec.dense.recipe.epochs
     if spec.followed.phase == "dense":
-        return [] if dense else [f"{who} must have a training that follows it, but got 0 epochs; raise dense.epochs"]
+        return [] if dense else [f"{label} must have a training that follows it, but got 0 epochs; raise dense.epochs"]
     if spec.recovery not in NAMES["recovery"] or epochs_of_recovery(spec) > 0:
         return []
     return [
-        f"{who} must have a training that follows it, but recovery {spec.recovery!r} has no epochs; raise "
+        f"{label} must have a training that follows it, but recovery {spec.recovery!r} has no epochs; raise "
         f"{'dense' if spec.recovery.startswith('scratch') else 'finetune'}.epochs"
     ]
 
 
 def epochs_of_recovery(spec: TrialSpec) -> int:
-    """Count the epochs of a recovery that is as expensive as dense training, without those of jointly trained gates."""
+    """Count the epochs of recovery, without the epochs of jointly trained gates."""
     if spec.recovery.startswith("scratch"):
         return spec.dense.recipe.epochs
     return spec.finetune.epochs - (spec.gates.epochs if spec.joint else 0)

@@ -1,4 +1,4 @@
-"""What only the network itself can tell: whether it can be pruned as a trial asks."""
+"""Checks that need the network itself: whether it can be pruned as the settings of a trial ask."""
 
 from dataclasses import dataclass
 
@@ -21,36 +21,36 @@ from trainables.spec import TrialSpec
 
 
 def unreachable(specs: list[TrialSpec]) -> list[str]:
-    """Say what only the networks can tell, at their true widths.
+    """List what is wrong with trials once their networks are built, at their true widths.
 
-    Images that do not fit, criteria that find nothing to score by, budgets below what is reachable.
+    These are images that do not fit, criteria that cannot score a network, and budgets that are too small to reach.
     """
-    found: list[str] = []
+    problems: list[str] = []
     scored: set[tuple[object, ...]] = set()
     views: dict[tuple[object, ...], _Blank | None] = {}
     shape = sources.peek(specs[0].dense.data)
     for spec in specs:
-        place = (spec.dense.model, spec.granularity, "gates" in spec.inputs, spec.before, spec.budget)
+        structure = (spec.dense.model, spec.granularity, "gates" in spec.inputs, spec.before, spec.budget)
         least = POLICIES[spec.policy].least
-        who = spec.dense.model if least is budget.floors else f"{spec.dense.model}, policy {spec.policy!r}"
+        subject = spec.dense.model if least is budget.floors else f"{spec.dense.model}, policy {spec.policy!r}"
         try:
-            if place not in views:
-                views[place] = None
-                views[place] = _view(spec, shape)
-            if (blank := views[place]) is not None:
+            if structure not in views:
+                views[structure] = None
+                views[structure] = _view(spec, shape)
+            if (blank := views[structure]) is not None:
                 prunable, asked = blank.prunable, of_what_is_left(spec, blank.whole, blank.left)
-                if (*place, spec.criterion) not in scored and not CRITERION_NEEDS[spec.criterion].inputs:
-                    scored.add((*place, spec.criterion))
+                if (*structure, spec.criterion) not in scored and not CRITERION_NEEDS[spec.criterion].inputs:
+                    scored.add((*structure, spec.criterion))
                     CRITERIA[spec.criterion](PruningContext(prunable))
                 budget.total(prunable, asked.sparsity, spec.budget, least(prunable))
         except ValueError as error:
-            found.append(f"{who}: {error}")
-    return list(dict.fromkeys(found))
+            problems.append(f"{subject}: {error}")
+    return list(dict.fromkeys(problems))
 
 
 @dataclass(frozen=True, eq=False)
 class _Blank:
-    """A network with fresh weights as a trial's own pruning finds it, and what it holds of the dense one."""
+    """A network with fresh weights before a trial's own pruning; the counts of the dense network and of this one."""
 
     prunable: Prunable
     whole: Count
@@ -58,25 +58,25 @@ class _Blank:
 
 
 def _view(spec: TrialSpec, shape: Shape) -> _Blank:
-    """Build a trial's network and let what comes before its own pruning go uniformly, by chance."""
+    """Build a trial's network and carry out its earlier prunings with the uniform policy and random units."""
     built = Architecture.of(spec.dense, shape.image, shape.classes)
     hub.check_images(built.model, built.classes, built.image, built.width)
     model, example = built.build(), built.example()
     whole = left = count(model, {}, example)
-    for link in spec.prunings:
-        if link.granularity == "channel":
+    for pruning in spec.prunings:
+        if pruning.granularity == "channel":
             refuse_unsound_cuts(model, example)
-        if "gates" in link.inputs:
+        if "gates" in pruning.inputs:
             refuse_unsound_gates(model, example)
-        if link.granularity != spec.granularity:
-            by_chance = link.model_copy(update={"policy": "uniform", "criterion": "random", "gates": Gates()})
-            plan(model, example, of_what_is_left(by_chance, whole, left)).carry_out()
+        if pruning.granularity != spec.granularity:
+            random_units = pruning.model_copy(update={"policy": "uniform", "criterion": "random", "gates": Gates()})
+            plan(model, example, of_what_is_left(random_units, whole, left)).carry_out()
             left = count(model, {}, example)
     return _Blank(view(model, spec.granularity, example, spec.round_to), whole, left)
 
 
 def blank(spec: TrialSpec) -> Prunable:
-    """A network such as a trial's, with fresh weights, at its granularity; for which checks, see `unreachable`."""
+    """Return the prunable units of a trial's network with fresh weights; see `unreachable` for the checks."""
     shape = sources.peek(spec.dense.data)
     built = Architecture.of(spec.dense, shape.image, shape.classes)
     return view(built.build(), spec.granularity, built.example(), spec.round_to)

@@ -143,7 +143,7 @@ def test_what_the_commands_print_has_the_documented_shape(trained: StudyFolder, 
     assert_printed("Comparison", "compare", study)
     assert_printed("Comparison", "compare", study, "--test")
     assert_printed("Retrieved", "best", study, "--policy", "erk", "--out", network)
-    assert_printed("Front", "best", study, "--pareto", "--out", str(tmp_path / "front"))
+    assert_printed("Front", "best", study, "--pareto", "--policy", "erk", "--out", str(tmp_path / "front"))
     assert_printed("Allocation", "allocate", network, "--policy", "uniform", "--sparsity", "0.5")
     dense = (trained.folder.parent / "artifacts" / "dense").folders()
     (dense_network,) = ((trained.folder.parent / "artifacts" / "dense" / name).uri for name in dense)

@@ -179,7 +179,7 @@ def interrupt_following(address: str, job: str) -> None:
         following.send_signal(signal.SIGINT)
         _, said = following.communicate(timeout=30)
     assert following.returncode == 130
-    assert said == f"{job} goes on; see the rest: howcompact {' '.join(command[1:])}\n"
+    assert said == f"{job} still runs; follow it again: howcompact {' '.join(command[1:])}\n"
 
 
 def test_following_gives_up_on_a_cluster_that_stays_away_and_the_job_goes_on_until_it_is_stopped(

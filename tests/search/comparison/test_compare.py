@@ -109,7 +109,7 @@ def test_what_seeds_cover_is_told_from_the_trials(tmp_path: Path) -> None:
     for index, (one, covers) in enumerate(zip((whole, pruned, given), expected, strict=True)):
         (row,) = compare([study_of(tmp_path / str(index), [one])]).rows
         assert row.seeds_cover == covers
-    assert covered(row) == "seed 0 of pruning, recovery; the dense network is one for all"
+    assert covered(row) == "seed 0 of pruning, recovery; all seeds share the dense network"
 
 
 def test_unequal_training_is_marked_and_never_averaged(tmp_path: Path) -> None:

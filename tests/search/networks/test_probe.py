@@ -75,15 +75,15 @@ def test_the_sparsity_named_gives_the_same_network_in_a_study(checkpoint: str, p
             assert {*network.architecture.without_blocks_as(network.model).removed} == gone
 
 
-def test_the_table_marks_what_goes(probings: list[Probing], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_marks_what_is_removed(probings: list[Probing], capsys: pytest.CaptureFixture[str]) -> None:
     for found in probings:
         print_probes(found)
         lines = capsys.readouterr().out.splitlines()
         for block in found.blocks:
             (row,) = (line for line in lines if line.strip().startswith(f"{block.name} "))
             assert f"{100 * block.val_accuracy:.2f}" in row
-            assert row.rstrip().endswith("goes") == (not block.kept)
-            assert row.rstrip().endswith("always stays") == (not block.removable)
+            assert row.rstrip().endswith("removed") == (not block.kept)
+            assert row.rstrip().endswith("always kept") == (not block.removable)
         differs = {block.name for block in found.blocks if block.kept} != {*found.scanned}
         assert any(line.startswith("one pass from input to output would") for line in lines) == differs
 

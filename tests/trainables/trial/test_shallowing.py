@@ -111,7 +111,10 @@ def test_budgets_below_what_removal_reaches_are_refused_with_the_highest() -> No
         ({"granularity": "channel"}, "criterion 'probe' must go with granularity block or projected-block, but got"),
         ({"criterion": "magnitude"}, "criterion 'magnitude' must go with granularity weight, but got 'block'"),
         ({"policy": "uniform-plus"}, "policy 'uniform-plus' must go with granularity weight, but got 'block'"),
-        ({"schedule": Schedule(name="gradual", steps=2)}, "granularity 'block' must go at once, but got schedule"),
+        (
+            {"schedule": Schedule(name="gradual", steps=2)},
+            "granularity 'block' must go at once, but got schedule",
+        ),
     ],
 )
 def test_what_means_nothing_for_blocks_is_refused(change: dict[str, object], complaint: str) -> None:
