@@ -4,10 +4,10 @@
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
 from trainables.checkpoints import checkpoint
@@ -17,11 +17,31 @@ from trainables.checkpoints.record import TrainedRecord
 from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
+from trainables.frozen import Frozen
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.outcome import Outcome
 from trainables.storage.folder import Folder
 from trainables.training.process import hardware, own_device
 from trainables.training.train import evaluate, to_device
+
+
+class NetworkInput(Frozen):
+    """The images that a network takes, as (pixels / 255 - mean) / std, and the classes of its logits."""
+
+    mean: tuple[float, ...]  # of each channel
+    std: tuple[float, ...]  # of each channel
+    classes: tuple[str, ...]  # in the order of the logits
+
+
+class Verification(Frozen):
+    """What a clean process finds about a saved network."""
+
+    val_accuracy: float
+    hardware: str
+    input: NetworkInput
+
+
+VERIFICATIONS = TypeAdapter(list[Verification])
 
 
 def load_trial(folder: Folder, outcome: Outcome, device: torch.device, trust: Trust = NO_TRUST) -> nn.Module:
@@ -48,21 +68,21 @@ def _main(paths: Sequence[str], trust: Trust) -> None:
     """Print a JSON list: for each folder the validation accuracy, the hardware and the network's input."""
     device = own_device()
     loaded: dict[str, Splits] = {}
-    results = []
+    verifications = []
     for path in paths:
         saved = checkpoint.load(Folder.at(path), trust)
         data = saved.read(TrainedRecord).data
         if data.key() not in loaded:
             loaded[data.key()] = sources.load(data)
         splits = loaded[data.key()]
-        results.append(
-            {
-                "val_accuracy": accuracy_of(rebuild(saved, device), splits.val, splits, device),
-                "hardware": hardware(device),
-                "input": {"mean": splits.mean, "std": splits.std, "classes": splits.classes},
-            }
+        verifications.append(
+            Verification(
+                val_accuracy=accuracy_of(rebuild(saved, device), splits.val, splits, device),
+                hardware=hardware(device),
+                input=NetworkInput(mean=splits.mean, std=splits.std, classes=splits.classes),
+            )
         )
-    print(json.dumps(results))
+    print(VERIFICATIONS.dump_json(verifications).decode())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from search.results.data_at_hand import DataName, data_at_hand, name_of
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
@@ -11,6 +13,7 @@ from search.retrieval.atomic_folder import replacing
 from search.retrieval.choosing import BestRequest, choose, choose_front
 from search.retrieval.copying import Destination, Retrieved, retrieve
 from search.retrieval.latency import LatencyMeter
+from search.retrieval.record import VerifiedRecord
 from search.retrieval.registry import Registry
 from trainables.checkpoints import manifest
 from trainables.exports import export
@@ -96,6 +99,8 @@ def _own_files(path: Path) -> set[str]:
         return {FRONT} | {name for name in names if set(os.listdir(path / name)) <= _own_files(path / name)}
     if not (folder.has(manifest.MANIFEST) and folder.has(manifest.RECORD)):
         return set()
-    if "verified_accuracy" not in from_json(folder.read(manifest.RECORD).decode()):
+    try:
+        VerifiedRecord.model_validate(from_json(folder.read(manifest.RECORD).decode()))
+    except ValidationError:
         return set()
     return {manifest.MANIFEST, *manifest.listed(folder)}

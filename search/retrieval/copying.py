@@ -4,10 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,10 +14,11 @@ from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.results.versions import versions
 from search.retrieval.latency import LatencyMeter, best_checkpoint, measure
+from search.retrieval.record import BestRecord
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.record import TrainedRecord
-from trainables.evaluate import rebuild
+from trainables.evaluate import VERIFICATIONS, Verification, rebuild
 from trainables.exports.export import KINDS, export
 from trainables.exports.latency import Speed
 from trainables.frozen import Frozen
@@ -93,31 +93,25 @@ def retrieve(
     """
     for destination in destinations:
         _copy(folder, destination)
-    evaluations = _evaluate([destination.path for destination in destinations], folder.trust)
-    for destination, evaluation in zip(destinations, evaluations, strict=True):
-        _compare(destination.row, evaluation)
+    verifications = _evaluate([destination.path for destination in destinations], folder.trust)
+    for destination, verification in zip(destinations, verifications, strict=True):
+        _compare(destination.row, verification)
     return [
-        _complete(destination, evaluation, exports, meter, folder.trust)
-        for destination, evaluation in zip(destinations, evaluations, strict=True)
+        _complete(folder.study.name, destination, verification, exports, meter, folder.trust)
+        for destination, verification in zip(destinations, verifications, strict=True)
     ]
 
 
 def _copy(folder: StudyFolder, destination: Destination) -> None:
-    row, saved = destination.row, best_checkpoint(folder, destination.row)
-    record = {
-        **saved.record,
+    saved = best_checkpoint(folder, destination.row)
+    record = saved.record | {
         "data": saved.read(TrainedRecord).data.found_by(destination.data).model_dump(mode="json"),
         "architecture": saved.architecture.model_dump(mode="json"),
-        "study": folder.study.name,
-        "trial": row.trial,
-        "epoch": row.best_epoch,
-        "result": row.model_dump(mode="json"),
-        "reported_accuracy": row.best_val_accuracy,
     }
     checkpoint.save(destination.folder, {"network": saved.tensors.get("network", {})}, record)
 
 
-def _evaluate(paths: Sequence[Path], trust: Trust) -> list[dict[str, Any]]:
+def _evaluate(paths: Sequence[Path], trust: Trust) -> list[Verification]:
     """Evaluate copied networks in a process that knows nothing but their folders."""
     trusted = [f"--trust={model}" for model in trust.models]
     command = [sys.executable, "-m", "trainables.evaluate", *trusted, "--", *map(str, paths)]
@@ -126,37 +120,49 @@ def _evaluate(paths: Sequence[Path], trust: Trust) -> list[dict[str, Any]]:
         raise ValueError(
             f"the copied network must rebuild in a clean process, but failed: {done.stderr.strip()[-500:]}"
         )
-    evaluations: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    return evaluations
+    return VERIFICATIONS.validate_json(done.stdout.splitlines()[-1])
 
 
-def _compare(row: TrialRow, evaluation: Mapping[str, Any]) -> None:
+def _compare(row: TrialRow, verification: Verification) -> None:
     """Raise ValueError where the copy of a network does not reach the accuracy that its trial reported."""
     assert row.best_val_accuracy is not None
-    allowed = SAME_HARDWARE if row.hardware == evaluation["hardware"] else OTHER_HARDWARE
-    if abs(evaluation["val_accuracy"] - row.best_val_accuracy) > allowed:
+    allowed = SAME_HARDWARE if row.hardware == verification.hardware else OTHER_HARDWARE
+    if abs(verification.val_accuracy - row.best_val_accuracy) > allowed:
         raise ValueError(
             f"the copied network of trial {row.trial} must reach its reported accuracy {row.best_val_accuracy:.4f} "
-            f"within {allowed}, but reached {evaluation['val_accuracy']:.4f}; its data or its checkpoint has changed "
+            f"within {allowed}, but reached {verification.val_accuracy:.4f}; its data or its checkpoint has changed "
             "since"
         )
 
 
 def _complete(
-    destination: Destination, evaluation: Mapping[str, Any], exports: Sequence[str], meter: LatencyMeter, trust: Trust
+    study: str,
+    destination: Destination,
+    verification: Verification,
+    exports: Sequence[str],
+    meter: LatencyMeter,
+    trust: Trust,
 ) -> Retrieved:
-    """Add exports and the evaluation to a copy. The manifest is written last and covers all files."""
+    """Add exports and the fields of a `BestRecord` to a copy. The manifest is written last and covers all files."""
     row, folder = destination.row, destination.folder
     copied = checkpoint.load(folder, trust)
     names = [_export(copied, destination.path, kind) for kind in exports]
     files = manifest.read_files(folder)
-    record = copied.record | {
-        "verified_accuracy": evaluation["val_accuracy"],
-        "verified_on": evaluation["hardware"],
-        "input": evaluation["input"],
-        "versions": versions(LIBRARIES),
-    }
-    files[manifest.RECORD] = json.dumps(record, indent=1, allow_nan=False).encode()
+    assert row.best_epoch is not None
+    assert row.best_val_accuracy is not None
+    record = BestRecord(
+        study=study,
+        trial=row.trial,
+        epoch=row.best_epoch,
+        result=row,
+        reported_accuracy=row.best_val_accuracy,
+        verified_accuracy=verification.val_accuracy,
+        verified_on=verification.hardware,
+        input=verification.input,
+        versions=versions(LIBRARIES),
+    )
+    content = copied.record | record.model_dump(mode="json")
+    files[manifest.RECORD] = json.dumps(content, indent=1, allow_nan=False).encode()
     manifest.write_files(folder, files | {name: folder.read(name) for name in names})
     manifest.read_files(folder)
     speeds = [meter.speed(row)] + ([measure(copied, "onnxruntime")] if "onnx" in exports else [])
@@ -164,11 +170,11 @@ def _complete(
     return Retrieved(
         **{name: getattr(row, name) for name in shared},
         checkpoint=destination.final,
-        study=record["study"],
-        image=record["architecture"]["image"],
-        epoch=record["epoch"],
-        reported_accuracy=record["reported_accuracy"],
-        verified_accuracy=record["verified_accuracy"],
+        study=record.study,
+        image=copied.architecture.image,
+        epoch=record.epoch,
+        reported_accuracy=record.reported_accuracy,
+        verified_accuracy=record.verified_accuracy,
         bytes=len(files["network.safetensors"]),
         exports=[os.path.join(destination.final, name) for name in names],
         speeds=speeds,

@@ -10,6 +10,7 @@ import numpy as np
 import trainables
 from search.results.folder import StudyFolder
 from search.retrieval.copying import Registered, Retrieved
+from search.retrieval.record import VerifiedRecord
 from search.tracking.mlflow_store import PARENT, STUDY, TRIAL, cause_of, client, experiment, tracking_at, tracking_store
 from trainables.checkpoints import checkpoint
 from trainables.exports.served import REQUIREMENTS
@@ -20,7 +21,8 @@ from trainables.storage.folder import Folder
 ALIAS = "best"  # of the version that was registered last
 CODE = (  # of trainables: the folders and files that loading a network imports, and no more
     *("checkpoints", "exports", "models", "storage"),
-    *("__init__.py", "frozen.py", "lookup.py", "names.py", "py.typed", "spec.py"),
+    *("__init__.py", "curriculum_spec.py", "frozen.py", "lookup.py", "mistakes.py", "names.py", "outcome.py"),
+    *("pruning_spec.py", "py.typed", "spec.py"),
 )
 TIMEOUT = 60  # seconds without an answer
 TAGS = (  # of a version: fields of Retrieved
@@ -148,7 +150,7 @@ def save(path: Path, folder: Path, model_name: str, run: str, model_id: str) -> 
             ),
             input_example=built.example().numpy(),
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
-            metadata=saved.record["input"],
+            metadata=saved.read(VerifiedRecord).input.model_dump(mode="json"),
         )
 
 
