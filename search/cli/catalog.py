@@ -38,7 +38,7 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
     """Describe the names of every kind, or of one: kind -> name -> description. Raises ValueError if it is unknown."""
     tables: Mapping[str, Callable[[], dict[str, str]]] = {
         "models": _models,
-        "datasets": lambda: {name: _about(source) for name, source in SOURCES.items()},
+        "datasets": lambda: {name: source.about for name, source in SOURCES.items()},
         "criteria": lambda: {name: _with_needs(score, CRITERION_NEEDS[name]) for name, score in CRITERIA.items()},
         "granularities": lambda: {name: _about(view) for name, view in GRANULARITIES.items()},
         "policies": lambda: {name: _with_needs(policy.path, POLICY_NEEDS[name]) for name, policy in POLICIES.items()},

@@ -177,7 +177,7 @@ def _finish(groups: Mapping[Any, Any], what: str, say: Say) -> None:
 @ray.remote(num_cpus=0, max_retries=20)  # runs again if its node dies, while trials that wait for it hold all CPUs
 def _decode(data: DataSpec) -> tuple[Any, str]:
     splits = sources.load(data)
-    return splits, sources.told(data, splits)
+    return splits, sources.loading_message(data, splits)
 
 
 @ray.remote

@@ -33,7 +33,7 @@ def main() -> None:
     """Print a line for each kind of data and augmentation, then one for each epoch."""
     images = int(sys.argv[1]) if len(sys.argv) > 1 else 512
     model = sys.argv[2] if len(sys.argv) > 2 else "resnet18"
-    with tempfile.TemporaryDirectory() as folder, _spools_in(folder):
+    with tempfile.TemporaryDirectory() as folder, _caches_in(folder):
         for name, write in (("folder", write_folder), ("parquet", write_rows)):
             root = Path(folder) / name
             write(root, {"train": images + images // 9, "test": 20})  # a tenth is held out for validation
@@ -115,7 +115,7 @@ def _quickest(run: Callable[[], None]) -> tuple[float, float]:
 
 
 @contextmanager
-def _spools_in(folder: str) -> Iterator[None]:
+def _caches_in(folder: str) -> Iterator[None]:
     kept, tempfile.tempdir = tempfile.tempdir, folder
     try:
         yield

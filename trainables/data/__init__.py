@@ -1,4 +1,4 @@
-"""Images: where they come from, how they are split, and the batches that training sees.
+"""Images: their sources, their splits, and the batches for training.
 
 Hands out: batches, sources, splits, types.
 """

@@ -1,4 +1,4 @@
-"""Data sets that other libraries hold as arrays: scikit-learn's digits, and torchvision's small sets."""
+"""Data sets that other libraries give as arrays: the digits of scikit-learn and the small sets of torchvision."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ DOWNLOADS = "~/.cache/howcompact"
 
 
 class InMemory(Protocol):
-    """The part of a torchvision data set that is read here."""
+    """The attributes of a torchvision data set that this file reads."""
 
     data: Any  # (N, H, W) or (N, H, W, C), uint8
     targets: Sequence[int] | Any  # (N,)
@@ -34,7 +34,7 @@ class InMemory(Protocol):
 
 
 def check_digits(data: DataSpec) -> None:
-    """Raise ValueError for settings that the digits cannot serve."""
+    """Raise ValueError for settings that the digits do not support."""
     if data.path:
         raise ValueError(
             f"data.path must be empty for digits, which come with scikit-learn, but got {data.path!r}; drop it"
@@ -44,12 +44,12 @@ def check_digits(data: DataSpec) -> None:
 
 
 def peek_digits(data: DataSpec) -> Shape:
-    """State the shape of the digits."""
+    """Return the shape of the digits."""
     return _resized(DIGITS, data.size)
 
 
 def list_digits(data: DataSpec) -> Listing:
-    """List the 1797 digits of scikit-learn, 8x8, grey: the values 0..16 become 255 v / 16, rounded half up."""
+    """List the 1797 grey 8x8 digits of scikit-learn. A value v in 0..16 becomes 255 v / 16, rounded half up."""
     check_digits(data)
     from sklearn.datasets import load_digits
 
@@ -60,7 +60,7 @@ def list_digits(data: DataSpec) -> Listing:
 
 
 def check_torchvision(data: DataSpec) -> None:
-    """Raise ValueError for settings that a torchvision set cannot serve; nothing is downloaded."""
+    """Raise ValueError for settings that a torchvision set does not support. It downloads nothing."""
     folder = _download_folder(data)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"data.path must be a folder for downloads, but {data.path!r} is a file; correct it")
@@ -69,14 +69,14 @@ def check_torchvision(data: DataSpec) -> None:
 
 
 def peek_torchvision(data: DataSpec) -> Shape:
-    """State the shape of a torchvision set; nothing is downloaded."""
+    """Return the shape of a torchvision set. It downloads nothing."""
     return _resized(TORCHVISION[data.name][1], data.size)
 
 
 def list_torchvision(data: DataSpec) -> Listing:
-    """Read a torchvision set, train then test, downloading it to data.path where it is not there yet.
+    """Read a torchvision set, train then test. It downloads the set to data.path if that does not hold it yet.
 
-    Raises ValueError where it is neither there nor can be downloaded.
+    Raises ValueError where the set is not there and cannot be downloaded.
     """
     check_torchvision(data)
     from torchvision import datasets
@@ -87,15 +87,15 @@ def list_torchvision(data: DataSpec) -> Listing:
     except (RuntimeError, OSError) as error:
         raise ValueError(
             f"{data.name} must be in {str(folder)!r} or downloadable, but is not ({type(error).__name__}: {error}); "
-            f"connect to the network, or set data.path to where torchvision.datasets.{name} has downloaded it before"
+            f"connect to the network, or set data.path to a folder where torchvision.datasets.{name} downloaded it"
         ) from error
     return from_torchvision(train, test, data)
 
 
 def stored_torchvision(data: DataSpec) -> Stored | None:
-    """Name the files of Fashion-MNIST, downloaded if need be; None for CIFAR, whose files torchvision checks by MD5.
+    """Name the files of Fashion-MNIST, downloaded if needed. None for CIFAR, whose files torchvision checks by MD5.
 
-    Of Fashion-MNIST torchvision checks the archives that it downloads, but not the files that it reads.
+    For Fashion-MNIST torchvision checks the archives that it downloads, but not the files that it reads.
     """
     if data.name != "fashion_mnist":
         return None
@@ -106,7 +106,7 @@ def stored_torchvision(data: DataSpec) -> Stored | None:
 
 
 def from_torchvision(train: InMemory, test: InMemory, data: DataSpec) -> Listing:
-    """Join the two parts of a torchvision set that holds its images in memory."""
+    """Join the train part and the test part of a torchvision set."""
     parts = [np.asarray(part.data) for part in (train, test)]
     images = np.concatenate([part[..., None] if part.ndim == 3 else part for part in parts]).transpose(0, 3, 1, 2)
     labels = np.concatenate([np.asarray(part.targets, np.int64) for part in (train, test)])
@@ -116,8 +116,8 @@ def from_torchvision(train: InMemory, test: InMemory, data: DataSpec) -> Listing
 
 def _in_memory(images: Pixels, labels: Integers, roles: Any, classes: tuple[str, ...], data: DataSpec) -> Listing:
     def decode(positions: Integers) -> Pixels:
-        chosen = np.ascontiguousarray(images[positions])
-        return chosen if data.size is None else resize(chosen, data.size, data.fit)
+        pixels = np.ascontiguousarray(images[positions])
+        return pixels if data.size is None else resize(pixels, data.size, data.fit)
 
     return Listing(labels, roles, classes, decode)
 
@@ -125,8 +125,8 @@ def _in_memory(images: Pixels, labels: Integers, roles: Any, classes: tuple[str,
 def _refuse_streaming(data: DataSpec) -> None:
     if must_stream(data):
         raise ValueError(
-            f"{data.name} must be held decoded, as it comes, but got data.loading {data.loading!r} and data.augment "
-            f"{data.augment!r}; leave out what streams, or write the images as files"
+            f"{data.name} must stay in memory and cannot stream, but got data.loading {data.loading!r} and "
+            f"data.augment {data.augment!r}; choose settings that do not stream, or write the images as files"
         )
 
 

@@ -1,4 +1,4 @@
-"""Batches: a split as the training device sees it, shuffled, varied and normalised a batch at a time."""
+"""Batches: a split on the training device, shuffled, varied and normalised one batch at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Augment = Literal["none", "crop", "flip", "crop_flip", "resized_crop", "resized_
 
 
 class Share(NamedTuple):
-    """Which samples of each batch a worker takes: every `of`-th one, from the `first` on."""
+    """The samples of each batch that a worker takes: every `of`-th sample, starting at `first`."""
 
     first: int = 0
     of: int = 1
@@ -29,84 +29,84 @@ WHOLE = Share()
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one step sees, or a worker's share of that, all on the resident's device."""
+    """The samples of one step, or a worker's share of them, on the resident's device."""
 
-    images: Tensor  # (B, C, H, W) float32, each channel of the train split with mean 0 and deviation 1
+    images: Tensor  # (B, C, H, W) float32; each channel of the train split has mean 0 and deviation 1
     labels: Tensor  # (B,) int64
     index: Tensor  # (B,) int64, positions in the split
     weights: Tensor | None = None  # (B,) float32, of the samples' losses; None: 1 each
-    mean_share: float | None = None  # samples of the whole batch for each worker; None: this is the whole batch
+    mean_share: float | None = None  # samples of the whole batch per worker; None: this is the whole batch
 
     @property
     def size(self) -> float:
-        """What a mean divides by: B, or B in the mean over the workers."""
+        """The divisor of a mean: B, or for a share the mean of B over the workers."""
         return len(self.labels) if self.mean_share is None else self.mean_share
 
     def mean(self, losses: Tensor) -> Tensor:
-        """Average the samples' losses (B,), each times its weight; divided by B, whatever the weights' sum.
+        """Sum the samples' losses (B,), each times its weight, and divide by `size`, whatever the weights' sum.
 
-        Of a share, what comes to the mean of the whole batch in the mean over the workers.
+        The results of all workers' shares average to the mean of the whole batch.
         """
-        weighed = losses if self.weights is None else self.weights * losses
-        return weighed.mean() if self.mean_share is None else weighed.sum() / self.mean_share
+        weighted = losses if self.weights is None else self.weights * losses
+        return weighted.mean() if self.mean_share is None else weighted.sum() / self.mean_share
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What the steps of an epoch draw, one after the other, on the CPU."""
+    """The samples of an epoch in the order of its steps, on the CPU."""
 
     index: Tensor  # (n,) int64, positions in the split
     weights: Tensor | None = None  # (n,) float32, of the samples' losses; None: 1 each
 
 
 class Resident:
-    """A split on a device: its labels live there, and so do its pixels; those that stream come a batch at a time.
+    """A split on a device: its labels are there, and its pixels too. Pixels that stream come one batch at a time.
 
-    On the CPU it shares the split's memory, so its tensors must never be written to. DLPack, unlike torch.from_numpy,
+    On the CPU it shares the split's memory, so nothing may write to its tensors. DLPack, unlike torch.from_numpy,
     takes the read-only arrays of Ray's object store without a copy or a warning.
     """
 
     def __init__(self, split: Split, splits: Splits, device: torch.device | str) -> None:
-        """Put `split`, which may be the test split, on `device`; it is normalised by the statistics of `splits`."""
+        """Put `split`, which may be the test split, on `device`. The statistics of `splits` normalise it."""
         self.labels = from_dlpack(split.labels).to(device)  # (N,) int64
-        self.held = _placed(split.held, self.device)
+        self.held = _on_device(split.held, self.device)
         self.shape = split.held.shape  # (N, C, H, W)
         self.mean = 255 * torch.tensor(splits.mean).view(-1, 1, 1).to(device)  # in pixel values, as is std
         self.std = 255 * torch.tensor(splits.std).view(-1, 1, 1).to(device)
-        self.taken = 0  # images that batches were made of, those of other workers' shares included
+        self.taken = 0  # images in all batches so far, with the shares of the other workers
 
     @property
     def device(self) -> torch.device:
-        """Where the batches will be."""
+        """The device of the batches."""
         return self.labels.device
 
     @property
     def images(self) -> Tensor:
-        """The pixels (N, C, H, W), uint8, where all of them are on the device."""
-        assert isinstance(self.held, Tensor), "what streams is never on the device as a whole"
+        """The pixels (N, C, H, W), uint8. They must all be on the device."""
+        assert isinstance(self.held, Tensor), "images that stream are never on the device all at once"
         return self.held
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Turn uint8 images (B, C, H, W) into float32 ones of mean 0 and deviation 1."""
+        """Turn uint8 images (B, C, H, W) into float32 images of mean 0 and deviation 1."""
         return images.to(torch.float32).sub_(self.mean).div_(self.std)
 
     def pixels(self, order: Tensor, steps: Sequence[slice], cuts: Tensor | None = None) -> Iterator[Tensor]:
-        """Yield uint8 images (B, C, H, W) for each step, a slice of the `order` (n,) of positions, which is on the CPU.
+        """Yield uint8 images (B, C, H, W) for each step, a slice of `order` (n,), positions on the CPU.
 
-        Of each the random part that its cut (n,), a seed, draws; that is for what streams. Such images are made ahead
-        by as many threads as PyTorch computes with.
+        cuts: (n,) seeds, for images that stream only: each draws a random part of its image. Threads decode these
+        images ahead, as many as PyTorch uses.
         """
         if isinstance(self.held, Tensor):
             order = order.to(self.device)
             yield from (self.held[order[step]] for step in steps)
             return
-        wanted, seeds = order.numpy(), None if cuts is None else cuts.numpy()
+        positions, seeds = order.numpy(), None if cuts is None else cuts.numpy()
         for batch in stream.batches(
             self.held,
-            [wanted[step] for step in steps],
+            [positions[step] for step in steps],
             None if seeds is None else [seeds[step] for step in steps],
             torch.get_num_threads(),
             pinned=self.device.type == "cuda",
@@ -114,8 +114,8 @@ class Resident:
             yield batch.to(self.device, non_blocking=True)
 
 
-def _placed(images: Pixels | stream.Stream, device: torch.device) -> Tensor | Pixels | stream.Stream:
-    """Put pixels on the device, but for those that would take too much of it and those that stream."""
+def _on_device(images: Pixels | stream.Stream, device: torch.device) -> Tensor | Pixels | stream.Stream:
+    """Put pixels on the device, unless they stream or take too much of its memory."""
     if isinstance(images, stream.Stream) or images.nbytes > memory.on_device(device):
         return images
     return from_dlpack(images).to(device)
@@ -129,14 +129,15 @@ def train_batches(
     drawn: Drawn | None = None,
     share: Share = WHOLE,
 ) -> Iterator[Batch]:
-    """Yield the whole split once, shuffled, or what is `drawn`, varied by draws that depend on `generator_seed` alone.
+    """Yield the samples in `drawn` (default: the whole split once, shuffled), each with random variation.
 
-    Of each batch of `batch_size` samples a worker gets its share, varied as in the whole.
+    The variation depends on `generator_seed` alone. A worker gets its share of each batch of `batch_size` samples,
+    varied as in the whole batch.
 
     The draws come from a CPU generator, so they are the same on every device. "crop" moves an image by up to an eighth
-    of its side (4 pixels of 32) and fills with the mean colour, which is zero once normalised; "resized_crop" takes a
-    random part of the whole image, see `sizing.cut`; "flip" mirrors half of the images left to right. A last batch of
-    one sample, which batch norm cannot use, is dropped unless it is the only one.
+    of its side (4 pixels of 32) and fills with the mean colour, which is zero after normalisation. "resized_crop" takes
+    a random part of the whole image, see `resizing.cut`. "flip" mirrors half of the images left to right. Batch norm
+    cannot use a last batch of one sample, so it is dropped unless it is the only batch.
     """
     generator, device = torch.Generator().manual_seed(generator_seed), resident.device
     drawn = drawn or Drawn(torch.randperm(len(resident), generator=generator))
@@ -158,7 +159,7 @@ def train_batches(
 
 
 def eval_batches(resident: Resident, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
-    """Yield the whole split once, or a worker's share of it, in order and unvaried."""
+    """Yield the whole split once, or a worker's share of it, in order and without variation."""
     order = torch.arange(len(resident))
     index = order.to(resident.device)
     sizes, steps = _parts(len(resident), batch_size, share)
@@ -168,16 +169,16 @@ def eval_batches(resident: Resident, batch_size: int, share: Share = WHOLE) -> I
 
 
 def _parts(count: int, batch_size: int, share: Share) -> tuple[list[int], list[slice]]:
-    """Part `count` samples into batches, the last perhaps smaller: the size of each, and a worker's share of it."""
+    """Divide `count` samples into batches; the last may be smaller. Returns their sizes, and a worker's shares."""
     starts = range(0, count, batch_size)
     sizes = [min(batch_size, count - start) for start in starts]
     return sizes, [slice(s + share.first, s + size, share.of) for s, size in zip(starts, sizes, strict=True)]
 
 
 def vary(images: Tensor, margin: int, shifts: Tensor, flips: Tensor) -> Tensor:
-    """Pad images (B, C, H, W) with `margin` zeros, crop each back to size at `shifts` (2, B), mirror by `flips` (B,).
+    """Pad images (B, C, H, W) with `margin` zeros, crop each to its size at `shifts` (2, B), mirror by `flips` (B,).
 
-    One gather does it all: with crop and flip it is 1.4 times as fast as windows (`unfold`) and `where`.
+    One gather does all of this. With crop and flip it is 1.4 times as fast as windows (`unfold`) and `where`.
     """
     channels, height, width = images.shape[1:]
     padded = F.pad(images, (margin,) * 4)

@@ -1,6 +1,6 @@
-"""Spools: the blobs of a file one after the other, any of them a single read away, made once by each machine.
+"""Blob caches: the blobs of a file, copied once on each machine so that a single read gets any of them.
 
-A true shuffle wants rows from all over a Parquet file, which can only be read by the thousand.
+A true shuffle needs rows from all parts of a Parquet file, but Parquet can only be read in groups of thousands of rows.
 """
 
 import fcntl
@@ -15,19 +15,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-BLOBS, EDGES = "blobs", "edges"  # files of a spool; the latter (N + 1,) int64: blob i is blobs[edges[i]:edges[i + 1]]
+BLOBS, EDGES = "blobs", "edges"  # files of a cache; edges are (N + 1,) int64: blob i is blobs[edges[i]:edges[i + 1]]
 
 
 class Source(NamedTuple):
-    """What a spool is made of."""
+    """The blobs that a cache copies."""
 
-    told: str  # which file, and in which state of it
-    size: int  # bytes, about
+    state: str  # the file, and the state that it is in; the same text means the same blobs
+    size: int  # approximate bytes
     blobs: Callable[[], Iterable[bytes]]
 
 
-class Spool:
-    """Blobs by number; a missing one is empty."""
+class BlobCache:
+    """Blobs by number. A missing blob is empty."""
 
     def __init__(self, folder: Path) -> None:
         self._edges = np.memmap(folder / EDGES, np.int64, "r")
@@ -39,24 +39,24 @@ class Spool:
             return os.pread(file.fileno(), stop - start, start)
 
 
-def open_all(sources: Sequence[Source]) -> list[Spool]:
-    """Open the spools of sources; those that this machine lacks are made first, by one process at a time.
+def open_all(sources: Sequence[Source]) -> list[BlobCache]:
+    """Open the caches of sources. One process at a time makes those that this machine lacks.
 
-    They lie in the folder for temporary files, TMPDIR. Raises ValueError where that is too full.
+    They lie in the folder for temporary files, TMPDIR. Raises ValueError where it has not enough free space.
     """
-    home = _home()
-    folders = [home / hashlib.sha256(source.told.encode()).hexdigest()[:32] for source in sources]
-    with _locked(home):
-        lacking = [pair for pair in zip(folders, sources, strict=True) if not pair[0].exists()]
-        needed, free = sum(source.size for _, source in lacking), shutil.disk_usage(home).free
+    cache_folder = _cache_folder()
+    folders = [cache_folder / hashlib.sha256(source.state.encode()).hexdigest()[:32] for source in sources]
+    with _locked(cache_folder):
+        missing = [pair for pair in zip(folders, sources, strict=True) if not pair[0].exists()]
+        needed, free = sum(source.size for _, source in missing), shutil.disk_usage(cache_folder).free
         if needed > free:
             raise ValueError(
-                f"to stream in any order, Parquet must be copied to {home}, but its {needed / 1e9:.3g} GB are more "
-                f"than the {free / 1e9:.3g} GB that are free there; free some, or set TMPDIR to a folder with room"
+                f"to stream in any order, Parquet must be copied to {cache_folder}, but its {needed / 1e9:.3g} GB are "
+                f"more than the {free / 1e9:.3g} GB that are free there; free some, or set TMPDIR to a larger folder"
             )
-        for folder, source in lacking:
+        for folder, source in missing:
             _make(folder, source)
-    return [Spool(folder) for folder in folders]
+    return [BlobCache(folder) for folder in folders]
 
 
 def _make(folder: Path, source: Source) -> None:
@@ -71,16 +71,18 @@ def _make(folder: Path, source: Source) -> None:
     unfinished.rename(folder)
 
 
-def _home() -> Path:
-    home = Path(tempfile.gettempdir()) / f"howcompact-{os.getuid()}"
-    home.mkdir(mode=0o700, exist_ok=True)
-    if home.is_symlink() or home.stat().st_uid != os.getuid():
-        raise ValueError(f"{home} must be a folder of your own, but somebody else has made it; set TMPDIR to another")
-    return home
+def _cache_folder() -> Path:
+    cache_folder = Path(tempfile.gettempdir()) / f"howcompact-{os.getuid()}"
+    cache_folder.mkdir(mode=0o700, exist_ok=True)
+    if cache_folder.is_symlink() or cache_folder.stat().st_uid != os.getuid():
+        raise ValueError(
+            f"{cache_folder} must be a folder that belongs to you, but another user made it; set TMPDIR to another"
+        )
+    return cache_folder
 
 
 @contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    with (home / "lock").open("w") as file:
+def _locked(cache_folder: Path) -> Iterator[None]:
+    with (cache_folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,6 +1,6 @@
-"""What a data set is known by: a checksum of its files. A file that has not changed since an earlier run is not read.
+"""The identity of a data set: a checksum of its files. A file without changes since an earlier run is not read again.
 
-Where the files lie and how they are loaded does not count.
+The folder of the files and the way of loading them do not count.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from trainables.data.types import Integers
 from trainables.storage.columns import read_columns, to_parquet
 from trainables.storage.folder import Folder, StorageError
 
-LARGEST = 50_000_000_000  # bytes: of a larger data set the files are not read
-SETTLED = 2_000_000_000  # ns: a file that changed so lately may change again at what looks like the same time
-READERS, PIECE = 8, 256  # threads, and the files that each takes at a time
-SMALL = 1 << 20  # bytes of a file that is read at once
+LARGEST = 50_000_000_000  # bytes; the files of a larger data set are not read
+SETTLED = 2_000_000_000  # ns; a file that changed more recently may change again and keep the same time stamp
+READERS, PIECE = 8, 256  # threads; files that each takes at a time
+SMALL = 1 << 20  # bytes; a file up to this size is read at once
 COLUMNS = pa.schema([("name", pa.string()), ("size", pa.int64()), ("modified", pa.int64()), ("sha256", pa.string())])
 
 Say = Callable[[str], None]
@@ -32,15 +32,15 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """The files that a data set consists of."""
+    """The files of a data set."""
 
     root: Path
-    names: Sequence[str]  # relative to the root, in an order that does not depend on where that is
-    labels: Integers  # (N,) of all samples
+    names: Sequence[str]  # relative to the root, in an order that does not depend on the root
+    labels: Integers  # (N,), of all samples
 
 
 class FileState(NamedTuple):
-    """A file at one time: where all of this is the same, so is the content."""
+    """The state of a file at one time. The same state means the same content."""
 
     name: str
     size: int  # bytes
@@ -48,28 +48,28 @@ class FileState(NamedTuple):
 
 
 def checksum(stored: Stored, storage: Folder, say: Say) -> str:
-    """Return a checksum, 32 digits, of the names, contents and labels of a data set.
+    """Return a checksum, 32 hexadecimal digits, of the names, contents and labels of a data set.
 
-    Above `LARGEST` bytes, sizes stand for contents: a change that keeps names, sizes and labels is not noticed then.
-    The checksum of each file is kept in `storage` and is used again while the file's size and time of change stay.
-    Raises ValueError for a file that cannot be read.
+    Above `LARGEST` bytes, sizes replace contents: a change that keeps names, sizes and labels is not noticed.
+    `storage` keeps the checksum of each file. It is used again as long as the file's size and time of change are the
+    same. Raises ValueError for a file that cannot be read.
     """
     files = _of_each(lambda name: _state(stored.root, name), stored.names)
     size = sum(file.size for file in files)
     data_set = f"data in {stored.root}: {len(files):,} files, {size / 1e6:,.1f} MB"
     if size > LARGEST:
         say(
-            f"{data_set}, known by their names, sizes and labels, as they are more than {LARGEST / 1e9:g} GB; "
+            f"{data_set}, identified by names, sizes and labels, as they are more than {LARGEST / 1e9:g} GB; "
             "a change that keeps all of these is not noticed"
         )
         return _joined("sizes", stored, [str(file.size) for file in files])
     sums, read = _checksums(stored.root, files, storage, say)
-    say(f"{data_set}, known by their names, contents and labels; {read:,} were read, as they are new or have changed")
+    say(f"{data_set}, identified by names, contents and labels; {read:,} were read, as they are new or changed")
     return _joined("contents", stored, sums)
 
 
 def _checksums(root: Path, files: Sequence[FileState], storage: Folder, say: Say) -> tuple[list[str], int]:
-    """Find the checksum of each file, and how many files had to be read."""
+    """Return the checksum of each file, and the number of files that were read."""
     folder = storage / "artifacts" / "data"
     record = f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet"
     started, known = time.time_ns(), _read_record(folder, record)
@@ -79,13 +79,13 @@ def _checksums(root: Path, files: Sequence[FileState], storage: Folder, say: Say
     sums = {**known, **dict(zip(due, _of_each(lambda file: _sha256(root, file), due), strict=True))}
     settled = {file: sums[file] for file in files if file.modified < started - SETTLED}
     if settled != known:
-        with suppress(StorageError):  # who may not write here reads all files next time, too
+        with suppress(StorageError):  # a run that may not write here reads all files next time, too
             folder.write(record, _as_parquet(settled))
     return [sums[file] for file in files], len(due)
 
 
 def _read_record(folder: Folder, record: str) -> dict[FileState, str]:
-    """Read the checksums that an earlier run found; none where it left no record, or a damaged one."""
+    """Read the checksums that an earlier run recorded. Empty where there is no record, or a damaged one."""
     try:
         names, sizes, times, sums = read_columns(folder.read(record), COLUMNS.names).cast(COLUMNS).to_pydict().values()
     except (FileNotFoundError, ValueError):
@@ -94,12 +94,12 @@ def _read_record(folder: Folder, record: str) -> dict[FileState, str]:
 
 
 def _as_parquet(sums: Mapping[FileState, str]) -> bytes:
-    rows = [{**file._asdict(), "sha256": found} for file, found in sums.items()]
+    rows = [{**file._asdict(), "sha256": of_file} for file, of_file in sums.items()]
     return to_parquet(pa.Table.from_pylist(rows, COLUMNS))
 
 
 def _joined(kind: str, stored: Stored, of_files: Iterable[str]) -> str:
-    """Sum up what tells each file apart, and the labels."""
+    """Return the checksum of the names, of one text for each file, and of the labels."""
     whole = hashlib.sha256(f"{kind}\n".encode())
     for name, of_file in zip(stored.names, of_files, strict=True):
         whole.update(f"{name}\0{of_file}\n".encode())
@@ -108,8 +108,8 @@ def _joined(kind: str, stored: Stored, of_files: Iterable[str]) -> str:
 
 
 def _state(root: Path, name: str) -> FileState:
-    found = (root / name).stat()
-    return FileState(name, found.st_size, found.st_mtime_ns)
+    status = (root / name).stat()
+    return FileState(name, status.st_size, status.st_mtime_ns)
 
 
 def _sha256(root: Path, file: FileState) -> str:
@@ -120,14 +120,14 @@ def _sha256(root: Path, file: FileState) -> str:
 
 
 def _of_each(function: Callable[[T], R], files: Sequence[T]) -> list[R]:
-    """Apply a function to files, some at the same time."""
+    """Apply a function to files, to some at the same time. Raises ValueError for a file that cannot be read."""
 
     def of_piece(start: int) -> list[R]:
         return [function(file) for file in files[start : start + PIECE]]
 
     with ThreadPoolExecutor(READERS) as pool:
         try:
-            return [found for piece in pool.map(of_piece, range(0, len(files), PIECE)) for found in piece]
+            return [result for piece in pool.map(of_piece, range(0, len(files), PIECE)) for result in piece]
         except OSError as error:
             raise ValueError(
                 f"each file of a data set must be readable, but one is not ({error}); repair it"

@@ -1,4 +1,4 @@
-"""Image folders: `train/<class>/*.png` with optional `val/` (or `valid/`) and `test/`, or just `<class>/*.png`."""
+"""Image folders: `train/<class>/*.png` with optional `val/` (or `valid/`) and `test/`, or only `<class>/*.png`."""
 
 import os
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ FOLDERS: dict[Role, tuple[str, ...]] = {"train": ("train",), "val": ("val", "val
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """Image files by position: millions of names that share one buffer, which trials need not copy."""
+    """Image files by position. Millions of names share one buffer, so trials need not copy it."""
 
     root: Path
     names: pa.Array  # (N,) of strings, relative to the root
 
     def __call__(self, positions: Integers) -> list[Encoded]:
-        """Name the files at these positions."""
+        """Return the files at these positions."""
         names = self.names.take(pa.array(positions)).to_pylist()
         return [Encoded(self.root / name, name) for name in names]
 
@@ -43,9 +43,9 @@ def peek(data: DataSpec) -> Shape:
 
 
 def list_samples(data: DataSpec) -> Listing:
-    """List the image files by split, then class, then name; the classes are the training folders, by name.
+    """List the image files by split, then class, then name. The classes are the training folders, sorted by name.
 
-    Images may lie deeper than the class folder; other files and hidden ones are ignored.
+    Images may lie in folders below the class folder. Other files and hidden files are ignored.
     Raises ValueError for a missing folder and for a class that is not in train.
     """
     root = _root(data)
@@ -65,14 +65,14 @@ def list_samples(data: DataSpec) -> Listing:
 
 
 def stored(data: DataSpec) -> Stored:
-    """Name the image files, in the order of `list_samples`, and their labels. Raises ValueError as that."""
+    """Name the image files and their labels in the order of `list_samples`. Raises ValueError as that function."""
     root = _root(data)
     _, names, labels, _ = _listed(root)
     return Stored(root, names, np.array(labels, np.int64))
 
 
 def _listed(root: Path) -> tuple[tuple[str, ...], list[str], list[int], list[int]]:
-    """Find the classes, and each image's name, label and index into ROLES."""
+    """Return the classes, and the name, the label and the index into ROLES of each image."""
     folders = _role_folders(root)
     classes = _classes(folders["train"][0])
     numbers = {name: number for number, name in enumerate(classes)}
@@ -87,10 +87,10 @@ def _listed(root: Path) -> tuple[tuple[str, ...], list[str], list[int], list[int
                         f"every class must have a training folder, but {_name(folder / name, root)} has none; "
                         f"add train/{name}/, or remove it"
                     )
-                found = _images(folder / name, root)
-                names += found
-                labels += [numbers[name]] * len(found)
-                roles += [ROLES.index(role)] * len(found)
+                images = _images(folder / name, root)
+                names += images
+                labels += [numbers[name]] * len(images)
+                roles += [ROLES.index(role)] * len(images)
     return classes, names, labels, roles
 
 
@@ -104,13 +104,13 @@ def _root(data: DataSpec) -> Path:
 
 
 def _role_folders(root: Path) -> dict[Role, list[Path]]:
-    found = {role: [root / name for name in names if (root / name).is_dir()] for role, names in FOLDERS.items()}
-    if found["train"]:
-        return found
-    if found["val"] or found["test"]:
+    folders = {role: [root / name for name in names if (root / name).is_dir()] for role, names in FOLDERS.items()}
+    if folders["train"]:
+        return folders
+    if folders["val"] or folders["test"]:
         raise ValueError(
-            f"an image folder with {(found['val'] + found['test'])[0].name}/ must also have train/, but {str(root)!r} "
-            "has not; add it, or keep only class folders"
+            f"an image folder with {(folders['val'] + folders['test'])[0].name}/ must also have train/, but "
+            f"{str(root)!r} has not; add it, or keep only class folders"
         )
     return {"train": [root], "val": [], "test": []}
 
@@ -123,13 +123,13 @@ def _classes(folder: Path) -> tuple[str, ...]:
 
 
 def _images(folder: Path, root: Path) -> list[str]:
-    """Names of the images below a folder, relative to the root, by the parts of their paths."""
-    found: list[list[str]] = []
-    for place, folders, files in os.walk(folder):  # several times as fast as Path.rglob
+    """Return the names of the images below a folder, relative to the root, sorted by the parts of their paths."""
+    paths: list[list[str]] = []
+    for parent, folders, files in os.walk(folder):  # several times as fast as Path.rglob
         folders[:] = (name for name in folders if not name.startswith("."))
-        above = [*folder.relative_to(root).parts, *place[len(str(folder)) + 1 :].split("/")]
-        found += ([*filter(None, above), name] for name in files if _is_image(name))
-    return ["/".join(parts) for parts in sorted(found)]
+        above = [*folder.relative_to(root).parts, *parent[len(str(folder)) + 1 :].split("/")]
+        paths += ([*filter(None, above), name] for name in files if _is_image(name))
+    return ["/".join(parts) for parts in sorted(paths)]
 
 
 def _is_image(name: str) -> bool:

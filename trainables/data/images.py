@@ -1,4 +1,4 @@
-"""Decoding: encoded images, on disk or in memory, to uint8 arrays of one form."""
+"""Decoding: from encoded images, on disk or in memory, to uint8 arrays of one form."""
 
 import io
 import stat
@@ -15,36 +15,36 @@ from trainables.data.resizing import Fit, cut, fitted
 from trainables.data.types import Pixels, Shape
 from trainables.spec import DataSpec
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # others of Pillow's start programs
-MOST_PIXELS, MOST_BYTES = 1 << 26, 1 << 28  # of an image; of its file
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # some of Pillow's other formats start programs
+MOST_PIXELS, MOST_BYTES = 1 << 26, 1 << 28  # of one image; of one file
 
 
 class Encoded(NamedTuple):
-    """An encoded image, in memory or in a file, and what an error calls it."""
+    """An encoded image, in memory or in a file, and its name in error messages."""
 
-    content: bytes | Path  # no bytes at all where there is none
+    content: bytes | Path  # b"" where the image is missing
     where: str
 
 
 class Form(NamedTuple):
-    """The one form of all images of a data set: that of its first image, resized where the settings say so."""
+    """The form of all images of a data set: the form of the first image, resized if the settings say so."""
 
-    channels: int  # 1 for greyscale ("L"), 3 for anything else (converted to RGB)
+    channels: int  # 1 for greyscale ("L"), 3 for all others (converted to RGB)
     height: int
     width: int
 
     def empty(self, count: int) -> Pixels:
-        """Make room for `count` images: (count, C, H, W), not yet filled."""
+        """Return an array for `count` images: (count, C, H, W), not yet filled."""
         return np.empty((count, *self), np.uint8)
 
     def shape(self, classes: int) -> Shape:
-        """Add the number of classes."""
+        """Return the shape of a data set with this number of classes."""
         return Shape(*self, classes)
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Turns encoded images of a data set into pixels of its one form."""
+    """Decodes the images of a data set to pixels of one form."""
 
     form: Form
     size: int | None
@@ -52,23 +52,24 @@ class Decoder:
 
     @classmethod
     def of(cls, first: Encoded, data: DataSpec) -> "Decoder":
-        """Take the form that the first image sets for its data set. Raises ValueError as `decode` does."""
+        """Return a decoder with the form of the first image. Raises ValueError as `decode` does."""
         image = _open(first)
         channels = 1 if image.mode == "L" else 3
         return cls(Form(channels, data.size or image.height, data.size or image.width), data.size, data.fit)
 
     def decode(self, encoded: Sequence[Encoded], cuts: Iterable[int | None] = repeat(None)) -> Pixels:
-        """Decode images (n, C, H, W), each whole, or the random part of it that its cut, a seed, draws.
+        """Decode images to (n, C, H, W).
 
-        They are converted to the channels of the form, and resized (bilinear, antialiased) where the settings say so.
-        Raises ValueError for an image that does not decode, has more than 8 bits a channel, or is of another size.
+        cuts: (n,) seeds, each of which draws a random part of its image; None: the whole image. Images are converted to
+        the channels of the form, and resized (bilinear, antialiased) if the settings say so.
+        Raises ValueError for an image that does not decode, has more than 8 bits a channel, or has another size.
         """
         out = self.form.empty(len(encoded))
-        for pixels, one, seed in zip(out, encoded, cuts, strict=False):
-            pixels[:] = self._one(one, seed)
+        for pixels, image, seed in zip(out, encoded, cuts, strict=False):
+            pixels[:] = self._decode_one(image, seed)
         return out
 
-    def _one(self, encoded: Encoded, seed: int | None) -> Pixels:
+    def _decode_one(self, encoded: Encoded, seed: int | None) -> Pixels:
         image, form = _open(encoded), self.form
         mode = "L" if form.channels == 1 else "RGB"
         if image.mode != mode:
@@ -97,13 +98,13 @@ def _content(encoded: Encoded) -> bytes:
     content, where = encoded
     if isinstance(content, Path):
         try:
-            about = content.stat()
-            if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_BYTES:  # a pipe would never end
+            status = content.stat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:  # a pipe would never end
                 raise ValueError(
                     f"image must decode, but {where} does not: it must be a file of at most {MOST_BYTES:,} bytes; "
                     "repair or remove it"
                 )
-            return content.read_bytes()  # a storage that fails for a moment is not the image's fault
+            return content.read_bytes()  # other errors pass: the storage may fail for a moment
         except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
             raise ValueError(
                 f"image must be readable on every machine, but {where} is not ({error}); mount or restore it"
@@ -121,7 +122,7 @@ def _open(encoded: Encoded) -> Image.Image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
         image.load()
-    except Exception as error:  # Pillow's decoders raise errors of many kinds, SyntaxError and struct.error among them
+    except Exception as error:  # Pillow's decoders raise many kinds of errors, even SyntaxError and struct.error
         raise ValueError(
             f"image must decode, but {where} does not ({type(error).__name__}: {error}); repair or remove it"
         ) from error

@@ -1,4 +1,4 @@
-"""Whether images stream: because training cuts from whole ones, settings say so, or memory is short."""
+"""Memory for images. They stream if training cuts from whole images, if settings say so, or if memory is short."""
 
 import math
 from contextlib import suppress
@@ -10,18 +10,18 @@ import torch
 from trainables.names import CUTTING
 from trainables.spec import DataSpec
 
-OF_MACHINE = 1 / 4  # of a machine's memory: Ray keeps 0.3 of it for what trials share
+OF_MACHINE = 1 / 4  # of a machine's memory; Ray reserves 0.3 of it for objects that trials share
 OF_GPU = 1 / 8  # of a GPU's memory, which several trials may share
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
 
 
 def must_stream(data: DataSpec) -> bool:
-    """Tell whether the settings leave no choice."""
+    """Tell whether the settings require that images stream."""
     return data.loading == "stream" or data.augment in CUTTING
 
 
 def of_machine() -> int:
-    """Bytes that the pixels of a data set may take on this machine, or in this container."""
+    """Return the bytes that the pixels of a data set may take on this machine, or in this container."""
     memory = psutil.virtual_memory().total
     for limit in LIMITS:
         with suppress(OSError, ValueError):  # no such file; "max"
@@ -30,5 +30,5 @@ def of_machine() -> int:
 
 
 def on_device(device: torch.device) -> float:
-    """Bytes that the pixels of a split may take on a device; what is for the CPU is there already."""
+    """Return the bytes that the pixels of a split may take on a device. No limit on the CPU: they are there already."""
     return OF_GPU * torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else math.inf

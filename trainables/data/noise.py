@@ -1,4 +1,4 @@
-"""Label noise: training labels flipped by chance, so that it is known which of them are wrong."""
+"""Label noise: some training labels are flipped at random, so that the wrong labels are known."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ from trainables.data.splits import Listing
 from trainables.data.types import Integers
 from trainables.spec import DataSpec
 
-STREAM = 1  # of draws by `split_seed`, apart from those that deal samples out
+STREAM = 1  # number of this stream of draws by `split_seed`; the draws of the splits are separate
 
 
 def flips(listing: Listing, train: Integers, data: DataSpec) -> Integers:
     """Choose the training samples whose labels are flipped: round(label_noise * n) of the ids `train` (n,).
 
-    They are those with the smallest draws, a draw for each id, so what is flipped at a small fraction is flipped at a
-    larger one. `train` is what `max_train` leaves: the fraction is of what is used. Raises ValueError where there is
-    no other class to flip to.
+    Each id has a draw, and the smallest draws are chosen. So a label that is flipped at a small fraction is also
+    flipped at a larger one. `train` holds the samples that are used, after `max_train`. Raises ValueError where there
+    is no other class.
     """
     if data.label_noise and len(listing.classes) == 1:
         raise ValueError(
@@ -25,9 +25,9 @@ def flips(listing: Listing, train: Integers, data: DataSpec) -> Integers:
 
 
 def noisy_labels(listing: Listing, train: Integers, data: DataSpec) -> Integers:
-    """Give the labels (N,) of all samples, each of `flips` moved to one of the other classes, all equally likely.
+    """Return the labels (N,) of all samples. Those of `flips` move to one of the other classes, all equally likely.
 
-    Where a sample's label goes depends on its id and on `split_seed` alone. Raises ValueError as `flips`.
+    The new label of a sample depends on its id and on `split_seed` alone. Raises ValueError as `flips`.
     """
     flipped = flips(listing, train, data)
     steps = _draws(flipped, data.split_seed)[:, 1] % max(len(listing.classes) - 1, 1) + 1
@@ -37,6 +37,6 @@ def noisy_labels(listing: Listing, train: Integers, data: DataSpec) -> Integers:
 
 
 def _draws(ids: Integers, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
-    """Two numbers for each id, (n, 2), by raw output of PCG64, which NumPy promises never to change (NEP 19)."""
+    """Return two numbers for each id, (n, 2): raw output of PCG64, which NumPy promises to keep (NEP 19)."""
     stream = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAM,)))
     return stream.random_raw((ids.max(initial=-1) + 1, 2))[ids]

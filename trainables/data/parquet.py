@@ -23,7 +23,7 @@ from trainables.spec import DataSpec
 from trainables.storage.parquet_footer import check_footer
 from trainables.storage.strict_json import from_json
 
-ROWS = 256  # read at a time: bounds the encoded images held in memory
+ROWS = 256  # read at a time; this limits the encoded images in memory
 
 
 class File(NamedTuple):
@@ -32,8 +32,8 @@ class File(NamedTuple):
     path: Path
     role: Role
     rows: int
-    classes: tuple[str, ...]  # as named in the schema, or none
-    state: tuple[int, int]  # its bytes, and when it was written in nanoseconds
+    classes: tuple[str, ...]  # names from the schema; empty where it has none
+    state: tuple[int, int]  # size in bytes, time of last change in ns
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,27 +44,27 @@ class Rows:
     starts: Integers  # (files,), position of each file's first row
 
     def __call__(self, positions: Integers) -> list[Encoded]:
-        """Read the images at these positions from the files' spools."""
-        spools = _spools(self.files)
-        places = np.searchsorted(self.starts, positions, side="right") - 1
+        """Read the images at these positions from the files' caches."""
+        caches = _caches(self.files)
+        numbers = np.searchsorted(self.starts, positions, side="right") - 1
         return [
-            Encoded(spools[place][row], f"{self.files[place].path.name} row {row}")
-            for place, row in zip(places.tolist(), (positions - self.starts[places]).tolist(), strict=True)
+            Encoded(caches[number][row], f"{self.files[number].path.name} row {row}")
+            for number, row in zip(numbers.tolist(), (positions - self.starts[numbers]).tolist(), strict=True)
         ]
 
 
 def peek(data: DataSpec) -> Shape:
-    """Read the shape from the first image and the class names, or the labels where the classes have no names."""
+    """Read the shape from the first image and from the class names. Without names it reads the labels."""
     files = _files(data)
     return _decoder(files, data).form.shape(len(_labels_and_classes(files)[1]))
 
 
 def list_samples(data: DataSpec) -> Listing:
-    """Read all labels. Files are taken in the order train, val, test, and by name within each.
+    """Read all labels. The files come in the order train, val, test, and by name within each.
 
-    A file whose name starts with `test` or `val` is of that split, and any other is of train. The classes are the JSON
-    list under the schema's metadata key `classes`, and without it the numbers 0 to the largest label.
-    Raises ValueError for a folder, file, column or label that will not do.
+    A file whose name starts with `test` or `val` belongs to that split. All other files belong to train. The classes
+    are the JSON list under the schema's metadata key `classes`, or else the numbers 0 to the largest label.
+    Raises ValueError for a folder, file, column or label that breaks a rule.
     """
     files = _files(data)
     labels, classes = _labels_and_classes(files)
@@ -79,7 +79,7 @@ def list_samples(data: DataSpec) -> Listing:
 
 
 def stored(data: DataSpec) -> Stored:
-    """Name the Parquet files, in the order of `list_samples`, and read their labels. Raises ValueError as that."""
+    """Name the Parquet files in the order of `list_samples`, and read their labels. Raises ValueError as that does."""
     files = _files(data)
     return Stored(files[0].path.parent, [file.path.name for file in files], _labels_and_classes(files)[0])
 
@@ -108,15 +108,15 @@ def _files(data: DataSpec) -> list[File]:
 def _open(path: Path) -> File:
     with _whole(path):
         with path.open("rb") as file:
-            check_footer(file)  # before Arrow, which some footers crash
+            check_footer(file)  # first, as some footers crash Arrow
         metadata = pq.read_metadata(path)
-    at, rows = path.stat(), metadata.num_rows
-    if rows > at.st_size:  # of which each takes some bytes for its image
-        raise ValueError(f"{path.name} must hold an image in each row, but claims {rows:,} in {at.st_size:,} bytes")
+    status, rows = path.stat(), metadata.num_rows
+    if rows > status.st_size:  # each row needs some bytes for its image
+        raise ValueError(f"{path.name} must hold an image in each row, but claims {rows:,} in {status.st_size:,} bytes")
     schema = metadata.schema.to_arrow_schema()
     _check_columns(path.name, schema)
     role: Role = "test" if path.name.startswith("test") else "val" if path.name.startswith("val") else "train"
-    return File(path, role, rows, _named_classes(path.name, schema), (at.st_size, at.st_mtime_ns))
+    return File(path, role, rows, _named_classes(path.name, schema), (status.st_size, status.st_mtime_ns))
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def _named_classes(name: str, schema: pa.Schema) -> tuple[str, ...]:
 
 def _labels_and_classes(files: list[File]) -> tuple[Integers, tuple[str, ...]]:
     named = files[0].classes
-    limit = len(named) or sum(file.rows for file in files)  # without names no label can reach the number of samples
+    limit = len(named) or sum(file.rows for file in files)  # without names, labels stay below the number of samples
     labels = np.concatenate([_labels(file, limit) for file in files])
     return labels, named or tuple(str(number) for number in range(labels.max() + 1))
 
@@ -170,7 +170,9 @@ def _labels(file: File, limit: int) -> Integers:
     with _whole(file.path):
         column = pq.read_table(file.path, columns=["label"])["label"]
     if len(column) != file.rows:
-        raise ValueError(f"{file.path.name} must hold the {file.rows} rows that it counts, but does not; repair it")
+        raise ValueError(
+            f"{file.path.name} must hold the {file.rows} rows that it counts, but has {len(column)}; repair it"
+        )
     legal = pc.fill_null(pc.and_(pc.greater_equal(column, 0), pc.less(column, limit)), False)
     row = pc.index(legal, False).as_py()
     if row >= 0:
@@ -188,7 +190,7 @@ def _decoder(files: list[File], data: DataSpec) -> Decoder:
 
 
 def _decode(files: list[File], starts: Integers, data: DataSpec, positions: Integers) -> Pixels:
-    """Decode all that is wanted of a row group once that is read, on all cores."""
+    """Decode the images at `positions` on all cores, one row group after the other."""
     decoder = _decoder(files, data)
     out = decoder.form.empty(len(positions))
     order = np.argsort(positions)
@@ -210,7 +212,7 @@ def _decode(files: list[File], starts: Integers, data: DataSpec, positions: Inte
 
 
 @lru_cache(maxsize=8)
-def _spools(files: tuple[File, ...]) -> list[blob_cache.Spool]:
+def _caches(files: tuple[File, ...]) -> list[blob_cache.BlobCache]:
     def blobs(file: File) -> Iterator[bytes]:
         for encoded in _read(file, np.arange(file.rows)):
             for content, _ in encoded:
@@ -226,7 +228,7 @@ def _spools(files: tuple[File, ...]) -> list[blob_cache.Spool]:
 
 
 def _read(file: File, rows: Integers) -> Iterator[list[Encoded]]:
-    """Yield the encoded images of `rows` (ascending), some at a time, from the row groups that hold them."""
+    """Yield the encoded images of `rows` (ascending) in lists. It reads only row groups that hold some of them."""
     name = file.path.name
     with _whole(file.path), pq.ParquetFile(file.path) as parquet:
         edges = np.cumsum([0, *(parquet.metadata.row_group(g).num_rows for g in range(parquet.num_row_groups))])

@@ -1,4 +1,4 @@
-"""How an image comes to its size: stretched, its middle, or a random part of it. Bilinear, antialiased."""
+"""Resizing: the stretched image, its middle, or a random part of it. Bilinear, antialiased."""
 
 import math
 from random import Random
@@ -7,13 +7,14 @@ from typing import Literal
 from PIL import Image
 
 Fit = Literal["stretch", "crop"]
-AREA, ASPECT, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10  # of a random part: Szegedy et al., arXiv 1409.4842
+AREA, ASPECT, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10  # of a random part (Szegedy et al., arXiv 1409.4842)
 
 
 def fitted(image: Image.Image, size: int, fit: Fit) -> Image.Image:
-    """Bring an image to size x size: "stretch" both sides, or "crop" the middle once the short side is 8/7 of that.
+    """Resize an image to size x size.
 
-    For 224 pixels these are the usual 256.
+    "stretch" resizes both sides. "crop" resizes the short side to 8/7 of `size` (the usual 256 for 224 pixels), and
+    takes the middle.
     """
     if fit == "stretch":
         return _resized(image, (size, size))
@@ -25,7 +26,7 @@ def fitted(image: Image.Image, size: int, fit: Fit) -> Image.Image:
 
 
 def cut(image: Image.Image, size: tuple[int, int], seed: int) -> Image.Image:
-    """Cut the part that a seed draws, and bring it to size (width, height): torchvision's RandomResizedCrop."""
+    """Cut the part that a seed draws, and resize it to size (width, height), as torchvision's RandomResizedCrop."""
     left, top, width, height = part(image.width, image.height, seed)
     return _resized(image.crop((left, top, left + width, top + height)), size)
 
@@ -34,9 +35,9 @@ def part(width: int, height: int, seed: int) -> tuple[int, int, int, int]:
     """Draw a part of an image in pixels: left, top, width and height.
 
     Its share of the area is uniform, and so is the logarithm of its aspect ratio. If none of ten draws fits, the part
-    is the largest one of an allowed aspect ratio in the middle. The distribution is that of torchvision's
-    RandomResizedCrop, whose own draw uses PyTorch's global generator: threads that decode images side by side, and
-    training itself, would change each other's draws.
+    is the largest middle part with an allowed aspect ratio. The distribution is the same as in torchvision's
+    RandomResizedCrop. That class draws from PyTorch's global generator, so parallel threads and training would change
+    each other's draws.
     """
     draw = Random(seed)
     for _ in range(TRIES):

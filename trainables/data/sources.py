@@ -1,4 +1,4 @@
-"""Sources of images by name, and what one can ask of them: check, peek, load, and the test split apart."""
+"""Sources of images by name. Each can check settings, peek at the shape, and load the splits; test is separate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,43 +19,44 @@ from trainables.storage.folder import Folder
 
 @dataclass(frozen=True)
 class Source:
-    """Where images come from. Each function raises ValueError for settings or files that will not do."""
+    """A source of images. Each function raises ValueError for settings or files that break a rule."""
 
+    about: str  # one line for the catalog
     peek: Callable[[DataSpec], Shape]  # quick: decodes one image at most
-    list_samples: Callable[[DataSpec], Listing]  # labels of all samples, and how to decode the chosen ones
+    list_samples: Callable[[DataSpec], Listing]  # labels of all samples, and a function that decodes some
     check: Callable[[DataSpec], None]  # reads no image and downloads nothing
-    stored: Callable[[DataSpec], content.Stored | None]  # files to know it by; None where its library checks them
+    stored: Callable[[DataSpec], content.Stored | None]  # files for its checksum; None where its library checks them
 
 
 def check(data: DataSpec) -> None:
-    """Raise ValueError for all that can be refused without reading the images, labels included."""
+    """Raise ValueError for all errors that show without reading images, such as wrong labels."""
     _source(data).check(data)
 
 
 def identified(data: DataSpec, storage: Folder, say: Callable[[str], None]) -> DataSpec:
-    """Fill in what the data set is known by, from its files as they are now; see `content.checksum`.
+    """Set data.content to the checksum of the current files (see `content.checksum`).
 
-    Raises ValueError for a data set that is not there, and for a file that cannot be read.
+    Raises ValueError for a missing data set, and for a file that cannot be read.
     """
     stored = _source(data).stored(data)
-    found = content.checksum(stored, storage, say) if stored else ""
-    return data.model_copy(update={"content": found})
+    checksum = content.checksum(stored, storage, say) if stored else ""
+    return data.model_copy(update={"content": checksum})
 
 
 def peek(data: DataSpec) -> Shape:
-    """Return the shape of the images and the number of classes, reading at most one image and the labels."""
+    """Return the shape of the images and the number of classes. It reads at most one image and the labels."""
     shape = _source(data).peek(data)
     _refuse_channels(data, shape.channels)
     return shape
 
 
 def load(data: DataSpec) -> Splits:
-    """Load the train and the val split, decoding only the samples that they use, or none yet where they stream.
+    """Load the train split and the val split. Only samples in use are decoded, and none yet where they stream.
 
-    They stream where `data` says so, and where their pixels would take more than `room.of_machine()`.
-    With `label_noise` some labels of the train split are wrong, and its order goes by the noisy ones, so that nothing
-    in it tells the truth; the val split is true.
-    Raises ValueError as `check` does, and for an image that will not do, naming its file and row.
+    They stream where `data` requires it, and where their pixels need more than `memory.of_machine()` bytes.
+    With `label_noise` some labels of the train split are wrong. Its order follows the noisy labels, so that it does not
+    reveal the true ones. The labels of the val split are true.
+    Raises ValueError as `check` does, and for an image that breaks a rule; the message names its file or row.
     """
     listing = _source(data).list_samples(data)
     dealt = divide(listing, data)
@@ -75,29 +76,29 @@ def load_test(data: DataSpec) -> Split:
     return Split(_images(listing, ids, data), listing.labels[ids], ids)
 
 
-def told(data: DataSpec, splits: Splits) -> str:
-    """Say where the images are, and why."""
+def loading_message(data: DataSpec, splits: Splits) -> str:
+    """Return a message that says where the images are, and why."""
     held = splits.train.held, splits.val.held
-    size, room_for = (f"{count / 1e6:,.1f} MB" for count in (sum(part.nbytes for part in held), memory.of_machine()))
+    size, limit = (f"{count / 1e6:,.1f} MB" for count in (sum(part.nbytes for part in held), memory.of_machine()))
     where = "streamed" if isinstance(splits.train.held, Stream) else "in memory"
     if data.augment in CUTTING:
-        why = f"as data.augment {data.augment!r} cuts from whole ones"
+        why = f"data.augment {data.augment!r} cuts from whole images"
     elif data.loading != "auto":
-        why = "as data.loading says"
+        why = "data.loading says so"
     else:
-        why = f"as {room_for} of this machine's memory are for them"
-    return f"{sum(map(len, held)):,} images, decoded {size}, are {where}, {why}"
+        why = f"images may take {limit} of this machine's memory"
+    return f"{sum(map(len, held)):,} images ({size} decoded) are {where}: {why}"
 
 
 def listing(data: DataSpec) -> Listing:
-    """Return what is known of all samples before images are decoded; ids are positions in it."""
+    """Return labels and roles of all samples; it decodes no image. The id of a sample is its position there."""
     return _source(data).list_samples(data)
 
 
 def flipped(data: DataSpec) -> Integers:
-    """Ids of the training samples whose labels are wrong by `label_noise`, ascending; no image is decoded.
+    """Return the ids of the training samples with labels that `label_noise` flips, ascending. It decodes no image.
 
-    Loading the same data with label_noise=0 tells their true labels. Raises ValueError as `check`.
+    Load the same data with label_noise=0 to get their true labels. Raises ValueError as `check`.
     """
     listing = _source(data).list_samples(data)
     return np.sort(flips(listing, divide(listing, data)["train"], data))
@@ -108,7 +109,7 @@ def _images(listing: Listing, ids: Integers, data: DataSpec) -> Pixels | Stream:
         return listing.decode(ids)
     stream = listing.stream(ids)
     if memory.must_stream(data) or stream.nbytes > memory.of_machine():
-        stream.take(np.zeros(1, np.int64))  # what cannot stream here is found now
+        stream.take(np.zeros(1, np.int64))  # raises now if images cannot stream here
         return stream
     return listing.decode(ids)
 
@@ -121,7 +122,7 @@ def _refuse_channels(data: DataSpec, channels: int) -> None:
     if data.normalise == "imagenet" and channels != 3:
         raise ValueError(
             f"data.normalise 'imagenet' must go with images in colour, but {data.name} has {channels} channel; "
-            "leave it out"
+            "leave data.normalise out"
         )
 
 
@@ -137,13 +138,38 @@ def _check_listing(list_samples: Callable[[DataSpec], Listing]) -> Callable[[Dat
     return check
 
 
-_TORCHVISION = Source(
-    arrays.peek_torchvision, arrays.list_torchvision, arrays.check_torchvision, arrays.stored_torchvision
-)
+def _torchvision(name: str, shape: Shape) -> Source:
+    return Source(
+        f"{name}, downloaded by torchvision: {shape.classes} classes, {shape.height}x{shape.width}, "
+        f"{'colour' if shape.channels == 3 else 'grey'}",
+        arrays.peek_torchvision,
+        arrays.list_torchvision,
+        arrays.check_torchvision,
+        arrays.stored_torchvision,
+    )
+
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(arrays.peek_digits, arrays.list_digits, arrays.check_digits, lambda _: None),
-    "parquet": Source(parquet.peek, parquet.list_samples, _check_listing(parquet.list_samples), parquet.stored),
-    "folder": Source(folders.peek, folders.list_samples, _check_listing(folders.list_samples), folders.stored),
-    **dict.fromkeys(arrays.TORCHVISION, _TORCHVISION),
+    "digits": Source(
+        "handwritten digits, part of scikit-learn: 10 classes, 8x8, grey",
+        arrays.peek_digits,
+        arrays.list_digits,
+        arrays.check_digits,
+        lambda _: None,
+    ),
+    "parquet": Source(
+        "your Parquet files in data.path, with the columns image and label",
+        parquet.peek,
+        parquet.list_samples,
+        _check_listing(parquet.list_samples),
+        parquet.stored,
+    ),
+    "folder": Source(
+        "your image files in data.path, with a folder for each class",
+        folders.peek,
+        folders.list_samples,
+        _check_listing(folders.list_samples),
+        folders.stored,
+    ),
+    **{key: _torchvision(name, shape) for key, (name, shape) in arrays.TORCHVISION.items()},
 }

@@ -1,4 +1,4 @@
-"""Splits of a data set: what they hold, and the one seeded rule that says which sample falls in which."""
+"""Splits of a data set, and the seeded rule that assigns every sample to one of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples of one role; every prefix of them is spread evenly over the classes. The arrays are read-only."""
+    """Samples of one role. Every prefix of them is spread evenly over the classes. The arrays are read-only."""
 
     held: "Pixels | Stream"  # images (N, C, H, W), contiguous, or a stream of them
-    labels: Integers  # (N,), in 0..classes-1; of the train split with its label noise, if any
-    ids: Integers  # (N,), positions in the source's natural order: the same sample has the same id under every spec
+    labels: Integers  # (N,), in 0..classes-1; in the train split with label noise, if any
+    ids: Integers  # (N,), positions in the source's natural order: a sample has the same id under every spec
 
     def __post_init__(self) -> None:
         assert len(self.held) == len(self.labels) == len(self.ids)
@@ -33,23 +33,23 @@ class Split:
 
     @property
     def images(self) -> Pixels:
-        """The pixels of images that are in memory."""
-        assert isinstance(self.held, np.ndarray), "what streams is never in memory as a whole"
+        """The pixels (N, C, H, W). They must be in memory."""
+        assert isinstance(self.held, np.ndarray), "images that stream are never in memory all at once"
         return self.held
 
     def first(self, count: int) -> "Split":
-        """Take the first samples, `count` at most."""
+        """Return the first samples, at most `count`."""
         return Split(self.held[:count], self.labels[:count], self.ids[:count])
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """What a search may look at. The test split is loaded apart from it."""
+    """The splits that a search may read. The test split is loaded separately."""
 
     train: Split
     val: Split
     classes: tuple[str, ...]
-    mean: tuple[float, ...]  # (C,), of the train split's pixels scaled to [0, 1], or what the settings give instead
+    mean: tuple[float, ...]  # (C,), of the train split's pixels scaled to [0, 1], unless the settings give other values
     std: tuple[float, ...]  # (C,)
 
     @property
@@ -61,13 +61,15 @@ class Splits:
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """What a source says of its samples before it decodes them, in natural order: train, then val, then test."""
+    """The samples of a source before it decodes them, in natural order: train, then val, then test."""
 
     labels: Integers  # (N,)
-    roles: NDArray[np.int8]  # (N,), indices into ROLES: where the source itself puts each sample
+    roles: NDArray[np.int8]  # (N,), indices into ROLES: the split of each sample in the source
     classes: tuple[str, ...]
     decode: Callable[[Integers], Pixels]  # positions (n,) in any order -> images (n, C, H, W) in that order
-    stream: "Callable[[Integers], Stream] | None" = None  # the same, not decoded yet; None: it holds them decoded
+    stream: "Callable[[Integers], Stream] | None" = (
+        None  # the same, not decoded yet; None: the source gives them decoded
+    )
 
 
 def refuse_small_limits(data: DataSpec, classes: int) -> None:
@@ -81,13 +83,14 @@ def refuse_small_limits(data: DataSpec, classes: int) -> None:
 
 
 def divide(listing: Listing, data: DataSpec) -> dict[Role, Integers]:
-    """Deal the positions of all samples out to the three roles, by class and by `split_seed`.
+    """Assign the positions of all samples to the three roles, by class and by `split_seed`.
 
-    A role that the source itself fills keeps its samples. Otherwise `test_fraction` of the other samples are held out
-    for test, and then `val_fraction` of the training samples for validation: of each class, to the nearest sample, but
-    at least one, and leaving at least one for each role still to be filled; where a class has too few, train comes
-    first, then validation. Each role is ordered so that every prefix is spread evenly over the classes: `max_train=k`
-    is the first k of any larger one. A limit above what there is takes all.
+    A role that the source fills keeps its samples. If the source has no test samples, `test_fraction` of its training
+    samples become test samples. Then, if it has no validation samples, `val_fraction` of the rest become validation
+    samples. These are fractions of each class, rounded to the nearest sample, but at least one sample. At least one
+    sample stays for each role that is filled later. Where a class has too few, train comes first, then validation.
+    Every prefix of a role is spread evenly over the classes: `max_train=k` gives the first k samples of any larger
+    limit. A limit above the number of samples takes all.
 
     Raises ValueError for a class without training samples, a role without samples, and a limit below the class count.
     """
@@ -105,13 +108,13 @@ def divide(listing: Listing, data: DataSpec) -> dict[Role, Integers]:
         if not len(dealt[role]):
             raise ValueError(
                 f"the {role} split must hold a sample, but {len(listing.labels)} samples of {len(listing.classes)} "
-                "classes leave it none; give every class three samples or more"
+                "classes are too few to fill it; give every class three samples or more"
             )
     return dealt
 
 
 def refuse_empty_classes(train_labels: Integers, classes: tuple[str, ...]) -> None:
-    """Raise ValueError for the first class that no training sample has."""
+    """Raise ValueError for the first class without training samples."""
     counts = np.bincount(train_labels, minlength=len(classes))
     if not counts.all():
         number = int(np.argmin(counts))
@@ -122,18 +125,18 @@ def refuse_empty_classes(train_labels: Integers, classes: tuple[str, ...]) -> No
 
 
 def spread(positions: Integers, labels: Integers) -> Integers:
-    """Reorder `positions` (n,) into rounds of one sample a class, by `labels` (N,); within a class the order stays."""
+    """Reorder `positions` (n,) into rounds of one sample per class of `labels` (N,). Each class keeps its order."""
     return positions[np.argsort(_ranks(labels[positions]), kind="stable")]
 
 
 def _shuffle(positions: Integers, seed: int) -> Integers:
-    """Shuffle by raw output of PCG64, which NumPy promises never to change (NEP 19); its own shuffles may change."""
+    """Shuffle by raw output of PCG64, which NumPy promises to keep (NEP 19). NumPy's shuffles may change."""
     keys = np.random.PCG64(seed).random_raw(len(positions))
     return positions[np.argsort(keys, kind="stable")]
 
 
 def _ranks(labels: Integers) -> Integers:
-    """Count, for each label, how many equal ones come before it."""
+    """Count for each label (n,) the equal labels before it."""
     by_class = np.argsort(labels, kind="stable")
     counts = np.bincount(labels)
     first = np.repeat(np.cumsum(counts) - counts, counts)
@@ -143,7 +146,7 @@ def _ranks(labels: Integers) -> Integers:
 
 
 def _hold_out(positions: Integers, labels: Integers, fraction: float, leave: int) -> tuple[Integers, Integers]:
-    """Part the held-out fraction of each class from the rest, which keeps at least `leave` samples of it."""
+    """Separate a fraction of each class from the rest, which keeps at least `leave` samples: held out, rest."""
     counts = np.bincount(labels[positions])
     held = np.clip(np.floor(counts * fraction + 0.5).astype(np.int64), 1, np.maximum(counts - leave, 0))
     out = _ranks(labels[positions]) < held[labels[positions]]

@@ -1,4 +1,4 @@
-"""Mean and deviation of pixels, by which images are normalised."""
+"""Mean and deviation of pixels, for the normalisation of images."""
 
 from collections.abc import Iterator
 
@@ -7,17 +7,17 @@ import numpy as np
 from trainables.data.stream import Stream, batches
 from trainables.data.types import Pixels
 
-MOST = 65_536  # images that are looked at: the first ones, which are spread evenly over the classes
-BLOCK = 256  # of them at a time
+MOST = 65_536  # images that count: the first ones, which are spread evenly over the classes
+BLOCK = 256  # images at a time
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel of pixels in [0, 1]
-IMAGENET: Statistics = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what torchvision's weights were trained with
+IMAGENET: Statistics = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # used to train torchvision's weights
 
 
 def statistics(images: Pixels | Stream) -> Statistics:
-    """Mean and standard deviation of each channel of `images` (N, C, H, W), scaled to [0, 1].
+    """Compute mean and standard deviation of each channel of `images` (N, C, H, W), scaled to [0, 1].
 
-    Both come from exact counts of the 256 values, so the order of the samples does not matter. A channel that is
-    constant gets the deviation 1: normalising it gives zeros instead of a division by zero.
+    Both come from exact counts of the 256 values, so the order of the samples does not matter. A constant
+    channel gets the deviation 1: its normalised values are zeros, without a division by zero.
     """
     channels = images.shape[1]
     counts = np.zeros((channels, 256), np.int64)

@@ -1,4 +1,4 @@
-"""Streams: images that threads read and decode when a step is about to need them, for what does not fit in memory."""
+"""Streams: threads read and decode images shortly before a step needs them. For images that do not fit in memory."""
 
 import math
 import os
@@ -16,14 +16,14 @@ from trainables.data.images import Decoder, Encoded
 from trainables.data.types import Integers, Pixels
 
 PIECE = 16  # images that a thread decodes at a time
-AHEAD = 2  # batches in the making while one is used
-Read = Callable[[Integers], Sequence[Encoded]]  # positions in a source, in any order -> the encoded images there
+AHEAD = 2  # batches that threads fill while one is in use
+Read = Callable[[Integers], Sequence[Encoded]]  # positions in a source, in any order -> their encoded images
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 class _Piece(NamedTuple):
-    """What a thread fills at a time: a part of the batch of a step."""
+    """The part of a step's batch that a thread fills at a time."""
 
     batch: Tensor  # (B, C, H, W) uint8
     step: int
@@ -32,7 +32,7 @@ class _Piece(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Images in a source, none of them decoded yet; it travels to wherever the source can be read."""
+    """Images in a source, not decoded yet. It can be sent to any machine that can read the source."""
 
     read: Read
     decoder: Decoder
@@ -40,12 +40,12 @@ class Stream:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """As of the array (N, C, H, W) that they would be."""
+        """The shape (N, C, H, W) of the decoded images."""
         return len(self.positions), *self.decoder.form
 
     @property
     def nbytes(self) -> int:
-        """As of that array."""
+        """The bytes of the decoded images."""
         return math.prod(self.shape)
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class Stream:
         return replace(self, positions=self.positions[part])
 
     def take(self, index: Integers, cuts: Integers | None = None) -> Pixels:
-        """Decode the images at `index` (n,): (n, C, H, W); of each the random part that its cut draws, if any."""
+        """Decode the images at `index` (n,) to (n, C, H, W). cuts: (n,) seeds of random parts; None: whole images."""
         encoded = self.read(self.positions[index])
         return self.decoder.decode(encoded) if cuts is None else self.decoder.decode(encoded, cuts.tolist())
 
@@ -67,10 +67,11 @@ def batches(
     threads: int | None = None,
     pinned: bool = False,
 ) -> Iterator[Tensor]:
-    """Yield the images (B, C, H, W) of each step, at positions (B,); cuts (B,) are seeds of random parts of them.
+    """Yield the images (B, C, H, W) of each step.
 
-    Two batches are in the making by `threads`, by default all cores, while the one before is used. Raises ValueError
-    for the first image that does not decode.
+    steps: (B,) positions for each. cuts: (B,) seeds of random parts for each; None: whole images. While one batch is in
+    use, `threads` (default: one per core) fill the next two. Raises ValueError for the first image that does not
+    decode.
     """
 
     def pieces() -> Iterator[_Piece]:
@@ -96,31 +97,34 @@ def batches(
 
 
 def in_memory(images: Stream) -> Pixels:
-    """Decode all images (N, C, H, W), on all cores."""
+    """Decode all images to (N, C, H, W) on all cores."""
     out = images.decoder.form.empty(len(images))
 
-    def fill(place: Integers) -> None:
-        out[place] = images.take(place)
+    def fill(index: Integers) -> None:
+        out[index] = images.take(index)
 
     for _ in ahead(fill, np.split(np.arange(len(images)), range(PIECE, len(images), PIECE)), os.cpu_count() or 1):
         pass
     return out
 
 
-def ahead(make: Callable[[Item], Made], items: Iterable[Item], threads: int, most: int | None = None) -> Iterator[Made]:
-    """Yield what `make` makes of each item, in their order, made by threads up to `most` items ahead.
+def ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, most: int | None = None
+) -> Iterator[Result]:
+    """Yield the result of `function` for each item, in their order. Threads run up to `most` items ahead.
 
-    The first error, in this order, is raised; what is not begun by then, or when nobody asks any more, is left undone.
+    It raises the first error in this order. After an error, or when the caller stops, items that have not begun are
+    cancelled.
     """
-    waiting: deque[Future[Made]] = deque()
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads, "decode") as pool:
         try:
             for item in items:
-                waiting.append(pool.submit(make, item))
+                waiting.append(pool.submit(function, item))
                 if len(waiting) > (most or 2 * threads):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            for undone in waiting:
-                undone.cancel()
+            for future in waiting:
+                future.cancel()

@@ -1,4 +1,4 @@
-"""Types that every data file shares: roles of samples, arrays, the shape of an image."""
+"""Types that all files of this folder share: roles of samples, arrays, the shape of an image."""
 
 from typing import Literal, NamedTuple
 
@@ -12,7 +12,7 @@ Pixels = NDArray[np.uint8]
 
 
 class Shape(NamedTuple):
-    """What a model must know of a data set: one image is (channels, height, width)."""
+    """The facts of a data set that a model needs. One image is (channels, height, width)."""
 
     channels: int
     height: int

@@ -1,4 +1,4 @@
-"""What a data set is known by: its content, wherever it lies; a file is read again only where it may have changed."""
+"""Content identifies a data set, wherever it lies. A file is read again only where it may have changed."""
 
 import os
 import shutil
@@ -61,7 +61,7 @@ class Identity:
 
     @property
     def read(self) -> int:
-        line = next(line for line in self.lines if "known by" in line)
+        line = next(line for line in self.lines if "identified by" in line)
         return int(line.rpartition("; ")[2].split()[0].replace(",", ""))
 
 
@@ -161,7 +161,7 @@ def test_of_very_large_data_sets_only_names_sizes_and_labels_are_told_apart(tmp_
     known = identity.of(data)
     (line,) = identity.lines
     assert "13 files" in line
-    assert "known by their names, sizes and labels, as they are more than 50 GB" in line
+    assert "identified by names, sizes and labels, as they are more than 50 GB" in line
     assert not identity.storage.folders()
     other = tmp_path / "images" / "train" / "b" / "03.bmp"
     other.write_bytes(bytes(other.stat().st_size))

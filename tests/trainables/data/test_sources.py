@@ -20,10 +20,10 @@ from trainables.spec import DataSpec
         (DataSpec(name="parquet", path="missing"), "'missing' is not a folder"),
         (DataSpec(name="folder", path="missing"), "'missing' is not a folder"),
         (DataSpec(name="cifar10", path=__file__), "data.path must be a folder for downloads"),
-        (DataSpec(loading="stream"), "digits must be held decoded, as it comes, but got data.loading 'stream'"),
+        (DataSpec(loading="stream"), "digits must stay in memory and cannot stream, but got data.loading 'stream'"),
         (
             DataSpec(name="cifar10", augment="resized_crop"),
-            "cifar10 must be held decoded, .* data.augment 'resized_crop'",
+            "cifar10 must stay in memory and cannot stream, .* data.augment 'resized_crop'",
         ),
     ],
 )

@@ -153,19 +153,19 @@ def test_a_stream_travels_without_its_images(data: DataSpec) -> None:
 def test_images_stream_where_they_have_no_room(data: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sources.load(data)
     needed = whole.train.images.nbytes + whole.val.images.nbytes
-    for room_for, kept in ((needed, np.ndarray), (needed - 1, Stream)):
-        monkeypatch.setattr(memory, "of_machine", lambda room_for=room_for: room_for)
+    for limit, kept in ((needed, np.ndarray), (needed - 1, Stream)):
+        monkeypatch.setattr(memory, "of_machine", lambda limit=limit: limit)
         splits = sources.load(data)
         assert isinstance(splits.train.held, kept)
         assert isinstance(sources.load_test(data).held, np.ndarray)
         count, where = len(splits.train) + len(splits.val), "streamed" if kept is Stream else "in memory"
-        assert sources.told(data, splits) == (
-            f"{count} images, decoded 0.0 MB, are {where}, as 0.0 MB of this machine's memory are for them"
+        assert sources.loading_message(data, splits) == (
+            f"{count} images (0.0 MB decoded) are {where}: images may take 0.0 MB of this machine's memory"
         )
     forced = data.model_copy(update={"loading": "memory"})
     splits = sources.load(forced)
     assert isinstance(splits.train.held, np.ndarray)
-    assert sources.told(forced, splits).endswith("are in memory, as data.loading says")
+    assert sources.loading_message(forced, splits).endswith("are in memory: data.loading says so")
 
 
 def test_room_is_a_part_of_what_the_container_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
