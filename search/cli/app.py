@@ -224,7 +224,3 @@ def _stoppable() -> Iterator[None]:
 
 def _print_json(result: "BaseModel", exclude: set[str] | None = None) -> None:
     print(result.model_dump_json(exclude=exclude))
-
-
-if __name__ == "__main__":
-    main()

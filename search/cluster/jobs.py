@@ -86,7 +86,7 @@ def submit(study: str, address: str, storage: str, *, overrides: Sequence[str] =
         pack(checked, Path(folder))
         return client.submit_job(
             entrypoint=shlex.join(
-                ["python", "-m", "search.cli.app", "run", STUDY_FILE, "--storage", storage, "--address", "auto"]
+                ["python", "-m", "search.cli", "run", STUDY_FILE, "--storage", storage, "--address", "auto"]
             ),
             submission_id=f"{PREFIX}{checked.name}-{secrets.token_hex(3)}",
             runtime_env={"working_dir": folder, "env_vars": environment()},

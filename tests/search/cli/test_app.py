@@ -55,7 +55,7 @@ def test_the_installed_command_refuses_as_this_process_does(tmp_path: Path) -> N
 
 def test_help_loads_nothing_heavy() -> None:
     told = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "search.cli.app", "--help"], capture_output=True, text=True
+        [sys.executable, "-X", "importtime", "-m", "search.cli", "--help"], capture_output=True, text=True
     )
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in told.stderr.splitlines()}
     assert "typer" in loaded
