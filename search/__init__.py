@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search.learnability.summary import Learnability
     from search.report.notebook import Compared
     from search.retrieval.best import Front
     from search.retrieval.copying import Retrieved
     from search.running.run import RunSummary
+    from search.samples.summary import Learnability
 
-__all__ = ["best", "compare", "compare_samples", "front", "run", "submit"]
+__all__ = ["best", "compare", "front", "learnability", "run", "submit"]
 
 STORAGE = "howcompact-runs"  # the default folder of studies
 
@@ -64,7 +64,7 @@ def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] 
     return Compared.model_validate(dict(comparison))
 
 
-def compare_samples(
+def learnability(
     study: str = "learnability",
     storage: str = STORAGE,
     *,
@@ -83,10 +83,10 @@ def compare_samples(
     from trainables.storage.folder import Folder
 
     checked, root = read_study(study, overrides, name), Folder.at(storage)
-    from search.learnability.runs import networks, read_runs
-    from search.learnability.summary import learnability as look
     from search.running.identity import identified
     from search.running.tuner import train_dense
+    from search.samples.runs import networks, read_runs
+    from search.samples.summary import learnability as look
 
     networks(checked)  # raises for a study that records nothing, before files are read
     checked = identified(checked, root, _say)
@@ -95,7 +95,7 @@ def compare_samples(
     runs = read_runs(specs, root)
     result = look(checked, root, runs)
     if out is not None:
-        from search.learnability.page import write_learnability
+        from search.samples.page import write_learnability
 
         write_learnability(result, checked, runs, Path(out))
     return result

@@ -12,7 +12,7 @@ FILES = sorted([*ROOT.glob("search/**/*.py"), *ROOT.glob("trainables/**/*.py")])
 FLOORS = (  # a room imports from lower floors only; later means lower
     ("search.cli",),
     ("search",),
-    ("search.running", "search.learnability"),
+    ("search.running", "search.samples"),
     ("search.report",),
     ("search.networks", "search.report.sections"),
     ("search.figures", "search.retrieval"),
@@ -50,7 +50,7 @@ DOORS = {  # library -> the modules that may import it
         "trainables.training.workers",
         "trainables.trial.trainable",
     },
-    "matplotlib": {"search.figures", "search.learnability", "search.networks.curves", "search.report"},
+    "matplotlib": {"search.figures", "search.samples", "search.networks.curves", "search.report"},
     "typer": {"search.cli"},
     "jinja2": {"search.report.html"},
     "torch_pruning": {"trainables.pruning.channel_groups"},

@@ -126,7 +126,7 @@ def learnability(
     Example: howcompact learnability learnability --set models=[resnet20] --out samples
     """
     with _stoppable():
-        result = search.compare_samples(study, storage, name=name, overrides=settings, address=address, out=out)
+        result = search.learnability(study, storage, name=name, overrides=settings, address=address, out=out)
     if as_json:
         return _print_json(result)
     from search.cli.sample_tables import print_learnability

@@ -1,8 +1,8 @@
 """The learnability of samples as tables for the terminal."""
 
 from search.cli.terminal import plain, terminal
-from search.learnability.summary import Learnability
-from search.learnability.tables import agreement_table, forgotten_table, found_again_table, noise_table, scope
+from search.samples.summary import Learnability
+from search.samples.tables import agreement_table, forgotten_table, found_again_table, noise_table, scope
 
 
 def print_learnability(summary: Learnability) -> None:

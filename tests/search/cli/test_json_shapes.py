@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from search.cluster.jobs import Job
 from search.comparison.compare import Comparison
 from search.comparison.importance import Importances
-from search.learnability.summary import Learnability
 from search.networks.allocation import Allocation
 from search.networks.probe import Probing
 from search.networks.profile import Compactness
@@ -22,6 +21,7 @@ from search.results.status import StudyStatus
 from search.retrieval.best import Front
 from search.retrieval.copying import Retrieved
 from search.running.run import RunSummary
+from search.samples.summary import Learnability
 from search.study.schema import study_schema
 from tests.search.comparison.test_importance import cell, peaked
 from tests.search.conftest import howcompact

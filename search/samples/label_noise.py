@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from search.learnability.runs import Run, by_network
+from search.samples.runs import Run, by_network
 from trainables.frozen import Frozen
 from trainables.learnability.detection import precision_at_count, roc_auc
 from trainables.learnability.measures import MEASURES

@@ -11,10 +11,10 @@ from PIL import Image
 from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
 
-from search.learnability.forgetting import STAGES
-from search.learnability.runs import SCHEMA
-from search.learnability.summary import Learnability
 from search.results.folder import StudyFolder
+from search.samples.forgetting import STAGES
+from search.samples.runs import SCHEMA
+from search.samples.summary import Learnability
 from search.study.reading import read_study
 from tests.search.browser import CHROMIUM, Tab
 from tests.search.conftest import howcompact, installed

@@ -6,9 +6,9 @@ from itertools import groupby
 from search.comparison.estimates import Estimate
 from search.comparison.wording import percent, plus_minus, with_ends
 from search.figures.section import Table
-from search.learnability.agreement import Agreement, Interval
-from search.learnability.forgetting import STAGES, Forgotten, FoundAgain
-from search.learnability.summary import Learnability
+from search.samples.agreement import Agreement, Interval
+from search.samples.forgetting import STAGES, Forgotten, FoundAgain
+from search.samples.summary import Learnability
 from trainables.learnability.measures import MEASURES
 
 TAKEN = {

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from search.learnability.contact_sheet import COLUMNS, ContactSheet
-from search.learnability.scatter import edges_of, histogram, least_squares, scatter
+from search.samples.contact_sheet import COLUMNS, ContactSheet
+from search.samples.scatter import edges_of, histogram, least_squares, scatter
 from trainables.data import sources
 from trainables.spec import DataSpec
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from search.learnability.agreement import Agreement, agreements
-from search.learnability.forgetting import Forgotten, FoundAgain, forgotten
-from search.learnability.label_noise import LabelNoise, label_noise
-from search.learnability.runs import Run, by_network
 from search.results.folder import StudyFolder
+from search.samples.agreement import Agreement, agreements
+from search.samples.forgetting import Forgotten, FoundAgain, forgotten
+from search.samples.label_noise import LabelNoise, label_noise
+from search.samples.runs import Run, by_network
 from search.study.spec import StudySpec
 from trainables.data import sources
 from trainables.frozen import Frozen

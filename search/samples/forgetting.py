@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.comparison.estimates import Estimate
-from search.learnability.runs import Run, ease
 from search.results.folder import StudyFolder
 from search.results.names import pruning_name
 from search.results.rows import TrialRow
+from search.samples.runs import Run, ease
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
 from trainables.curriculum_spec import Curriculum

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from search.learnability.agreement import (
+from search.samples.agreement import (
     COEFFICIENTS,
     PUBLISHED,
     RESAMPLES,

@@ -9,12 +9,14 @@ import numpy as np
 from search.comparison.estimates import Estimate
 from search.figures.dots import dots
 from search.figures.section import Section, figures
-from search.learnability.contact_sheet import ContactSheet
-from search.learnability.forgetting import Forgotten
-from search.learnability.runs import Run, by_network, mean_over_seeds, table
-from search.learnability.scatter import histogram, scatter
-from search.learnability.summary import Learnability
-from search.learnability.tables import (
+from search.report.page import Summary, document
+from search.report.provenance import Provenance, run_command
+from search.samples.contact_sheet import ContactSheet
+from search.samples.forgetting import Forgotten
+from search.samples.runs import Run, by_network, mean_over_seeds, table
+from search.samples.scatter import histogram, scatter
+from search.samples.summary import Learnability
+from search.samples.tables import (
     agreement_table,
     forgotten_table,
     found_again_table,
@@ -23,8 +25,6 @@ from search.learnability.tables import (
     noise_table,
     scope,
 )
-from search.report.page import Summary, document
-from search.report.provenance import Provenance, run_command
 from search.study.spec import StudySpec
 from trainables.data import sources
 
