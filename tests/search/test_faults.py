@@ -165,7 +165,7 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
         os.kill(driver.pid, signal.SIGTERM)  # which Ctrl-C's handler serves
         _, told = driver.communicate(timeout=30)
     assert driver.returncode == 130
-    assert told.endswith("stopped; the same command goes on from here\n")
+    assert told.endswith("stopped; run the same command again to continue\n")
     until(lambda: not workers_of(driver.pid))
     flip_a_byte(next(home.glob("howcompact-runs/artifacts/dense/*/network.safetensors")))
 
@@ -176,7 +176,7 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
     assert driver.returncode == 1
     (error,) = [line for line in told.splitlines() if not re.match(r" *\d+\.\d s  ", line)]  # the others are progress
     assert error.startswith("error: storage must work, but ")
-    assert "the same command goes on from here" in error
+    assert "run the same command again: it continues from here" in error
     until(lambda: not workers_of(driver.pid))
     without_storage = histories(home)
     (home / "howcompact-runs" / "digits" / "optuna.journal").write_text('{"op_code": ')
