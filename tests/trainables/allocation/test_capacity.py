@@ -145,9 +145,9 @@ def test_capacity_is_never_worse_than_what_it_starts_from(
 def test_a_network_that_says_nothing_is_measured_as_if_recalibrated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainables.allocation.capacity.EXCHANGES", 3)
     as_it_is, recalibrated = (problem(network(), "weight", 0.9, recalibrated=r) for r in (False, True))
-    monkeypatch.setattr(capacity, "SPEECHLESS", 0.0)  # every network counts as one that says nothing
+    monkeypatch.setattr("trainables.allocation.capacity.SPEECHLESS", 0.0)  # every network says nothing
     np.testing.assert_array_equal(capacity(as_it_is)(1.0), capacity(recalibrated)(1.0))
-    monkeypatch.setattr(capacity, "SPEECHLESS", np.inf)
+    monkeypatch.setattr("trainables.allocation.capacity.SPEECHLESS", np.inf)
     assert (capacity(as_it_is)(1.0) != capacity(recalibrated)(1.0)).any()
 
 
