@@ -78,10 +78,8 @@ def fit(
     training = Training(state, plan, epoch_record)
     if state.epoch < plan.epochs:
         team.call(training)
-    started, before = (
-        time.perf_counter(),
-        images_taken(data),
-    )  # set again after each yield: the caller's time does not count
+    # Both are set again after each yield, as the caller's time does not count.
+    started, before = time.perf_counter(), images_taken(data)
     for loss, validation in training.epochs(data, team):
         if recorder:
             recorder.end(state.epoch + 1, state.model, data[0])

@@ -123,6 +123,9 @@ def train(
     run repeats them. Each worker of a team trains its own copy on its share of each batch and draws its own dropout.
     Raises DivergedError where the loss of an epoch is not finite.
     """
+    epochs = range(plan.skip_first + done, plan.skip_first + plan.epochs)
+    if not epochs:
+        return  # a team that has nothing to train is not called, so its workers have no connection
     device, recipe = data.device, plan.recipe
     optimizer = optimizer or sgd(model, recipe)
     masks = masks or {}
@@ -130,7 +133,7 @@ def train(
     learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     alone = team.size == 1
     forward = graphed(model, learning, recipe.batch_size, device) if alone else team.forward(model, learning)
-    for epoch in range(plan.skip_first + done, plan.skip_first + plan.epochs):
+    for epoch in epochs:
         epoch_seed = (plan.seed * 1_000_003 + epoch) % 2**63
         torch.manual_seed((epoch_seed + team.rank * 2**40) % 2**63)
         model.train()
