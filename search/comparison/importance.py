@@ -157,7 +157,8 @@ def ped_anova(study: optuna.Study) -> dict[str, float]:
     parts that stand out.
     """
     values = [trial.value or 0.0 for trial in study.get_trials(deepcopy=False)]
-    best = min(math.ceil(TARGET * len(values)), sum(value > min(values) for value in values))
+    worst = min(values)
+    best = min(math.ceil(TARGET * len(values)), sum(value > worst for value in values))
     quantile = (best - 0.5) / len(values)
     return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=quantile))
 

@@ -10,7 +10,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution
-from scipy.optimize import least_squares
 from torch import nn
 
 from trainables.catalog import feasibility
@@ -85,6 +84,8 @@ class _Family(Space):
             differences = self._log_densities(point) - target
             centred: NDArray[np.float64] = differences - differences.mean(axis=-1, keepdims=True)
             return centred
+
+        from scipy.optimize import least_squares  # an import of half a second that few studies need
 
         low, high = np.array(list(FAMILY.values())).T
         grid = np.stack(np.meshgrid(*np.linspace(low, high, 13).T), axis=-1).reshape(-1, 2)

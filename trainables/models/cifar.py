@@ -86,8 +86,8 @@ class PadShortcut(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         self.stride = stride
-        outputs = torch.arange(out_channels)
-        self.register_buffer("source", outputs.masked_fill(outputs >= in_channels, -1))
+        source = [output if output < in_channels else -1 for output in range(out_channels)]
+        self.register_buffer("source", torch.tensor(source))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride))."""

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from trainables.lookup import did_you_mean
 from trainables.models import known
@@ -17,6 +18,7 @@ from trainables.models.cifar import CIFAR
 from trainables.models.trust import is_users_own
 
 MOST_WEIGHTS = 1 << 30
+NARROW = 0.02  # width of the project's own networks where only shapes matter
 _SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # side lengths in pixels, suggested where an image does not fit
 
 
@@ -29,7 +31,7 @@ def torchvision_weights(name: str) -> tuple[str, ...]:
     return tuple(torchvision.models.get_model_weights(name).__members__)
 
 
-def download(name: str, weights: str) -> Mapping[str, torch.Tensor]:
+def download(name: str, weights: str) -> Mapping[str, Tensor]:
     """Read torchvision's weights of a classifier, and download them to torch.hub's folder if they are not there.
 
     Returns the state dict. Raises ValueError where the weights are neither there nor can be downloaded.
@@ -37,7 +39,7 @@ def download(name: str, weights: str) -> Mapping[str, torch.Tensor]:
     import torchvision.models
 
     try:
-        state: Mapping[str, torch.Tensor] = torchvision.models.get_model_weights(name)[weights].get_state_dict(
+        state: Mapping[str, Tensor] = torchvision.models.get_model_weights(name)[weights].get_state_dict(
             progress=False, check_hash=True
         )
     except (OSError, RuntimeError) as error:  # RuntimeError: the file has another checksum
@@ -86,7 +88,7 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
 
 
 def check_images(name: str, num_classes: int, image: tuple[int, int, int], width: float = 1.0) -> None:
-    """Refuse images that do not fit a network. Only shapes are computed.
+    """Refuse images that do not fit a network. Builds no large tensors.
 
     Args:
         name: as for `build`.
@@ -97,7 +99,7 @@ def check_images(name: str, num_classes: int, image: tuple[int, int, int], width
     Raises:
         ValueError: `build` refuses, the image does not fit the network, or the output is not logits (B, num_classes).
     """
-    model = _without_weights(name, num_classes, image[0], width)
+    model = _for_shapes(name, num_classes, image[0], width)
     try:
         logits = _forward(model, image)
     except Exception as error:
@@ -113,7 +115,7 @@ def check_images(name: str, num_classes: int, image: tuple[int, int, int], width
             f"{name} must get images that fit its layers, such as {size} x {size} pixels, but got {height_by_width}; "
             f"set data.size to {size}"
         ) from error
-    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if shape != (2, num_classes):
         raise ValueError(
             f"{name} must map 2 images to logits {(2, num_classes)}, but returned {shape}; correct the model"
@@ -122,7 +124,7 @@ def check_images(name: str, num_classes: int, image: tuple[int, int, int], width
 
 def _refuse_too_large(name: str, num_classes: int, in_channels: int, width: float) -> None:
     """Refuse a width that gives more than `MOST_WEIGHTS` weights, before memory is allocated."""
-    with torch.device("meta"):
+    with torch.device("meta"), _NoRandomNumbers():
         weights = sum(parameter.numel() for parameter in CIFAR[name](num_classes, in_channels, width).parameters())
     if weights > MOST_WEIGHTS:
         raise ValueError(
@@ -131,19 +133,35 @@ def _refuse_too_large(name: str, num_classes: int, in_channels: int, width: floa
         )
 
 
-def _without_weights(name: str, num_classes: int, in_channels: int, width: float) -> nn.Module:
-    """Build a network on the meta device: its tensors have shapes and no values."""
-    try:
-        with torch.device("meta"):
-            return build(name, num_classes, in_channels, width)
-    except NotImplementedError:  # some constructors read values, such as those of torchvision's RegNets
-        with torch.random.fork_rng(devices=[]):
-            return build(name, num_classes, in_channels, width).to("meta")
+def _for_shapes(name: str, num_classes: int, in_channels: int, width: float) -> nn.Module:
+    """Build a network that runs on the same images: without values on the meta device, or with few channels."""
+    check(name, width)
+    with torch.random.fork_rng(devices=[]):
+        if name in CIFAR:  # its width does not matter, and batch norms on the meta device import torch._dynamo: seconds
+            _refuse_too_large(name, num_classes, in_channels, width)
+            return CIFAR[name](num_classes, in_channels, NARROW)
+        try:
+            with torch.device("meta"):
+                return build(name, num_classes, in_channels)
+        except NotImplementedError:  # some constructors read values, such as those of torchvision's RegNets
+            return build(name, num_classes, in_channels).to("meta")
+
+
+class _NoRandomNumbers(TorchFunctionMode):
+    """Leaves tensors as they are instead of filling them with random numbers, which the meta device has no use for.
+
+    There, torch fills by code that imports torch._dynamo, which takes seconds.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch, unless it fills its first argument with random numbers."""
+        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **kwargs or {})
 
 
 def _forward(model: nn.Module, image: tuple[int, int, int]) -> Any:
-    with torch.device("meta"):
-        return model(torch.empty(2, *image))
+    device = next((tensor.device for tensor in model.parameters()), torch.device("meta"))
+    with device:
+        return model(torch.zeros(2, *image))
 
 
 def _fits(model: nn.Module, image: tuple[int, int, int]) -> bool:

@@ -51,11 +51,12 @@ def ranking_section(evidence: Evidence) -> Section:
 def _scatter(evidence: Evidence, title: str, trials: Sequence[TrialRow]) -> Panel:
     policies = evidence.policies(trials)
     first, final = ([100 * value for value in values] for values in accuracies(trials))
+    columns, rows = _cells(first), _cells(final)
 
     def draw(axis: Axes) -> None:
         for policy in reversed(policies):  # the few named policies on top of a search's many trials
-            own = [(x, y) for trial, x, y in zip(trials, first, final, strict=True) if trial.policy == policy]
-            points = {(_cell(x, first), _cell(y, final)): (x, y) for x, y in own}
+            at = [place for place, trial in enumerate(trials) if trial.policy == policy]
+            points = {(columns[place], rows[place]): (first[place], final[place]) for place in at}
             style = {**evidence.style_of[policy].point, "markersize": 3.2, "alpha": 0.75}
             axis.plot(*zip(*points.values(), strict=True), **style)
         axis.set_xlabel("accuracy before fine-tuning (%)")
@@ -69,5 +70,7 @@ def _scatter(evidence: Evidence, title: str, trials: Sequence[TrialRow]) -> Pane
     return Panel(title, description, draw, right=label_width(policies))
 
 
-def _cell(value: float, values: Sequence[float]) -> int:
-    return round(GRID * (value - min(values)) / (max(values) - min(values)))
+def _cells(values: Sequence[float]) -> list[int]:
+    """Divide the range of the values into `GRID` cells; return the cell of each value."""
+    low, high = min(values), max(values)
+    return [round(GRID * (value - low) / (high - low)) for value in values]
