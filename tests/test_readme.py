@@ -36,7 +36,9 @@ def test_the_two_commands_set_up_a_venv_and_do_their_job() -> None:
 
 def test_the_commands_of_the_tour_run(tmp_path: Path) -> None:
     run, others = BLOCKS[2].strip(), BLOCKS[3].splitlines()
-    table = output_of(f"{run} --set seeds=[0] sparsities=[0.5,0.95] search.trials=4", tmp_path)
+    table = output_of(
+        f"{run} --set seeds=[0] sparsities=[0.5,0.95] search.trials=4 dense.epochs=3 finetune.epochs=2", tmp_path
+    )
     for policy in ("uniform", "capacity", "searched"):
         assert policy in table
     assert "MLflow: " in table

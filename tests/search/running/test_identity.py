@@ -14,7 +14,8 @@ from search.results.folder import StudyFolder
 from search.running.identity import identified
 from search.searching.searcher import StudySearcher
 from search.study.reading import read_study
-from tests.search.conftest import FEW, Run, howcompact, run_small
+from tests.search.conftest import FEW, SMALL, Run, howcompact, run_small
+from tests.search.in_process import run_in_process
 from trainables.storage.folder import Folder
 
 CHANGED = "differs from what study digits was trained on"
@@ -47,14 +48,15 @@ def counts(run: Run) -> tuple[Any, Any]:
 def test_data_that_moves_runs_nothing_again_and_data_that_changes_runs_anew(tmp_path: Path) -> None:
     first, second = tmp_path / "laptop" / "images", tmp_path / "cluster" / "mount" / "images"
     write_digits(first)
-    before = run_on(tmp_path, first)
-    assert counts(before) == (1, 1)
-    assert "300 files" in before.stderr
+    settings = [*SMALL, *FEW, "data.name=folder", f"data.path={first}"]
+    storage = tmp_path / "howcompact-runs"
+    run_in_process(storage, identified(read_study("digits", settings), Folder.at(str(storage)), lambda _: None))
 
     shutil.copytree(first, second)
     shutil.rmtree(first.parent)
     moved = run_on(tmp_path, second, "data.loading=stream")
     assert counts(moved) == (0, 1)
+    assert "300 files" in moved.stderr
     assert CHANGED not in moved.stderr
     extended = run_on(tmp_path, second, "data.loading=memory", "policies=[uniform,erk]")
     assert counts(extended) == (1, 2)
