@@ -1,4 +1,4 @@
-"""A study's data set, known by its content before any key is used."""
+"""Finds the content of a study's data set before any key is used, and says if it has changed."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +12,7 @@ Say = Callable[[str], None]
 
 
 def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
-    """Fill in what the study's data set is known by; ValueError as `sources.identified`."""
+    """Set the checksum of the study's data set. Raises ValueError as `sources.identified` does."""
     return study.model_copy(update={"data": sources.identified(study.data, storage, say)})
 
 

@@ -85,7 +85,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 
 
 def _override(settings: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
+    key, equals, value = (part.strip() for part in override.partition("="))
     if not equals or not key:
         raise ValueError(f"--set must be key=value, but got {override!r}; for example --set finetune.epochs=5")
     *parents, leaf = key.split(".")

@@ -30,7 +30,7 @@ def test_options_take_several_values() -> None:
         (["status", "nowhere"], "error: a study folder must hold study.json"),
         (
             ["allocate", "vgg16", "--policy", "erk", "--sparsity", "1.0"],
-            "error: sparsity is wrong: Input should be less than 1",
+            "error: sparsity must be less than 1",
         ),
         (["allocate", "vgg17", "--policy", "erk", "--sparsity", "0.5"], "did you mean"),
         (["allocate", "vgg16", "--policy", "erc", "--sparsity", "0.5"], "did you mean 'erk'"),

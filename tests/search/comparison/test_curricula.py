@@ -80,7 +80,7 @@ def test_a_row_without_a_curriculum_is_named_as_before_there_were_any() -> None:
         ("[easy]", "curriculum must be a known name, but got 'easy'; did you mean 'weigh-easy' or 'easy-first'?"),
         ("[{name: easy-first, pacng: root}]", "curricula.0.pacng must be a known setting, but is not; did you mean"),
         ("[easy-first, easy-first]", "curricula must differ from each other, but got ['easy-first', 'easy-first']"),
-        ("[{name: easy-first, start: 0}]", "curricula.0.start is wrong"),
+        ("[{name: easy-first, start: 0}]", "curricula.0.start must be greater than 0"),
         ("[{name: drop-hardest, pacing: root}]", "must come without pacing, which it does not use"),
     ],
 )

@@ -111,7 +111,7 @@ def test_with_projections_only_the_first_block_always_stays(checkpoint: str) -> 
     [
         ((0.1, "block", 9), "probe must measure a trained network, but 'resnet20' is not the folder of a"),
         ((0.1, "weight", 9), "criterion 'probe' must go with granularity block or projected-block"),
-        ((0.1, "block", 0), "probe is wrong: Input should be greater than or equal to 1"),
+        ((0.1, "block", 0), "probe must be greater than or equal to 1"),
     ],
 )
 def test_a_mistake_is_one_clear_error(settings: tuple[float, str, int], complaint: str) -> None:

@@ -113,8 +113,8 @@ def test_network_without_training_is_refused(tmp_path: Path) -> None:
     [
         ("weight", "l3", 9, "criterion must be a known name, but got 'l3'"),
         ("weight", "l1", 9, "criterion 'l1' must go with granularity channel"),
-        ("filter", "l1", 9, "granularity is wrong: Input should be"),
-        ("weight", "magnitude", 0, "calibration is wrong: Input should be greater than or equal to 1"),
+        ("filter", "l1", 9, "granularity must be "),
+        ("weight", "magnitude", 0, "calibration must be greater than or equal to 1"),
     ],
 )
 def test_a_mistake_is_one_clear_error(granularity: str, criterion: str, calibration: int, complaint: str) -> None:

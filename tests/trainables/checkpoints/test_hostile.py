@@ -198,9 +198,9 @@ def test_a_record_that_is_none_is_refused(record: bytes, files: dict[str, bytes]
     ("record", "mistake"),
     [
         ({}, "val_accuracy must be given, but is missing"),
-        ({"val_accuracy": "high"}, "val_accuracy is wrong: "),
+        ({"val_accuracy": "high"}, "val_accuracy must be a number"),
         ({"val_accuracy": 0.5, "history": [{"epoch": 1}]}, "history.0.val_accuracy must be given, but is missing"),
-        ({"val_accuracy": 0.5, "data": {"path": 3}}, "data.path is wrong: "),
+        ({"val_accuracy": 0.5, "data": {"path": 3}}, "data.path must be a text"),
         ({"val_accuracy": 0.5, "architecture": {"model": "small_cnn"}}, "architecture.width must be given, but is"),
     ],
 )
