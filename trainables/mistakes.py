@@ -34,7 +34,7 @@ def checked(model: type[Model], values: object, rule: str = "") -> Model:
 
 def mistakes(model: type[BaseModel], error: ValidationError) -> list[str]:
     """Word each problem that pydantic found in the values of a model: one line for each wrong value."""
-    problems = [{**problem, "path": _path(model, problem["loc"])} for problem in error.errors()]
+    problems: list[dict[str, Any]] = [{**problem, "path": _path(model, problem["loc"])} for problem in error.errors()]
     paths = {problem["path"] for problem in problems}
     lines = []
     for path, of_one in groupby(problems, key=lambda problem: problem["path"]):
