@@ -10,8 +10,14 @@ def print_status(progress: StudyStatus) -> None:
     counts = {state: count for state, count in progress.trials.items() if state != "total"}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state in ALWAYS)
     print(f"{progress.trials['total']} trials: {states}")
-    left = f"; the rest needs about {progress.seconds_left:.0f} s" if counts["unfinished"] or counts["missing"] else ""
-    print(f"{progress.epochs} epochs trained{left}")
+    dense = progress.dense
+    print(f"{dense['trained']} of {dense['total']} dense networks trained", end="")
+    print(f", {dense['epochs_left']} epochs left" if dense["epochs_left"] else "")
+    print(f"{progress.epochs} epochs of trials", end="")
+    if dense["epochs_left"] or counts["unfinished"] or counts["missing"]:
+        seconds = progress.seconds_left
+        print("; time left is unknown" if seconds is None else f"; the rest needs about {seconds:.0f} s", end="")
+    print()
     for policy, row in progress.best.items():
         accuracy = f"{100 * (row.best_val_accuracy or 0):.1f} %"
         print(f"best trial of {policy}: accuracy {accuracy} at sparsity {row.sparsity:g} (trial {row.trial})")

@@ -2,6 +2,7 @@
 
 from statistics import fmean
 
+from search.results.dense_networks import networks_of, read_networks, seconds_left
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from trainables.checkpoints.epochs import newest_record
@@ -12,10 +13,11 @@ class StudyStatus(Frozen):
     """Number of trials in each state, their cost and their best results."""
 
     study: str
+    dense: dict[str, int]  # dense networks: total and trained; epochs and epochs_left of their training
     trials: dict[str, int]  # total, done, stopped, failed, unfinished (started, not ended) and missing (not started)
     epochs: int  # of all trials, with unfinished ones
     best: dict[str, TrialRow]  # policy (and recovery, curriculum if they differ) -> its trial of highest accuracy
-    seconds_left: float  # number of missing and unfinished trials times the mean seconds of done trials
+    seconds_left: float | None  # of dense training and trials, by the mean of what has ended; None if nothing has
 
 
 def status_of(folder: StudyFolder) -> StudyStatus:
@@ -28,6 +30,10 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     missing = total - len(rows) - len(unfinished)
     done = [row.seconds for row in rows if row.status == "done"]
     records = [newest_record(folder.trial(spec.key())) for spec in unfinished]
+    networks = read_networks(networks_of(study), folder.folder.parent)
+    left, remaining = seconds_left(networks), missing + len(unfinished)
+    if remaining and left is not None:
+        left = left + remaining * fmean(done) if done else None
     best: dict[str, TrialRow] = {}
     differs = [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
     for row in sorted(rows, key=lambda row: row.best_val_accuracy or 0.0):
@@ -35,8 +41,14 @@ def status_of(folder: StudyFolder) -> StudyStatus:
             best[", ".join([row.policy, *(getattr(row, name) for name in differs)])] = row
     return StudyStatus(
         study=study.name,
+        dense={
+            "total": len(networks),
+            "trained": sum(network.trained for network in networks),
+            "epochs": sum(network.history[-1].epoch for network in networks if network.history),
+            "epochs_left": sum(network.epochs_left for network in networks),
+        },
         trials={"total": total, **counts, "unfinished": len(unfinished), "missing": missing},
         epochs=sum(row.epochs for row in rows) + sum(len(record.history) for record in records if record),
         best=dict(sorted(best.items())),
-        seconds_left=(fmean(done) if done else 0.0) * (missing + len(unfinished)),
+        seconds_left=left,
     )

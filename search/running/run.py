@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from search.comparison.compare import Comparison, compare
+from search.results.dense_networks import networks_of, read_networks, warnings_of
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.running.identity import identified, warn_of_other_data
@@ -66,6 +67,8 @@ def _run(
             for name, trials in adopted.items():
                 progress.say(f"starting points taken over from study {name}: {trials}")
             rows = run_trials(study, storage, address, (progress, MlflowWatcher(tracker)), check)
+        for message in warnings_of(read_networks(networks_of(study), storage)):
+            warn(message)
         tracker.backfill(finished_trial(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))
         if any(row.best_val_accuracy is not None and row.status != "failed" for row in rows):
             comparison = compare([folder])

@@ -1,5 +1,6 @@
 """Work that trials share, done once on the cluster before they run: decoded images, dense networks, profiles."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from search.results.dense_networks import progress_line, read_networks
 from search.running.gpu_sharing import share_of_gpu
 from search.study.spec import Resources
 from trainables.artifacts.dense import make_dense
@@ -25,7 +27,11 @@ from trainables.training.process import WorkerResources, own_device, prepare_pro
 from trainables.training.workers import team
 
 Say = Callable[[str], None]
+Watch = Callable[[], str]  # says how far some training is
 References = Mapping[str, Any]  # key of a DataSpec -> reference to its Splits in the object store
+
+
+FIRST_PAUSE, LONGEST_PAUSE = 10.0, 300.0  # seconds between two lines on the progress of trainings
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,18 @@ class SharedWork:
         """
         self._run(task, asked, what, replace(self.resources, workers=1))
 
-    def train(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> None:
-        """As `make`, for a task that leads all workers of a training."""
-        self._run(task, asked, what, self.resources)
+    def train(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str, watch: Watch | None = None) -> None:
+        """As `make`, for a task that leads all workers of a training. watch: says from time to time how far it is."""
+        self._run(task, asked, what, self.resources, watch)
 
-    def _run(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str, resources: WorkerResources) -> None:
+    def _run(
+        self,
+        task: Any,
+        asked: Iterable[tuple[Any, ...]],
+        what: str,
+        resources: WorkerResources,
+        watch: Watch | None = None,
+    ) -> None:
         groups: dict[Any, Any] = {}  # task -> its own placement group, or None
         for arguments in asked:
             group = placement_group(resources.bundles) if resources.workers > 1 else None
@@ -59,7 +72,7 @@ class SharedWork:
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, 0) if group else "DEFAULT",
             )
             groups[run.remote(*arguments, self.storage, resources)] = group
-        _finish(groups, what, self.say)
+        _finish(groups, what, self.say, watch)
 
 
 def worker_resources(settings: Resources, has: Mapping[str, float], grows: bool) -> WorkerResources:
@@ -143,7 +156,8 @@ def train(networks: Iterable[DenseSpec], references: References, shared_work: Sh
     for scored in (False, True):
         due = {key: network for key, network in named.items() if (network.curriculum != Curriculum()) == scored}
         lacking = [due[key] for key in _lacking(shared_work.storage, "dense", due)]
-        shared_work.train(_make, [("dense", n, [references[n.data.key()]]) for n in lacking], "dense networks trained")
+        asked = [("dense", network, [references[network.data.key()]]) for network in lacking]
+        shared_work.train(_make, asked, "dense networks trained", partial(_how_far, lacking, shared_work.storage))
 
 
 def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
@@ -154,12 +168,20 @@ def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
         return [key for key, found in zip(keys, sound, strict=True) if not found]
 
 
-def _finish(groups: Mapping[Any, Any], what: str, say: Say) -> None:
+def _how_far(networks: Sequence[DenseSpec], storage: Folder) -> str:
+    return progress_line(read_networks(networks, storage))
+
+
+def _finish(groups: Mapping[Any, Any], what: str, say: Say, watch: Watch | None = None) -> None:
     """Wait for tasks; remove each one's placement group at its end, as the next task may need the resources."""
     waiting, done = list(groups), 0
-    total = len(waiting)
+    total, started = len(waiting), time.monotonic()
     while waiting:
-        ready, waiting = ray.wait(waiting, fetch_local=False)
+        pause = min(max(FIRST_PAUSE, (time.monotonic() - started) / 10), LONGEST_PAUSE)
+        ready, waiting = ray.wait(waiting, fetch_local=False, timeout=pause if watch else None)
+        if watch and not ready:
+            say(watch())
+            continue
         for task in ready:
             try:
                 ray.get(task)

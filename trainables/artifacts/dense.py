@@ -29,7 +29,7 @@ def make_dense(
     with the validation accuracy and the history, and the measures of the training samples if `spec` records them. A
     curriculum reads the sample scores that `storage` has. Raises DivergedError where a loss is not finite.
     """
-    unfinished = storage / "artifacts" / "unfinished" / spec.key()
+    unfinished = artifact_store.unfinished(storage, spec.key())
     data = residents(splits, device)
     recorder = Recorder.of(spec.record, splits.train, unfinished / "samples", spec)
     last = recorder.last_whole() if recorder else None

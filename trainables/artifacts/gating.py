@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from trainables.allocation.budget import dense_counts, total
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import CostRecord, GatingRecord
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import artifact_store, checkpoint
 from trainables.data.batches import Batch
 from trainables.data.splits import Splits
 from trainables.outcome import Cost
@@ -32,7 +32,7 @@ def make_gating(
     is the kept fraction of the cost. The weights train by the first epochs of the fine-tuning recipe. For each epoch,
     the record has under "gates" how many gates were open in each part, how many flipped, and the cost that is left.
     """
-    unfinished = storage / "artifacts" / "unfinished" / f"gates-{spec.key()}"
+    unfinished = artifact_store.unfinished(storage, f"gates-{spec.key()}")
     dense = saved_dense(storage, spec.dense)
     example = dense.architecture.example().to(device)
 

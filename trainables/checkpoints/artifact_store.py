@@ -25,6 +25,14 @@ def find(storage: Folder, kind: Kind, key: str) -> Folder | None:
         return None
 
 
+def unfinished(storage: Folder, name: str) -> Folder:
+    """Return the folder of the epochs of a shared training that has not ended.
+
+    name: key of a dense network; for another kind, the kind and the key.
+    """
+    return storage / "artifacts" / "unfinished" / name
+
+
 def is_sound(storage: Folder, kind: Kind, key: str) -> bool:
     """Tell whether an artifact is finished and each of its files matches its checksum."""
     folder = find(storage, kind, key)
