@@ -76,6 +76,10 @@ class DataSpec(Frozen):
         "data",
         description="Whose mean and deviation of each channel normalise the images: the data set's or ImageNet's.",
     )
+    channels: Literal["auto", "grey", "colour"] = Field(
+        "auto",
+        description="Whether images are read in grey or in colour; auto takes colour if any image has colour.",
+    )
     loading: Annotated[Literal["auto", "memory", "stream"], NOT_IN_KEY] = Field(
         "auto",
         description="Decode all images once into memory, or decode them when needed; auto decides by the memory.",

@@ -144,9 +144,10 @@ def decode(networks: Iterable[DenseSpec], say: Say) -> References:
     """Read the images of the networks' data sets, each set once."""
     data = {network.data.key(): network.data for network in networks}
     tasks: dict[str, Any] = {key: _decode.options(num_returns=2).remote(spec) for key, spec in data.items()}
-    _finish(dict.fromkeys(message for _, message in tasks.values()), "images read", say)
-    for _, message in tasks.values():
-        say(ray.get(message))
+    _finish(dict.fromkeys(messages for _, messages in tasks.values()), "images read", say)
+    for _, messages in tasks.values():
+        for message in ray.get(messages):
+            say(message)
     return {key: splits for key, (splits, _) in tasks.items()}
 
 
@@ -197,9 +198,9 @@ def _finish(groups: Mapping[Any, Any], what: str, say: Say, watch: Watch | None 
 
 
 @ray.remote(num_cpus=0, max_retries=20)  # runs again if its node dies, while trials that wait for it hold all CPUs
-def _decode(data: DataSpec) -> tuple[Any, str]:
+def _decode(data: DataSpec) -> tuple[Any, tuple[str, ...]]:
     splits = sources.load(data)
-    return splits, sources.loading_message(data, splits)
+    return splits, sources.start_messages(data, splits)
 
 
 @ray.remote

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trainables.data.channels import Channels, Modes, decide
 from trainables.data.content import Stored
-from trainables.data.images import resize
+from trainables.data.images import convert, resize
 from trainables.data.memory import must_stream
 from trainables.data.splits import Listing, refuse_small_limits
 from trainables.data.types import ROLES, Integers, Pixels, Shape
@@ -18,6 +19,11 @@ TORCHVISION = {
     "cifar10": ("CIFAR10", Shape(3, 32, 32, 10)),
     "cifar100": ("CIFAR100", Shape(3, 32, 32, 100)),
     "fashion_mnist": ("FashionMNIST", Shape(1, 28, 28, 10)),
+}
+ABOUT = {
+    "CIFAR10": "50,000 + 10,000 photographs of animals and vehicles (Krizhevsky 2009), 170 MB",
+    "CIFAR100": "50,000 + 10,000 photographs of animals, plants, people and things (Krizhevsky 2009), 169 MB",
+    "FashionMNIST": "60,000 + 10,000 pictures of clothes, shoes and bags (Zalando, arXiv 1708.07747), 31 MB",
 }
 FASHION_MNIST = tuple(
     f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
@@ -45,7 +51,7 @@ def check_digits(data: DataSpec) -> None:
 
 def peek_digits(data: DataSpec) -> Shape:
     """Return the shape of the digits."""
-    return _resized(DIGITS, data.size)
+    return _as_read(DIGITS, data)
 
 
 def list_digits(data: DataSpec) -> Listing:
@@ -70,7 +76,7 @@ def check_torchvision(data: DataSpec) -> None:
 
 def peek_torchvision(data: DataSpec) -> Shape:
     """Return the shape of a torchvision set. It downloads nothing."""
-    return _resized(TORCHVISION[data.name][1], data.size)
+    return _as_read(TORCHVISION[data.name][1], data)
 
 
 def list_torchvision(data: DataSpec) -> Listing:
@@ -115,11 +121,13 @@ def from_torchvision(train: InMemory, test: InMemory, data: DataSpec) -> Listing
 
 
 def _in_memory(images: Pixels, labels: Integers, roles: Any, classes: tuple[str, ...], data: DataSpec) -> Listing:
+    channels = _channels(images.shape[1], len(images), data)
+
     def decode(positions: Integers) -> Pixels:
-        pixels = np.ascontiguousarray(images[positions])
+        pixels = convert(np.ascontiguousarray(images[positions]), channels.number)
         return pixels if data.size is None else resize(pixels, data.size, data.fit)
 
-    return Listing(labels, roles, classes, decode)
+    return Listing(labels, roles, classes, decode, colour=lambda: channels.message)
 
 
 def _refuse_streaming(data: DataSpec) -> None:
@@ -130,8 +138,13 @@ def _refuse_streaming(data: DataSpec) -> None:
         )
 
 
-def _resized(shape: Shape, size: int | None) -> Shape:
-    return shape if size is None else shape._replace(height=size, width=size)
+def _as_read(shape: Shape, data: DataSpec) -> Shape:
+    height, width = (data.size or side for side in (shape.height, shape.width))
+    return Shape(_channels(shape.channels, 1, data).number, height, width, shape.classes)
+
+
+def _channels(channels: int, images: int, data: DataSpec) -> Channels:
+    return decide(data.channels, lambda: Modes(images * (channels == 3), images * (channels == 1), images))
 
 
 def _download_folder(data: DataSpec) -> Path:

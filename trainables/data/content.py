@@ -37,6 +37,7 @@ class Stored:
     root: Path
     names: Sequence[str]  # relative to the root, in an order that does not depend on the root
     labels: Integers  # (N,), of all samples
+    reading: str = ""  # how the files are read, where names, contents and labels leave a choice
 
 
 class FileState(NamedTuple):
@@ -104,6 +105,7 @@ def _joined(kind: str, stored: Stored, of_files: Iterable[str]) -> str:
     for name, of_file in zip(stored.names, of_files, strict=True):
         whole.update(f"{name}\0{of_file}\n".encode())
     whole.update(np.ascontiguousarray(stored.labels, "<i8").tobytes())
+    whole.update(stored.reading.encode())
     return whole.hexdigest()[:32]
 
 

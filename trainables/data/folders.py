@@ -1,21 +1,22 @@
-"""Image folders: `train/<class>/*.png` with optional `val/` (or `valid/`) and `test/`, or only `<class>/*.png`."""
+"""Image folders: `train/<class>/*.png` with optional `val/` and `test/`, or only `<class>/*.png`."""
 
-import os
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from trainables.data import split_names
+from trainables.data.channels import Channels, Modes, decide
 from trainables.data.content import Stored
+from trainables.data.folder_tree import LeftOut, described, images_below, subfolders
 from trainables.data.images import Decoder, Encoded
+from trainables.data.modes import count_modes, spread_sample
 from trainables.data.splits import Listing
-from trainables.data.stream import Stream, in_memory
+from trainables.data.stream import PIECE, Stream, in_memory
 from trainables.data.types import ROLES, Integers, Role, Shape
 from trainables.spec import DataSpec
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
-FOLDERS: dict[Role, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,67 +32,88 @@ class Files:
         return [Encoded(self.root / name, name) for name in names]
 
 
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """The images of a folder by split, then class, then name."""
+
+    files: Files
+    labels: Integers  # (N,)
+    roles: Integers  # (N,), indices into ROLES
+    classes: tuple[str, ...]
+    left_out: LeftOut
+
+    def modes(self) -> Modes:
+        sample = spread_sample(self.labels, self.roles)
+        pieces = (self.files(sample[start : start + PIECE]) for start in range(0, len(sample), PIECE))
+        return count_modes(pieces, len(self.labels))
+
+    def channels(self, data: DataSpec) -> Channels:
+        return decide(data.channels, self.modes)
+
+    def decoder(self, data: DataSpec, channels: Channels) -> Decoder:
+        return Decoder.of(self.files(np.zeros(1, np.int64))[0], channels, data)
+
+
 def peek(data: DataSpec) -> Shape:
-    """Count the class folders and read the shape from the first image."""
-    root = _root(data)
-    train = _role_folders(root)["train"][0]
-    classes = _classes(train)
-    first = next((name for folder in classes for name in _images(train / folder, root)), None)
-    if first is None:
-        raise ValueError(f"{data.path!r} must hold images, but has none; put them in train/<class>/ or <class>/")
-    return Decoder.of(Encoded(root / first, first), data).form.shape(len(classes))
+    """Count the class folders, read the size of the first image and the channels of some images."""
+    images = _images(data)
+    return images.decoder(data, images.channels(data)).form.shape(len(images.classes))
 
 
 def list_samples(data: DataSpec) -> Listing:
     """List the image files by split, then class, then name. The classes are the training folders, sorted by name.
 
-    Images may lie in folders below the class folder. Other files and hidden files are ignored.
-    Raises ValueError for a missing folder and for a class that is not in train.
+    Images may lie in folders below the class folder. Hidden and system files are left out, and so are files without
+    the suffix of an image. Raises ValueError for a folder that breaks a rule.
     """
-    root = _root(data)
-    classes, names, labels, roles = _listed(root)
-    files = Files(root, pa.array(names, pa.large_string()))
+    images = _images(data)
+    channels = cache(partial(images.channels, data))
 
     def stream(positions: Integers) -> Stream:
-        return Stream(files, Decoder.of(files(np.zeros(1, np.int64))[0], data), positions)
+        return Stream(images.files, images.decoder(data, channels()), positions)
 
     return Listing(
-        np.array(labels, np.int64),
-        np.array(roles, np.int8),
-        classes,
+        images.labels,
+        images.roles.astype(np.int8),
+        images.classes,
         lambda positions: in_memory(stream(positions)),
         stream,
+        described(images.left_out),
+        lambda: channels().message,
     )
 
 
 def stored(data: DataSpec) -> Stored:
     """Name the image files and their labels in the order of `list_samples`. Raises ValueError as that function."""
-    root = _root(data)
-    _, names, labels, _ = _listed(root)
-    return Stored(root, names, np.array(labels, np.int64))
+    images = _images(data)
+    reading = "colour and grey" if images.modes().mixed else ""
+    return Stored(images.files.root, images.files.names.to_pylist(), images.labels, reading)
 
 
-def _listed(root: Path) -> tuple[tuple[str, ...], list[str], list[int], list[int]]:
-    """Return the classes, and the name, the label and the index into ROLES of each image."""
-    folders = _role_folders(root)
-    classes = _classes(folders["train"][0])
+def _images(data: DataSpec) -> _Images:
+    root, left_out = _root(data), LeftOut()
+    folders = _split_folders(root, left_out)
+    classes = _classes(folders["train"], root, left_out)
     numbers = {name: number for number, name in enumerate(classes)}
     names: list[str] = []
     labels: list[int] = []
     roles: list[int] = []
-    for role in ROLES:
-        for folder in folders[role]:
-            for name in _classes(folder):
-                if name not in numbers:
-                    raise ValueError(
-                        f"every class must have a training folder, but {_name(folder / name, root)} has none; "
-                        f"add train/{name}/, or remove it"
-                    )
-                images = _images(folder / name, root)
-                names += images
-                labels += [numbers[name]] * len(images)
-                roles += [ROLES.index(role)] * len(images)
-    return classes, names, labels, roles
+    for role, folder in folders.items():
+        for name in classes if role == "train" else _class_folders(folder, left_out):
+            if name not in numbers:
+                raise ValueError(
+                    f"every class must have a training folder, but {_name(folder / name, root)} has none; "
+                    f"add {_name(folders['train'] / name, root)}/, or remove it"
+                )
+            before = left_out.copy()
+            images = images_below(folder / name, root, left_out)
+            if role == "train" and not images:
+                raise ValueError(_without_images(_name(folder / name, root), left_out - before))
+            names += images
+            labels += [numbers[name]] * len(images)
+            roles += [ROLES.index(role)] * len(images)
+    files = Files(root, pa.array(names, pa.large_string()))
+    return _Images(files, np.array(labels, np.int64), np.array(roles, np.int64), classes, left_out)
 
 
 def _root(data: DataSpec) -> Path:
@@ -103,37 +125,68 @@ def _root(data: DataSpec) -> Path:
     return root
 
 
-def _role_folders(root: Path) -> dict[Role, list[Path]]:
-    folders = {role: [root / name for name in names if (root / name).is_dir()] for role, names in FOLDERS.items()}
-    if folders["train"]:
-        return folders
-    if folders["val"] or folders["test"]:
+def _split_folders(root: Path, left_out: LeftOut) -> dict[Role, Path]:
+    """Return the folder of each split, in the order of ROLES; the root itself for train if it has no splits."""
+    beside = LeftOut()
+    names = subfolders(root, beside)
+    folders: dict[Role, Path] = {}
+    for name in names:
+        role = split_names.of_folder(name)
+        if role in folders:
+            raise ValueError(
+                f"each split must be one folder, but {folders[role].name}/ and {name}/ of {str(root)!r} are both the "
+                f"{role} split; merge them, or move one away"
+            )
+        if role:
+            folders[role] = root / name
+    if not folders:
+        _refuse_unknown([name for name in names if split_names.looks_like_split(name)], root)
+        return {"train": root}
+    if "train" not in folders:
         raise ValueError(
-            f"an image folder with {(folders['val'] + folders['test'])[0].name}/ must also have train/, but "
+            f"an image folder with {next(iter(folders.values())).name}/ must also have train/, but "
             f"{str(root)!r} has not; add it, or keep only class folders"
         )
-    return {"train": [root], "val": [], "test": []}
+    left_out.update(beside)
+    for name in sorted({*names} - {folder.name for folder in folders.values()}):
+        if images_below(root / name, root, LeftOut()):
+            _refuse_unknown([name], root)
+        left_out[f"{name}/"] += 1
+    return {role: folders[role] for role in ROLES if role in folders}
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+def _refuse_unknown(names: list[str], root: Path) -> None:
+    for name in names:
+        raise ValueError(
+            f"folders beside splits must be splits with usual names ({split_names.USUAL}), but {name}/ of "
+            f"{str(root)!r} is not; rename it, move it away, or put it into train/ if it is a class"
+        )
+
+
+def _classes(train: Path, root: Path, left_out: LeftOut) -> tuple[str, ...]:
+    classes = _class_folders(train, left_out)
+    for name in classes:
+        if split := next((below for below in subfolders(train / name) if split_names.of_folder(below)), None):
+            raise ValueError(
+                f"splits must lie above classes, but {_name(train / name, root)}/ holds {split}/; set data.path to "
+                f"{str(train / name)!r} if that is the data set, or move the splits up"
+            )
+    return classes
+
+
+def _class_folders(folder: Path, left_out: LeftOut) -> tuple[str, ...]:
+    classes = tuple(subfolders(folder, left_out))
     if not classes:
         raise ValueError(f"{str(folder)!r} must hold a folder for each class, but has none; add <class>/*.png")
     return classes
 
 
-def _images(folder: Path, root: Path) -> list[str]:
-    """Return the names of the images below a folder, relative to the root, sorted by the parts of their paths."""
-    paths: list[list[str]] = []
-    for parent, folders, files in os.walk(folder):  # several times as fast as Path.rglob
-        folders[:] = (name for name in folders if not name.startswith("."))
-        above = [*folder.relative_to(root).parts, *parent[len(str(folder)) + 1 :].split("/")]
-        paths += ([*filter(None, above), name] for name in files if _is_image(name))
-    return ["/".join(parts) for parts in sorted(paths)]
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+def _without_images(name: str, left_out: LeftOut) -> str:
+    others = f" that can be read, only {described(left_out)}" if left_out else ""
+    return (
+        f"each class folder must hold images, but {name}/ has none{others}; add images, or remove the folder if it is "
+        "no class"
+    )
 
 
 def _name(path: Path, root: Path) -> str:

@@ -1,6 +1,7 @@
 """Decoding: from encoded images, on disk or in memory, to uint8 arrays of one form."""
 
 import io
+import re
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from trainables.data.channels import Channels, is_grey
 from trainables.data.resizing import Fit, cut, fitted
 from trainables.data.types import Pixels, Shape
 from trainables.spec import DataSpec
@@ -27,9 +29,9 @@ class Encoded(NamedTuple):
 
 
 class Form(NamedTuple):
-    """The form of all images of a data set: the form of the first image, resized if the settings say so."""
+    """The form of all images of a data set: the size of the first image, resized if the settings say so."""
 
-    channels: int  # 1 for greyscale ("L"), 3 for all others (converted to RGB)
+    channels: int  # 1 for grey ("L"), 3 for colour ("RGB")
     height: int
     width: int
 
@@ -49,20 +51,22 @@ class Decoder:
     form: Form
     size: int | None
     fit: Fit
+    converts: bool  # whether images are converted to the channels of the form; otherwise colour is refused
 
     @classmethod
-    def of(cls, first: Encoded, data: DataSpec) -> "Decoder":
-        """Return a decoder with the form of the first image. Raises ValueError as `decode` does."""
+    def of(cls, first: Encoded, channels: Channels, data: DataSpec) -> "Decoder":
+        """Return a decoder with the size of the first image. Raises ValueError as `decode` does."""
         image = _open(first)
-        channels = 1 if image.mode == "L" else 3
-        return cls(Form(channels, data.size or image.height, data.size or image.width), data.size, data.fit)
+        form = Form(channels.number, data.size or image.height, data.size or image.width)
+        return cls(form, data.size, data.fit, channels.converts)
 
     def decode(self, encoded: Sequence[Encoded], cuts: Iterable[int | None] = repeat(None)) -> Pixels:
         """Decode images to (n, C, H, W).
 
         cuts: (n,) seeds, each of which draws a random part of its image; None: the whole image. Images are converted to
         the channels of the form, and resized (bilinear, antialiased) if the settings say so.
-        Raises ValueError for an image that does not decode, has more than 8 bits a channel, or has another size.
+        Raises ValueError for an image that does not decode, has more than 8 bits a channel, or has another size, and
+        for colour that was not expected.
         """
         out = self.form.empty(len(encoded))
         for pixels, image, seed in zip(out, encoded, cuts, strict=False):
@@ -72,6 +76,11 @@ class Decoder:
     def _decode_one(self, encoded: Encoded, seed: int | None) -> Pixels:
         image, form = _open(encoded), self.form
         mode = "L" if form.channels == 1 else "RGB"
+        if not self.converts and not is_grey(image.mode):
+            raise ValueError(
+                f"images must be grey, as all that were looked at are, but {encoded.where} has colour; set "
+                "data.channels to colour, or to grey to convert it"
+            )
         if image.mode != mode:
             image = image.convert(mode)
         if seed is not None:
@@ -94,6 +103,17 @@ def resize(images: Pixels, size: int, fit: Fit) -> Pixels:
     return resized
 
 
+def convert(images: Pixels, channels: int) -> Pixels:
+    """Convert images (N, C, H, W) to (N, channels, H, W), between 1 and 3 channels, as Pillow converts images."""
+    if images.shape[1] == channels:
+        return images
+    if channels == 3:
+        return np.repeat(images, 3, axis=1)
+    red, green, blue = (images[:, [c]].astype(np.uint32) for c in range(3))
+    luma = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16  # ITU-R 601-2, rounded
+    return luma.astype(np.uint8)
+
+
 def _content(encoded: Encoded) -> bytes:
     content, where = encoded
     if isinstance(content, Path):
@@ -114,6 +134,18 @@ def _content(encoded: Encoded) -> bytes:
     return content
 
 
+def mode_of(encoded: Encoded) -> str | None:
+    """Return Pillow's mode of an image by its header. None if the header cannot be read."""
+    content, _ = encoded
+    try:
+        if isinstance(content, Path) and not stat.S_ISREG(content.stat().st_mode):
+            return None
+        with Image.open(content if isinstance(content, Path) else io.BytesIO(content), formats=FORMATS) as image:
+            return image.mode
+    except Exception:  # whoever decodes the image names it
+        return None
+
+
 def _open(encoded: Encoded) -> Image.Image:
     where = encoded.where
     content = _content(encoded)
@@ -123,11 +155,17 @@ def _open(encoded: Encoded) -> Image.Image:
             raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
         image.load()
     except Exception as error:  # Pillow's decoders raise many kinds of errors, even SyntaxError and struct.error
-        raise ValueError(
-            f"image must decode, but {where} does not ({type(error).__name__}: {error}); repair or remove it"
-        ) from error
+        raise ValueError(f"image must decode, but {where} does not ({_reason(error)}); repair or remove it") from error
     if image.mode.startswith(("I", "F")):
         raise ValueError(
             f"images must have 8 bits a channel, but {where} has mode {image.mode!r}; convert it to 8-bit PNG"
         )
     return image
+
+
+def _reason(error: Exception) -> str:
+    """Return the class and the text of an error, without the addresses of objects, which tell a reader nothing."""
+    text = str(error)
+    if isinstance(error, UnidentifiedImageError):
+        text = f"the content is none of {', '.join(FORMATS)}"
+    return f"{type(error).__name__}: {re.sub(r'<[^<>]* at 0x[0-9a-fA-F]+>', 'the image', text)}"

@@ -9,17 +9,12 @@ from trainables.spec import DataSpec
 STREAM = 1  # number of this stream of draws by `split_seed`; the draws of the splits are separate
 
 
-def flips(listing: Listing, train: Integers, data: DataSpec) -> Integers:
+def flips(train: Integers, data: DataSpec) -> Integers:
     """Choose the training samples whose labels are flipped: round(label_noise * n) of the ids `train` (n,).
 
     Each id has a draw, and the smallest draws are chosen. So a label that is flipped at a small fraction is also
-    flipped at a larger one. `train` holds the samples that are used, after `max_train`. Raises ValueError where there
-    is no other class.
+    flipped at a larger one. `train` holds the samples that are used, after `max_train`.
     """
-    if data.label_noise and len(listing.classes) == 1:
-        raise ValueError(
-            f"data.label_noise must be 0 where there is one class, but got {data.label_noise}; leave it out"
-        )
     order = np.argsort(_draws(train, data.split_seed)[:, 0], kind="stable")
     return train[order[: round(data.label_noise * len(train))]]
 
@@ -27,9 +22,9 @@ def flips(listing: Listing, train: Integers, data: DataSpec) -> Integers:
 def noisy_labels(listing: Listing, train: Integers, data: DataSpec) -> Integers:
     """Return the labels (N,) of all samples. Those of `flips` move to one of the other classes, all equally likely.
 
-    The new label of a sample depends on its id and on `split_seed` alone. Raises ValueError as `flips`.
+    The new label of a sample depends on its id and on `split_seed` alone.
     """
-    flipped = flips(listing, train, data)
+    flipped = flips(train, data)
     steps = _draws(flipped, data.split_seed)[:, 1] % max(len(listing.classes) - 1, 1) + 1
     labels = listing.labels.copy()
     labels[flipped] = (labels[flipped] + steps.astype(np.int64)) % len(listing.classes)

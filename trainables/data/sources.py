@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.data import arrays, content, folders, memory, parquet
+from trainables.data.description import described
 from trainables.data.noise import flips, noisy_labels
-from trainables.data.splits import Listing, Split, Splits, divide, spread
+from trainables.data.splits import Listing, Split, Splits, divide, refuse_few_classes, spread
 from trainables.data.statistics import IMAGENET, Statistics, statistics
 from trainables.data.stream import Stream
-from trainables.data.types import Integers, Pixels, Shape
+from trainables.data.types import Integers, Pixels, Role, Shape
 from trainables.lookup import pick
 from trainables.names import CUTTING
 from trainables.spec import DataSpec
@@ -22,7 +23,7 @@ class Source:
     """A source of images. Each function raises ValueError for settings or files that break a rule."""
 
     about: str  # one line for the catalog
-    peek: Callable[[DataSpec], Shape]  # quick: decodes one image at most
+    peek: Callable[[DataSpec], Shape]  # quick: decodes one image at most, and reads some headers
     list_samples: Callable[[DataSpec], Listing]  # labels of all samples, and a function that decodes some
     check: Callable[[DataSpec], None]  # reads no image and downloads nothing
     stored: Callable[[DataSpec], content.Stored | None]  # files for its checksum; None where its library checks them
@@ -44,8 +45,9 @@ def identified(data: DataSpec, storage: Folder, say: Callable[[str], None]) -> D
 
 
 def peek(data: DataSpec) -> Shape:
-    """Return the shape of the images and the number of classes. It reads at most one image and the labels."""
+    """Return the shape of the images and the number of classes. It decodes one image and reads labels and headers."""
     shape = _source(data).peek(data)
+    refuse_few_classes(data, shape.classes)
     _refuse_channels(data, shape.channels)
     return shape
 
@@ -58,22 +60,27 @@ def load(data: DataSpec) -> Splits:
     reveal the true ones. The labels of the val split are true.
     Raises ValueError as `check` does, and for an image that breaks a rule; the message names its file or row.
     """
-    listing = _source(data).list_samples(data)
-    dealt = divide(listing, data)
+    listing, dealt = _dealt(data)
     noisy = noisy_labels(listing, dealt["train"], data)
     ids = np.concatenate([spread(dealt["train"], noisy), dealt["val"]])
     images, labels, size = _images(listing, ids, data), noisy[ids], len(dealt["train"])
     _refuse_channels(data, images.shape[1])
     train = Split(images[:size], labels[:size], ids[:size])
     val = Split(images[size:], labels[size:], ids[size:])
-    return Splits(train, val, listing.classes, *_statistics(data, train.held))
+    about = tuple(described(listing, dealt, data, images.shape[1:]))
+    return Splits(train, val, listing.classes, *_statistics(data, train.held), about)
 
 
 def load_test(data: DataSpec) -> Split:
     """Load the test split, which only a final comparison may look at. Raises ValueError as `load` does."""
-    listing = _source(data).list_samples(data)
-    ids = divide(listing, data)["test"]
+    listing, dealt = _dealt(data)
+    ids = dealt["test"]
     return Split(_images(listing, ids, data), listing.labels[ids], ids)
+
+
+def start_messages(data: DataSpec, splits: Splits) -> tuple[str, ...]:
+    """Return lines that say what was read, and where the images are."""
+    return *splits.about, loading_message(data, splits)
 
 
 def loading_message(data: DataSpec, splits: Splits) -> str:
@@ -100,8 +107,14 @@ def flipped(data: DataSpec) -> Integers:
 
     Load the same data with label_noise=0 to get their true labels. Raises ValueError as `check`.
     """
+    _, dealt = _dealt(data)
+    return np.sort(flips(dealt["train"], data))
+
+
+def _dealt(data: DataSpec) -> tuple[Listing, dict[Role, Integers]]:
     listing = _source(data).list_samples(data)
-    return np.sort(flips(listing, divide(listing, data)["train"], data))
+    refuse_few_classes(data, len(listing.classes))
+    return listing, divide(listing, data)
 
 
 def _images(listing: Listing, ids: Integers, data: DataSpec) -> Pixels | Stream:
@@ -122,7 +135,7 @@ def _refuse_channels(data: DataSpec, channels: int) -> None:
     if data.normalise == "imagenet" and channels != 3:
         raise ValueError(
             f"data.normalise 'imagenet' must go with images in colour, but {data.name} has {channels} channel; "
-            "leave data.normalise out"
+            "leave data.normalise out, or set data.channels to colour"
         )
 
 
@@ -130,18 +143,14 @@ def _source(data: DataSpec) -> Source:
     return pick("data.name", data.name, SOURCES)
 
 
-def _check_listing(list_samples: Callable[[DataSpec], Listing]) -> Callable[[DataSpec], None]:
-    def check(data: DataSpec) -> None:
-        listing = list_samples(data)
-        flips(listing, divide(listing, data)["train"], data)
-
-    return check
+def _check_splits(data: DataSpec) -> None:
+    _dealt(data)
 
 
 def _torchvision(name: str, shape: Shape) -> Source:
     return Source(
-        f"{name}, downloaded by torchvision: {shape.classes} classes, {shape.height}x{shape.width}, "
-        f"{'colour' if shape.channels == 3 else 'grey'}",
+        f"{arrays.ABOUT[name]}: {shape.classes} classes, {shape.height}x{shape.width}, "
+        f"{'colour' if shape.channels == 3 else 'grey'}; torchvision downloads it",
         arrays.peek_torchvision,
         arrays.list_torchvision,
         arrays.check_torchvision,
@@ -151,24 +160,24 @@ def _torchvision(name: str, shape: Shape) -> Source:
 
 SOURCES: dict[str, Source] = {
     "digits": Source(
-        "handwritten digits, part of scikit-learn: 10 classes, 8x8, grey",
+        "1,797 handwritten digits (UCI), which come with scikit-learn: 10 classes, 8x8, grey; nothing is downloaded",
         arrays.peek_digits,
         arrays.list_digits,
         arrays.check_digits,
         lambda _: None,
     ),
     "parquet": Source(
-        "your Parquet files in data.path, with the columns image and label",
+        "your Parquet files in data.path, such as train-0.parquet and test.parquet: columns image (encoded) and label",
         parquet.peek,
         parquet.list_samples,
-        _check_listing(parquet.list_samples),
+        _check_splits,
         parquet.stored,
     ),
     "folder": Source(
-        "your image files in data.path, with a folder for each class",
+        "your image files in data.path: <class>/*.png, or train/<class>/*.png with or without val/ and test/",
         folders.peek,
         folders.list_samples,
-        _check_listing(folders.list_samples),
+        _check_splits,
         folders.stored,
     ),
     **{key: _torchvision(name, shape) for key, (name, shape) in arrays.TORCHVISION.items()},

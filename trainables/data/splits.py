@@ -51,6 +51,9 @@ class Splits:
     classes: tuple[str, ...]
     mean: tuple[float, ...]  # (C,), of the train split's pixels scaled to [0, 1], unless the settings give other values
     std: tuple[float, ...]  # (C,)
+    about: tuple[
+        str, ...
+    ] = ()  # lines that say what was read: classes, samples of each split, what is left out, colour
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -70,6 +73,17 @@ class Listing:
     stream: "Callable[[Integers], Stream] | None" = (
         None  # the same, not decoded yet; None: the source gives them decoded
     )
+    left_out: str = ""  # the kinds of files that are left out, with their numbers
+    colour: Callable[[], str] = str  # says whether images are read in colour or in grey, and why
+
+
+def refuse_few_classes(data: DataSpec, classes: int) -> None:
+    """Raise ValueError for fewer than two classes."""
+    if classes < 2:
+        raise ValueError(
+            f"a data set must have two classes or more, but {data.path!r} has {classes}; add another class, or set "
+            "data.path to the folder that holds the classes or their splits"
+        )
 
 
 def refuse_small_limits(data: DataSpec, classes: int) -> None:

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from tests.trainables.image_files import RNG, everything, parquet_spec, png, write_parquet
 from trainables.data import sources
-from trainables.data.images import resize
+from trainables.data.images import convert, resize
 from trainables.data.resizing import fitted
 from trainables.data.types import Shape
 from trainables.spec import DataSpec
@@ -30,14 +30,23 @@ def test_resizing_is_that_of_pillow_for_arrays_and_files(tmp_path: Path, size: i
     assert sources.load(DataSpec(size=size, max_train=10)).train.images.shape == (10, 1, size, size)
 
 
-def test_images_take_the_mode_of_the_first(tmp_path: Path) -> None:
-    pixels = RNG.integers(0, 256, (12, 4, 4, 3), np.uint8)
-    for name, first in (("grey", "L"), ("colour", "P")):
-        (tmp_path / name).mkdir()
-        modes = [first] + ["RGB", "RGBA", "L"] * 3 + ["RGB"] * 2
-        encoded = [png(image, mode) for image, mode in zip(pixels, modes, strict=True)]
-        write_parquet(tmp_path / name / "a.parquet", encoded, [0] * 12)
-        images, _, _ = everything(parquet_spec(tmp_path / name))
-        assert images.shape == (12, 1 if first == "L" else 3, 4, 4)
-        kept = Image.fromarray(pixels[1]).convert("L" if first == "L" else "RGB")
-        assert np.array_equal(images[1].squeeze(), np.asarray(kept) if first == "L" else np.moveaxis(pixels[1], 2, 0))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_arrays_are_converted_as_pillow_converts_files(channels: int) -> None:
+    pixels = RNG.integers(0, 256, (200, 9, 7, 3), np.uint8)
+    if channels == 1:
+        assert np.array_equal(convert(pixels.transpose(0, 3, 1, 2), 3), pixels.transpose(0, 3, 1, 2))
+        kept = [np.asarray(Image.fromarray(image).convert("L"))[None] for image in pixels]
+        assert np.array_equal(convert(pixels.transpose(0, 3, 1, 2), 1), np.stack(kept))
+    else:
+        kept = [np.asarray(Image.fromarray(image[..., 0]).convert("RGB")).transpose(2, 0, 1) for image in pixels]
+        assert np.array_equal(convert(pixels[:, None, :, :, 0], 3), np.stack(kept))
+
+
+def test_a_broken_image_is_named_without_the_address_of_an_object(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", [b"no image"] * 4, [0, 1] * 2)
+    with pytest.raises(ValueError, match="image must decode") as error:
+        sources.peek(parquet_spec(tmp_path))
+    assert str(error.value) == (
+        "image must decode, but a.parquet row 0 does not (UnidentifiedImageError: the content is none of PNG, JPEG, "
+        "WEBP, BMP, GIF, PPM, TIFF); repair or remove it"
+    )

@@ -1,5 +1,6 @@
 """Parquet folders: read whole and in order, or refused with the file and the row."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -114,12 +115,81 @@ def test_labels_may_be_any_integers(tmp_path: Path) -> None:
         assert everything(parquet_spec(tmp_path))[1].tolist() == LABELS
 
 
+def test_files_say_their_split_in_any_case_and_anywhere_in_their_names(tmp_path: Path) -> None:
+    names = ("Train", "mnist_train-2", "VALIDATION-00000-of-00001", "dev", "Test", "cifar10-testing")
+    for name in names:
+        write_parquet(tmp_path / f"{name}.parquet", GOOD, LABELS)
+    (tmp_path / "Test.parquet").rename(tmp_path / "Test.PARQUET")
+    splits, test = sources.load(parquet_spec(tmp_path)), sources.load_test(parquet_spec(tmp_path))
+    assert [len(part) for part in (splits.train, splits.val, test)] == [36, 36, 36]
+
+
+@pytest.mark.parametrize("name", ["holdout", "train-test", "trainval", "testimages"])
+def test_a_file_of_an_unknown_split_is_refused(tmp_path: Path, name: str) -> None:
+    for stem in ("train", name):
+        write_parquet(tmp_path / f"{stem}.parquet", GOOD, LABELS)
+    with pytest.raises(ValueError, match=f"a file must name one split or none, but '{name}' names .*; rename it"):
+        sources.check(parquet_spec(tmp_path))
+
+
+def test_other_files_are_left_out_and_said(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", GOOD, LABELS)
+    for name in ("._train.parquet", ".DS_Store", "dataset_infos.json", "README.md"):
+        (tmp_path / name).write_bytes(b"?")
+    (tmp_path / "__MACOSX").mkdir()
+    data = parquet_spec(tmp_path)
+    assert sources.start_messages(data, sources.load(data))[2] == (
+        "left out: 1 .DS_Store, 1 .json, 1 .md, 1 __MACOSX/, 1 hidden files"
+    )
+    (tmp_path / "test").mkdir()
+    write_parquet(tmp_path / "test" / "0000.parquet", GOOD, LABELS)
+    with pytest.raises(ValueError, match=r"must lie in .* itself, but test/ holds some; move them up"):
+        sources.check(data)
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", GOOD, [0] * 18)
+    for ask in (sources.check, sources.peek, sources.load):
+        with pytest.raises(ValueError, match=r"must have two classes or more, but .* has 1"):
+            ask(parquet_spec(tmp_path))
+
+
+def test_the_split_of_a_file_is_part_of_what_a_data_set_is(tmp_path: Path) -> None:
+    """An earlier version trained on Val.parquet. Its networks are not used again."""
+    write_parquet(tmp_path / "Train.parquet", GOOD, LABELS)
+    assert parquet.stored(parquet_spec(tmp_path)).reading == ""
+    write_parquet(tmp_path / "Val.parquet", GOOD, LABELS)
+    assert parquet.stored(parquet_spec(tmp_path)).reading == "train val"
+
+
+@pytest.mark.parametrize("names", [["cat", "dog", "eel"], None, "cat", [1, 2, 3], {"0": "cat"}])
+def test_class_names_of_hugging_face_are_read(tmp_path: Path, names: object) -> None:
+    """The form that `datasets.Dataset.to_parquet` writes. What is not in this form is ignored."""
+    features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+    written = json.dumps({"info": {"features": features}})
+    table = pa.table({"image": GOOD, "label": LABELS}).replace_schema_metadata({"huggingface": written})
+    pq.write_table(table, tmp_path / "train-00000-of-00001.parquet")
+    expected = ("cat", "dog", "eel") if names == ["cat", "dog", "eel"] else ("0", "1", "2")
+    assert sources.load(parquet_spec(tmp_path)).classes == expected
+    for damaged in (b"[]", b"{", b'{"info": 3}', b"\xff"):
+        pq.write_table(
+            table.replace_schema_metadata({"huggingface": damaged}), tmp_path / "train-00000-of-00001.parquet"
+        )
+        assert sources.load(parquet_spec(tmp_path)).classes == ("0", "1", "2")
+    both = {"huggingface": written, "classes": json.dumps(["x", "y", "z"])}
+    pq.write_table(table.replace_schema_metadata(both), tmp_path / "train-00000-of-00001.parquet")
+    assert sources.load(parquet_spec(tmp_path)).classes == ("x", "y", "z")
+
+
 def test_folders_without_usable_parquet_files_are_refused(tmp_path: Path) -> None:
     def refused(message: str) -> None:
         with pytest.raises(ValueError, match=message):
             sources.check(parquet_spec(tmp_path))
 
     refused("must hold Parquet files with training samples, but none of its 0 is one")
+    (tmp_path / "data").mkdir()
+    write_parquet(tmp_path / "data" / "train.parquet", GOOD, LABELS)
+    refused(r"none of its 0 is one; add train-\*\.parquet, or set data\.path to '.*/data', which holds Parquet files")
     write_parquet(tmp_path / "test.parquet", GOOD, LABELS)
     refused("but none of its 1 is one")
     pq.write_table(pa.table({"img": GOOD}), tmp_path / "train.parquet")
