@@ -159,14 +159,12 @@ class TrialSpec(Frozen):
     policy: PolicyName = "uniform"
     sparsity: Sparsity = 0.5  # fraction of the budget that is removed
     budget: BudgetKind = "params"  # what the sparsity counts: prunable weights or multiply-accumulates
-    round_to: int = Field(
-        1, ge=1, le=1024
-    )  # the number of kept channels is a multiple of this, or all channels are kept
+    round_to: int = Field(1, ge=1, le=1024)  # kept channels are a multiple of this, or all channels are kept
     densities: dict[str, float] | None = None  # relative density of each part, from a search
     calibration: int = Field(512, ge=1)  # training samples that a policy or a criterion may read
     recalibrate: int = Field(
         100, ge=0
-    )  # batches that re-estimate the statistics of batch norms after pruning; 0 keeps the old statistics
+    )  # batches that re-estimate batch norms after pruning; 0 keeps the old statistics
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
     schedule: Schedule = Schedule()
     recovery: RecoveryName = "finetune"
