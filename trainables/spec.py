@@ -173,9 +173,7 @@ class TrialSpec(Frozen):
     probe: int = Field(5000, ge=1)  # training samples that the linear probes of criterion "probe" learn from
     latency: bool = False  # whether the latency of the pruned network is measured
     curriculum: Curriculum = Curriculum()  # of recovery; the one of dense training is in `dense`
-    record: Taken = (
-        "off"  # when each training sample is recorded in recovery: during its epoch, after the epoch, or never
-    )
+    record: Taken = "off"  # when recovery records each training sample: during its epoch, after the epoch, or never
 
     @property
     def seed(self) -> int:

@@ -133,7 +133,7 @@ def test_mixed_images_have_a_name_of_their_own(tmp_path: Path, kind: str) -> Non
     for name, image_modes in (("mixed", ["L"] + ["RGB"] * 7), ("colour", ["RGB"] * 8)):
         data = write(tmp_path / name, kind, image_modes)
         content = {
-            sources.identified(data.model_copy(update={"channels": channels}), Folder.at(str(tmp_path)), str).content
+            sources.identified(data.model_copy(update={"channels": channels}), Folder.at(str(tmp_path)), print).content
             for channels in ("auto", "grey", "colour")
         }
         assert len(content) == 1
