@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from search.retrieval.copying import Retrieved
     from search.running.run import RunSummary
     from search.samples.summary import Learnability
+    from search.verification.verify import Verified
 
-__all__ = ["best", "compare", "front", "learnability", "run", "submit"]
+__all__ = ["best", "compare", "front", "learnability", "run", "submit", "verify"]
 
 STORAGE = "howcompact-runs"  # the default folder of studies
 
@@ -152,6 +153,18 @@ def front(
 
     request = BestRequest(metric=metric, where=where, policy=policy, out=out, export=export)
     return best_front(StudyFolder.open(folder, Trust(trust)), request)
+
+
+def verify(folder: str, *, sample: int = 3, trust: Sequence[str] = ()) -> "Verified":
+    """Derive every number of a study's tables again from the files of its trials, and name what disagrees.
+
+    sample: number of finished trials whose accuracy is measured again; it needs their data sets. trust: as for `best`.
+    """
+    from search.results.folder import StudyFolder
+    from search.verification.verify import verify as verify_study
+    from trainables.models.trust import Trust
+
+    return verify_study(StudyFolder.open(folder, Trust(trust)), sample, _say)
 
 
 def submit(study: str, address: str, storage: str, *, name: str | None = None, overrides: Sequence[str] = ()) -> str:

@@ -13,7 +13,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("search.cli",),
     ("search",),
     ("search.running", "search.samples"),
-    ("search.report",),
+    ("search.report", "search.verification"),
     ("search.networks", "search.report.sections"),
     ("search.figures", "search.retrieval"),
     ("search.comparison", "search.searching", "search.tracking"),

@@ -1,10 +1,11 @@
 """The outcome of a trial: its measurements, each epoch, and how it ended."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Self
 
 from trainables.frozen import Frozen
 from trainables.spec import EpochReport, TrialSpec
+from trainables.storage.sealed_json import sealed, unsealed
 
 Status = Literal["done", "stopped", "failed"]
 
@@ -63,6 +64,15 @@ class Outcome(Frozen):
     history: tuple[EpochReport, ...] = ()
     error: str = ""
     ended: str = ""  # time of writing: UTC, ISO 8601
+
+    def to_file(self) -> bytes:
+        """Return the content of its file: JSON with a checksum."""
+        return sealed(self.model_dump_json().encode())
+
+    @classmethod
+    def from_file(cls, content: bytes) -> Self:
+        """Read the content of a file. Raises ValueError for content that differs from its checksum."""
+        return cls.model_validate_json(unsealed(content))
 
     @property
     def best(self) -> EpochReport | None:

@@ -13,6 +13,7 @@ from search.cli.cluster import cluster
 from search.cli.networks import networks
 from search.cli.options import Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, Trusted, spread
 from search.cli.reference import reference
+from search.cli.verification import verification
 from trainables.storage.credentials import redacted
 
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ def importance(folder: StudyDir, evaluator: Evaluator = "ped-anova", as_json: Js
 app.add_typer(reference)
 app.add_typer(networks)
 app.add_typer(cluster)
+app.add_typer(verification)
 
 
 def main() -> None:

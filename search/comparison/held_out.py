@@ -13,6 +13,8 @@ from trainables.data import sources
 from trainables.data.splits import Split, Splits
 from trainables.evaluate import accuracy_of, load_trial
 from trainables.frozen import Frozen
+from trainables.storage.sealed_json import sealed, unsealed
+from trainables.storage.strict_json import damage_as_error
 from trainables.training.process import own_device
 
 READINGS = "test.json"
@@ -60,7 +62,8 @@ def readings_of(folder: StudyFolder) -> dict[str, Reading]:
     """Load a study folder's readings of the test split, by trial."""
     if not folder.folder.has(READINGS):
         return {}
-    return Readings.model_validate_json(folder.folder.read(READINGS)).root
+    with damage_as_error(f"{READINGS} of {folder.folder.uri}"):
+        return Readings.model_validate_json(unsealed(folder.folder.read(READINGS))).root
 
 
 def _with(row: ComparisonRow, readings: dict[str, Reading]) -> ComparisonRow:
@@ -87,5 +90,5 @@ def _read(folder: StudyFolder, keys: set[str], by: str) -> dict[str, Reading]:
         accuracy = accuracy_of(network, *loaded[data.key()], device)
         found[key] = Reading(accuracy=accuracy, read=datetime.now(UTC).isoformat(timespec="seconds"), by=by)
         saved = Readings(readings_of(folder) | {key: found[key]})
-        folder.folder.write(READINGS, saved.model_dump_json(indent=1).encode())
+        folder.folder.write(READINGS, sealed(saved.model_dump_json(indent=1).encode()))
     return found

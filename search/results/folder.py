@@ -17,6 +17,7 @@ from trainables.outcome import Outcome, Status
 from trainables.spec import TrialSpec
 from trainables.storage.columns import to_parquet
 from trainables.storage.folder import Folder
+from trainables.storage.sealed_json import sealed, unsealed
 from trainables.storage.strict_json import from_json
 
 STUDY = "study.json"
@@ -44,11 +45,15 @@ class StudyFolder:
     def study(self) -> StudySpec:
         """The study as it was last run. Raises ValueError for a damaged file."""
         rule = f"{self.folder.uri}/{STUDY} must hold a study of this version"
-        return checked(StudySpec, from_json(self.folder.read(STUDY).decode()), rule)
+        try:
+            values = from_json(unsealed(self.folder.read(STUDY)).decode())
+        except ValueError as error:
+            raise ValueError(f"{rule}, but: {error}; run the study's command again, which writes it") from None
+        return checked(StudySpec, values, rule)
 
     def write_study(self, study: StudySpec) -> None:
         """Write the study."""
-        self.folder.write(STUDY, study.model_dump_json(indent=1).encode())
+        self.folder.write(STUDY, sealed(study.model_dump_json(indent=1).encode()))
 
     def trial(self, key: str) -> Folder:
         """Return the folder of a trial."""
@@ -108,12 +113,19 @@ class StudyFolder:
         for key in self.keys():
             if key not in done:
                 with suppress(FileNotFoundError, ValueError):  # a damaged spec counts as never written
-                    specs.append(TrialSpec.model_validate_json(self.trial(key).read(SPEC)))
+                    specs.append(self.spec(key))
         return specs
+
+    def spec(self, key: str) -> TrialSpec:
+        """Read the spec of a trial that was started. Raises ValueError where it is damaged or of another trial."""
+        spec = TrialSpec.model_validate_json(unsealed(self.trial(key).read(SPEC)))
+        if spec.key() != key:
+            raise ValueError(f"a trial's folder must have its key as name, but holds the spec of trial {spec.key()}")
+        return spec
 
     def start_trial(self, spec: TrialSpec) -> None:
         """Write a trial's spec, so that the trial is known after any failure."""
-        self.trial(spec.key()).write(SPEC, spec.model_dump_json().encode())
+        self.trial(spec.key()).write(SPEC, sealed(spec.model_dump_json().encode()))
 
     def write_table(self) -> list[TrialRow]:
         """Write all rows as Parquet and return them."""
@@ -124,5 +136,5 @@ class StudyFolder:
 
 def _outcome(content: bytes) -> Outcome | None:
     with suppress(ValueError):
-        return Outcome.model_validate_json(content)
+        return Outcome.from_file(content)
     return None

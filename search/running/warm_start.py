@@ -46,7 +46,7 @@ def _copy(other: StudyFolder, folder: StudyFolder, key: str) -> bool:
         except ValueError:
             return False
     folder.start_trial(outcome.spec)
-    target.write(OUTCOME, outcome.model_dump_json().encode())
+    target.write(OUTCOME, outcome.to_file())
     return True
 
 

@@ -1,4 +1,4 @@
 """Which trial comes next: Optuna's side of Ray Tune.
 
-Hands out: searcher.
+Hands out: journal, searcher.
 """

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.methods.samplers import SAMPLERS
 from search.results.rows import TrialRow
+from search.searching.journal import KEY
 from search.searching.optuna_results import result_of
 from search.searching.search_history import SearchHistory
 from search.searching.search_space import SearchSpace
@@ -17,7 +18,7 @@ from search.study.search_spec import ACCURACY
 from trainables.outcome import Outcome
 from trainables.spec import TrialSpec
 
-KEY, POLICY, ERROR = "trial", "policy", "error"  # Optuna's user attributes of a trial
+POLICY, ERROR = "policy", "error"  # Optuna's user attributes of a trial, beside KEY
 
 FindOutcome = Callable[[str], Outcome | None]  # from a trial's key
 

@@ -15,6 +15,7 @@ from trainables.storage.folder import Folder
 from trainables.storage.strict_json import damage_as_error
 
 JOURNAL = "optuna.journal"
+KEY = "trial"  # attribute of an entry: the trial's key
 PAUSE = 30  # pause between two writes, in durations of the last write: writing takes at most 3 % of the time
 LEAST_SECONDS = 2.0  # between two writes
 CHECK = b',"crc":'  # starts the last entry of a line, the checksum of all lines so far; Optuna ignores it
@@ -82,6 +83,14 @@ def open_journal(folder: Folder) -> tuple[Journal, "SearchStorage"]:
             journal = Journal(folder, empty)
             return journal, SearchStorage(journal)
     raise AssertionError("an empty journal can be replayed")
+
+
+def recorded_trials(folder: Folder) -> set[str]:
+    """Return the keys of the trials that the journal of a folder names. Raises ValueError for a damaged journal."""
+    storage = SearchStorage(Journal(folder))
+    studies = [study._study_id for study in storage.get_all_studies()]
+    attributes = [trial.user_attrs for study in studies for trial in storage.get_all_trials(study, deepcopy=False)]
+    return {each[KEY] for each in attributes if KEY in each}
 
 
 class SearchStorage(JournalStorage):

@@ -89,6 +89,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     for spec in (WEIGHT, CHANNEL):
         for sparsity in (0.5, 0.8):
             trial = spec.model_copy(update={"sparsity": sparsity})
+            study.start_trial(trial)
             list(run_trial(trial, splits, storage, study.trial(trial.key()), CPU))
     return study
 

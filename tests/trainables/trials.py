@@ -59,7 +59,7 @@ def dense_network(storage: Folder) -> torch.nn.Module:
 
 
 def outcome_of(folder: Folder) -> Outcome:
-    return Outcome.model_validate_json(folder.read(OUTCOME))
+    return Outcome.from_file(folder.read(OUTCOME))
 
 
 def facts_of(folder: Folder) -> Facts:

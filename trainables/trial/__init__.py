@@ -1,4 +1,4 @@
 """One trial: prune a dense network to the budget, train it again, report each epoch.
 
-Hands out: reports, trainable.
+Hands out: record, reports, trainable.
 """

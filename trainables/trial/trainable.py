@@ -92,7 +92,7 @@ def _tidy(folder: Folder, outcome: Outcome) -> None:
 
 def _done(folder: Folder) -> Outcome | None:
     try:
-        outcome = Outcome.model_validate_json(folder.read(OUTCOME))
+        outcome = Outcome.from_file(folder.read(OUTCOME))
     except (FileNotFoundError, ValueError):  # a damaged outcome counts as never written
         return None
     return outcome if outcome.status == "done" else None
@@ -101,7 +101,7 @@ def _done(folder: Folder) -> Outcome | None:
 def write_outcome(folder: Folder, outcome: Outcome) -> None:
     """Write how a trial ended, with the time. A trial with an outcome does not resume."""
     ended = datetime.now(UTC).isoformat(timespec="milliseconds")
-    folder.write(OUTCOME, outcome.model_copy(update={"ended": ended}).model_dump_json().encode())
+    folder.write(OUTCOME, outcome.model_copy(update={"ended": ended}).to_file())
 
 
 def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], resources: WorkerResources) -> None:

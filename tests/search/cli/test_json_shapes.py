@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -23,6 +24,7 @@ from search.retrieval.copying import Retrieved
 from search.running.run import RunSummary
 from search.samples.summary import Learnability
 from search.study.schema import study_schema
+from search.verification.verify import Verified
 from tests.search.comparison.test_importance import cell, peaked
 from tests.search.conftest import howcompact
 from tests.search.reports import study_of
@@ -37,6 +39,7 @@ COMMANDS: dict[str, type[BaseModel]] = {
     "best --pareto": Front,
     "importance": Importances,
     "learnability": Learnability,
+    "verify": Verified,
     "allocate": Allocation,
     "profile": Compactness,
     "probe": Probing,
@@ -142,6 +145,10 @@ def test_what_the_commands_print_has_the_documented_shape(trained: StudyFolder, 
     assert_printed("StudyStatus", "status", study)
     assert_printed("Comparison", "compare", study)
     assert_printed("Comparison", "compare", study, "--test")
+    shutil.copytree(trained.folder.parent.uri, tmp_path / "copy")
+    copy = StudyFolder.open(str(tmp_path / "copy" / trained.folder.name))
+    copy.write_table()
+    assert_printed("Verified", "verify", copy.folder.uri)
     assert_printed("Retrieved", "best", study, "--policy", "erk", "--out", network)
     assert_printed("Front", "best", study, "--pareto", "--policy", "erk", "--out", str(tmp_path / "front"))
     assert_printed("Allocation", "allocate", network, "--policy", "uniform", "--sparsity", "0.5")

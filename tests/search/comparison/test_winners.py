@@ -10,6 +10,7 @@ from search.comparison.winners import Winner, winners
 from tests.search.comparison.test_compare import outcome, study_of
 from trainables.outcome import Outcome
 from trainables.spec import TrialSpec
+from trainables.storage.sealed_json import sealed, unsealed
 
 
 def reached(*folders: object) -> dict[tuple[float, str], dict[int, Winner]]:
@@ -40,11 +41,11 @@ def test_what_an_older_version_did_not_count_is_not_guessed(tmp_path: Path) -> N
     old = [outcome("uniform", 0.5, 0, 0.5), outcome("erk", 0.5, 0, 0.4)]
     folder = study_of(tmp_path / "s", [*new, *old], search={"warm_start": ["uniform"]})
     for spec in (one.spec for one in old):
-        told = json.loads(folder.trial(spec.key()).read("outcome.json"))
+        told = json.loads(unsealed(folder.trial(spec.key()).read("outcome.json")))
         for name in ("evaluations", "images"):
             del told["facts"][f"allocation_{name}"], told["facts"][f"profile_{name}"]
         del told["facts"]["latency_ms"], told["history"][0]["images"]
-        folder.trial(spec.key()).write("outcome.json", json.dumps(told).encode())
+        folder.trial(spec.key()).write("outcome.json", sealed(json.dumps(told).encode()))
     folder.write_table()
     found = reached(folder)
     for policy in ("searched", "uniform", "erk"):  # the search started from uniform

@@ -16,6 +16,7 @@ from trainables.outcome import Outcome
 from trainables.pruning_spec import Schedule
 from trainables.spec import TrialSpec
 from trainables.storage.columns import to_parquet
+from trainables.storage.sealed_json import sealed, unsealed
 from trainables.trial.trainable import write_outcome
 
 
@@ -47,8 +48,8 @@ def test_the_table_is_read_by_others(read: Any, tmp_path: Path) -> None:
 
 def test_a_damaged_study_is_one_clear_error(tmp_path: Path) -> None:
     folder = study_of(tmp_path / "s", [])
-    text = (tmp_path / "s" / STUDY).read_text().replace('"sparsities"', '"sparsitys"')
-    (tmp_path / "s" / STUDY).write_text(text)
+    text = unsealed((tmp_path / "s" / STUDY).read_bytes()).replace(b'"sparsities"', b'"sparsitys"')
+    (tmp_path / "s" / STUDY).write_bytes(sealed(text))
     with pytest.raises(ValueError, match=r"s/study.json must hold a study of this version, but .*sparsitys must be"):
         _ = folder.study
 

@@ -23,6 +23,7 @@ from trainables.checkpoints import checkpoint, manifest
 from trainables.data import sources
 from trainables.evaluate import load_trial
 from trainables.storage.folder import Folder
+from trainables.storage.sealed_json import sealed, unsealed
 from trainables.trial.trainable import OUTCOME
 
 
@@ -105,10 +106,10 @@ def copied(trained: StudyFolder, tmp_path: Path) -> Path:
 
 def test_an_accuracy_that_is_not_reached_is_an_error(copied: Path, taken: Retrieved, tmp_path: Path) -> None:
     for path in copied.glob(f"trials/*/{OUTCOME}"):
-        outcome = json.loads(path.read_text())
+        outcome = json.loads(unsealed(path.read_bytes()))
         for report in outcome["history"]:
             report["val_accuracy"] += 0.01
-        path.write_text(json.dumps(outcome))
+        path.write_bytes(sealed(json.dumps(outcome).encode()))
     shutil.copytree(taken.checkpoint, tmp_path / "out")
     before = manifest.read_files(Folder.at(str(tmp_path / "out")))
     message = rf"{taken.reported_accuracy + 0.01:.4f} within 0.001, but reached {taken.verified_accuracy:.4f}"

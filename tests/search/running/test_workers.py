@@ -72,7 +72,7 @@ def test_a_killed_worker_costs_a_trial_no_epoch(tmp_path: Path) -> None:
 
     torch.set_num_threads(1)
     storage = Folder.at(str(tmp_path / "howcompact-runs"))
-    ended = Outcome.model_validate_json((storage / "digits" / "trials" / key).read("outcome.json"))
+    ended = Outcome.from_file((storage / "digits" / "trials" / key).read("outcome.json"))
     splits = sources.load(ended.spec.dense.data)
     alone = list(run_trial(ended.spec, splits, storage, storage / "alone", torch.device("cpu")))
     assert ended.history[-1].val_loss == pytest.approx(alone[-1].val_loss, rel=0.02)
@@ -93,7 +93,7 @@ def test_an_error_of_one_worker_ends_its_trial(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     (ended,) = tmp_path.glob("howcompact-runs/digits/trials/*/outcome.json")
-    outcome = Outcome.model_validate_json(ended.read_text())
+    outcome = Outcome.from_file(ended.read_bytes())
     assert (outcome.status, outcome.error) == (
         "failed",
         "RuntimeError: a worker failed: ArithmeticError: of one worker",
