@@ -80,9 +80,12 @@ def learnability(
     """
     from pathlib import Path
 
+    from search.results.out_folder import refuse_out, writing
     from search.study.reading import read_study
     from trainables.storage.folder import Folder
 
+    if out is not None:
+        refuse_out(out)
     checked, root = read_study(study, overrides, name), Folder.at(storage)
     from search.running.identity import identified
     from search.running.tuner import train_dense
@@ -98,7 +101,8 @@ def learnability(
     if out is not None:
         from search.samples.page import write_learnability
 
-        write_learnability(result, checked, runs, Path(out))
+        with writing(out):
+            write_learnability(result, checked, runs, Path(out))
     return result
 
 

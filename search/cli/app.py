@@ -14,6 +14,7 @@ from search.cli.networks import networks
 from search.cli.options import Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, Trusted, spread
 from search.cli.reference import reference
 from search.cli.verification import verification
+from search.results.out_folder import refuse_out, writing
 from trainables.storage.credentials import redacted
 
 if TYPE_CHECKING:
@@ -39,26 +40,20 @@ def run(
 ) -> None:
     """Start, continue or extend a study.
 
+    Exit code: 0 if no trial failed, 3 if some did, 1 if none was done or the storage failed, 2 for a mistake.
+
     Example: howcompact run digits --set seeds=[0,1] finetune.epochs=5
     """
     with _stoppable():
         summary = search.run(study, storage, name=name, overrides=settings, address=address)
     if as_json:
-        return _print_json(summary, exclude={"comparison"})
-    from search.cli.comparison_tables import print_comparison
+        _print_json(summary, exclude={"comparison"})
+    else:
+        from search.cli.run_lines import print_run
 
-    if summary.comparison:
-        print_comparison(summary.comparison)
-    counts = ", ".join(f"{count} {state}" for state, count in summary.trials.items())
-    print(f"trials: {counts}")
-    print(f"time: {summary.wall_seconds:.0f} s; the new trials add up to {summary.trial_seconds:.0f} s")
-    print(f"study folder: {summary.folder}")
-    if summary.tracking:
-        print(f"MLflow: mlflow ui --backend-store-uri {summary.tracking}")
-    if summary.best:
-        trust = f" --trust {summary.best.model}" if ":" in summary.best.model else ""
-        print(f"best checkpoint: howcompact best {summary.folder} --where 'sparsity>=0.9' --out best/{trust}")
-    return None
+        print_run(summary)
+    if summary.trials["failed"]:
+        raise typer.Exit(3 if summary.trials["done"] else 1)
 
 
 @app.command()
@@ -90,6 +85,8 @@ def compare(
 
     Example: howcompact compare howcompact-runs/digits --out report
     """
+    if out is not None:
+        refuse_out(out)
     gc.disable()  # a large comparison creates a million objects and no garbage
     comparison = search.compare(folders, test=test, trust=trust)
     gc.freeze()
@@ -101,7 +98,8 @@ def compare(
         from search.report.write import write_report
         from search.results.folder import StudyFolder
 
-        written = write_report(comparison, Path(out), [StudyFolder.open(folder) for folder in folders])
+        with writing(out):
+            written = write_report(comparison, Path(out), [StudyFolder.open(folder) for folder in folders])
     if as_json:
         return _print_json(comparison)
     from search.cli.comparison_tables import print_comparison
@@ -209,10 +207,13 @@ def main() -> None:
     except OSError as error:
         from trainables.storage.folder import StorageError
 
-        if not isinstance(error, StorageError):
+        if isinstance(error, StorageError):
+            print(f"error: {redacted(str(error))}", file=sys.stderr)
+            sys.exit(1)
+        if error.filename is None:
             raise
-        print(f"error: {redacted(str(error))}", file=sys.stderr)
-        sys.exit(1)
+        print(f"error: {redacted(str(error.filename))}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
 
 
 @contextmanager

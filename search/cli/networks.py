@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from search.cli.options import Json, Trusted
+from search.results.out_folder import refuse_out, writing
 from trainables.models.trust import Trust
 
 networks = typer.Typer()
@@ -71,13 +72,16 @@ def profile(
     from search.networks.network import trained
     from search.networks.profile import compactness
 
+    if out is not None:
+        refuse_out(out)
     opened = trained(network, "profile", Trust(trust))
     found = compactness(opened, granularity, criterion or _usual_criterion(granularity), calibration)
     written: list[Path] = []
     if out is not None:
         from search.networks.curves import write_profile
 
-        written = write_profile(found, out)
+        with writing(out):
+            written = write_profile(found, out)
     if as_json:
         return print(found.model_dump_json())
     from search.cli.network_tables import print_compactness
@@ -105,12 +109,15 @@ def probe(
     from search.networks.network import trained
     from search.networks.probe import probing
 
+    if out is not None:
+        refuse_out(out)
     found = probing(trained(network, "probe", Trust(trust)), threshold, granularity, samples)
     written: list[Path] = []
     if out is not None:
         from search.networks.curves import write_probes
 
-        written = write_probes(found, out)
+        with writing(out):
+            written = write_probes(found, out)
     if as_json:
         return print(found.model_dump_json())
     from search.cli.network_tables import print_probes

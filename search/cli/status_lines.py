@@ -1,7 +1,10 @@
 """The progress of a study as lines for the terminal."""
 
+from collections.abc import Mapping
+
 from search.results.status import StudyStatus
 
+MOST_FAILURES = 10  # lines; --json has all
 ALWAYS = ("done", "failed")  # states that are printed even if no trial is in them
 
 
@@ -10,6 +13,7 @@ def print_status(progress: StudyStatus) -> None:
     counts = {state: count for state, count in progress.trials.items() if state != "total"}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state in ALWAYS)
     print(f"{progress.trials['total']} trials: {states}")
+    print_failures(progress.failures)
     dense = progress.dense
     print(f"{dense['trained']} of {dense['total']} dense networks trained", end="")
     print(f", {dense['epochs_left']} epochs left" if dense["epochs_left"] else "")
@@ -21,3 +25,11 @@ def print_status(progress: StudyStatus) -> None:
     for policy, row in progress.best.items():
         accuracy = f"{100 * (row.best_val_accuracy or 0):.1f} %"
         print(f"best trial of {policy}: accuracy {accuracy} at sparsity {row.sparsity:g} (trial {row.trial})")
+
+
+def print_failures(failures: Mapping[str, int]) -> None:
+    """Print why trials failed, one line for each error."""
+    for error, count in list(failures.items())[:MOST_FAILURES]:
+        print(f"{count} failed: {error}")
+    if len(failures) > MOST_FAILURES:
+        print(f"{len(failures) - MOST_FAILURES} more errors are in --json")

@@ -1,4 +1,5 @@
 """The study folder: trials as rows, constraints on rows, the Pareto front.
 
-Hands out: dense_networks, constraints, data_at_hand, folder, names, pareto, rows, status, versions.
+Hands out: constraints, data_at_hand, dense_networks, failures, folder, names, out_folder, pareto, proposal, rows,
+status, versions.
 """

@@ -3,6 +3,7 @@
 from statistics import fmean
 
 from search.results.dense_networks import networks_of, read_networks, seconds_left
+from search.results.failures import reasons
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from trainables.checkpoints.epochs import newest_record
@@ -15,6 +16,7 @@ class StudyStatus(Frozen):
     study: str
     dense: dict[str, int]  # dense networks: total and trained; epochs and epochs_left of their training
     trials: dict[str, int]  # total, done, stopped, failed, unfinished (started, not ended) and missing (not started)
+    failures: dict[str, int]  # error -> number of failed trials
     epochs: int  # of all trials, with unfinished ones
     best: dict[str, TrialRow]  # policy (and recovery, curriculum if they differ) -> its trial of highest accuracy
     seconds_left: float | None  # of dense training and trials, by the mean of what has ended; None if nothing has
@@ -48,6 +50,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
             "epochs_left": sum(network.epochs_left for network in networks),
         },
         trials={"total": total, **counts, "unfinished": len(unfinished), "missing": missing},
+        failures=reasons(rows),
         epochs=sum(row.epochs for row in rows) + sum(len(record.history) for record in records if record),
         best=dict(sorted(best.items())),
         seconds_left=left,

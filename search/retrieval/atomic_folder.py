@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from search.results.out_folder import writing
+
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux
 
 
@@ -19,9 +21,10 @@ def replacing(folder: str) -> Iterator[Path]:
     What a killed process left beside `folder` is deleted first. Where several processes write it, the last one wins.
     """
     target = Path(os.path.realpath(folder))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _clean_up(target)
-    fresh, lock = _create(target)
+    with writing(folder):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _clean_up(target)
+        fresh, lock = _create(target)
     try:
         yield fresh
         try:

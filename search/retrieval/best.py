@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from search.results.data_at_hand import DataName, data_at_hand, name_of
 from search.results.folder import StudyFolder
+from search.results.out_folder import refuse_out
 from search.results.rows import TrialRow
 from search.retrieval.atomic_folder import replacing
 from search.retrieval.choosing import BestRequest, choose, choose_front
@@ -83,9 +84,8 @@ def _on_data_at_hand(folder: StudyFolder) -> tuple[list[TrialRow], dict[DataName
 
 def _check(out: str, exports: Sequence[str]) -> None:
     """Raise ValueError for a folder that `best` may not replace, and for exports that this machine cannot write."""
-    if "://" in out:
-        raise ValueError(f"--out must be a folder of this machine, but got {out!r}; copy the folder there afterwards")
-    if os.path.lexists(out) and not (os.path.isdir(out) and set(os.listdir(out)) <= _own_files(Path(out))):
+    refuse_out(out)
+    if os.path.lexists(out) and not set(os.listdir(out)) <= _own_files(Path(out)):
         raise ValueError(f"--out must be a new folder or one that best has filled, but {out} is neither; name another")
     for kind in exports:
         export.check(kind)

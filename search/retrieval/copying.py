@@ -117,9 +117,8 @@ def _evaluate(paths: Sequence[Path], trust: Trust) -> list[Verification]:
     command = [sys.executable, "-m", "trainables.evaluate", *trusted, "--", *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise ValueError(
-            f"the copied network must rebuild in a clean process, but failed: {done.stderr.strip()[-500:]}"
-        )
+        last = done.stderr.strip().rpartition("\n")[2].removeprefix("ValueError: ")  # of a traceback
+        raise ValueError(f"the copied network must rebuild in a clean process, but failed: {last}")
     return VERIFICATIONS.validate_json(done.stdout.splitlines()[-1])
 
 

@@ -28,6 +28,7 @@ class Progress:
         self._done: Counter[str] = Counter()
         self._running: dict[str, str] = {}  # trial -> its policy
         self._failed = 0
+        self._said: set[str] = set()
         self._best: dict[str, TrialRow] = {}
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=2, transient=True)
 
@@ -45,6 +46,7 @@ class Progress:
     def say(self, text: str) -> None:
         """Show a message."""
         self._message = text
+        self._said.add(text)
         if not self._console.is_terminal:
             print(f"{time.monotonic() - self._started:6.1f} s  {text}", file=sys.__stderr__, flush=True)
 
@@ -69,6 +71,8 @@ class Progress:
         self._done[row.policy] += 1
         if row.status == "failed":
             self._failed += 1
+        if row.status == "failed" and row.error not in self._said:  # many trials may fail with the same error
+            self._said.add(row.error)
             self.say(f"a trial of {row.policy} at sparsity {row.sparsity:g} failed: {row.error}")
         known = self._best.get(row.policy)
         if row.best_val_accuracy is not None and (

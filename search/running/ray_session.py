@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import IO, Any
 
 import ray
+import torch
 from ray.tune.execution import class_cache
 
 from search.running.shared_work import worker_resources
@@ -32,7 +33,14 @@ ENVIRONMENT = {
 
 @contextmanager
 def ray_session(resources: Resources, address: str | None) -> Iterator[WorkerResources]:
-    """Connect to a Ray cluster for the duration; yields the resources of a trial there."""
+    """Connect to a Ray cluster for the duration; yields the resources of a trial there.
+
+    A Ray that this process has started already is used, and runs on afterwards. Raises ValueError if `address` names
+    another one.
+    """
+    if ray.is_initialized():
+        yield _of_this_process(resources, address)
+        return
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     with _output_to_file():
         local_logs = _connect(address)
@@ -42,6 +50,35 @@ def ray_session(resources: Resources, address: str | None) -> Iterator[WorkerRes
             _shut_down()
     if local_logs:
         shutil.rmtree(local_logs, ignore_errors=True)
+
+
+def refuse_missing_gpus(resources: Resources, address: str | None) -> None:
+    """Raise ValueError if trials ask for GPUs that this machine lacks, before Ray starts here."""
+    if address is not None or ray.is_initialized() or resources.gpus == "auto":
+        return
+    asked, has = resources.workers * resources.gpus, torch.cuda.device_count()
+    if asked > has:
+        raise ValueError(
+            f"resources.gpus must fit into this machine: PyTorch sees {has} GPUs, but a trial asks for {asked:g}; set "
+            "resources.gpus=auto, or give the --address of a cluster"
+        )
+
+
+def _of_this_process(resources: Resources, address: str | None) -> WorkerResources:
+    if address not in (None, "auto", ray.get_runtime_context().gcs_address):
+        raise ValueError(
+            f"address must be that of the Ray which this process uses, but got {address!r}; leave it out, or call "
+            "ray.shutdown() first"
+        )
+    _keep_credentials()
+    return worker_resources(resources, ray.cluster_resources(), grows=True)
+
+
+def _keep_credentials() -> None:
+    """Keep this process's AWS keys from trials and from Ray's logs: each node has its own."""
+    class_cache.ENV_VARS_TO_PROPAGATE = {
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not credentials.SECRET_WORDS.search(name)
+    }
 
 
 @contextmanager
@@ -75,14 +112,21 @@ def _logged_to(log: IO[str]) -> Iterator[None]:
 
 def _connect(address: str | None) -> str | None:
     """Connect; return the log folder of a Ray that this call has started, None for a running cluster."""
-    # keep this process's AWS keys from trials and from Ray's logs: each node has its own
-    class_cache.ENV_VARS_TO_PROPAGATE = {
-        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not credentials.SECRET_WORDS.search(name)
-    }
+    _keep_credentials()
     dashboard = None if address else False
-    context: Any = ray.init(
-        address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR
-    )
+    try:
+        context: Any = ray.init(
+            address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR
+        )
+    except OSError as error:
+        _shut_down()
+        if "AF_UNIX path length" not in str(error):
+            raise
+        variable = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
+        raise ValueError(
+            f"{variable} must be a short path, as Ray's sockets lie below it, but is {os.environ.get(variable)!r}; set "
+            "RAY_TMPDIR to a short folder on a local disk, such as /tmp"
+        ) from error
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # not Ray's handler: SIGTERM ends a run as Ctrl-C does
     return None if address else str(context.address_info["session_dir"])
 

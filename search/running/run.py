@@ -2,17 +2,21 @@
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 from search.comparison.compare import Comparison, compare
 from search.results.dense_networks import networks_of, read_networks, warnings_of
+from search.results.failures import reasons
 from search.results.folder import StudyFolder
+from search.results.proposal import best_command
 from search.results.rows import TrialRow
 from search.running.identity import identified, warn_of_other_data
 from search.running.lease import Lease
 from search.running.progress import Progress
+from search.running.ray_session import refuse_missing_gpus
 from search.running.tuner import run_trials
 from search.running.warm_start import adopt
 from search.study.spec import StudySpec
@@ -29,8 +33,10 @@ class RunSummary(Frozen):
 
     study: str
     folder: str
-    trials: dict[str, int]  # total, done, new, failed, stopped
+    trials: dict[str, int]  # total, done, new, failed (with those that could not start), stopped
+    failures: dict[str, int]  # error -> number of failed trials
     best: TrialRow | None  # of highest validation accuracy
+    best_command: str | None  # that takes the best network, for a shell
     comparison: Comparison | None
     tracking: str | None  # where MLflow is
     wall_seconds: float
@@ -43,6 +49,7 @@ def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[
     address: as for `run_trials`. warn: gets a message of each problem that does not stop the study. Raises ValueError
     if another run of the study is active.
     """
+    refuse_missing_gpus(study.resources, address)
     with Lease(storage / study.name, warn) as lease:
         return _run(study, storage, address, warn, lease.check)
 
@@ -66,7 +73,7 @@ def _run(
         with Progress() as progress:
             for name, trials in adopted.items():
                 progress.say(f"starting points taken over from study {name}: {trials}")
-            rows = run_trials(study, storage, address, (progress, MlflowWatcher(tracker)), check)
+            rows, left_out = run_trials(study, storage, address, (progress, MlflowWatcher(tracker)), check)
         for message in warnings_of(read_networks(networks_of(study), storage)):
             warn(message)
         tracker.backfill(finished_trial(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))
@@ -83,12 +90,15 @@ def _run(
         raise
     new = [row for row in rows if row.trial not in before]
     states = {state: sum(row.status == state for row in rows) for state in ("done", "failed", "stopped")}
+    states["failed"] += left_out.total()
     reached = [row for row in rows if row.status == "done"]
     return RunSummary(
         study=study.name,
         folder=folder.folder.uri,
-        trials={"total": len(rows), "new": len(new), **states},
+        trials={"total": len(rows) + left_out.total(), "new": len(new), **states},
+        failures=dict((left_out + Counter(reasons(rows))).most_common()),
         best=max(reached, key=lambda row: row.best_val_accuracy or 0.0, default=None),
+        best_command=best_command(folder.folder.uri, rows),
         comparison=comparison,
         tracking=redacted(uri) if uri else None,
         wall_seconds=time.perf_counter() - started,

@@ -1,18 +1,19 @@
 """Work that trials share, done once on the cluster before they run: decoded images, dense networks, profiles."""
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import ray
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from search.results.dense_networks import progress_line, read_networks
+from search.running.failures import SharedFailures, raised
 from search.running.gpu_sharing import share_of_gpu
+from search.running.tasks import Say, Watch, finish
 from search.study.spec import Resources
 from trainables.artifacts.dense import make_dense
 from trainables.artifacts.kinds import SHARED, needed
@@ -26,12 +27,7 @@ from trainables.storage.folder import Folder, StorageError
 from trainables.training.process import WorkerResources, own_device, prepare_process
 from trainables.training.workers import team
 
-Say = Callable[[str], None]
-Watch = Callable[[], str]  # says how far some training is
 References = Mapping[str, Any]  # key of a DataSpec -> reference to its Splits in the object store
-
-
-FIRST_PAUSE, LONGEST_PAUSE = 10.0, 300.0  # seconds between two lines on the progress of trainings
 
 
 @dataclass(frozen=True)
@@ -42,16 +38,18 @@ class SharedWork:
     resources: WorkerResources  # of each training; a trial has the same
     say: Say
 
-    def make(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> None:
+    def make(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> dict[int, Exception]:
         """Run a task for each tuple of arguments, in parallel, each on one worker.
 
-        ValueError and StorageError pass through.
+        Returns the errors of failed tasks by their position in `asked`. Raises StorageError.
         """
-        self._run(task, asked, what, replace(self.resources, workers=1))
+        return self._run(task, asked, what, replace(self.resources, workers=1))
 
-    def train(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str, watch: Watch | None = None) -> None:
+    def train(
+        self, task: Any, asked: Iterable[tuple[Any, ...]], what: str, watch: Watch | None = None
+    ) -> dict[int, Exception]:
         """As `make`, for a task that leads all workers of a training. watch: says from time to time how far it is."""
-        self._run(task, asked, what, self.resources, watch)
+        return self._run(task, asked, what, self.resources, watch)
 
     def _run(
         self,
@@ -60,7 +58,7 @@ class SharedWork:
         what: str,
         resources: WorkerResources,
         watch: Watch | None = None,
-    ) -> None:
+    ) -> dict[int, Exception]:
         groups: dict[Any, Any] = {}  # task -> its own placement group, or None
         for arguments in asked:
             group = placement_group(resources.bundles) if resources.workers > 1 else None
@@ -72,7 +70,8 @@ class SharedWork:
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, 0) if group else "DEFAULT",
             )
             groups[run.remote(*arguments, self.storage, resources)] = group
-        _finish(groups, what, self.say, watch)
+        errors = finish(groups, what, self.say, watch)
+        return {position: errors[task] for position, task in enumerate(groups) if task in errors}
 
 
 def worker_resources(settings: Resources, has: Mapping[str, float], grows: bool) -> WorkerResources:
@@ -106,59 +105,76 @@ def _holds(has: Mapping[str, float], asked: Mapping[str, float]) -> bool:
 
 def prepare(
     specs: Iterable[TrialSpec], shared_work: SharedWork, sharing: int = 0
-) -> tuple[References, WorkerResources]:
+) -> tuple[References, WorkerResources, SharedFailures]:
     """Decode the images, and make every dense network and profile that `specs` need and the storage lacks.
 
     sharing: number of trials to come if a probe decides how many of them share a GPU, else 0. Returns references to the
-    images and the resources of each trial. Raises ValueError for mistakes that only the images show.
+    images, the resources of each trial, and what could not be made. Raises ValueError for mistakes that only the images
+    show.
     """
     if wait := awaited(shared_work.resources, (node["Resources"] for node in ray.nodes() if node["Alive"])):
         shared_work.say(wait)
     specs = list(specs)
-    networks = [network for spec in specs for network in spec.networks]
-    references = decode(networks, shared_work.say)
+    references = decode((network for spec in specs for network in spec.networks), shared_work.say)
     if sharing:
         resources, message = share_of_gpu(shared_work.resources, specs, references, sharing)
         shared_work.say(message)
         shared_work = replace(shared_work, resources=resources)
-    train(networks, references, shared_work)
+    failures = SharedFailures(shared_work.say)
+    train(specs, references, shared_work, failures)
     scored = {
         (curriculum.measure, curriculum.network, curriculum.table, spec.dense.key()): (curriculum, spec.dense)
-        for spec in specs
+        for spec in failures.without(specs)
         for curriculum in spec.scored
         if is_scored(curriculum)
     }
-    shared_work.make(
+    errors = shared_work.make(
         _score, [(c, dense, references[dense.data.key()]) for c, dense in scored.values()], "samples scored"
     )
-    wanted = {(kind, named.key()): (named, spec.dense) for spec in specs for kind, named in needed(spec).items()}
+    for error in errors.values():
+        raise raised(error)
     for kind, shared in SHARED.items():
-        due = {key: found for (k, key), found in wanted.items() if k == kind}
+        due = {
+            artifact.key(): (artifact, spec.dense)
+            for spec in failures.without(specs)
+            for of_kind, artifact in needed(spec).items()
+            if of_kind == kind
+        }
         lacking = [due[key] for key in _lacking(shared_work.storage, kind, due)]
         make = shared_work.train if shared.trains else shared_work.make
-        make(_make, [(kind, named, [references[d.data.key()]]) for named, d in lacking], shared.label)
-    return references, shared_work.resources
+        errors = make(_make, [(kind, named, [references[d.data.key()]]) for named, d in lacking], shared.label)
+        for position, error in errors.items():
+            artifact, dense = lacking[position]
+            failures.add(kind, artifact.key(), dense, error)
+    return references, shared_work.resources, failures
 
 
 def decode(networks: Iterable[DenseSpec], say: Say) -> References:
     """Read the images of the networks' data sets, each set once."""
     data = {network.data.key(): network.data for network in networks}
     tasks: dict[str, Any] = {key: _decode.options(num_returns=2).remote(spec) for key, spec in data.items()}
-    _finish(dict.fromkeys(messages for _, messages in tasks.values()), "images read", say)
+    for error in finish(dict.fromkeys(messages for _, messages in tasks.values()), "images read", say).values():
+        raise raised(error)
     for _, messages in tasks.values():
         for message in ray.get(messages):
             say(message)
     return {key: splits for key, (splits, _) in tasks.items()}
 
 
-def train(networks: Iterable[DenseSpec], references: References, shared_work: SharedWork) -> None:
+def train(
+    specs: Iterable[TrialSpec], references: References, shared_work: SharedWork, failures: SharedFailures
+) -> None:
     """Train the dense networks that the storage lacks: first those without a curriculum, as the others may use them."""
-    named = {network.key(): network for network in networks}
+    specs = list(specs)
     for scored in (False, True):
-        due = {key: network for key, network in named.items() if (network.curriculum != Curriculum()) == scored}
+        networks = [network for spec in failures.without(specs) for network in spec.networks]
+        due = {n.key(): n for n in networks if (n.curriculum != Curriculum()) == scored}
         lacking = [due[key] for key in _lacking(shared_work.storage, "dense", due)]
         asked = [("dense", network, [references[network.data.key()]]) for network in lacking]
-        shared_work.train(_make, asked, "dense networks trained", partial(_how_far, lacking, shared_work.storage))
+        watch = partial(_how_far, lacking, shared_work.storage)
+        errors = shared_work.train(_make, asked, "dense networks trained", watch)
+        for position, error in errors.items():
+            failures.add("dense", lacking[position].key(), lacking[position], error)
 
 
 def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
@@ -171,30 +187,6 @@ def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
 
 def _how_far(networks: Sequence[DenseSpec], storage: Folder) -> str:
     return progress_line(read_networks(networks, storage))
-
-
-def _finish(groups: Mapping[Any, Any], what: str, say: Say, watch: Watch | None = None) -> None:
-    """Wait for tasks; remove each one's placement group at its end, as the next task may need the resources."""
-    waiting, done = list(groups), 0
-    total, started = len(waiting), time.monotonic()
-    while waiting:
-        pause = min(max(FIRST_PAUSE, (time.monotonic() - started) / 10), LONGEST_PAUSE)
-        ready, waiting = ray.wait(waiting, fetch_local=False, timeout=pause if watch else None)
-        if watch and not ready:
-            say(watch())
-            continue
-        for task in ready:
-            try:
-                ray.get(task)
-                if groups[task]:
-                    remove_placement_group(groups[task])
-            except ray.exceptions.RayTaskError as error:
-                for kind in (ValueError, StorageError):
-                    if isinstance(error.cause, kind):
-                        raise kind(str(error.cause)) from None
-                raise
-        done += len(ready)
-        say(f"{what}: {done} of {total}")
 
 
 @ray.remote(num_cpus=0, max_retries=20)  # runs again if its node dies, while trials that wait for it hold all CPUs

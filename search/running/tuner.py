@@ -1,6 +1,7 @@
 """Runs the trials of a study on Ray Tune. The same call starts, continues and extends a study."""
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -11,7 +12,7 @@ from torch import nn
 
 from search.methods.schedulers import SCHEDULERS, SearchKey, per_search
 from search.results.folder import StudyFolder
-from search.results.rows import TrialRow
+from search.results.rows import TrialRow, row_of
 from search.running.callback import TuneCallback, Watcher, spec_of
 from search.running.ray_session import ray_session
 from search.running.shared_work import References, SharedWork, prepare
@@ -20,18 +21,20 @@ from search.searching.searcher import StudySearcher, search_key
 from search.study.spec import StudySpec
 from trainables.checkpoints import artifact_store
 from trainables.names import SEARCHES
+from trainables.outcome import Outcome
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.process import WorkerResources
 from trainables.training.recovery import RECOVERIES, Pruned
-from trainables.trial.trainable import prune_and_finetune
+from trainables.trial.trainable import prune_and_finetune, write_outcome
 
 
 def run_trials(
     study: StudySpec, storage: Folder, address: str | None, watchers: Sequence[Watcher], check: Callable[[], None]
-) -> list[TrialRow]:
-    """Run the trials that the study folder lacks; return the rows of all its ended trials.
+) -> tuple[list[TrialRow], Counter[str]]:
+    """Run the trials that the study folder lacks.
 
+    Returns the rows of all its ended trials, and why trials of searches were not proposed: reason -> their number.
     address: of a running Ray cluster, "auto" for this machine's; None starts a local cluster and stops it at the end.
     check: called often; it raises an error to stop the run.
     """
@@ -42,28 +45,45 @@ def run_trials(
         watcher.planned(searcher.total)
     if searcher.total == 0:
         searcher.close()
-        return folder.write_table()
+        return folder.write_table(), searcher.left_out
     with ray_session(study.resources, address) as resources:
         try:
             refuse_unreachable(storage)
             shared_work = SharedWork(storage, resources, watchers[0].say)
             sharing = searcher.total if may_share(study, resources) else 0
-            references, resources = prepare(searcher.specs, shared_work, sharing)
-            _fit(study, folder, searcher, references, resources, watchers, check)
+            references, resources, failures = prepare(searcher.specs, shared_work, sharing)
+            for outcome in searcher.leave_out(failures.reason):
+                _fail(outcome, folder, watchers)
+            if searcher.total:
+                _fit(study, folder, searcher, references, resources, watchers, check)
         finally:
             searcher.close()
-    return folder.write_table()
+    return folder.write_table(), searcher.left_out
 
 
 def train_dense(
     study: StudySpec, networks: Iterable[DenseSpec], storage: Folder, address: str | None, say: Callable[[str], None]
 ) -> None:
-    """Train dense networks of a study that `storage` lacks, as `run_trials` does before its trials."""
+    """Train dense networks of a study that `storage` lacks, as `run_trials` does before its trials.
+
+    Raises ValueError with a line for each network that fails, after all others are trained.
+    """
     missing = [TrialSpec(dense=spec) for spec in networks if not artifact_store.is_sound(storage, "dense", spec.key())]
     if missing:
         with ray_session(study.resources, address) as resources:
             refuse_unreachable(storage)
-            prepare(missing, SharedWork(storage, resources, say))
+            _, _, failures = prepare(missing, SharedWork(storage, resources, say))
+        if failures.messages:
+            raise ValueError("\n".join(failures.messages))
+
+
+def _fail(outcome: Outcome, folder: StudyFolder, watchers: Sequence[Watcher]) -> None:
+    """Record a trial that fails before it starts."""
+    folder.start_trial(outcome.spec)
+    write_outcome(folder.trial(outcome.spec.key()), outcome)
+    for watcher in watchers:
+        watcher.started(outcome.spec)
+        watcher.ended(row_of(outcome))
 
 
 def may_share(study: StudySpec, resources: WorkerResources) -> bool:

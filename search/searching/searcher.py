@@ -45,6 +45,8 @@ class StudySearcher(Searcher):
         self._configure = configure
         self._running: dict[str, TrialSpec] = {}  # by Tune's trial id
         self._losses: Counter[str] = Counter()  # of a trial's workers or storage, by key
+        self.left_out = Counter[str]()  # proposals that this run does not make: reason -> their number
+        self._closed: set[SearchHistory] = set()  # searches that make no proposals in this run
         self._failure = ""  # message of the storage, if a trial has lost it too often
         rows = folder.rows()
         done = {row.trial for row in rows if row.status != "failed" or row.policy in SEARCHES}
@@ -89,20 +91,43 @@ class StudySearcher(Searcher):
     @property
     def specs(self) -> list[TrialSpec]:
         """A spec of every kind of trial still to come: what they share is made before they run."""
-        cells = [cell for history in self._histories if history.remaining > 0 for cell in history.cells]
+        cells = [cell for history in self._unfinished() for cell in history.cells]
         return [*self._queue, *cells]
 
     @property
     def total(self) -> int:
         """Number of trials still to come."""
-        return len(self._queue) + sum(max(0, h.remaining - len(self._awaited[h])) for h in self._histories)
+        return len(self._queue) + sum(max(0, h.remaining - len(self._awaited[h])) for h in self._unfinished())
+
+    def _unfinished(self) -> list[SearchHistory]:
+        """The searches that still make proposals."""
+        return [history for history in self._histories if history.remaining > 0 and history not in self._closed]
+
+    def leave_out(self, reason: Callable[[TrialSpec], str]) -> list[Outcome]:
+        """Leave out the trials that cannot run. Return the failed outcomes of those of named policies.
+
+        reason: why a trial cannot run; empty if it can. A search with such a trial makes no proposal in this run. The
+        next run tries all of them again.
+        """
+        failed = [Outcome(spec=spec, status="failed", error=why) for spec in self._queue if (why := reason(spec))]
+        for history in self._unfinished():
+            if why := next(filter(None, map(reason, history.cells)), ""):
+                self.left_out[why] += max(0, history.remaining - len(self._awaited[history]))
+                self._closed.add(history)
+        keys = {outcome.spec.key() for outcome in failed}
+        self._queue = [spec for spec in self._queue if spec.key() not in keys]
+        for awaited in self._awaited.values():
+            awaited -= keys
+        proposals = [outcome for outcome in failed if outcome.spec.policy in SEARCHES]  # they stay unfinished
+        self.left_out.update(outcome.error for outcome in proposals)
+        return [outcome for outcome in failed if outcome not in proposals]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next trial's configuration, None if it has to wait, or `FINISHED`."""
         if self._queue:
             spec = self._queue.pop(0)
         else:
-            unfinished = [history for history in self._histories if history.remaining > 0]
+            unfinished = self._unfinished()
             if not unfinished:  # a running trial may lose its worker and come back
                 return None if self._running else Searcher.FINISHED  # type: ignore[return-value]
             ready = [history for history in unfinished if not self._awaited[history]]

@@ -25,6 +25,7 @@ from unittest import mock
 from ray import tune
 from ray.cluster_utils import Cluster
 
+from search.running.failures import SharedFailures
 from search.running.tuner import run_trials
 from search.study.spec import StudySpec
 from tests.search.comparison.test_compare import outcome
@@ -85,11 +86,14 @@ def measure(workers: int, epochs: int) -> dict[str, float]:
             cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
         stack.enter_context(mock.patch("search.running.tuner.prune_and_finetune", nap))
         stack.enter_context(
-            mock.patch("search.running.tuner.prepare", lambda specs, shared_work, sharing: ({}, shared_work.resources))
+            mock.patch(
+                "search.running.tuner.prepare",
+                lambda specs, shared_work, sharing: ({}, shared_work.resources, SharedFailures(print)),
+            )
         )
         watcher, driver_before = Counting(), time.process_time()
         head_before = sum(map(_processor_seconds, servers))
-        rows = run_trials(study, Folder.at(str(home)), cluster.address, [watcher], check=lambda: None)
+        rows, _ = run_trials(study, Folder.at(str(home)), cluster.address, [watcher], check=lambda: None)
         driver = time.process_time() - driver_before
         ray_head = sum(map(_processor_seconds, servers)) - head_before
         windows = [path.read_text().split() for path in home.glob("scale/trials/*/window")]

@@ -61,10 +61,10 @@ class Run:
         return json.loads(done.stdout)
 
 
-def run_small(home: Path, *arguments: str, settings: Sequence[str] = ()) -> Run:
-    """Run the small study with these settings."""
+def run_small(home: Path, *arguments: str, settings: Sequence[str] = (), code: int = 0) -> Run:
+    """Run the small study with these settings. code: the exit code that it must have."""
     done = installed("run", "digits", "--set", *SMALL, *settings, "--json", *arguments, cwd=home)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     summary = json.loads(done.stdout)
     return Run(home, Path(summary["folder"]), summary, done.stderr)
 

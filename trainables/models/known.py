@@ -27,10 +27,16 @@ def check(name: str, width: float = 1.0) -> None:
     """Refuse an unknown name, or a width that the model does not have. A user's own model is not imported.
 
     Raises:
-        ValueError: the name is unknown, or the width is not 1.0 for a model that is not the project's own.
+        ValueError: the name is unknown or that of a function of the running script, or the width is not 1.0 for a model
+            that is not the project's own.
     """
     if name in OWN:
         return
+    if name.startswith("__main__:"):
+        raise ValueError(
+            f"model {name!r} must be in a file that the workers can import, but lies in the script or notebook that "
+            f"runs; put the function into a file mymodel.py beside it, and name it mymodel:{name.partition(':')[2]}"
+        )
     if not is_users_own(name) and name not in torchvision_names():
         raise did_you_mean("model", name, {*OWN, *torchvision_names()})
     if width != 1.0:

@@ -1,6 +1,7 @@
 """Storage behind one URI: a local folder, NFS, s3:// or gs://, through pyarrow.fs."""
 
 import os
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from trainables.storage import credentials
 
 LARGEST, LARGEST_JSON = 1 << 33, 1 << 28  # most bytes of a file that is read, and of a JSON file
 LONGEST = 255  # bytes of a name, as in most file systems
+_SCHEMES = "s3a?|gs|gcs|hdfs|viewfs|abfss?|az|https?|file"
+_MISSPELT = re.compile(rf"(?:{_SCHEMES})(?::(?!//)|//)|[a-z][a-z0-9+.-]*:/(?!/)", re.IGNORECASE)
 PAUSES = (0.1, 0.5, 2.0)  # seconds before each attempt but the first two; the second follows the first at once
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -80,9 +83,15 @@ class Folder:
     def at(cls, uri: str) -> "Folder":
         """Take a local path (a relative one starts at the working directory) or a URI.
 
-        Raises ValueError where pyarrow does not know the storage, and where the URI holds credentials.
+        Raises ValueError where pyarrow does not know the storage, where the URI holds credentials, and for a local
+        path that looks like a misspelt URI.
         """
         if "://" not in uri:
+            if _MISSPELT.match(uri):
+                raise ValueError(
+                    f"storage must be a folder or a URI such as s3://bucket/studies, but got {uri!r}; write :// after "
+                    "the scheme, or ./ before the name of a folder"
+                )
             return cls(os.path.abspath(os.path.expanduser(uri)))
         folder = cls(credentials.refuse("storage", uri))
         try:

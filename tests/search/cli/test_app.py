@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.cli.options import spread
+from search.results.folder import StudyFolder
 from tests.search.conftest import Run, howcompact, installed
 
 
@@ -108,3 +109,62 @@ def test_allocate_measures_a_checkpoint_for_a_policy_that_needs_its_profile(smal
     by_name = howcompact("allocate", "resnet20", *options, cwd=tmp_path)
     assert by_name.returncode == 2
     assert "must measure a trained network" in by_name.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(trained: StudyFolder, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    study = trained.folder.uri
+    commands = (
+        ["compare", study],
+        ["best", study],
+        ["best", study, "--pareto"],
+        ["profile", "none"],
+        ["probe", "none"],
+    )
+    for command in commands:
+        for out in ("file", "file/below", "file/further/below", "s3://bucket/x"):
+            done = howcompact(*command, "--out", out, cwd=tmp_path)
+            assert done.returncode == 2
+            (line,) = done.stderr.splitlines()
+            assert line.startswith("error: --out must be a "), (command, out)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "mine")]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody can make another")
+def test_a_folder_that_nobody_can_make_is_one_line(trained: StudyFolder, tmp_path: Path) -> None:
+    for command in ("compare", "best"):
+        done = howcompact(command, trained.folder.uri, "--out", "/proc/p", cwd=tmp_path)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("error: --out must be a folder that can be written, but /proc/p")
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (["models=['__main__:net']"], "put the function into a file mymodel.py beside it, and name it mymodel:net"),
+        (["resources.gpus=1", "resources.workers=9"], "but a trial asks for 9; set resources.gpus=auto"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_ray_starts(tmp_path: Path, settings: list[str], complaint: str) -> None:
+    done = howcompact("run", "digits", "--set", "tracking=off", *settings, cwd=tmp_path)
+    assert done.returncode == 2
+    assert [line.startswith("error: ") for line in done.stderr.splitlines()] == [True]
+    assert complaint in done.stderr
+    assert not (tmp_path / "howcompact-runs" / "digits").exists()
+
+
+def test_an_unreadable_study_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").symlink_to("own.yaml")
+    done = howcompact("run", "own.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("storage", ["s3:/bucket", "s3:bucket", "S3:/bucket", "gs:/b/x", "s3//b", "file:/x", "odd:/x"])
+def test_a_misspelt_uri_is_no_folder(tmp_path: Path, storage: str) -> None:
+    for command in (["run", "digits", "--storage", storage], ["compare", f"{storage}/digits"]):
+        done = howcompact(*command, cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: storage must be a folder or a URI such as s3://bucket/studies, but got")
+    assert list(tmp_path.iterdir()) == []

@@ -86,8 +86,14 @@ def test_a_broken_image_is_named_before_anything_is_trained(tmp_path: Path, imag
 
 def test_a_trial_that_diverges_fails_alone_and_says_why(tmp_path: Path) -> None:
     settings = [*FEW, "finetune.lr=1e9", "finetune.epochs=2"]
-    run = run_small(tmp_path, settings=settings)
+    run = run_small(tmp_path, settings=settings, code=1)
     assert run.summary["trials"] == {"total": 1, "done": 0, "new": 1, "failed": 1, "stopped": 0}
     assert "loss must stay finite" in run.stderr
-    assert run.json_of("status", str(run.folder))["trials"]["failed"] == 1
+    assert run.summary["best_command"] is None
+    progress = run.json_of("status", str(run.folder))
+    assert progress["trials"]["failed"] == 1
+    assert progress["failures"] == run.summary["failures"]
+    ((error, count),) = progress["failures"].items()
+    assert count == 1
+    assert f"1 failed: {error}\n" in howcompact("status", str(run.folder), cwd=tmp_path).stdout
     assert howcompact("compare", str(run.folder), cwd=tmp_path).returncode == 2

@@ -91,7 +91,7 @@ def test_an_error_of_one_worker_ends_its_trial(tmp_path: Path) -> None:
         text=True,
         timeout=200,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     (ended,) = tmp_path.glob("howcompact-runs/digits/trials/*/outcome.json")
     outcome = Outcome.from_file(ended.read_bytes())
     assert (outcome.status, outcome.error) == (

@@ -1,0 +1,139 @@
+"""One dense network that diverges fails its own trials; those of the other networks run."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ray.exceptions import RayTaskError
+
+from search.results.folder import StudyFolder
+from search.running.failures import SharedFailures, message_of, raised
+from search.searching.searcher import StudySearcher
+from search.study.spec import StudySpec
+from tests.search.conftest import FEW, howcompact
+from trainables.storage.folder import Folder, StorageError
+from trainables.training.train import DivergedError
+
+HOT = """
+from torch import nn
+
+class Hot(nn.Sequential):
+    def forward(self, images):
+        return super().forward(1e6 * images) * 1e6
+
+def build(num_classes, in_channels):
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes)
+    return Hot(nn.Conv2d(in_channels, 8, 3), nn.ReLU(), *head)
+"""
+STUDY = StudySpec.model_validate(
+    {
+        "name": "s",
+        "policies": ["uniform", "capacity-functional", "searched"],
+        "sparsities": [0.5, 0.8],
+        "seeds": [0, 1],
+        "search": {"trials": 5, "warm_start": ["uniform"]},
+    }
+)
+
+
+def diverged(text: str = "loss must stay finite, but became nan in epoch 1; lower lr 0.1") -> RayTaskError:
+    return RayTaskError("make", "a traceback", DivergedError(text))
+
+
+def searcher_of(path: Path) -> StudySearcher:
+    folder = StudyFolder(Folder.at(str(path)))
+    folder.write_study(STUDY)
+    return StudySearcher(STUDY, folder, configure=lambda spec: {"spec": spec})
+
+
+def test_a_failure_names_the_network_the_seed_the_error_and_the_remedy() -> None:
+    dense = STUDY.trials()[0].dense.model_copy(update={"seed": 3})
+    assert message_of("dense", dense, diverged()) == (
+        "the dense network small_cnn with seed 3 must train before its trials run, but fails with DivergedError: loss "
+        "must stay finite, but became nan in epoch 1; lower lr 0.1 (dense.lr), or take small_cnn out of models; the "
+        "same command tries again"
+    )
+    assert "the profile of small_cnn with seed 3 must work" in message_of("profile", dense, KeyError("x"))
+    assert "\n" not in message_of("dense", dense, RuntimeError("one line\nand another"))
+
+
+def test_only_the_storage_and_mistakes_keep_their_own_error() -> None:
+    for cause in (StorageError("storage must work"), ValueError("policy must be")):
+        found = raised(RayTaskError("make", "a traceback", cause))
+        assert (type(found), str(found)) == (type(cause), str(cause))
+    assert isinstance(raised(diverged()), RayTaskError)
+
+
+def test_trials_of_a_dense_network_that_fails_fail_and_its_searches_propose_nothing(tmp_path: Path) -> None:
+    searcher, said = searcher_of(tmp_path / "s"), list[str]()
+    assert searcher.total == 2 * 2 * (2 + 4)
+    failures = SharedFailures(said.append)
+    assert searcher.leave_out(failures.reason) == []
+    broken = next(spec.dense for spec in STUDY.trials() if spec.seed == 1)
+    failures.add("dense", broken.key(), broken, diverged())
+    assert said == failures.messages
+    assert {spec.seed for spec in failures.without(searcher.specs)} == {0}
+    failed = searcher.leave_out(failures.reason)
+    assert {(outcome.spec.seed, outcome.spec.policy) for outcome in failed} == {
+        (1, "uniform"),
+        (1, "capacity-functional"),
+    }
+    assert {(outcome.status, outcome.error) for outcome in failed} == {("failed", said[0])}
+    assert len(failed) == 2 * 2
+    assert searcher.left_out == {said[0]: 2 * 4}
+    assert searcher.total == 2 * (2 + 4)
+    assert {spec.seed for spec in searcher.specs} == {0}
+    assert searcher_of(tmp_path / "s").total == 2 * 2 * (2 + 4)  # the next run tries all of them again
+
+
+def test_a_profile_that_fails_ends_only_the_trials_that_read_it(tmp_path: Path) -> None:
+    searcher, failures = searcher_of(tmp_path / "s"), SharedFailures(lambda text: None)
+    reader = next(spec for spec in STUDY.trials() if spec.policy == "capacity-functional")
+    failures.add("profile", reader.profile.key(), reader.dense, diverged())
+    failed = searcher.leave_out(failures.reason)
+    assert {(outcome.spec.seed, outcome.spec.policy) for outcome in failed} == {(0, "capacity-functional")}
+    assert not searcher.left_out
+
+
+@pytest.fixture(scope="module")
+def half_failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A study of two networks, one of which diverges, in a folder whose name a shell would split."""
+    home = tmp_path_factory.mktemp("two words")
+    (home / "hc_hot.py").write_text(HOT)
+    settings = [*FEW, "models=[small_cnn,hc_hot:build]", "width=1.0", "calibration=64", "recalibrate=2"]
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--set", *settings]
+    environment = os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return home, subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def test_a_dense_network_that_diverges_does_not_end_the_study(
+    half_failed: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    home, done = half_failed
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "trials: 2 total, 2 new, 1 done, 1 failed, 0 stopped" in done.stdout
+    assert "1 failed: the dense network hc_hot:build with seed 0 must train before its trials run" in done.stdout
+    assert "DivergedError: loss must stay finite" in done.stdout
+    rows = StudyFolder.open(str(home / "howcompact-runs" / "digits")).rows()
+    assert {(row.model, row.status) for row in rows} == {("small_cnn", "done"), ("hc_hot:build", "failed")}
+    progress = howcompact("status", "howcompact-runs/digits", "--json", cwd=home)
+    (reason,) = json.loads(progress.stdout)["failures"]
+    assert reason in done.stdout
+
+
+def test_the_proposed_command_works_as_it_is_printed(
+    half_failed: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    home, done = half_failed
+    command = done.stdout.partition("best checkpoint: ")[2].splitlines()[0]
+    program, *arguments = shlex.split(command)
+    assert (program, arguments[0]) == ("howcompact", "best")
+    assert "sparsity>=0.5" in arguments
+    taken = howcompact(*arguments, cwd=home)
+    assert taken.returncode == 0, taken.stderr
+    assert (home / "best" / "network.safetensors").exists()
