@@ -39,7 +39,7 @@ def decide(setting: Setting, modes: Callable[[], Modes]) -> Channels:
         return Channels(1 if setting == "grey" else 3, f"data.channels is {setting}", True)
     colour, grey, images = modes()
     if colour and grey:
-        why = f"{colour:,} have colour and {grey:,} are grey"
+        why = f"{colour:,} {'has' if colour == 1 else 'have'} colour, {grey:,} {'is' if grey == 1 else 'are'} grey"
     else:
         why = f"all {colour + grey:,} {'have colour' if colour else 'are grey'}"
     if colour + grey < images:

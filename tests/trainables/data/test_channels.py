@@ -47,9 +47,9 @@ def test_one_image_with_colour_is_enough(tmp_path: Path, kind: str, at: int, odd
     if others == "RGB":
         grey = np.asarray(Image.fromarray(PIXELS[at]).convert("L"))
         assert any(np.array_equal(image, np.stack([grey] * 3)) for image in images)
-        assert line(data) == "images are read in colour: 11 have colour and 1 are grey; each is 3 x 4 x 4"
+        assert line(data) == "images are read in colour: 11 have colour, 1 is grey; each is 3 x 4 x 4"
     else:
-        assert line(data) == "images are read in colour: 1 have colour and 11 are grey; each is 3 x 4 x 4"
+        assert line(data) == "images are read in colour: 1 has colour, 11 are grey; each is 3 x 4 x 4"
 
 
 @pytest.mark.parametrize("kind", ["folder", "parquet"])
