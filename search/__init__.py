@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from search.report.notebook import Compared
     from search.retrieval.best import Front
     from search.retrieval.copying import Retrieved
+    from search.running.dry_run import DryRun
     from search.running.run import RunSummary
     from search.samples.summary import Learnability
     from search.verification.verify import Verified
 
-__all__ = ["best", "compare", "front", "learnability", "run", "submit", "verify"]
+__all__ = ["best", "compare", "dry_run", "front", "learnability", "run", "submit", "verify"]
 
 STORAGE = "howcompact-runs"  # the default folder of studies
 
@@ -42,6 +43,20 @@ def run(
     from search.running.run import run as run_study  # Ray is imported only for a study that can run
 
     return run_study(checked, root, address, _warn)
+
+
+def dry_run(
+    study: str = "digits", storage: str = STORAGE, *, name: str | None = None, overrides: Sequence[str] = ()
+) -> "DryRun":
+    """Count what `run` would do and reuse, and estimate its time from earlier runs. It starts nothing.
+
+    The arguments and errors are those of `run`.
+    """
+    from search.running.dry_run import dry_run as plan
+    from search.study.reading import read_study
+    from trainables.storage.folder import Folder
+
+    return plan(read_study(study, overrides, name), Folder.at(storage), _say)
 
 
 def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] = ()) -> "Compared":

@@ -11,7 +11,7 @@ import typer
 import search
 from search.cli.cluster import cluster
 from search.cli.networks import networks
-from search.cli.options import Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, Trusted, spread
+from search.cli.options import Dry, Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, Trusted, spread
 from search.cli.reference import reference
 from search.cli.verification import verification
 from search.results.out_folder import refuse_out, writing
@@ -36,6 +36,7 @@ def run(
     name: Name = None,
     settings: Settings = [],  # noqa: B006
     address: Ray = None,
+    dry_run: Dry = False,
     as_json: Json = False,
 ) -> None:
     """Start, continue or extend a study.
@@ -44,6 +45,13 @@ def run(
 
     Example: howcompact run digits --set seeds=[0,1] finetune.epochs=5
     """
+    if dry_run:
+        plan = search.dry_run(study, storage, name=name, overrides=settings)
+        if as_json:
+            return _print_json(plan)
+        from search.cli.dry_run_lines import print_dry_run
+
+        return print_dry_run(plan)
     with _stoppable():
         summary = search.run(study, storage, name=name, overrides=settings, address=address)
     if as_json:
@@ -54,6 +62,7 @@ def run(
         print_run(summary)
     if summary.trials["failed"]:
         raise typer.Exit(3 if summary.trials["done"] else 1)
+    return None
 
 
 @app.command()

@@ -15,6 +15,7 @@ Name = Annotated[str | None, typer.Option(help="Name of the study and of its fol
 Trusted = Annotated[
     list[str], typer.Option("--trust", help="A model of your own that may be imported, as package.module:function.")
 ]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is reused; start nothing.")]
 Ray = Annotated[str | None, typer.Option("--address", help="Address of a Ray cluster; default: start a local one.")]
 Address = Annotated[str, typer.Option(help="Address of the cluster's dashboard, such as http://127.0.0.1:8265.")]
 

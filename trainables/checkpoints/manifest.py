@@ -38,6 +38,11 @@ def listed(folder: Folder) -> set[str]:
     return set(_entries(folder))
 
 
+def total_bytes(folder: Folder) -> int:
+    """Return the bytes of the files that the manifest lists. Raises ValueError where it is missing or was changed."""
+    return sum(int(entry["bytes"]) for entry in _entries(folder).values())
+
+
 def read_files(folder: Folder) -> dict[str, bytes]:
     """Read and check every file that the manifest lists, at most LARGEST bytes together.
 

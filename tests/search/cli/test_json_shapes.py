@@ -21,6 +21,7 @@ from search.results.folder import StudyFolder
 from search.results.status import StudyStatus
 from search.retrieval.best import Front
 from search.retrieval.copying import Retrieved
+from search.running.dry_run import DryRun
 from search.running.run import RunSummary
 from search.samples.summary import Learnability
 from search.study.schema import study_schema
@@ -33,6 +34,7 @@ README = (Path(__file__).parents[3] / "search" / "README.md").read_text()
 SECTION = README.partition("## What --json prints")[2].partition("\n## ")[0]
 COMMANDS: dict[str, type[BaseModel]] = {
     "run": RunSummary,
+    "run --dry-run": DryRun,
     "status": StudyStatus,
     "compare": Comparison,
     "best": Retrieved,
@@ -143,6 +145,7 @@ def test_what_the_commands_print_has_the_documented_shape(trained: StudyFolder, 
 
     study, network = trained.folder.uri, str(tmp_path / "best")
     assert_printed("StudyStatus", "status", study)
+    assert_printed("DryRun", "run", "digits", "--dry-run")
     assert_printed("Comparison", "compare", study)
     assert_printed("Comparison", "compare", study, "--test")
     shutil.copytree(trained.folder.parent.uri, tmp_path / "copy")

@@ -1,0 +1,26 @@
+"""What `run --dry-run` prints."""
+
+from search.running.dry_run import DryRun
+
+
+def print_dry_run(plan: DryRun) -> None:
+    """Print what a run would do, what it would reuse, and how long it takes as far as earlier runs tell."""
+    print(f"study {plan.study}: {plan.trials:,} trials to run, {plan.trials_done:,} are done; {plan.searches} searches")
+    print(f"dense networks: {plan.dense} to train, {plan.dense_reused} reused from the storage")
+    print(f"epochs: {plan.epochs:,}")
+    print(f"time of dense training: {_time(plan.dense_seconds)}; of the trials: {_time(plan.trial_seconds)}")
+    print(
+        "  (one after the other; divide by the number that run at the same time; the same in GPU hours with one GPU each)"
+    )
+    print(f"disk: {'unknown, as no trial of this study has ended' if plan.bytes is None else _size(plan.bytes)}")
+    print("nothing was started")
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown, as no earlier trial in this storage tells"
+    return f"about {seconds:.0f} s" if seconds < 600 else f"about {seconds / 3600:.1f} h"
+
+
+def _size(size: int) -> str:
+    return f"about {size / 1e6:,.0f} MB" if size < 1e9 else f"about {size / 1e9:,.1f} GB"
