@@ -9,9 +9,7 @@ def print_dry_run(plan: DryRun) -> None:
     print(f"dense networks: {plan.dense} to train, {plan.dense_reused} reused from the storage")
     print(f"epochs: {plan.epochs:,}")
     print(f"time of dense training: {_time(plan.dense_seconds)}; of the trials: {_time(plan.trial_seconds)}")
-    print(
-        "  (one after the other; divide by the number that run at the same time; the same in GPU hours with one GPU each)"
-    )
+    print("  one after the other: divide by the number that run at once; with one GPU each, these are GPU hours")
     print(f"disk: {'unknown, as no trial of this study has ended' if plan.bytes is None else _size(plan.bytes)}")
     print("nothing was started")
 
