@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from search.cli.app import app
 from search.study.reading import read_study, shipped
 from tests.test_imports import FILES
 
@@ -95,6 +97,15 @@ def test_every_folder_of_the_house_is_on_its_plan() -> None:
     folders = {path.parent for path in FILES if path.parent.parent in (ROOT / "search", ROOT / "trainables")}
     for folder in folders:
         assert f"{folder.name}/" in plan, folder
+
+
+def test_the_commands_without_json_are_those_that_are_named() -> None:
+    (sentence,) = re.findall(r"Every command but (.*?) takes `--json`", README)
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    without = {
+        name for name, command in commands.items() if "--json" not in {o for p in command.params for o in p.opts}
+    }
+    assert set(re.findall(r"`(\w+)`", sentence)) == without
 
 
 def test_the_readme_is_short_enough_to_be_read() -> None:
