@@ -60,7 +60,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
         f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * is a control, ! has a warning below"
     )
     names = ["sparsity", "policy", "one-shot", "recalibrated", "recovered", "vs uniform"]
-    for name in [*names, "test" if test else "images", "cost s", "trials"]:  # the width holds one of the two
+    for name in [*names, "test" if test else "images", "cost s", "networks"]:  # the width holds one of the two
         table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     dense = {of_dense(row.curriculum): row.dense_accuracy for row in reversed(rows)}
     for name, accuracy in sorted(dense.items()):
@@ -77,7 +77,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
                 "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
                 percent(row.test_accuracy) if test else _short(row.search_cost_images),
                 f"{row.search_cost_seconds:.2f}",
-                str(row.trials),
+                str(row.networks),
             )
         table.add_section()
     return table

@@ -12,7 +12,9 @@ def print_status(progress: StudyStatus) -> None:
     """Print the trials by state, the training done and left, and the best trial of each policy."""
     counts = {state: count for state, count in progress.trials.items() if state != "total"}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state in ALWAYS)
-    print(f"{progress.trials['total']} trials: {states}")
+    print(f"{progress.trials['total']} trials: {states}; {progress.networks} different networks")
+    for search in progress.exhausted:
+        print(f"the search ended early, as it found no other network: {search}")
     print_failures(progress.failures)
     dense = progress.dense
     print(f"{dense['trained']} of {dense['total']} dense networks trained", end="")

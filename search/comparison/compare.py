@@ -71,6 +71,7 @@ class ComparisonRow(Frozen):
     search_cost_evaluations: float | None  # passes over all calibration samples, and trials evaluated
     search_cost_images: float | None  # images through the network; None: an older version did not count them
     trials: int  # over all seeds; for a search, all trials that it evaluated
+    networks: int  # different ones among these trials
     layers: dict[str, float]  # layer -> density, mean over seeds
     trial_keys: list[str]  # the trial of each seed, in the order of the seeds
     warnings: list[str]  # why the row may not be comparable
@@ -113,8 +114,7 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
         baseline = found.cells.get(cell._replace(policy=BASELINE), {})
         warnings = _warnings(trials, baseline, budgets[cell.setting, cell.sparsity], odd_settings.get(cell.setting))
         warnings += unfair(cell, found.cells[cell], found.cells)
-        names = cell.policy, trials[0].criterion, trials[0].recovery
-        control = cell.setting in controls or not CONTROLS.isdisjoint(names)
+        control = cell.setting in controls or bool(CONTROLS & {cell.policy, trials[0].criterion, trials[0].recovery})
         layers = found.layers.mean([winner.table_row for winner in trials])
         rows.append(_row(cell.policy, trials, control, accuracies, gaps_by_cell[cell], layers, warnings))
     headline, versus = summarised({cell: own for cell, own in found.cells.items() if cell.setting not in odd_settings})
@@ -178,7 +178,7 @@ def _row(
         search_cost_seconds=fmean([trial.cost_seconds for trial in trials]),
         search_cost_evaluations=_mean([trial.cost_evaluations for trial in trials]),
         search_cost_images=_mean([trial.cost_images for trial in trials]),
-        trials=sum(trial.trials for trial in trials),
+        **{name: sum(getattr(trial, name) for trial in trials) for name in ("trials", "networks")},
         layers=layers,
         trial_keys=[trial.trial for trial in trials],
         warnings=warnings,

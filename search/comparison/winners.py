@@ -54,6 +54,7 @@ class Winner(NamedTuple):
     cost_evaluations: int | None  # None: an older version did not count them
     cost_images: int | None
     trials: int  # evaluated by a search; 1 for any other policy
+    networks: int  # different ones among these trials
     table_row: int  # of the table of winners
 
 
@@ -73,7 +74,7 @@ DECISIVE = [  # columns that decide who wins and at what cost
     *("trial", "cell", "policy", "status", "best_val_accuracy", "starts", "feasible"),
     *search_costs.COLUMNS,
 ]
-COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE, "layers")]
+COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE, "layers", "parts")]
 
 
 class Winners(NamedTuple):
@@ -119,6 +120,7 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
     seen = pa.concat_tables(
         [own.append_column("search", own["policy"]), starts.append_column("search", pa.repeat(SEARCHED, len(starts)))]
     )
+    seen = seen.append_column("network", search_costs.marks_of_networks(table["parts"].take(seen["row"])))
     order = [("best_val_accuracy", "descending"), ("starts", "descending"), ("trial", "ascending")]
     reached = seen.filter(done & pc.field("feasible")).sort_by(order)
     best = reached.group_by(["search", "cell"], use_threads=False).aggregate([("row", "first")])
@@ -138,6 +140,7 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
             for kind, costs in spent_by_rule.items()
         },
         "trials": [*[1] * len(named), *(each.trials for each in spent_by_search)],
+        "networks": [*[1] * len(named), *(each.networks for each in spent_by_search)],
         "table_row": range(len(won)),
     }
     cells: dict[Cell, dict[int, Winner]] = defaultdict(dict)

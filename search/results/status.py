@@ -1,11 +1,14 @@
 """The progress of a study, read from its folder alone."""
 
+from collections import Counter
 from statistics import fmean
 
 from search.results.dense_networks import networks_of, read_networks, seconds_left
 from search.results.failures import reasons
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
+from search.results.searches import is_exhausted, known_exhausted, name_of, settings_of
+from search.study.cells import cell_key
 from trainables.checkpoints.epochs import newest_record
 from trainables.frozen import Frozen
 
@@ -17,6 +20,8 @@ class StudyStatus(Frozen):
     dense: dict[str, int]  # dense networks: total and trained; epochs and epochs_left of their training
     trials: dict[str, int]  # total, done, stopped, failed, unfinished (started, not ended) and missing (not started)
     failures: dict[str, int]  # error -> number of failed trials
+    networks: int  # different ones among done trials: those of one cell differ in what a part keeps
+    exhausted: list[str]  # searches that ended early, because they found no new network
     epochs: int  # of all trials, with unfinished ones
     best: dict[str, TrialRow]  # policy (and recovery, curriculum if they differ) -> its trial of highest accuracy
     seconds_left: float | None  # of dense training and trials, by the mean of what has ended; None if nothing has
@@ -26,7 +31,14 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     """Count what a study has done and what remains."""
     study, rows = folder.study, folder.rows()
     unfinished = folder.unfinished({row.trial for row in rows})
-    proposals = sum(study.search.trials - study.search.starts(policy, len(cells)) for policy, cells in study.searches())
+    trials_of = Counter((row.policy, row.cell) for row in rows)
+    trials_of += Counter((spec.policy, cell_key(spec)) for spec in unfinished)
+    proposals, known, exhausted = 0, known_exhausted(folder.folder), []
+    for policy, cells in study.searches():
+        name = name_of(policy, cells, settings_of(policy, study.search))
+        run = sum(trials_of[policy, cell_key(cell)] for cell in cells)
+        exhausted += [name] if is_exhausted(name, run, known) else []
+        proposals += run if name in exhausted else study.search.trials - study.search.starts(policy, len(cells))
     total = max(len(study.trials()) + proposals, len(rows) + len(unfinished))
     counts = {state: sum(row.status == state for row in rows) for state in ("done", "stopped", "failed")}
     missing = total - len(rows) - len(unfinished)
@@ -51,6 +63,8 @@ def status_of(folder: StudyFolder) -> StudyStatus:
         },
         trials={"total": total, **counts, "unfinished": len(unfinished), "missing": missing},
         failures=reasons(rows),
+        networks=len({(row.cell, *sorted(row.parts.items())) for row in rows if row.status == "done"}),
+        exhausted=exhausted,
         epochs=sum(row.epochs for row in rows) + sum(len(record.history) for record in records if record),
         best=dict(sorted(best.items())),
         seconds_left=left,

@@ -26,6 +26,9 @@ class Watcher(Protocol):
     def planned(self, trials: int) -> None:
         """Take the number of trials to run."""
 
+    def dropped(self, trials: int, reason: str) -> None:
+        """Take the number of planned trials that will not run, and the reason."""
+
     def started(self, spec: TrialSpec) -> None:
         """Take the spec of a trial that starts."""
 

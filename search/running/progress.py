@@ -55,6 +55,14 @@ class Progress:
         self._total = trials
         self.say(f"{trials} trials to run")
 
+    def dropped(self, trials: int, reason: str) -> None:
+        """Note that some of the trials will not run, and show the reason."""
+        self._total -= trials
+        if self._console.is_terminal:
+            self._console.print(reason)  # above the live table, where it stays
+        else:
+            self.say(reason)
+
     def started(self, spec: TrialSpec) -> None:
         """Note that a trial runs."""
         self._first_trial = self._first_trial or time.monotonic()

@@ -40,7 +40,12 @@ def run_trials(
     """
     folder = StudyFolder(storage / study.name)
     folder.write_study(study)
-    searcher = StudySearcher(study, folder, configure=partial(_configure, storage, folder))
+
+    def ended_early(trials: int, reason: str) -> None:
+        for watcher in watchers:
+            watcher.dropped(trials, reason)
+
+    searcher = StudySearcher(study, folder, partial(_configure, storage, folder), ended_early)
     for watcher in watchers:
         watcher.planned(searcher.total)
     if searcher.total == 0:

@@ -1,17 +1,12 @@
 """What has happened in one search: what it starts from, and the proposals of earlier runs."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from search.results.names import curriculum_name, model_name
 from search.results.rows import TrialRow
+from search.results.searches import hash_of, name_of, settings_of
 from search.study.search_spec import SearchSpec
-from trainables.curriculum_spec import Curriculum
-from trainables.names import RANDOM_SEARCH
 from trainables.spec import TrialSpec
-
-CONTROL = {"sampler": "random", "space": "layers", "warm_start": ()}  # settings of the control
 
 
 @dataclass(eq=False)
@@ -25,15 +20,20 @@ class SearchHistory:
     earlier: list[TrialRow] = field(default_factory=list)  # proposals of earlier runs that have ended
     unfinished: list[TrialSpec] = field(default_factory=list)  # proposals of earlier runs that have not ended
     proposed: int = 0  # by this run
+    exhausted: bool = False  # whether the search has found no new network
 
     def __post_init__(self) -> None:
-        if self.policy == RANDOM_SEARCH:
-            self.settings = self.settings.model_copy(update=CONTROL)
+        self.settings = settings_of(self.policy, self.settings)
+
+    @property
+    def proposals(self) -> int:
+        """Number of proposals that were or are run."""
+        return len(self.earlier) + len(self.unfinished) + self.proposed
 
     @property
     def remaining(self) -> int:
         """Number of proposals still to make; below 0 if the study has become smaller."""
-        return self.settings.trials - len(self.starts) - len(self.earlier) - len(self.unfinished) - self.proposed
+        return 0 if self.exhausted else self.settings.trials - len(self.starts) - self.proposals
 
     @property
     def ended(self) -> list[TrialRow]:
@@ -48,22 +48,9 @@ class SearchHistory:
     @property
     def seed(self) -> int:
         """Seed of the sampler: a continued search has another one, so that it does not draw its first points again."""
-        return int(_hash(self.name, str(len(self.earlier) + len(self.unfinished))), 16)
+        return int(hash_of(self.name, str(len(self.earlier) + len(self.unfinished))), 16)
 
     @property
     def name(self) -> str:
-        """Name of the search in Optuna's journal; searches whose trials differ have different names."""
-        first = self.cells[0]
-        network = model_name(first.dense.model, first.dense.width)
-        curriculum = "" if first.followed == Curriculum() else f"{curriculum_name(first.followed)}, "
-        sparsity = f"{first.sparsity:g}" if len(self.cells) == 1 else "any"
-        settings = (self.settings.space, *self.settings.goals, *self.settings.constraints)
-        mark = _hash(*(cell.key() for cell in self.cells), *settings)
-        return (
-            f"{self.policy}: {network}, {first.granularity}s by {first.criterion}, {first.recovery}, "
-            f"{curriculum}sparsity {sparsity}, seed {first.seed} ({mark})"
-        )
-
-
-def _hash(*texts: str) -> str:
-    return hashlib.sha256("/".join(texts).encode()).hexdigest()[:8]
+        """Name of the search in Optuna's journal."""
+        return name_of(self.policy, self.cells, self.settings)

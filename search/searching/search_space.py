@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from search.methods.spaces import SPACES
 from search.searching.search_history import SearchHistory
@@ -38,6 +39,16 @@ class SearchSpace:
         sparsity = params.get(SPARSITY, next(iter(self._cells)))
         densities = self._spaces[sparsity].densities({name: v for name, v in params.items() if name != SPARSITY})
         return self._cells[sparsity].model_copy(update={"policy": self._policy, "densities": densities})
+
+    def draw(self, generator: np.random.Generator) -> dict[str, float]:
+        """Draw parameters uniformly."""
+        cells = sorted(self._cells)
+        return {
+            name: generator.uniform(known.low, known.high)
+            if isinstance(known, FloatDistribution)
+            else cells[generator.integers(len(cells))]
+            for name, known in self.distributions.items()
+        }
 
     def params(self, sparsity: float, densities: Densities) -> dict[str, float]:
         """Parameters whose densities come nearest to these."""

@@ -9,8 +9,10 @@ from ray.tune.search import Searcher
 from search.methods.schedulers import SearchKey
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
-from search.searching.density_search import DensitySearch, is_recorded
+from search.results.searches import is_exhausted, known_exhausted, write_exhausted
+from search.searching.density_search import DRAWN, SAMPLED, DensitySearch
 from search.searching.journal import open_journal
+from search.searching.optuna_results import is_recorded
 from search.searching.search_history import SearchHistory
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
@@ -23,6 +25,7 @@ from trainables.trial.reports import METRIC, TrialLost, from_tune
 LOSSES = 3  # a trial fails if it loses more workers; the run stops if a trial loses its storage more often
 
 Configure = Callable[[TrialSpec], dict[str, Any]]
+EndedEarly = Callable[[int, str], None]  # from the number of trials that will not run, and the reason
 
 
 def search_key(spec: TrialSpec) -> SearchKey:
@@ -38,11 +41,15 @@ class StudySearcher(Searcher):
         study: StudySpec,
         folder: StudyFolder,
         configure: Configure,
+        ended_early: EndedEarly = lambda trials, reason: None,
     ) -> None:
+        """ended_early: called when a search finds no new network."""
         super().__init__(metric=METRIC, mode="max")
         self._study = study
         self._folder = folder
         self._configure = configure
+        self._ended_early = ended_early
+        self._exhausted = known_exhausted(folder.folder)
         self._running: dict[str, TrialSpec] = {}  # by Tune's trial id
         self._losses: Counter[str] = Counter()  # of a trial's workers or storage, by key
         self.left_out = Counter[str]()  # proposals that this run does not make: reason -> their number
@@ -77,6 +84,8 @@ class StudySearcher(Searcher):
             if own := self._history_of.get(search_key(spec)):
                 own.unfinished.append(spec)
                 self._queue.insert(0, spec)
+        for history in self._histories:
+            history.exhausted = is_exhausted(history.name, history.proposals, self._exhausted)
 
     def _starting_from(self, policy: str, cell: str) -> SearchHistory | None:
         """Find the search that starts from a policy's result in a cell."""
@@ -124,20 +133,34 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next trial's configuration, None if it has to wait, or `FINISHED`."""
-        if self._queue:
-            spec = self._queue.pop(0)
-        else:
-            unfinished = self._unfinished()
-            if not unfinished:  # a running trial may lose its worker and come back
-                return None if self._running else Searcher.FINISHED  # type: ignore[return-value]
-            ready = [history for history in unfinished if not self._awaited[history]]
-            if not ready:
-                return None
-            spec = self._search(min(ready, key=self._priority)).ask()
+        spec = self._queue.pop(0) if self._queue else self._propose()
+        if spec is None:  # a running trial may lose its worker and come back
+            return None if self._running or self._unfinished() else Searcher.FINISHED  # type: ignore[return-value]
         self._running[trial_id] = spec
         self._folder.start_trial(spec)
         self._journal.save_in_time()
         return self._configure(spec)
+
+    def _propose(self) -> TrialSpec | None:
+        """Let a search propose; None if each one is complete, exhausted, or waits for what it starts from."""
+        while ready := [history for history in self._unfinished() if not self._awaited[history]]:
+            history = min(ready, key=self._priority)
+            if spec := self._search(history).ask():
+                return spec
+            self._end_early(history)
+        return None
+
+    def _end_early(self, history: SearchHistory) -> None:
+        """End a search that finds no new network."""
+        fewer, networks = history.remaining, self._search(history).networks
+        history.exhausted = True
+        self._exhausted[history.name] = history.proposals
+        write_exhausted(self._folder.folder, self._exhausted)
+        self._ended_early(
+            fewer,
+            f"{history.name}: the search ends with {networks} different networks, because {SAMPLED + DRAWN} proposals "
+            f"in a row gave no other one; {fewer} of its trials do not run",
+        )
 
     def _priority(self, history: SearchHistory) -> tuple[int, int]:
         """Rank searches: the one of fewest running proposals first, then the one of most remaining proposals."""

@@ -24,7 +24,7 @@ class SearchSpec(Frozen):
     A search with several goals also proposes the sparsity, among those of the study.
     """
 
-    trials: int = Field(20, ge=1, description="Trials of one search, its starting points included.")
+    trials: int = Field(20, ge=1, description="The most networks that one search trains, its starting points included.")
     sampler: SamplerName = Field("tpe", description="Optuna's sampler that proposes densities.")
     space: SpaceName = Field("layers", description="What a search varies.")
     scheduler: SchedulerName = Field(

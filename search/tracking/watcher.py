@@ -22,6 +22,9 @@ class MlflowWatcher:
     def planned(self, trials: int) -> None:
         """Ignore the number of trials."""
 
+    def dropped(self, trials: int, reason: str) -> None:
+        """Ignore trials that will not run."""
+
     def started(self, spec: TrialSpec) -> None:
         """Open the trial's run."""
         self._tracker.started(spec.key(), spec.model_dump(mode="json"))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from search.comparison.held_out import readings_of
 from search.results.folder import STUDY, StudyFolder
 from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of
+from search.results.searches import EXHAUSTED, read_exhausted
 from search.searching.journal import JOURNAL, recorded_trials
 from search.verification import comparisons
 from search.verification.accuracies import disagreeing
@@ -53,6 +54,8 @@ def verify(folder: StudyFolder, sample: int, say: Say) -> Verified:
     problems += _table_problems(folder, rows, files)
     problems += _journal_problems(folder, rows.values(), files)
     problems += _dense_problems(folder, outcomes.values(), files)
+    with named(problems, EXHAUSTED):
+        files.checked += bool(read_exhausted(folder.folder))
     with named(problems, "accuracies on the test split"):
         unknown = sorted(readings_of(folder).keys() - rows.keys())
         problems += [f"test.json has an accuracy of trial {key}, which is not there" for key in unknown]

@@ -67,6 +67,12 @@ def plan(
     prunable = view(model, spec.granularity, example, spec.round_to)
     context = PruningContext(prunable, spec.seed, calibration, shared)
     scores = CRITERIA["gates" if spec.joint else spec.criterion](context)
+    steps = quotas(spec, context, scores)
+    return Plan(prunable, steps, _pick(scores, steps[0]), spent.read())
+
+
+def quotas(spec: TrialSpec, context: PruningContext, scores: Scores) -> tuple[Quota, ...]:
+    """Share the budget of each step of the schedule: the units that each part keeps after each step."""
     problem = Problem(context, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, spec.densities)
     shares = [
         allocate(POLICIES[spec.policy], replace(problem, sparsity=s)) for s in sparsities(spec.schedule, spec.sparsity)
@@ -74,7 +80,7 @@ def plan(
     steps = [shares[-1]]
     for share in reversed(shares[:-1]):
         steps.insert(0, {name: max(units, steps[0][name]) for name, units in share.items()})
-    return Plan(prunable, tuple(steps), _pick(scores, steps[0]), spent.read())
+    return tuple(steps)
 
 
 def prune_further(

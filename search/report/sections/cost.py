@@ -26,19 +26,22 @@ def cost_section(evidence: Evidence) -> Section:
             f"{row.search_cost_seconds:.2f}",
             *map(_counted, (row.search_cost_evaluations, row.search_cost_images)),
             str(row.trials),
+            str(row.networks),
             percent(row.best_val_accuracy),
         )
         for name, own in evidence.settings.items()
         for row in own
     ]
-    head = ("network", "policy", "sparsity", "search cost (s)", "evaluations", "images", "trials", "accuracy (%)")
+    counted = ("evaluations", "images", "trials", "different networks")
+    head = ("network", "policy", "sparsity", "search cost (s)", *counted, "accuracy (%)")
     text = (
         "Search cost is the time that finding the densities took, as a mean over seeds. It includes the allocation, "
         "the profile that the allocation uses, and all trials of a search. Each thin line is the best accuracy for the "
         "time at one sparsity. A search chooses its winner on the same samples, which favours it. The table has more "
         "counts. Evaluations are forward passes of all calibration samples, each from the first changed layer on, and "
         "trials of a search. Images are those of all passes, with training and validation of these trials. A count is "
-        "blank where an older version, which did not count, ran a trial. Trials are counted over all seeds."
+        "blank where an older version, which did not count, ran a trial. Trials and the different networks among them "
+        "are counted over all seeds."
     )
     return Section("cost", "Accuracy against search cost", text, groups, [Table("Search cost", head, rows, words=2)])
 

@@ -35,6 +35,13 @@ def search_of(cells: tuple[TrialSpec, ...] = (CELL,), policy: str = SEARCHED, **
     return opened(history_of(cells, policy, **given))
 
 
+def proposed(search: DensitySearch) -> TrialSpec:
+    """Let a search propose a trial."""
+    spec = search.ask()
+    assert spec is not None
+    return spec
+
+
 def judged(spec: TrialSpec, accuracy: float, macs: float = 0.5) -> Outcome:
     """Make an outcome of this spec that keeps this fraction of the multiply-accumulates."""
     ended = finished(spec, accuracy)
@@ -47,7 +54,7 @@ def judged(spec: TrialSpec, accuracy: float, macs: float = 0.5) -> Outcome:
 def test_proposals_are_relative_densities_within_their_bounds(sampler: str) -> None:
     history = history_of(sampler=sampler)
     search = opened(history)
-    proposals = [search.ask() for _ in range(6)]
+    proposals = [proposed(search) for _ in range(6)]
     assert history.remaining == 0
     assert search.running == 6
     assert len({spec.key() for spec in proposals}) == 6
@@ -59,16 +66,16 @@ def test_proposals_are_relative_densities_within_their_bounds(sampler: str) -> N
 
 
 def test_a_search_is_the_same_for_a_seed_and_draws_anew_when_continued() -> None:
-    assert search_of().ask() == search_of().ask()
+    assert proposed(search_of()) == proposed(search_of())
     continued = history_of()
-    continued.earlier.append(row_of(finished(search_of().ask(), 0.5)))
-    assert opened(continued).ask() != search_of().ask()
+    continued.earlier.append(row_of(finished(proposed(search_of()), 0.5)))
+    assert proposed(opened(continued)) != proposed(search_of())
 
 
 def test_states_say_how_a_proposal_ended() -> None:
     history = history_of()
     search = opened(history)
-    done, stopped, failed = (search.ask() for _ in range(3))
+    done, stopped, failed = (proposed(search) for _ in range(3))
     for spec in (done, stopped, failed):
         search.report(spec.key(), 0, 0.3)
     search.tell(done.key(), row_of(finished(done, 0.9)))
@@ -87,7 +94,7 @@ def test_states_say_how_a_proposal_ended() -> None:
 
 def test_an_accuracy_that_is_no_number_is_a_failure_with_its_reason() -> None:
     search = search_of()
-    spec = search.ask()
+    spec = proposed(search)
     row = row_of(finished(spec, 0.5))
     search.tell(spec.key(), row.model_construct(**(dict(row) | {"best_val_accuracy": float("nan")})))
     (trial,) = search.study.trials
@@ -104,15 +111,15 @@ def test_a_start_outside_the_space_is_tried_at_its_nearest_point() -> None:
     history.starts += [row_of(finished(CELL, 0.6)), uneven]
     search = opened(history)
     assert [trial.value for trial in search.study.trials if trial.state == TrialState.COMPLETE] == [0.6]
-    proposed = search.ask()
-    assert proposed.densities is not None
+    nearest = proposed(search)
+    assert nearest.densities is not None
     space = SPACES["stages"](CELL, None)
-    assert proposed.densities == pytest.approx(space.densities(space.nearest(uneven.parts)))
+    assert nearest.densities == pytest.approx(space.densities(space.nearest(uneven.parts)))
 
 
 def test_the_control_starts_from_nothing_and_knows_no_model() -> None:
     control = search_of(policy=RANDOM_SEARCH, sampler="gp", space="family")
-    proposals = [control.ask() for _ in range(6)]
+    proposals = [proposed(control) for _ in range(6)]
     assert {spec.policy for spec in proposals} == {RANDOM_SEARCH}
     assert isinstance(control.study.sampler, optuna.samplers.RandomSampler)
     assert control.study.study_name.startswith("random-search: small_cnn")
@@ -120,7 +127,7 @@ def test_the_control_starts_from_nothing_and_knows_no_model() -> None:
 
 def test_constraints_are_broken_by_what_exceeds_them() -> None:
     search = search_of(constraints=["macs<=0.4", "params>=0.1"])
-    spec = search.ask()
+    spec = proposed(search)
     search.tell(spec.key(), row_of(judged(spec, 0.9, macs=0.5)))
     (trial,) = search.study.trials
     kept = row_of(judged(spec, 0.9)).params_kept or 0
@@ -133,7 +140,7 @@ def test_several_goals_make_one_search_over_all_sparsities_with_its_front() -> N
     search = search_of(cells, goals=["best_val_accuracy", "macs"], sampler="nsga2", trials=20)
     seen = Counter[float]()
     for n in range(12):
-        spec = search.ask()
+        spec = proposed(search)
         seen[spec.sparsity] += 1
         search.report(spec.key(), 0, 0.1)
         search.tell(spec.key(), row_of(judged(spec, 0.5 + n / 100, macs=1 - spec.sparsity - n / 1000)))
