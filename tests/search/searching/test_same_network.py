@@ -18,7 +18,7 @@ from search.methods.samplers import SAMPLERS
 from search.methods.spaces import SPACES
 from search.results.folder import StudyFolder
 from search.results.rows import row_of
-from search.results.searches import EXHAUSTED
+from search.results.searches import EXHAUSTED, read_exhausted
 from search.results.status import status_of
 from search.searching.density_search import DensitySearch
 from search.searching.journal import KEY
@@ -139,7 +139,7 @@ def test_a_search_trains_each_network_once_and_ends_where_there_is_no_other(at_o
     assert reason.count("\n") == 0
     status = status_of(watched.folder)
     assert status.trials == {**status.trials, "total": len(ran), "done": len(ran), "missing": 0}
-    assert (status.networks, status.seconds_left) == (len(ran), 0)
+    assert status.networks == len(ran)
     assert [name in reason for name in status.exhausted] == [True]
 
 
@@ -154,7 +154,9 @@ def test_an_exhausted_search_stays_ended_until_something_changes(tmp_path: Path)
     wider = Watched(folder, other)
     assert wider.searcher.total == 24 - len(ran)
     assert not {parts_of(spec) for spec in wider.run_out()} & {parts_of(spec) for spec in ran}
-    (tmp_path / EXHAUSTED).write_text("{damaged")
+    (tmp_path / EXHAUSTED).write_bytes((tmp_path / EXHAUSTED).read_bytes().replace(b": 2", b": 1"))
+    with pytest.raises(ValueError, match="checksum"):
+        read_exhausted(folder.folder)
     assert Watched(folder).run_out() == []  # it looks once more
     folder.trial(ran[-1].key()).delete()
     assert len(Watched(folder).run_out()) == 1
