@@ -112,7 +112,12 @@ def _images(data: DataSpec) -> _Images:
             names += images
             labels += [numbers[name]] * len(images)
             roles += [ROLES.index(role)] * len(images)
-    files = Files(root, pa.array(names, pa.large_string()))
+        if ROLES.index(role) not in roles[-1:]:
+            raise ValueError(f"a split must hold images, but {_name(folder, root)}/ has none; add some, or remove it")
+    try:
+        files = Files(root, pa.array(names, pa.large_string()))
+    except UnicodeEncodeError as error:
+        raise ValueError(f"names of files must be UTF-8, but {error.object!a} is not; rename it") from error
     return _Images(files, np.array(labels, np.int64), np.array(roles, np.int64), classes, left_out)
 
 

@@ -81,6 +81,8 @@ class Decoder:
                 f"images must be grey, as all that were looked at are, but {encoded.where} has colour; set "
                 "data.channels to colour, or to grey to convert it"
             )
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")  # Pillow warns of other conversions; the colours are the same
         if image.mode != mode:
             image = image.convert(mode)
         if seed is not None:

@@ -93,6 +93,10 @@ def test_splits_have_their_usual_names_in_any_case(tmp_path: Path, train: str, v
         ({"fruit/train/a": 2, "fruit/test/a": 2}, "splits must lie above classes, but fruit/ holds t.*/fruit'"),
         ({"a/train": 2, "a/test": 1, "b/train": 2}, "splits must lie above classes, but a/ holds t"),
         ({"fruit/a": 2, "fruit/b": 2}, "must have two classes or more, but .* has 1"),
+        (
+            {"train/a": 2, "train/b": 2, "val/a": 0},
+            "a split must hold images, but val/ has none; add some, or remove it",
+        ),
         ({"train/a": 2}, "must have two classes or more, but .* has 1"),
     ],
 )
@@ -163,3 +167,10 @@ def test_a_link_to_itself_is_left_out(tmp_path: Path) -> None:
         (tmp_path / link).symlink_to("b")
     listing = sources.listing(folder(tmp_path))
     assert (listing.classes, listing.left_out) == (("a", "c"), "2 files without suffix")
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    save_folder(tmp_path, {"a": 2, "b": 2})
+    (tmp_path / "b" / "00.png").rename(tmp_path / "b" / "\udcff.png")
+    with pytest.raises(ValueError, match=r"names of files must be UTF-8, but 'b/\\udcff\.png' is not; rename it"):
+        sources.check(folder(tmp_path))

@@ -1,5 +1,6 @@
 """Decoding: one size and one mode for all images of a data set, by Pillow's own answers."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -49,4 +50,18 @@ def test_a_broken_image_is_named_without_the_address_of_an_object(tmp_path: Path
     assert str(error.value) == (
         "image must decode, but a.parquet row 0 does not (UnidentifiedImageError: the content is none of PNG, JPEG, "
         "WEBP, BMP, GIF, PPM, TIFF); repair or remove it"
+    )
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path) -> None:
+    images = []
+    for _ in range(6):
+        image = Image.fromarray(RNG.integers(0, 256, (4, 4), np.uint8)).convert("P")
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", transparency=bytes(range(256)))
+        images.append((image, buffer.getvalue()))
+    write_parquet(tmp_path / "a.parquet", [encoded for _, encoded in images], [0, 1] * 3)
+    pixels, _, _ = everything(parquet_spec(tmp_path))
+    assert np.array_equal(
+        pixels, np.stack([np.asarray(image.convert("RGB")).transpose(2, 0, 1) for image, _ in images])
     )
