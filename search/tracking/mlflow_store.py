@@ -1,6 +1,7 @@
 """A study in MLflow: a parent run, and a child run for each trial. Tags identify the runs."""
 
 import os
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,9 +79,22 @@ def tracking_at(uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it
 
 
+class DeletedExperimentError(ValueError):
+    """The experiment of all studies is deleted: MLflow keeps its name, and takes no run for it."""
+
+
 def experiment(client: Any, uri: str, artifacts: str | None) -> str:
-    """Find or create the experiment of all studies, and return its id. artifacts: folder for a new local database."""
+    """Find or create the experiment of all studies, and return its id. artifacts: folder for a new local database.
+
+    Raises DeletedExperimentError with the command that restores it.
+    """
     found = client.get_experiment_by_name(EXPERIMENT)
+    if found and found.lifecycle_stage == "deleted":
+        where = f"MLFLOW_TRACKING_URI={shlex.quote(redacted(uri))}"
+        raise DeletedExperimentError(
+            f"experiment {EXPERIMENT!r} must not be deleted, but is; restore it: {where} mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}"
+        )
     folder = artifacts if uri.startswith("sqlite:") else None
     return str(found.experiment_id if found else client.create_experiment(EXPERIMENT, folder))
 

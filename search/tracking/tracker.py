@@ -14,7 +14,7 @@ from pathlib import Path
 from tenacity import Retrying, wait_exponential
 
 from search.tracking.inbox import Events, Finished, Inbox, Point, Status, as_points, flat, now_ms
-from search.tracking.mlflow_store import Store, cause_of, refused
+from search.tracking.mlflow_store import DeletedExperimentError, Store, cause_of, refused
 from trainables.storage.credentials import redacted
 
 __all__ = ["Finished", "Status", "Tracker"]
@@ -172,9 +172,10 @@ class Tracker:
                 self._note(error)
 
     def _note(self, error: Exception) -> None:
-        self._cause = cause_of(error)
+        deleted = isinstance(error, DeletedExperimentError)
+        self._cause = str(error) if deleted else cause_of(error)
         if not self._reached:
-            self._say(f"does not answer ({self._cause})")
+            self._say(f"takes no runs ({self._cause})" if deleted else f"does not answer ({self._cause})")
 
     def _say(self, message: str) -> None:
         if not self._warned:

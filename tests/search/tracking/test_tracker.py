@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from search.tracking import tracker
 from search.tracking.tracker import Finished, Tracker
@@ -216,3 +217,24 @@ def test_a_server_that_pauses_is_used_again_and_nothing_is_lost(
     tracker.close()
     seen = Seen(server.uri, "pauses")
     assert all(seen.holds_once(trial) for trial in trials)
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own query of its database
+def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(tmp_path: Path) -> None:
+    uri, warnings = f"sqlite:///{tmp_path / 'two words.db'}", list[str]()
+    Tracker(uri, "before", {}, warn=pytest.fail).close()
+    client = MlflowClient(uri)
+    (experiment,) = [each for each in client.search_experiments() if each.name == "howcompact"]
+    client.delete_experiment(experiment.experiment_id)
+    tracker = Tracker(uri, "after", {}, warn=warnings.append)
+    tracker.backfill([record("a")])
+    tracker.close()
+    (warning,) = warnings
+    assert "experiment 'howcompact' must not be deleted, but is" in warning
+    command = warning.partition("restore it: ")[2].partition(")")[0]
+    program = Path(sys.executable).with_name("mlflow")
+    subprocess.run(command.replace(" mlflow ", f" {program} "), shell=True, check=True, capture_output=True)
+    tracker = Tracker(uri, "after", {}, warn=pytest.fail)
+    tracker.backfill([record("a")])
+    tracker.close()
+    assert Seen(uri, "after").holds_once(record("a"))
