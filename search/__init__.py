@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from search.report.notebook import Compared
+    from search.results.folder import StudyFolder
     from search.retrieval.best import Front
     from search.retrieval.copying import Retrieved
     from search.running.dry_run import DryRun
@@ -69,6 +70,7 @@ def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] 
     from search.comparison.compare import compare as compare_studies
     from search.report.notebook import Compared
     from search.results.folder import StudyFolder
+    from search.results.status import unfinished_message
     from trainables.models.trust import Trust
 
     opened = [StudyFolder.open(folder, Trust(trust)) for folder in folders]
@@ -77,7 +79,8 @@ def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] 
         from search.comparison.held_out import with_test  # imports torch, which the rest does not need
 
         comparison = with_test(comparison, opened)
-    return Compared.model_validate(dict(comparison))
+    warnings = [*filter(None, map(unfinished_message, opened)), *comparison.warnings]
+    return Compared.model_validate(dict(comparison) | {"warnings": warnings})
 
 
 def learnability(
@@ -142,13 +145,11 @@ def best(
     models of your own, "package.module:function", that may be imported to rebuild networks. Raises ValueError if no
     trial fits.
     """
-    from search.results.folder import StudyFolder
     from search.retrieval.best import best as retrieve
     from search.retrieval.choosing import BestRequest
-    from trainables.models.trust import Trust
 
     request = BestRequest(metric=metric, where=where, policy=policy, out=out, export=export, register=register)
-    return retrieve(StudyFolder.open(folder, Trust(trust)), request)
+    return retrieve(_open(folder, trust), request)
 
 
 def front(
@@ -165,13 +166,11 @@ def front(
 
     Latency counts too if a constraint names it. The arguments are those of `best`.
     """
-    from search.results.folder import StudyFolder
     from search.retrieval.best import best_front
     from search.retrieval.choosing import BestRequest
-    from trainables.models.trust import Trust
 
     request = BestRequest(metric=metric, where=where, policy=policy, out=out, export=export)
-    return best_front(StudyFolder.open(folder, Trust(trust)), request)
+    return best_front(_open(folder, trust), request)
 
 
 def verify(folder: str, *, sample: int = 3, trust: Sequence[str] = ()) -> "Verified":
@@ -195,6 +194,18 @@ def submit(study: str, address: str, storage: str, *, name: str | None = None, o
     from search.cluster.jobs import submit as submit_job
 
     return submit_job(study, address, storage, overrides=overrides, name=name)
+
+
+def _open(folder: str, trust: Sequence[str]) -> "StudyFolder":
+    """Open a study folder; warn of a study that is unfinished."""
+    from search.results.folder import StudyFolder
+    from search.results.status import unfinished_message
+    from trainables.models.trust import Trust
+
+    opened = StudyFolder.open(folder, Trust(trust))
+    if message := unfinished_message(opened):
+        _warn(message)
+    return opened
 
 
 def _say(text: str) -> None:

@@ -2,20 +2,31 @@
 
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import search
 from search.cli.cluster import cluster
+from search.cli.ending import errors_as_lines, stoppable
 from search.cli.networks import networks
-from search.cli.options import Dry, Evaluator, Json, Name, Ray, Settings, Storage, Study, StudyDir, Trusted, spread
+from search.cli.options import (
+    Dry,
+    Evaluator,
+    Json,
+    Name,
+    Ray,
+    Settings,
+    Storage,
+    Study,
+    StudyDir,
+    Trusted,
+    Version,
+    spread,
+)
 from search.cli.reference import reference
 from search.cli.verification import verification
 from search.results.out_folder import refuse_out, writing
-from trainables.storage.credentials import redacted
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -24,9 +35,13 @@ app = typer.Typer(
     name="howcompact",
     help="Compare how pruning budgets are shared among the layers of neural networks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    """Take the options that come before a command."""
 
 
 @app.command()
@@ -52,7 +67,7 @@ def run(
         from search.cli.dry_run_lines import print_dry_run
 
         return print_dry_run(plan)
-    with _stoppable():
+    with stoppable():
         summary = search.run(study, storage, name=name, overrides=settings, address=address)
     if as_json:
         _print_json(summary, exclude={"comparison"})
@@ -133,7 +148,7 @@ def learnability(
 
     Example: howcompact learnability learnability --set models=[resnet20] --out samples
     """
-    with _stoppable():
+    with stoppable():
         result = search.learnability(study, storage, name=name, overrides=settings, address=address, out=out)
     if as_json:
         return _print_json(result)
@@ -207,31 +222,8 @@ app.add_typer(verification)
 def main() -> None:
     """Run the command line. Errors are `error: ` lines; the exit code is 2 for a mistake, 1 if the storage fails."""
     sys.path.append("")  # the current folder may hold the user's own models
-    try:
+    with errors_as_lines():
         app(args=spread(sys.argv[1:]))
-    except ValueError as error:
-        for line in str(error).splitlines():
-            print(f"error: {redacted(line)}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        from trainables.storage.folder import StorageError
-
-        if isinstance(error, StorageError):
-            print(f"error: {redacted(str(error))}", file=sys.stderr)
-            sys.exit(1)
-        if error.filename is None:
-            raise
-        print(f"error: {redacted(str(error.filename))}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to continue", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def _print_json(result: "BaseModel", exclude: set[str] | None = None) -> None:

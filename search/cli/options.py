@@ -17,7 +17,26 @@ Trusted = Annotated[
 ]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is reused; start nothing.")]
 Ray = Annotated[str | None, typer.Option("--address", help="Address of a Ray cluster; default: start a local one.")]
-Address = Annotated[str, typer.Option(help="Address of the cluster's dashboard, such as http://127.0.0.1:8265.")]
+Address = Annotated[
+    str,
+    typer.Option(
+        help="Address of the cluster's dashboard, such as http://127.0.0.1:8265.",
+        envvar=["RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"],  # Ray's own variables, in its order
+    ),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from search.results.versions import versions
+
+        print(f"howcompact {versions(['howcompact']).get('howcompact', 'is not installed')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+]
 
 
 def spread(arguments: Sequence[str]) -> list[str]:

@@ -1,6 +1,8 @@
 """The progress of a study, read from its folder alone."""
 
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from statistics import fmean
 
 from search.results.dense_networks import networks_of, read_networks, seconds_left
@@ -9,8 +11,10 @@ from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.results.searches import is_exhausted, known_exhausted, name_of, settings_of
 from search.study.cells import cell_key
+from search.study.spec import StudySpec
 from trainables.checkpoints.epochs import newest_record
 from trainables.frozen import Frozen
+from trainables.spec import TrialSpec
 
 
 class StudyStatus(Frozen):
@@ -31,15 +35,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     """Count what a study has done and what remains."""
     study, rows = folder.study, folder.rows()
     unfinished = folder.unfinished({row.trial for row in rows})
-    trials_of = Counter((row.policy, row.cell) for row in rows)
-    trials_of += Counter((spec.policy, cell_key(spec)) for spec in unfinished)
-    proposals, known, exhausted = 0, known_exhausted(folder.folder), []
-    for policy, cells in study.searches():
-        name = name_of(policy, cells, settings_of(policy, study.search))
-        run = sum(trials_of[policy, cell_key(cell)] for cell in cells)
-        exhausted += [name] if is_exhausted(name, run, known) else []
-        proposals += run if name in exhausted else study.search.trials - study.search.starts(policy, len(cells))
-    total = max(len(study.trials()) + proposals, len(rows) + len(unfinished))
+    total, exhausted = _planned(folder, study, [(row.policy, row.cell) for row in rows], unfinished)
     counts = {state: sum(row.status == state for row in rows) for state in ("done", "stopped", "failed")}
     missing = total - len(rows) - len(unfinished)
     done = [row.seconds for row in rows if row.status == "done"]
@@ -69,3 +65,32 @@ def status_of(folder: StudyFolder) -> StudyStatus:
         best=dict(sorted(best.items())),
         seconds_left=left,
     )
+
+
+def unfinished_message(folder: StudyFolder) -> str:
+    """Say how many trials of a study have ended; empty if all have, or if the study's own file is damaged."""
+    with suppress(FileNotFoundError, ValueError):
+        ended = folder.table(["trial", "policy", "cell"]).to_pylist()
+        started = folder.unfinished({row["trial"] for row in ended})
+        total, _ = _planned(folder, folder.study, [(row["policy"], row["cell"]) for row in ended], started)
+        if len(ended) < total:
+            counts = f"{len(ended):,} of {total:,} trials have ended"
+            return f"study {folder.folder.name} is unfinished: {counts}; `howcompact run` continues it"
+    return ""
+
+
+def _planned(
+    folder: StudyFolder, study: StudySpec, ended: Sequence[tuple[str, str]], unfinished: Sequence[TrialSpec]
+) -> tuple[int, list[str]]:
+    """Count the trials of a study; name its searches that find no other network.
+
+    ended: policy and cell of each ended trial. unfinished: the started trials that have not ended.
+    """
+    trials_of = Counter(ended) + Counter((spec.policy, cell_key(spec)) for spec in unfinished)
+    proposals, known, exhausted = 0, known_exhausted(folder.folder), []
+    for policy, cells in study.searches():
+        name = name_of(policy, cells, settings_of(policy, study.search))
+        run = sum(trials_of[policy, cell_key(cell)] for cell in cells)
+        exhausted += [name] if is_exhausted(name, run, known) else []
+        proposals += run if name in exhausted else study.search.trials - study.search.starts(policy, len(cells))
+    return max(len(study.trials()) + proposals, len(ended) + len(unfinished)), exhausted

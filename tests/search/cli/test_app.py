@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from search.cli.options import spread
 from search.results.folder import StudyFolder
 from tests.search.conftest import Run, howcompact, installed
+from tests.search.ports import free_port
 
 
 def test_options_take_several_values() -> None:
@@ -168,3 +170,30 @@ def test_a_misspelt_uri_is_no_folder(tmp_path: Path, storage: str) -> None:
         assert done.returncode == 2
         assert done.stderr.startswith("error: storage must be a folder or a URI such as s3://bucket/studies, but got")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_is_that_of_the_installed_package(tmp_path: Path) -> None:
+    assert howcompact("--version", cwd=tmp_path).stdout == f"howcompact {version('howcompact')}\n"
+
+
+def test_the_shell_completes_commands(tmp_path: Path) -> None:
+    script = installed("--show-completion", "bash", cwd=tmp_path).stdout
+    assert "complete -o default -F _howcompact_completion howcompact" in script
+    program = Path(sys.executable).with_name("howcompact")
+    call = f"COMP_WORDS=(howcompact comp) COMP_CWORD=1; _howcompact_completion {program}; echo ${{COMPREPLY[@]}}"
+    code = f"{script}\n{call}"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
+    assert done.stdout == "compare\n", done.stderr
+
+
+@pytest.mark.parametrize("variable", ["RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"])
+def test_submit_takes_the_address_from_rays_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv(variable, address)
+    done = howcompact("submit", "digits", "--storage", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: address must answer, but {address} does not")

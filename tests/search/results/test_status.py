@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from search.results.folder import StudyFolder
-from search.results.status import status_of
+from search.results.status import status_of, unfinished_message
 from search.study.spec import StudySpec
 from tests.trainables.trials import cut_short, flip_a_byte
 from trainables.checkpoints import checkpoint
 from trainables.checkpoints.epochs import epoch_name
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
+from trainables.trial.trainable import write_outcome
 
 EPOCHS = 3
 
@@ -96,3 +97,13 @@ def test_status_needs_no_torch() -> None:
     code = "import sys, search.results.status; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_an_unfinished_study_says_so_until_its_last_trial_has_ended(unfinished: StudyFolder, trial: TrialSpec) -> None:
+    assert unfinished_message(unfinished) == (
+        "study s is unfinished: 0 of 1 trials have ended; `howcompact run` continues it"
+    )
+    write_outcome(unfinished.trial(trial.key()), unfinished.unended(trial, "done", ""))
+    assert unfinished_message(unfinished) == ""
+    Path(unfinished.folder.uri, "study.json").write_text("{")
+    assert unfinished_message(unfinished) == ""

@@ -34,6 +34,15 @@ def taken(trained: StudyFolder, tmp_path_factory: pytest.TempPathFactory) -> Ret
     return search.best(trained.folder.uri, where=where, out=str(out), export=["torch"])
 
 
+def test_best_and_compare_say_that_a_study_is_unfinished(
+    trained: StudyFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    message = "study small is unfinished: 4 of "
+    assert search.compare([trained.folder.uri]).warnings[0].startswith(message)
+    search.best(trained.folder.uri, out=str(tmp_path / "best"))
+    assert f"warning: {message}" in capfd.readouterr().err
+
+
 def test_a_retrieved_folder_is_complete(trained: StudyFolder, taken: Retrieved) -> None:
     folder = Folder.at(taken.checkpoint)
     files = {"network.safetensors", "record.json", "network.pt2"}

@@ -1,0 +1,43 @@
+"""How a command ends: errors as lines and exit codes, and Ctrl-C."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from trainables.storage.credentials import redacted
+
+
+@contextmanager
+def errors_as_lines() -> Iterator[None]:
+    """Print an error as `error: ` lines and exit: by 2 for a mistake of the user, by 1 if the storage fails.
+
+    A file that cannot be read or written is a mistake, too.
+    """
+    try:
+        yield
+    except ValueError as error:
+        for line in str(error).splitlines():
+            print(f"error: {redacted(line)}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        from trainables.storage.folder import StorageError
+
+        if isinstance(error, StorageError):
+            print(f"error: {redacted(str(error))}", file=sys.stderr)
+            sys.exit(1)
+        if error.filename is None:
+            raise
+        print(f"error: {redacted(str(error.filename))}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Exit by 130 at Ctrl-C, and say how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to continue", file=sys.stderr)
+        raise typer.Exit(130) from None
