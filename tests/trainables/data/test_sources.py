@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from sklearn.datasets import load_digits
 
 from trainables.data import sources
+from trainables.data.arrays import TORCHVISION
 from trainables.spec import DataSpec
 
 
@@ -36,3 +38,18 @@ def test_settings_that_cannot_work_are_refused(data: DataSpec, message: str) -> 
 def test_greyscale_cannot_be_normalised_as_imagenet(ask: Callable[[DataSpec], object]) -> None:
     with pytest.raises(ValueError, match=r"'imagenet' must go with images in colour, but digits has 1 channel"):
         ask(DataSpec(normalise="imagenet"))
+
+
+def test_the_catalog_describes_each_data_set() -> None:
+    lines = {name: source.about for name, source in sources.SOURCES.items()}
+    digits = load_digits()
+    assert f"{len(digits.target):,} handwritten digits" in lines["digits"]
+    for name, (_, shape) in TORCHVISION.items():
+        assert (
+            f": {shape.classes} classes, {shape.height}x{shape.width}, {'c' if shape.channels == 3 else 'g'}"
+            in lines[name]
+        )
+        assert "10,000" in lines[name]
+    assert len({line.partition(":")[0] for line in lines.values()}) == len(lines)
+    assert "image" in lines["parquet"]
+    assert "train/<class>" in lines["folder"]
