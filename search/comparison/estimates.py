@@ -72,6 +72,14 @@ class Estimate(Frozen):
         return cls(mean=mean, sd=sd, low=mean + low * error, high=mean + high * error, n=n, method=method)
 
 
+def telling(low: float | None, high: float | None, scale: float = 1.0) -> tuple[float, float] | None:
+    """Return the ends of an interval; None if there is none, or if it is longer than the scale of the values.
+
+    Such an interval excludes nothing: there are too few seeds. scale: 1 for fractions, 100 for percent and points.
+    """
+    return None if low is None or high is None or high - low > scale else (low, high)
+
+
 class Paired(Frozen):
     """A two-sided test that a mean difference is zero."""
 

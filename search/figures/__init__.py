@@ -1,4 +1,4 @@
 """Charts in one style, and sections of charts and tables.
 
-Hands out: axes, chart, dots, section.
+Hands out: axes, bands, chart, dots, section.
 """

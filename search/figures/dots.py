@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 
-from search.comparison.estimates import Estimate
+from search.comparison.estimates import Estimate, telling
 from search.figures.chart import INK, SMALL, WIDTH, Panel, styles
 
 ROW, MARKER = 15.0, 6.5  # points: least height of a row; height that each of its markers needs
@@ -27,8 +27,7 @@ def dots(
         end
         for estimates in series.values()
         for e in estimates.values()
-        for end in (e.mean, e.low, e.high)
-        if end is not None
+        for end in (e.mean, *(telling(e.low, e.high, within[1]) or ()))
     ]
     ends += [] if chance is None else [chance]
     margin = 0.04 * (max(ends) - min(ends)) or 0.02
@@ -44,10 +43,8 @@ def dots(
             shift = (number + 0.5 - len(series) / 2) * MARKER / step
             heights = [rows.index(row) + shift for row in estimates]
             for height, estimate in zip(heights, estimates.values(), strict=True):
-                if estimate.low is not None and estimate.high is not None:
-                    axis.plot(
-                        [estimate.low, estimate.high], [height, height], color=style_of[name].hue, lw=1.4, alpha=0.6
-                    )
+                if interval := telling(estimate.low, estimate.high, within[1]):
+                    axis.plot(interval, [height, height], color=style_of[name].hue, lw=1.4, alpha=0.6)
             axis.plot(
                 [estimate.mean for estimate in estimates.values()],
                 heights,

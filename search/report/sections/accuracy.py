@@ -8,8 +8,10 @@ from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from search.comparison.compare import BASELINE, ComparisonRow, Estimate
+from search.comparison.estimates import telling
 from search.comparison.wording import percent
 from search.figures.axes import readable, round_numbers
+from search.figures.bands import band
 from search.figures.chart import INK, Panel, Style, end_labels, label_width
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence, seeds_of
@@ -123,7 +125,8 @@ def _curve(
             if one:
                 _bar(axis, xs[0], estimates[0], style_of[policy], transform)
             else:
-                _band(axis, xs, estimates, style_of[policy])
+                found = (telling(estimate.low, estimate.high) for estimate in estimates)
+                band(axis, xs, [ends and (100 * ends[0], 100 * ends[1]) for ends in found], style_of[policy].hue)
             axis.plot(xs, [100 * e.mean for e in estimates], **style_of[policy].line, transform=transform)
             ends[policy] = 100 * max(zip(xs, estimates, strict=True), key=lambda pair: pair[0])[1].mean
         axis.set_ylabel("validation accuracy (%)")
@@ -147,17 +150,9 @@ def _bar(axis: Axes, x: float, estimate: Estimate, style: Style, transform: Tran
 
 
 def _ends(estimate: Estimate) -> tuple[float, float]:
-    """Give the ends of an interval, clipped to [0, 1]; the mean twice where one seed gives no interval."""
-    if estimate.low is None or estimate.high is None:
-        return estimate.mean, estimate.mean
-    return max(0.0, estimate.low), min(1.0, estimate.high)
-
-
-def _band(axis: Axes, xs: Sequence[float], estimates: Sequence[Estimate], style: Style) -> None:
-    low, high = [e.low for e in estimates], [e.high for e in estimates]
-    if None not in low and None not in high:
-        axis.fill_between(xs, [100 * v for v in low if v is not None], [100 * v for v in high if v is not None],
-                          color=style.hue, alpha=0.09, lw=0)  # fmt: skip
+    """Give the ends of an interval, clipped to [0, 1]; the mean twice where too few seeds give no interval."""
+    low, high = telling(estimate.low, estimate.high) or (estimate.mean, estimate.mean)
+    return max(0.0, low), min(1.0, high)
 
 
 def _depth(row: ComparisonRow) -> float:

@@ -3,7 +3,9 @@
 from matplotlib.axes import Axes
 
 from search.comparison.compare import BASELINE
+from search.comparison.estimates import telling
 from search.comparison.headline import Gap, Headline
+from search.comparison.wording import TOO_FEW
 from search.figures.chart import INK, Panel, Style
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
@@ -28,7 +30,7 @@ def gap_section(evidence: Evidence) -> Section:
             name,
             title,
             f"{100 * gap.mean_gap:+.2f}",
-            f"{100 * gap.low:+.2f} to {100 * gap.high:+.2f}" if gap.low is not None and gap.high is not None else "",
+            _interval(gap),
             f"{100 * gap.max_gap:+.2f}",
             f"{gap.max_sparsity:g}",
         )
@@ -45,6 +47,12 @@ def gap_section(evidence: Evidence) -> Section:
     return Section("gap", f"Gap to {BASELINE}", text, {"": panels}, [table, _versus(evidence)])
 
 
+def _interval(gap: Gap) -> str:
+    if ends := telling(gap.low, gap.high):
+        return f"{100 * ends[0]:+.2f} to {100 * ends[1]:+.2f}"
+    return "" if gap.low is None else TOO_FEW
+
+
 def _gap(headline: Headline, stage: str) -> dict[str, object]:
     gap: Gap = getattr(headline, stage) if stage else headline
     return {name: getattr(gap, name) for name in Gap.model_fields}
@@ -57,8 +65,8 @@ def _forest(evidence: Evidence, title: str, gaps: dict[str, Gap]) -> Panel:
     def draw(axis: Axes) -> None:
         for row, (name, gap) in enumerate(gaps.items()):
             hue = style(name).hue
-            if gap.low is not None and gap.high is not None:
-                axis.plot([100 * gap.low, 100 * gap.high], [row, row], color=hue, lw=1.6, alpha=0.6)
+            if ends := telling(gap.low, gap.high):
+                axis.plot([100 * end for end in ends], [row, row], color=hue, lw=1.6, alpha=0.6)
             axis.plot([100 * gap.mean_gap], [row], **{**style(name).point, "markersize": 6})
             axis.plot([100 * gap.max_gap], [row], "|", color=hue, markersize=8, markeredgewidth=1.4)
         axis.axvline(0, color=INK, lw=0.8)

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from search.comparison.compare import ComparisonRow
-from search.comparison.estimates import Estimate
+from search.comparison.estimates import Estimate, telling
+from search.figures.bands import band
 from search.figures.chart import Panel, label_width, legend
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
@@ -73,6 +74,9 @@ def _panel(evidence: Evidence, sparsity: float, searches: Mapping[str, Runs]) ->
     means = {policy: Estimate.of_all(list(zip(*runs.values(), strict=False))) for policy, runs in searches.items()}
 
     def draw(axis: Axes) -> None:
+        reached = [best for runs in searches.values() for run in runs.values() for best in run]
+        margin = 0.05 * (max(reached) - min(reached)) + 0.5
+        axis.set_ylim(min(reached) - margin, max(reached) + margin)  # intervals of two seeds may be far wider
         for policy, runs in searches.items():
             style, mean = evidence.style_of[policy], means[policy]
             evaluations = range(1, len(mean) + 1)
@@ -81,13 +85,7 @@ def _panel(evidence: Evidence, sparsity: float, searches: Mapping[str, Runs]) ->
             line = (0, style.dashes) if style.dashes else "-"
             axis.step(evaluations, [e.mean for e in mean], where="post", color=style.hue, lw=1.8, linestyle=line)
             axis.plot(evaluations[-1:], [mean[-1].mean], **style.point)
-            band = [(e.low, e.high) for e in mean if e.low is not None and e.high is not None]
-            if len(band) == len(mean):
-                low, high = zip(*band, strict=True)
-                axis.fill_between(evaluations, low, high, step="post", color=style.hue, alpha=0.09, lw=0)
-        reached = [best for runs in searches.values() for run in runs.values() for best in run]
-        margin = 0.05 * (max(reached) - min(reached)) + 0.5
-        axis.set_ylim(min(reached) - margin, max(reached) + margin)  # intervals of two seeds may be far wider
+            band(axis, evaluations, [telling(e.low, e.high, 100.0) for e in mean], style.hue, step="post")
         axis.set_xlabel("evaluations of the search")
         axis.set_ylabel("best validation accuracy (%)")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))

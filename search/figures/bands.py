@@ -1,0 +1,26 @@
+"""Intervals along a line as a shaded band."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from matplotlib.axes import Axes
+
+
+def band(
+    axis: Axes,
+    xs: Sequence[float],
+    intervals: Sequence[tuple[float, float] | None],
+    hue: str,
+    step: Literal["post"] | None = None,
+) -> None:
+    """Shade intervals behind a line. The axis has its final limits.
+
+    A point without an interval is left out, and so is one whose interval reaches beyond both ends of the axis: it would
+    fill the plot and tell nothing.
+    """
+    bottom, top = axis.get_ylim()
+    shown = [ends is not None and not (ends[0] <= bottom and ends[1] >= top) for ends in intervals]
+    if any(shown):
+        low, high = zip(*(ends or (math.nan, math.nan) for ends in intervals), strict=True)
+        axis.fill_between(xs, low, high, where=shown, step=step, color=hue, alpha=0.09, lw=0)
