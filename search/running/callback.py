@@ -40,6 +40,22 @@ class Watcher(Protocol):
 
 
 @dataclass
+class Dropped:
+    """Tells the watchers of trials that will not run."""
+
+    watchers: Sequence[Watcher]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep everything out of Tune's snapshots, as `TuneCallback` does."""
+        return {}
+
+    def __call__(self, trials: int, reason: str) -> None:
+        """Pass on the number of trials, and the reason."""
+        for watcher in self.watchers:
+            watcher.dropped(trials, reason)
+
+
+@dataclass
 class TuneCallback(tune.Callback):
     """Passes Tune's events on, and writes the outcome of a trial that could not write it itself."""
 

@@ -13,7 +13,7 @@ from torch import nn
 from search.methods.schedulers import SCHEDULERS, SearchKey, per_search
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
-from search.running.callback import TuneCallback, Watcher, spec_of
+from search.running.callback import Dropped, TuneCallback, Watcher, spec_of
 from search.running.ray_session import ray_session
 from search.running.shared_work import References, SharedWork, prepare
 from search.running.storage_check import refuse_unreachable
@@ -40,12 +40,7 @@ def run_trials(
     """
     folder = StudyFolder(storage / study.name)
     folder.write_study(study)
-
-    def ended_early(trials: int, reason: str) -> None:
-        for watcher in watchers:
-            watcher.dropped(trials, reason)
-
-    searcher = StudySearcher(study, folder, partial(_configure, storage, folder), ended_early)
+    searcher = StudySearcher(study, folder, partial(_configure, storage, folder), Dropped(watchers))
     for watcher in watchers:
         watcher.planned(searcher.total)
     if searcher.total == 0:

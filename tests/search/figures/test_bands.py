@@ -20,7 +20,7 @@ def test_a_band_never_fills_the_plot(intervals: list[tuple[float, float] | None]
     axis = Figure().add_subplot()
     axis.set_ylim(50.0, 80.0)
     band(axis, [0.0, 1.0, 2.0], intervals, "red")
-    xs = [path.vertices[:, 0] for shape in axis.collections for path in shape.get_paths()]
+    xs = [np.asarray(path.vertices)[:, 0] for shape in axis.collections for path in shape.get_paths()]
     found = np.concatenate(xs) if xs else np.array([])
     assert [found.min(), found.max()] == shaded if shaded else not len(found)
     assert axis.get_ylim() == (50.0, 80.0)

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from itertools import product
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
+from ray.cloudpickle import dumps
 from ray.tune.search import Searcher
 
 from search.methods.samplers import SAMPLERS
@@ -20,6 +22,8 @@ from search.results.folder import StudyFolder
 from search.results.rows import row_of
 from search.results.searches import EXHAUSTED, read_exhausted
 from search.results.status import status_of
+from search.running.callback import Dropped
+from search.running.progress import Progress
 from search.searching.density_search import DensitySearch
 from search.searching.journal import KEY
 from search.searching.optuna_results import ERROR, SAME
@@ -141,6 +145,12 @@ def test_a_search_trains_each_network_once_and_ends_where_there_is_no_other(at_o
     assert status.trials == {**status.trials, "total": len(ran), "done": len(ran), "missing": 0}
     assert status.networks == len(ran)
     assert [name in reason for name in status.exhausted] == [True]
+
+
+def test_tune_can_write_a_searcher_whose_watchers_cannot_be_pickled(tmp_path: Path) -> None:
+    with Progress() as progress, pytest.raises(PicklingError):
+        dumps(progress)
+    assert dumps(StudySearcher(COARSE, folder_of(tmp_path), lambda spec: {}, Dropped([progress])))
 
 
 def test_an_exhausted_search_stays_ended_until_something_changes(tmp_path: Path) -> None:
