@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ray import tune
 
+from search.results.dense_networks import DenseNetwork
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
 from search.searching.searcher import LOSSES, StudySearcher
@@ -28,6 +29,9 @@ class Watcher(Protocol):
 
     def dropped(self, trials: int, reason: str) -> None:
         """Take the number of planned trials that will not run, and the reason."""
+
+    def trained(self, networks: Sequence[DenseNetwork]) -> None:
+        """Take the dense networks that the trials start from, before the first trial."""
 
     def started(self, spec: TrialSpec) -> None:
         """Take the spec of a trial that starts."""

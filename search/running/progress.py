@@ -3,12 +3,14 @@
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from search.results.dense_networks import DenseNetwork
 from search.results.rows import TrialRow
 from trainables.spec import EpochReport, TrialSpec
 
@@ -62,6 +64,9 @@ class Progress:
             self._console.print(reason)  # above the live table, where it stays
         else:
             self.say(reason)
+
+    def trained(self, networks: Sequence[DenseNetwork]) -> None:
+        """Ignore dense networks: their training has told its own progress."""
 
     def started(self, spec: TrialSpec) -> None:
         """Note that a trial runs."""

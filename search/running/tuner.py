@@ -11,6 +11,7 @@ from ray import tune
 from torch import nn
 
 from search.methods.schedulers import SCHEDULERS, SearchKey, per_search
+from search.results.dense_networks import networks_of, read_networks
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
 from search.running.callback import Dropped, TuneCallback, Watcher, spec_of
@@ -52,6 +53,9 @@ def run_trials(
             shared_work = SharedWork(storage, resources, watchers[0].say)
             sharing = searcher.total if may_share(study, resources) else 0
             references, resources, failures = prepare(searcher.specs, shared_work, sharing)
+            networks = read_networks(networks_of(study), storage)
+            for watcher in watchers:
+                watcher.trained([network for network in networks if network.trained])
             for outcome in searcher.leave_out(failures.reason):
                 _fail(outcome, folder, watchers)
             if searcher.total:

@@ -1,12 +1,15 @@
 """The watcher that tracks a running study in MLflow."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from search.results.dense_networks import DenseNetwork
 from search.results.rows import TrialRow, row_of
 from search.tracking.tracker import Finished, Status, Tracker
 from trainables.outcome import Outcome
 from trainables.spec import EpochReport, TrialSpec
 
+KIND = "howcompact.kind"  # tag of the runs of dense networks
 STATUS: dict[str, Status] = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
@@ -25,6 +28,10 @@ class MlflowWatcher:
     def dropped(self, trials: int, reason: str) -> None:
         """Ignore trials that will not run."""
 
+    def trained(self, networks: Sequence[DenseNetwork]) -> None:
+        """Give each dense network a run of its own."""
+        self._tracker.backfill(map(finished_network, networks))
+
     def started(self, spec: TrialSpec) -> None:
         """Open the trial's run."""
         self._tracker.started(spec.key(), spec.model_dump(mode="json"))
@@ -36,6 +43,17 @@ class MlflowWatcher:
     def ended(self, row: TrialRow) -> None:
         """End the trial's run."""
         self._tracker.finished(row.trial, _metrics(row), STATUS[row.status], {"error": row.error} if row.error else {})
+
+
+def finished_network(network: DenseNetwork) -> Finished:
+    """Record of a trained dense network, for `Tracker.backfill`: its settings and its curve."""
+    return Finished(
+        key=network.spec.key(),
+        params=network.spec.model_dump(mode="json"),
+        epochs={report.epoch: _epoch_metrics(report) for report in network.history},
+        metrics={"dense_accuracy": network.history[-1].val_accuracy} if network.history else {},
+        tags={KIND: "dense network", "mlflow.runName": f"dense network: {network.name}"},
+    )
 
 
 def finished_trial(outcome: Outcome) -> Finished:

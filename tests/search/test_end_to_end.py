@@ -103,13 +103,18 @@ def test_the_table_is_parquet_that_others_read(small_run: Run) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own query of its database
-def test_mlflow_has_a_parent_and_a_child_for_each_trial(small_run: Run) -> None:
+def test_mlflow_has_a_parent_and_a_child_for_each_trial_and_dense_network(small_run: Run) -> None:
     client = MlflowClient(small_run.summary["tracking"])
     experiment = client.get_experiment_by_name("howcompact")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=100)
     children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    networks = [run for run in children if "howcompact.kind" in run.data.tags]
+    assert {run.info.run_name for run in networks} == {f"dense network: small_cnn, seed {seed}" for seed in (0, 1)}
+    for run in networks:
+        assert sorted(m.step for m in client.get_metric_history(run.info.run_id, "val_accuracy")) == [0, 1, 2, 3]
+    children = [run for run in children if run not in networks]
     assert len(children) == 20
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"comparison.json", "accuracy.png"}
