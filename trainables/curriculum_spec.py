@@ -18,6 +18,7 @@ class Curriculum(Frozen):
     phase: Literal["finetune", "dense"] = Field("finetune", description="The training that follows the curriculum.")
     measure: MeasureName = Field("learnability", description="The measure that scores the samples.")
     network: str = Field("", description="Model whose dense training scores the samples; empty: the trial's own model.")
+    content: str = Field("", description="Checksum of a network of the user's own, which each run computes.")
     table: Address = Field(
         "",
         description="Path or URI of samples.parquet of `howcompact learnability`; its means over seeds are the scores.",

@@ -1,6 +1,6 @@
 """The settings of one trial. This is the only place that defines their defaults."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -38,14 +38,10 @@ class DataSpec(Frozen):
         "", description='Folder of a "folder" or "parquet" data set, or where torchvision downloads to.'
     )
     content: str = Field(
-        "",
-        description="Checksum of the files, which each run computes; empty where the data set's library checks it.",
+        "", description="Checksum of the files, which each run computes; empty where the data set's library checks it."
     )
     size: int | None = Field(
-        None,
-        ge=1,
-        le=1024,
-        description="Side of the square that images are resized to, in pixels; null keeps their size.",
+        None, ge=1, le=1024, description="Side of the square that images are resized to, in pixels; null: unchanged."
     )
     max_train: int | None = Field(
         None, ge=1, description="Number of training samples to use, spread evenly over the classes; null uses all."
@@ -56,10 +52,7 @@ class DataSpec(Frozen):
         0.1, gt=0.0, lt=1.0, description="Fraction of the training samples that is held out for validation."
     )
     test_fraction: float = Field(
-        0.2,
-        gt=0.0,
-        lt=1.0,
-        description="Fraction of all samples that is held out as test split, if the data set has none.",
+        0.2, gt=0.0, lt=1.0, description="Fraction of all samples that is held out for testing, if no split is."
     )
     split_seed: Seed = Field(0, description="Seed of the random splits.")
     augment: Literal["none", "crop", "flip", "crop_flip", "resized_crop", "resized_crop_flip"] = Field(
@@ -115,11 +108,17 @@ class DenseSpec(Frozen):
     curriculum: Curriculum = Curriculum()
     record: Taken = "during"
     weights: str = ""  # initial weights: a file, or a name of torchvision's weights; empty: random ones
+    content: str = ""  # checksums of the user's own model and weights file, which each run computes
+
+    def identity(self) -> Self:
+        """Leave out the path of weights whose checksum is known."""
+        same = super().identity()
+        return same.model_copy(update={"weights": ""}) if self.content else same
 
     def scored_by(self, curriculum: Curriculum) -> "DenseSpec":
         """Return the dense network whose training scores the samples of a curriculum: this network or another model."""
-        model = {"model": curriculum.network, "weights": ""} if curriculum.network else {}
-        return self.model_copy(update={**model, "curriculum": Curriculum()})
+        other = {"model": curriculum.network, "weights": "", "content": curriculum.content}
+        return self.model_copy(update={**(other if curriculum.network else {}), "curriculum": Curriculum()})
 
 
 class ProfileSpec(Frozen):
@@ -162,9 +161,7 @@ class TrialSpec(Frozen):
     round_to: int = Field(1, ge=1, le=1024)  # kept channels are a multiple of this, or all channels are kept
     densities: dict[str, float] | None = None  # relative density of each part, from a search
     calibration: int = Field(512, ge=1)  # training samples that a policy or a criterion may read
-    recalibrate: int = Field(
-        100, ge=0
-    )  # batches that re-estimate batch norms after pruning; 0 keeps the old statistics
+    recalibrate: int = Field(100, ge=0)  # batches that re-estimate batch norms; 0 keeps the old statistics
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
     schedule: Schedule = Schedule()
     recovery: RecoveryName = "finetune"

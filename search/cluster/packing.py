@@ -3,12 +3,10 @@
 import ast
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -79,7 +77,7 @@ def pack(study: StudySpec, folder: Path) -> None:
 
     The project is sent whole, with its version, so the nodes need only its dependencies.
     """
-    settings = study.model_dump(mode="json", exclude_defaults=True)
+    settings = study.model_dump(mode="json", exclude_defaults=True)  # without checksums: a study is read, not yet run
     (folder / STUDY_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
     release = version("howcompact")
     (folder / f"howcompact-{release}.dist-info").mkdir()
@@ -103,26 +101,16 @@ def environment() -> dict[str, str]:
 
 def own_code(modules: Iterable[str]) -> list[Path]:
     """Find the folders and files of top-level modules and of all that they import, without installed packages."""
+    from trainables.models.own_code import own_paths  # imports torch
+
     paths: dict[str, list[Path]] = {}
     waiting = [module.partition(".")[0] for module in modules]
     while waiting:
         name = waiting.pop()
         if name not in paths:
-            paths[name] = _paths(name)
+            paths[name] = own_paths(name)
             waiting += [imported for path in paths[name] for imported in _imports(path)]
     return [path for of_module in paths.values() for path in of_module]
-
-
-def _paths(name: str) -> list[Path]:
-    spec = None if name in OURS or name in sys.stdlib_module_names else find_spec(name)
-    if spec is None:
-        return []
-    paths = [Path(path) for path in spec.submodule_search_locations or [spec.origin or ""]]
-    return [
-        path
-        for path in paths
-        if (path.is_dir() or path.suffix == ".py") and not {"site-packages", "dist-packages"}.intersection(path.parts)
-    ]
 
 
 def _imports(path: Path) -> set[str]:

@@ -13,7 +13,7 @@ from search.results.failures import reasons
 from search.results.folder import StudyFolder
 from search.results.proposal import best_command
 from search.results.rows import TrialRow
-from search.running.identity import identified, warn_of_other_data
+from search.running.identity import identified, warn_of_changes
 from search.running.lease import Lease
 from search.running.progress import Progress
 from search.running.ray_session import refuse_missing_gpus
@@ -61,7 +61,7 @@ def _run(
     folder = StudyFolder(storage / study.name)
     with Progress() as progress:
         study = identified(study, storage, progress.say)
-    warn_of_other_data(study, folder, warn)
+    warn_of_changes(study, folder, warn)
     adopted = adopt(study, storage)
     before = {row.trial for row in folder.rows() if row.status != "failed"}
     uri, artifacts = tracking_store(study.tracking, storage)

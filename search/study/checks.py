@@ -36,6 +36,8 @@ def complaints_of_settings(study: StudySpec) -> list[str]:
         )
     if study.data.content:
         problems.append(f"data.content must be left out, as each run finds it, but got {study.data.content!r}; drop it")
+    if study.contents or any(curriculum.content for curriculum in study.curricula):
+        problems.append("contents must be left out, as each run finds them; drop them")
     for field in ("models", "criteria", "recoveries", "curricula", "policies", "sparsities", "seeds"):
         values = getattr(study, field)
         if len(set(values)) < len(values):

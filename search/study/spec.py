@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from itertools import chain, product
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
@@ -83,6 +83,9 @@ class StudySpec(Frozen):
     weights: Mapping[str, str] = Field(
         {}, description="Initial weights of a model: a file, or a name of torchvision's weights."
     )
+    contents: Mapping[str, str] = Field(
+        {}, description="Checksums of the user's own models and weights files by model, which each run computes."
+    )
     data: DataSpec = Field(DataSpec(), description="The data set.")
     dense: Recipe = Field(Recipe(), description="How the dense networks are trained.")
     granularity: GranularityName = Field("weight", description="The units that are removed.")
@@ -137,6 +140,11 @@ class StudySpec(Frozen):
         description="Where MLflow is: a URI or off; auto: MLFLOW_TRACKING_URI, else a local store beside the study.",
     )
 
+    def identity(self) -> Self:
+        """Leave out the paths of weights whose checksums are known."""
+        unknown = {model: file for model, file in self.weights.items() if model not in self.contents}
+        return super().identity().model_copy(update={"weights": unknown})
+
     @property
     def size(self) -> int:
         """Upper bound on the number of trials of named policies plus the number of searches; none of them is built."""
@@ -179,6 +187,7 @@ class StudySpec(Frozen):
                     seed=seed,
                     record=self.records.dense,
                     weights=self.weights.get(model, ""),
+                    content=self.contents.get(model, ""),
                 ),
                 granularity=self.granularity,
                 criterion=criterion,

@@ -1,5 +1,6 @@
 """Pretrained weights: torchvision's, by name, or a file with a state dict."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,21 @@ def check(spec: DenseSpec) -> None:
             f"weights of {spec.model} must be a file with a state dict, or a name that torchvision knows ({names}), "
             f"but got {spec.weights!r}; correct it"
         )
+
+
+def checksum(spec: DenseSpec) -> str:
+    """Return 16 hexadecimal digits of the bytes of a weights file; "" for torchvision's weights, and without weights.
+
+    Raises ValueError for a file that cannot be read.
+    """
+    if not spec.weights or spec.weights in hub.torchvision_weights(spec.model):
+        return ""
+    path = Path(spec.weights).expanduser()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise ValueError(f"weights of {spec.model} must be a file that can be read, but: {error}; correct it") from None
 
 
 def fill(model: nn.Module, spec: DenseSpec) -> None:
