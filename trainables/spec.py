@@ -225,10 +225,6 @@ class TrialSpec(Frozen):
         """The settings of the gates that a criterion or a policy may read."""
         return GatingSpec.model_validate(self, from_attributes=True)
 
-    def on(self, data: DataSpec) -> "TrialSpec":
-        """Return the same trial on this data set."""
-        return self.model_copy(update={"dense": self.dense.model_copy(update={"data": data})})
-
     def under(self, policy: str, gates: Gates) -> "TrialSpec":
         """Return the same trial with another policy. It has `gates` only if its criterion or its policy reads them."""
         used = self.criterion in GATED or policy in GATED

@@ -14,6 +14,7 @@ import yaml
 
 import trainables
 from search.study.checks import complaints, complaints_of_settings
+from search.study.paths import absolute
 from search.study.reading import parse_study
 from search.study.spec import StudySpec
 from trainables.models.trust import is_users_own
@@ -31,7 +32,7 @@ def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), 
     The job itself checks images that only the cluster has, and what depends on their size, before its first trial.
     Raises ValueError with all that is wrong. Mistakes in settings, storage and paths are found without importing torch.
     """
-    study = parse_study(source, overrides, name)
+    study = absolute(parse_study(source, overrides, name), only_present=True)
     credentials.refuse("storage", storage)
     if mistakes := [*complaints_of_settings(study), *_relative_paths(study, storage)] or _misfits_here(study):
         raise ValueError("\n".join(mistakes))
@@ -77,7 +78,7 @@ def pack(study: StudySpec, folder: Path) -> None:
 
     The project is sent whole, with its version, so the nodes need only its dependencies.
     """
-    settings = study.model_dump(mode="json", exclude_defaults=True)  # without checksums: a study is read, not yet run
+    settings = study.model_dump(mode="json", exclude_defaults=True)
     (folder / STUDY_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
     release = version("howcompact")
     (folder / f"howcompact-{release}.dist-info").mkdir()

@@ -80,7 +80,7 @@ class StudySearcher(Searcher):
             if started := self._starting_from(spec.policy, cell_key(spec)):
                 self._awaited[started].add(spec.key())
         for saved in unfinished:
-            spec = saved.on(saved.dense.data.found_by(self._study.data))
+            spec = self._study.found_now(saved)
             if own := self._history_of.get(search_key(spec)):
                 own.unfinished.append(spec)
                 self._queue.insert(0, spec)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from search.study import strict_yaml
 from search.study.checks import complaints, complaints_of_settings
+from search.study.paths import absolute
 from search.study.shipped import yaml_files
 from search.study.spec import StudySpec
 from trainables.lookup import did_you_mean
@@ -22,9 +23,10 @@ def shipped() -> dict[str, str]:
 def read_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
     """Read a study from a YAML file or by its shipped name, and change it by `key=value`.
 
-    Raises ValueError with all that is wrong; mistakes in the settings are found without importing torch.
+    Relative paths become absolute. Raises ValueError with all that is wrong; mistakes in the settings are found
+    without importing torch.
     """
-    study = parse_study(source, overrides, name)
+    study = absolute(parse_study(source, overrides, name))
     if found := complaints(study):
         raise ValueError("\n".join(found))
     return study

@@ -145,6 +145,13 @@ class StudySpec(Frozen):
         unknown = {model: file for model, file in self.weights.items() if model not in self.contents}
         return super().identity().model_copy(update={"weights": unknown})
 
+    def found_now(self, spec: TrialSpec) -> TrialSpec:
+        """Return an earlier trial with the paths of this study, where data and weights are the same."""
+        dense = spec.dense.model_copy(update={"data": spec.dense.data.found_by(self.data)})
+        if dense.content and dense.content == self.contents.get(dense.model):
+            dense = dense.model_copy(update={"weights": self.weights.get(dense.model, "")})
+        return spec.model_copy(update={"dense": dense})
+
     @property
     def size(self) -> int:
         """Upper bound on the number of trials of named policies plus the number of searches; none of them is built."""

@@ -1,0 +1,125 @@
+"""Weights in a file and models of the user's own: changed content has other keys, and one line says so."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.results.folder import StudyFolder
+from search.running.identity import identified, warn_of_changes
+from search.study.reading import read_study
+from search.study.spec import StudySpec
+from trainables.models import hub
+from trainables.storage.folder import Folder
+
+NET = """from torch import nn
+
+def net(num_classes, in_channels):
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes)
+    return nn.Sequential(nn.Conv2d(in_channels, 4, 3), *head)
+"""
+
+
+def keys(study: StudySpec) -> set[str]:
+    cells = study.cells()
+    return {study.key(), *(s.key() for s in cells), *(s.dense.key() for s in cells), *(s.profile.key() for s in cells)}
+
+
+def known(home: Path, *settings: str) -> StudySpec:
+    return identified(read_study("digits", settings), Folder.at(str(home / "runs")), lambda _: None)
+
+
+def warnings(home: Path, study: StudySpec) -> list[str]:
+    """Run nothing: warn as the start of a run does, and write the study as a run does."""
+    folder, lines = StudyFolder(Folder.at(str(home / "runs")) / study.name), list[str]()
+    warn_of_changes(study, folder, lines.append)
+    folder.write_study(study)
+    return lines
+
+
+def save(path: Path, seed: int) -> None:
+    path.parent.mkdir(exist_ok=True)
+    torch.manual_seed(seed)
+    torch.save(hub.build("small_cnn", 10, 1).state_dict(), path)
+
+
+def test_weights_are_known_by_their_bytes_and_not_by_their_path(tmp_path: Path) -> None:
+    first, copy, other = (tmp_path / name / "w.pt" for name in ("a", "b", "c"))
+    save(first, 0)
+    copy.parent.mkdir()
+    copy.write_bytes(first.read_bytes())
+    save(other, 1)
+    of_first, of_copy, of_other = (known(tmp_path, f"weights={{small_cnn: {path}}}") for path in (first, copy, other))
+    assert keys(of_first) == keys(of_copy)
+    assert not keys(of_first) & keys(of_other)
+    assert not keys(of_first) & keys(known(tmp_path))
+    assert warnings(tmp_path, of_first) == []
+    assert warnings(tmp_path, of_copy) == []
+    first.write_bytes(other.read_bytes())
+    (line,) = warnings(tmp_path, known(tmp_path, f"weights={{small_cnn: {first}}}"))
+    assert line == (
+        "the weights file of small_cnn differs from what study digits was trained with: its networks are trained anew"
+    )
+
+
+def test_a_layer_added_to_a_model_of_the_users_own_trains_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    module = tmp_path / "addedlayer.py"
+    module.write_text(NET)
+    settings = "models=[addedlayer:net]", "sparsities=[0.5]"
+    before = known(tmp_path, *settings)
+    assert warnings(tmp_path, before) == []
+    module.write_text(f"# {NET[:4]}\n{NET}")
+    assert keys(known(tmp_path, *settings)) == keys(before)
+    module.write_text(NET.replace("nn.Flatten()", "nn.ReLU(), nn.Flatten()"))
+    after = known(tmp_path, *settings)
+    assert not keys(before) & keys(after)
+    (line,) = warnings(tmp_path, after)
+    assert line.startswith("the code of addedlayer:net differs from what study digits was trained with")
+    assert warnings(tmp_path, after) == []
+
+
+def test_a_model_of_the_users_own_that_scores_the_samples_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    module, found = tmp_path / "scoringnet.py", list[set[str]]()
+    for text in (NET, NET.replace("nn.Flatten()", "nn.ReLU(), nn.Flatten()")):
+        module.write_text(text)
+        study = known(tmp_path, "sparsities=[0.5]", "curricula=[{name: sample-easy, network: 'scoringnet:net'}]")
+        scorers = [network for cell in study.cells() for network in cell.networks if network.model != "small_cnn"]
+        assert scorers
+        found.append({scorer.key() for scorer in scorers})
+    assert not found[0] & found[1]
+
+
+def test_checksums_are_not_set_by_hand() -> None:
+    with pytest.raises(ValueError, match="contents must be left out"):
+        read_study("digits", ["contents={small_cnn: abc}"])
+
+
+def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "w.pt", 0)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for file in ("w.pt", "./w.pt", "~/w.pt"):
+        study = read_study("digits", [f"weights={{small_cnn: {file}}}", "data.path=there"])
+        assert study.weights == {"small_cnn": str(tmp_path / "w.pt")}
+        assert study.data.path == str(tmp_path / "there")
+    assert read_study("digits").data.path == ""
+    (tmp_path / "IMAGENET1K_V1").touch()
+    named = read_study("digits", ["models=[resnet18]", "weights={resnet18: IMAGENET1K_V1}", "data.size=32"])
+    assert named.weights == {"resnet18": "IMAGENET1K_V1"}
+
+
+def test_an_unfinished_trial_goes_on_with_the_weights_where_they_are_now(tmp_path: Path) -> None:
+    first, other = tmp_path / "a" / "w.pt", tmp_path / "b" / "w.pt"
+    save(first, 0)
+    (begun, *_) = known(tmp_path, f"weights={{small_cnn: {first}}}").cells()
+    other.parent.mkdir()
+    first.rename(other)
+    now = known(tmp_path, f"weights={{small_cnn: {other}}}").found_now(begun)
+    assert (now.dense.weights, now.key()) == (str(other), begun.key())
