@@ -110,15 +110,18 @@ def compare(
     Example: howcompact compare howcompact-runs/digits --out report
     """
     if out is not None:
+        from pathlib import Path
+
+        from search.report.out_files import refuse_others_files
+
         refuse_out(out)
+        refuse_others_files(Path(out))
     gc.disable()  # a large comparison creates a million objects and no garbage
     comparison = search.compare(folders, test=test, trust=trust)
     gc.freeze()
     gc.enable()
     written: list[Any] = []
     if out is not None:
-        from pathlib import Path
-
         from search.report.write import write_report
         from search.results.folder import StudyFolder
 

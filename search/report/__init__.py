@@ -1,4 +1,4 @@
 """The report of a comparison: one page that needs no network, with its figures beside it.
 
-Hands out: notebook, page, provenance, write.
+Hands out: notebook, out_files, page, provenance, write.
 """

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from search.comparison.compare import BASELINE, Comparison, ComparisonRow, Estimate
+from search.comparison.compare import BASELINE, Comparison, ComparisonRow
 from search.comparison.wording import in_order, network_of, percent, warnings_of
+from search.report.columns import to_columns
 from search.report.html import render
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ HEAD = (
     *("network", "sparsity", "policy", "one-shot %", "recalibrated %", "recovered %", "vs uniform", "test %"),
     *("params kept", "MACs kept", "search cost s", "trials", "seeds"),
 )
-MAP = pa.map_(pa.string(), pa.float64())
 
 
 class Compared(Comparison):
@@ -27,19 +27,16 @@ class Compared(Comparison):
 
         `.to_pandas()` turns it into a pandas data frame; Polars and DuckDB read it as it is.
         """
-        rows = in_order(self.rows)
-        columns: dict[str, pa.Array] = {}
-        for name, field in ComparisonRow.model_fields.items():
-            values = [getattr(row, name) for row in rows]
-            if field.annotation in (Estimate, Estimate | None):
-                for end in ("mean", "low", "high"):
-                    numbers = [getattr(estimate, end, None) for estimate in values]
-                    columns[name if end == "mean" else f"{name}_{end}"] = pa.array(numbers, pa.float64())
-            elif name == "layers":
-                columns[name] = pa.array([list(densities.items()) for densities in values], MAP)
-            else:
-                columns[name] = pa.array(values)
-        return pa.table(columns)
+        return to_columns(self)
+
+    def __repr__(self) -> str:
+        """Say what was compared, in one line; `.rows`, `.table` and `.model_dump()` have the numbers."""
+        policies = ", ".join(dict.fromkeys(row.policy for row in in_order(self.rows)))
+        return (
+            f"<comparison of {self.study}: {len(self.rows)} rows of {policies}; see .rows, .table, .headline, .plot()>"
+        )
+
+    __str__ = __repr__
 
     def plot(self, **options: Any) -> "Figure":
         """Draw accuracy against sparsity, as `search.report.plot` does with these options."""

@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from search.comparison.compare import Comparison
 from search.figures.section import figures, sheet
+from search.report.columns import to_columns, to_csv
+from search.report.out_files import CSV, JSON, PAGE, PARQUET, refuse_others_files
 from search.report.page import page
 from search.report.provenance import report_provenance
 from search.report.sections.accuracy import macs_section, sparsity_section
@@ -23,6 +25,7 @@ from search.report.sections.probes import probes_section
 from search.report.sections.progress import progress_section
 from search.report.sections.ranking import ranking_section
 from search.results.folder import StudyFolder
+from trainables.storage.columns import to_parquet
 
 SECTIONS = (  # in the order of the page
     gap_section,
@@ -42,17 +45,22 @@ SECTIONS = (  # in the order of the page
 
 
 def write_report(comparison: Comparison, out: Path, folders: Sequence[StudyFolder]) -> list[Path]:
-    """Write index.html, comparison.json and each section's figure as PNG and SVG into a folder; return their paths.
+    """Write index.html, comparison.json, .csv and .parquet, and each section's figure as PNG and SVG into a folder.
 
-    folders: the compared studies, whose trials and profiles the page shows.
+    folders: the compared studies, whose trials and profiles the page shows. Returns the paths. Raises ValueError where
+    the folder holds other files.
     """
+    refuse_others_files(out)
     out.mkdir(parents=True, exist_ok=True)
     evidence = gather(comparison, folders)
     sections = [section(evidence) for section in SECTIONS]
     provenance = report_provenance(evidence)
+    columns = to_columns(comparison)
     written = {
-        "index.html": page(evidence, sections, provenance).encode(),
-        "comparison.json": comparison.model_dump_json(indent=1).encode(),
+        PAGE: page(evidence, sections, provenance).encode(),
+        JSON: comparison.model_dump_json(indent=1).encode(),
+        CSV: to_csv(columns),
+        PARQUET: to_parquet(columns),
         **figures(sections, provenance.footer),
     }
     for name, content in written.items():

@@ -1,13 +1,22 @@
 """A comparison in Python: its columns against its rows, its JSON against itself."""
 
+import json
 from pathlib import Path
 
+import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 import search
 from search.report.notebook import Compared
+from search.report.out_files import CSV, FIGURES, FILES, PARQUET
+from search.report.sections.evidence import gather
+from search.report.write import SECTIONS, write_report
+from search.results.folder import StudyFolder
+from search.results.rows import TABLE
 from tests.search.comparison.test_compare import outcome, study_of
+from tests.search.conftest import howcompact
 
 
 @pytest.fixture
@@ -51,3 +60,49 @@ def test_a_notebook_shows_every_row_and_escapes_names(compared: Compared) -> Non
 
 def test_it_is_drawn(compared: Compared) -> None:
     assert compared.plot().axes
+
+
+def test_it_prints_in_one_line(compared: Compared) -> None:
+    line = "<comparison of a<b: 3 rows of uniform, erk, random; see .rows, .table, .headline, .plot()>"
+    assert (str(compared), repr(compared)) == (line, line)
+
+
+def test_the_report_has_the_same_columns_as_csv_and_parquet(compared: Compared, tmp_path: Path) -> None:
+    written = write_report(compared, tmp_path / "page", [StudyFolder.open(str(tmp_path / "a<b"))])
+    assert {path.name for path in written} <= FILES
+    frame = pd.read_csv(tmp_path / "page" / CSV)
+    assert list(frame.columns) == compared.table.column_names
+    assert frame["best_val_accuracy"].tolist() == compared.table["best_val_accuracy"].to_pylist()
+    assert [json.loads(text) for text in frame["seeds"]] == [row.seeds for row in compared.rows]
+    assert [json.loads(text) for text in frame["layers"]] == [row.layers for row in compared.rows]
+    assert pq.read_table(tmp_path / "page" / PARQUET).equals(compared.table)
+
+
+def test_a_report_replaces_a_report_and_nothing_else(compared: Compared, tmp_path: Path) -> None:
+    folders, page, notes = [StudyFolder.open(str(tmp_path / "a<b"))], tmp_path / "page", tmp_path / "page" / "notes.txt"
+    write_report(compared, page, folders)
+    write_report(compared, page, folders)
+    notes.write_text("mine")
+    with pytest.raises(ValueError, match="must be a new folder or one that compare has filled"):
+        write_report(compared, page, folders)
+    done = howcompact("compare", str(tmp_path / "a<b"), "--out", str(page), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert notes.read_text() == "mine"
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts" / "gap.png").write_bytes(b"of somebody else")
+    with pytest.raises(ValueError, match="must be a new folder"):
+        write_report(compared, tmp_path / "charts", folders)
+
+
+def test_every_section_has_its_files_named(compared: Compared, tmp_path: Path) -> None:
+    evidence = gather(compared, [StudyFolder.open(str(tmp_path / "a<b"))])
+    assert sorted(section(evidence).name for section in SECTIONS) == sorted(FIGURES)
+
+
+def test_maps_are_dictionaries_in_pandas(compared: Compared, tmp_path: Path) -> None:
+    folder = StudyFolder.open(str(tmp_path / "a<b"))
+    rows = folder.write_table()
+    assert 'to_pandas(maps_as_pydicts="strict")' in (Path(search.__file__).parent / "README.md").read_text()
+    frame = pq.read_table(tmp_path / "a<b" / TABLE).to_pandas(maps_as_pydicts="strict")
+    assert frame["layers"].tolist() == [row.layers for row in rows]
+    assert frame["parts"].tolist() == [row.parts for row in rows]

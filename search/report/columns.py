@@ -1,0 +1,44 @@
+"""A comparison as columns, for pandas, Polars, DuckDB and spreadsheets."""
+
+import csv
+import json
+from io import StringIO
+from typing import Any
+
+import pyarrow as pa
+
+from search.comparison.compare import Comparison, ComparisonRow, Estimate
+from search.comparison.wording import in_order
+
+MAP = pa.map_(pa.string(), pa.float64())
+TEXTS = pa.list_(pa.string())
+
+
+def to_columns(comparison: Comparison) -> pa.Table:
+    """Rows by policy, sparsity and setting. An estimate has three columns: its mean, and its ends, _low and _high."""
+    rows = in_order(comparison.rows)
+    columns: dict[str, pa.Array] = {}
+    for name, field in ComparisonRow.model_fields.items():
+        values = [getattr(row, name) for row in rows]
+        if field.annotation in (Estimate, Estimate | None):
+            for end in ("mean", "low", "high"):
+                numbers = [getattr(estimate, end, None) for estimate in values]
+                columns[name if end == "mean" else f"{name}_{end}"] = pa.array(numbers, pa.float64())
+        elif name == "layers":
+            columns[name] = pa.array([list(densities.items()) for densities in values], MAP)
+        else:
+            columns[name] = pa.array(values, TEXTS) if field.annotation == list[str] else pa.array(values)
+    return pa.table(columns)
+
+
+def to_csv(table: pa.Table) -> bytes:
+    """Write columns as CSV: lists and maps as JSON, a missing value as nothing."""
+    text = StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.column_names)
+    writer.writerows(map(_cell, row.values()) for row in table.to_pylist(maps_as_pydicts="strict"))
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict | bool) else value

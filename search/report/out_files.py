@@ -1,0 +1,31 @@
+"""The files of a report, and whether a folder holds those of anybody else."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from trainables.storage.strict_json import from_json
+
+PAGE, JSON, CSV, PARQUET = "index.html", "comparison.json", "comparison.csv", "comparison.parquet"
+FIGURES = (
+    *("gap", "accuracy", "macs", "curricula", "layers", "compact", "gates", "probes", "pareto", "cost", "progress"),
+    *("ranking", "importance"),
+)  # names of the sections that may have charts
+FILES = {PAGE, JSON, CSV, PARQUET, *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg"))}
+
+
+def refuse_others_files(out: Path) -> None:
+    """Raise ValueError for a folder that holds anything but a report: a new report replaces files there."""
+    if not out.is_dir() or not (held := {*os.listdir(out)}):
+        return
+    if not (held <= FILES and _is_report(out)):
+        raise ValueError(
+            f"--out must be a new folder or one that compare has filled, but {out} is neither; name another"
+        )
+
+
+def _is_report(out: Path) -> bool:
+    with suppress(OSError, ValueError):
+        content = from_json((out / JSON).read_text())
+        return isinstance(content, dict) and {"study", "rows", "headline", "versus"} <= content.keys()
+    return False
