@@ -35,12 +35,8 @@ ENVIRONMENT = {
 def ray_session(resources: Resources, address: str | None) -> Iterator[WorkerResources]:
     """Connect to a Ray cluster for the duration; yields the resources of a trial there.
 
-    A Ray that this process has started already is used, and runs on afterwards. Raises ValueError if `address` names
-    another one.
+    Raises ValueError where Ray cannot start.
     """
-    if ray.is_initialized():
-        yield _of_this_process(resources, address)
-        return
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     with _output_to_file():
         local_logs = _connect(address)
@@ -52,9 +48,14 @@ def ray_session(resources: Resources, address: str | None) -> Iterator[WorkerRes
         shutil.rmtree(local_logs, ignore_errors=True)
 
 
-def refuse_missing_gpus(resources: Resources, address: str | None) -> None:
-    """Raise ValueError if trials ask for GPUs that this machine lacks, before Ray starts here."""
-    if address is not None or ray.is_initialized() or resources.gpus == "auto":
+def refuse_resources(resources: Resources, address: str | None) -> None:
+    """Raise ValueError for what keeps Ray from starting here: a Ray in this process, or GPUs that are missing."""
+    if ray.is_initialized():
+        raise ValueError(
+            "a run must start or join Ray itself, but this process uses Ray already; call ray.shutdown() before the "
+            'run, and give it address="auto" if a cluster of this machine should run the trials'
+        )
+    if address is not None or resources.gpus == "auto":
         return
     asked, has = resources.workers * resources.gpus, torch.cuda.device_count()
     if asked > has:
@@ -62,16 +63,6 @@ def refuse_missing_gpus(resources: Resources, address: str | None) -> None:
             f"resources.gpus must fit into this machine: PyTorch sees {has} GPUs, but a trial asks for {asked:g}; set "
             "resources.gpus=auto, or give the --address of a cluster"
         )
-
-
-def _of_this_process(resources: Resources, address: str | None) -> WorkerResources:
-    if address not in (None, "auto", ray.get_runtime_context().gcs_address):
-        raise ValueError(
-            f"address must be that of the Ray which this process uses, but got {address!r}; leave it out, or call "
-            "ray.shutdown() first"
-        )
-    _keep_credentials()
-    return worker_resources(resources, ray.cluster_resources(), grows=True)
 
 
 def _keep_credentials() -> None:

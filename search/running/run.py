@@ -16,7 +16,7 @@ from search.results.rows import TrialRow
 from search.running.identity import identified, warn_of_changes
 from search.running.lease import Lease
 from search.running.progress import Progress
-from search.running.ray_session import refuse_missing_gpus
+from search.running.ray_session import refuse_resources
 from search.running.tuner import run_trials
 from search.running.warm_start import adopt
 from search.study.spec import StudySpec
@@ -49,7 +49,7 @@ def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[
     address: as for `run_trials`. warn: gets a message of each problem that does not stop the study. Raises ValueError
     if another run of the study is active.
     """
-    refuse_missing_gpus(study.resources, address)
+    refuse_resources(study.resources, address)
     with Lease(storage / study.name, warn) as lease:
         return _run(study, storage, address, warn, lease.check)
 

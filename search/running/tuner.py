@@ -15,7 +15,7 @@ from search.results.dense_networks import networks_of, read_networks
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
 from search.running.callback import Dropped, TuneCallback, Watcher, spec_of
-from search.running.ray_session import ray_session
+from search.running.ray_session import ray_session, refuse_resources
 from search.running.shared_work import References, SharedWork, prepare
 from search.running.storage_check import refuse_unreachable
 from search.searching.searcher import StudySearcher, search_key
@@ -74,6 +74,7 @@ def train_dense(
     """
     missing = [TrialSpec(dense=spec) for spec in networks if not artifact_store.is_sound(storage, "dense", spec.key())]
     if missing:
+        refuse_resources(study.resources, address)
         with ray_session(study.resources, address) as resources:
             refuse_unreachable(storage)
             _, _, failures = prepare(missing, SharedWork(storage, resources, say))

@@ -1,0 +1,47 @@
+"""What keeps Ray from starting ends as one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import search
+from search.running.ray_session import refuse_resources
+from search.study.spec import Resources
+from tests.search.conftest import FEW
+
+
+def test_a_ray_that_this_process_uses_already_is_refused_with_what_to_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    with pytest.raises(ValueError, match=r"this process uses Ray already; call ray\.shutdown\(\) before the run"):
+        search.run("digits", storage=str(tmp_path / "studies"), overrides=FEW)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
+def test_a_temporary_folder_with_a_long_path_is_named(tmp_path: Path, variable: str) -> None:
+    scratch = tmp_path / ("a-long-path-of-a-batch-system/" * 4)
+    scratch.mkdir(parents=True)
+    environment = {key: value for key, value in os.environ.items() if key not in ("TMPDIR", "RAY_TMPDIR")}
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--set", *FEW]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**environment, variable: str(scratch)}, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 2, done.stderr
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert error.startswith(f"error: {variable} must be a short path, as Ray's sockets lie below it, but is '{scratch}")
+    assert "set RAY_TMPDIR to a short folder" in error
+    assert "Traceback" not in done.stderr
+
+
+def test_a_machine_without_gpus_refuses_them_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    refuse_resources(Resources(gpus=1), None)
+    refuse_resources(Resources(gpus=1, workers=2), "auto")  # a cluster may have more
+    refuse_resources(Resources(), None)
+    with pytest.raises(ValueError, match=r"PyTorch sees 1 GPUs, but a trial asks for 2; set resources\.gpus=auto"):
+        refuse_resources(Resources(gpus=1, workers=2), None)
