@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from search.cluster.packing import check_for_cluster
 from search.results.folder import StudyFolder
 from search.running.identity import identified, warn_of_changes
 from search.study.reading import read_study
 from search.study.spec import StudySpec
+from tests.search.running.test_identity import write_digits
 from trainables.models import hub
 from trainables.storage.folder import Folder
 
@@ -106,9 +108,13 @@ def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for file in ("w.pt", "./w.pt", "~/w.pt"):
-        study = read_study("digits", [f"weights={{small_cnn: {file}}}", "data.path=there"])
+        study = read_study("digits", [f"weights={{small_cnn: {file}}}"])
         assert study.weights == {"small_cnn": str(tmp_path / "w.pt")}
-        assert study.data.path == str(tmp_path / "there")
+    write_digits(tmp_path / "images")
+    for folder in ("images", "./images", "~/images"):
+        study = read_study("digits", ["data.name=folder", f"data.path={folder}"])
+        assert study.data.path == str(tmp_path / "images")
+        assert check_for_cluster("digits", "s3://bucket/studies", ["data.name=folder", f"data.path={folder}"]) == study
     assert read_study("digits").data.path == ""
     (tmp_path / "IMAGENET1K_V1").touch()
     named = read_study("digits", ["models=[resnet18]", "weights={resnet18: IMAGENET1K_V1}", "data.size=32"])
