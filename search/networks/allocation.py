@@ -10,6 +10,7 @@ from search.networks.network import Network, trial_spec
 from trainables.allocation.plan import plan
 from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
+from trainables.catalog import feasibility
 from trainables.frozen import Frozen
 from trainables.models.layers import count
 from trainables.names import SEARCHES, Source
@@ -47,6 +48,8 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
     if "gates" in spec.inputs:
         raise ValueError("policy and criterion must not use gates, which this command does not train; run a study")
     built, model = network.architecture, network.model
+    if spec.granularity == "channel":
+        feasibility.prove_cuts(network.name, model, built.example())
     before = count(model, {}, built.example())
     started = time.perf_counter()
     calibration, shared = None, dict[Source, Any]()

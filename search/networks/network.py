@@ -14,7 +14,7 @@ from trainables.checkpoints.record import TrainedRecord
 from trainables.data import sources
 from trainables.data.splits import Splits
 from trainables.mistakes import checked
-from trainables.models import hub
+from trainables.models import trial_run
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.pruning.context import Calibration
 from trainables.spec import DataSpec, DenseSpec, TrialSpec
@@ -72,8 +72,7 @@ def fresh(name: str, image: str, classes: int, seed: int) -> Network:
     if not shape:
         raise ValueError(f"--image must be channels x height x width, as 3x32x32, but got {image!r}")
     channels, height, width = (int(extent) for extent in shape.groups())
-    hub.check(name)
-    hub.check_images(name, classes, (channels, height, width))
+    trial_run.check_images(name, classes, (channels, height, width))
     torch.manual_seed(seed)
     built = Architecture(model=name, width=1.0, classes=classes, image=(channels, height, width))
     return Network(name, built, built.build(), None)

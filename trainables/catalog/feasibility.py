@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor, nn
+
 from trainables.allocation import budget
 from trainables.allocation.plan import of_what_is_left, plan
 from trainables.allocation.policies import POLICIES
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.data.types import Shape
-from trainables.models import hub
+from trainables.models import trial_run
 from trainables.models.layers import Count, count
+from trainables.models.trial_run import first_line
+from trainables.models.trust import is_users_own
 from trainables.names import CRITERION_NEEDS
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
@@ -43,9 +47,28 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
                     scored.add((*structure, spec.criterion))
                     CRITERIA[spec.criterion](PruningContext(prunable))
                 budget.total(prunable, asked.sparsity, spec.budget, least(prunable))
-        except ValueError as error:
-            problems.append(f"{subject}: {error}")
+        except Exception as error:
+            if not (isinstance(error, ValueError) or is_users_own(spec.dense.model)):
+                raise
+            problems.append(_complaint(subject, spec.dense.model, error))
     return list(dict.fromkeys(problems))
+
+
+def prove_cuts(name: str, model: nn.Module, example: Tensor) -> None:
+    """Refuse a network whose channels cannot be cut, with the error of `unreachable`. example: (1, C, H, W)."""
+    try:
+        refuse_unsound_cuts(model, example)
+    except Exception as error:
+        raise ValueError(_complaint(name, name, error)) from error
+
+
+def _complaint(subject: str, model: str, error: Exception) -> str:
+    """Word an error in one line that names its network once."""
+    if not isinstance(error, ValueError):
+        return (
+            f"{subject}: must be a network that can be pruned, but failed with: {first_line(error)}; correct the model"
+        )
+    return str(error) if str(error).startswith(model) else f"{subject}: {error}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +83,7 @@ class _Blank:
 def _view(spec: TrialSpec, shape: Shape) -> _Blank:
     """Build a trial's network and carry out its earlier prunings with the uniform policy and random units."""
     built = Architecture.of(spec.dense, shape.image, shape.classes)
-    hub.check_images(built.model, built.classes, built.image, built.width)
+    trial_run.check_images(built.model, built.classes, built.image, built.width)
     model, example = built.build(), built.example()
     whole = left = count(model, {}, example)
     for pruning in spec.prunings:

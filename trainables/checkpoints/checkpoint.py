@@ -170,7 +170,8 @@ def _resize(model: nn.Module, weights: Tensors) -> None:
                 raise ValueError(f"the weights must be a network's, but {prefix + key} is {tuple(saved.shape)}")
             if saved is not None and saved.shape != tensor.shape:
                 empty = torch.empty(saved.shape, dtype=tensor.dtype)
-                setattr(module, key, nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty)
+                is_parameter = isinstance(tensor, nn.Parameter)
+                setattr(module, key, nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty)
         _name_widths(module)
 
 

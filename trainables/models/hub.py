@@ -18,8 +18,6 @@ from trainables.models.cifar import CIFAR
 from trainables.models.trust import is_users_own
 
 MOST_WEIGHTS = 1 << 30
-NARROW = 0.02  # width of the project's own networks where only shapes matter
-_SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # side lengths in pixels, suggested where an image does not fit
 
 
 def torchvision_weights(name: str) -> tuple[str, ...]:
@@ -77,7 +75,7 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
     """
     check(name, width)
     if name in CIFAR:
-        _refuse_too_large(name, num_classes, in_channels, width)
+        refuse_too_large(name, num_classes, in_channels, width)
         return CIFAR[name](num_classes, in_channels, width)
     if not is_users_own(name):
         return _torchvision(name, num_classes, in_channels)
@@ -87,42 +85,7 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
     return model
 
 
-def check_images(name: str, num_classes: int, image: tuple[int, int, int], width: float = 1.0) -> None:
-    """Refuse images that do not fit a network. Builds no large tensors.
-
-    Args:
-        name: as for `build`.
-        num_classes: logits for each image.
-        image: (channels, height, width) in pixels.
-        width: as for `build`.
-
-    Raises:
-        ValueError: `build` refuses, the image does not fit the network, or the output is not logits (B, num_classes).
-    """
-    model = _for_shapes(name, num_classes, image[0], width)
-    try:
-        logits = _forward(model, image)
-    except Exception as error:
-        if "meta tensor" in str(error):  # the forward pass reads values: only a real run can check it
-            return
-        height_by_width = f"{image[1]} x {image[2]}"
-        size = next((size for size in _SIZES if _fits(model, (image[0], size, size))), None)
-        if size is None:
-            raise ValueError(
-                f"{name} must run on images, but failed on {height_by_width} pixels: {error}; correct the model"
-            ) from error
-        raise ValueError(
-            f"{name} must get images that fit its layers, such as {size} x {size} pixels, but got {height_by_width}; "
-            f"set data.size to {size}"
-        ) from error
-    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    if shape != (2, num_classes):
-        raise ValueError(
-            f"{name} must map 2 images to logits {(2, num_classes)}, but returned {shape}; correct the model"
-        )
-
-
-def _refuse_too_large(name: str, num_classes: int, in_channels: int, width: float) -> None:
+def refuse_too_large(name: str, num_classes: int, in_channels: int, width: float) -> None:
     """Refuse a width that gives more than `MOST_WEIGHTS` weights, before memory is allocated."""
     with torch.device("meta"), _NoRandomNumbers():
         weights = sum(parameter.numel() for parameter in CIFAR[name](num_classes, in_channels, width).parameters())
@@ -131,20 +94,6 @@ def _refuse_too_large(name: str, num_classes: int, in_channels: int, width: floa
             f"{name} must have at most {MOST_WEIGHTS:,} weights, but has {weights:,} at width {width:g} for "
             f"{num_classes} classes and {in_channels} channels; lower the width"
         )
-
-
-def _for_shapes(name: str, num_classes: int, in_channels: int, width: float) -> nn.Module:
-    """Build a network that runs on the same images: without values on the meta device, or with few channels."""
-    check(name, width)
-    with torch.random.fork_rng(devices=[]):
-        if name in CIFAR:  # its width does not matter, and batch norms on the meta device import torch._dynamo: seconds
-            _refuse_too_large(name, num_classes, in_channels, width)
-            return CIFAR[name](num_classes, in_channels, NARROW)
-        try:
-            with torch.device("meta"):
-                return build(name, num_classes, in_channels)
-        except NotImplementedError:  # some constructors read values, such as those of torchvision's RegNets
-            return build(name, num_classes, in_channels).to("meta")
 
 
 class _NoRandomNumbers(TorchFunctionMode):
@@ -156,20 +105,6 @@ class _NoRandomNumbers(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function of torch, unless it fills its first argument with random numbers."""
         return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **kwargs or {})
-
-
-def _forward(model: nn.Module, image: tuple[int, int, int]) -> Any:
-    device = next((tensor.device for tensor in model.parameters()), torch.device("meta"))
-    with device:
-        return model(torch.zeros(2, *image))
-
-
-def _fits(model: nn.Module, image: tuple[int, int, int]) -> bool:
-    try:
-        _forward(model, image)
-    except Exception:
-        return False
-    return True
 
 
 def _torchvision(name: str, num_classes: int, in_channels: int) -> nn.Module:

@@ -200,8 +200,16 @@ def _units(sides: list[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[
 def _is_known(node: Any) -> bool:
     if node.type == tp.ops.OPTYPE.DEPTHWISE_CONV and not _is_depthwise(node.module):
         return False  # Torch-Pruning handles its outputs only
+    if node.type == tp.ops.OPTYPE.EXPAND:
+        return _keeps_channels(node.grad_fn)
     slices_pixels = node.type == tp.ops.OPTYPE.SLICE and node.module.dim in (2, 3)
     return slices_pixels or node.type in _SAFE_OPERATIONS or isinstance(node.module, PadShortcut)
+
+
+def _keeps_channels(expand: Any) -> bool:
+    """Tell whether an expansion repeats no channel: it repeats dimensions of extent 1, and channels are dimension 1."""
+    sizes: list[int] = list(getattr(expand, "_saved_self_sym_sizes", []))
+    return len(sizes) in (2, 4) and sizes[1] > 1
 
 
 def _is_layer(node: Any) -> bool:

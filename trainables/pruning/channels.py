@@ -93,9 +93,12 @@ class Channels:
         return positions
 
     def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
-        """Remove the channels of all units but `kept_units` in place. Returns no masks."""
+        """Remove the channels of all units but `kept_units` in place. Frozen layers stay frozen. Returns no masks."""
         for side, removed in self._removed_channels(kept_units):
-            side.cut(side.module, removed)
+            frozen = [name for name, parameter in side.module.named_parameters() if not parameter.requires_grad]
+            side.cut(side.module, removed)  # Torch-Pruning makes new parameters
+            for name in frozen:
+                side.module.get_parameter(name).requires_grad_(False)
         return {}
 
     @torch.no_grad()

@@ -39,8 +39,15 @@ def autocast(device: torch.device) -> torch.autocast:
 
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to the device, in the memory layout in which convolutions are fastest (a third faster on CPUs)."""
-    return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    """Move a network to the device, in the memory layout in which convolutions are fastest (a third faster on CPUs).
+
+    Only tensors of four dimensions have this layout; `Module.to` would fail on those of five.
+    """
+    model.to(device)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    return model
 
 
 @torch.no_grad()

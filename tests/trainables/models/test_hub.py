@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainables.models import hub
+from trainables.models import hub, trial_run
 from trainables.models.cifar import CIFAR
 
 torch.set_num_threads(1)
@@ -30,13 +30,13 @@ def test_a_torchvision_network_reads_one_channel_and_is_otherwise_as_it_was(name
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_a_network_with_auxiliary_heads_returns_plain_logits_while_training(name: str) -> None:
-    hub.check_images(name, 5, (1, 128, 128))
+    trial_run.check_images(name, 5, (1, 128, 128))
 
 
 def test_own_networks_cost_no_slow_imports() -> None:
     code = (
-        "import sys; from trainables.models import hub; from trainables.models.cifar import CIFAR\n"
-        "for name in CIFAR: hub.check(name, 0.5); hub.check_images(name, 2, (1, 32, 32), 0.25)\n"
+        "import sys; from trainables.models import hub, trial_run; from trainables.models.cifar import CIFAR\n"
+        "for name in CIFAR: hub.check(name, 0.5); trial_run.check_images(name, 2, (1, 32, 32), 0.25)\n"
         "assert not {'torchvision', 'torch._dynamo'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -111,9 +111,9 @@ def test_a_users_function_must_return_a_module_and_has_no_width(user_nets: str) 
 def test_images_that_fit_pass_without_touching_the_random_state(user_nets: str) -> None:
     before = torch.get_rng_state()
     for name in CIFAR:
-        hub.check_images(name, 10, (3, 32, 32))
-    hub.check_images("regnet_x_400mf", 10, (1, 32, 32))
-    hub.check_images(f"{user_nets}:Gated", 10, (1, 8, 8))  # its values decide, so shapes cannot refuse it
+        trial_run.check_images(name, 10, (3, 32, 32))
+    trial_run.check_images("regnet_x_400mf", 10, (1, 32, 32))
+    trial_run.check_images(f"{user_nets}:Gated", 10, (1, 8, 8))  # its values decide, so shapes cannot refuse it
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -134,7 +134,7 @@ def test_images_that_do_not_fit_are_refused_with_a_size_that_does(
     name: str, image: tuple[int, int, int], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        hub.check_images(name, 10, image)
+        trial_run.check_images(name, 10, image)
 
 
 @pytest.mark.parametrize(("name", "side"), [("vgg16", 31), ("vgg16", 32), ("small_cnn", 8), ("mobilenet", 4)])
@@ -148,4 +148,4 @@ def test_the_judgement_by_shapes_agrees_with_a_real_run(name: str, side: int) ->
 
     model = hub.build(name, 10, 1, width=0.25)
     really = refuses(lambda: model(torch.zeros(2, 1, side, side)))
-    assert refuses(lambda: hub.check_images(name, 10, (1, side, side), width=0.25)) == really
+    assert refuses(lambda: trial_run.check_images(name, 10, (1, side, side), width=0.25)) == really

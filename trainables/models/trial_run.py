@@ -1,0 +1,221 @@
+"""Tries a network before any trial: a fault of it is one error that names the cause and the remedy.
+
+A user's own network is built on the CPU and runs there with real tensors. Of the other networks only shapes are tried.
+"""
+
+import copy
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.models import hub
+from trainables.models.cifar import CIFAR
+from trainables.models.trust import is_users_own
+
+NARROW = 0.02  # width of the project's own networks where only shapes matter
+SAME = 1e-4  # of the largest logit: two outputs that differ by less are the same
+_SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # side lengths in pixels, suggested where an image does not fit
+_WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
+_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))  # whose code is not the user's
+
+
+def check_images(name: str, num_classes: int, image: tuple[int, int, int], width: float = 1.0) -> None:
+    """Refuse a network that no trial can train, and images that do not fit it.
+
+    Args:
+        name: as for `hub.build`.
+        num_classes: logits for each image.
+        image: (channels, height, width) in pixels.
+        width: as for `hub.build`.
+
+    Raises:
+        ValueError: `hub.build` refuses, the image does not fit the network, the output is not logits (B, num_classes),
+            or a user's network is not a plain module in float32 that gives the same logits each time.
+    """
+    hub.check(name, width)
+    with torch.random.fork_rng(devices=[]):
+        if is_users_own(name):
+            _try(name, num_classes, image)
+        else:
+            _logits(name, _for_shapes(name, num_classes, image[0], width), num_classes, image)
+
+
+def first_line(error: Exception) -> str:
+    """Word an error of any class in one line, with the last line of the user's code that it came through."""
+    text = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_OURS)]
+    return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text
+
+
+def _try(name: str, num_classes: int, image: tuple[int, int, int]) -> None:
+    """Build and run a user's network: twice in eval mode, as a copy of its state, and in a step of training."""
+    torch.manual_seed(0)
+    model, twin = _built(name, num_classes, image[0]), _built(name, num_classes, image[0])
+    _refuse_kinds(name, model)
+    _refuse_state(name, model)
+    try:
+        copy.deepcopy(model)
+        twin.load_state_dict(model.state_dict())
+    except Exception as error:
+        raise ValueError(
+            f"{name} must be a network that can be copied and built again, but failed with: {first_line(error)}; build "
+            "the same layers each time, and keep tensors only in parameters and buffers"
+        ) from error
+    images = torch.randn(2, *image)
+    with torch.no_grad():
+        first = _logits(name, model.eval(), num_classes, image, images)
+        again, copied = model(images), twin.eval()(images)
+    _refuse_values(name, first)
+    if not _same(first, again):
+        raise ValueError(
+            f"{name} must give the same logits for the same images in eval mode, but two passes differ; draw random "
+            "numbers only where self.training is true"
+        )
+    if not _same(first, copied):
+        raise ValueError(
+            f"{name} must keep all that its logits depend on in its state dict, but a network built anew with the same "
+            "state dict has other logits; keep each tensor as a parameter or by register_buffer"
+        )
+    _refuse_training(name, model.train(), num_classes, images)
+
+
+def _built(name: str, num_classes: int, in_channels: int) -> nn.Module:
+    """Build a user's network. Its class is checked by `hub.build`, whose ValueErrors name the network."""
+    try:
+        return hub.build(name, num_classes, in_channels)
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith((name, f"model {name!r}")):
+            raise
+        raise ValueError(
+            f"{name} must build on a CPU, but failed with: {first_line(error)}; correct the function"
+        ) from error
+
+
+def _refuse_kinds(name: str, model: nn.Module) -> None:
+    """Refuse scripted, compiled and wrapped modules, also inside the network."""
+    for path, module in model.named_modules():
+        kind = type(module).__name__
+        label = f"{path} is" if path else "is"
+        if isinstance(module, torch.jit.ScriptModule):
+            found, remedy = "scripted", "return the module before torch.jit"
+        elif type(module).__module__.startswith("torch._dynamo") or getattr(module, "_compiled_call_impl", None):
+            found, remedy = "compiled", "return the module before torch.compile"
+        elif kind in _WRAPPERS:
+            found, remedy = f"wrapped in {kind}", "return the module inside; resources.workers shares a training"
+        else:
+            continue
+        raise ValueError(f"{name} must be a plain nn.Module in float32, but {label} {found}; {remedy}")
+
+
+def _refuse_state(name: str, model: nn.Module) -> None:
+    """Refuse parameters that are not dense float32 tensors with a shape, and state that is no tensor."""
+    for key, parameter in model.named_parameters():
+        if torch.nn.parameter.is_lazy(parameter):
+            raise ValueError(
+                f"{name} must know its shapes once it is built, but {key} is lazy; give the layer its sizes"
+            )
+        if parameter.dtype != torch.float32 or parameter.layout != torch.strided:
+            raise ValueError(
+                f"{name} must be a plain nn.Module in float32, but {key} is {parameter.dtype}, {parameter.layout}; "
+                "return the module before .half() or .double(), and set resources.precision for another precision"
+            )
+    for key, value in model.state_dict().items():
+        if not isinstance(value, Tensor) or value.is_quantized or value.layout != torch.strided:
+            raise ValueError(
+                f"{name} must keep its state in tensors, but {key} of its state dict is a {type(value).__name__}; "
+                "keep it as a tensor by register_buffer, or out of get_extra_state"
+            )
+
+
+def _refuse_values(name: str, logits: Tensor) -> None:
+    if not logits.is_floating_point() or not logits.isfinite().all():
+        raise ValueError(
+            f"{name} must return finite logits in floating point, but returned {logits.dtype} with the largest value "
+            f"{logits.float().abs().max():g}; correct the model"
+        )
+    if logits.min() >= 0 and (logits.sum(1) - 1).abs().max() < SAME:
+        raise ValueError(
+            f"{name} must return logits, but returned probabilities (each row adds up to 1); leave out the softmax"
+        )
+
+
+def _refuse_training(name: str, model: nn.Module, num_classes: int, images: Tensor) -> None:
+    """Take one step of training without an optimizer, unless all parameters are frozen."""
+    try:
+        logits = model(images)
+    except Exception as error:
+        raise ValueError(
+            f"{name} must run in training mode, but failed with: {first_line(error)}; correct the model"
+        ) from error
+    _refuse_shape(name, logits, num_classes, " in training mode")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        return
+    try:
+        nn.functional.cross_entropy(logits, torch.zeros(2, dtype=torch.int64)).backward()
+    except Exception as error:
+        raise ValueError(
+            f"{name} must be trainable, but the backward pass failed with: {first_line(error)}; correct the model"
+        ) from error
+
+
+def _logits(
+    name: str, model: nn.Module, num_classes: int, image: tuple[int, int, int], images: Tensor | None = None
+) -> Tensor:
+    """Run a network on two images, blank ones by default. Raises ValueError, with a size that fits if there is one."""
+    try:
+        logits = _forward(model, image) if images is None else model(images)
+    except Exception as error:
+        height_by_width = f"{image[1]} x {image[2]}"
+        size = next((size for size in _SIZES if _fits(model, (image[0], size, size))), None)
+        if size is None:
+            raise ValueError(
+                f"{name} must run on images, but failed on {height_by_width} pixels: {first_line(error)}; "
+                "correct the model"
+            ) from error
+        raise ValueError(
+            f"{name} must get images that fit its layers, such as {size} x {size} pixels, but got {height_by_width}; "
+            f"set data.size to {size}"
+        ) from error
+    _refuse_shape(name, logits, num_classes)
+    return logits  # type: ignore[no-any-return]
+
+
+def _refuse_shape(name: str, logits: Any, num_classes: int, mode: str = "") -> None:
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    if shape != (2, num_classes):
+        raise ValueError(
+            f"{name} must map 2 images to logits {(2, num_classes)}, but returned {shape}{mode}; correct the model"
+        )
+
+
+def _for_shapes(name: str, num_classes: int, in_channels: int, width: float) -> nn.Module:
+    """Build a network that runs on the same images: without values on the meta device, or with few channels."""
+    if name in CIFAR:  # its width does not matter, and batch norms on the meta device import torch._dynamo: seconds
+        hub.refuse_too_large(name, num_classes, in_channels, width)
+        return CIFAR[name](num_classes, in_channels, NARROW)
+    try:
+        with torch.device("meta"):
+            return hub.build(name, num_classes, in_channels)
+    except Exception:  # some constructors read values, such as those of torchvision's RegNets
+        return hub.build(name, num_classes, in_channels)
+
+
+def _forward(model: nn.Module, image: tuple[int, int, int]) -> Any:
+    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    with device:
+        return model(torch.zeros(2, *image))
+
+
+def _fits(model: nn.Module, image: tuple[int, int, int]) -> bool:
+    try:
+        _forward(model, image)
+    except Exception:
+        return False
+    return True
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).abs().max() <= SAME * one.abs().max())
