@@ -4,8 +4,8 @@ Each function imports heavy libraries only when it needs them.
 """
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from search.report.notebook import Compared
@@ -23,19 +23,20 @@ STORAGE = "howcompact-runs"  # the default folder of studies
 
 
 def run(
-    study: str = "digits",
+    study: str | Mapping[str, Any] = "digits",
     storage: str = STORAGE,
     *,
     name: str | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str] | Mapping[str, Any] = (),
     address: str | None = None,
 ) -> "RunSummary":
     """Start, continue or extend a study.
 
-    study: a YAML file, or the name of a shipped study. storage: folder or URI that holds the studies. name: replaces
-    the name of the study. overrides: settings as "key=value". address: of a running Ray cluster; None starts a local
-    one. Raises ValueError with all that is wrong with the study, or if another run of it is active. Raises StorageError
-    if the storage fails; the same call then continues the study.
+    study: a YAML file, the name of a shipped study, or a dictionary of settings. storage: folder or URI that holds the
+    studies. name: replaces the name of the study. overrides: settings as "key=value", or a dictionary from dotted names
+    to values. address: of a running Ray cluster; None starts a local one. Raises ValueError with all that is wrong with
+    the study, or if another run of it is active. Raises StorageError if the storage fails; the same call then continues
+    the study.
     """
     from search.study.reading import read_study
     from trainables.storage.folder import Folder
@@ -47,7 +48,11 @@ def run(
 
 
 def dry_run(
-    study: str = "digits", storage: str = STORAGE, *, name: str | None = None, overrides: Sequence[str] = ()
+    study: str | Mapping[str, Any] = "digits",
+    storage: str = STORAGE,
+    *,
+    name: str | None = None,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
 ) -> "DryRun":
     """Count what `run` would do and reuse, and estimate its time from earlier runs. It starts nothing.
 
@@ -84,11 +89,11 @@ def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] 
 
 
 def learnability(
-    study: str = "learnability",
+    study: str | Mapping[str, Any] = "learnability",
     storage: str = STORAGE,
     *,
     name: str | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str] | Mapping[str, Any] = (),
     address: str | None = None,
     out: str | None = None,
 ) -> "Learnability":

@@ -1,6 +1,7 @@
 """Reads a study from YAML and changes it by `key=value`; one error lists all that is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ from search.study.spec import StudySpec
 from trainables.lookup import did_you_mean
 from trainables.mistakes import SHOWN, brief, listed, mistakes
 
+Source = str | Mapping[str, Any]  # a YAML file, the name of a shipped study, or the settings themselves
+Overrides = Sequence[str] | Mapping[str, Any]  # "key=value", or settings by dotted name
+
 
 def shipped() -> dict[str, str]:
     """Return the studies that come with the package: name -> YAML."""
     return yaml_files("studies")
 
 
-def read_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
-    """Read a study from a YAML file or by its shipped name, and change it by `key=value`.
+def read_study(source: Source, overrides: Overrides = (), name: str | None = None) -> StudySpec:
+    """Read a study from a YAML file, by its shipped name or from a dictionary, and change it by overrides.
 
     Relative paths become absolute. Raises ValueError with all that is wrong; mistakes in the settings are found
     without importing torch.
@@ -32,17 +36,17 @@ def read_study(source: str, overrides: Sequence[str] = (), name: str | None = No
     return study
 
 
-def parse_study(source: str, overrides: Sequence[str] = (), name: str | None = None) -> StudySpec:
+def parse_study(source: Source, overrides: Overrides = (), name: str | None = None) -> StudySpec:
     """Read a study as `read_study` does, but leave the `complaints` to the caller.
 
     Raises ValueError for unknown settings and for values of a wrong type or range.
     """
-    settings = _parse(_text(source), source)
-    for override in overrides:
-        _override(settings, override)
+    settings = _parse(_text(source), source) if isinstance(source, str) else deepcopy(dict(source))
+    for key, value in overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides):
+        _override(settings, key, value)
     if name is not None:
         settings["name"] = name
-    elif source.endswith((".yaml", ".yml")):
+    elif isinstance(source, str) and source.endswith((".yaml", ".yml")):
         settings.setdefault("name", Path(source).stem)
     try:
         return StudySpec.model_validate(settings)
@@ -86,10 +90,19 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     return settings
 
 
-def _override(settings: dict[str, Any], override: str) -> None:
+def _parsed(override: str) -> tuple[str, Any]:
+    """Split `key=value` and parse the value as YAML."""
     key, equals, value = (part.strip() for part in override.partition("="))
     if not equals or not key:
         raise ValueError(f"--set must be key=value, but got {override!r}; for example --set finetune.epochs=5")
+    try:
+        return key, strict_yaml.parse(value)
+    except ValueError as error:
+        problem = str(error).splitlines()[0]
+        raise ValueError(f"--set {key} must be a YAML value, but got {brief(value)} ({problem}); quote it") from None
+
+
+def _override(settings: dict[str, Any], key: str, value: Any) -> None:
     *parents, leaf = key.split(".")
     if len(parents) > strict_yaml.DEEPEST:
         raise ValueError(f"--set must name a setting, but {key[:SHOWN]!r}... is too deep")
@@ -98,8 +111,4 @@ def _override(settings: dict[str, Any], override: str) -> None:
         group = group.setdefault(parent, {})
         if not isinstance(group, dict):
             raise ValueError(f"--set {key} must name a setting, but {parent!r} is a value, not a group")
-    try:
-        group[leaf] = strict_yaml.parse(value)
-    except ValueError as error:
-        problem = str(error).splitlines()[0]
-        raise ValueError(f"--set {key} must be a YAML value, but got {brief(value)} ({problem}); quote it") from None
+    group[leaf] = value

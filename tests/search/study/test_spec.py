@@ -23,6 +23,20 @@ def test_a_shipped_study_is_right_but_for_its_data(name: str, tmp_path: Path) ->
     assert len(study.seeds) >= 3
 
 
+def test_dictionaries_say_the_same_as_yaml_and_settings() -> None:
+    settings = {"name": "digits", "policies": ["uniform", "erk"], "finetune": {"epochs": 2}, "sparsities": (0.5,)}
+    texts = ["policies=[uniform,erk]", "finetune.epochs=5", "sparsities=[0.5]", "search.trials=7"]
+    study = read_study(settings, {"finetune.epochs": 5, "search.trials": 7})
+    assert study.finetune.epochs == 5
+    assert settings["finetune"] == {"epochs": 2}  # the caller's own is left alone
+    same = read_study("digits", texts)
+    assert (study.policies, study.sparsities, study.search.trials) == (same.policies, same.sparsities, 7)
+    assert read_study({**yaml.safe_load(shipped()["digits"])}, texts) == same
+    assert read_study(settings, name="other").name == "other"
+    with pytest.raises(ValueError, match="finetun"):
+        read_study(settings, {"finetun.epochs": 5})
+
+
 def test_trials_are_the_product_of_what_differs_with_starting_points_first() -> None:
     study = StudySpec(
         name="s", policies=("random", "uniform", "searched"), sparsities=(0.5, 0.9), seeds=(0, 1), models=("a", "b")
