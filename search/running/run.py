@@ -23,6 +23,7 @@ from search.study.spec import StudySpec
 from search.tracking.mlflow_store import tracking_store
 from search.tracking.tracker import Tracker
 from search.tracking.watcher import MlflowWatcher, finished_network, finished_trial
+from trainables.catalog import remarks
 from trainables.frozen import Frozen
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder
@@ -61,6 +62,8 @@ def _run(
     folder = StudyFolder(storage / study.name)
     with Progress() as progress:
         study = identified(study, storage, progress.say)
+        for line in remarks.remarks(cell.dense for cell in study.cells()):
+            progress.say(line)
     warn_of_changes(study, folder, warn)
     adopted = adopt(study, storage)
     before = {row.trial for row in folder.rows() if row.status != "failed"}

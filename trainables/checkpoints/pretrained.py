@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from trainables.models import hub
 from trainables.spec import DenseSpec
 
-WRAPPERS = ("state_dict", "model")  # keys under which training scripts save the state dict
-PARALLEL = "module."  # prefix that torch's parallel wrappers add to each name
+WRAPPERS = ("model_state_dict", "state_dict", "model")  # keys under which training scripts save the state dict
+WRAPPING = {"module", "_orig_mod"}  # parts of names that torch's parallel wrappers and torch.compile add
 
 
 def check(spec: DenseSpec) -> None:
@@ -84,4 +84,6 @@ def _read(spec: DenseSpec) -> Mapping[str, Tensor]:
         raise ValueError(
             f"{path} must hold a state dict (names and their tensors), but does not; save model.state_dict()"
         )
-    return {name.removeprefix(PARALLEL): tensor for name, tensor in content.items()}
+    while content and all(name.partition(".")[0] in WRAPPING for name in content):
+        content = {name.partition(".")[2]: tensor for name, tensor in content.items()}
+    return dict(content)

@@ -28,6 +28,9 @@ WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "net.safetensors": save_file,
     "net.pth": torch.save,
     "checkpoint.pth": lambda state, path: torch.save({"epoch": 3, "state_dict": state}, path),
+    "compiled.pth": lambda state, path: torch.save(
+        {"model_state_dict": {f"module._orig_mod.{k}": v for k, v in state.items()}}, path
+    ),
     "parallel.pth": lambda state, path: torch.save({"model": {f"module.{k}": v for k, v in state.items()}}, path),
 }
 

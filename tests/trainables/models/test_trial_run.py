@@ -9,6 +9,7 @@ import torch
 from search.networks.allocation import allocation
 from search.networks.network import fresh
 from trainables.catalog import feasibility
+from trainables.catalog.remarks import remarks
 from trainables.checkpoints import checkpoint
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.models import trial_run
@@ -229,3 +230,16 @@ def test_an_allocation_is_refused_as_a_run_is(name: str) -> None:
     assert str(caught.value) == of_run
     assert len(of_run.splitlines()) == 1
     assert of_run.count(f"tried_nets:{name}") == 1
+
+
+def test_a_run_says_which_layers_are_frozen_and_which_weights_no_budget_counts() -> None:
+    networks = [DenseSpec(model=f"tried_nets:{name}") for name in ("plain", "frozen", "upwards")]
+    frozen, uncounted = remarks([*networks, DenseSpec()])
+    assert frozen == (
+        "tried_nets:frozen: frozen, so never trained: body.0.weight, body.0.bias, body.1.weight and 1 more"
+    )
+    up, counted = 8 * 64 * 16, 8 * 9 + 16 * 64 * 9 + 10 * 16
+    assert uncounted == (
+        f"tried_nets:upwards: {up:,} of {up + counted:,} weights ({100 * up / (up + counted):.1f} %) are neither "
+        "pruned nor counted by the budget: up.weight"
+    )

@@ -1,0 +1,44 @@
+"""What a run says of networks at its start: frozen layers, and weights that no budget counts."""
+
+from collections.abc import Iterable
+
+import torch
+
+from trainables.checkpoints.checkpoint import Architecture
+from trainables.data import sources
+from trainables.models.layers import count
+from trainables.names import NAMES
+from trainables.spec import DenseSpec
+
+SHOWN = 3  # names in a line
+
+
+def remarks(networks: Iterable[DenseSpec]) -> list[str]:
+    """List, for each network, its frozen layers and the share of its weights that are neither pruned nor counted.
+
+    A weight is a parameter of two or more dimensions. The project's own networks have none of both.
+    """
+    lines: list[str] = []
+    for spec in {network.model: network for network in networks if network.model not in NAMES["model"]}.values():
+        shape = sources.peek(spec.data)
+        built = Architecture.of(spec, shape.image, shape.classes)
+        with torch.random.fork_rng(devices=[]):
+            model = built.build()
+        parameters = dict(model.named_parameters())
+        if frozen := [name for name, parameter in parameters.items() if not parameter.requires_grad]:
+            lines.append(f"{spec.model}: frozen, so never trained: {_some(frozen)}")
+        weights = {name: parameter.numel() for name, parameter in parameters.items() if parameter.dim() > 1}
+        counted = count(model, {}, built.example()).weights
+        left = {name: size for name, size in weights.items() if name.rpartition(".")[0] not in counted}
+        if left:
+            size, all_weights = sum(left.values()), sum(weights.values())
+            lines.append(
+                f"{spec.model}: {size:,} of {all_weights:,} weights ({100 * size / all_weights:.1f} %) are neither "
+                f"pruned nor counted by the budget: {_some(sorted(left, key=lambda name: -left[name]))}"
+            )
+    return lines
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
