@@ -46,11 +46,14 @@ class Progress:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """Show a message."""
+        """Show a message as a line that stays; in a terminal it stands above the live table."""
         self._message = text
         self._said.add(text)
-        if not self._console.is_terminal:
-            print(f"{time.monotonic() - self._started:6.1f} s  {text}", file=sys.__stderr__, flush=True)
+        line = f"{time.monotonic() - self._started:6.1f} s  {text}"
+        if self._console.is_terminal:
+            self._console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=sys.__stderr__, flush=True)
 
     def planned(self, trials: int) -> None:
         """Note the number of trials to run."""
@@ -60,10 +63,7 @@ class Progress:
     def dropped(self, trials: int, reason: str) -> None:
         """Note that some of the trials will not run, and show the reason."""
         self._total -= trials
-        if self._console.is_terminal:
-            self._console.print(reason)  # above the live table, where it stays
-        else:
-            self.say(reason)
+        self.say(reason)
 
     def trained(self, networks: Sequence[DenseNetwork]) -> None:
         """Ignore dense networks: their training has told its own progress."""
