@@ -14,6 +14,7 @@ from trainables.checkpoints.checkpoint import load
 from trainables.data import sources
 from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
+from trainables.storage.sealed_json import unsealed
 
 
 def test_a_run_tells_what_it_did(small_run: Run) -> None:
@@ -143,7 +144,7 @@ def test_the_test_split_is_read_once_and_remembered(small_run: Run) -> None:
     trials = len({key for row in told["rows"] for key in row["trial_keys"]})
     assert told["held_out"] == {**later["held_out"], "read_now": trials, "trials": trials}
     assert (later["held_out"]["read_now"], later["held_out"]["by"]) == (0, ["digits"])
-    remembered = json.loads((small_run.folder / "test.json").read_text())
+    remembered = json.loads(unsealed((small_run.folder / "test.json").read_bytes()))
     assert len(remembered) == trials
     assert all(set(reading) == {"accuracy", "read", "by"} for reading in remembered.values())
 
