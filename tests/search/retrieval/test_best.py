@@ -144,9 +144,11 @@ def test_files_of_other_programs_are_never_replaced(trained: StudyFolder, taken:
     shutil.copytree(taken.checkpoint, noted)
     (noted / "notes.txt").write_text("a note")
     (dense,) = (Path(trained.folder.parent.uri) / "artifacts" / "dense").glob("*/")
-    for out in (thesis, thesis / "draft.tex", noted, dense):
+    for out in (thesis, noted, dense):
         with pytest.raises(ValueError, match="--out must be a new folder"):
             search.best(trained.folder.uri, out=str(out))
+    with pytest.raises(ValueError, match=r"--out must be a folder, but .*draft\.tex is a file; name another"):
+        search.best(trained.folder.uri, out=str(thesis / "draft.tex"))
     assert (thesis / "draft.tex").read_text() == "years of work"
     with pytest.raises(ValueError, match="--out must be a folder of this machine"):
         search.best(trained.folder.uri, out="s3://bucket/best")
