@@ -176,7 +176,8 @@ def test_the_version_is_that_of_the_installed_package(tmp_path: Path) -> None:
     assert howcompact("--version", cwd=tmp_path).stdout == f"howcompact {version('howcompact')}\n"
 
 
-def test_the_shell_completes_commands(tmp_path: Path) -> None:
+def test_the_shell_completes_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")  # a test may have no shell above it
     script = installed("--show-completion", "bash", cwd=tmp_path).stdout
     assert "complete -o default -F _howcompact_completion howcompact" in script
     program = Path(sys.executable).with_name("howcompact")
