@@ -1,16 +1,15 @@
 """Compare policies at matched budgets, with paired seeds and intervals."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from statistics import fmean, median
+from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
-from search.comparison.budgets import matched
 from search.comparison.estimates import Estimate
 from search.comparison.gaps import Gaps, gaps, unfair
 from search.comparison.headline import BASELINE, Headline, Versus, summarised
+from search.comparison.left_out import expected_budgets, incomparable, left_out
 from search.comparison.mismatches import mismatches
-from search.comparison.winners import BySeed, Cells, Winner, winners
+from search.comparison.winners import Winner, winners
 from search.results.folder import StudyFolder
 from trainables.frozen import Frozen
 from trainables.names import GranularityName
@@ -105,16 +104,17 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
     if not found.cells:
         raise ValueError("a comparison must have finished trials, but there are none; run the study first")
     odd_settings = mismatches(found.cells, folders)
-    budgets = _budgets(found.cells)
+    budgets = expected_budgets(found.cells)
     gaps_by_cell = gaps(found.cells)
     cells = {cell: [by_seed[seed] for seed in sorted(by_seed)] for cell, by_seed in sorted(found.cells.items())}
     controls = {trials[0].control_setting for trials in cells.values()}
     rows = []
     for (cell, trials), accuracies in zip(cells.items(), _accuracies(list(cells.values())), strict=True):
         baseline = found.cells.get(cell._replace(policy=BASELINE), {})
-        warnings = _warnings(trials, baseline, budgets[cell.setting, cell.sparsity], odd_settings.get(cell.setting))
+        warnings = incomparable(trials, baseline, budgets[cell.setting, cell.sparsity], odd_settings.get(cell.setting))
         warnings += unfair(cell, found.cells[cell], found.cells)
-        control = cell.setting in controls or bool(CONTROLS & {cell.policy, trials[0].criterion, trials[0].recovery})
+        names = {cell.policy, trials[0].criterion, trials[0].recovery}
+        control = cell.setting in controls or not CONTROLS.isdisjoint(names)
         layers = found.layers.mean([winner.table_row for winner in trials])
         rows.append(_row(cell.policy, trials, control, accuracies, gaps_by_cell[cell], layers, warnings))
     headline, versus = summarised({cell: own for cell, own in found.cells.items() if cell.setting not in odd_settings})
@@ -123,7 +123,7 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
         rows=rows,
         headline=headline,
         versus=versus,
-        warnings=_left_out(headline, found.without_winner, odd_settings),
+        warnings=left_out(headline, found.without_winner, odd_settings),
     )
 
 
@@ -178,7 +178,8 @@ def _row(
         search_cost_seconds=fmean([trial.cost_seconds for trial in trials]),
         search_cost_evaluations=_mean([trial.cost_evaluations for trial in trials]),
         search_cost_images=_mean([trial.cost_images for trial in trials]),
-        **{name: sum(getattr(trial, name) for trial in trials) for name in ("trials", "networks")},
+        trials=sum(trial.trials for trial in trials),
+        networks=sum(trial.networks for trial in trials),
         layers=layers,
         trial_keys=[trial.trial for trial in trials],
         warnings=warnings,
@@ -196,55 +197,3 @@ def _covered(trials: Sequence[Winner]) -> list[str]:
     trained = ["dense training"] if trials[0].dense_epochs != 0 else []
     recovered = [RECOVERY] if any(trial.epochs > 1 for trial in trials) else []
     return [*trained, "pruning", *recovered]
-
-
-def _budgets(cells: Cells) -> dict[tuple[str, float], dict[int, float]]:
-    """Find what rivals should keep, by setting and sparsity, then by seed: what uniform keeps, else their median."""
-    kept: dict[tuple[str, float], dict[int, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
-    for cell, own in cells.items():
-        for seed, trial in own.items():
-            kept[cell.setting, cell.sparsity][seed][cell.policy] = trial.spent
-    return {
-        target: {
-            seed: rivals[BASELINE] if BASELINE in rivals else median(rivals.values())
-            for seed, rivals in by_seed.items()
-        }
-        for target, by_seed in kept.items()
-    }
-
-
-def _warnings(
-    trials: Sequence[Winner], baseline: BySeed, budgets: Mapping[int, float], mismatch: str | None
-) -> list[str]:
-    """Say why a row may not be comparable: other seeds, another budget, or another training in the same arm."""
-    texts = ["seeds differ from uniform's"] if baseline and {trial.seed for trial in trials} != set(baseline) else []
-    if unmatched := [trial for trial in trials if not matched(trial.spent, budgets[trial.seed])]:
-        off = max(abs(trial.spent / budgets[trial.seed] - 1) for trial in unmatched)
-        kind, rival = trials[0].budget, "uniform's" if baseline else "the rivals' median"
-        texts.append(f"{kind} kept differ from {rival} by {off:.1%}: its gap, headline and counts leave them out")
-    if mismatch:
-        texts.append(f"trained or pruned unlike other rows of this model ({mismatch}); compare within a setting only")
-    return texts
-
-
-def _left_out(
-    headline: Mapping[str, Headline], without_winner: Mapping[str, int], odd_settings: Mapping[str, str]
-) -> list[str]:
-    """Say what the headline, the rows and the counts leave out, and why."""
-    policies: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for name, gap in headline.items():
-        if gap.left_out:
-            policies[gap.left_out, gap.left_out + gap.cells].append(name)
-    texts = [
-        f"{', '.join(names)}: the headline leaves out {left_out} of {tried} cells, where uniform has no match or other "
-        "cells lack the seed"
-        for (left_out, tried), names in policies.items()
-    ]
-    texts += [
-        f"{policy}: no row for {cells} cell{'s' * (cells > 1)} (a sparsity and a seed), as no trial of the search "
-        "ended there within its constraints"
-        for policy, cells in sorted(without_winner.items())
-    ]
-    if odd_settings:
-        texts.append("settings that were trained or pruned unlike others of their arm are left out of every headline")
-    return texts

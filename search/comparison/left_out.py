@@ -1,0 +1,61 @@
+"""Why a row may not be comparable, and what the headline and the rows leave out."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from search.comparison.budgets import matched
+from search.comparison.headline import BASELINE, Headline
+from search.comparison.winners import BySeed, Cells, Winner
+
+
+def expected_budgets(cells: Cells) -> dict[tuple[str, float], dict[int, float]]:
+    """Find what rivals should keep, by setting and sparsity, then by seed: what uniform keeps, else their median."""
+    kept: dict[tuple[str, float], dict[int, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+    for cell, own in cells.items():
+        for seed, trial in own.items():
+            kept[cell.setting, cell.sparsity][seed][cell.policy] = trial.spent
+    return {
+        target: {
+            seed: rivals[BASELINE] if BASELINE in rivals else median(rivals.values())
+            for seed, rivals in by_seed.items()
+        }
+        for target, by_seed in kept.items()
+    }
+
+
+def incomparable(
+    trials: Sequence[Winner], baseline: BySeed, budgets: Mapping[int, float], mismatch: str | None
+) -> list[str]:
+    """Say why a row may not be comparable: other seeds, another budget, or another training in the same arm."""
+    texts = ["seeds differ from uniform's"] if baseline and {trial.seed for trial in trials} != set(baseline) else []
+    if unmatched := [trial for trial in trials if not matched(trial.spent, budgets[trial.seed])]:
+        off = max(abs(trial.spent / budgets[trial.seed] - 1) for trial in unmatched)
+        kind, rival = trials[0].budget, "uniform's" if baseline else "the rivals' median"
+        texts.append(f"{kind} kept differ from {rival} by {off:.1%}: its gap, headline and counts leave them out")
+    if mismatch:
+        texts.append(f"trained or pruned unlike other rows of this model ({mismatch}); compare within a setting only")
+    return texts
+
+
+def left_out(
+    headline: Mapping[str, Headline], without_winner: Mapping[str, int], odd_settings: Mapping[str, str]
+) -> list[str]:
+    """Say what the headline, the rows and the counts leave out, and why."""
+    policies: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for name, gap in headline.items():
+        if gap.left_out:
+            policies[gap.left_out, gap.left_out + gap.cells].append(name)
+    texts = [
+        f"{', '.join(names)}: the headline leaves out {missing} of {tried} cells, where uniform has no match or other "
+        "cells lack the seed"
+        for (missing, tried), names in policies.items()
+    ]
+    texts += [
+        f"{policy}: no row for {cells} cell{'s' * (cells > 1)} (a sparsity and a seed), as no trial of the search "
+        "ended there within its constraints"
+        for policy, cells in sorted(without_winner.items())
+    ]
+    if odd_settings:
+        texts.append("settings that were trained or pruned unlike others of their arm are left out of every headline")
+    return texts
