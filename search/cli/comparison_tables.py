@@ -2,16 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 
 from rich.table import Table
 
 from search.cli.terminal import plain, terminal
 from search.comparison.compare import BASELINE, Comparison, ComparisonRow
+from search.comparison.estimates import Estimate, tells_nothing
 from search.comparison.headline import Gap
 from search.comparison.wording import (
     TOO_FEW,
-    TOO_FEW_SHORT,
     after,
     covered,
     in_order,
@@ -23,8 +24,10 @@ from search.comparison.wording import (
 )
 
 MOST_LAYERS = 6  # columns; a deeper network's layers are in compare --json and on its page
-ESTIMATES = [name for name, field in ComparisonRow.model_fields.items() if "Estimate" in str(field.annotation)]
+NO_INTERVAL = "±?"  # in a narrow table, for an interval that tells nothing
 MOST_ROWS = 200  # policies and sparsities
+
+_percent = partial(percent, too_few=f" {NO_INTERVAL}")
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -47,9 +50,10 @@ def print_comparison(comparison: Comparison) -> None:
         earlier = reads.trials - reads.read_now
         repeated = f"; {earlier} of them had read it before, the first on {reads.first}" if earlier else ""
         console.print(f"{reads.trials} trials have read the test split{repeated}")
-    estimates = [getattr(row, name) for row in comparison.rows for name in ESTIMATES]
-    if any(TOO_FEW_SHORT in percent(each, short=True) for each in (*estimates, *comparison.headline.values())):
-        console.print(f"{TOO_FEW_SHORT}: {TOO_FEW}, the interval is longer than the scale of all accuracies")
+    estimates = [value for row in comparison.rows for _, value in row if isinstance(value, Estimate)]
+    intervals: list[Estimate | Gap] = [*estimates, *comparison.headline.values()]
+    if any(tells_nothing(each.low, each.high) for each in intervals):
+        console.print(f"{NO_INTERVAL}: {TOO_FEW}, the interval is longer than the scale of all accuracies")
     for text in [*warnings_of(comparison.rows), *comparison.warnings]:
         console.print(f"! {text}")
 
@@ -70,18 +74,18 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
         table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     dense = {of_dense(row.curriculum): row.dense_accuracy for row in reversed(rows)}
     for name, accuracy in sorted(dense.items()):
-        table.add_row("0", f"{name or 'dense'} *", "", "", percent(accuracy, short=True))
+        table.add_row("0", f"{name or 'dense'} *", "", "", _percent(accuracy))
     table.add_section()
     for _, same_sparsity in groupby(rows, key=lambda row: row.sparsity):
         for row in same_sparsity:
             table.add_row(
                 f"{row.sparsity:g}",
                 _label(row, differs),
-                percent(row.one_shot_accuracy, short=True),
-                percent(row.recalibrated_accuracy, short=True),
-                percent(row.best_val_accuracy, short=True),
-                "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True, short=True),
-                percent(row.test_accuracy, short=True) if test else _short(row.search_cost_images),
+                _percent(row.one_shot_accuracy),
+                _percent(row.recalibrated_accuracy),
+                _percent(row.best_val_accuracy),
+                "" if row.policy == BASELINE else _percent(row.gap_to_uniform, signed=True),
+                _percent(row.test_accuracy) if test else _short(row.search_cost_images),
                 f"{row.search_cost_seconds:.2f}",
                 str(row.networks),
             )
@@ -129,9 +133,9 @@ def _against_control(rows: Sequence[ComparisonRow]) -> Table:
                 f"{row.sparsity:g}",
                 f"{row.policy}, {row.recovery}" if several else row.policy,
                 f"{row.curriculum}{' *' if row.control else ''}",
-                percent(row.best_val_accuracy, short=True),
-                percent(row.gap_to_control, signed=True, short=True),
-                percent(row.gap_to_standard, signed=True, short=True),
+                _percent(row.best_val_accuracy),
+                _percent(row.gap_to_control, signed=True),
+                _percent(row.gap_to_standard, signed=True),
                 names.get((row.control_setting, row.sparsity, row.policy), ""),
             )
     return table
@@ -164,7 +168,7 @@ def _short(count: float | None) -> str:
 
 
 def _gap(gap: Gap) -> tuple[str, str]:
-    return percent(gap, signed=True, short=True), f"{100 * gap.max_gap:+.1f}"
+    return _percent(gap, signed=True), f"{100 * gap.max_gap:+.1f}"
 
 
 def _differs(rows: Sequence[ComparisonRow]) -> list[str]:

@@ -80,6 +80,11 @@ def telling(low: float | None, high: float | None, scale: float = 1.0) -> tuple[
     return None if low is None or high is None or high - low > scale else (low, high)
 
 
+def tells_nothing(low: float | None, high: float | None, scale: float = 1.0) -> bool:
+    """Whether there is an interval, but `telling` leaves it out."""
+    return low is not None and high is not None and telling(low, high, scale) is None
+
+
 class Paired(Frozen):
     """A two-sided test that a mean difference is zero."""
 

@@ -7,15 +7,11 @@ from datetime import UTC, datetime
 from pydantic import RootModel
 
 from search.comparison.compare import Comparison, ComparisonRow, Estimate, HeldOut
-from search.results.data_at_hand import data_at_hand, name_of
 from search.results.folder import StudyFolder
-from trainables.data import sources
-from trainables.data.splits import Split, Splits
-from trainables.evaluate import accuracy_of, load_trial
+from search.results.measured_again import measured_again
 from trainables.frozen import Frozen
 from trainables.storage.sealed_json import sealed, unsealed
 from trainables.storage.strict_json import damage_as_error
-from trainables.training.process import own_device
 
 READINGS = "test.json"
 
@@ -74,21 +70,12 @@ def _with(row: ComparisonRow, readings: dict[str, Reading]) -> ComparisonRow:
 
 
 def _read(folder: StudyFolder, keys: set[str], by: str) -> dict[str, Reading]:
-    """Read the test split for these trials; save each reading before the next trial is judged."""
+    """Read the test split for these trials; save each reading before the next trial is measured."""
     rows = {row.trial: row for row in folder.rows() if row.trial in keys}
-    known = data_at_hand(folder, rows.values())
-    device = own_device()
-    loaded: dict[str, tuple[Split, Splits]] = {}
     found: dict[str, Reading] = {}
-    for key in sorted(key for key, row in rows.items() if name_of(row) in known):
-        outcome = folder.outcome(key)
-        assert outcome is not None
-        data = outcome.spec.dense.data.found_by(known[name_of(rows[key])])
-        if data.key() not in loaded:
-            loaded[data.key()] = sources.load_test(data), sources.load(data)
-        network = load_trial(folder.trial(key), outcome, device, folder.trust)
-        accuracy = accuracy_of(network, *loaded[data.key()], device)
-        found[key] = Reading(accuracy=accuracy, read=datetime.now(UTC).isoformat(timespec="seconds"), by=by)
+    for outcome, accuracy in measured_again(folder, rows, "test"):
+        key, now = outcome.spec.key(), datetime.now(UTC).isoformat(timespec="seconds")
+        found[key] = Reading(accuracy=accuracy, read=now, by=by)
         saved = Readings(readings_of(folder) | {key: found[key]})
         folder.folder.write(READINGS, sealed(saved.model_dump_json(indent=1).encode()))
     return found

@@ -5,12 +5,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from search.comparison.compare import BASELINE, RECOVERY, ComparisonRow
-from search.comparison.estimates import Estimate, telling
+from search.comparison.estimates import Estimate, tells_nothing
 from search.comparison.headline import Gap
 from search.results.names import model_name, pruning_name
 from trainables.curriculum_spec import Curriculum
 
-TOO_FEW, TOO_FEW_SHORT = "too few seeds", "±?"  # in place of an interval that excludes nothing
+TOO_FEW = "too few seeds"  # in place of an interval that tells nothing
+IN_BRACKETS = f" ({TOO_FEW})"
 MOST_NAMED = 4  # rows that one warning names at most
 STANDARD = Curriculum().name
 
@@ -48,42 +49,41 @@ def after(row: ComparisonRow) -> str:
     return "" if row.curriculum == STANDARD else f", {row.curriculum}"
 
 
-def percent(value: Estimate | Gap | None, signed: bool = False, short: bool = False) -> str:
+def percent(value: Estimate | Gap | None, signed: bool = False, too_few: str = IN_BRACKETS) -> str:
     """Write an accuracy, or a difference of two accuracies, in percent with its interval; an empty text for None.
 
-    A symmetric interval is written as half its length, any other interval by its two ends. short: write `TOO_FEW_SHORT`
-    for `TOO_FEW`, in a narrow table that explains it.
+    A symmetric interval is written as half its length, any other interval by its two ends. too_few: text in place of an
+    interval that tells nothing.
     """
     if value is None:
         return ""
     mean = 100 * (value.mean_gap if isinstance(value, Gap) else value.mean)
     low, high = (None if end is None else 100 * end for end in (value.low, value.high))
     symmetric = low is None or high is None or math.isclose(high - mean, mean - low, rel_tol=1e-6, abs_tol=1e-7)
-    write = plus_minus if symmetric else with_ends
-    text = write(mean, low, high, digits=1, signed=signed, scale=100.0)
-    return text.replace(f"({TOO_FEW})", TOO_FEW_SHORT) if short else text
+    if tells_nothing(low, high, scale=100.0):
+        return f"{mean:{'+' * signed}.1f}{too_few}"
+    return (_half_length if symmetric else _ends)(mean, low, high, digits=1, signed=signed)
 
 
-def plus_minus(
-    mean: float, low: float | None, high: float | None, digits: int = 3, signed: bool = False, scale: float = 1.0
-) -> str:
-    """Write a mean and half the length of its interval: "0.812 ±0.010"; only the mean if it has no interval.
+def plus_minus(mean: float, low: float | None, high: float | None) -> str:
+    """Write a fraction and half the length of its interval: "0.812 ±0.010"; only the fraction if it has no interval."""
+    return f"{mean:.3f}{IN_BRACKETS}" if tells_nothing(low, high) else _half_length(mean, low, high)
 
-    scale: as for `telling`; "0.812 (too few seeds)" stands for an interval that is longer.
-    """
-    ends = telling(low, high, scale)
-    half = f" ±{(ends[1] - ends[0]) / 2:.{digits}f}" if ends else "" if low is None else f" ({TOO_FEW})"
+
+def with_ends(mean: float, low: float | None, high: float | None) -> str:
+    """Write a fraction and the ends of its interval: "0.812 [0.799, 0.820]"; only the fraction if it has none."""
+    return f"{mean:.3f}{IN_BRACKETS}" if tells_nothing(low, high) else _ends(mean, low, high)
+
+
+def _half_length(mean: float, low: float | None, high: float | None, digits: int = 3, signed: bool = False) -> str:
+    half = "" if low is None or high is None else f" ±{(high - low) / 2:.{digits}f}"
     return f"{mean:{'+' * signed}.{digits}f}{half}"
 
 
-def with_ends(
-    mean: float, low: float | None, high: float | None, digits: int = 3, signed: bool = False, scale: float = 1.0
-) -> str:
-    """Write a mean and the ends of its interval: "0.812 [0.799, 0.820]"; only the mean if it has no interval."""
-    ends = telling(low, high, scale)
-    if ends is None:
-        return plus_minus(mean, low, high, digits, signed, scale)
-    mean_text, low_text, high_text = (f"{number:{'+' * signed}.{digits}f}" for number in (mean, *ends))
+def _ends(mean: float, low: float | None, high: float | None, digits: int = 3, signed: bool = False) -> str:
+    if low is None or high is None:
+        return _half_length(mean, low, high, digits, signed)
+    mean_text, low_text, high_text = (f"{number:{'+' * signed}.{digits}f}" for number in (mean, low, high))
     return f"{mean_text} [{low_text}, {high_text}]"
 
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 from matplotlib.axes import Axes
 
+LEFT_OUT = "An interval that reaches beyond both ends of a chart is not drawn."  # for the text beside charts with bands
+
 
 def band(
     axis: Axes,

@@ -11,7 +11,7 @@ from search.comparison.compare import BASELINE, ComparisonRow, Estimate
 from search.comparison.estimates import telling
 from search.comparison.wording import percent
 from search.figures.axes import readable, round_numbers
-from search.figures.bands import band
+from search.figures.bands import LEFT_OUT, band
 from search.figures.chart import INK, Panel, Style, end_labels, label_width
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence, seeds_of
@@ -19,8 +19,8 @@ from search.report.sections.evidence import Evidence, seeds_of
 STAGES = {"one_shot_accuracy": "one-shot", "recalibrated_accuracy": "recalibrated", "best_val_accuracy": "recovered"}
 WORDS = {"finetune": "fine-tuned", "distill": "distilled", "rewind": "rewound", "scratch": "from scratch"}
 INTERVALS = (
-    "Lines are means over seeds. Bands, or bars at a single sparsity, are their 95 % intervals. The dotted line is the "
-    "dense network."
+    f"Lines are means over seeds. Bands, or bars at a single sparsity, are their 95 % intervals. {LEFT_OUT} The dotted "
+    "line is the dense network."
 )
 TICK_GAP = 19.0  # points between two ticks, at least
 STEP = 7.0  # points between policies that have the same x

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 
 from search.comparison.compare import BASELINE
-from search.comparison.estimates import telling
+from search.comparison.estimates import telling, tells_nothing
 from search.comparison.headline import Gap, Headline
 from search.comparison.wording import TOO_FEW
 from search.figures.chart import INK, Panel, Style
@@ -50,7 +50,7 @@ def gap_section(evidence: Evidence) -> Section:
 def _interval(gap: Gap) -> str:
     if ends := telling(gap.low, gap.high):
         return f"{100 * ends[0]:+.2f} to {100 * ends[1]:+.2f}"
-    return "" if gap.low is None else TOO_FEW
+    return TOO_FEW if tells_nothing(gap.low, gap.high) else ""
 
 
 def _gap(headline: Headline, stage: str) -> dict[str, object]:

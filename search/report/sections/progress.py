@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from search.comparison.compare import ComparisonRow
 from search.comparison.estimates import Estimate, telling
-from search.figures.bands import band
+from search.figures.bands import LEFT_OUT, band
 from search.figures.chart import Panel, label_width, legend
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
@@ -45,8 +45,9 @@ def progress_section(evidence: Evidence) -> Section:
     ]
     text = (
         "Best validation accuracy of a search so far. Evaluations are in the order in which they ended. Thin lines are "
-        "single seeds, the thick line is their mean, the band its 95 % interval over seeds. A search begins with the "
-        "results of the policies that it starts from. A random search is the control: it has no such start."
+        f"single seeds, the thick line is their mean, the band its 95 % interval over seeds. {LEFT_OUT} A search "
+        "begins with the results of the policies that it starts from. A random search is the control: it has no such "
+        "start."
     )
     head = ("network", "search", "sparsity", "seed", "evaluation", "best so far (%)")
     tables = [Table("Evaluations that were better than all before them", head, rows, words=2)]

@@ -31,7 +31,7 @@ def test_an_interval_longer_than_the_scale_says_too_few_seeds() -> None:
     two_seeds = Estimate.of([0.40, 0.61])  # Student's t with one degree of freedom is 12.7
     assert (two_seeds.low, two_seeds.high) == pytest.approx((0.505 - 1.334, 0.505 + 1.334), abs=1e-3)
     assert percent(two_seeds) == "50.5 (too few seeds)"
-    assert percent(two_seeds, signed=True, short=True) == "+50.5 ±?"
+    assert percent(two_seeds, signed=True, too_few=" ±?") == "+50.5 ±?"
     assert plus_minus(0.5, -0.1, 1.1) == with_ends(0.5, -0.1, 1.1) == "0.500 (too few seeds)"
     assert percent(Estimate(mean=0.5, low=0.0, high=1.0)) == "50.0 ±50.0"
     assert percent(Gap(mean_gap=0.1, max_gap=0.1, max_sparsity=0.5, low=-0.5, high=0.7)) == "10.0 (too few seeds)"
