@@ -120,6 +120,19 @@ def _torchvision(name: str, num_classes: int, in_channels: int) -> nn.Module:
     return model
 
 
+def build_blank(name: str, num_classes: int, in_channels: int) -> nn.Module:
+    """As `build`, on the meta device, where tensors have shapes and no values. With values if a constructor reads some.
+
+    A constructor that reads values raises errors of many classes there.
+    """
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return build(name, num_classes, in_channels)
+        except Exception:
+            return build(name, num_classes, in_channels)
+
+
 def _user_function(name: str) -> Callable[..., object]:
     module_name, _, function_name = name.partition(":")
     try:

@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from trainables.models import hub
 
@@ -31,7 +30,7 @@ def fingerprint(model: str, num_classes: int, in_channels: int) -> str:
     Raises ValueError as `hub.build` does.
     """
     whole = hashlib.sha256()
-    for name, tensor in _blank(model, num_classes, in_channels).state_dict(keep_vars=True).items():
+    for name, tensor in hub.build_blank(model, num_classes, in_channels).state_dict(keep_vars=True).items():
         if isinstance(tensor, torch.Tensor):
             whole.update(f"{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\n".encode())
     for module, file in sorted(sources(model.partition(":")[0]).items()):
@@ -109,13 +108,3 @@ def _program(source: bytes) -> str:
 def _text(token: tokenize.TokenInfo) -> str:
     spaces = (tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE)
     return tokenize.tok_name[token.type] if token.type in spaces else token.string
-
-
-def _blank(model: str, num_classes: int, in_channels: int) -> nn.Module:
-    """Build a network without values where its constructor reads none, else with values."""
-    with torch.random.fork_rng(devices=[]):
-        try:
-            with torch.device("meta"):
-                return hub.build(model, num_classes, in_channels)
-        except Exception:  # a constructor that reads values raises errors of many kinds
-            return hub.build(model, num_classes, in_channels)

@@ -196,11 +196,7 @@ def _for_shapes(name: str, num_classes: int, in_channels: int, width: float) -> 
     if name in CIFAR:  # its width does not matter, and batch norms on the meta device import torch._dynamo: seconds
         hub.refuse_too_large(name, num_classes, in_channels, width)
         return CIFAR[name](num_classes, in_channels, NARROW)
-    try:
-        with torch.device("meta"):
-            return hub.build(name, num_classes, in_channels)
-    except Exception:  # some constructors read values, such as those of torchvision's RegNets
-        return hub.build(name, num_classes, in_channels)
+    return hub.build_blank(name, num_classes, in_channels)
 
 
 def _forward(model: nn.Module, image: tuple[int, int, int]) -> Any:
