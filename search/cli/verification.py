@@ -29,7 +29,7 @@ def verify(
             print(problem)
         print(
             f"{verified.trials} trials: {verified.files:,} files checked, {verified.networks} networks rebuilt and "
-            f"counted, {verified.judged} accuracies measured again"
+            f"counted, {verified.measured} accuracies measured again"
         )
         if verified.unfinished:
             print(f"{verified.unfinished} trials have not ended: no table shows them")

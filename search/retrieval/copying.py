@@ -125,13 +125,18 @@ def _evaluate(paths: Sequence[Path], trust: Trust) -> list[Verification]:
 def _compare(row: TrialRow, verification: Verification) -> None:
     """Raise ValueError where the copy of a network does not reach the accuracy that its trial reported."""
     assert row.best_val_accuracy is not None
-    allowed = SAME_HARDWARE if row.hardware == verification.hardware else OTHER_HARDWARE
+    allowed = allowed_difference(row.hardware, verification.hardware)
     if abs(verification.val_accuracy - row.best_val_accuracy) > allowed:
         raise ValueError(
             f"the copied network of trial {row.trial} must reach its reported accuracy {row.best_val_accuracy:.4f} "
             f"within {allowed}, but reached {verification.val_accuracy:.4f}; its data or its checkpoint has changed "
             "since"
         )
+
+
+def allowed_difference(hardware: str, other: str) -> float:
+    """Return how far two measurements of one accuracy may differ. hardware, other: where they were made."""
+    return SAME_HARDWARE if hardware == other else OTHER_HARDWARE
 
 
 def _complete(

@@ -16,16 +16,8 @@ from pathlib import Path
 
 import search
 from search.results.folder import StudyFolder
-from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table
-from tests.search.verification.damages import damage
-
-
-def rows_of(table: Path) -> list[TrialRow] | None:
-    """Read the rows of a table; None if it cannot be read."""
-    try:
-        return from_table(from_parquet(table.read_bytes(), SCHEMA.names))
-    except (ValueError, FileNotFoundError):
-        return None
+from search.results.rows import TABLE
+from tests.search.verification.damages import damage, rows_of
 
 
 def main() -> None:

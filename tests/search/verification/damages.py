@@ -7,7 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from search.results.rows import SCHEMA, TrialRow, from_parquet, from_table
 from trainables.storage.sealed_json import unsealed
+
+
+def rows_of(table: Path) -> list[TrialRow] | None:
+    """Read the rows of results.parquet; None if it cannot be read."""
+    try:
+        return from_table(from_parquet(table.read_bytes(), SCHEMA.names))
+    except (ValueError, FileNotFoundError):
+        return None
 
 
 def change_a_byte(file: Path, others: list[Path], rng: random.Random) -> None:

@@ -11,11 +11,11 @@ import search
 from search.comparison.compare import compare
 from search.comparison.estimates import Estimate
 from search.results.folder import StudyFolder
-from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, to_table
+from search.results.rows import TABLE, to_table
 from search.verification.comparisons import problems_of
 from tests.search.conftest import howcompact
 from tests.search.reports import study_of, trial_rows
-from tests.search.verification.damages import damage
+from tests.search.verification.damages import damage, rows_of
 from trainables.checkpoints import manifest
 from trainables.outcome import Outcome
 from trainables.storage.columns import to_parquet
@@ -42,18 +42,10 @@ def change_outcome(study: Path, **changes: object) -> str:
     return file.parent.name
 
 
-def values_of(table: Path) -> list[TrialRow] | None:
-    """Read the rows of a table; None if it cannot be read."""
-    try:
-        return from_table(from_parquet(table.read_bytes(), SCHEMA.names))
-    except (ValueError, FileNotFoundError):
-        return None
-
-
 def test_an_untouched_study_agrees_with_itself(copy: Path) -> None:
     verified = search.verify(str(copy), sample=2)
     assert verified.problems == []
-    assert (verified.trials, verified.unfinished, verified.networks, verified.judged) == (4, 0, 4, 2)
+    assert (verified.trials, verified.unfinished, verified.networks, verified.measured) == (4, 0, 4, 2)
     files = [path for path in copy.rglob("*") if path.is_file()]
     dense = [path for path in (copy.parent / "artifacts" / "dense").glob("*/*") if path.is_file()]
     assert verified.files == len(files) + len(dense) - 1  # all but the records of the samples, which no table reads
@@ -78,7 +70,7 @@ def test_random_damages_are_all_named(copy: Path, tmp_path: Path) -> None:
         what = damage(damaged / copy.name, random.Random(seed))
         if (damaged / copy.name / "study.json").exists():
             problems = search.verify(str(damaged / copy.name), sample=0).problems
-            unread = what.endswith(TABLE) and values_of(damaged / copy.name / TABLE) == values_of(copy / TABLE)
+            unread = what.endswith(TABLE) and rows_of(damaged / copy.name / TABLE) == rows_of(copy / TABLE)
             assert problems or unread, f"{seed}: {what}"  # unread: a byte that no value of the table depends on
         else:
             with pytest.raises(ValueError, match=r"a study folder must hold study\.json"):
@@ -121,6 +113,13 @@ def test_a_network_with_other_counts_and_accuracy_than_reported_is_named(copy: P
     assert "multiply-accumulates, but 1 were reported" in problems
     assert "more than its budget" in problems
     assert f"trial {trial.name} reports accuracy 0.5000, but its network has" in problems
+
+
+def test_a_model_of_the_users_own_must_be_trusted_once(copy: Path) -> None:
+    folder = StudyFolder.open(str(copy))
+    folder.write_study(folder.study.model_copy(update={"models": ("somewhere:build",)}))
+    with pytest.raises(ValueError, match=r"^a checkpoint's own model must be trusted.*add --trust somewhere:build"):
+        search.verify(str(copy), sample=0)
 
 
 def test_the_table_may_not_lack_a_trial_or_have_another_one(copy: Path) -> None:

@@ -1,0 +1,35 @@
+"""Measures the accuracy of trials' networks again."""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from search.results.data_at_hand import data_at_hand, name_of
+from search.results.folder import StudyFolder
+from search.results.rows import TrialRow
+from trainables.data import sources
+from trainables.data.splits import Split, Splits
+from trainables.evaluate import accuracy_of, load_trial
+from trainables.outcome import Outcome
+from trainables.training.process import own_device
+
+
+def measured_again(
+    folder: StudyFolder, rows: Mapping[str, TrialRow], split: Literal["val", "test"]
+) -> Iterator[tuple[Outcome, float]]:
+    """Yield trials in the order of their keys, each with the accuracy of its best epoch's network on a split.
+
+    rows: of finished trials, by key. A trial whose data set is missing or has changed is left out, with a warning on
+    stderr. Raises ValueError if no data set is left, and for a network that is damaged or not trusted.
+    """
+    known = data_at_hand(folder, rows.values()) if rows else {}
+    device = own_device()
+    loaded: dict[str, tuple[Split, Splits]] = {}
+    for key in sorted(key for key, row in rows.items() if name_of(row) in known):
+        outcome = folder.outcome(key)
+        assert outcome is not None, "data_at_hand refuses rows without an outcome"
+        data = outcome.spec.dense.data.found_by(known[name_of(rows[key])])
+        if data.key() not in loaded:
+            splits = sources.load(data)
+            loaded[data.key()] = splits.val if split == "val" else sources.load_test(data), splits
+        network = load_trial(folder.trial(key), outcome, device, folder.trust)
+        yield outcome, accuracy_of(network, *loaded[data.key()], device)
