@@ -1,5 +1,6 @@
 """What `run --dry-run` prints."""
 
+from search.results.durations import about
 from search.running.dry_run import DryRun
 
 
@@ -15,9 +16,7 @@ def print_dry_run(plan: DryRun) -> None:
 
 
 def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "unknown, as no earlier trial in this storage tells"
-    return f"about {seconds:.0f} s" if seconds < 600 else f"about {seconds / 3600:.1f} h"
+    return "unknown, as no earlier trial in this storage tells" if seconds is None else about(seconds)
 
 
 def _size(size: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from search.results.durations import about
 from search.results.status import StudyStatus
 
 MOST_FAILURES = 10  # lines; --json has all
@@ -16,14 +17,13 @@ def print_status(progress: StudyStatus) -> None:
     for search in progress.exhausted:
         print(f"the search ended early, as it found no other network: {search}")
     print_failures(progress.failures)
-    dense = progress.dense
-    print(f"{dense['trained']} of {dense['total']} dense networks trained", end="")
-    print(f", {dense['epochs_left']} epochs left" if dense["epochs_left"] else "")
-    print(f"{progress.epochs} epochs of trials", end="")
-    if dense["epochs_left"] or counts["unfinished"] or counts["missing"]:
-        seconds = progress.seconds_left
-        print("; time left is unknown" if seconds is None else f"; the rest needs about {seconds:.0f} s", end="")
-    print()
+    dense, seconds = progress.dense, progress.seconds_left
+    epochs_left = f", {dense['epochs_left']} epochs left" if dense["epochs_left"] else ""
+    print(f"{dense['trained']} of {dense['total']} dense networks trained{epochs_left}")
+    rest = ""
+    if epochs_left or counts["unfinished"] or counts["missing"]:
+        rest = "; time left is unknown" if seconds is None else f"; the rest needs {about(seconds)}"
+    print(f"{progress.epochs} epochs of trials{rest}")
     for policy, row in progress.best.items():
         accuracy = f"{100 * (row.best_val_accuracy or 0):.1f} %"
         print(f"best trial of {policy}: accuracy {accuracy} at sparsity {row.sparsity:g} (trial {row.trial})")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from statistics import fmean
 
+from search.results.durations import about
 from search.study.spec import StudySpec
 from trainables.checkpoints import artifact_store, manifest
 from trainables.checkpoints.epochs import newest_record
@@ -80,8 +81,7 @@ def progress_line(networks: Sequence[DenseNetwork]) -> str:
     ]
     left = seconds_left(networks)
     if running and left is not None:
-        wall = left / len(running)
-        parts.append(f"about {wall:.0f} s left" if wall < 120 else f"about {wall / 60:.0f} min left")
+        parts.append(f"{about(left / len(running))} left")
     return "; ".join(parts)
 
 

@@ -8,11 +8,11 @@ from search.results.dense_networks import DenseNetwork, networks_of, read_networ
 from search.results.folder import STUDY, StudyFolder
 from search.results.rows import TrialRow
 from search.running.identity import Say, identified
+from search.searching.searcher import StudySearcher
 from search.study.spec import StudySpec
 from trainables.checkpoints import manifest
 from trainables.checkpoints.epochs import epoch_name
 from trainables.frozen import Frozen
-from trainables.names import SEARCHES
 from trainables.storage.folder import Folder
 
 SAMPLED = 16  # finished trials whose size is read
@@ -24,7 +24,7 @@ class DryRun(Frozen):
     study: str
     trials: int  # to run, with the proposals of searches
     trials_done: int
-    searches: int
+    searches: int  # that still make proposals
     dense: int  # dense networks to train
     dense_reused: int  # that the storage has
     epochs: int  # of these dense networks and trials
@@ -38,12 +38,8 @@ def dry_run(study: StudySpec, storage: Folder, say: Say) -> DryRun:
     study = identified(study, storage, say)
     folder = StudyFolder(storage / study.name)
     rows = folder.rows()
-    ended = {row.trial for row in rows if row.status != "failed" or row.policy in SEARCHES}
-    named = [spec for spec in study.trials() if spec.key() not in ended]
-    searches = study.searches()
-    proposals = sum(study.search.trials - study.search.starts(policy, len(cells)) for policy, cells in searches)
-    searched = sum(row.policy in SEARCHES for row in rows)
-    trials = len(named) + max(0, proposals - searched)
+    searcher = StudySearcher(study, folder, configure=lambda spec: {})
+    trials = searcher.total
     networks = read_networks(networks_of(study), storage)
     missing = [network for network in networks if not network.trained]
     earlier = [*rows, *_other_rows(study, storage)]
@@ -53,8 +49,8 @@ def dry_run(study: StudySpec, storage: Folder, say: Say) -> DryRun:
     return DryRun(
         study=study.name,
         trials=trials,
-        trials_done=len(ended),
-        searches=len(searches),
+        trials_done=sum(row.status != "failed" for row in rows),
+        searches=searcher.searches,
         dense=len(missing),
         dense_reused=len(networks) - len(missing),
         epochs=trial_epochs + sum(network.epochs_left for network in missing),

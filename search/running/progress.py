@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from search.results.dense_networks import DenseNetwork
+from search.results.durations import about
 from search.results.rows import TrialRow
 from trainables.spec import EpochReport, TrialSpec
 
@@ -104,7 +105,7 @@ class Progress:
         if not done or self._first_trial is None:
             return "time left unknown"
         seconds = (time.monotonic() - self._first_trial) / done * max(0, self._total - done)
-        return f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} min left"
+        return f"{about(seconds)} left"
 
     def _table(self) -> Table:
         spent = time.monotonic() - self._started

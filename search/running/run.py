@@ -22,7 +22,7 @@ from search.running.warm_start import adopt
 from search.study.spec import StudySpec
 from search.tracking.mlflow_store import tracking_store
 from search.tracking.tracker import Tracker
-from search.tracking.watcher import MlflowWatcher, finished_network, finished_trial
+from search.tracking.watcher import MlflowWatcher, finished_trial
 from trainables.catalog import remarks
 from trainables.frozen import Frozen
 from trainables.storage.credentials import redacted
@@ -77,10 +77,8 @@ def _run(
             for name, trials in adopted.items():
                 progress.say(f"starting points taken over from study {name}: {trials}")
             rows, left_out = run_trials(study, storage, address, (progress, MlflowWatcher(tracker)), check)
-        networks = read_networks(networks_of(study), storage)
-        for message in warnings_of(networks):
+        for message in warnings_of(read_networks(networks_of(study), storage)):
             warn(message)
-        tracker.backfill(finished_network(network) for network in networks if network.trained)
         tracker.backfill(finished_trial(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))
         if any(row.best_val_accuracy is not None and row.status != "failed" for row in rows):
             comparison = compare([folder])

@@ -46,6 +46,7 @@ def run_trials(
         watcher.planned(searcher.total)
     if searcher.total == 0:
         searcher.close()
+        _tell_trained(study, storage, watchers)
         return folder.write_table(), searcher.left_out
     with ray_session(study.resources, address) as resources:
         try:
@@ -53,9 +54,7 @@ def run_trials(
             shared_work = SharedWork(storage, resources, watchers[0].say)
             sharing = searcher.total if may_share(study, resources) else 0
             references, resources, failures = prepare(searcher.specs, shared_work, sharing)
-            networks = read_networks(networks_of(study), storage)
-            for watcher in watchers:
-                watcher.trained([network for network in networks if network.trained])
+            _tell_trained(study, storage, watchers)
             for outcome in searcher.leave_out(failures.reason):
                 _fail(outcome, folder, watchers)
             if searcher.total:
@@ -63,6 +62,13 @@ def run_trials(
         finally:
             searcher.close()
     return folder.write_table(), searcher.left_out
+
+
+def _tell_trained(study: StudySpec, storage: Folder, watchers: Sequence[Watcher]) -> None:
+    """Tell the watchers of the dense networks that trials start from."""
+    networks = [network for network in read_networks(networks_of(study), storage) if network.trained]
+    for watcher in watchers:
+        watcher.trained(networks)
 
 
 def train_dense(

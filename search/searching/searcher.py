@@ -108,6 +108,11 @@ class StudySearcher(Searcher):
         """Number of trials still to come."""
         return len(self._queue) + sum(max(0, h.remaining - len(self._awaited[h])) for h in self._unfinished())
 
+    @property
+    def searches(self) -> int:
+        """Number of searches that still make proposals."""
+        return len(self._unfinished())
+
     def _unfinished(self) -> list[SearchHistory]:
         """The searches that still make proposals."""
         return [history for history in self._histories if history.remaining > 0 and history not in self._closed]
