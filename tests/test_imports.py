@@ -29,7 +29,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.checkpoints", "trainables.data"),
     ("trainables.outcome",),
     ("trainables.models", "trainables.spec"),
-    ("trainables.curriculum_spec", "trainables.pruning_spec"),
+    ("trainables.curriculum_spec", "trainables.data_spec", "trainables.pruning_spec"),
     ("trainables.mistakes", "trainables.names"),
     ("trainables.frozen", "trainables.lookup", "trainables.storage"),
 )

@@ -5,14 +5,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 
 from trainables.curriculum_spec import Curriculum
-from trainables.frozen import NOT_IN_KEY, Frozen
+from trainables.data_spec import DataSpec, Seed
+from trainables.frozen import Frozen
 from trainables.names import (
     CRITERION_NEEDS,
     GATED,
     GATES_JOINT,
     POLICY_NEEDS,
     CriterionName,
-    DataName,
     GranularityName,
     ModelName,
     PolicyName,
@@ -25,63 +25,6 @@ BudgetKind = Literal["params", "macs"]
 Taken = Literal["off", "during", "after"]  # when each training sample is recorded: in its epoch or after the epoch
 Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 on GPUs that have it, else float32
 Width = Annotated[float, Field(gt=0.0, le=16.0)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-
-
-class DataSpec(Frozen):
-    """A data set, how it is split, and how its images are varied in training."""
-
-    name: DataName = Field(
-        "digits", description='The data set: a name of the catalog; "folder" and "parquet" read images of your own.'
-    )
-    path: Annotated[str, NOT_IN_KEY] = Field(
-        "", description='Folder of a "folder" or "parquet" data set, or where torchvision downloads to.'
-    )
-    content: str = Field(
-        "", description="Checksum of the files, which each run computes; empty where the data set's library checks it."
-    )
-    size: int | None = Field(
-        None, ge=1, le=1024, description="Side of the square that images are resized to, in pixels; null: unchanged."
-    )
-    max_train: int | None = Field(
-        None, ge=1, description="Number of training samples to use, spread evenly over the classes; null uses all."
-    )
-    max_val: int | None = Field(None, ge=1, description="Number of validation samples to use; null uses all.")
-    max_test: int | None = Field(None, ge=1, description="Number of test samples to use; null uses all.")
-    val_fraction: float = Field(
-        0.1, gt=0.0, lt=1.0, description="Fraction of the training samples that is held out for validation."
-    )
-    test_fraction: float = Field(
-        0.2, gt=0.0, lt=1.0, description="Fraction of all samples that is held out for testing, if no split is."
-    )
-    split_seed: Seed = Field(0, description="Seed of the random splits.")
-    augment: Literal["none", "crop", "flip", "crop_flip", "resized_crop", "resized_crop_flip"] = Field(
-        "none", description="How training images are varied."
-    )
-    label_noise: float = Field(
-        0.0, ge=0.0, lt=1.0, description="Fraction of the training labels that is replaced by another class."
-    )
-    fit: Literal["stretch", "crop"] = Field(
-        "stretch",
-        description="How an image becomes a square: stretch both sides, or crop the middle of 8/7 of the size.",
-    )
-    normalise: Literal["data", "imagenet"] = Field(
-        "data",
-        description="Whose mean and deviation of each channel normalise the images: the data set's or ImageNet's.",
-    )
-    channels: Literal["auto", "grey", "colour"] = Field(
-        "auto",
-        description="Whether images are read in grey or in colour; auto takes colour if any image has colour.",
-    )
-    loading: Annotated[Literal["auto", "memory", "stream"], NOT_IN_KEY] = Field(
-        "auto",
-        description="Decode all images once into memory, or decode them when needed; auto decides by the memory.",
-    )
-
-    def found_by(self, now: "DataSpec") -> "DataSpec":
-        """Take path and loading from `now` if it has the same name and content; otherwise return this unchanged."""
-        same = (self.name, self.content) == (now.name, now.content)
-        return self.model_copy(update={"path": now.path, "loading": now.loading}) if same else self
 
 
 class Recipe(Frozen):
@@ -158,10 +101,12 @@ class TrialSpec(Frozen):
     policy: PolicyName = "uniform"
     sparsity: Sparsity = 0.5  # fraction of the budget that is removed
     budget: BudgetKind = "params"  # what the sparsity counts: prunable weights or multiply-accumulates
-    round_to: int = Field(1, ge=1, le=1024)  # kept channels are a multiple of this, or all channels are kept
+    round_to: int = Field(1, ge=1, le=1024)  # the number of kept channels is a multiple of this, or all are kept
     densities: dict[str, float] | None = None  # relative density of each part, from a search
     calibration: int = Field(512, ge=1)  # training samples that a policy or a criterion may read
-    recalibrate: int = Field(100, ge=0)  # batches that re-estimate batch norms; 0 keeps the old statistics
+    recalibrate: int = Field(
+        100, ge=0
+    )  # batches that re-estimate batch norms after pruning; 0 keeps the old statistics
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
     schedule: Schedule = Schedule()
     recovery: RecoveryName = "finetune"

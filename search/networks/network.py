@@ -13,11 +13,12 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.checkpoints.record import TrainedRecord
 from trainables.data import sources
 from trainables.data.splits import Splits
+from trainables.data_spec import DataSpec
 from trainables.mistakes import checked
 from trainables.models import trial_run
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.pruning.context import Calibration
-from trainables.spec import DataSpec, DenseSpec, TrialSpec
+from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
 

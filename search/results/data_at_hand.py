@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from trainables.data import sources
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 DataName = tuple[str, str]  # a data set's name and checksum
 

@@ -17,9 +17,9 @@ from search.retrieval.latency import LatencyMeter
 from search.retrieval.record import VerifiedRecord
 from search.retrieval.registry import Registry
 from trainables.checkpoints import manifest
+from trainables.data_spec import DataSpec
 from trainables.exports import export
 from trainables.frozen import Frozen
-from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 

@@ -18,12 +18,12 @@ from search.retrieval.record import BestRecord
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.record import TrainedRecord
+from trainables.data_spec import DataSpec
 from trainables.evaluate import VERIFICATIONS, Verification, rebuild
 from trainables.exports.export import KINDS, export
 from trainables.exports.latency import Speed
 from trainables.frozen import Frozen
 from trainables.models.trust import Trust
-from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
 
 SAME_HARDWARE, OTHER_HARDWARE = 0.001, 0.005  # largest difference between verified and reported accuracy

@@ -10,9 +10,10 @@ from search.results.folder import StudyFolder
 from search.study.spec import StudySpec
 from trainables.checkpoints import pretrained
 from trainables.data import sources
+from trainables.data_spec import DataSpec
 from trainables.models import own_code
 from trainables.models.trust import is_users_own
-from trainables.spec import DataSpec, DenseSpec
+from trainables.spec import DenseSpec
 from trainables.storage.folder import Folder
 
 Say = Callable[[str], None]

@@ -20,9 +20,10 @@ from trainables.artifacts.kinds import SHARED, needed
 from trainables.checkpoints.artifact_store import Kind, find_or_make, is_sound
 from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
+from trainables.data_spec import DataSpec
 from trainables.learnability.curriculum_kinds import is_scored
 from trainables.learnability.scores import scores
-from trainables.spec import DataSpec, DenseSpec, TrialSpec
+from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.process import WorkerResources, own_device, prepare_process
 from trainables.training.workers import team

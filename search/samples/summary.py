@@ -11,9 +11,10 @@ from search.samples.label_noise import LabelNoise, label_noise
 from search.samples.runs import Run, by_network
 from search.study.spec import StudySpec
 from trainables.data import sources
+from trainables.data_spec import DataSpec
 from trainables.frozen import Frozen
 from trainables.learnability.measures import MEASURES
-from trainables.spec import DataSpec, Taken
+from trainables.spec import Taken
 from trainables.storage.folder import Folder
 
 

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from search.study.cells import following
 from search.study.search_spec import SearchSpec
 from trainables.curriculum_spec import Curriculum
+from trainables.data_spec import DataSpec, Seed
 from trainables.frozen import Frozen
 from trainables.learnability.curriculum_kinds import control_of
 from trainables.names import (
@@ -24,7 +25,7 @@ from trainables.names import (
     RecoveryName,
 )
 from trainables.pruning_spec import Distillation, Gates, Pruning, Schedule, Sparsity
-from trainables.spec import BudgetKind, DataSpec, DenseSpec, Precision, Recipe, Seed, Taken, TrialSpec, Width
+from trainables.spec import BudgetKind, DenseSpec, Precision, Recipe, Taken, TrialSpec, Width
 from trainables.storage.credentials import Address
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]

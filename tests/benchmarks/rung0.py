@@ -22,12 +22,13 @@ from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.data import sources
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Split, Splits
+from trainables.data_spec import DataSpec
 from trainables.names import SEARCHES
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
-from trainables.spec import DataSpec, TrialSpec
+from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.recalibration import recalibrate
 from trainables.training.train import autocast

@@ -19,8 +19,9 @@ from torch import Tensor
 from tests.trainables.photos import write_folder, write_rows
 from trainables.data import sources
 from trainables.data.batches import Augment, Resident, train_batches
+from trainables.data_spec import DataSpec
 from trainables.models import hub
-from trainables.spec import DataSpec, Recipe
+from trainables.spec import Recipe
 from trainables.training.train import TrainingPlan, to_device, train
 
 ROUNDS = 3

@@ -12,7 +12,7 @@ from tests.search.conftest import Run, howcompact, run_small
 from trainables import load_pruned
 from trainables.checkpoints.checkpoint import load
 from trainables.data import sources
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 from trainables.storage.folder import Folder
 from trainables.storage.sealed_json import unsealed
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from trainables.data import sources
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 RNG = np.random.default_rng(0)
 

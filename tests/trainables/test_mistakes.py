@@ -6,8 +6,9 @@ import pytest
 
 from trainables.checkpoints.checkpoint import Architecture, Checkpoint
 from trainables.checkpoints.record import TrainedRecord
+from trainables.data_spec import DataSpec
 from trainables.mistakes import SHOWN, checked
-from trainables.spec import DataSpec, TrialSpec
+from trainables.spec import TrialSpec
 
 NETWORK = {"model": "resnet20", "width": 1.0, "classes": 10, "image": [1, 8, 8]}
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from trainables.curriculum_spec import Curriculum
+from trainables.data_spec import DataSpec
 from trainables.frozen import NOT_IN_KEY, Frozen
 from trainables.pruning_spec import Distillation, Gates, Pruning, Schedule
-from trainables.spec import DataSpec, DenseSpec, EpochReport, GatingSpec, ProbeSpec, ProfileSpec, Recipe, TrialSpec
+from trainables.spec import DenseSpec, EpochReport, GatingSpec, ProbeSpec, ProfileSpec, Recipe, TrialSpec
 from trainables.storage.strict_json import from_json
 
 Changes = dict[str, Any]

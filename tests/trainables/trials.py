@@ -13,11 +13,12 @@ from trainables.checkpoints import artifact_store, checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.curriculum_spec import Curriculum
 from trainables.data.splits import Splits
+from trainables.data_spec import DataSpec
 from trainables.frozen import Frozen
 from trainables.models.trust import Trust
 from trainables.names import Source
 from trainables.outcome import Facts, Outcome
-from trainables.spec import DataSpec, DenseSpec, EpochReport, Recipe, TrialSpec
+from trainables.spec import DenseSpec, EpochReport, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import OUTCOME
 

@@ -1,8 +1,9 @@
 """The records of the artifacts that trials share."""
 
 from trainables.checkpoints.record import Record
+from trainables.data_spec import DataSpec
 from trainables.outcome import Cost
-from trainables.spec import DataSpec, DenseSpec, GatingSpec, ProbeSpec, ProfileSpec
+from trainables.spec import DenseSpec, GatingSpec, ProbeSpec, ProfileSpec
 from trainables.training.record import TrainingRecord
 
 

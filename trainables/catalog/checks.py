@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from trainables.catalog import curriculum_checks
+from trainables.data_spec import DataSpec
 from trainables.models import known
 from trainables.names import BLOCKS, CRITERION_NEEDS, CUTTING, GATED, POLICY_NEEDS, SEARCHES, Needs, unknown
 from trainables.pruning_spec import Distillation, Gates, Schedule
-from trainables.spec import DataSpec, TrialSpec
+from trainables.spec import TrialSpec
 
 FINENESS = {"block": 0, "projected-block": 0, "channel": 1, "weight": 2}
 

@@ -4,9 +4,10 @@ from collections.abc import Collection
 
 from pydantic import ConfigDict
 
+from trainables.data_spec import DataSpec
 from trainables.frozen import Frozen
 from trainables.outcome import Facts
-from trainables.spec import DataSpec, EpochReport
+from trainables.spec import EpochReport
 
 
 class Record(Frozen):

@@ -12,7 +12,7 @@ from trainables.data.images import convert, resize
 from trainables.data.memory import must_stream
 from trainables.data.splits import Listing, refuse_small_limits
 from trainables.data.types import ROLES, Integers, Pixels, Shape
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 DIGITS = Shape(1, 8, 8, 10)
 TORCHVISION = {

@@ -6,7 +6,7 @@ import numpy as np
 
 from trainables.data.splits import Listing
 from trainables.data.types import ROLES, Integers, Role
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 NAMES = 10  # of classes in a line
 

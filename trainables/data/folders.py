@@ -16,7 +16,7 @@ from trainables.data.modes import count_modes, spread_sample
 from trainables.data.splits import Listing
 from trainables.data.stream import PIECE, Stream, in_memory
 from trainables.data.types import ROLES, Integers, Role, Shape
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from trainables.data.channels import Channels, is_grey
 from trainables.data.resizing import Fit, cut, fitted
 from trainables.data.types import Pixels, Shape
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")  # some of Pillow's other formats start programs
 MOST_PIXELS, MOST_BYTES = 1 << 26, 1 << 28  # of one image; of one file

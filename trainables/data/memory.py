@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from trainables.data_spec import DataSpec
 from trainables.names import CUTTING
-from trainables.spec import DataSpec
 
 OF_MACHINE = 1 / 4  # of a machine's memory; Ray reserves 0.3 of it for objects that trials share
 OF_GPU = 1 / 8  # of a GPU's memory, which several trials may share

@@ -4,7 +4,7 @@ import numpy as np
 
 from trainables.data.splits import Listing
 from trainables.data.types import Integers
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 STREAM = 1  # number of this stream of draws by `split_seed`; the draws of the splits are separate
 

@@ -21,7 +21,7 @@ from trainables.data.row_groups import affordable
 from trainables.data.splits import Listing
 from trainables.data.stream import PIECE, Stream, ahead
 from trainables.data.types import ROLES, Integers, Pixels, Shape
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 ROWS = 256  # read at a time; this limits the encoded images in memory
 

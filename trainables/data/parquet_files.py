@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from trainables.data import split_names
 from trainables.data.folder_tree import LeftOut, is_system, kind_of, subfolders
 from trainables.data.types import ROLES, Integers, Role
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 from trainables.storage.parquet_footer import check_footer
 from trainables.storage.strict_json import from_json
 

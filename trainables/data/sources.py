@@ -12,9 +12,9 @@ from trainables.data.splits import Listing, Split, Splits, divide, refuse_few_cl
 from trainables.data.statistics import IMAGENET, Statistics, statistics
 from trainables.data.stream import Stream
 from trainables.data.types import Integers, Pixels, Role, Shape
+from trainables.data_spec import DataSpec
 from trainables.lookup import pick
 from trainables.names import CUTTING
-from trainables.spec import DataSpec
 from trainables.storage.folder import Folder
 
 

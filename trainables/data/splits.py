@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.types import ROLES, Integers, Pixels, Role
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 if TYPE_CHECKING:
     from trainables.data.stream import Stream

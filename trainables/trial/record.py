@@ -1,7 +1,8 @@
 """The records of a trial: between two pruning steps, and after its network is pruned."""
 
+from trainables.data_spec import DataSpec
 from trainables.outcome import Cost, Facts
-from trainables.spec import DataSpec, TrialSpec
+from trainables.spec import TrialSpec
 from trainables.training.record import TrainingRecord
 
 

@@ -10,8 +10,9 @@ from torch import nn
 
 from search.methods.spaces import FAMILY, SMALLEST, SPACES, Space
 from tests.trainables.parts import part_names
+from trainables.data_spec import DataSpec
 from trainables.names import GranularityName
-from trainables.spec import DataSpec, DenseSpec, TrialSpec
+from trainables.spec import DenseSpec, TrialSpec
 
 FIXED = settings(deadline=None, max_examples=25, derandomize=True)
 OWN = ("vgg16", "resnet20", "mobilenet")

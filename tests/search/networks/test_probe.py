@@ -19,8 +19,9 @@ from trainables.allocation.plan import plan
 from trainables.artifacts.dense import make_dense
 from trainables.artifacts.probes import probe
 from trainables.data import sources
+from trainables.data_spec import DataSpec
 from trainables.models.layers import count
-from trainables.spec import DataSpec, DenseSpec, Recipe, TrialSpec
+from trainables.spec import DenseSpec, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 
 torch.set_num_threads(1)

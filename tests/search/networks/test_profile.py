@@ -18,7 +18,8 @@ from tests.search.conftest import howcompact
 from trainables.allocation.profiles import FALLS, from_parquet, tolerated
 from trainables.artifacts.dense import make_dense
 from trainables.data import sources
-from trainables.spec import DataSpec, DenseSpec, Recipe
+from trainables.data_spec import DataSpec
+from trainables.spec import DenseSpec, Recipe
 from trainables.storage.folder import Folder
 
 torch.set_num_threads(1)

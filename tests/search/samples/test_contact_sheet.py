@@ -6,7 +6,7 @@ import pytest
 from search.samples.contact_sheet import COLUMNS, ContactSheet
 from search.samples.scatter import edges_of, histogram, least_squares, scatter
 from trainables.data import sources
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 
 def test_the_line_is_that_of_least_squares() -> None:

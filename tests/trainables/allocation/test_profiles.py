@@ -18,11 +18,12 @@ from trainables.artifacts import profile as profiling
 from trainables.artifacts.profile import measure_profile
 from trainables.artifacts.replay import Replay
 from trainables.data import sources
+from trainables.data_spec import DataSpec
 from trainables.models import hub
 from trainables.models.cifar import PadShortcut
 from trainables.names import BLOCKS, GranularityName
 from trainables.pruning.context import Calibration
-from trainables.spec import DataSpec, ProfileSpec
+from trainables.spec import ProfileSpec
 from trainables.training.calibration import calibration_samples
 
 torch.set_num_threads(1)

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from trainables.allocation.plan import plan
 from trainables.catalog.planned_parts import planned_parts
+from trainables.data_spec import DataSpec
 from trainables.models import hub
 from trainables.names import SEARCHED
 from trainables.pruning_spec import Pruning
-from trainables.spec import DataSpec, DenseSpec, TrialSpec
+from trainables.spec import DenseSpec, TrialSpec
 
 torch.set_num_threads(1)
 

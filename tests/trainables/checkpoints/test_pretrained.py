@@ -18,8 +18,9 @@ from trainables.checkpoints import artifact_store, checkpoint, pretrained
 from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data.batches import Resident
+from trainables.data_spec import DataSpec
 from trainables.models import hub
-from trainables.spec import DataSpec, DenseSpec, Recipe
+from trainables.spec import DenseSpec, Recipe
 from trainables.storage.folder import Folder
 from trainables.training.train import evaluate
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from tests.trainables.image_files import RNG, everything, grey
 from trainables.data import sources
 from trainables.data.types import Shape
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 
 def test_digits_are_those_of_scikit_learn() -> None:

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as transforms
 from trainables.data import sources
 from trainables.data.batches import Augment, Batch, Drawn, Resident, eval_batches, train_batches, vary
 from trainables.data.splits import Split, Splits
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 torch.set_num_threads(1)
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.trainables.image_files import RNG, everything, parquet_spec, png, write_parquet
 from trainables.data import modes, row_groups, sources
 from trainables.data.modes import spread_sample
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 from trainables.storage.folder import Folder
 
 PIXELS = RNG.integers(0, 256, (12, 4, 4, 3), np.uint8)

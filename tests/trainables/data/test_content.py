@@ -12,7 +12,7 @@ from PIL import Image
 from tests.trainables.image_files import grey, png, write_parquet
 from trainables.data import sources
 from trainables.data.content import LARGEST
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 from trainables.storage.folder import Folder
 
 LONG_AGO = 1_500_000_000  # seconds since 1970

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.trainables.image_files import grey, parquet_spec, png, save_folder, write_parquet
 from trainables.data import sources
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 
 def lines(data: DataSpec) -> list[str]:

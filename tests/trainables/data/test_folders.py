@@ -9,7 +9,7 @@ from PIL import Image
 from tests.trainables.image_files import everything, save_folder
 from trainables.data import sources
 from trainables.data.types import Shape
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 
 def test_image_folder_with_splits_of_its_own(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from trainables.data import sources
 from trainables.data.images import convert, resize
 from trainables.data.resizing import fitted
 from trainables.data.types import Shape
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 
 @pytest.mark.parametrize("size", [5, 16])

@@ -17,7 +17,7 @@ from trainables.data import sources
 from trainables.data.noise import flips, noisy_labels
 from trainables.data.splits import Listing, divide
 from trainables.data.types import Integers
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 from trainables.training.calibration import calibration_samples
 
 FRACTIONS = st.floats(0.0, 0.99)

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from trainables.data import sources
 from trainables.data.arrays import TORCHVISION
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 
 @pytest.mark.parametrize(

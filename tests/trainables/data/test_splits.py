@@ -14,7 +14,7 @@ from trainables.data import sources
 from trainables.data.splits import Listing, Split, Splits, divide
 from trainables.data.statistics import statistics
 from trainables.data.types import ROLES
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 
 def listing(labels: Sequence[int], roles: Sequence[int], classes: int) -> Listing:

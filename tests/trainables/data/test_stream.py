@@ -20,8 +20,9 @@ from trainables.data import memory, sources
 from trainables.data.batches import Augment, Batch, Drawn, Resident, Share, eval_batches, train_batches
 from trainables.data.splits import Splits
 from trainables.data.stream import Stream
+from trainables.data_spec import DataSpec
 from trainables.names import CUTTING
-from trainables.spec import DataSpec, DenseSpec, Recipe, TrialSpec
+from trainables.spec import DenseSpec, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 
@@ -198,7 +199,7 @@ import torch
 torch.set_num_threads(2)
 from trainables.data import memory, sources
 from trainables.data.batches import Resident, train_batches
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 splits = sources.load(DataSpec(name="folder", path=sys.argv[1], loading="stream", normalise="imagenet"))
 there = Resident(splits.train, splits, "cpu")
 for step, batch in enumerate(train_batches(there, 32, "none", 0)):

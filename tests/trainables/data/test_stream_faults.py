@@ -15,7 +15,7 @@ from tests.trainables.trials import CPU
 from trainables.data import sources
 from trainables.data.batches import Resident, train_batches
 from trainables.data.stream import ahead
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.usefixtures("temporary")

@@ -9,13 +9,14 @@ from torch import nn
 
 from trainables.data import sources
 from trainables.data.batches import Resident
+from trainables.data_spec import DataSpec
 from trainables.models import hub
 from trainables.models.layers import count
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
 from trainables.pruning.masks import Weights
-from trainables.spec import DataSpec, Recipe
+from trainables.spec import Recipe
 from trainables.training.train import TrainingPlan, sgd, train
 
 torch.set_num_threads(1)

@@ -18,8 +18,8 @@ from tests.trainables.image_files import grey, parquet_spec, png, write_parquet
 from trainables.allocation import profiles
 from trainables.allocation.profiles import Profile
 from trainables.data import sources
+from trainables.data_spec import DataSpec
 from trainables.learnability.records import read_records
-from trainables.spec import DataSpec
 from trainables.storage.columns import read_columns, to_parquet
 from trainables.storage.folder import Folder
 from trainables.storage.parquet_footer import claims_of

@@ -15,8 +15,8 @@ from trainables.allocation import profiles
 from trainables.checkpoints import checkpoint
 from trainables.checkpoints.manifest import manifest_of
 from trainables.data import sources
+from trainables.data_spec import DataSpec
 from trainables.learnability.records import read_records
-from trainables.spec import DataSpec
 from trainables.storage.columns import read_columns
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data import sources
-from trainables.spec import DataSpec, Precision, Recipe
+from trainables.data_spec import DataSpec
+from trainables.spec import Precision, Recipe
 from trainables.training.fit import residents
 from trainables.training.process import WorkerResources, hardware, prepare_process
 from trainables.training.recalibration import recalibrate

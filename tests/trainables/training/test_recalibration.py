@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from trainables.data import sources
 from trainables.data.batches import Resident, train_batches
-from trainables.spec import DataSpec
+from trainables.data_spec import DataSpec
 from trainables.training.recalibration import recalibrate
 
 torch.set_num_threads(1)

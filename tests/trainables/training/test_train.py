@@ -10,8 +10,9 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.data.batches import Resident, train_batches
 from trainables.data.splits import Splits
+from trainables.data_spec import DataSpec
 from trainables.models import hub
-from trainables.spec import DataSpec, EpochReport, Recipe
+from trainables.spec import EpochReport, Recipe
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit
 from trainables.training.record import TrainingRecord
