@@ -26,7 +26,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import create_trial
 from ray.tune.search.optuna import OptunaSearch
 
-from search.comparison.estimates import Estimate
+from search.comparison.estimates import Estimate, telling
+from search.figures.bands import band
 from search.figures.chart import INK, Panel, compose, end_labels, label_width, styles, to_file
 from search.methods.samplers import SAMPLERS
 from search.methods.spaces import SPACES
@@ -201,14 +202,12 @@ def draw(summaries: Mapping[str, Summary], title: str) -> bytes:
 
     def panel(axis: Axes) -> None:
         looks = styles(list(means))
+        early = [line[len(line) // 10].mean for line in means.values()]
+        axis.set_ylim(min(early) - 0.5, max(line[-1].mean for line in means.values()) + 1.0)
         for name, line in means.items():
             count, hue = range(1, len(line) + 1), looks[name].hue
             axis.plot(count, [e.mean for e in line], color=hue, dashes=looks[name].dashes or (1, 0), linewidth=1.3)
-            if ends := [(e.low, e.high) for e in line if e.low is not None and e.high is not None]:
-                low, high = zip(*ends, strict=True)  # a single seed has no interval
-                axis.fill_between(count, low, high, color=hue, alpha=0.1, lw=0)
-        early = [line[len(line) // 10].mean for line in means.values()]
-        axis.set_ylim(min(early) - 0.5, max(line[-1].mean for line in means.values()) + 1.0)
+            band(axis, count, [telling(e.low, e.high, 100.0) for e in line], hue)
         axis.axhline(0.0, color=INK, linewidth=0.8, linestyle=":")
         axis.set_xlabel("trials")
         axis.set_ylabel(f"points ahead of {REFERENCE}, best so far")

@@ -1,4 +1,4 @@
-"""The usual names of splits, in any case. A name that only looks like one is refused: nobody can guess its split."""
+"""The usual names of splits, in any case. A name that looks like a split, but is not a usual one, is refused."""
 
 import re
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
 }
 USUAL = "; ".join(f"{role}: {', '.join(names)}" for role, names in NAMES.items())
 ROLE_OF: Mapping[str, Role] = {name: role for role, names in NAMES.items() for name in names}
-OTHERS = {
-    *(
+OTHERS = frozenset(  # names that look like splits
+    [
         "holdout",
         "heldout",
         "trainval",
@@ -24,9 +24,15 @@ OTHERS = {
         "devel",
         "minival",
         "trn",
-    ),
-    *("tst", "unlabeled", "unlabelled", "unsupervised", "extra", "fold", "split"),
-}
+        "tst",
+        "unlabeled",
+        "unlabelled",
+        "unsupervised",
+        "extra",
+        "fold",
+        "split",
+    ]
+)
 FILLERS = re.compile("datasets?|data|sets?|images?|imgs?|pictures?|photos?|samples?|files?")
 
 

@@ -51,9 +51,7 @@ class Splits:
     classes: tuple[str, ...]
     mean: tuple[float, ...]  # (C,), of the train split's pixels scaled to [0, 1], unless the settings give other values
     std: tuple[float, ...]  # (C,)
-    about: tuple[
-        str, ...
-    ] = ()  # lines that say what was read: classes, samples of each split, what is left out, colour
+    about: tuple[str, ...] = ()  # lines that say what was read: classes, splits, what is left out, colour
 
     @property
     def image(self) -> tuple[int, int, int]:
