@@ -11,7 +11,7 @@ from trainables.storage.credentials import redacted
 
 @contextmanager
 def errors_as_lines() -> Iterator[None]:
-    """Print an error as `error: ` lines and exit: by 2 for a mistake of the user, by 1 if the storage fails.
+    """Print an error as `error: ` lines and exit: with 2 for a mistake of the user, with 1 if the storage fails.
 
     A file that cannot be read or written is a mistake, too.
     """
@@ -35,7 +35,7 @@ def errors_as_lines() -> Iterator[None]:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Exit by 130 at Ctrl-C, and say how to continue."""
+    """At Ctrl-C, say how to continue and exit with 130."""
     try:
         yield
     except KeyboardInterrupt:

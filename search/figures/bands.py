@@ -18,8 +18,8 @@ def band(
 ) -> None:
     """Shade intervals behind a line. The axis has its final limits.
 
-    A point without an interval is left out, and so is one whose interval reaches beyond both ends of the axis: it would
-    fill the plot and tell nothing.
+    A point without an interval is left out. So is an interval that reaches beyond both ends of the axis: it would fill
+    the plot.
     """
     bottom, top = axis.get_ylim()
     shown = [ends is not None and not (ends[0] <= bottom and ends[1] >= top) for ends in intervals]

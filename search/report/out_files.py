@@ -1,4 +1,4 @@
-"""The files of a report, and whether a folder holds those of anybody else."""
+"""The files of a report, and a check that a folder holds no others."""
 
 import os
 from contextlib import suppress

@@ -101,7 +101,7 @@ def warnings_of(networks: Iterable[DenseNetwork]) -> list[str]:
         elif (gain := _late_gain(network.history)) > GAIN:
             messages.append(
                 f"dense network {network.name} still gained {100 * gain:.1f} points of accuracy in the last "
-                f"{_late(epochs)} of its {epochs} epochs: it is not trained to its end; raise dense.epochs"
+                f"{_late(epochs)} of its {epochs} epochs: it can still improve; raise dense.epochs"
             )
     others = len(messages) - MOST_WARNINGS
     return messages[:MOST_WARNINGS] + ([f"the same holds for {others} other dense networks"] if others > 0 else [])
@@ -112,7 +112,7 @@ def _late(epochs: int) -> int:
 
 
 def _late_gain(history: Sequence[EpochReport]) -> float:
-    """How far the best of the last epochs is above the best of the epochs before them."""
+    """Subtract the best accuracy of the earlier epochs from that of the last epochs."""
     last = _late(history[-1].epoch)
     before, late = history[:-last], history[-last:]
     return max(each.val_accuracy for each in late) - max(each.val_accuracy for each in before) if before else 0.0

@@ -1,4 +1,4 @@
-"""The folder that --out names: what is wrong with it is said before the work, and never by a traceback."""
+"""Checks the folder of --out before the work starts, and words the errors of writing to it."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Searches by name, and those that ended early: `exhausted.json` in the study folder, so that nobody waits for them."""
+"""The names of searches, and `exhausted.json` in the study folder: the searches that ended early."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from trainables.storage.sealed_json import sealed, unsealed
 EXHAUSTED = "exhausted.json"
 CONTROL = {"sampler": "random", "space": "layers", "warm_start": ()}  # settings of the control
 
-Exhausted = Mapping[str, int]  # name of a search -> proposals that it made before it found no new network
+Exhausted = Mapping[str, int]  # name of a search -> proposals that it had made when it found no new network
 _FILE = TypeAdapter(dict[str, int])
 
 
@@ -65,5 +65,5 @@ def write_exhausted(study: Folder, exhausted: Exhausted) -> None:
 
 
 def is_exhausted(search: str, proposals: int, exhausted: Exhausted) -> bool:
-    """Tell whether a search with this number of proposals ended early. It goes on where its trials were deleted."""
+    """Tell whether a search with this number of proposals ended early. It goes on if trials of it were deleted."""
     return search in exhausted and proposals >= exhausted[search]

@@ -79,7 +79,7 @@ def _other_rows(study: StudySpec, storage: Folder) -> Iterable[TrialRow]:
 
 
 def _seconds_per_epoch(rows: Iterable[TrialRow], study: StudySpec) -> float | None:
-    """Average over the finished trials of the study's models on its data set; None if there are none."""
+    """Average over the finished trials of the study's models on its data set; None if there is no such trial."""
     alike = [
         row.seconds / row.epochs
         for row in rows
@@ -89,7 +89,7 @@ def _seconds_per_epoch(rows: Iterable[TrialRow], study: StudySpec) -> float | No
 
 
 def _dense_seconds(networks: list[DenseNetwork], per_epoch: float | None) -> float | None:
-    """Estimate by the epochs of the study's dense networks, else by those of trials."""
+    """Estimate by the epochs of the study's own dense networks if some are trained, else by the epochs of trials."""
     seconds = seconds_left(networks)
     if seconds is not None or per_epoch is None:
         return seconds

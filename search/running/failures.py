@@ -1,4 +1,4 @@
-"""Shared work that fails: the trials that need it fail with its error, and all other trials run."""
+"""Notes shared work that fails. The trials that need it fail with its error; all other trials run."""
 
 from collections.abc import Callable, Iterable, Mapping
 from textwrap import shorten

@@ -1,6 +1,6 @@
-"""Finds what a study's names and paths stand for before any key is used, and says if it has changed.
+"""Identifies data, files with weights and the user's own models by checksums of their contents, and warns of changes.
 
-Data, files with weights and the user's own models are known by checksums of their contents.
+This happens before any key is used.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
 
 
 def warn_of_changes(study: StudySpec, folder: StudyFolder, warn: Say) -> None:
-    """Warn where data, weights or a model have changed since the study last ran: what they gave is not used again."""
+    """Warn where data, weights or a model have changed since the study last ran. What they gave is trained anew."""
     with suppress(FileNotFoundError, ValueError):  # the study has not run yet, or what it left is damaged
         earlier = folder.study
         if earlier.data.name == study.data.name and earlier.data.content != study.data.content:

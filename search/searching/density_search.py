@@ -21,7 +21,7 @@ from search.study.search_spec import ACCURACY
 from trainables.outcome import Outcome
 from trainables.spec import TrialSpec
 
-SAMPLED, DRAWN = 10, 100  # proposals by the sampler, then random draws, until a search without a new network ends
+SAMPLED, DRAWN = 10, 100  # proposals of the sampler, then random draws; a search ends if none is a new network
 
 FindOutcome = Callable[[str], Outcome | None]  # from a trial's key
 

@@ -1,4 +1,4 @@
-"""Which network a trial has. Different densities may come to the same network, which is trained once."""
+"""Marks the network of a trial. Different densities may give the same network, which is trained once."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

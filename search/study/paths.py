@@ -18,8 +18,8 @@ def absolute(study: StudySpec, only_present: bool = False) -> StudySpec:
     """
 
     def path(text: str) -> str:
-        place = Path(text).expanduser().absolute()
-        return text if not text or "://" in text or (only_present and not place.exists()) else str(place)
+        full = Path(text).expanduser().absolute()
+        return text if not text or "://" in text or (only_present and not full.exists()) else str(full)
 
     weights = {
         model: file if _is_torchvision_name(model, file) else _or_unchanged(path, file)

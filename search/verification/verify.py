@@ -1,4 +1,4 @@
-"""Verifies a study: its own files, each trial, and what its tables make of them. It changes nothing."""
+"""Verifies a study: its files, its trials and its tables. It changes nothing."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ class Verified(Frozen):
 
     study: str
     trials: int  # with an outcome
-    unfinished: int  # started without an outcome: nothing of them is in a table
+    unfinished: int  # started, without an outcome; no table shows them
     files: int  # that were compared with their checksums
     networks: int  # rebuilt, and their weights and multiply-accumulates counted
     measured: int  # networks whose accuracy was measured again

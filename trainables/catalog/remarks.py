@@ -16,7 +16,7 @@ SHOWN = 3  # names in a line
 def remarks(networks: Iterable[DenseSpec]) -> list[str]:
     """List, for each network, its frozen layers and the share of its weights that are neither pruned nor counted.
 
-    A weight is a parameter of two or more dimensions. The project's own networks have none of both.
+    A weight is a parameter of two or more dimensions. The project's own networks have neither.
     """
     lines: list[str] = []
     for spec in {network.model: network for network in networks if network.model not in NAMES["model"]}.values():

@@ -1,4 +1,4 @@
-"""Colour or grey: what the setting `data.channels` says, or else what the modes of the images say."""
+"""Decides between colour and grey: by the setting `data.channels`, or by the modes of the images."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -43,7 +43,7 @@ def decide(setting: Setting, modes: Callable[[], Modes]) -> Channels:
     else:
         why = f"all {colour + grey:,} {'have colour' if colour else 'are grey'}"
     if colour + grey < images:
-        why += f", of {images:,} images of which {colour + grey:,} were looked at"
+        why += f", of {images:,} images of which {colour + grey:,} were read"
     return Channels(3 if colour else 1, why, colour > 0)
 
 

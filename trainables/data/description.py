@@ -1,4 +1,4 @@
-"""What a run says about its data when it starts: classes, samples of each split, what is left out, colour or grey."""
+"""Describes data for the start of a run: classes, samples of each split, what is left out, colour or grey."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -26,7 +26,7 @@ def described(
 
 
 def _split(role: Role, counts: Sequence[int], used: int, data: DataSpec) -> str:
-    """Say how many samples a split has, and why, if the source does not have just these."""
+    """Say how many samples a split has, and why they are not all that the source has."""
     count = counts[ROLES.index(role)]
     if role != "train" and not count:
         return f"{role} {used:,} (held out from train by data.{role}_fraction)"

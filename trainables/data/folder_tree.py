@@ -1,4 +1,4 @@
-"""The files below a class folder: images, by their suffix, and what is left out. Links are followed without a loop."""
+"""Lists the images below a class folder, by suffix, and counts what is left out. Links are followed once."""
 
 import os
 from collections import Counter, deque

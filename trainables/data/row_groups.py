@@ -1,4 +1,4 @@
-"""Row groups of Parquet files. A row can only be read with its whole group, so a sample may have to be cheaper."""
+"""Samples rows of Parquet files within a limit of bytes: a row can only be read with its whole row group."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -12,27 +12,25 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
 }
 USUAL = "; ".join(f"{role}: {', '.join(names)}" for role, names in NAMES.items())
 ROLE_OF: Mapping[str, Role] = {name: role for role, names in NAMES.items() for name in names}
-OTHERS = frozenset(  # names that look like splits
-    [
-        "holdout",
-        "heldout",
-        "trainval",
-        "trainvalid",
-        "valtest",
-        "evaluation",
-        "development",
-        "devel",
-        "minival",
-        "trn",
-        "tst",
-        "unlabeled",
-        "unlabelled",
-        "unsupervised",
-        "extra",
-        "fold",
-        "split",
-    ]
-)
+OTHERS = {  # other words that name splits
+    "holdout",
+    "heldout",
+    "trainval",
+    "trainvalid",
+    "valtest",
+    "evaluation",
+    "development",
+    "devel",
+    "minival",
+    "trn",
+    "tst",
+    "unlabeled",
+    "unlabelled",
+    "unsupervised",
+    "extra",
+    "fold",
+    "split",
+}
 FILLERS = re.compile("datasets?|data|sets?|images?|imgs?|pictures?|photos?|samples?|files?")
 
 

@@ -1,6 +1,6 @@
-"""Tries a network before any trial: a fault of it is one error that names the cause and the remedy.
+"""Tries a network before any trial. A fault becomes one error that names its cause and its remedy.
 
-A user's own network is built on the CPU and runs there with real tensors. Of the other networks only shapes are tried.
+A user's own network is built on the CPU and runs there with real tensors. Other networks run on shapes only.
 """
 
 import copy
@@ -19,7 +19,7 @@ NARROW = 0.02  # width of the project's own networks where only shapes matter
 SAME = 1e-4  # of the largest logit: two outputs that differ by less are the same
 _SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # side lengths in pixels, suggested where an image does not fit
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
-_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))  # whose code is not the user's
+_NOT_OWN = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))  # folders of code that is not the user's
 
 
 def check_images(name: str, num_classes: int, image: tuple[int, int, int], width: float = 1.0) -> None:
@@ -44,9 +44,9 @@ def check_images(name: str, num_classes: int, image: tuple[int, int, int], width
 
 
 def first_line(error: Exception) -> str:
-    """Word an error of any class in one line, with the last line of the user's code that it came through."""
+    """Word an error of any class in one line, with the place in the user's code where it happened."""
     text = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_OURS)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_NOT_OWN)]
     return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text
 
 
@@ -117,10 +117,12 @@ def _refuse_state(name: str, model: nn.Module) -> None:
             raise ValueError(
                 f"{name} must know its shapes once it is built, but {key} is lazy; give the layer its sizes"
             )
-        if parameter.dtype != torch.float32 or parameter.layout != torch.strided:
+        if parameter.layout != torch.strided:
+            raise ValueError(f"{name} must have dense parameters, but {key} is {parameter.layout}; use a dense tensor")
+        if parameter.dtype != torch.float32:
             raise ValueError(
-                f"{name} must be a plain nn.Module in float32, but {key} is {parameter.dtype}, {parameter.layout}; "
-                "return the module before .half() or .double(), and set resources.precision for another precision"
+                f"{name} must be a plain nn.Module in float32, but {key} is {parameter.dtype}; return the module "
+                "before .half() or .double(), and set resources.precision for another precision"
             )
     for key, value in model.state_dict().items():
         if not isinstance(value, Tensor) or value.is_quantized or value.layout != torch.strided:

@@ -94,7 +94,7 @@ def test_where_no_image_of_a_sample_has_colour_one_that_has_is_named(
     images, _, _ = everything(data.model_copy(update={"channels": "grey"}))
     assert images.shape == (40, 1, 4, 4)
     (tmp_path / "data" / "a" / "02.png").write_bytes(png(PIXELS[0], "L"))
-    assert line(data).startswith("images are read in grey: all 4 are grey, of 40 images of which 4 were looked at;")
+    assert line(data).startswith("images are read in grey: all 4 are grey, of 40 images of which 4 were read;")
 
 
 def test_a_sample_has_all_classes_and_splits_and_is_spread_over_them() -> None:
@@ -116,7 +116,7 @@ def test_a_large_data_set_is_asked_by_some_row_groups_of_each_split(
         write_parquet(tmp_path / f"{name}.parquet", [png(PIXELS[n % 12], "L") for n in range(40)], [0, 1] * 20, group=4)
     data = parquet_spec(tmp_path)
     monkeypatch.setattr(row_groups, "AFFORDABLE", 1)
-    assert line(data).startswith("images are read in grey: all 8 are grey, of 120 images of which 8 were looked at")
+    assert line(data).startswith("images are read in grey: all 8 are grey, of 120 images of which 8 were read")
     group = 4 * len(png(PIXELS[0], "L"))
     monkeypatch.setattr(row_groups, "AFFORDABLE", 20 * group)
     assert 8 < sources_asked(line(data)) < 120
