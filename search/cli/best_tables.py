@@ -24,6 +24,8 @@ def print_network(network: Retrieved) -> None:
         f"kept: {network.params_kept:,} weights ({100 * weights:.1f} %), "
         f"{network.macs_kept:,} multiply-accumulates ({100 * macs:.1f} %), {network.bytes:,} bytes on disk"
     )
+    if network.uncounted:
+        print(f"not counted: {network.uncounted:,} more weights, which are neither pruned nor part of the budget")
     print(f"validation accuracy: reported {network.reported_accuracy:.4f}, verified {network.verified_accuracy:.4f}")
     print(table(network.speeds))
     print(f"checkpoint: {network.checkpoint}")

@@ -23,6 +23,7 @@ from trainables.evaluate import VERIFICATIONS, Verification, rebuild
 from trainables.exports.export import KINDS, export
 from trainables.exports.latency import Speed
 from trainables.frozen import Frozen
+from trainables.models.layers import uncounted
 from trainables.models.trust import Trust
 from trainables.storage.folder import Folder
 
@@ -59,6 +60,7 @@ class Retrieved(Frozen):
     params_total: int
     macs_kept: int
     macs_total: int
+    uncounted: int  # weights that no budget counts, beside `params_kept`
     reported_accuracy: float
     verified_accuracy: float
     layers: dict[str, float]  # layer -> density
@@ -160,6 +162,7 @@ def _complete(
         epoch=row.best_epoch,
         result=row,
         reported_accuracy=row.best_val_accuracy,
+        uncounted=sum(uncounted(rebuild(copied, CPU), copied.architecture.example()).values()),
         verified_accuracy=verification.val_accuracy,
         verified_on=verification.hardware,
         input=verification.input,
@@ -177,6 +180,7 @@ def _complete(
         study=record.study,
         image=copied.architecture.image,
         epoch=record.epoch,
+        uncounted=record.uncounted,
         reported_accuracy=record.reported_accuracy,
         verified_accuracy=record.verified_accuracy,
         bytes=len(files["network.safetensors"]),

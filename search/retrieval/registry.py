@@ -21,8 +21,8 @@ from trainables.storage.folder import Folder
 ALIAS = "best"  # of the version that was registered last
 CODE = (  # of trainables: the folders and files that loading a network imports, and no more
     *("checkpoints", "exports", "models", "storage"),
-    *("__init__.py", "curriculum_spec.py", "frozen.py", "lookup.py", "mistakes.py", "names.py", "outcome.py"),
-    *("pruning_spec.py", "py.typed", "spec.py"),
+    *("__init__.py", "curriculum_spec.py", "data_spec.py", "frozen.py", "lookup.py", "mistakes.py", "names.py"),
+    *("outcome.py", "pruning_spec.py", "py.typed", "spec.py"),
 )
 TIMEOUT = 60  # seconds without an answer
 TAGS = (  # of a version: fields of Retrieved

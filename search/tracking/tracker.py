@@ -57,9 +57,9 @@ class Tracker:
         if self._uri:
             self._thread.start()
 
-    def started(self, key: str, params: Mapping[str, object]) -> None:
+    def started(self, key: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None) -> None:
         """Open the trial's run, or continue it."""
-        self._add(key, Events(now_ms(), params=flat(params)))
+        self._add(key, Events(now_ms(), params=flat(params), tags=dict(tags or {})))
 
     def epoch(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
         """Add the metrics of one epoch; values that are not finite numbers are left out."""

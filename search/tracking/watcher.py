@@ -9,7 +9,7 @@ from search.tracking.tracker import Finished, Status, Tracker
 from trainables.outcome import Outcome
 from trainables.spec import EpochReport, TrialSpec
 
-KIND = "howcompact.kind"  # tag of the runs of dense networks
+KIND, NAME = "howcompact.kind", "mlflow.runName"  # tags: of the runs of dense networks; the name that MLflow shows
 STATUS: dict[str, Status] = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
@@ -34,7 +34,7 @@ class MlflowWatcher:
 
     def started(self, spec: TrialSpec) -> None:
         """Open the trial's run."""
-        self._tracker.started(spec.key(), spec.model_dump(mode="json"))
+        self._tracker.started(spec.key(), spec.model_dump(mode="json"), _tags(spec))
 
     def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
         """Add an epoch's metrics."""
@@ -52,7 +52,7 @@ def finished_network(network: DenseNetwork) -> Finished:
         params=network.spec.model_dump(mode="json"),
         epochs={report.epoch: _epoch_metrics(report) for report in network.history},
         metrics={"dense_accuracy": network.history[-1].val_accuracy} if network.history else {},
-        tags={KIND: "dense network", "mlflow.runName": f"dense network: {network.name}"},
+        tags={KIND: "dense network", NAME: f"dense network: {network.name}"},
     )
 
 
@@ -65,8 +65,14 @@ def finished_trial(outcome: Outcome) -> Finished:
         epochs={report.epoch: _epoch_metrics(report) for report in outcome.history},
         metrics=_metrics(row),
         status=STATUS[row.status],
-        tags={"error": row.error} if row.error else {},
+        tags=_tags(outcome.spec) | ({"error": row.error} if row.error else {}),
     )
+
+
+def _tags(spec: TrialSpec) -> dict[str, str]:
+    """Name a trial's run by policy, sparsity and seed, and tag it by model and data set."""
+    name = f"{spec.policy} at {spec.sparsity:g}, seed {spec.seed}"
+    return {NAME: name, "howcompact.model": spec.dense.model, "howcompact.dataset": spec.dense.data.name}
 
 
 def _epoch_metrics(report: EpochReport) -> dict[str, float]:

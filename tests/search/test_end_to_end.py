@@ -117,6 +117,13 @@ def test_mlflow_has_a_parent_and_a_child_for_each_trial_and_dense_network(small_
         assert sorted(m.step for m in client.get_metric_history(run.info.run_id, "val_accuracy")) == [0, 1, 2, 3]
     children = [run for run in children if run not in networks]
     assert len(children) == 20
+    names = {run.info.run_name for run in children}
+    assert names >= {
+        f"{policy} at {s}, seed {n}" for policy in ("uniform", "searched") for s in (0.5, 0.9) for n in (0, 1)
+    }
+    assert {(run.data.tags["howcompact.model"], run.data.tags["howcompact.dataset"]) for run in children} == {
+        ("small_cnn", "digits")
+    }
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"comparison.json", "accuracy.png"}
     child = children[0]

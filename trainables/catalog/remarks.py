@@ -6,7 +6,7 @@ import torch
 
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
-from trainables.models.layers import count
+from trainables.models.layers import uncounted
 from trainables.names import NAMES
 from trainables.spec import DenseSpec
 
@@ -24,17 +24,14 @@ def remarks(networks: Iterable[DenseSpec]) -> list[str]:
         built = Architecture.of(spec, shape.image, shape.classes)
         with torch.random.fork_rng(devices=[]):
             model = built.build()
-        parameters = dict(model.named_parameters())
-        if frozen := [name for name, parameter in parameters.items() if not parameter.requires_grad]:
+        if frozen := [name for name, parameter in model.named_parameters() if not parameter.requires_grad]:
             lines.append(f"{spec.model}: frozen, so never trained: {_some(frozen)}")
-        weights = {name: parameter.numel() for name, parameter in parameters.items() if parameter.dim() > 1}
-        counted = count(model, {}, built.example()).weights
-        left = {name: size for name, size in weights.items() if name.rpartition(".")[0] not in counted}
-        if left:
-            size, all_weights = sum(left.values()), sum(weights.values())
+        if left := uncounted(model, built.example()):
+            size = sum(left.values())
+            weights = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
             lines.append(
-                f"{spec.model}: {size:,} of {all_weights:,} weights ({100 * size / all_weights:.1f} %) are neither "
-                f"pruned nor counted by the budget: {_some(sorted(left, key=lambda name: -left[name]))}"
+                f"{spec.model}: {size:,} of {weights:,} weights ({100 * size / weights:.1f} %) are neither pruned nor "
+                f"counted by the budget: {_some(sorted(left, key=lambda name: -left[name]))}"
             )
     return lines
 

@@ -119,6 +119,19 @@ def weight_of(module: nn.Module) -> Tensor:
     return weight
 
 
+def uncounted(model: nn.Module, example: Tensor) -> dict[str, int]:
+    """Find the weights that no budget counts: parameters of two or more dimensions outside of `prunable_layers`.
+
+    Returns parameter name -> number of weights. Runs the network once on `example` (1, C, H, W).
+    """
+    counted = {layer.name for layer in prunable_layers(model, example)}
+    return {
+        name: parameter.numel()
+        for name, parameter in model.named_parameters()
+        if parameter.dim() > 1 and name.rpartition(".")[0] not in counted
+    }
+
+
 def count(model: nn.Module, masks: Masks, example: Tensor) -> Count:
     """Count the weights and multiply-accumulates of a network. Runs it once on `example` (1, C, H, W)."""
     layers = prunable_layers(model, example)

@@ -59,6 +59,11 @@ def test_a_retrieved_folder_is_complete(trained: StudyFolder, taken: Retrieved) 
     assert record["input"] == {"mean": list(splits.mean), "std": list(splits.std), "classes": list(splits.classes)}
 
 
+def test_the_projects_own_networks_have_no_weights_that_no_budget_counts(taken: Retrieved) -> None:
+    record = json.loads((Path(taken.checkpoint) / "record.json").read_text())
+    assert taken.uncounted == record["uncounted"] == 0
+
+
 def test_its_accuracy_is_what_was_reported(trained: StudyFolder, taken: Retrieved) -> None:
     outcome = json.loads(trained.trial(taken.trial).read(OUTCOME))
     assert taken.reported_accuracy == max(report["val_accuracy"] for report in outcome["history"])

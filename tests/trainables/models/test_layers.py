@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from trainables.models.layers import Layer, count, prunable_layers
+from trainables.models.layers import Layer, count, prunable_layers, uncounted
 
 torch.set_num_threads(1)
 
@@ -58,6 +58,26 @@ def test_masked_weights_are_not_counted() -> None:
     assert counted.weights == {"stem": 9, "depthwise": 200, "twice": 64, "windows": 24, "head": 12}
     assert counted.params_kept == 309
     assert counted.macs_kept == 9 * 16 + 200 * 16 + 64 * 32 + 24 * 32 + 12
+
+
+class Mixed(nn.Module):
+    """A convolution and a head that budgets count; a transposed convolution and a raw matrix that they do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.up = nn.ConvTranspose2d(4, 5, 2)
+        self.mix = nn.Parameter(torch.zeros(5, 6))
+        self.unused = nn.Linear(7, 8)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.up(self.conv(x)).mean((2, 3)) @ self.mix)  # type: ignore[no-any-return]
+
+
+def test_weights_outside_of_the_layers_that_run_are_not_counted() -> None:
+    left = {"up.weight": 4 * 5 * 2 * 2, "mix": 5 * 6, "unused.weight": 7 * 8}
+    assert uncounted(Mixed(), torch.zeros(1, 1, 8, 8)) == left
 
 
 def test_finding_layers_does_not_change_the_model() -> None:
