@@ -60,7 +60,7 @@ def test_masked_weights_are_not_counted() -> None:
     assert counted.macs_kept == 9 * 16 + 200 * 16 + 64 * 32 + 24 * 32 + 12
 
 
-class Mixed(nn.Module):
+class Outside(nn.Module):
     """A convolution and a head that budgets count; a transposed convolution and a raw matrix that they do not."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Mixed(nn.Module):
 
 def test_weights_outside_of_the_layers_that_run_are_not_counted() -> None:
     left = {"up.weight": 4 * 5 * 2 * 2, "mix": 5 * 6, "unused.weight": 7 * 8}
-    assert uncounted(Mixed(), torch.zeros(1, 1, 8, 8)) == left
+    assert uncounted(Outside(), torch.zeros(1, 1, 8, 8)) == left
 
 
 def test_finding_layers_does_not_change_the_model() -> None:
