@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from trainables.allocation import budget
 from trainables.allocation.plan import of_what_is_left, plan
 from trainables.allocation.policies import POLICIES
+from trainables.checkpoints import pretrained
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.data.types import Shape
@@ -27,7 +28,8 @@ from trainables.spec import TrialSpec
 def unreachable(specs: list[TrialSpec]) -> list[str]:
     """List what is wrong with trials once their networks are built, at their true widths.
 
-    These are images that do not fit, criteria that cannot score a network, and budgets that are too small to reach.
+    These are images and files with weights that do not fit, criteria that cannot score a network, and budgets that are
+    too small to reach.
     """
     problems: list[str] = []
     scored: set[tuple[object, ...]] = set()
@@ -85,6 +87,7 @@ def _view(spec: TrialSpec, shape: Shape) -> _Blank:
     built = Architecture.of(spec.dense, shape.image, shape.classes)
     trial_run.check_images(built.model, built.classes, built.image, built.width)
     model, example = built.build(), built.example()
+    pretrained.try_file(model, spec.dense)
     whole = left = count(model, {}, example)
     for pruning in spec.prunings:
         if pruning.granularity == "channel":

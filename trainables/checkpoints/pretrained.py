@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 from safetensors import torch as safetensors
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from trainables.models import hub
 from trainables.spec import DenseSpec
 
+LONGEST = 300  # characters of torch's error
 WRAPPERS = ("model_state_dict", "state_dict", "model")  # keys under which training scripts save the state dict
 WRAPPING = {"module", "_orig_mod"}  # parts of names that torch's parallel wrappers and torch.compile add
 
@@ -26,6 +28,15 @@ def check(spec: DenseSpec) -> None:
             f"weights of {spec.model} must be a file with a state dict, or a name that torchvision knows ({names}), "
             f"but got {spec.weights!r}; correct it"
         )
+
+
+def try_file(model: nn.Module, spec: DenseSpec) -> None:
+    """Fill a model from the file that `spec` names, if it is here; torchvision's weights are not downloaded.
+
+    Raises ValueError as `fill`.
+    """
+    if spec.weights not in hub.torchvision_weights(spec.model) and Path(spec.weights).expanduser().is_file():
+        fill(model, spec)
 
 
 def checksum(spec: DenseSpec) -> str:
@@ -64,7 +75,8 @@ def fill(model: nn.Module, spec: DenseSpec) -> None:
     try:
         model.load_state_dict(pretrained)
     except RuntimeError as error:
-        raise ValueError(f"{spec.weights} must hold the weights of {spec.model}, but: {error}") from None
+        reason = shorten(str(error), LONGEST, placeholder=" ...")  # of many lines, one for each parameter
+        raise ValueError(f"{spec.weights} must hold the weights of {spec.model}, but: {reason}; correct it") from None
 
 
 def _read(spec: DenseSpec) -> Mapping[str, Tensor]:
@@ -76,8 +88,10 @@ def _read(spec: DenseSpec) -> Mapping[str, Tensor]:
             return safetensors.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file
     except Exception as error:  # torch's reader raises errors of many kinds, such as AssertionError
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path} must be a file that safetensors or torch.load can read, but: {reason}") from None
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{path} must be a file that safetensors or torch.load can read, but: {reason}; correct it"
+        ) from None
     for wrapper in WRAPPERS:
         content = content.get(wrapper, content) if isinstance(content, Mapping) else content
     if not isinstance(content, Mapping) or not all(isinstance(tensor, Tensor) for tensor in content.values()):

@@ -14,13 +14,14 @@ from tests.trainables.trials import CPU
 from trainables.artifacts.dense import load_dense, make_dense
 from trainables.artifacts.record import DenseRecord
 from trainables.catalog.availability import missing
+from trainables.catalog.feasibility import unreachable
 from trainables.checkpoints import artifact_store, checkpoint, pretrained
 from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.data_spec import DataSpec
 from trainables.models import hub
-from trainables.spec import DenseSpec, Recipe
+from trainables.spec import DenseSpec, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.train import evaluate
 
@@ -144,3 +145,16 @@ def test_weights_are_not_those_of_another_network_that_scores() -> None:
     dense = DenseSpec(model="resnet20", weights="x")
     assert dense.scored_by(Curriculum(name="easy-first")) == dense
     assert dense.scored_by(Curriculum(name="easy-first", network="vgg16")) == DenseSpec(model="vgg16")
+
+
+def test_a_file_that_does_not_fit_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    file = tmp_path / "net.pth"
+    WRITERS["net.pth"](network(7).state_dict(), file)
+    assert unreachable([TrialSpec(dense=spec(file))]) == []
+    WRITERS["net.pth"](network(7, classes=3).state_dict(), file)
+    (message,) = unreachable([TrialSpec(dense=spec(file))])
+    assert "must have a head for the 10 classes of the data" in message
+    file.write_bytes(b"")
+    (message,) = unreachable([TrialSpec(dense=spec(file))])
+    assert "net.pth must be a file that safetensors or torch.load can read, but: EOFError; correct it" in message
+    assert "\n" not in message
