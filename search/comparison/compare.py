@@ -73,6 +73,7 @@ class ComparisonRow(Frozen):
     networks: int  # different ones among these trials
     layers: dict[str, float]  # layer -> density, mean over seeds
     trial_keys: list[str]  # the trial of each seed, in the order of the seeds
+    differs: str  # settings that tell this row from rows that look alike, as "recalibrate=20"; empty if none do
     warnings: list[str]  # why the row may not be comparable
     test_accuracy: Estimate | None = None
 
@@ -116,7 +117,8 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
         names = {cell.policy, trials[0].criterion, trials[0].recovery}
         control = cell.setting in controls or not CONTROLS.isdisjoint(names)
         layers = found.layers.mean([winner.table_row for winner in trials])
-        rows.append(_row(cell.policy, trials, control, accuracies, gaps_by_cell[cell], layers, warnings))
+        differs = odd_settings.get(cell.setting, "")
+        rows.append(_row(cell.policy, trials, control, accuracies, gaps_by_cell[cell], layers, differs, warnings))
     headline, versus = summarised({cell: own for cell, own in found.cells.items() if cell.setting not in odd_settings})
     return Comparison(
         study=" + ".join(f.folder.name for f in folders),
@@ -142,6 +144,7 @@ def _row(
     accuracies: Accuracies,
     gaps: Gaps,
     layers: dict[str, float],
+    differs: str,
     warnings: list[str],
 ) -> ComparisonRow:
     first = trials[0]
@@ -182,6 +185,7 @@ def _row(
         networks=sum(trial.networks for trial in trials),
         layers=layers,
         trial_keys=[trial.trial for trial in trials],
+        differs=differs,
         warnings=warnings,
     )
 

@@ -29,9 +29,13 @@ def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
 
 
 def network_of(row: ComparisonRow, trained: bool = True) -> str:
-    """Name the model of a row and its pruning; also its recovery and curriculum, unless `trained` is false."""
+    """Name the model of a row and its pruning; also its recovery and curriculum, unless `trained` is false.
+
+    Settings that tell it from rows that look alike stand in brackets.
+    """
     training = f", {recovery_of(row)}{after(row)}" if trained else ""
-    return f"{model_name(row.model, row.width)}, {pruning_name(row)}{training}"
+    differs = f" ({row.differs})" if row.differs else ""
+    return f"{model_name(row.model, row.width)}, {pruning_name(row)}{training}{differs}"
 
 
 def recovery_of(row: ComparisonRow) -> str:

@@ -121,6 +121,9 @@ def test_unequal_training_is_marked_and_never_averaged(tmp_path: Path) -> None:
         f"trained or pruned unlike other rows of this model (finetune.epochs={epochs}); compare within a setting only"
         for epochs in (3, 30)
     ]
+    assert {network_of(row) for row in rows} == {
+        f"small_cnn, weights by magnitude, finetune (finetune.epochs={epochs})" for epochs in (3, 30)
+    }
 
 
 def test_unequal_training_is_left_out_of_headline_and_counts(tmp_path: Path) -> None:
