@@ -31,7 +31,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.models", "trainables.spec"),
     ("trainables.curriculum_spec", "trainables.data_spec", "trainables.pruning_spec"),
     ("trainables.mistakes", "trainables.names"),
-    ("trainables.frozen", "trainables.lookup", "trainables.storage"),
+    ("trainables.counts", "trainables.frozen", "trainables.lookup", "trainables.storage"),
 )
 
 DOORS = {  # library -> the modules that may import it

@@ -4,6 +4,7 @@ from search.cli.terminal import plain, terminal
 from search.comparison.wording import STANDARD
 from search.retrieval.best import Front
 from search.retrieval.copying import Retrieved
+from trainables.counts import quantity
 from trainables.exports.latency import table
 
 USE = """\
@@ -21,11 +22,14 @@ def print_network(network: Retrieved) -> None:
     print(f"trial {network.trial}: {network.model}, {how}, seed {network.seed}")
     weights, macs = network.params_kept / network.params_total, network.macs_kept / network.macs_total
     print(
-        f"kept: {network.params_kept:,} weights ({100 * weights:.1f} %), "
+        f"kept: {quantity(network.params_kept, 'weight')} ({100 * weights:.1f} %), "
         f"{network.macs_kept:,} multiply-accumulates ({100 * macs:.1f} %), {network.bytes:,} bytes on disk"
     )
     if network.uncounted:
-        print(f"not counted: {network.uncounted:,} more weights, which are neither pruned nor part of the budget")
+        print(
+            f"not counted: {quantity(network.uncounted, 'more weight is', 'more weights are')} neither pruned "
+            "nor part of the budget"
+        )
     print(f"validation accuracy: reported {network.reported_accuracy:.4f}, verified {network.verified_accuracy:.4f}")
     print(table(network.speeds))
     print(f"checkpoint: {network.checkpoint}")
@@ -56,5 +60,5 @@ def print_front(front: Front) -> None:
             f"{network.speeds[0].pruned.median_ms:.2f}",
         )
     terminal().print(rows)
-    print(f"{len(front.networks)} networks that no other beats in {front.metric}, weights and MACs at once")
+    print(f"{quantity(len(front.networks), 'network')} that no other beats in {front.metric}, weights and MACs at once")
     print(table([front.networks[0].speeds[0]]).splitlines()[-1])

@@ -22,6 +22,7 @@ from search.comparison.wording import (
     recovery_of,
     warnings_of,
 )
+from trainables.counts import quantity
 
 MOST_LAYERS = 6  # columns; a deeper network's layers are in compare --json and on its page
 NO_INTERVAL = "±?"  # in a narrow table, for an interval that tells nothing
@@ -42,14 +43,17 @@ def print_comparison(comparison: Comparison) -> None:
         if any(row.gap_to_standard for row in rows):
             console.print(_against_control(rows))
     if len(comparison.rows) > MOST_ROWS:
-        console.print(f"{len(comparison.rows) - MOST_ROWS:,} more rows are in --json and on the page of --out")
+        console.print(
+            f"{quantity(len(comparison.rows) - MOST_ROWS, 'more row is', 'more rows are')} in --json and on the "
+            "page of --out"
+        )
     if comparison.headline:
         console.print(_against_uniform(comparison))
     if comparison.held_out:
         reads = comparison.held_out
         earlier = reads.trials - reads.read_now
         repeated = f"; {earlier} of them had read it before, the first on {reads.first}" if earlier else ""
-        console.print(f"{reads.trials} trials have read the test split{repeated}")
+        console.print(f"{quantity(reads.trials, 'trial has', 'trials have')} read the test split{repeated}")
     estimates = [value for row in comparison.rows for _, value in row if isinstance(value, Estimate)]
     intervals: list[Estimate | Gap] = [*estimates, *comparison.headline.values()]
     if any(tells_nothing(each.low, each.high) for each in intervals):

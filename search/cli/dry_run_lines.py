@@ -2,11 +2,15 @@
 
 from search.results.durations import about
 from search.running.dry_run import DryRun
+from trainables.counts import quantity
 
 
 def print_dry_run(plan: DryRun) -> None:
     """Print what a run would do, what it would reuse, and how long it takes as far as earlier runs tell."""
-    print(f"study {plan.study}: {plan.trials:,} trials to run, {plan.trials_done:,} are done; {plan.searches} searches")
+    print(
+        f"study {plan.study}: {quantity(plan.trials, 'trial')} to run, {plan.trials_done:,} done; "
+        f"{quantity(plan.searches, 'search', 'searches')}"
+    )
     print(f"dense networks: {plan.dense} to train, {plan.dense_reused} reused from the storage")
     print(f"epochs: {plan.epochs:,}")
     print(f"time of dense training: {_time(plan.dense_seconds)}; of the trials: {_time(plan.trial_seconds)}")

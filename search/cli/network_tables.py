@@ -5,6 +5,7 @@ from search.networks.allocation import Allocation
 from search.networks.probe import KINDS, Probing
 from search.networks.profile import Compactness
 from trainables.allocation.profiles import FALLS
+from trainables.counts import quantity
 
 
 def print_allocation(allocation: Allocation) -> None:
@@ -22,12 +23,13 @@ def print_compactness(result: Compactness) -> None:
     """Print how much of each part can be removed before accuracy falls, and mark the most compact part."""
     unit, dense = result.granularity, 100 * result.profile.dense_accuracy
     print(
-        f"{result.model}, {unit}s by {result.criterion}; dense {dense:.1f} % of {result.calibration:,} training samples"
+        f"{result.model}, {unit}s by {result.criterion}; dense {dense:.1f} % of "
+        f"{quantity(result.calibration, 'training sample')}"
     )
     print("% of each part that can be removed before accuracy falls by 1, 2 or 5 points;")
     print("only this part is pruned, and nothing is retrained:")
     table = plain("")
-    for name in ("part", "weights", f"{unit}s", *(f"{points} point{'s' if points > 1 else ''}" for points in FALLS)):
+    for name in ("part", "weights", f"{unit}s", *(quantity(points, "point") for points in FALLS)):
         table.add_column(name, justify="left" if name == "part" else "right")
     for part in result.parts:
         marked = (f"{'* ' if result.most_compact[p] == part.name else ''}{100 * part.tolerated[p]:.1f}" for p in FALLS)
@@ -38,7 +40,7 @@ def print_compactness(result: Compactness) -> None:
 
 def print_probes(result: Probing) -> None:
     """Print the accuracy of the probe behind each block, and what the network keeps at the threshold."""
-    print(f"{result.model}, a linear probe behind each block, fitted to {result.samples:,} training samples")
+    print(f"{result.model}, a linear probe behind each block, fitted to {quantity(result.samples, 'training sample')}")
     table = plain("")
     for name in ("block", "output", "train %", "validation %", "gain", ""):
         table.add_column(name, justify="left" if name in ("block", "") else "right")

@@ -7,6 +7,7 @@ from search.comparison.importance import Importance, Importances
 from search.comparison.wording import STANDARD, correlation, percent
 from search.results.names import network_name, pruning_name
 from search.study.search_spec import CAPACITY
+from trainables.counts import noun, quantity
 
 MOST_PARTS = 20  # rows; the other parts are in --json
 
@@ -14,10 +15,13 @@ MOST_PARTS = 20  # rows; the other parts are in --json
 def print_importances(result: Importances) -> None:
     """Print one table of importances for each network and sparsity, the most important part first."""
     for row in result.rows:
-        seeds = f"seed{'s' * (len(row.seeds) > 1)} {', '.join(map(str, row.seeds))}"
+        seeds = f"{noun(len(row.seeds), 'seed')} {', '.join(map(str, row.seeds))}"
         trained = row.recovery if row.curriculum == STANDARD else f"{row.recovery}, {row.curriculum}"
         print(f"{network_name(row)}, {pruning_name(row)}, {trained}, sparsity {row.sparsity:g}")
-        print(f"importance by {result.evaluator} in %, mean and 95 % interval over {seeds}; {row.trials} trials")
+        print(
+            f"importance by {result.evaluator} in %, mean and 95 % interval over {seeds}; "
+            f"{quantity(row.trials, 'trial')}"
+        )
         print(f"{100 / len(row.parts):.1f} each if all {len(row.parts)} parts mattered equally")
         terminal().print(_importance(row))
         if row.agreement:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from search.results.durations import about
 from search.results.status import StudyStatus
+from trainables.counts import quantity
 
 MOST_FAILURES = 10  # lines; --json has all
 ALWAYS = ("done", "failed")  # states that are printed even if no trial is in them
@@ -13,17 +14,19 @@ def print_status(progress: StudyStatus) -> None:
     """Print the trials by state, the training done and left, and the best trial of each policy."""
     counts = {state: count for state, count in progress.trials.items() if state != "total"}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state in ALWAYS)
-    print(f"{progress.trials['total']} trials: {states}; {progress.networks} different networks")
+    print(
+        f"{quantity(progress.trials['total'], 'trial')}: {states}; {quantity(progress.networks, 'different network')}"
+    )
     for search in progress.exhausted:
         print(f"the search ended early, as it found no other network: {search}")
     print_failures(progress.failures)
     dense, seconds = progress.dense, progress.seconds_left
-    epochs_left = f", {dense['epochs_left']} epochs left" if dense["epochs_left"] else ""
-    print(f"{dense['trained']} of {dense['total']} dense networks trained{epochs_left}")
+    epochs_left = f", {quantity(dense['epochs_left'], 'epoch')} left" if dense["epochs_left"] else ""
+    print(f"{dense['trained']} of {quantity(dense['total'], 'dense network')} trained{epochs_left}")
     rest = ""
     if epochs_left or counts["unfinished"] or counts["missing"]:
         rest = "; time left is unknown" if seconds is None else f"; the rest needs {about(seconds)}"
-    print(f"{progress.epochs} epochs of trials{rest}")
+    print(f"{quantity(progress.epochs, 'epoch')} of trials{rest}")
     for policy, row in progress.best.items():
         accuracy = f"{100 * (row.best_val_accuracy or 0):.1f} %"
         print(f"best trial of {policy}: accuracy {accuracy} at sparsity {row.sparsity:g} (trial {row.trial})")
@@ -34,4 +37,4 @@ def print_failures(failures: Mapping[str, int]) -> None:
     for error, count in list(failures.items())[:MOST_FAILURES]:
         print(f"{count} failed: {error}")
     if len(failures) > MOST_FAILURES:
-        print(f"{len(failures) - MOST_FAILURES} more errors are in --json")
+        print(f"{quantity(len(failures) - MOST_FAILURES, 'more error is', 'more errors are')} in --json")

@@ -6,6 +6,7 @@ import typer
 
 import search
 from search.cli.options import Json, StudyDir, Trusted
+from trainables.counts import quantity
 
 verification = typer.Typer()
 
@@ -28,11 +29,12 @@ def verify(
         for problem in verified.problems:
             print(problem)
         print(
-            f"{verified.trials} trials: {verified.files:,} files checked, {verified.networks} networks rebuilt and "
-            f"counted, {verified.measured} accuracies measured again"
+            f"{quantity(verified.trials, 'trial')}: {quantity(verified.files, 'file')} checked, "
+            f"{quantity(verified.networks, 'network')} rebuilt and "
+            f"counted, {quantity(verified.measured, 'accuracy', 'accuracies')} measured again"
         )
         if verified.unfinished:
-            print(f"{verified.unfinished} trials have not ended: no table shows them")
-        print(f"{len(verified.problems)} problems" if verified.problems else "everything agrees")
+            print(f"{quantity(verified.unfinished, 'trial')} without an end: not in any table")
+        print(quantity(len(verified.problems), "problem") if verified.problems else "everything agrees")
     if verified.problems:
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ from pydantic import RootModel
 from search.comparison.compare import Comparison, ComparisonRow, Estimate, HeldOut
 from search.results.folder import StudyFolder
 from search.results.measured_again import measured_again
+from trainables.counts import quantity
 from trainables.frozen import Frozen
 from trainables.storage.sealed_json import sealed, unsealed
 from trainables.storage.strict_json import damage_as_error
@@ -37,7 +38,7 @@ def with_test(comparison: Comparison, folders: Sequence[StudyFolder]) -> Compari
     known = {key: reading for folder in folders for key, reading in readings_of(folder).items() if key in wanted}
     if known:
         first = min(reading.read for reading in known.values())
-        print(f"the test split was read before for {len(known)} trials, first on {first}", file=sys.stderr)
+        print(f"the test split was read before for {quantity(len(known), 'trial')}, first on {first}", file=sys.stderr)
     fresh: dict[str, Reading] = {}
     for folder in folders:
         fresh |= _read(folder, (wanted - set(known) - set(fresh)) & set(folder.keys()), comparison.study)

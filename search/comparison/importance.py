@@ -18,6 +18,7 @@ from search.results.folder import StudyFolder
 from search.results.names import network_name
 from search.results.rows import TrialRow
 from search.study.search_spec import CAPACITY
+from trainables.counts import noun
 from trainables.frozen import Frozen
 from trainables.lookup import pick
 
@@ -101,7 +102,7 @@ def _left_out(by_seed: TrialsBySeed, reasons: Mapping[int, str]) -> list[str]:
     for seed, reason in reasons.items():
         seeds[reason].append(str(seed))
     target = f"{network_name(first)} at sparsity {first.sparsity:g}"
-    return [f"{target}, seed{'s' * (len(own) > 1)} {', '.join(own)}: {why}" for why, own in seeds.items() if why]
+    return [f"{target}, {noun(len(own), 'seed')} {', '.join(own)}: {why}" for why, own in seeds.items() if why]
 
 
 def _importance(by_seed: TrialsBySeed, capacity: Mapping[str, Mapping[str, float]], evaluator: str) -> Importance:

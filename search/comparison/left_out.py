@@ -7,6 +7,7 @@ from statistics import median
 from search.comparison.budgets import matched
 from search.comparison.headline import BASELINE, Headline
 from search.comparison.winners import BySeed, Cells, Winner
+from trainables.counts import quantity
 
 
 def expected_budgets(cells: Cells) -> dict[tuple[str, float], dict[int, float]]:
@@ -52,7 +53,7 @@ def left_out(
         for (missing, tried), names in policies.items()
     ]
     texts += [
-        f"{policy}: no row for {cells} cell{'s' * (cells > 1)} (a sparsity and a seed), as no trial of the search "
+        f"{policy}: no row for {quantity(cells, 'cell')} (a sparsity and a seed), as no trial of the search "
         "ended there within its constraints"
         for policy, cells in sorted(without_winner.items())
     ]

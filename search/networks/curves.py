@@ -14,6 +14,7 @@ from search.networks.probe import BlockReading, Probing
 from search.networks.profile import Compactness
 from trainables.allocation.profiles import FALLS, to_parquet
 from trainables.artifacts.probes import to_parquet as curve_to_parquet
+from trainables.counts import quantity
 from trainables.frozen import Frozen
 from trainables.pruning.probe_order import ProbeResult
 from trainables.spec import BudgetKind
@@ -56,7 +57,8 @@ def _profile_figure(found: Compactness) -> Figure:
     left.set_ylabel("part (weights)")
     figure.suptitle(
         f"{found.model}, {found.granularity}s by {found.criterion}: dense accuracy "
-        f"{100 * found.profile.dense_accuracy:.1f} % on {found.calibration:,} training samples, nothing retrained",
+        f"{100 * found.profile.dense_accuracy:.1f} % on {quantity(found.calibration, 'training sample')}, "
+        "nothing retrained",
         fontsize=NORMAL + 2,
     )
     return figure
@@ -91,7 +93,7 @@ def _tolerated(axis: Axes, legend: Axes, found: Compactness) -> None:
     axis.grid(axis="y", visible=False)
     legend.legend(
         bars[::-1],
-        [f"{points} point{'s' if points > 1 else ''}" for points in FALLS],
+        [quantity(points, "point") for points in FALLS],
         title="removed when accuracy has fallen by",
         ncols=len(FALLS),
         fontsize=NORMAL,

@@ -8,6 +8,7 @@ from search.comparison.compare import BASELINE, Comparison, ComparisonRow
 from search.comparison.wording import in_order, network_of, percent, warnings_of
 from search.report.columns import to_columns
 from search.report.html import render
+from trainables.counts import quantity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +34,8 @@ class Compared(Comparison):
         """Say what was compared, in one line; `.rows`, `.table` and `.model_dump()` have the numbers."""
         policies = ", ".join(dict.fromkeys(row.policy for row in in_order(self.rows)))
         return (
-            f"<comparison of {self.study}: {len(self.rows)} rows of {policies}; see .rows, .table, .headline, .plot()>"
+            f"<comparison of {self.study}: {quantity(len(self.rows), 'row')} of {policies}; see .rows, "
+            ".table, .headline, .plot()>"
         )
 
     __str__ = __repr__

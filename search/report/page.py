@@ -14,6 +14,7 @@ from search.report.html import render
 from search.report.provenance import Provenance
 from search.report.sections.evidence import Evidence
 from search.results.rows import TABLE
+from trainables.counts import quantity
 
 MOST_ROWS, MOST_WARNINGS = 400, 8  # of a table; at the top
 
@@ -69,21 +70,24 @@ def _summary(evidence: Evidence) -> Summary:
         (policy, wins), highest = Counter(row.policy for row in best.values()).most_common(1)[0], max(best)
         text = (
             f"the dense network has {_percent(rows[0].dense_accuracy)}. {policy} has the highest mean accuracy at "
-            f"{wins} of {len(best)} sparsities. At sparsity {highest:g}, the highest, the best policy is "
-            f"{best[highest].policy} with {_percent(best[highest].best_val_accuracy)}."
+            f"{wins} of {quantity(len(best), 'sparsity', 'sparsities')}. At sparsity {highest:g}, the highest, "
+            f"the best policy is {best[highest].policy} with {_percent(best[highest].best_val_accuracy)}."
         )
         lines.append((name, text))
     text = (
-        f"{len(evidence.trials):,} trials of {len(evidence.style_of)} policies. Accuracy is measured on validation "
+        f"{quantity(len(evidence.trials), 'trial')} of "
+        f"{quantity(len(evidence.style_of), 'policy', 'policies')}. Accuracy is measured on validation "
         "samples: mean ± half of the 95 % interval over seeds. A gap is the difference to "
         f"{BASELINE} at the same budget and seed."
     )
     lines.append(("", text))
     if held_out := evidence.comparison.held_out:
-        lines.append(("", f"The test split was read for {held_out.trials} trials, from {held_out.first} on."))
+        lines.append(
+            ("", f"The test split was read for {quantity(held_out.trials, 'trial')}, from {held_out.first} on.")
+        )
     warnings = [*evidence.comparison.warnings, *warnings_of(evidence.comparison.rows)]
     if len(warnings) > MOST_WARNINGS:
-        more = f"{len(warnings) - MOST_WARNINGS} more warnings are in comparison.json."
+        more = quantity(len(warnings) - MOST_WARNINGS, "more warning is", "more warnings are") + " in comparison.json."
         warnings = [*warnings[:MOST_WARNINGS], more]
     return Summary(lines, warnings)
 

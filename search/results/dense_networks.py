@@ -9,6 +9,7 @@ from search.study.spec import StudySpec
 from trainables.checkpoints import artifact_store, manifest
 from trainables.checkpoints.epochs import newest_record
 from trainables.checkpoints.record import ProgressRecord, Record
+from trainables.counts import quantity
 from trainables.frozen import Frozen
 from trainables.spec import DenseSpec, EpochReport
 from trainables.storage.folder import Folder
@@ -101,10 +102,12 @@ def warnings_of(networks: Iterable[DenseNetwork]) -> list[str]:
         elif (gain := _late_gain(network.history)) > GAIN:
             messages.append(
                 f"dense network {network.name} still gained {100 * gain:.1f} points of accuracy in the last "
-                f"{_late(epochs)} of its {epochs} epochs: it can still improve; raise dense.epochs"
+                f"{quantity(_late(epochs), 'epoch')} of {epochs:,}: it can still improve; raise dense.epochs"
             )
     others = len(messages) - MOST_WARNINGS
-    return messages[:MOST_WARNINGS] + ([f"the same holds for {others} other dense networks"] if others > 0 else [])
+    return messages[:MOST_WARNINGS] + (
+        [f"the same holds for {quantity(others, 'other dense network')}"] if others > 0 else []
+    )
 
 
 def _late(epochs: int) -> int:

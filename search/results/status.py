@@ -13,6 +13,7 @@ from search.results.searches import is_exhausted, known_exhausted, name_of, sett
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
 from trainables.checkpoints.epochs import newest_record
+from trainables.counts import quantity
 from trainables.frozen import Frozen
 from trainables.spec import TrialSpec
 
@@ -74,7 +75,7 @@ def unfinished_message(folder: StudyFolder) -> str:
         started = folder.unfinished({row["trial"] for row in ended})
         total, _ = _planned(folder, folder.study, [(row["policy"], row["cell"]) for row in ended], started)
         if len(ended) < total:
-            counts = f"{len(ended):,} of {total:,} trials have ended"
+            counts = f"{len(ended):,} of {quantity(total, 'trial has', 'trials have')} ended"
             return f"study {folder.folder.name} is unfinished: {counts}; `howcompact run` continues it"
     return ""
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from search.results.dense_networks import DenseNetwork
 from search.results.durations import about
 from search.results.rows import TrialRow
+from trainables.counts import quantity
 from trainables.spec import EpochReport, TrialSpec
 
 QUIET_SECONDS = 10.0  # between two plain lines
@@ -59,7 +60,7 @@ class Progress:
     def planned(self, trials: int) -> None:
         """Note the number of trials to run."""
         self._total = trials
-        self.say(f"{trials} trials to run")
+        self.say(f"{quantity(trials, 'trial')} to run")
 
     def dropped(self, trials: int, reason: str) -> None:
         """Note that some of the trials will not run, and show the reason."""
@@ -98,7 +99,10 @@ class Progress:
             now - self._last_line > QUIET_SECONDS or self._done.total() == self._total
         ):
             self._last_line = now
-            self.say(f"{self._done.total()} of {self._total} trials, {self._failed} failed, {self._time_left()}")
+            self.say(f"{self._counts()}, {self._time_left()}")
+
+    def _counts(self) -> str:
+        return f"{self._done.total()} of {quantity(self._total, 'trial')}, {self._failed} failed"
 
     def _time_left(self) -> str:
         done = self._done.total()
@@ -109,7 +113,7 @@ class Progress:
 
     def _table(self) -> Table:
         spent = time.monotonic() - self._started
-        done = f"{self._done.total()} of {self._total} trials, {self._failed} failed" if self._done else self._message
+        done = self._counts() if self._done else self._message
         table = Table(title=f"{done} · {spent:.0f} s · {self._time_left()}", title_justify="left")
         for name in ("policy", "done", "running", "best accuracy", "at sparsity"):
             table.add_column(name, justify="left" if name == "policy" else "right")

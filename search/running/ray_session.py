@@ -16,6 +16,7 @@ from ray.tune.execution import class_cache
 
 from search.running.shared_work import worker_resources
 from search.study.spec import Resources
+from trainables.counts import quantity
 from trainables.storage import credentials
 from trainables.storage.folder import StorageError
 from trainables.training.process import WorkerResources
@@ -60,7 +61,8 @@ def refuse_resources(resources: Resources, address: str | None) -> None:
     asked, has = resources.workers * resources.gpus, torch.cuda.device_count()
     if asked > has:
         raise ValueError(
-            f"resources.gpus must fit into this machine: PyTorch sees {has} GPUs, but a trial asks for {asked:g}; set "
+            f"resources.gpus must fit into this machine: PyTorch sees {quantity(has, 'GPU')}, but a trial asks "
+            f"for {asked:g}; set "
             "resources.gpus=auto, or give the --address of a cluster"
         )
 

@@ -18,6 +18,7 @@ from search.study.spec import Resources
 from trainables.artifacts.dense import make_dense
 from trainables.artifacts.kinds import SHARED, needed
 from trainables.checkpoints.artifact_store import Kind, find_or_make, is_sound
+from trainables.counts import noun
 from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data_spec import DataSpec
@@ -84,7 +85,7 @@ def worker_resources(settings: Resources, has: Mapping[str, float], grows: bool)
     asked = {"CPU": resources.workers * resources.cpus, "GPU": resources.workers * resources.gpus}
     if not grows and not _holds(has, asked):
         raise ValueError(
-            f"resources must fit into this machine: it has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs, "
+            f"resources must fit into this machine: it has {_amounts(has)}, "
             f"but a trial asks for {asked['CPU']:g} and {asked['GPU']:g}; lower workers, cpus or gpus"
         )
     return resources
@@ -95,9 +96,13 @@ def awaited(resources: WorkerResources, nodes: Iterable[Mapping[str, float]]) ->
     if any(_holds(node, resources.bundles[0]) for node in nodes):
         return ""
     return (
-        f"no node has the {resources.cpus:g} CPUs and {resources.gpus:g} GPUs that a worker of a trial needs: trials "
+        f"no node has the {_amounts(resources.bundles[0])} that a worker of a trial needs: trials "
         "wait until one joins; if none will, stop this run and lower resources.cpus or resources.gpus"
     )
+
+
+def _amounts(has: Mapping[str, float]) -> str:
+    return " and ".join(f"{has.get(kind, 0):g} {noun(has.get(kind, 0), kind)}" for kind in ("CPU", "GPU"))
 
 
 def _holds(has: Mapping[str, float], asked: Mapping[str, float]) -> bool:

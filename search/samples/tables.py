@@ -9,6 +9,7 @@ from search.figures.section import Table
 from search.samples.agreement import Agreement, Interval
 from search.samples.forgetting import STAGES, Forgotten, FoundAgain
 from search.samples.summary import Learnability
+from trainables.counts import quantity
 from trainables.learnability.measures import MEASURES
 
 TAKEN = {
@@ -22,10 +23,11 @@ INTERVALS = "95 % bootstrap interval over samples, not over trainings (for these
 def scope(summary: Learnability) -> str:
     """Describe the networks, samples and epochs that were compared."""
     counts = {name: len(seeds) for name, seeds in summary.networks.items()}
-    networks = ", ".join(f"{name} ({count} seed{'s' * (count > 1)})" for name, count in counts.items())
-    flipped = f", {summary.noise.flipped:,} labels flipped" if summary.noise else ""
+    networks = ", ".join(f"{name} ({quantity(count, 'seed')})" for name, count in counts.items())
+    flipped = f", {quantity(summary.noise.flipped, 'label')} flipped" if summary.noise else ""
     return (
-        f"{networks}: {summary.samples:,} training samples of {summary.data.name}{flipped}, {summary.epochs} epochs,\n"
+        f"{networks}: {summary.samples:,} training samples of {summary.data.name}{flipped}, "
+        f"{quantity(summary.epochs, 'epoch')},\n"
         f"{TAKEN[summary.taken]}"
     )
 

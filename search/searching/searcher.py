@@ -16,6 +16,7 @@ from search.searching.optuna_results import is_recorded
 from search.searching.search_history import SearchHistory
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
+from trainables.counts import quantity
 from trainables.names import SEARCHED, SEARCHES
 from trainables.outcome import Outcome
 from trainables.spec import EpochReport, TrialSpec
@@ -163,8 +164,9 @@ class StudySearcher(Searcher):
         write_exhausted(self._folder.folder, self._exhausted)
         self._ended_early(
             fewer,
-            f"{history.name}: the search ends with {networks} different networks, because {SAMPLED + DRAWN} proposals "
-            f"in a row gave no other one; {fewer} of its trials do not run",
+            f"{history.name}: the search ends with {quantity(networks, 'different network')}, because "
+            f"{SAMPLED + DRAWN} proposals in a row gave no other one; "
+            f"{quantity(fewer, 'trial is', 'trials are')} not run",
         )
 
     def _priority(self, history: SearchHistory) -> tuple[int, int]:

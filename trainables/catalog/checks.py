@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from trainables.catalog import curriculum_checks
+from trainables.counts import quantity
 from trainables.data_spec import DataSpec
 from trainables.models import known
 from trainables.names import BLOCKS, CRITERION_NEEDS, CUTTING, GATED, POLICY_NEEDS, SEARCHES, Needs, unknown
@@ -127,7 +128,8 @@ def _of_recovery(spec: TrialSpec) -> list[str]:
         return [f"recovery {spec.recovery!r} must have dense epochs to repeat, but got 0; set dense.epochs"]
     if spec.recovery == "rewind" and dense < finetune:
         return [
-            f"recovery 'rewind' must repeat at most the {dense} dense epochs, but got {finetune}; lower finetune.epochs"
+            f"recovery 'rewind' must repeat at most the {quantity(dense, 'dense epoch')}, but got {finetune}; "
+            "lower finetune.epochs"
         ]
     if spec.recovery != "distill" and spec.distillation != Distillation():
         return [f"distillation must come with recovery 'distill', but got {spec.recovery!r}; leave it out"]

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from trainables.counts import quantity
 from trainables.data.types import Integers
 from trainables.storage.columns import read_columns, to_parquet
 from trainables.storage.folder import Folder, StorageError
@@ -57,7 +58,7 @@ def checksum(stored: Stored, storage: Folder, say: Say) -> str:
     """
     files = _of_each(lambda name: _state(stored.root, name), stored.names)
     size = sum(file.size for file in files)
-    data_set = f"data in {stored.root}: {len(files):,} files, {size / 1e6:,.1f} MB"
+    data_set = f"data in {stored.root}: {quantity(len(files), 'file')}, {size / 1e6:,.1f} MB"
     if size > LARGEST:
         say(
             f"{data_set}, identified by names, sizes and labels, as they are more than {LARGEST / 1e9:g} GB; "
@@ -76,7 +77,7 @@ def _checksums(root: Path, files: Sequence[FileState], storage: Folder, say: Say
     started, known = time.time_ns(), _read_record(folder, record)
     due = [file for file in files if file not in known]
     if (size := sum(file.size for file in due)) > LARGEST / 50:
-        say(f"reading {len(due):,} files, {size / 1e6:,.1f} MB, for their checksums")
+        say(f"reading {quantity(len(due), 'file')}, {size / 1e6:,.1f} MB, for their checksums")
     sums = {**known, **dict(zip(due, _of_each(lambda file: _sha256(root, file), due), strict=True))}
     settled = {file: sums[file] for file in files if file.modified < started - SETTLED}
     if settled != known:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.counts import quantity
 from trainables.exports.export import export, missing, open_onnx
 from trainables.lookup import pick
 from trainables.models.layers import count, prunable_layers, weight_of
@@ -113,8 +114,9 @@ def _span(time: Latency) -> str:
 
 def _setting(time: Latency) -> str:
     return (
-        f"{time.device}: batches of {time.batch} in float32, {time.runs} runs of each in turns, quartiles in brackets, "
-        f"{time.threads} thread{'s' * (time.threads > 1)}"
+        f"{time.device}: batches of {time.batch} in float32, {quantity(time.runs, 'run')} of each in turns, "
+        "quartiles in brackets, "
+        f"{quantity(time.threads, 'thread')}"
     )
 
 

@@ -15,6 +15,7 @@ from search.results.names import curriculum_name, model_name
 from trainables.allocation.profiles import FALLS, Profile, tolerated
 from trainables.artifacts.profile import load_profile
 from trainables.checkpoints import artifact_store
+from trainables.counts import quantity
 from trainables.spec import ProfileSpec
 
 FALL_HUES = ("#0072b2", "#b07c00", "#d55e00")  # one for each of FALLS
@@ -80,7 +81,7 @@ def _limits_panel(limits: Mapping[str, Mapping[int, Sequence[float]]], networks:
             heights = [row + shift[fall] for row in range(len(limits))]
             spans = [(min(limits[part][fall]), max(limits[part][fall])) for part in limits]
             axis.hlines(heights, *zip(*spans, strict=True), color=hue, lw=1.2, alpha=0.5)
-            label = f"{fall} point{'s' if fall > 1 else ''}"
+            label = quantity(fall, "point")
             axis.plot(means, heights, marker, color=hue, markersize=3.8, markeredgewidth=0, label=label)
         axis.set_yticks(range(len(limits)), list(limits), fontsize=6.5)
         axis.set_ylim(len(limits) - 0.4, -0.6)
@@ -93,10 +94,10 @@ def _limits_panel(limits: Mapping[str, Mapping[int, Sequence[float]]], networks:
             text.set_color(INK)
 
     most = {fall: max(limits, key=lambda part: fmean(limits[part][fall])) for fall in FALLS}
-    description = "; ".join(f"most compact at {fall} points: {part}" for fall, part in most.items())
+    description = "; ".join(f"most compact at {quantity(fall, 'point')}: {part}" for fall, part in most.items())
     left = 8 + 3.9 * max(map(len, limits))
     height = 66 + 13.0 * len(limits)
-    title = f"before accuracy falls by ({networks} network{'s' if networks > 1 else ''})"
+    title = f"before accuracy falls by ({quantity(networks, 'network')})"
     return Panel(title, description, draw, height=height, left=left, top=30)
 
 
@@ -106,7 +107,7 @@ def _limits_table(name: str, limits: Mapping[str, Mapping[int, Sequence[float]]]
         (part, *(f"{fmean(shares[fall]):.1f}{' *' if most[fall] == part else ''}" for fall in FALLS))
         for part, shares in limits.items()
     ]
-    head = ("part", *(f"{fall} point{'s' if fall > 1 else ''}" for fall in FALLS))
+    head = ("part", *(quantity(fall, "point") for fall in FALLS))
     return Table(
         f"% of a part that can be removed before accuracy falls that far; * the most compact part; {name}",
         head,

@@ -13,6 +13,7 @@ from search.results.rows import TrialRow
 from search.study.spec import StudySpec
 from trainables.artifacts.kinds import needed
 from trainables.checkpoints import artifact_store
+from trainables.counts import noun
 from trainables.names import Source
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
@@ -96,4 +97,4 @@ def shared_by(evidence: Evidence, kind: Source) -> Iterator[tuple[TrialSpec, Any
 def seeds_of(rows: Sequence[ComparisonRow]) -> str:
     """Write the seeds of these rows."""
     seeds = sorted({seed for row in rows for seed in row.seeds})
-    return f"seed{'s' if len(seeds) != 1 else ''} {', '.join(map(str, seeds))}"
+    return f"{noun(len(seeds), 'seed')} {', '.join(map(str, seeds))}"

@@ -17,6 +17,7 @@ from search.report.sections.evidence import Evidence, shared_by
 from search.report.sections.layers import ROW, SHADES
 from search.results.names import curriculum_name, model_name
 from trainables.checkpoints import checkpoint, manifest
+from trainables.counts import quantity
 from trainables.pruning.gates import GatesReport
 from trainables.spec import GatingSpec
 from trainables.storage.folder import Folder
@@ -130,8 +131,8 @@ def _open_panel(sparsity: float, training: Training) -> Panel:
     last = {part: share[-1] for part, share in shares.items()}
     most, least = max(last, key=last.__getitem__), min(last, key=last.__getitem__)
     description = (
-        f"{len(parts)} parts over {epochs} epochs. After the last epoch {most} has the largest share of its gates "
-        f"open, {last[most]:.0f} %, and {least} the smallest, {last[least]:.0f} %."
+        f"{quantity(len(parts), 'part')} over {quantity(epochs, 'epoch')}. After the last epoch {most} has the "
+        f"largest share of its gates open, {last[most]:.0f} %, and {least} the smallest, {last[least]:.0f} %."
     )
     title = f"sparsity {sparsity:g}: gates open (%)"
     height = 62 + ROW * len(parts)

@@ -11,6 +11,7 @@ from search.figures.chart import HUES, INK, SMALL, WIDTH, Panel
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 from search.study.search_spec import CAPACITY
+from trainables.counts import quantity
 
 HUE = HUES[1]
 ROW = 13.0  # points
@@ -62,7 +63,8 @@ def _panel(row: Importance) -> Panel:
 
     most = sorted(row.parts, key=lambda part: -part.importance.mean)[:3]
     description = (
-        f"{len(parts)} parts. Most important: {', '.join(f'{m.part} {percent(m.importance)} %' for m in most)}."
+        f"{quantity(len(parts), 'part')}. Most important: "
+        f"{', '.join(f'{m.part} {percent(m.importance)} %' for m in most)}."
     )
     height = 66 + ROW * len(parts)
     return Panel(f"sparsity {row.sparsity:g}", description, draw, height=height, left=left, right=BESIDE, top=30)

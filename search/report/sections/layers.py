@@ -10,6 +10,7 @@ from search.comparison.compare import ComparisonRow
 from search.figures.chart import Panel
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
+from trainables.counts import quantity
 
 SHADES = LinearSegmentedColormap.from_list("kept", ("#f7fbff", "#c9dff0", "#8abcdc", "#3f8cc4", "#135a9c", "#08306b"))
 MOST_NUMBERS = 4000  # in all heat maps of a report; a larger report shows shades without numbers
@@ -68,7 +69,7 @@ def _heat_map(evidence: Evidence, rows: Sequence[ComparisonRow], numbers: bool) 
     above = 26 + 2.7 * max(map(len, policies))
     return Panel(
         f"sparsity {sparsity:g}: weights kept (%)",
-        f"{len(layers)} layers, {len(policies)} policies. {extremes}.",
+        f"{quantity(len(layers), 'layer')}, {quantity(len(policies), 'policy', 'policies')}. {extremes}.",
         draw,
         width=left + COLUMN * len(policies) + beside,
         height=above + ROW * len(layers) + 4,

@@ -14,6 +14,7 @@ from search.report.sections.evidence import Evidence
 from search.results.names import network_name
 from search.results.pareto import pareto
 from search.results.rows import TrialRow
+from trainables.counts import quantity
 
 GRID = 110  # cells along an axis; a policy has one marker in a cell, at most
 
@@ -112,7 +113,7 @@ def _scatter(evidence: Evidence, trials: Sequence[TrialRow], kind: str) -> Panel
 
     last = zip(best[-8:], front_points[-8:], strict=True)
     values = "; ".join(f"{accuracy:.1f} % at {paid:.2g} ({trial.policy})" for trial, (paid, accuracy) in last)
-    description = f"{len(priced)} trials. Front, accuracy at {price.label}: {values}."
+    description = f"{quantity(len(priced), 'trial')}. Front, accuracy at {price.label}: {values}."
     return Panel(f"by {price.name}", description, draw, right=label_width(policies))
 
 

@@ -16,6 +16,7 @@ from search.report.sections.evidence import Evidence, shared_by
 from search.results.rows import TrialRow
 from search.study.cells import cell_key
 from trainables.artifacts.probes import load_probes
+from trainables.counts import noun, quantity
 from trainables.names import BLOCKS
 from trainables.pruning.probe_order import ProbeResult
 from trainables.storage.folder import Folder
@@ -130,11 +131,11 @@ def _panel(reading: Reading) -> Panel:
 
     most = max(range(len(blocks)), key=means.__getitem__)
     description = (
-        f"{len(blocks)} blocks: {means[0]:.1f} % behind {blocks[0]}, {means[-1]:.1f} % behind the last, at most "
-        f"{means[most]:.1f} % behind {blocks[most]}; the dense network has {reading.dense:.1f} %."
+        f"{quantity(len(blocks), 'block')}: {means[0]:.1f} % behind {blocks[0]}, {means[-1]:.1f} % behind the "
+        f"last, at most {means[most]:.1f} % behind {blocks[most]}; the dense network has {reading.dense:.1f} %."
     )
     bottom = below + 19 + LETTER * max(map(len, blocks))
-    title = f"seed{'s' if len(reading.curves) > 1 else ''} {', '.join(map(str, reading.curves))}"
+    title = f"{noun(len(reading.curves), 'seed')} {', '.join(map(str, reading.curves))}"
     height = ABOVE + CURVE + bottom
     return Panel(title, description, draw, height=height, left=left, right=RIGHT, bottom=bottom, top=ABOVE)
 

@@ -10,6 +10,7 @@ from search.figures.chart import Panel, label_width, legend
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 from search.results.rows import TrialRow
+from trainables.counts import quantity
 
 GRID = 60  # cells along an axis; a policy has one marker in a cell, at most
 
@@ -64,7 +65,7 @@ def _scatter(evidence: Evidence, title: str, trials: Sequence[TrialRow]) -> Pane
         legend(axis, policies, evidence.style_of)
 
     description = (
-        f"{len(trials)} trials, from {min(first):.1f} to {max(first):.1f} % before fine-tuning and from "
+        f"{quantity(len(trials), 'trial')}, from {min(first):.1f} to {max(first):.1f} % before fine-tuning and from "
         f"{min(final):.1f} to {max(final):.1f} % in the end."
     )
     return Panel(title, description, draw, right=label_width(policies))

@@ -101,7 +101,7 @@ def test_status_needs_no_torch() -> None:
 
 def test_an_unfinished_study_says_so_until_its_last_trial_has_ended(unfinished: StudyFolder, trial: TrialSpec) -> None:
     assert unfinished_message(unfinished) == (
-        "study s is unfinished: 0 of 1 trials have ended; `howcompact run` continues it"
+        "study s is unfinished: 0 of 1 trial has ended; `howcompact run` continues it"
     )
     write_outcome(unfinished.trial(trial.key()), unfinished.unended(trial, "done", ""))
     assert unfinished_message(unfinished) == ""

@@ -63,7 +63,7 @@ def test_proposals_of_searches_count_without_their_starts(tmp_path: Path) -> Non
 def test_the_command_starts_nothing(tmp_path: Path) -> None:
     done = howcompact("run", "digits", "--dry-run", "--set", *NAMED, cwd=tmp_path)
     assert done.returncode == 0
-    assert "8 trials to run, 0 are done; 0 searches" in done.stdout
+    assert "8 trials to run, 0 done; 0 searches" in done.stdout
     assert done.stdout.endswith("nothing was started\n")
     wrong = howcompact("run", "digits", "--dry-run", "--set", "seeds=0", cwd=tmp_path)
     assert (wrong.returncode, wrong.stdout) == (2, "")

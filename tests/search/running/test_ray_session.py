@@ -43,5 +43,5 @@ def test_a_machine_without_gpus_refuses_them_before_ray_starts(monkeypatch: pyte
     refuse_resources(Resources(gpus=1), None)
     refuse_resources(Resources(gpus=1, workers=2), "auto")  # a cluster may have more
     refuse_resources(Resources(), None)
-    with pytest.raises(ValueError, match=r"PyTorch sees 1 GPUs, but a trial asks for 2; set resources\.gpus=auto"):
+    with pytest.raises(ValueError, match=r"PyTorch sees 1 GPU, but a trial asks for 2; set resources\.gpus=auto"):
         refuse_resources(Resources(gpus=1, workers=2), None)

@@ -54,13 +54,13 @@ def test_an_untouched_study_agrees_with_itself(copy: Path) -> None:
 def test_the_command_tells_and_exits_by_what_it_finds(copy: Path) -> None:
     done = howcompact("verify", str(copy), "--sample", "1", cwd=copy.parent)
     assert done.returncode == 0
-    assert "4 networks rebuilt and counted, 1 accuracies measured again" in done.stdout
+    assert "4 networks rebuilt and counted, 1 accuracy measured again" in done.stdout
     assert done.stdout.endswith("everything agrees\n")
     (copy / TABLE).unlink()
     done = howcompact("verify", str(copy), "--sample", "0", cwd=copy.parent)
     assert done.returncode == 1
     assert TABLE in done.stdout
-    assert done.stdout.endswith("1 problems\n")
+    assert done.stdout.endswith("1 problem\n")
 
 
 def test_random_damages_are_all_named(copy: Path, tmp_path: Path) -> None:
