@@ -1,5 +1,6 @@
 """What `run --dry-run` prints."""
 
+from search.cli.artifact_lines import print_artifacts
 from search.results.durations import about
 from search.running.dry_run import DryRun
 from trainables.counts import quantity
@@ -16,6 +17,7 @@ def print_dry_run(plan: DryRun) -> None:
     print(f"time of dense training: {_time(plan.dense_seconds)}; of the trials: {_time(plan.trial_seconds)}")
     print("  one after the other: divide by the number that run at once; with one GPU each, these are GPU hours")
     print(f"disk: {'unknown, as no trial of this study has ended' if plan.bytes is None else _size(plan.bytes)}")
+    print_artifacts(plan.artifacts)
     print("nothing was started")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from search.cli.artifact_lines import print_artifacts
 from search.results.durations import about
 from search.results.status import StudyStatus
 from trainables.counts import quantity
@@ -11,7 +12,7 @@ ALWAYS = ("done", "failed")  # states that are printed even if no trial is in th
 
 
 def print_status(progress: StudyStatus) -> None:
-    """Print the trials by state, the training done and left, and the best trial of each policy."""
+    """Print the trials by state, the training done and left, the best trial of each policy, and what trials reuse."""
     counts = {state: count for state, count in progress.trials.items() if state != "total"}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state in ALWAYS)
     print(
@@ -30,6 +31,7 @@ def print_status(progress: StudyStatus) -> None:
     for policy, row in progress.best.items():
         accuracy = f"{100 * (row.best_val_accuracy or 0):.1f} %"
         print(f"best trial of {policy}: accuracy {accuracy} at sparsity {row.sparsity:g} (trial {row.trial})")
+    print_artifacts(progress.artifacts)
 
 
 def print_failures(failures: Mapping[str, int]) -> None:

@@ -10,6 +10,7 @@ from search.results.failures import reasons
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.results.searches import is_exhausted, known_exhausted, name_of, settings_of
+from search.results.shared_artifacts import SharedArtifact, shared_artifacts
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
 from trainables.checkpoints.epochs import newest_record
@@ -30,6 +31,7 @@ class StudyStatus(Frozen):
     epochs: int  # of all trials, with unfinished ones
     best: dict[str, TrialRow]  # policy (and recovery, curriculum if they differ) -> its trial of highest accuracy
     seconds_left: float | None  # of dense training and trials, by the mean of what has ended; None if nothing has
+    artifacts: list[SharedArtifact]  # what the trials start from
 
 
 def status_of(folder: StudyFolder) -> StudyStatus:
@@ -65,6 +67,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
         epochs=sum(row.epochs for row in rows) + sum(len(record.history) for record in records if record),
         best=dict(sorted(best.items())),
         seconds_left=left,
+        artifacts=shared_artifacts(study, folder.folder.parent),
     )
 
 

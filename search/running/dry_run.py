@@ -7,6 +7,7 @@ from statistics import fmean
 from search.results.dense_networks import DenseNetwork, networks_of, read_networks, seconds_left
 from search.results.folder import STUDY, StudyFolder
 from search.results.rows import TrialRow
+from search.results.shared_artifacts import SharedArtifact, shared_artifacts
 from search.running.identity import Say, identified
 from search.searching.searcher import StudySearcher
 from search.study.spec import StudySpec
@@ -31,6 +32,7 @@ class DryRun(Frozen):
     trial_seconds: float | None  # of all trials, one after the other, by the seconds per epoch of earlier trials
     dense_seconds: float | None
     bytes: int | None  # that the new trials keep, by the size of earlier trials
+    artifacts: list[SharedArtifact]  # what the trials start from
 
 
 def dry_run(study: StudySpec, storage: Folder, say: Say) -> DryRun:
@@ -57,6 +59,7 @@ def dry_run(study: StudySpec, storage: Folder, say: Say) -> DryRun:
         trial_seconds=0.0 if not trials else None if per_epoch is None else trial_epochs * per_epoch,
         dense_seconds=_dense_seconds(networks, per_epoch),
         bytes=round(trials * fmean(sizes)) if sizes else None,
+        artifacts=shared_artifacts(study, storage),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ray.exceptions import RayTaskError
 
 from search.results.names import curriculum_name, model_name
-from trainables.artifacts.kinds import needed
+from trainables.artifacts.needs import artifacts_of
 from trainables.checkpoints.artifact_store import Kind
 from trainables.curriculum_spec import Curriculum
 from trainables.names import Source
@@ -43,8 +43,7 @@ class SharedFailures:
         """The message of the failure that keeps a trial from running; empty if the trial can run."""
         if not self._messages:
             return ""
-        artifacts: list[tuple[Kind, str]] = [("dense", network.key()) for network in spec.networks]
-        artifacts += [(kind, artifact.key()) for kind, artifact in needed(spec).items()]
+        artifacts = [(kind, artifact.key()) for kind, artifact in artifacts_of(spec)]
         return next((self._messages[artifact] for artifact in artifacts if artifact in self._messages), "")
 
     def without(self, specs: Iterable[TrialSpec]) -> list[TrialSpec]:

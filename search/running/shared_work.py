@@ -16,7 +16,8 @@ from search.running.gpu_sharing import share_of_gpu
 from search.running.tasks import Say, Watch, finish
 from search.study.spec import Resources
 from trainables.artifacts.dense import make_dense
-from trainables.artifacts.kinds import SHARED, needed
+from trainables.artifacts.kinds import SHARED
+from trainables.artifacts.needs import needed
 from trainables.checkpoints.artifact_store import Kind, find_or_make, is_sound
 from trainables.counts import noun
 from trainables.curriculum_spec import Curriculum

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from trainables.artifacts.dense import load_dense, make_dense, saved_dense
-from trainables.artifacts.kinds import SHARED, needed
+from trainables.artifacts.kinds import SHARED
+from trainables.artifacts.needs import needed
 from trainables.checkpoints import artifact_store, checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.curriculum_spec import Curriculum

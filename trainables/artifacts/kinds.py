@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainables.artifacts.gating import load_gating, make_gating
+from trainables.artifacts.needs import needed
 from trainables.artifacts.probes import load_probes, make_probes
 from trainables.artifacts.profile import load_profile, make_profile
 from trainables.checkpoints import artifact_store
-from trainables.frozen import Frozen
 from trainables.names import Source
 from trainables.outcome import Cost
 from trainables.spec import TrialSpec
@@ -17,9 +17,8 @@ from trainables.storage.folder import Folder
 
 @dataclass(frozen=True)
 class Shared:
-    """How the artifacts of one kind are specified, made and loaded."""
+    """How the artifacts of one kind are made and loaded."""
 
-    spec: Callable[[TrialSpec], Frozen]
     make: Callable[
         ..., None
     ]  # spec, splits, storage, folder, device -> writes the artifact to folder; with a team if it trains
@@ -29,16 +28,10 @@ class Shared:
 
 
 SHARED: Mapping[Source, Shared] = {  # in this order, as a profile may read probes
-    "probe": Shared(lambda spec: spec.probing, make_probes, load_probes, "networks probed"),
-    "profile": Shared(lambda spec: spec.profile, make_profile, load_profile, "profiles measured"),
-    "gates": Shared(lambda spec: spec.gating, make_gating, load_gating, "gates trained", trains=True),
+    "probe": Shared(make_probes, load_probes, "networks probed"),
+    "profile": Shared(make_profile, load_profile, "profiles measured"),
+    "gates": Shared(make_gating, load_gating, "gates trained", trains=True),
 }
-
-
-def needed(spec: TrialSpec) -> dict[Source, Frozen]:
-    """Return the specs of the artifacts that a trial reads: kind -> spec."""
-    first = spec.prunings[0]  # only the first pruning starts from the dense network
-    return {kind: shared.spec(first) for kind, shared in SHARED.items() if kind in first.inputs}
 
 
 def read(spec: TrialSpec, storage: Folder) -> tuple[dict[Source, Any], Cost]:

@@ -1,4 +1,4 @@
 """Images: their sources, their splits, and the batches for training.
 
-Hands out: batches, sources, splits, types.
+Hands out: batches, content, sources, splits, types.
 """

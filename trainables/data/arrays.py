@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trainables.data.channels import Channels, Modes, decide
-from trainables.data.content import Stored
+from trainables.data.content import DOWNLOADS, Stored, root_of
 from trainables.data.images import convert, resize
 from trainables.data.memory import must_stream
 from trainables.data.splits import Listing, refuse_small_limits
@@ -28,7 +28,6 @@ ABOUT = {
 FASHION_MNIST = tuple(
     f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
 )
-DOWNLOADS = "~/.cache/howcompact"
 
 
 class InMemory(Protocol):
@@ -105,7 +104,7 @@ def stored_torchvision(data: DataSpec) -> Stored | None:
     """
     if data.name != "fashion_mnist":
         return None
-    folder = _download_folder(data) / "FashionMNIST" / "raw"
+    folder = root_of(data)
     if not all((folder / name).is_file() for name in FASHION_MNIST):
         list_torchvision(data)
     return Stored(folder, FASHION_MNIST, np.zeros(0, np.int64))

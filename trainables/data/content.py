@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from trainables.counts import quantity
 from trainables.data.types import Integers
+from trainables.data_spec import DataSpec
 from trainables.storage.columns import read_columns, to_parquet
 from trainables.storage.folder import Folder, StorageError
 
@@ -24,6 +25,8 @@ LARGEST = 50_000_000_000  # bytes; the files of a larger data set are not read
 SETTLED = 2_000_000_000  # ns; a file that changed more recently may change again and keep the same time stamp
 READERS, PIECE = 8, 256  # threads; files that each takes at a time
 SMALL = 1 << 20  # bytes; a file up to this size is read at once
+DOWNLOADS = "~/.cache/howcompact"  # where torchvision downloads to, by default
+BELOW = {"fashion_mnist": "FashionMNIST/raw"}  # data set -> folder of its files below data.path
 COLUMNS = pa.schema([("name", pa.string()), ("size", pa.int64()), ("modified", pa.int64()), ("sha256", pa.string())])
 
 Say = Callable[[str], None]
@@ -47,6 +50,16 @@ class FileState(NamedTuple):
     name: str
     size: int  # bytes
     modified: int  # ns since 1970
+
+
+def root_of(data: DataSpec) -> Path:
+    """Return the folder of a data set's files."""
+    return Path(data.path or DOWNLOADS).expanduser() / BELOW.get(data.name, "")
+
+
+def record_name(root: Path) -> str:
+    """Name the file in `artifacts/data` of a storage that keeps the checksums of the files in a folder."""
+    return f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet"
 
 
 def checksum(stored: Stored, storage: Folder, say: Say) -> str:
@@ -73,7 +86,7 @@ def checksum(stored: Stored, storage: Folder, say: Say) -> str:
 def _checksums(root: Path, files: Sequence[FileState], storage: Folder, say: Say) -> tuple[list[str], int]:
     """Return the checksum of each file, and the number of files that were read."""
     folder = storage / "artifacts" / "data"
-    record = f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet"
+    record = record_name(root)
     started, known = time.time_ns(), _read_record(folder, record)
     due = [file for file in files if file not in known]
     if (size := sum(file.size for file in due)) > LARGEST / 50:

@@ -11,7 +11,7 @@ from search.figures.chart import Style, styles
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.study.spec import StudySpec
-from trainables.artifacts.kinds import needed
+from trainables.artifacts.needs import needed
 from trainables.checkpoints import artifact_store
 from trainables.counts import noun
 from trainables.names import Source

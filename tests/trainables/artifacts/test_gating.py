@@ -10,7 +10,7 @@ from search.study.spec import StudySpec
 from tests.trainables.trials import CHANNEL, CPU, DATA, assert_identical, dense_network, facts_of, run_until_killed
 from trainables.allocation.budget import dense_counts, total
 from trainables.allocation.plan import plan
-from trainables.artifacts import kinds
+from trainables.artifacts.needs import needed
 from trainables.artifacts.gating import load_gating, make_gating
 from trainables.artifacts.record import GatingRecord
 from trainables.catalog import checks
@@ -193,9 +193,9 @@ def test_what_cannot_work_is_refused(changes: dict[str, object], complaint: str)
 
 def test_the_names_that_read_gates_are_those_of_the_tables() -> None:
     needs = [*CRITERION_NEEDS.items(), *POLICY_NEEDS.items()]
-    asking = {name for name, needed in needs if "gates" in needed.inputs}
+    asking = {name for name, reads in needs if "gates" in reads.inputs}
     assert asking == {*GATED}
-    assert [*kinds.needed(JOINT)] == [*JOINT.inputs] == ["gates"]
+    assert [*needed(JOINT)] == [*JOINT.inputs] == ["gates"]
 
 
 def test_settings_of_gates_change_only_the_keys_of_trials_with_gates() -> None:

@@ -1,0 +1,25 @@
+"""What a trial starts from: its dense networks, and what was measured or trained on them. Needs no torch."""
+
+from collections.abc import Callable, Mapping
+
+from trainables.checkpoints.artifact_store import Kind
+from trainables.frozen import Frozen
+from trainables.names import Source
+from trainables.spec import TrialSpec
+
+SPECS: Mapping[Source, Callable[[TrialSpec], Frozen]] = {  # in this order, as a profile may read probes
+    "probe": lambda spec: spec.probing,
+    "profile": lambda spec: spec.profile,
+    "gates": lambda spec: spec.gating,
+}
+
+
+def needed(spec: TrialSpec) -> dict[Source, Frozen]:
+    """Return the specs of the artifacts that a trial reads beside dense networks: kind -> spec."""
+    first = spec.prunings[0]  # only the first pruning starts from the dense network
+    return {kind: of(first) for kind, of in SPECS.items() if kind in first.inputs}
+
+
+def artifacts_of(spec: TrialSpec) -> list[tuple[Kind, Frozen]]:
+    """List the kind and the spec of each artifact that a trial starts from, dense networks first."""
+    return [*(("dense", network) for network in spec.networks), *needed(spec).items()]
