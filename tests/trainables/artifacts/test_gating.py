@@ -10,8 +10,8 @@ from search.study.spec import StudySpec
 from tests.trainables.trials import CHANNEL, CPU, DATA, assert_identical, dense_network, facts_of, run_until_killed
 from trainables.allocation.budget import dense_counts, total
 from trainables.allocation.plan import plan
-from trainables.artifacts.needs import needed
 from trainables.artifacts.gating import load_gating, make_gating
+from trainables.artifacts.needs import needed
 from trainables.artifacts.record import GatingRecord
 from trainables.catalog import checks
 from trainables.checkpoints import artifact_store, checkpoint, manifest
