@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.pruning.granularity import Counts, Part, Prunable
+from trainables.pruning.held import not_pruned
 from trainables.spec import BudgetKind
 
 Path = Callable[[float], NDArray[np.float64]]  # scale > 0 -> (parts,) units wanted, growing with the scale
@@ -44,7 +45,10 @@ def floors(prunable: Prunable) -> Counts:
 
 
 def total(prunable: Prunable, sparsity: float, kind: BudgetKind, at_least: Counts | None = None) -> int:
-    """Return the integer budget of a sparsity. Raises ValueError where `at_least` (default: the floors) needs more."""
+    """Return the integer budget of a sparsity.
+
+    Raises ValueError where `at_least` (default: the floors) needs more. The message names what is not pruned.
+    """
     dense = prunable.cost(dense_counts(prunable), kind)
     least = prunable.cost(floors(prunable) if at_least is None else at_least, kind)
     budget = round((1.0 - sparsity) * dense)
@@ -52,8 +56,22 @@ def total(prunable: Prunable, sparsity: float, kind: BudgetKind, at_least: Count
         raise ValueError(
             f"budget must leave at least {least:,} of {dense:,} {kind}, but sparsity {sparsity} leaves {budget:,}; "
             f"use a sparsity of at most {int((1 - least / dense) * 1e4) / 1e4}"
+            f"{not_pruned({**_kept_whole(prunable, at_least), **prunable.held})}{_rounded(prunable)}"
         )
     return budget
+
+
+def _kept_whole(prunable: Prunable, at_least: Counts | None) -> dict[str, str]:
+    """Find the parts that a policy keeps whole, though units could go."""
+    if at_least is None:
+        return {}
+    whole = [p.name for p, least in zip(prunable.parts, at_least, strict=True) if p.floor < p.units <= least]
+    return dict.fromkeys(whole, "the policy keeps it dense")
+
+
+def _rounded(prunable: Prunable) -> str:
+    multiple = max((part.multiple for part in prunable.parts), default=1)
+    return f"; round_to keeps a multiple of up to {multiple} units in each part" if multiple > 1 else ""
 
 
 def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind, at_least: Counts | None = None) -> Counts:

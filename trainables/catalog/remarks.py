@@ -8,9 +8,8 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.models.layers import uncounted
 from trainables.names import NAMES
+from trainables.pruning.held import some
 from trainables.spec import DenseSpec
-
-SHOWN = 3  # names in a line
 
 
 def remarks(networks: Iterable[DenseSpec]) -> list[str]:
@@ -25,17 +24,12 @@ def remarks(networks: Iterable[DenseSpec]) -> list[str]:
         with torch.random.fork_rng(devices=[]):
             model = built.build()
         if frozen := [name for name, parameter in model.named_parameters() if not parameter.requires_grad]:
-            lines.append(f"{spec.model}: frozen, so never trained: {_some(frozen)}")
+            lines.append(f"{spec.model}: frozen, so never trained: {some(frozen)}")
         if left := uncounted(model, built.example()):
             size = sum(left.values())
             weights = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
             lines.append(
                 f"{spec.model}: {size:,} of {weights:,} weights ({100 * size / weights:.1f} %) are neither pruned nor "
-                f"counted by the budget: {_some(sorted(left, key=lambda name: -left[name]))}"
+                f"counted by the budget: {some(sorted(left, key=lambda name: -left[name]))}"
             )
     return lines
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

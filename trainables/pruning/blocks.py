@@ -38,6 +38,7 @@ class Blocks:
     """Whole blocks that keep the shape of their input; a stage may lose all of them. The first block always stays."""
 
     granularity: ClassVar[GranularityName] = "block"
+    stays: ClassVar[str] = "changes the shape"  # why a block cannot be removed
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         self.layers = prunable_layers(model, example)
@@ -49,6 +50,18 @@ class Blocks:
             Part(name, len(units), 0, tuple(layer for unit in units for layer in unit.layers))
             for name, units in self.stages.items()
         )
+
+    @property
+    def held(self) -> dict[str, str]:
+        """What cannot be removed: blocks of the chain, and layers outside of it -> the reason; most weights first."""
+        reasons: dict[str, str] = {}
+        for layer in sorted(self.layers, key=lambda layer: -layer.size):
+            at = next((n for n, block in enumerate(self.chain) if layer in self._layers_in(block)), None)
+            if at is None:
+                reasons[layer.name] = "in no block"
+            elif at in self.fixed:
+                reasons.setdefault(self.chain[at].name, "the first block" if at == 0 else self.stays)
+        return reasons
 
     @property
     def fixed(self) -> set[int]:
@@ -140,6 +153,7 @@ class ProjectedBlocks(Blocks):
     """Whole blocks; a 1x1 convolution and a batch norm replace a removed block that changes the shape."""
 
     granularity = "projected-block"
+    stays = "a projection has another shape or saves nothing"
 
 
 def _projection(block: Block) -> ProjectionSpec | None:

@@ -20,18 +20,10 @@ from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 
 from trainables.models.cifar import PadShortcut
 from trainables.models.layers import eval_mode
+from trainables.pruning.held import not_pruned
+from trainables.pruning.operations import first_of, is_depthwise, is_known, joined
 
-_SAFE_OPERATIONS = {  # a reshape is safe where it flattens; otherwise `soundness` refuses the network
-    tp.ops.OPTYPE.CONV,
-    tp.ops.OPTYPE.DEPTHWISE_CONV,
-    tp.ops.OPTYPE.LINEAR,
-    tp.ops.OPTYPE.BN,
-    tp.ops.OPTYPE.PRELU,
-    tp.ops.OPTYPE.ELEMENTWISE,
-    tp.ops.OPTYPE.CONCAT,
-    tp.ops.OPTYPE.RESHAPE,
-    tp.ops.OPTYPE.OUTPUT,
-}
+OUTPUT = "the network's output"  # what keeps the channels of its last layers
 
 
 @dataclass(frozen=True)
@@ -105,25 +97,31 @@ def _complement(idxs: list[int], width: int) -> list[int]:
     return [i for i in range(width) if i not in removed]
 
 
-def trace(model: nn.Module, example: Tensor) -> dict[str, Group]:
-    """Find the groups whose channels can be removed: name of the first layer -> group.
+def trace(model: nn.Module, example: Tensor) -> tuple[dict[str, Group], dict[str, str]]:
+    """Find the groups whose channels can be removed, and the layers whose channels all stay.
 
-    example: (1, C, H, W). Raises ValueError where the network cannot be traced, or has no such group.
+    example: (1, C, H, W). Returns name of a group's first layer -> group, and name of a layer -> what keeps its
+    channels. Raises ValueError where the network cannot be traced, or has no such group.
     """
     graph = _graph(model, example)
-    names = {module: name for name, module in model.named_modules()}
-    output_layers = [node.module for node in graph.module2node.values() if _is_layer(node) and _ends_network(node)]
-    groups = {}
-    for coupled in graph.get_all_groups(ignored_layers=output_layers, root_module_types=(nn.Conv2d, nn.Linear)):
-        group = _group(graph, coupled, names)
-        if group is not None and group.units > group.floor:
-            groups[group.sides[0].name] = group
+    names: dict[Any, str] = {module: name for name, module in model.named_modules()}
+    ends = {node.module for node in graph.module2node.values() if _is_layer(node) and _ends_network(node)}
+    groups, held = dict[str, Group](), dict[str, str]()
+    for coupled in graph.get_all_groups(root_module_types=(nn.Conv2d, nn.Linear)):
+        layers = [item.dep.target.module for item in coupled if _is_layer(item.dep.target) and _is_output(graph, item)]
+        found = OUTPUT if ends & {*layers} else _group(graph, coupled, names, model)
+        if isinstance(found, Group):
+            groups[found.sides[0].name] = found
+        else:
+            held.update(dict.fromkeys((names[layer] for layer in layers), found))
+    pruned = {side.name for group in groups.values() for side in group.outputs}
+    held = {name: reason for name, reason in reversed(held.items()) if name not in pruned}  # the output comes last
     if not groups:
         raise ValueError(
-            f"granularity 'channel' must find removable channels, but {type(model).__name__} has none; "
-            "use granularity 'weight'"
+            f"granularity 'channel' must find removable channels, but {type(model).__name__} has none"
+            f"{not_pruned(held)}; use granularity 'weight'"
         )
-    return groups
+    return groups, held
 
 
 def _graph(model: nn.Module, example: Tensor) -> Any:
@@ -141,10 +139,14 @@ def _graph(model: nn.Module, example: Tensor) -> Any:
     return graph
 
 
-def _group(graph: Any, coupled: Any, names: Mapping[nn.Module, str]) -> Group | None:
-    """Sort coupled channels by unit. None where an operation is unknown, or units have unequal numbers of channels."""
-    if not all(_is_known(item.dep.target) for item in coupled):
-        return None
+def _group(graph: Any, coupled: Any, names: Mapping[Any, str], model: nn.Module) -> Group | str:
+    """Sort coupled channels by unit.
+
+    Returns what keeps all channels where an operation is unknown, where units have unequal numbers of channels, or
+    where there are too few units.
+    """
+    if unknown := [item.dep.target for item in coupled if not is_known(item.dep.target)]:
+        return first_of(unknown, {**names, **{parameter: name for name, parameter in model.named_parameters()}})
     items = [item for item in coupled if item.dep.target.module in names]
     roots = [np.array(item.root_idxs) for item in items]
     units = _units(list(zip(roots, [_positions(graph, item) for item in items], strict=True)))
@@ -153,11 +155,16 @@ def _group(graph: Any, coupled: Any, names: Mapping[nn.Module, str]) -> Group | 
         unit_of_channel, channels = np.unique(np.stack([units[root], item.idxs]), axis=1)
         counts = np.bincount(unit_of_channel, minlength=units.max() + 1)
         if counts.min() != counts.max():
-            return None
+            return joined([item.dep.target for item in coupled], names)
         module, cut = item.dep.target.module, item.dep.handler
-        is_output = graph.is_out_channel_pruning_fn(cut)
-        sides.append(ModuleSide(names[module], module, is_output, cut, channels.reshape(len(counts), -1)))
-    return Group(tuple(sides))
+        sides.append(ModuleSide(names[module], module, _is_output(graph, item), cut, channels.reshape(len(counts), -1)))
+    group = Group(tuple(sides))
+    return group if group.units > group.floor else joined([item.dep.target for item in coupled], names)
+
+
+def _is_output(graph: Any, item: Any) -> bool:
+    """Tell whether an item of coupled channels is the outputs of its module, or the channels of a batch norm."""
+    return bool(graph.is_out_channel_pruning_fn(item.dep.handler))
 
 
 def _positions(graph: Any, item: Any) -> NDArray[np.int64]:
@@ -165,18 +172,13 @@ def _positions(graph: Any, item: Any) -> NDArray[np.int64]:
     module = item.dep.target.module
     channels: NDArray[np.int64] = np.array(item.idxs)
     if _conv_groups(module) > 1:
-        is_output = graph.is_out_channel_pruning_fn(item.dep.handler)
-        channels %= (module.out_channels if is_output else module.in_channels) // module.groups
+        channels %= (module.out_channels if _is_output(graph, item) else module.in_channels) // module.groups
     return channels
 
 
 def _conv_groups(module: nn.Module) -> int:
     """The number of groups of a convolution. A depthwise convolution counts as 1: its groups can be removed."""
-    return module.groups if isinstance(module, nn.Conv2d) and not _is_depthwise(module) else 1
-
-
-def _is_depthwise(conv: nn.Conv2d) -> bool:
-    return conv.groups == conv.in_channels == conv.out_channels > 1
+    return module.groups if isinstance(module, nn.Conv2d) and not is_depthwise(module) else 1
 
 
 def _units(sides: list[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
@@ -195,21 +197,6 @@ def _units(sides: list[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[
             np.minimum.at(units, root_channels, lowest[positions])
         if np.array_equal(units, before):
             return np.unique(units, return_inverse=True)[1]
-
-
-def _is_known(node: Any) -> bool:
-    if node.type == tp.ops.OPTYPE.DEPTHWISE_CONV and not _is_depthwise(node.module):
-        return False  # Torch-Pruning handles its outputs only
-    if node.type == tp.ops.OPTYPE.EXPAND:
-        return _keeps_channels(node.grad_fn)
-    slices_pixels = node.type == tp.ops.OPTYPE.SLICE and node.module.dim in (2, 3)
-    return slices_pixels or node.type in _SAFE_OPERATIONS or isinstance(node.module, PadShortcut)
-
-
-def _keeps_channels(expand: Any) -> bool:
-    """Tell whether an expansion repeats no channel: it repeats dimensions of extent 1, and channels are dimension 1."""
-    sizes: list[int] = list(getattr(expand, "_saved_self_sym_sizes", []))
-    return len(sizes) in (2, 4) and sizes[1] > 1
 
 
 def _is_layer(node: Any) -> bool:

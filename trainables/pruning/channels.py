@@ -29,13 +29,14 @@ class Channels:
         self.layers = prunable_layers(model, example)
         self.model = model
         self.example = example
-        self._groups = trace(model, example)
+        self._groups, held = trace(model, example)
         layers = {layer.name: layer for layer in self.layers}
         self.parts = tuple(
             _part(name, group, multiple, tuple(layers[side.name] for side in group.outputs))
             for name, group in self._groups.items()
         )
         self._costs = {kind: _cost(self.layers, tuple(self._groups.values()), kind) for kind in get_args(BudgetKind)}
+        self.held = self._sorted(held | self._too_narrow(multiple))
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         """Count the weights, or multiply-accumulates for one image, of the network with these numbers of units."""
@@ -117,6 +118,19 @@ class Channels:
 
     def unmask(self) -> None:
         """Do nothing: no module is skipped."""
+
+    def _too_narrow(self, multiple: int) -> dict[str, str]:
+        """Find the layers that a multiple of channels keeps whole."""
+        narrow = [part for part in self.parts if part.floor == part.units]
+        return {layer.name: f"round_to {multiple}" for part in narrow for layer in part.layers}
+
+    def _sorted(self, held: dict[str, str]) -> dict[str, str]:
+        """Sort layers by the weights that they keep where every part is at its floor, and add those not traced."""
+        kept = self._costs["params"].of_layers(np.array([part.floor for part in self.parts]))
+        weights = dict(zip((layer.name for layer in self.layers), kept.tolist(), strict=True))
+        pruned = {layer.name for part in self.parts for layer in part.layers}
+        reasons = {name: held.get(name, "no gradient reaches it") for name in weights if name not in pruned} | held
+        return dict(sorted(reasons.items(), key=lambda reason: -weights[reason[0]]))
 
     def _removed_channels(self, kept_units: Mapping[str, Tensor]) -> Iterator[tuple[ModuleSide, list[int]]]:
         """Gather the channels to remove from each side of a module, over all parts."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.models.layers import Layer, Masks
+from trainables.pruning.held import Held
 from trainables.spec import BudgetKind
 
 Counts = NDArray[np.int64]  # (parts,) number of kept units of each part
@@ -36,6 +37,10 @@ class Prunable(Protocol):
     model: nn.Module
     example: Tensor  # (1, C, H, W) on its device
     parts: tuple[Part, ...]
+
+    @property
+    def held(self) -> Held:
+        """What cannot be pruned."""
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         """Count the weights, or multiply-accumulates for one image, of the prunable layers with `keep` units kept."""

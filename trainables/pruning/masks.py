@@ -17,6 +17,7 @@ class Weights:
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         self.layers = prunable_layers(model, example)
         self.parts = tuple(Part(layer.name, layer.size, layer.shape[0], (layer,)) for layer in self.layers)
+        self.held = {part.name: "a weight for each output" for part in self.parts if part.floor == part.units}
         self.model = model
         self.example = example
         self._positions = np.array([layer.positions for layer in self.layers])

@@ -26,9 +26,16 @@ class WidthCost(Generic[Array]):
 
     def __call__(self, units: Array) -> Array:
         """Compute the cost of these numbers of units: (..., parts) -> (...)."""
+        return self._filters(units) @ self.prices
+
+    def of_layers(self, units: Array) -> Array:
+        """Compute the cost of each layer with these numbers of units: (..., parts) -> (..., layers)."""
+        return self._filters(units) * self.prices
+
+    def _filters(self, units: Array) -> Array:
         outputs = units @ self.outputs + self.fixed_outputs
         inputs = units @ self.inputs + self.fixed_inputs
-        return (outputs * inputs) @ self.prices
+        return outputs * inputs
 
     def differentiable(self, device: torch.device) -> "WidthCost[Tensor]":
         """Return the same function for float64 tensors on a device."""

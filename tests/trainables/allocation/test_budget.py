@@ -1,5 +1,5 @@
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ class Additive:
 
     model = nn.Module()
     example = torch.empty(1, 1, 1, 1)
+    held: ClassVar[dict[str, str]] = {}
 
     def members(self, read: Any) -> Any:
         raise NotImplementedError

@@ -1,0 +1,19 @@
+"""What cannot be pruned at a granularity, and why, in words."""
+
+from collections.abc import Iterable, Mapping
+
+SHOWN = 3  # names in a message
+
+Held = Mapping[str, str]  # layer or block -> what keeps all of it, the most expensive first
+
+
+def some(names: Iterable[str]) -> str:
+    """List the first names, and the number of the others."""
+    names = list(names)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def not_pruned(held: Held) -> str:
+    """Name what is not pruned, each with its reason, to end a message; empty if all can be pruned."""
+    return f"; not pruned: {some(f'{name} ({reason})' for name, reason in held.items())}" if held else ""

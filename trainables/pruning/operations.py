@@ -1,0 +1,66 @@
+"""The operations of a traced network: which ones channels can pass, and the name of one that keeps channels whole."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch_pruning as tp
+from torch import nn
+
+from trainables.models.cifar import PadShortcut
+
+_SAFE_OPERATIONS = {  # a reshape is safe where it flattens; otherwise `soundness` refuses the network
+    tp.ops.OPTYPE.CONV,
+    tp.ops.OPTYPE.DEPTHWISE_CONV,
+    tp.ops.OPTYPE.LINEAR,
+    tp.ops.OPTYPE.BN,
+    tp.ops.OPTYPE.PRELU,
+    tp.ops.OPTYPE.ELEMENTWISE,
+    tp.ops.OPTYPE.CONCAT,
+    tp.ops.OPTYPE.RESHAPE,
+    tp.ops.OPTYPE.OUTPUT,
+}
+
+
+def is_known(node: Any) -> bool:
+    """Tell whether channels can be removed from what passes this operation."""
+    if node.type == tp.ops.OPTYPE.DEPTHWISE_CONV and not is_depthwise(node.module):
+        return False  # Torch-Pruning handles its outputs only
+    if node.type == tp.ops.OPTYPE.EXPAND:
+        return _keeps_channels(node.grad_fn)
+    slices_pixels = node.type == tp.ops.OPTYPE.SLICE and node.module.dim in (2, 3)
+    return slices_pixels or node.type in _SAFE_OPERATIONS or isinstance(node.module, PadShortcut)
+
+
+def is_depthwise(conv: nn.Conv2d) -> bool:
+    """Tell whether each channel has a group of its own, so that the channel can go with its group."""
+    return conv.groups == conv.in_channels == conv.out_channels > 1
+
+
+def _keeps_channels(expand: Any) -> bool:
+    """Tell whether an expansion repeats no channel: it repeats dimensions of extent 1, and channels are dimension 1."""
+    sizes: list[int] = list(getattr(expand, "_saved_self_sym_sizes", []))
+    return len(sizes) in (2, 4) and sizes[1] > 1
+
+
+def first_of(nodes: Iterable[Any], names: Mapping[Any, str]) -> str:
+    """Name the first of some operations, and the number of the others. names: modules and parameters -> name."""
+    first, *others = dict.fromkeys(nodes)
+    return f"{_name(first, names)}{f' and {len(others)} more' if others else ''}"
+
+
+def joined(nodes: Sequence[Any], names: Mapping[Any, str]) -> str:
+    """Name the operation by which channels cannot go one by one: a concatenation, or the groups of a convolution."""
+    joins = [node for node in nodes if node.type == tp.ops.OPTYPE.CONCAT]
+    grouped = [node for node in nodes if isinstance(node.module, nn.Conv2d) and node.module.groups > 1]
+    return first_of(joins or grouped, names) if joins or grouped else "its channels go only together"
+
+
+def _name(node: Any, names: Mapping[Any, str]) -> str:
+    """Name an operation: a module by its class and name, a parameter by its name, a function as torch calls it."""
+    if node.module in names:
+        kind = "parameter" if isinstance(node.module, nn.Parameter) else type(node.module).__name__
+        groups = " with groups" if getattr(node.module, "groups", 1) != 1 else ""
+        return f"{kind} {names[node.module]}{groups}"
+    function = re.sub(r"Backward\d*$", "", node.grad_fn.name())  # as SplitWithSizesBackward0
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", function).lower()
