@@ -42,6 +42,7 @@ class Facts(Frozen):
     params_kept: int
     macs_total: int
     macs_kept: int
+    uncounted: int | None = None  # more weights of the network, which no budget counts; None: an older version
     layers: dict[str, float]  # layer name -> density of its weights
     parts: dict[str, float]  # part name -> fraction of its units kept
     allocation_seconds: float  # to score units and share the budget

@@ -20,6 +20,7 @@ from search.comparison.wording import (
     of_dense,
     percent,
     recovery_of,
+    uncounted_in,
     warnings_of,
 )
 from trainables.counts import quantity
@@ -40,6 +41,8 @@ def print_comparison(comparison: Comparison) -> None:
     for (network, _), rows in families.items():
         console.print(_reached(network, rows))
         console.print(_kept(rows))
+        if line := uncounted_in(rows):
+            console.print(f"{line}\n")
         if any(row.gap_to_standard for row in rows):
             console.print(_against_control(rows))
     if len(comparison.rows) > MOST_ROWS:

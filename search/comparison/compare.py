@@ -58,6 +58,7 @@ class ComparisonRow(Frozen):
     macs_kept: int
     macs_total: int
     macs_density: float
+    uncounted: float | None  # more weights of the network, which no budget counts, mean over seeds; None: unknown
     latency_ms: float | None  # of one image, mean over seeds; None: the study did not measure it
     dense_accuracy: Estimate
     one_shot_accuracy: Estimate
@@ -175,6 +176,7 @@ def _row(
         macs_kept=round(macs),
         macs_total=first.macs_total,
         macs_density=macs / first.macs_total,
+        uncounted=_mean([trial.uncounted for trial in trials]),
         latency_ms=_mean([trial.latency_ms for trial in trials]),
         **accuracies._asdict(),
         **gaps._asdict(),

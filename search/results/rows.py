@@ -58,6 +58,9 @@ class TrialRow(Frozen):
     params_total: int | None = Field(None, description="weights of the dense network's layers of these kinds")
     macs_kept: int | None = Field(None, description="multiply-accumulates of one image with kept weights")
     macs_total: int | None = Field(None, description="multiply-accumulates of one image in the dense network")
+    uncounted: int | None = Field(
+        None, description="more weights of the pruned network, which no budget counts; none: an older version"
+    )
     seconds: float = Field(0.0, description="time spent in the trial, without repeats after a crash")
     images: int | None = Field(None, description="images through the network in these seconds; none: an older version")
     allocation_seconds: float = Field(0.0, description="time to score units and share the budget, a part of seconds")

@@ -173,7 +173,7 @@ def _complete(
     manifest.write_files(folder, files | {name: folder.read(name) for name in names})
     manifest.read_files(folder)
     speeds = [meter.speed(row)] + ([measure(copied, "onnxruntime")] if "onnx" in exports else [])
-    shared = set(Retrieved.model_fields) & set(TrialRow.model_fields)
+    shared = set(Retrieved.model_fields) & set(TrialRow.model_fields) - {"uncounted"}
     return Retrieved(
         **{name: getattr(row, name) for name in shared},
         checkpoint=destination.final,

@@ -6,7 +6,7 @@ from search.results.folder import SPEC, StudyFolder
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.epochs import epoch_name
-from trainables.models.layers import count, weight_of
+from trainables.models.layers import count, uncounted, weight_of
 from trainables.models.trust import Trust
 from trainables.outcome import Facts, Outcome
 from trainables.spec import TrialSpec
@@ -75,8 +75,9 @@ def _of_counts(saved: Checkpoint, spec: TrialSpec, facts: Facts) -> list[str]:
     for name, found, reported in (
         ("weights", counted.params_kept, facts.params_kept),
         ("multiply-accumulates", counted.macs_kept, facts.macs_kept),
+        ("weights that no budget counts", sum(uncounted(network, example).values()), facts.uncounted),
     ):
-        if found != reported:
+        if reported is not None and found != reported:
             problems.append(f"its network has {found:,} {name}, but {reported:,} were reported")
     return problems
 

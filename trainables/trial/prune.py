@@ -12,7 +12,7 @@ from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import DenseRecord
 from trainables.data.splits import Splits
 from trainables.exports.latency import ENGINES, latency
-from trainables.models.layers import count
+from trainables.models.layers import count, uncounted
 from trainables.outcome import Cost, Facts, total
 from trainables.pruning.context import Calibration, Meter
 from trainables.spec import EpochReport, TrialSpec
@@ -121,6 +121,7 @@ def _evaluated(state: State[PruningRecord], spec: TrialSpec, data: Data, example
         recalibrated_accuracy=recalibrated.accuracy,
         params_kept=after.params_kept,
         macs_kept=after.macs_kept,
+        uncounted=sum(uncounted(model, example).values()),
         layers={name: after.weights.get(name, 0) / size for name, size in pruning.sizes.items()},
         prune_seconds=seconds,
         latency_ms=latency_ms,

@@ -82,13 +82,15 @@ def _reached(evidence: Evidence) -> Table:
 
 
 def _kept(evidence: Evidence) -> Table:
-    head = ("network", "policy", "sparsity", "weights kept", "MACs kept", "MACs kept (%)", "accuracy (%)")
+    more = ["weights not counted"] if any(row.uncounted for row in evidence.comparison.rows) else []
+    head = ("network", "policy", "sparsity", "weights kept", *more, "MACs kept", "MACs kept (%)", "accuracy (%)")
     rows = [
         (
             name,
             row.policy,
             f"{row.sparsity:g}",
             f"{row.params_kept:,}",
+            *(["" if row.uncounted is None else f"{row.uncounted:,.0f}"] if more else []),
             f"{row.macs_kept:,}",
             f"{100 * row.macs_density:.1f}",
             percent(row.best_val_accuracy),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from search.cli.comparison_tables import print_comparison
 from search.comparison.compare import compare
 from search.comparison.wording import covered, network_of
 from search.results.folder import StudyFolder
@@ -196,3 +197,25 @@ def test_missing_seeds_are_marked(tmp_path: Path) -> None:
 def test_nothing_to_compare_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="finished trials"):
         compare([study_of(tmp_path / "s", [])])
+
+
+def test_weights_that_no_budget_counts_are_in_the_rows_and_under_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def left(policy: str, more: int | None) -> list[Outcome]:
+        done = [outcome(policy, 0.5, seed, 0.5, kept=500) for seed in (0, 1)]
+        return [
+            each.model_copy(update={"facts": each.facts and each.facts.model_copy(update={"uncounted": more})})
+            for each in done
+        ]
+
+    outcomes = [*left("uniform", 1500), *left("erk", 2000), *left("lamp", 0), *left("igq", None)]
+    found = compare([study_of(tmp_path / "s", outcomes)])
+    assert {row.policy: row.uncounted for row in found.rows} == {"uniform": 1500, "erk": 2000, "lamp": 0, "igq": None}
+    print_comparison(found)
+    line = (
+        "not counted: 1,500 to 2,000 more weights (75.0 to 80.0 % of all in a network) are neither pruned nor part of"
+    )
+    assert line in capsys.readouterr().out
+    print_comparison(compare([study_of(tmp_path / "n", [*left("uniform", 0), *left("erk", None)])]))
+    assert "not counted" not in capsys.readouterr().out
