@@ -87,6 +87,7 @@ def _view(spec: TrialSpec, shape: Shape) -> _Blank:
     built = Architecture.of(spec.dense, shape.image, shape.classes)
     trial_run.check_images(built.model, built.classes, built.image, built.width)
     model, example = built.build(), built.example()
+    _refuse_frozen(spec, model)
     pretrained.try_file(model, spec.dense)
     whole = left = count(model, {}, example)
     for pruning in spec.prunings:
@@ -99,6 +100,17 @@ def _view(spec: TrialSpec, shape: Shape) -> _Blank:
             plan(model, example, of_what_is_left(random_units, whole, left)).carry_out()
             left = count(model, {}, example)
     return _Blank(view(model, spec.granularity, example, spec.round_to), whole, left)
+
+
+def _refuse_frozen(spec: TrialSpec, model: nn.Module) -> None:
+    """Refuse to train a network of which all parameters are frozen. Without epochs of training it can be pruned."""
+    epochs = {"dense.epochs": spec.dense.recipe.epochs, "finetune.epochs": spec.finetune.epochs}
+    asked = [f"{name}={number}" for name, number in epochs.items() if number]
+    if asked and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            f"{spec.dense.model} must have a parameter to train, but all are frozen (requires_grad_(False)) and "
+            f"{' and '.join(asked)}; leave a layer trainable, or set both to 0"
+        )
 
 
 def blank(spec: TrialSpec) -> Prunable:

@@ -97,7 +97,7 @@ def distillation(teacher: nn.Module, settings: Distillation) -> Loss:
 
 @torch.no_grad()
 def reinitialise(model: nn.Module, masks: Masks, architecture: Architecture, seed: int) -> None:
-    """Draw every weight again and reset batch-norm statistics, in place; widths and masks stay.
+    """Draw every weight again and reset batch-norm statistics, in place; widths, masks and frozen layers stay.
 
     Each layer is drawn at full width. A narrower layer takes a slice of it, scaled to the variance of its own number of
     inputs; this is exact where the builder scales by fan-in (ours). No dense network has the same random seed.
@@ -105,13 +105,16 @@ def reinitialise(model: nn.Module, masks: Masks, architecture: Architecture, see
     torch.manual_seed(2**63 - 1 - seed)
     fresh = dict(architecture.build().named_parameters())
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         full = fresh[name]
         values = full[tuple(slice(extent) for extent in parameter.shape)]
         if parameter.dim() > 1:
             values = values * (full[0].numel() / parameter[0].numel()) ** 0.5
         parameter.copy_(values)
     for module in model.modules():
-        if isinstance(module, _BatchNorm):
+        learns = [parameter.requires_grad for parameter in module.parameters()]
+        if isinstance(module, _BatchNorm) and (any(learns) or not learns):
             module.reset_running_stats()
     apply(model, masks)
 

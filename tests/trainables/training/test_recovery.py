@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.trainables.conftest import as_if_trained
 from tests.trainables.trials import (
     CHANNEL,
     CPU,
@@ -25,6 +26,7 @@ from tests.trainables.trials import (
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data.batches import Batch
 from trainables.data.splits import Splits
+from trainables.names import GranularityName
 from trainables.pruning.granularities import view
 from trainables.pruning_spec import Distillation
 from trainables.spec import Recipe, TrialSpec
@@ -204,6 +206,20 @@ def test_a_start_from_scratch_keeps_widths_and_masks_and_nothing_else(
         if isinstance(module, nn.BatchNorm2d):
             fresh = nn.BatchNorm2d(module.num_features).state_dict()
             assert all(torch.equal(fresh[key], tensor) for key, tensor in module.state_dict().items())
+
+
+@pytest.mark.parametrize("granularity", ["weight", "channel"])
+def test_a_frozen_layer_keeps_what_pruning_left_of_it_at_a_start_from_scratch(granularity: GranularityName) -> None:
+    model = as_if_trained(ARCHITECTURE.build())
+    block = model.get_submodule("block2").requires_grad_(False)
+    prunable = view(model, granularity, ARCHITECTURE.example())
+    masks = prunable.remove({part.name: torch.arange(0, part.units, 2) for part in prunable.parts})
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    reinitialise(model, masks, ARCHITECTURE, 0)
+    assert not any(parameter.requires_grad for parameter in block.parameters())
+    for key, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            assert torch.equal(tensor, before[key]) == key.startswith("block2."), key
 
 
 def test_a_cut_layer_is_drawn_with_the_variance_of_its_own_inputs() -> None:
