@@ -1,5 +1,6 @@
 """Frozen layers of a user's network are pruned, and keep their values through a whole trial."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def trial_of(model: str, recovery: RecoveryName, dense: int, finetune: int) -> T
     )
 
 
-def run(spec: TrialSpec, home: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def run(spec: TrialSpec, home: Path) -> tuple[Mapping[str, torch.Tensor], Mapping[str, torch.Tensor]]:
     """Run a trial; return the tensors of the dense network and of the pruned one."""
     storage, splits = Folder.at(str(home)), sources.load(DATA)
     make_shared([spec], splits, storage)
