@@ -17,7 +17,6 @@ from ray.tune.execution import class_cache
 from search.running.shared_work import worker_resources
 from search.study.spec import Resources
 from trainables.counts import quantity
-from trainables.storage import credentials
 from trainables.storage.folder import StorageError
 from trainables.training.process import WorkerResources
 
@@ -28,6 +27,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run at once: the folder has every finished epoch
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_preload_python_modules": "ray.tune,trainables.trial.trainable",  # by each worker while it waits for work
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; setting it silences a warning
 }
 
@@ -67,11 +67,14 @@ def refuse_resources(resources: Resources, address: str | None) -> None:
         )
 
 
-def _keep_credentials() -> None:
-    """Keep this process's AWS keys from trials and from Ray's logs: each node has its own."""
-    class_cache.ENV_VARS_TO_PROPAGATE = {
-        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not credentials.SECRET_WORDS.search(name)
-    }
+def _keep_environment() -> None:
+    """Keep Tune from giving trials an environment of their own.
+
+    It would hand AWS keys to trials and to Ray's logs, but each node has its own. And Ray would start new processes for
+    the trials, though those that have prepared the study wait with everything imported.
+    """
+    class_cache.ENV_VARS_TO_PROPAGATE = set()
+    class_cache.DEFAULT_ENV_VARS = {}
 
 
 @contextmanager
@@ -105,7 +108,7 @@ def _logged_to(log: IO[str]) -> Iterator[None]:
 
 def _connect(address: str | None) -> str | None:
     """Connect; return the log folder of a Ray that this call has started, None for a running cluster."""
-    _keep_credentials()
+    _keep_environment()
     dashboard = None if address else False
     try:
         context: Any = ray.init(

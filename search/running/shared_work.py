@@ -22,6 +22,7 @@ from trainables.checkpoints.artifact_store import Kind, find_or_make, is_sound
 from trainables.counts import noun
 from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
+from trainables.data.splits import Splits
 from trainables.data_spec import DataSpec
 from trainables.learnability.curriculum_kinds import is_scored
 from trainables.learnability.scores import scores
@@ -40,6 +41,7 @@ class SharedWork:
     storage: Folder
     resources: WorkerResources  # of each training; a trial has the same
     say: Say
+    local: bool  # Ray runs on this machine alone
 
     def make(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> dict[int, Exception]:
         """Run a task for each tuple of arguments, in parallel, each on one worker.
@@ -122,7 +124,8 @@ def prepare(
     if wait := awaited(shared_work.resources, (node["Resources"] for node in ray.nodes() if node["Alive"])):
         shared_work.say(wait)
     specs = list(specs)
-    references = decode((network for spec in specs for network in spec.networks), shared_work.say)
+    networks = (network for spec in specs for network in spec.networks)
+    references = decode(networks, shared_work.say, shared_work.local)
     if sharing:
         resources, message = share_of_gpu(shared_work.resources, specs, references, sharing)
         shared_work.say(message)
@@ -156,10 +159,21 @@ def prepare(
     return references, shared_work.resources, failures
 
 
-def decode(networks: Iterable[DenseSpec], say: Say) -> References:
-    """Read the images of the networks' data sets, each set once."""
+def decode(networks: Iterable[DenseSpec], say: Say, local: bool) -> References:
+    """Read the images of the networks' data sets, each set once.
+
+    local: this process reads them. It has imported all that this needs, while Ray's workers have not.
+    """
     data = {network.data.key(): network.data for network in networks}
-    tasks: dict[str, Any] = {key: _decode.options(num_returns=2).remote(spec) for key, spec in data.items()}
+    references: dict[str, Any] = {}
+    if local:
+        for key, spec in data.items():
+            splits, messages = read_images(spec)
+            references[key] = ray.put(splits)
+            for message in (f"images read: {len(references)} of {len(data)}", *messages):
+                say(message)
+        return references
+    tasks = {key: _decode.options(num_returns=2).remote(spec) for key, spec in data.items()}
     for error in finish(dict.fromkeys(messages for _, messages in tasks.values()), "images read", say).values():
         raise raised(error)
     for _, messages in tasks.values():
@@ -196,10 +210,14 @@ def _how_far(networks: Sequence[DenseSpec], storage: Folder) -> str:
     return progress_line(read_networks(networks, storage))
 
 
-@ray.remote(num_cpus=0, max_retries=20)  # runs again if its node dies, while trials that wait for it hold all CPUs
-def _decode(data: DataSpec) -> tuple[Any, tuple[str, ...]]:
+def read_images(data: DataSpec) -> tuple[Splits, tuple[str, ...]]:
+    """Read a data set; also return the messages on what it holds."""
     splits = sources.load(data)
     return splits, sources.start_messages(data, splits)
+
+
+# It runs again if its node dies, while trials that wait for it hold all CPUs.
+_decode: Any = ray.remote(num_cpus=0, max_retries=20)(read_images)
 
 
 @ray.remote

@@ -51,7 +51,7 @@ def run_trials(
     with ray_session(study.resources, address) as resources:
         try:
             refuse_unreachable(storage)
-            shared_work = SharedWork(storage, resources, watchers[0].say)
+            shared_work = SharedWork(storage, resources, watchers[0].say, local=address is None)
             sharing = searcher.total if may_share(study, resources) else 0
             references, resources, failures = prepare(searcher.specs, shared_work, sharing)
             _tell_trained(study, storage, watchers)
@@ -83,7 +83,7 @@ def train_dense(
         refuse_resources(study.resources, address)
         with ray_session(study.resources, address) as resources:
             refuse_unreachable(storage)
-            _, _, failures = prepare(missing, SharedWork(storage, resources, say))
+            _, _, failures = prepare(missing, SharedWork(storage, resources, say, local=address is None))
         if failures.messages:
             raise ValueError("\n".join(failures.messages))
 

@@ -13,6 +13,7 @@ from trainables.models.layers import Masks, weight_of
 from trainables.pruning.gates import ChannelGates
 from trainables.spec import Recipe
 from trainables.training.cuda_graphs import graphed
+from trainables.training.optimizers import SGD
 from trainables.training.process import in_bfloat16
 from trainables.training.team import ALONE, Team
 
@@ -82,9 +83,7 @@ def sgd(model: nn.Module, recipe: Recipe, gates: ChannelGates | None = None) -> 
         end = gates.settings.epochs / recipe.epochs  # fraction of the training after which gates no longer change
         options = {"initial_lr": gates.lr, "end": end, "progress": 0.0, "momentum": 0.0, "weight_decay": 0.0}
         groups.append({"params": gates.parameters(), **options})
-    optimizer = torch.optim.SGD(
-        groups, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True
-    )
+    optimizer = SGD(groups, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True)
     if gates:
         optimizer.register_step_post_hook(lambda *_: gates.step_to_target(optimizer.param_groups[-1]["progress"]))
     return optimizer

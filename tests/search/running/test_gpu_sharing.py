@@ -120,7 +120,7 @@ def _where(name: str, storage: Folder, resources: WorkerResources) -> None:
 
 def test_halves_of_two_gpus_hold_four_at_once(two_gpus: None, tmp_path: Path) -> None:
     storage, messages = Folder.at(str(tmp_path)), list[str]()
-    shared_work = SharedWork(storage, WorkerResources(cpus=1.0, gpus=0.5), messages.append)
+    shared_work = SharedWork(storage, WorkerResources(cpus=1.0, gpus=0.5), messages.append, local=True)
     shared_work.make(_where, [(str(n),) for n in range(4)], "placed")
     assert messages[-1] == "placed: 4 of 4"
     assert Counter(storage.read(str(n)).decode() for n in range(4)) == {"0": 2, "1": 2}
