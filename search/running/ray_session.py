@@ -67,14 +67,14 @@ def refuse_resources(resources: Resources, address: str | None) -> None:
         )
 
 
-def _keep_environment() -> None:
-    """Keep Tune from giving trials an environment of their own.
+def _limit_environment(local: bool) -> None:
+    """Let Tune set as few environment variables of trials as possible.
 
-    It would hand AWS keys to trials and to Ray's logs, but each node has its own. And Ray would start new processes for
-    the trials, though those that have prepared the study wait with everything imported.
+    It would hand AWS keys to trials and to Ray's logs, but each node has its own. And variables that differ from those
+    of a worker make Ray start another process, though workers of a local Ray wait with everything imported.
     """
-    class_cache.ENV_VARS_TO_PROPAGATE = set()
     class_cache.DEFAULT_ENV_VARS = {}
+    class_cache.ENV_VARS_TO_PROPAGATE = set() if local else {"RAY_CHDIR_TO_TRIAL_DIR"}  # local workers inherit it
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _logged_to(log: IO[str]) -> Iterator[None]:
 
 def _connect(address: str | None) -> str | None:
     """Connect; return the log folder of a Ray that this call has started, None for a running cluster."""
-    _keep_environment()
+    _limit_environment(local=address is None)
     dashboard = None if address else False
     try:
         context: Any = ray.init(
