@@ -12,6 +12,7 @@ import typer
 
 from search.cli.app import app
 from search.study.reading import read_study, shipped
+from tests.search.waiting import LIMIT
 from tests.test_imports import FILES
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +25,12 @@ def output_of(command: str, cwd: Path) -> str:
     """Run a command of the README with the installed programs first on the path."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", command], cwd=cwd, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=400
+        ["bash", "-c", command],
+        cwd=cwd,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
     )
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done.stdout

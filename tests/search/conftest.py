@@ -17,6 +17,7 @@ from search.cli.app import main
 from search.results.folder import StudyFolder
 from search.study.spec import StudySpec
 from tests.search.mlflow_server import Server
+from tests.search.waiting import LIMIT
 
 SMALL = (
     *("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]"),
@@ -29,7 +30,9 @@ def installed(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the installed command in a process of its own."""
     command = Path(sys.executable).with_name("howcompact")
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    return subprocess.run([command, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(
+        [command, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=LIMIT
+    )
 
 
 def howcompact(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -23,7 +23,7 @@ from tests.search.conftest import howcompact
 from tests.search.in_process import run_in_process
 from tests.search.nodes import ENVIRONMENT, cluster
 from tests.search.searching.test_searcher import studies_in
-from tests.search.waiting import until
+from tests.search.waiting import LIMIT, until
 from tests.trainables.trials import flip_a_byte
 from trainables.checkpoints import artifact_store
 from trainables.names import SEARCHED
@@ -88,7 +88,7 @@ def start(home: Path, *options: str) -> subprocess.Popen[str]:
 
 def finish(driver: subprocess.Popen[str]) -> dict[str, Any]:
     """Wait for the study's end."""
-    out, err = driver.communicate(timeout=400)
+    out, err = driver.communicate(timeout=LIMIT)
     assert driver.returncode == 0, err
     summary: dict[str, Any] = json.loads(out)
     return summary

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+LIMIT = 600  # seconds that a command may take: several times what it takes beside another test on two cores
+
 
 def until(look: Callable[[], Any], seconds: float = 15) -> Any:
     """Call `look` until it returns something true; return that. Fails after that many seconds."""

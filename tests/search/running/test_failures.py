@@ -15,6 +15,7 @@ from search.running.failures import SharedFailures, message_of, raised
 from search.searching.searcher import StudySearcher
 from search.study.spec import StudySpec
 from tests.search.conftest import FEW, howcompact
+from tests.search.waiting import LIMIT
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.train import DivergedError
 
@@ -107,7 +108,7 @@ def half_failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subproc
     settings = [*FEW, "models=[small_cnn,hc_hot:build]", "width=1.0", "calibration=64", "recalibrate=2"]
     command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--set", *settings]
     environment = os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    return home, subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=240)
+    return home, subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=LIMIT)
 
 
 def test_a_dense_network_that_diverges_does_not_end_the_study(

@@ -11,6 +11,7 @@ import search
 from search.running.ray_session import refuse_resources
 from search.study.spec import Resources
 from tests.search.conftest import FEW
+from tests.search.waiting import LIMIT
 
 
 def test_a_ray_that_this_process_uses_already_is_refused_with_what_to_call(
@@ -29,7 +30,12 @@ def test_a_temporary_folder_with_a_long_path_is_named(tmp_path: Path, variable: 
     environment = {key: value for key, value in os.environ.items() if key not in ("TMPDIR", "RAY_TMPDIR")}
     command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--set", *FEW]
     done = subprocess.run(
-        command, cwd=tmp_path, env={**environment, variable: str(scratch)}, capture_output=True, text=True, timeout=240
+        command,
+        cwd=tmp_path,
+        env={**environment, variable: str(scratch)},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
     )
     assert done.returncode == 2, done.stderr
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -12,7 +12,7 @@ import torch
 from search.running.shared_work import awaited, worker_resources
 from search.study.spec import Resources
 from tests.search.test_faults import finish, histories
-from tests.search.waiting import until
+from tests.search.waiting import LIMIT, until
 from trainables.data import sources
 from trainables.outcome import Outcome
 from trainables.storage.folder import Folder
@@ -89,7 +89,7 @@ def test_an_error_of_one_worker_ends_its_trial(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=LIMIT,
     )
     assert done.returncode == 1, done.stderr
     (ended,) = tmp_path.glob("howcompact-runs/digits/trials/*/outcome.json")
