@@ -5,6 +5,7 @@ A name that the project and torchvision share (vgg16) means the project's networ
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -123,11 +124,13 @@ def _torchvision(name: str, num_classes: int, in_channels: int) -> nn.Module:
 def build_blank(name: str, num_classes: int, in_channels: int) -> nn.Module:
     """As `build`, on the meta device, where tensors have shapes and no values. With values if a constructor reads some.
 
-    A constructor that reads values raises errors of many classes there.
+    A constructor that reads values raises errors of many classes there. One that loads weights makes torch warn that
+    nothing is copied, which is meant here.
     """
     with torch.random.fork_rng(devices=[]):
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 return build(name, num_classes, in_channels)
         except Exception:
             return build(name, num_classes, in_channels)

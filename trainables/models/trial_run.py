@@ -5,6 +5,7 @@ A user's own network is built on the CPU and runs there with real tensors. Other
 
 import copy
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def check_images(name: str, num_classes: int, image: tuple[int, int, int], width
             or a user's network is not a plain module in float32 that gives the same logits each time.
     """
     hub.check(name, width)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an error says all in its line; later builds repeat the warnings of others
         if is_users_own(name):
             _try(name, num_classes, image)
         else:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from trainables.models import hub, trial_run
 from trainables.models.cifar import CIFAR
+from trainables.models.own_code import fingerprint
 
 torch.set_num_threads(1)
 
@@ -77,6 +79,18 @@ def feature_map(num_classes, in_channels):
 def broken(num_classes, in_channels):
     return nn.Bilinear(1, 1, 1)
 
+STATE = linear(4, 2).state_dict()
+
+def loading(num_classes, in_channels):
+    net = linear(num_classes, in_channels)
+    net.load_state_dict(STATE)
+    return net
+
+def empty(num_classes, in_channels):
+    net = linear(num_classes, in_channels)
+    net[0].register_parameter("none", nn.Parameter(nn.init.kaiming_uniform_(torch.empty(0, 3))))
+    return net
+
 class Gated(nn.Module):
     def __init__(self, num_classes, in_channels):
         super().__init__()
@@ -106,6 +120,19 @@ def test_a_users_function_must_return_a_module_and_has_no_width(user_nets: str) 
         hub.build(f"{user_nets}:no_module", 4, 2)
     with pytest.raises(ValueError, match="but got 2"):
         hub.check(f"{user_nets}:linear", width=2.0)
+
+
+@pytest.mark.parametrize("function", ["loading", "empty"])
+def test_torchs_warnings_of_tensors_without_values_stay_away(user_nets: str, function: str) -> None:
+    name = f"{user_nets}:{function}"
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        blank = hub.build_blank(name, 4, 2)
+        trial_run.check_images(name, 4, (2, 16, 16))
+        fingerprint(name, 4, 2)
+    assert not heard
+    assert all(parameter.is_meta for parameter in blank.parameters())
+    assert not any(parameter.is_meta for parameter in hub.build(f"{user_nets}:loading", 4, 2).parameters())
 
 
 def test_images_that_fit_pass_without_touching_the_random_state(user_nets: str) -> None:

@@ -1,6 +1,5 @@
 """A user's network is built and run before any trial; each fault is one line with its cause and remedy."""
 
-import warnings
 from pathlib import Path
 
 import pytest
@@ -193,10 +192,8 @@ def test_networks_that_train_pass_the_trial_and_move_to_a_device(name: str) -> N
     ],
 )
 def test_a_network_that_no_trial_can_train_is_refused_in_one_line(name: str, message: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit is deprecated
-        with pytest.raises(ValueError, match=f"^tried_nets:{name} .*{message}") as caught:
-            trial_run.check_images(f"tried_nets:{name}", 10, (1, 8, 8))
+    with pytest.raises(ValueError, match=f"^tried_nets:{name} .*{message}") as caught:  # and no warning
+        trial_run.check_images(f"tried_nets:{name}", 10, (1, 8, 8))
     assert len(str(caught.value).splitlines()) == 1
 
 
