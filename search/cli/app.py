@@ -27,6 +27,7 @@ from search.cli.options import (
 from search.cli.reference import reference
 from search.cli.verification import verification
 from search.results.out_folder import refuse_out, writing
+from search.results.to_json import to_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -230,4 +231,4 @@ def main() -> None:
 
 
 def _print_json(result: "BaseModel", exclude: set[str] | None = None) -> None:
-    print(result.model_dump_json(exclude=exclude))
+    print(to_json(result, exclude=exclude))

@@ -1,6 +1,5 @@
 """The commands for clusters: their configs and their jobs."""
 
-import json
 import sys
 from dataclasses import asdict
 from typing import Annotated, TextIO
@@ -9,6 +8,7 @@ import typer
 
 import search
 from search.cli.options import Address, Json, Name, Settings, Study
+from search.results.to_json import to_json
 
 cluster = typer.Typer()
 JobId = Annotated[str, typer.Argument(help="The id of a job, as `submit` and `jobs` print it.")]
@@ -46,7 +46,7 @@ def submit(
     print(job, file=out, flush=True)
     status = _follow(address, job, out) if follow else None
     if as_json:
-        print(json.dumps({"job": job, "status": status}))
+        print(to_json({"job": job, "status": status}))
     _exit_by(status)
 
 
@@ -60,7 +60,7 @@ def jobs(address: Address, as_json: Json = False) -> None:
 
     listed = list_jobs(address)
     if as_json:
-        return print(json.dumps({"jobs": [asdict(job) for job in listed]}))
+        return print(to_json({"jobs": [asdict(job) for job in listed]}))
     for job in listed:
         print(job)
     return None

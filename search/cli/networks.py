@@ -7,6 +7,7 @@ import typer
 
 from search.cli.options import Json, Trusted
 from search.results.out_folder import refuse_out, writing
+from search.results.to_json import to_json
 from trainables.models.trust import Trust
 
 networks = typer.Typer()
@@ -48,7 +49,7 @@ def allocate(
     opened = saved(network, Trust(trust)) or fresh(network, image, classes, seed)
     found = allocation(opened, settings, seed)
     if as_json:
-        return print(found.model_dump_json())
+        return print(to_json(found))
     from search.cli.network_tables import print_allocation
 
     print_allocation(found)
@@ -83,7 +84,7 @@ def profile(
         with writing(out):
             written = write_profile(found, out)
     if as_json:
-        return print(found.model_dump_json())
+        return print(to_json(found))
     from search.cli.network_tables import print_compactness
 
     print_compactness(found)
@@ -119,7 +120,7 @@ def probe(
         with writing(out):
             written = write_probes(found, out)
     if as_json:
-        return print(found.model_dump_json())
+        return print(to_json(found))
     from search.cli.network_tables import print_probes
 
     print_probes(found)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from search.cli.options import Json
+from search.results.to_json import to_json
 
 reference = typer.Typer()
 
@@ -23,7 +24,7 @@ def catalog(
 
     entries_of = listing(kind)
     if as_json:
-        return print(json.dumps(entries_of))
+        return print(to_json({"catalog": entries_of}))
     for name, entries in entries_of.items():
         print(name)
         for entry, about in entries.items():

@@ -6,6 +6,7 @@ import typer
 
 import search
 from search.cli.options import Json, StudyDir, Trusted
+from search.results.to_json import to_json
 from trainables.counts import quantity
 
 verification = typer.Typer()
@@ -24,7 +25,7 @@ def verify(
     """
     verified = search.verify(folder, sample=sample, trust=trust)
     if as_json:
-        print(verified.model_dump_json())
+        print(to_json(verified))
     else:
         for problem in verified.problems:
             print(problem)

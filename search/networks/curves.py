@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from search.figures.chart import HUES, INK, NORMAL, SMALL, house_style, to_file
 from search.networks.probe import BlockReading, Probing
 from search.networks.profile import Compactness
+from search.results.to_json import to_json
 from trainables.allocation.profiles import FALLS, to_parquet
 from trainables.artifacts.probes import to_parquet as curve_to_parquet
 from trainables.counts import quantity
@@ -154,7 +155,7 @@ def _write(out: Path, name: str, found: Frozen, curves: Mapping[str, bytes], fig
     """Write a result as JSON, its curves, and its figure as PNG and SVG; return their paths."""
     out.mkdir(parents=True, exist_ok=True)
     figures = {f"{name}.{kind}": to_file(figure, kind) for kind in ("png", "svg")}
-    written = {f"{name}.json": found.model_dump_json(indent=1).encode(), **curves, **figures}
+    written = {f"{name}.json": to_json(found, indent=1).encode(), **curves, **figures}
     for file, content in written.items():
         (out / file).write_bytes(content)
     return [out / file for file in written]

@@ -25,6 +25,7 @@ from search.report.sections.probes import probes_section
 from search.report.sections.progress import progress_section
 from search.report.sections.ranking import ranking_section
 from search.results.folder import StudyFolder
+from search.results.to_json import to_json
 from trainables.storage.columns import to_parquet
 
 SECTIONS = (  # in the order of the page
@@ -58,7 +59,7 @@ def write_report(comparison: Comparison, out: Path, folders: Sequence[StudyFolde
     columns = to_columns(comparison)
     written = {
         PAGE: page(evidence, sections, provenance).encode(),
-        JSON: comparison.model_dump_json(indent=1).encode(),
+        JSON: to_json(comparison, indent=1).encode(),
         CSV: to_csv(columns),
         PARQUET: to_parquet(columns),
         **figures(sections, provenance.footer),

@@ -10,6 +10,7 @@ from search.results.data_at_hand import DataName, data_at_hand, name_of
 from search.results.folder import StudyFolder
 from search.results.out_folder import refuse_out
 from search.results.rows import TrialRow
+from search.results.to_json import to_json
 from search.retrieval.atomic_folder import replacing
 from search.retrieval.choosing import BestRequest, choose, choose_front
 from search.retrieval.copying import Destination, Retrieved, retrieve
@@ -71,7 +72,7 @@ def best_front(folder: StudyFolder, request: BestRequest) -> Front:
         ]
         networks = retrieve(folder, destinations, request.export, meter)
         front = Front(folder=request.out, metric=request.metric, where=list(request.where), networks=networks)
-        Folder.at(str(fresh)).write(FRONT, front.model_dump_json(indent=1).encode())
+        Folder.at(str(fresh)).write(FRONT, to_json(front, indent=1).encode())
     return front
 
 

@@ -11,6 +11,7 @@ from search.figures.dots import dots
 from search.figures.section import Section, figures
 from search.report.page import Summary, document
 from search.report.provenance import Provenance, run_command
+from search.results.to_json import to_json
 from search.samples.contact_sheet import ContactSheet
 from search.samples.forgetting import Forgotten
 from search.samples.runs import Run, by_network, mean_over_seeds, table
@@ -47,7 +48,7 @@ def write_learnability(summary: Learnability, study: StudySpec, runs: Sequence[R
     )
     written = {
         "index.html": document(f"easy samples, {study.name}", _summary(summary), sections, provenance).encode(),
-        "learnability.json": summary.model_dump_json(indent=1).encode(),
+        "learnability.json": to_json(summary, indent=1).encode(),
         "samples.parquet": table(study.name, runs),
         **figures(sections, provenance.footer),
     }

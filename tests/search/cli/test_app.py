@@ -66,7 +66,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_the_catalog_lists_every_kind(tmp_path: Path) -> None:
-    told = json.loads(howcompact("catalog", "--json", cwd=tmp_path).stdout)
+    told = json.loads(howcompact("catalog", "--json", cwd=tmp_path).stdout)["catalog"]
     assert set(told) == {
         *("models", "datasets", "criteria", "granularities", "policies", "schedules", "recoveries"),
         *("curricula", "pacings", "measures", "schedulers", "samplers", "spaces", "studies"),

@@ -19,6 +19,7 @@ from search.networks.probe import Probing
 from search.networks.profile import Compactness
 from search.results.folder import StudyFolder
 from search.results.status import StudyStatus
+from search.results.to_json import FORMAT
 from search.retrieval.best import Front
 from search.retrieval.copying import Retrieved
 from search.running.dry_run import DryRun
@@ -99,6 +100,10 @@ def test_the_readme_has_the_fields_and_types_of_each_object(name: str) -> None:
     assert line(MODELS[name]) in re.sub(r"\n  (?=\S)", " ", SECTION).splitlines()
 
 
+def test_the_readme_has_the_version_of_the_format() -> None:
+    assert f"`format`, the version of these shapes: {FORMAT}." in " ".join(SECTION.split())
+
+
 def test_the_readme_has_no_other_objects() -> None:
     assert set(re.findall(r"^- \*\*(\w+)\*\*", SECTION, re.MULTILINE)) == {*MODELS}
 
@@ -141,7 +146,10 @@ def test_what_the_commands_print_has_the_documented_shape(trained: StudyFolder, 
     def assert_printed(kind: str, *arguments: str) -> None:
         ended = howcompact(*arguments, "--json", cwd=tmp_path)
         assert ended.returncode == 0, ended.stderr
-        assert_shape(json.loads(ended.stdout), kind, arguments[0])
+        printed = json.loads(ended.stdout)
+        assert next(iter(printed)) == "format"
+        assert printed.pop("format") == FORMAT
+        assert_shape(printed, kind, arguments[0])
 
     study, network = trained.folder.uri, str(tmp_path / "best")
     assert_printed("StudyStatus", "status", study)
@@ -161,7 +169,7 @@ def test_what_the_commands_print_has_the_documented_shape(trained: StudyFolder, 
     assert_printed("Probing", "probe", dense_network, "--samples", "100")
     searches = study_of(tmp_path, cell(0, peaked("block0.conv")), search={"warm_start": ["uniform", "capacity"]})
     assert_printed("Importances", "importance", searches.folder.uri)
-    assert_printed("{string: {string: string}}", "catalog")
+    assert_printed("{string: {string: {string: string}}}", "catalog")
 
 
 def test_schema_prints_the_schema_of_study_files(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
 
 from search.results.folder import StudyFolder
+from search.results.to_json import FORMAT
 from search.samples.forgetting import STAGES
 from search.samples.runs import SCHEMA
 from search.samples.summary import Learnability
@@ -54,7 +55,9 @@ def out(home: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def found(out: Path) -> Learnability:
-    return Learnability.model_validate_json((out / "learnability.json").read_text())
+    content = json.loads((out / "learnability.json").read_text())
+    assert content.pop("format") == FORMAT
+    return Learnability.model_validate_json(json.dumps(content))
 
 
 def recorded(home: Path, model: str, seed: int) -> Records:
