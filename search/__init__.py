@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from search.results.folder import StudyFolder
     from search.retrieval.best import Front
     from search.retrieval.copying import Retrieved
+    from search.running.clean import Cleaned
     from search.running.dry_run import DryRun
     from search.running.run import RunSummary
     from search.samples.summary import Learnability
     from search.verification.verify import Verified
 
-__all__ = ["best", "compare", "dry_run", "front", "learnability", "run", "submit", "verify"]
+__all__ = ["best", "clean", "compare", "dry_run", "front", "learnability", "run", "submit", "verify"]
 
 STORAGE = "howcompact-runs"  # the default folder of studies
 
@@ -188,6 +189,18 @@ def verify(folder: str, *, sample: int = 3, trust: Sequence[str] = ()) -> "Verif
     from trainables.models.trust import Trust
 
     return verify_study(StudyFolder.open(folder, Trust(trust)), sample, _say)
+
+
+def clean(storage: str, *, delete: bool = False) -> "Cleaned":
+    """List the artifacts of a storage that no study needs; with `delete`, delete them.
+
+    storage: folder or URI that holds the studies. Raises ValueError while a run is active, and if a study cannot be
+    read.
+    """
+    from search.running.clean import clean as clean_storage
+    from trainables.storage.folder import Folder
+
+    return clean_storage(Folder.at(storage), delete, _warn)
 
 
 def submit(study: str, address: str, storage: str, *, name: str | None = None, overrides: Sequence[str] = ()) -> str:

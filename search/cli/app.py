@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import search
+from search.cli.cleaning import cleaning
 from search.cli.cluster import cluster
 from search.cli.ending import errors_as_lines, stoppable
 from search.cli.networks import networks
@@ -221,6 +222,7 @@ app.add_typer(reference)
 app.add_typer(networks)
 app.add_typer(cluster)
 app.add_typer(verification)
+app.add_typer(cleaning)
 
 
 def main() -> None:

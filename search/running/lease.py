@@ -75,8 +75,11 @@ class Lease:
             )
 
     def __enter__(self) -> "Lease":
-        if (holder := self._read()) is not None:
-            self._outwait(holder)
+        if (holder := self._active()) is not None:
+            raise ValueError(
+                f"a study must have one run at a time, but {holder}, is running {self._folder.uri}; wait for it, "
+                "stop it, or give this run another --name"
+            )
         self._write()
         self._thread.start()
         return self
@@ -87,46 +90,51 @@ class Lease:
         self._over.set()
         self._thread.join(BEAT)  # does not wait for a storage that hangs
         with suppress(OSError):
-            if (holder := self._read()) is not None and holder.run == self._own.run:
+            if (holder := _read(self._folder)) is not None and holder.run == self._own.run:
                 self._folder.remove(LEASE)
 
-    def _outwait(self, holder: Holder) -> None:
-        """Return once a holder counts as gone; ValueError as soon as it renews its lease."""
-        started, warned = time.monotonic(), False
-        while not holder.is_dead and time.monotonic() < started + STALE:
-            time.sleep(BEAT / 4)
-            current = self._read()
-            if current is None:
-                return
-            if current not in (holder, UNREADABLE):
-                raise ValueError(
-                    f"a study must have one run at a time, but {current}, is running {self._folder.uri}; wait for it, "
-                    "stop it, or give this run another --name"
-                )
-            if not warned and time.monotonic() > started + 2 * BEAT:
-                warned = True
-                self._warn(f"{holder}, does not renew its lease; waiting {STALE:.0f} s until it counts as gone")
+    def _active(self) -> Holder | None:
+        return active_holder(self._folder, self._warn)
 
     def _renew(self) -> None:
         while not self._over.wait(BEAT):
             with suppress(OSError):  # the storage may work again at the next renewal
-                current = self._read()
+                current = _read(self._folder)
                 if current is not None and current.run not in (self._own.run, UNREADABLE.run):
                     self._successor = current
                     return
                 self._write()
 
-    def _read(self) -> Holder | None:
-        try:
-            return Holder.model_validate_json(self._folder.read(LEASE))
-        except FileNotFoundError:
-            return None
-        except ValueError:  # damaged, or half-written on a storage without atomic writes
-            return UNREADABLE
-
     def _write(self) -> None:
         self._own = self._own.model_copy(update={"beat": self._own.beat + 1})
         self._folder.write(LEASE, self._own.model_dump_json().encode())
+
+
+def active_holder(folder: Folder, warn: Callable[[str], None]) -> Holder | None:
+    """Return the holder of a folder's lease as soon as it renews the lease; None once it counts as gone.
+
+    warn: gets a message if the holder may have ended, as this takes `STALE` seconds then.
+    """
+    holder = _read(folder)
+    started, warned = time.monotonic(), False
+    while holder is not None and not holder.is_dead and time.monotonic() < started + STALE:
+        time.sleep(BEAT / 4)
+        current = _read(folder)
+        if current is None or current not in (holder, UNREADABLE):
+            return current
+        if not warned and time.monotonic() > started + 2 * BEAT:
+            warned = True
+            warn(f"{holder}, does not renew its lease; waiting {STALE:.0f} s until it counts as gone")
+    return None
+
+
+def _read(folder: Folder) -> Holder | None:
+    try:
+        return Holder.model_validate_json(folder.read(LEASE))
+    except FileNotFoundError:
+        return None
+    except ValueError:  # damaged, or half-written on a storage without atomic writes
+        return UNREADABLE
 
 
 def _machine() -> str:

@@ -15,6 +15,7 @@ from search.results.dense_networks import networks_of, read_networks
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
 from search.running.callback import Dropped, TuneCallback, Watcher, spec_of
+from search.running.lease import Lease
 from search.running.ray_session import ray_session, refuse_resources
 from search.running.shared_work import References, SharedWork, prepare
 from search.running.storage_check import refuse_unreachable
@@ -76,12 +77,13 @@ def train_dense(
 ) -> None:
     """Train dense networks of a study that `storage` lacks, as `run_trials` does before its trials.
 
-    Raises ValueError with a line for each network that fails, after all others are trained.
+    Raises ValueError with a line for each network that fails, after all others are trained, and while a run of the
+    study is active.
     """
     missing = [TrialSpec(dense=spec) for spec in networks if not artifact_store.is_sound(storage, "dense", spec.key())]
     if missing:
         refuse_resources(study.resources, address)
-        with ray_session(study.resources, address) as resources:
+        with Lease(storage / study.name, say), ray_session(study.resources, address) as resources:
             refuse_unreachable(storage)
             _, _, failures = prepare(missing, SharedWork(storage, resources, say, local=address is None))
         if failures.messages:

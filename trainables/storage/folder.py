@@ -203,6 +203,20 @@ class Folder:
         return sorted(info.base_name for info in infos if info.type == kind)
 
     @retried()
+    def size(self, name: str) -> int:
+        """Return the bytes of a file or of all files in a folder; 0 where it does not exist. It follows no links."""
+        system, path = self._location
+        path = f"{path}/{_inside(name)}"
+        if not self.is_local:
+            info = system.get_file_info(path)
+            below = fs.FileSelector(path, recursive=True, allow_not_found=True)
+            infos = [info] if info.type == fs.FileType.File else system.get_file_info(below)
+            return sum(info.size or 0 for info in infos)
+        if not os.path.isdir(path) or os.path.islink(path):
+            return os.lstat(path).st_size if os.path.lexists(path) else 0
+        return sum(os.lstat(f"{folder}/{file}").st_size for folder, _, files in os.walk(path) for file in files)
+
+    @retried()
     def delete(self) -> None:
         """Delete this folder and all that it holds. Nothing happens where it does not exist."""
         system, path = self._location

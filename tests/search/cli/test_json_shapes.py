@@ -22,6 +22,7 @@ from search.results.status import StudyStatus
 from search.results.to_json import FORMAT
 from search.retrieval.best import Front
 from search.retrieval.copying import Retrieved
+from search.running.clean import Cleaned
 from search.running.dry_run import DryRun
 from search.running.run import RunSummary
 from search.samples.summary import Learnability
@@ -43,6 +44,7 @@ COMMANDS: dict[str, type[BaseModel]] = {
     "importance": Importances,
     "learnability": Learnability,
     "verify": Verified,
+    "clean": Cleaned,
     "allocate": Allocation,
     "profile": Compactness,
     "probe": Probing,
@@ -160,6 +162,7 @@ def test_what_the_commands_print_has_the_documented_shape(trained: StudyFolder, 
     copy = StudyFolder.open(str(tmp_path / "copy" / trained.folder.name))
     copy.write_table()
     assert_printed("Verified", "verify", copy.folder.uri)
+    assert_printed("Cleaned", "clean", copy.folder.parent.uri)
     assert_printed("Retrieved", "best", study, "--policy", "erk", "--out", network)
     assert_printed("Front", "best", study, "--pareto", "--policy", "erk", "--out", str(tmp_path / "front"))
     assert_printed("Allocation", "allocate", network, "--policy", "uniform", "--sparsity", "0.5")

@@ -143,8 +143,8 @@ def test_run_that_slept_and_was_replaced_stops(local: Folder) -> None:
 
 def test_of_two_that_take_it_at_once_one_goes_on(folder: Folder) -> None:
     class Late(Lease):
-        def _outwait(self, holder: Holder) -> None:
-            """Do nothing: this run looked before the other run wrote."""
+        def _active(self) -> None:
+            """See nobody: this run looked before the other run wrote."""
 
     with Lease(folder, pytest.fail) as first, Late(folder, pytest.fail) as second:
         until(lambda: first._successor or second._successor)
