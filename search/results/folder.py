@@ -127,6 +127,11 @@ class StudyFolder:
         """Write a trial's spec, so that the trial is known after any failure."""
         self.trial(spec.key()).write(SPEC, sealed(spec.model_dump_json().encode()))
 
+    def forget_outcome(self, key: str) -> None:
+        """Delete how a trial ended, as it is tried again."""
+        with suppress(FileNotFoundError):
+            self.trial(key).remove(OUTCOME)
+
     def write_table(self) -> list[TrialRow]:
         """Write all rows as Parquet and return them."""
         table = self.table()

@@ -57,7 +57,8 @@ class StudySearcher(Searcher):
         self._closed: set[SearchHistory] = set()  # searches that make no proposals in this run
         self._failure = ""  # message of the storage, if a trial has lost it too often
         rows = folder.rows()
-        done = {row.trial for row in rows if row.status != "failed" or row.policy in SEARCHES}
+        self._failed = {row.trial for row in rows if row.status == "failed"}  # in earlier runs: they are tried again
+        done = {row.trial for row in rows} - self._failed
         self._queue = [spec for spec in study.trials() if spec.key() not in done]
         self._journal, self._storage = open_journal(folder.folder)
         self._histories: list[SearchHistory] = []
@@ -75,7 +76,7 @@ class StudySearcher(Searcher):
         for row in rows:
             if (started := self._starting_from(row.policy, row.cell)) and row.status == "done":
                 started.starts.append(row)
-            if own := self._history_of.get(SearchKey(row.policy, row.cell)):
+            if row.status != "failed" and (own := self._history_of.get(SearchKey(row.policy, row.cell))):
                 own.earlier.append(row)
         for spec in self._queue:
             if started := self._starting_from(spec.policy, cell_key(spec)):
@@ -119,7 +120,7 @@ class StudySearcher(Searcher):
         return [history for history in self._histories if history.remaining > 0 and history not in self._closed]
 
     def leave_out(self, reason: Callable[[TrialSpec], str]) -> list[Outcome]:
-        """Leave out the trials that cannot run. Return the failed outcomes of those of named policies.
+        """Leave out the trials that cannot run. Return the failed outcomes of named policies and of earlier failures.
 
         reason: why a trial cannot run; empty if it can. A search with such a trial makes no proposal in this run. The
         next run tries all of them again.
@@ -133,7 +134,8 @@ class StudySearcher(Searcher):
         self._queue = [spec for spec in self._queue if spec.key() not in keys]
         for awaited in self._awaited.values():
             awaited -= keys
-        proposals = [outcome for outcome in failed if outcome.spec.policy in SEARCHES]  # they stay unfinished
+        new = keys - self._failed
+        proposals = [o for o in failed if o.spec.policy in SEARCHES and o.spec.key() in new]  # they stay unfinished
         self.left_out.update(outcome.error for outcome in proposals)
         return [outcome for outcome in failed if outcome not in proposals]
 
@@ -143,6 +145,9 @@ class StudySearcher(Searcher):
         if spec is None:  # a running trial may lose its worker and come back
             return None if self._running or self._unfinished() else Searcher.FINISHED  # type: ignore[return-value]
         self._running[trial_id] = spec
+        if spec.key() in self._failed:
+            self._failed.discard(spec.key())
+            self._folder.forget_outcome(spec.key())
         self._folder.start_trial(spec)
         self._journal.save_in_time()
         return self._configure(spec)

@@ -155,16 +155,47 @@ def test_a_continued_study_repeats_nothing_and_goes_on_with_what_was_started(tmp
     assert searcher_of(folder).total == 0
 
 
-def test_failed_trials_are_tried_again_and_failed_proposals_counted(tmp_path: Path) -> None:
+def fail(folder: StudyFolder, spec: TrialSpec) -> None:
+    write_outcome(folder.trial(spec.key()), Outcome(spec=spec, status="failed", error="lost"))
+
+
+def test_failed_trials_and_failed_proposals_are_tried_again_once_a_run(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "s")
+    first = searcher_of(folder)
+    ran = run_out(first, folder)
+    first.close()
+    for spec in (ran[0], ran[-1]):
+        fail(folder, spec)
+    for fails in (True, False):
+        again = searcher_of(folder)
+        assert again.total == 2
+        config: Any = again.suggest("0")
+        assert folder.outcome(config["spec"].key()) is None  # a trial that is stopped now has not failed
+        end(again, folder, "0", config["spec"], 0.9)
+        assert {config["spec"].key()} | {spec.key() for spec in run_out(again, folder)} == {
+            ran[0].key(),
+            ran[-1].key(),
+        }
+        again.close()
+        if fails:
+            for spec in (ran[0], ran[-1]):
+                fail(folder, spec)
+    assert searcher_of(folder).total == 0
+    trials = [trial for study in studies_in(folder).values() for trial in study.trials]
+    of_last = [trial.values for trial in trials if trial.user_attrs.get("trial") == ran[-1].key()]
+    assert all(trial.state.is_finished() for trial in trials)
+    assert len(of_last) == 3  # the first run, and two more
+
+
+def test_a_proposal_that_failed_before_fails_again_where_it_cannot_run(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "s")
     ran = run_out(searcher_of(folder), folder)
-    for spec in (ran[0], ran[-1]):
-        write_outcome(folder.trial(spec.key()), Outcome(spec=spec, status="failed", error="lost"))
+    fail(folder, ran[-1])
     again = searcher_of(folder)
-    assert [spec.key() for spec in again.specs if spec.policy != "searched"][:1] == [ran[0].key()]
-    rerun = run_out(again, folder)
-    assert rerun[0].key() == ran[0].key()
-    assert len(rerun) == 1
+    (outcome,) = again.leave_out(lambda spec: "no network" if spec == ran[-1] else "")
+    assert (outcome.spec.key(), outcome.error) == (ran[-1].key(), "no network")
+    assert not again.left_out
+    assert again.total == 0
 
 
 def test_a_study_that_grows_asks_for_more_proposals_only(tmp_path: Path) -> None:
