@@ -1,6 +1,7 @@
 """The settings of a curriculum: which samples each step of a training draws."""
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -18,7 +19,7 @@ class Curriculum(Frozen):
     phase: Literal["finetune", "dense"] = Field("finetune", description="The training that follows the curriculum.")
     measure: MeasureName = Field("learnability", description="The measure that scores the samples.")
     network: str = Field("", description="Model whose dense training scores the samples; empty: the trial's own model.")
-    content: str = Field("", description="Checksum of a network of the user's own, which each run computes.")
+    content: str = Field("", description="Checksum of the user's own network or of the table, which each run computes.")
     table: Address = Field(
         "",
         description="Path or URI of samples.parquet of `howcompact learnability`; its means over seeds are the scores.",
@@ -35,3 +36,13 @@ class Curriculum(Frozen):
     )
     balanced: bool = Field(True, description="Whether samples are ordered and dropped class by class.")
     shuffled: bool = Field(False, description="Control: the scores are shuffled among the samples.")
+
+    def identity(self) -> Self:
+        """Leave out the path of a table whose checksum is known."""
+        same = super().identity()
+        return same.model_copy(update={"table": ""}) if self.table and self.content else same
+
+    def found_in(self, now: "Iterable[Curriculum]") -> "Curriculum":
+        """Take the path of the same table from the curricula in `now`; return this unchanged where none has it."""
+        same = [other.table for other in now if self.table and self.content and other.content == self.content]
+        return self.model_copy(update={"table": same[0]}) if same else self

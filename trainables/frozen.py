@@ -42,7 +42,7 @@ def _identity(value: Any) -> Any:
 
 @cache
 def _marked(model: type[BaseModel]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Find the defaults of the fields marked NOT_IN_KEY, and the fields whose values may hold marked fields."""
+    """Find the defaults of the fields marked NOT_IN_KEY, and the fields whose values have an identity of their own."""
     fields = model.model_fields
     defaults = {name: field.get_default() for name, field in fields.items() if NOT_IN_KEY in field.metadata}
     return defaults, tuple(name for name, field in fields.items() if name not in defaults and _holds(field.annotation))
@@ -50,5 +50,6 @@ def _marked(model: type[BaseModel]) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def _holds(annotation: Any) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return any(_marked(annotation))
+        own_identity = issubclass(annotation, Frozen) and annotation.identity is not Frozen.identity
+        return own_identity or any(_marked(annotation))
     return any(map(_holds, get_args(annotation)))

@@ -1,4 +1,4 @@
-"""Identifies data, files with weights and the user's own models by checksums of their contents, and warns of changes.
+"""Identifies data, weights, the user's own models and tables by checksums of their contents, and warns of changes.
 
 This happens before any key is used.
 """
@@ -9,8 +9,10 @@ from contextlib import suppress
 from search.results.folder import StudyFolder
 from search.study.spec import StudySpec
 from trainables.checkpoints import pretrained
+from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data_spec import DataSpec
+from trainables.learnability.scores import table_checksum
 from trainables.models import own_code
 from trainables.models.trust import is_users_own
 from trainables.spec import DenseSpec
@@ -20,18 +22,16 @@ Say = Callable[[str], None]
 
 
 def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
-    """Set the checksums of the study's data set, of its files with weights and of the user's own models.
+    """Set the checksums of the study's data set, files with weights, models of the user's own, and tables of scores.
 
-    Raises ValueError as `sources.identified` does, and for weights or a model that cannot be read.
+    Raises ValueError as `sources.identified` does, and for weights, a model or a table that cannot be read.
     """
     data = sources.identified(study.data, storage, say)
     contents = {
         model: _content(DenseSpec(model=model, weights=study.weights.get(model, "")), data) for model in study.models
     }
     curricula = tuple(
-        curriculum.model_copy(update={"content": _content(DenseSpec(model=curriculum.network), data)})
-        if curriculum.network
-        else curriculum
+        curriculum.model_copy(update={"content": _content_of_scores(curriculum, data)})
         for curriculum in study.curricula
     )
     known = {model: content for model, content in contents.items() if content}
@@ -39,7 +39,7 @@ def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
 
 
 def warn_of_changes(study: StudySpec, folder: StudyFolder, warn: Say) -> None:
-    """Warn where data, weights or a model have changed since the study last ran. What they gave is trained anew."""
+    """Warn where data, weights, models or tables have changed since the study last ran. What they gave runs anew."""
     with suppress(FileNotFoundError, ValueError):  # the study has not run yet, or what it left is damaged
         earlier = folder.study
         if earlier.data.name == study.data.name and earlier.data.content != study.data.content:
@@ -53,6 +53,8 @@ def warn_of_changes(study: StudySpec, folder: StudyFolder, warn: Say) -> None:
                     f"{changed} of {model} differs from what study {study.name} was trained with: its networks are "
                     "trained anew"
                 )
+        for line in _changed_scores(earlier, study):
+            warn(line)
 
 
 def _content(dense: DenseSpec, data: DataSpec) -> str:
@@ -64,6 +66,24 @@ def _content(dense: DenseSpec, data: DataSpec) -> str:
     if weights := pretrained.checksum(dense):
         parts.append(f"weights {weights}")
     return ", ".join(parts)
+
+
+def _content_of_scores(curriculum: Curriculum, data: DataSpec) -> str:
+    """Return the checksum of the table or of the user's own network that scores the samples; empty for another one."""
+    if curriculum.table:
+        return f"table {table_checksum(curriculum)}"
+    return _content(DenseSpec(model=curriculum.network), data) if curriculum.network else ""
+
+
+def _changed_scores(earlier: StudySpec, study: StudySpec) -> list[str]:
+    """Say which tables and scoring networks have changed."""
+    before = {(each.table, each.network): each.content for each in earlier.curricula}
+    changed = {
+        f"the table {each.table}" if each.table else f"the code of {each.network}": None
+        for each in study.curricula
+        if each.network not in study.models and before.get((each.table, each.network), each.content) != each.content
+    }
+    return [f"{what} differs from what study {study.name} was trained with: its trials run anew" for what in changed]
 
 
 def _changed(model: str, earlier: StudySpec, study: StudySpec) -> str:

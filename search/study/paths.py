@@ -11,7 +11,7 @@ TORCHVISION = re.compile(r"[A-Z0-9_]+")  # names of torchvision's weights, such 
 
 
 def absolute(study: StudySpec, only_present: bool = False) -> StudySpec:
-    """Return the study with absolute paths of data and of files with weights; `~` is the home folder.
+    """Return the study with absolute paths of data, of files with weights and of tables; `~` is the home folder.
 
     Relative paths start in the current folder. URIs and names of torchvision's weights stay.
     only_present: leave paths that do not exist here, as a cluster may have them.
@@ -26,7 +26,10 @@ def absolute(study: StudySpec, only_present: bool = False) -> StudySpec:
         for model, file in study.weights.items()
     }
     data = study.data.model_copy(update={"path": _or_unchanged(path, study.data.path)})
-    return study.model_copy(update={"data": data, "weights": weights})
+    curricula = tuple(
+        curriculum.model_copy(update={"table": _or_unchanged(path, curriculum.table)}) for curriculum in study.curricula
+    )
+    return study.model_copy(update={"data": data, "weights": weights, "curricula": curricula})
 
 
 def _is_torchvision_name(model: str, weights: str) -> bool:

@@ -147,11 +147,12 @@ class StudySpec(Frozen):
         return super().identity().model_copy(update={"weights": unknown})
 
     def found_now(self, spec: TrialSpec) -> TrialSpec:
-        """Return an earlier trial with the paths of this study, where data and weights are the same."""
+        """Return an earlier trial with the paths of this study, where data, weights and tables are the same."""
         dense = spec.dense.model_copy(update={"data": spec.dense.data.found_by(self.data)})
         if dense.content and dense.content == self.contents.get(dense.model):
             dense = dense.model_copy(update={"weights": self.weights.get(dense.model, "")})
-        return spec.model_copy(update={"dense": dense})
+        dense = dense.model_copy(update={"curriculum": dense.curriculum.found_in(self.curricula)})
+        return spec.model_copy(update={"dense": dense, "curriculum": spec.curriculum.found_in(self.curricula)})
 
     @property
     def size(self) -> int:

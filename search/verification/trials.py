@@ -42,7 +42,8 @@ def check_trial(folder: StudyFolder, key: str, checked: Checked) -> tuple[Outcom
     checked.files += 1
     if outcome.spec.key() != key:
         raise ValueError(f"{OUTCOME} is that of trial {outcome.spec.key()}")
-    if spec.model_copy(update={"dense": outcome.spec.dense}) != outcome.spec:  # data and weights may have moved
+    moved = {"dense": outcome.spec.dense, "curriculum": outcome.spec.curriculum}  # data, weights, tables
+    if spec.model_copy(update=moved) != outcome.spec:
         raise ValueError(f"{SPEC} and {OUTCOME} differ in their settings")
     return outcome, _of_network(folder, outcome, checked) if outcome.status == "done" else []
 

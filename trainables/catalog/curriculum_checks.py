@@ -34,7 +34,7 @@ def _of_settings(curriculum: Curriculum) -> list[str]:
     """List the settings that the curriculum does not use, and the names that are unknown."""
     used = {*CURRICULA[curriculum.name].method.settings, *(OF_SCORES if is_scored(curriculum) else ())}
     used |= {*OF_ALL} if curriculum.name != NONE.name else set()
-    changed = curriculum.model_dump(exclude_defaults=True, exclude={"name"})
+    changed = curriculum.model_dump(exclude_defaults=True, exclude={"name", "content"})
     problems = []
     if unused := [setting for setting in changed if setting not in used]:
         problems.append(

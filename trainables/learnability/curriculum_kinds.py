@@ -24,6 +24,7 @@ class Kind:
     hard: bool
 
 
+DIGITS = 8  # of a table's checksum in a label
 PLAIN = Method("plain")
 PACED = Method("paced", ("pacing", "start", "full"), "random order")
 DROPPING = Method("dropping", ("fraction",), "random drop")
@@ -60,19 +61,24 @@ def control_of(curriculum: Curriculum) -> Curriculum | None:
     method = kind.method
     if not method.control:
         return curriculum.model_copy(update={"shuffled": True})
-    unscored = {field: Curriculum.model_fields[field].default for field in ("measure", "network", "table")}
+    unscored = {field: Curriculum.model_fields[field].default for field in ("measure", "network", "content", "table")}
     return curriculum.model_copy(update={"name": _first(method), "shuffled": True, **unscored})
 
 
 def label_of(curriculum: Curriculum) -> str:
-    """Name a curriculum in tables, with every setting that differs from its default, so that labels are unique."""
+    """Name a curriculum in tables, with every setting that differs from its default, so that labels are unique.
+
+    A table whose checksum is known has the first eight digits of it as name, as the file may move.
+    """
     method = CURRICULA[curriculum.name].method
     always = method.settings[:1]
     shared = curriculum.shuffled and bool(method.control) and curriculum.name == _first(method)
     name = method.control if shared else curriculum.name
     words = " ".join([name, *(_in_words(getattr(curriculum, field)) for field in always)])
-    hidden = {"name", "phase", *always, *(["shuffled"] if shared else [])}
+    hidden = {"name", "phase", "content", *always, *(["shuffled"] if shared else [])}
     flags = {"balanced": "unbalanced", "shuffled": "shuffled"}
+    if curriculum.table and curriculum.content:
+        flags["table"] = curriculum.content[: len("table ") + DIGITS]
     for field, value in curriculum.model_dump(exclude=hidden, exclude_defaults=True).items():
         words += f", {flags.get(field) or f'{field} {_in_words(value)}'}"
     return f"dense: {words}" if curriculum.phase == "dense" else words

@@ -1,5 +1,7 @@
 """How easy a curriculum finds each training sample, and which samples it draws."""
 
+import hashlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,15 @@ def scores(curriculum: Curriculum, dense: DenseSpec, split: Split, storage: Fold
     if unknown := int((~np.isfinite(easy)).sum()):
         raise ValueError(f"scores must be finite, but {curriculum.measure!r} is not finite for {unknown} samples")
     return aligned(easy, ids, split.ids)
+
+
+def table_checksum(curriculum: Curriculum) -> str:
+    """Return 16 hexadecimal digits of the bytes of a curriculum's table. Raises ValueError where it cannot be read."""
+    file = Folder.at(curriculum.table)
+    try:
+        return hashlib.sha256(file.parent.read(file.name)).hexdigest()[:16]
+    except FileNotFoundError:
+        raise ValueError(f"curriculum.table must be a file, but {curriculum.table} is not there; correct it") from None
 
 
 def _of_training(curriculum: Curriculum, dense: DenseSpec, storage: Folder) -> Scores:

@@ -1,17 +1,27 @@
-"""Weights in a file and models of the user's own: changed content has other keys, and one line says so."""
+"""Weights, models of the user's own and tables of scores: changed content has other keys, and one line says so."""
 
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from search.cluster.packing import check_for_cluster
+from search.results.dense_networks import networks_of
 from search.results.folder import StudyFolder
+from search.results.names import curriculum_name
+from search.running.dry_run import dry_run
 from search.running.identity import identified, warn_of_changes
 from search.study.reading import read_study
 from search.study.spec import StudySpec
+from tests.search.in_process import run_in_process
 from tests.search.running.test_identity import write_digits
+from trainables.data import sources
 from trainables.models import hub
 from trainables.storage.folder import Folder
 
@@ -89,13 +99,104 @@ def test_a_model_of_the_users_own_that_scores_the_samples_counts(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     module, found = tmp_path / "scoringnet.py", list[set[str]]()
+    lines: list[list[str]] = []
     for text in (NET, NET.replace("nn.Flatten()", "nn.ReLU(), nn.Flatten()")):
         module.write_text(text)
         study = known(tmp_path, "sparsities=[0.5]", "curricula=[{name: sample-easy, network: 'scoringnet:net'}]")
         scorers = [network for cell in study.cells() for network in cell.networks if network.model != "small_cnn"]
         assert scorers
         found.append({scorer.key() for scorer in scorers})
+        lines.append(warnings(tmp_path, study))
     assert not found[0] & found[1]
+    assert lines[0] == []
+    assert lines[1] == [
+        "the code of scoringnet:net differs from what study digits was trained with: its trials run anew"
+    ]
+
+
+def write_scores(path: Path, first: float, ids: Sequence[int] = range(1797)) -> None:
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"id": list(ids), "aum": [first, *np.arange(1.0, len(ids))]}), path)
+
+
+def by_table(home: Path, path: Path, *settings: str) -> StudySpec:
+    curriculum = f"curricula=[{{name: sample-easy, measure: aum, table: {path}}}]"
+    return known(home, "sparsities=[0.5]", curriculum, *settings)
+
+
+def test_a_table_of_scores_is_known_by_its_bytes_and_not_by_its_path(tmp_path: Path) -> None:
+    table, copy, other = (tmp_path / name / "samples.parquet" for name in ("a", "b", "c"))
+    write_scores(table, 0.0)
+    copy.parent.mkdir()
+    copy.write_bytes(table.read_bytes())
+    write_scores(other, 0.5)
+    of_table, of_copy, of_other = (by_table(tmp_path, path) for path in (table, copy, other))
+    assert keys(of_table) == keys(of_copy)
+    assert of_table.key() != of_other.key()
+    scored = [{cell.key() for cell in study.cells() if cell.scored} for study in (of_table, of_other)]
+    assert len(scored[0]) == len(scored[1]) == 2 * 3  # the curriculum and its shuffled control, for three seeds
+    assert not scored[0] & scored[1]
+    labels = [{curriculum_name(c) for c in study.all_curricula()} for study in (of_table, of_copy, of_other)]
+    assert labels[0] == labels[1]
+    assert {re.sub("[0-9a-f]{8}", "...", label) for label in labels[0]} == {
+        "standard",
+        "sample-easy, measure aum, table ...",
+        "sample-easy, measure aum, table ..., shuffled",
+    }
+    assert labels[0] & labels[2] == {"standard"}
+    assert warnings(tmp_path, of_table) == []
+    assert warnings(tmp_path, of_copy) == []
+    table.write_bytes(other.read_bytes())
+    assert warnings(tmp_path, by_table(tmp_path, copy)) == []
+    assert warnings(tmp_path, of_table) == []
+    (line,) = warnings(tmp_path, by_table(tmp_path, table))
+    assert line == f"the table {table} differs from what study digits was trained with: its trials run anew"
+    table.unlink()
+    with pytest.raises(ValueError, match=r"curriculum\.table must be a file, but .* is not there; correct it"):
+        identified(of_table, Folder.at(str(tmp_path / "runs")), lambda _: None)
+
+
+def test_a_table_of_dense_training_is_known_by_its_bytes_too(tmp_path: Path) -> None:
+    table, copy, other = (tmp_path / name / "samples.parquet" for name in ("a", "b", "c"))
+    write_scores(table, 0.0)
+    write_scores(copy, 0.0)
+    write_scores(other, 0.5)
+    found = []
+    for path in (table, copy, other):
+        curriculum = f"curricula=[{{name: sample-easy, phase: dense, measure: aum, table: {path}}}]"
+        study = known(tmp_path, "sparsities=[0.5]", "seeds=[0]", curriculum)
+        found.append([network.key() for network in networks_of(study)])
+    assert found[0] == found[1]
+    assert found[0][0] == found[2][0]  # without a curriculum
+    assert not {*found[0][1:]} & {*found[2][1:]}
+
+
+def test_a_changed_table_trains_anew_and_a_moved_one_does_not(tmp_path: Path) -> None:
+    """A real run: the trials of a curriculum, in this process."""
+    table, moved = tmp_path / "a" / "samples.parquet", tmp_path / "b" / "samples.parquet"
+    settings = ["width=0.25", "dense.epochs=1", "finetune.epochs=1", "data.max_train=200", "calibration=32"]
+    settings += ["policies=[uniform]", "seeds=[0]"]
+    ids = sources.load(read_study("digits", settings).data).train.ids.tolist()
+    write_scores(table, 0.0, ids)
+    folder = run_in_process(tmp_path / "runs", by_table(tmp_path, table, *settings))
+    folder.write_table()
+    moved.parent.mkdir()
+    table.rename(moved)
+    plan = dry_run(by_table(tmp_path, moved, *settings), folder.folder.parent, lambda _: None)
+    assert (plan.trials, plan.trials_done) == (0, 3)
+    write_scores(moved, 0.5, ids)
+    plan = dry_run(by_table(tmp_path, moved, *settings), folder.folder.parent, lambda _: None)
+    assert (plan.trials, plan.dense) == (2, 0)
+
+
+def test_an_unfinished_trial_goes_on_with_the_table_where_it_is_now(tmp_path: Path) -> None:
+    table, other = tmp_path / "a" / "samples.parquet", tmp_path / "b" / "samples.parquet"
+    write_scores(table, 0.0)
+    (begun, *_) = (cell for cell in by_table(tmp_path, table).cells() if cell.scored)
+    other.parent.mkdir()
+    table.rename(other)
+    now = by_table(tmp_path, other).found_now(begun)
+    assert (now.curriculum.table, now.key()) == (str(other), begun.key())
 
 
 def test_checksums_are_not_set_by_hand() -> None:
@@ -110,6 +211,10 @@ def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     for file in ("w.pt", "./w.pt", "~/w.pt"):
         study = read_study("digits", [f"weights={{small_cnn: {file}}}"])
         assert study.weights == {"small_cnn": str(tmp_path / "w.pt")}
+    write_scores(tmp_path / "s.parquet", 0.0)
+    for file in ("s.parquet", "./s.parquet", "~/s.parquet"):
+        (curriculum,) = read_study("digits", [f"curricula=[{{name: sample-easy, table: {file}}}]"]).curricula
+        assert curriculum.table == str(tmp_path / "s.parquet")
     write_digits(tmp_path / "images")
     for folder in ("images", "./images", "~/images"):
         study = read_study("digits", ["data.name=folder", f"data.path={folder}"])
