@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import groupby
+from textwrap import shorten
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from trainables.storage.credentials import redacted
 
+LONGEST = 300  # characters of an error in one line
 SHOWN = 200  # characters of a wrong value in an error
 LISTS = {"tuple_type", "list_type"}
 GROUPS = {"model_type", "dict_type", "model_attributes_type"}
@@ -30,6 +32,12 @@ def checked(model: type[Model], values: object, rule: str = "") -> Model:
     except ValidationError as error:
         lines = mistakes(model, error)
     raise ValueError(f"{rule}, but {'; '.join(lines)}" if rule else "\n".join(lines))
+
+
+def in_one_line(error: BaseException) -> str:
+    """Word an error of any class in one line without secrets: its class, and the first paragraph of its text."""
+    first, _, _ = str(error).partition("\n\n")  # torch.fx appends paragraphs on its own graph
+    return shorten(redacted(f"{type(error).__name__}: {first}"), LONGEST, placeholder=" ...")
 
 
 def mistakes(model: type[BaseModel], error: ValidationError) -> list[str]:

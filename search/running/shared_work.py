@@ -11,7 +11,7 @@ from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from search.results.dense_networks import progress_line, read_networks
-from search.running.failures import SharedFailures, raised
+from search.running.failures import SharedFailures, raised, scores_of
 from search.running.gpu_sharing import share_of_gpu
 from search.running.tasks import Say, Watch, finish
 from search.study.spec import Resources
@@ -24,7 +24,6 @@ from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data.splits import Splits
 from trainables.data_spec import DataSpec
-from trainables.learnability.curriculum_kinds import is_scored
 from trainables.learnability.scores import scores
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError
@@ -132,17 +131,7 @@ def prepare(
         shared_work = replace(shared_work, resources=resources)
     failures = SharedFailures(shared_work.say)
     train(specs, references, shared_work, failures)
-    scored = {
-        (curriculum.measure, curriculum.network, curriculum.table, spec.dense.key()): (curriculum, spec.dense)
-        for spec in failures.without(specs)
-        for curriculum in spec.scored
-        if is_scored(curriculum)
-    }
-    errors = shared_work.make(
-        _score, [(c, dense, references[dense.data.key()]) for c, dense in scored.values()], "samples scored"
-    )
-    for error in errors.values():
-        raise raised(error)
+    _check_scores(specs, references, shared_work, failures)
     for kind, shared in SHARED.items():
         due = {
             artifact.key(): (artifact, spec.dense)
@@ -157,6 +146,21 @@ def prepare(
             artifact, dense = lacking[position]
             failures.add(kind, artifact.key(), dense, error)
     return references, shared_work.resources, failures
+
+
+def _check_scores(
+    specs: Iterable[TrialSpec], references: References, shared_work: SharedWork, failures: SharedFailures
+) -> None:
+    """Check the scores that curricula read. Raises ValueError for a table that does not fit: the user's mistake."""
+    curricula = {
+        key: (curriculum, spec.dense) for spec in failures.without(specs) for key, curriculum in scores_of(spec).items()
+    }
+    asked = [(curriculum, dense, references[dense.data.key()]) for curriculum, dense in curricula.values()]
+    for position, error in shared_work.make(_score, asked, "samples scored").items():
+        key, (curriculum, dense) = list(curricula.items())[position]
+        if curriculum.table:
+            raise raised(error)
+        failures.add("scores", key, dense, error)
 
 
 def decode(networks: Iterable[DenseSpec], say: Say, local: bool) -> References:

@@ -7,7 +7,7 @@ import pytest
 from trainables.checkpoints.checkpoint import Architecture, Checkpoint
 from trainables.checkpoints.record import TrainedRecord
 from trainables.data_spec import DataSpec
-from trainables.mistakes import SHOWN, checked
+from trainables.mistakes import SHOWN, checked, in_one_line
 from trainables.spec import TrialSpec
 
 NETWORK = {"model": "resnet20", "width": 1.0, "classes": 10, "image": [1, 8, 8]}
@@ -42,3 +42,14 @@ def test_a_checkpoint_without_its_settings_says_what_its_record_must_hold() -> N
     with pytest.raises(ValueError, match=r"must be valid, but data.size must be a whole number, but got 'large'"):
         saved.read(TrainedRecord)
     assert Checkpoint({}, {"data": {"size": 32}}).read(TrainedRecord).data == DataSpec(size=32)
+
+
+def test_an_error_of_any_class_takes_one_line() -> None:
+    text = "Error(s) in loading state_dict for Net:\n\tMissing key(s): head.weight\n\nWhile executing %conv"
+    assert in_one_line(KeyError("x")) == "KeyError: 'x'"
+    assert in_one_line(RuntimeError(text)) == (
+        "RuntimeError: Error(s) in loading state_dict for Net: Missing key(s): head.weight"
+    )
+    long = in_one_line(ValueError("word " * 1000))
+    assert len(long) <= 300
+    assert long.endswith("word ...")

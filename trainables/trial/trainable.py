@@ -12,9 +12,9 @@ from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.data.batches import Resident
 from trainables.data.splits import Splits
 from trainables.learnability.scores import draw_by
+from trainables.mistakes import in_one_line
 from trainables.outcome import Outcome, total
 from trainables.spec import EpochReport, TrialSpec
-from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.fit import State, fit, keep_best, residents, resume, save_epoch
 from trainables.training.process import WorkerResources, own_device, prepare_process
@@ -131,6 +131,6 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], resource
     except (OSError, ray.exceptions.RayError):
         raise
     except Exception as error:
-        message = redacted(f"{type(error).__name__}: {error}")
+        message = in_one_line(error)
         write_outcome(folder, Outcome(spec=spec, status="failed", error=message))
         tune.report(to_tune(TrialFailed(message)))

@@ -11,14 +11,28 @@ import pytest
 from ray.exceptions import RayTaskError
 
 from search.results.folder import StudyFolder
-from search.running.failures import SharedFailures, message_of, raised
+from search.running.failures import SharedFailures, message_of, raised, scores_of
 from search.searching.searcher import StudySearcher
 from search.study.spec import StudySpec
 from tests.search.conftest import FEW, howcompact
 from tests.search.waiting import LIMIT
+from trainables.learnability.curriculum_kinds import is_scored
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.train import DivergedError
 
+MOODY = """
+from torch import nn
+
+class Moody(nn.Sequential):
+    def forward(self, images):
+        if len(images) == 61 and not self.training:
+            raise RuntimeError("sixty-one images are too many")
+        return super().forward(images)
+
+def build(num_classes, in_channels):
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes)
+    return Moody(nn.Conv2d(in_channels, 8, 3), nn.ReLU(), *head)
+"""
 HOT = """
 from torch import nn
 
@@ -100,15 +114,40 @@ def test_a_profile_that_fails_ends_only_the_trials_that_read_it(tmp_path: Path) 
     assert not searcher.left_out
 
 
+def test_scores_that_fail_end_only_the_trials_that_draw_by_them(tmp_path: Path) -> None:
+    curricula = [{"name": "easy-first"}, {"name": "easy-first", "measure": "aum"}]
+    study = StudySpec.model_validate(
+        {"name": "s", "seeds": [0, 1], "policies": ["uniform"], "curricula": curricula, "records": {"dense": "during"}}
+    )
+    failures = SharedFailures(lambda text: None)
+    drawing = next(spec for spec in study.trials() if spec.curriculum.measure == "aum" and spec.dense.seed == 1)
+    (key,) = scores_of(drawing)
+    failures.add(
+        "scores", key, drawing.dense, RayTaskError("score", "a traceback", ValueError("scores must be finite"))
+    )
+    assert failures.reason(drawing) == (
+        "the sample scores of small_cnn with seed 1 must work before its trials run, but fails with ValueError: scores "
+        "must be finite; correct it, or take small_cnn out of models; the same command tries again"
+    )
+    failed = [spec for spec in study.trials() if failures.reason(spec)]
+    assert failed == [
+        s for s in study.trials() if s.curriculum.measure == "aum" and s.seed == 1 and is_scored(s.curriculum)
+    ]
+
+
+def run(home: Path, *settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a small study with the networks in a folder."""
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--set", *FEW, *settings]
+    environment = os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=LIMIT)
+
+
 @pytest.fixture(scope="module")
 def half_failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A study of two networks, one of which diverges, in a folder whose name a shell would split."""
     home = tmp_path_factory.mktemp("two words")
     (home / "hc_hot.py").write_text(HOT)
-    settings = [*FEW, "models=[small_cnn,hc_hot:build]", "width=1.0", "calibration=64", "recalibrate=2"]
-    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--set", *settings]
-    environment = os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    return home, subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    return home, run(home, "models=[small_cnn,hc_hot:build]", "width=1.0", "calibration=64", "recalibrate=2")
 
 
 def test_a_dense_network_that_diverges_does_not_end_the_study(
@@ -138,3 +177,24 @@ def test_the_proposed_command_works_as_it_is_printed(
     taken = howcompact(*arguments, cwd=home)
     assert taken.returncode == 0, taken.stderr
     assert (home / "best" / "network.safetensors").exists()
+
+
+def test_a_profile_that_fails_does_not_end_the_study(tmp_path: Path) -> None:
+    (tmp_path / "hc_moody.py").write_text(MOODY)
+    done = run(
+        tmp_path,
+        *("models=[small_cnn,hc_moody:build]", "width=1.0", "policies=[uniform,sensitivity]"),
+        *("calibration=61", "recalibrate=0", "data.max_train=300"),
+    )
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "trials: 4 total, 4 new, 3 done, 1 failed, 0 stopped" in done.stdout
+    reason = (
+        "the profile of hc_moody:build with seed 0 must work before its trials run, but fails with RuntimeError: "
+        "sixty-one images are too many; correct it, or take hc_moody:build out of models; the same command tries again"
+    )
+    assert f"1 failed: {reason}" in done.stdout
+    folder = StudyFolder.open(str(tmp_path / "howcompact-runs" / "digits"))
+    failed = [(row.model, row.policy, row.error) for row in folder.rows() if row.status == "failed"]
+    assert failed == [("hc_moody:build", "sensitivity", reason)]
+    assert json.loads(howcompact("status", folder.folder.uri, "--json", cwd=tmp_path).stdout)["failures"] == {reason: 1}
