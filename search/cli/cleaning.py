@@ -7,6 +7,7 @@ import typer
 import search
 from search.cli.options import Json
 from search.results.to_json import to_json
+from trainables.counts import quantity
 
 cleaning = typer.Typer()
 
@@ -31,9 +32,9 @@ def clean(
         print(f"{_size(each.bytes)}  {each.name:{width}}  {each.reason}: {each.path}")
     if len(cleaned.unneeded) > MOST:
         print(f"{len(cleaned.unneeded) - MOST} more are in --json")
-    studies = len(cleaned.studies)
-    kept = f"what {studies} {'study needs' if studies == 1 else 'studies need'} stays"
-    total = f"{len(cleaned.unneeded)} artifacts, {_size(cleaned.bytes).strip()}"
+    needed = f"what {quantity(len(cleaned.studies), 'study needs', 'studies need')} stays"
+    kept = needed if cleaned.studies else "the storage holds no study"
+    total = f"{quantity(len(cleaned.unneeded), 'artifact')}, {_size(cleaned.bytes).strip()}"
     if not cleaned.unneeded:
         print(f"nothing to delete; {kept}")
     elif yes:

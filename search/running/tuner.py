@@ -14,6 +14,7 @@ from search.methods.schedulers import SCHEDULERS, SearchKey, per_search
 from search.results.dense_networks import networks_of, read_networks
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
+from search.results.shared_artifacts import missing, shared_artifacts
 from search.running.callback import Dropped, TuneCallback, Watcher, spec_of
 from search.running.lease import Lease
 from search.running.ray_session import ray_session, refuse_resources
@@ -30,13 +31,16 @@ from trainables.training.process import WorkerResources
 from trainables.training.recovery import RECOVERIES, Pruned
 from trainables.trial.trainable import prune_and_finetune, write_outcome
 
+NAMED = 3  # missing artifacts that a message names
+
 
 def run_trials(
     study: StudySpec, storage: Folder, address: str | None, watchers: Sequence[Watcher], check: Callable[[], None]
 ) -> tuple[list[TrialRow], Counter[str]]:
     """Run the trials that the study folder lacks.
 
-    Returns the rows of all its ended trials, and why trials of searches were not proposed: reason -> their number.
+    Artifacts that the storage lacks are made, even if all trials that start from them have ended. Returns the rows of
+    all ended trials, and why trials of searches were not proposed: reason -> their number.
     address: of a running Ray cluster, "auto" for this machine's; None starts a local cluster and stops it at the end.
     check: called often; it raises an error to stop the run.
     """
@@ -45,16 +49,22 @@ def run_trials(
     searcher = StudySearcher(study, folder, partial(_configure, storage, folder), Dropped(watchers))
     for watcher in watchers:
         watcher.planned(searcher.total)
-    if searcher.total == 0:
+    absent = missing(shared_artifacts(study, storage))
+    if searcher.total == 0 and not absent:
         searcher.close()
         _tell_trained(study, storage, watchers)
         return folder.write_table(), searcher.left_out
+    if searcher.total == 0:
+        names = "; ".join(f"{artifact.kind} of {artifact.name}" for artifact in absent[:NAMED])
+        more = f" and {len(absent) - NAMED} more" if absent[NAMED:] else ""
+        watchers[0].say(f"the storage lacks what ended trials started from; this run makes it again: {names}{more}")
     with ray_session(study.resources, address) as resources:
         try:
             refuse_unreachable(storage)
             shared_work = SharedWork(storage, resources, watchers[0].say, local=address is None)
             sharing = searcher.total if may_share(study, resources) else 0
-            references, resources, failures = prepare(searcher.specs, shared_work, sharing)
+            started_from = [*study.cells(), *study.trials()] if absent else []
+            references, resources, failures = prepare([*searcher.specs, *started_from], shared_work, sharing)
             _tell_trained(study, storage, watchers)
             for outcome in searcher.leave_out(failures.reason):
                 _fail(outcome, folder, watchers)
