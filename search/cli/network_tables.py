@@ -6,6 +6,7 @@ from search.networks.probe import KINDS, Probing
 from search.networks.profile import Compactness
 from trainables.allocation.profiles import FALLS
 from trainables.counts import quantity
+from trainables.pruning.held import Held, with_reasons
 
 
 def print_allocation(allocation: Allocation) -> None:
@@ -17,6 +18,7 @@ def print_allocation(allocation: Allocation) -> None:
         table.add_row(layer.name, f"{layer.size:,}", f"{layer.keep:,}", f"{100 * layer.density:.2f}", f"{layer.macs:,}")
     table.add_row("all", "", f"{allocation.params_kept:,}", "", f"{allocation.macs_kept:,}")
     terminal().print(table)
+    _print_held(allocation.held)
 
 
 def print_compactness(result: Compactness) -> None:
@@ -36,6 +38,7 @@ def print_compactness(result: Compactness) -> None:
         table.add_row(part.name, f"{part.weights:,}", f"{part.units:,}", *marked)
     terminal().print(table)
     print("* the most compact part: the largest share of it can be removed")
+    _print_held(result.held)
 
 
 def print_probes(result: Probing) -> None:
@@ -65,3 +68,8 @@ def print_probes(result: Probing) -> None:
     }
     if changes := " and ".join(f"{word} {', '.join(names)}" for word, names in instead.items() if names):
         print(f"one pass from input to output would {changes}")
+
+
+def _print_held(held: Held) -> None:
+    if held:
+        print(f"not pruned: {with_reasons(held)}")

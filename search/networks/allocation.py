@@ -38,6 +38,7 @@ class Allocation(Frozen):
     params_kept: int
     macs_kept: int
     cost_seconds: float  # of scoring and of dividing the budget
+    held: dict[str, str]  # layer or block that is not pruned -> what keeps it, the largest first
 
 
 def allocation(network: Network, settings: Mapping[str, object], seed: int) -> Allocation:
@@ -77,4 +78,5 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
         params_kept=after.params_kept,
         macs_kept=after.macs_kept,
         cost_seconds=seconds,
+        held=dict(planned.prunable.held),
     )

@@ -37,6 +37,7 @@ class Compactness(Frozen):
     parts: tuple[PartTolerance, ...]
     profile: Profile
     seconds: float  # that measuring the profile took
+    held: dict[str, str]  # layer or block that is not pruned -> what keeps it, the largest first
 
 
 def compactness(network: Network, granularity: str, criterion: str, calibration: int) -> Compactness:
@@ -54,7 +55,8 @@ def compactness(network: Network, granularity: str, criterion: str, calibration:
     seconds = time.perf_counter() - started
     depth = [layer.name for layer in prunable_layers(model, example)]
     parts = []
-    for part in sorted(view(model, spec.granularity, example).parts, key=lambda part: depth.index(part.layers[0].name)):
+    prunable = view(model, spec.granularity, example)
+    for part in sorted(prunable.parts, key=lambda part: depth.index(part.layers[0].name)):
         sparsities = tuple(1.0 - units_at(part, level) / part.units for level in profile.levels)
         curve = profile.accuracy[part.name]
         parts.append(
@@ -76,4 +78,5 @@ def compactness(network: Network, granularity: str, criterion: str, calibration:
         parts=tuple(parts),
         profile=profile,
         seconds=seconds,
+        held=dict(prunable.held),
     )

@@ -62,7 +62,8 @@ def _run(
     folder = StudyFolder(storage / study.name)
     with Progress() as progress:
         study = identified(study, storage, progress.say)
-        for line in remarks.remarks(cell.dense for cell in study.cells()):
+        cells = study.cells()
+        for line in (*remarks.remarks(cell.dense for cell in cells), *remarks.whole_layers(cells)):
             progress.say(line)
     warn_of_changes(study, folder, warn)
     adopted = adopt(study, storage)

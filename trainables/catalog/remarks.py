@@ -1,15 +1,17 @@
-"""What a run says of networks at its start: frozen layers, and weights that no budget counts."""
+"""What a run says of networks at its start: frozen layers, layers that keep all channels, and uncounted weights."""
 
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor, nn
 
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.models.layers import uncounted
 from trainables.names import NAMES
-from trainables.pruning.held import some
-from trainables.spec import DenseSpec
+from trainables.pruning.channels import Channels
+from trainables.pruning.held import OUTPUT, some, with_reasons
+from trainables.spec import DenseSpec, TrialSpec
 
 
 def remarks(networks: Iterable[DenseSpec]) -> list[str]:
@@ -19,13 +21,10 @@ def remarks(networks: Iterable[DenseSpec]) -> list[str]:
     """
     lines: list[str] = []
     for spec in {network.model: network for network in networks if network.model not in NAMES["model"]}.values():
-        shape = sources.peek(spec.data)
-        built = Architecture.of(spec, shape.image, shape.classes)
-        with torch.random.fork_rng(devices=[]):
-            model = built.build()
+        model, example = _fresh(spec)
         if frozen := [name for name, parameter in model.named_parameters() if not parameter.requires_grad]:
             lines.append(f"{spec.model}: frozen, so never trained: {some(frozen)}")
-        if left := uncounted(model, built.example()):
+        if left := uncounted(model, example):
             size = sum(left.values())
             weights = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
             lines.append(
@@ -33,3 +32,29 @@ def remarks(networks: Iterable[DenseSpec]) -> list[str]:
                 f"counted by the budget: {some(sorted(left, key=lambda name: -left[name]))}"
             )
     return lines
+
+
+def whole_layers(trials: Iterable[TrialSpec]) -> list[str]:
+    """List, for each network whose channels are pruned, the layers that keep all of them, beside those of its output.
+
+    Trials with earlier prunings are left out: their layers are known when they run.
+    """
+    lines: list[str] = []
+    for spec in {trial.dense.model: trial for trial in trials if trial.granularity == "channel"}.values():
+        if spec.dense.model in NAMES["model"] or spec.before:
+            continue
+        channels = Channels(*_fresh(spec.dense), spec.round_to)
+        if held := {name: reason for name, reason in channels.held.items() if reason != OUTPUT}:
+            lines.append(
+                f"{spec.dense.model}: {len(held)} of {len(channels.layers)} layers keep all their channels: "
+                f"{with_reasons(held)}"
+            )
+    return lines
+
+
+def _fresh(spec: DenseSpec) -> tuple[nn.Module, Tensor]:
+    """Build a network with fresh weights, and a blank image batch (1, C, H, W)."""
+    shape = sources.peek(spec.data)
+    built = Architecture.of(spec, shape.image, shape.classes)
+    with torch.random.fork_rng(devices=[]):
+        return built.build(), built.example()

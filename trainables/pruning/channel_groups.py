@@ -20,10 +20,8 @@ from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 
 from trainables.models.cifar import PadShortcut
 from trainables.models.layers import eval_mode
-from trainables.pruning.held import not_pruned
+from trainables.pruning.held import OUTPUT, not_pruned
 from trainables.pruning.operations import first_of, is_depthwise, is_known, joined
-
-OUTPUT = "the network's output"  # what keeps the channels of its last layers
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 
 SHOWN = 3  # names in a message
 
+OUTPUT = "the network's output"  # what keeps the channels of the last layers
+
 Held = Mapping[str, str]  # layer or block -> what keeps all of it, the most expensive first
 
 
@@ -16,4 +18,9 @@ def some(names: Iterable[str]) -> str:
 
 def not_pruned(held: Held) -> str:
     """Name what is not pruned, each with its reason, to end a message; empty if all can be pruned."""
-    return f"; not pruned: {some(f'{name} ({reason})' for name, reason in held.items())}" if held else ""
+    return f"; not pruned: {with_reasons(held)}" if held else ""
+
+
+def with_reasons(held: Held) -> str:
+    """List the first names, each with its reason, and the number of the others."""
+    return some(f"{name} ({reason})" for name, reason in held.items())
