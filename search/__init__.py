@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from search.retrieval.copying import Retrieved
     from search.running.clean import Cleaned
     from search.running.dry_run import DryRun
+    from search.running.messages import Verbosity
     from search.running.run import RunSummary
     from search.samples.summary import Learnability
     from search.verification.verify import Verified
@@ -30,14 +31,16 @@ def run(
     name: str | None = None,
     overrides: Sequence[str] | Mapping[str, Any] = (),
     address: str | None = None,
+    progress: "Verbosity" = "normal",
 ) -> "RunSummary":
     """Start, continue or extend a study.
 
     study: a YAML file, the name of a shipped study, or a dictionary of settings. storage: folder or URI that holds the
     studies. name: replaces the name of the study. overrides: settings as "key=value", or a dictionary from dotted names
-    to values. address: of a running Ray cluster; None starts a local one. Raises ValueError with all that is wrong with
-    the study, or if another run of it is active. Raises StorageError if the storage fails; the same call then continues
-    the study.
+    to values. address: of a running Ray cluster; None starts a local one. progress: "quiet" shows warnings and failures
+    alone on stderr, "verbose" also each trial and each epoch of dense training, and keeps Ray's logs. Raises ValueError
+    with all that is wrong with the study, or if another run of it is active. Raises StorageError if the storage fails;
+    the same call then continues the study.
     """
     from search.study.reading import read_study
     from trainables.storage.folder import Folder
@@ -45,7 +48,7 @@ def run(
     checked, root = read_study(study, overrides, name), Folder.at(storage)
     from search.running.run import run as run_study  # Ray is imported only for a study that can run
 
-    return run_study(checked, root, address, _warn)
+    return run_study(checked, root, address, _warn, progress)
 
 
 def dry_run(
@@ -54,16 +57,18 @@ def dry_run(
     *,
     name: str | None = None,
     overrides: Sequence[str] | Mapping[str, Any] = (),
+    progress: "Verbosity" = "normal",
 ) -> "DryRun":
     """Count what `run` would do and reuse, and estimate its time from earlier runs. It starts nothing.
 
     The arguments and errors are those of `run`.
     """
     from search.running.dry_run import dry_run as plan
+    from search.running.messages import Messages
     from search.study.reading import read_study
     from trainables.storage.folder import Folder
 
-    return plan(read_study(study, overrides, name), Folder.at(storage), _say)
+    return plan(read_study(study, overrides, name), Folder.at(storage), Messages(progress).say)
 
 
 def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] = ()) -> "Compared":
@@ -97,6 +102,7 @@ def learnability(
     overrides: Sequence[str] | Mapping[str, Any] = (),
     address: str | None = None,
     out: str | None = None,
+    progress: "Verbosity" = "normal",
 ) -> "Learnability":
     """Measure how easy a study's training samples are for its dense networks. Train networks that are missing.
 
@@ -112,14 +118,16 @@ def learnability(
         refuse_out(out)
     checked, root = read_study(study, overrides, name), Folder.at(storage)
     from search.running.identity import identified
+    from search.running.messages import Messages
     from search.running.tuner import train_dense
     from search.samples.runs import networks, read_runs
     from search.samples.summary import learnability as look
 
     networks(checked)  # raises for a study that records nothing, before files are read
-    checked = identified(checked, root, _say)
+    messages = Messages(progress)
+    checked = identified(checked, root, messages.say)
     specs = networks(checked)
-    train_dense(checked, specs, root, address, _say)
+    train_dense(checked, specs, root, address, messages)
     runs = read_runs(specs, root)
     result = look(checked, root, runs)
     if out is not None:
@@ -179,16 +187,18 @@ def front(
     return best_front(_open(folder, trust), request)
 
 
-def verify(folder: str, *, sample: int = 3, trust: Sequence[str] = ()) -> "Verified":
+def verify(folder: str, *, sample: int = 3, trust: Sequence[str] = (), progress: "Verbosity" = "normal") -> "Verified":
     """Derive every number of a study's tables again from the files of its trials, and name what disagrees.
 
     sample: number of finished trials whose accuracy is measured again; it needs their data sets. trust: as for `best`.
+    progress: as for `run`.
     """
     from search.results.folder import StudyFolder
+    from search.running.messages import Messages
     from search.verification.verify import verify as verify_study
     from trainables.models.trust import Trust
 
-    return verify_study(StudyFolder.open(folder, Trust(trust)), sample, _say)
+    return verify_study(StudyFolder.open(folder, Trust(trust)), sample, Messages(progress).say)
 
 
 def clean(storage: str, *, delete: bool = False) -> "Cleaned":
@@ -224,10 +234,6 @@ def _open(folder: str, trust: Sequence[str]) -> "StudyFolder":
     if message := unfinished_message(opened):
         _warn(message)
     return opened
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.__stderr__, flush=True)
 
 
 def _warn(text: str) -> None:

@@ -16,14 +16,18 @@ from search.cli.options import (
     Evaluator,
     Json,
     Name,
+    Quiet,
     Ray,
     Settings,
     Storage,
     Study,
     StudyDir,
     Trusted,
+    Verbose,
     Version,
+    general_first,
     spread,
+    verbosity,
 )
 from search.cli.reference import reference
 from search.cli.verification import verification
@@ -42,12 +46,15 @@ app = typer.Typer(
 
 
 @app.callback()
-def options(version: Version = False) -> None:
-    """Take the options that come before a command."""
+def options(version: Version = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
+    """Take the options of all commands."""
+    if quiet and verbose:
+        raise ValueError("--quiet must come without --verbose, but both are given; drop one")
 
 
 @app.command()
 def run(
+    context: typer.Context,
     study: Study = "digits",
     storage: Storage = search.STORAGE,
     name: Name = None,
@@ -62,15 +69,16 @@ def run(
 
     Example: howcompact run digits --set seeds=[0,1] finetune.epochs=5
     """
+    how = verbosity(context)
     if dry_run:
-        plan = search.dry_run(study, storage, name=name, overrides=settings)
+        plan = search.dry_run(study, storage, name=name, overrides=settings, progress=how)
         if as_json:
             return _print_json(plan)
         from search.cli.dry_run_lines import print_dry_run
 
         return print_dry_run(plan)
     with stoppable():
-        summary = search.run(study, storage, name=name, overrides=settings, address=address)
+        summary = search.run(study, storage, name=name, overrides=settings, address=address, progress=how)
     if as_json:
         _print_json(summary, exclude={"comparison"})
     else:
@@ -141,6 +149,7 @@ def compare(
 
 @app.command()
 def learnability(
+    context: typer.Context,
     study: Study = "learnability",
     storage: Storage = search.STORAGE,
     name: Name = None,
@@ -154,7 +163,9 @@ def learnability(
     Example: howcompact learnability learnability --set models=[resnet20] --out samples
     """
     with stoppable():
-        result = search.learnability(study, storage, name=name, overrides=settings, address=address, out=out)
+        result = search.learnability(
+            study, storage, name=name, overrides=settings, address=address, out=out, progress=verbosity(context)
+        )
     if as_json:
         return _print_json(result)
     from search.cli.sample_tables import print_learnability
@@ -228,8 +239,9 @@ app.add_typer(cleaning)
 def main() -> None:
     """Run the command line. Errors are `error: ` lines; the exit code is 2 for a mistake, 1 if the storage fails."""
     sys.path.append("")  # the current folder may hold the user's own models
-    with errors_as_lines():
-        app(args=spread(sys.argv[1:]))
+    arguments = general_first(sys.argv[1:])
+    with errors_as_lines(tracebacks=not {"--verbose", "-v"}.isdisjoint(arguments)):
+        app(args=spread(arguments))
 
 
 def _print_json(result: "BaseModel", exclude: set[str] | None = None) -> None:

@@ -1,8 +1,9 @@
 """How a command ends: errors as lines and exit codes, and Ctrl-C."""
 
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import typer
 
@@ -10,13 +11,14 @@ from trainables.storage.credentials import redacted
 
 
 @contextmanager
-def errors_as_lines() -> Iterator[None]:
+def errors_as_lines(tracebacks: bool) -> Iterator[None]:
     """Print an error as `error: ` lines and exit: with 2 for a mistake of the user, with 1 if the storage fails.
 
-    A file that cannot be read or written is a mistake, too.
+    A file that cannot be read or written is a mistake, too. tracebacks: print where the error was raised before it.
     """
     try:
-        yield
+        with _traced() if tracebacks else nullcontext():
+            yield
     except ValueError as error:
         for line in str(error).splitlines():
             print(f"error: {redacted(line)}", file=sys.stderr)
@@ -31,6 +33,16 @@ def errors_as_lines() -> Iterator[None]:
             raise
         print(f"error: {redacted(str(error.filename))}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
+
+
+@contextmanager
+def _traced() -> Iterator[None]:
+    """Print the traceback of an error that passes, without secrets."""
+    try:
+        yield
+    except (ValueError, OSError):
+        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
+        raise
 
 
 @contextmanager

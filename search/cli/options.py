@@ -1,9 +1,12 @@
 """The arguments that several commands share."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from search.running.messages import Verbosity
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Storage = Annotated[str, typer.Option(help="Folder or URI (s3://, gs://) that holds the studies.")]
@@ -37,6 +40,32 @@ def _print_version(wanted: bool) -> None:
 Version = Annotated[
     bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
 ]
+
+
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress, only warnings, errors and results. At any place.")
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Show each trial and each epoch of dense training, keep Ray's logs, show errors with tracebacks. "
+        "At any place.",
+    ),
+]
+GENERAL = ("--quiet", "-q", "--verbose", "-v")
+
+
+def verbosity(context: typer.Context) -> "Verbosity":
+    """Return how much of its progress a command shows."""
+    chosen = context.find_root().params
+    return "quiet" if chosen["quiet"] else "verbose" if chosen["verbose"] else "normal"
+
+
+def general_first(arguments: Sequence[str]) -> list[str]:
+    """Move --quiet and --verbose before the command: users write them at its end, too."""
+    return sorted(arguments, key=lambda argument: argument not in GENERAL)
 
 
 def spread(arguments: Sequence[str]) -> list[str]:

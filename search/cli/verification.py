@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import search
-from search.cli.options import Json, StudyDir, Trusted
+from search.cli.options import Json, StudyDir, Trusted, verbosity
 from search.results.to_json import to_json
 from trainables.counts import quantity
 
@@ -14,6 +14,7 @@ verification = typer.Typer()
 
 @verification.command()
 def verify(
+    context: typer.Context,
     folder: StudyDir,
     sample: Annotated[int, typer.Option(min=0, help="Number of networks whose accuracy is measured again.")] = 3,
     trust: Trusted = [],  # noqa: B006
@@ -23,7 +24,7 @@ def verify(
 
     Example: howcompact verify howcompact-runs/digits --sample 10
     """
-    verified = search.verify(folder, sample=sample, trust=trust)
+    verified = search.verify(folder, sample=sample, trust=trust, progress=verbosity(context))
     if as_json:
         print(to_json(verified))
     else:

@@ -71,15 +71,16 @@ def seconds_left(networks: Sequence[DenseNetwork]) -> float | None:
     return sum(network.epochs_left * fmean(seconds[network.spec.model] or measured) for network in networks)
 
 
+def epoch_text(network: DenseNetwork, report: EpochReport) -> str:
+    """Describe an epoch: its number and its accuracy."""
+    return f"epoch {report.epoch} of {network.spec.recipe.epochs}, {100 * report.val_accuracy:.1f} %"
+
+
 def progress_line(networks: Sequence[DenseNetwork]) -> str:
     """Say how far the networks in training are: epoch, accuracy and time left."""
     running = [network for network in networks if network.history and not network.trained]
     parts = [f"dense networks trained: {sum(network.trained for network in networks)} of {len(networks)}"]
-    parts += [
-        f"{network.name}: epoch {network.history[-1].epoch} of {network.spec.recipe.epochs}, "
-        f"{100 * network.history[-1].val_accuracy:.1f} %"
-        for network in running[:4]
-    ]
+    parts += [f"{network.name}: {epoch_text(network, network.history[-1])}" for network in running[:4]]
     left = seconds_left(networks)
     if running and left is not None:
         parts.append(f"{about(left / len(running))} left")

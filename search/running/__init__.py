@@ -1,4 +1,4 @@
 """A study on Ray: the work that trials share, then the trials themselves.
 
-Hands out: clean, dry_run, identity, run, tuner.
+Hands out: clean, dry_run, identity, messages, run, tuner.
 """

@@ -13,18 +13,19 @@ from rich.table import Table
 from search.results.dense_networks import DenseNetwork
 from search.results.durations import about
 from search.results.rows import TrialRow
+from search.running.messages import Messages, Verbosity, to_stderr
 from trainables.counts import quantity
 from trainables.spec import EpochReport, TrialSpec
 
 QUIET_SECONDS = 10.0  # between two plain lines
 
 
-class Progress:
-    """A watcher that shows the progress of a study on stderr."""
+class Progress(Messages):
+    """A watcher that shows the progress of a study on stderr. A quiet run shows failures alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, verbosity: Verbosity = "normal") -> None:
+        super().__init__(verbosity, self._line)
         self._console = Console(file=sys.__stderr__)  # sys.stderr is Ray's while the trials run
-        self._started = time.monotonic()
         self._first_trial: float | None = None
         self._last_line = 0.0
         self._message = ""
@@ -32,30 +33,36 @@ class Progress:
         self._done: Counter[str] = Counter()
         self._running: dict[str, str] = {}  # trial -> its policy
         self._failed = 0
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
         self._best: dict[str, TrialRow] = {}
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Progress":
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self.quiet:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._console.is_terminal:
+        if self._live.is_started:
             self._live.stop()
 
     def say(self, text: str) -> None:
         """Show a message as a line that stays; in a terminal it stands above the live table."""
         self._message = text
-        self._said.add(text)
-        line = f"{time.monotonic() - self._started:6.1f} s  {text}"
+        super().say(text)
+
+    def warn(self, text: str) -> None:
+        """Show a message that a quiet run shows, too."""
+        self._warned.add(text)
+        super().warn(text)
+
+    def _line(self, line: str) -> None:
         if self._console.is_terminal:
             self._console.print(line, markup=False, highlight=False)
         else:
-            print(line, file=sys.__stderr__, flush=True)
+            to_stderr(line)
 
     def planned(self, trials: int) -> None:
         """Note the number of trials to run."""
@@ -65,7 +72,7 @@ class Progress:
     def dropped(self, trials: int, reason: str) -> None:
         """Note that some of the trials will not run, and show the reason."""
         self._total -= trials
-        self.say(reason)
+        self.warn(reason)
 
     def trained(self, networks: Sequence[DenseNetwork]) -> None:
         """Ignore dense networks: their training has told its own progress."""
@@ -86,14 +93,17 @@ class Progress:
         self._done[row.policy] += 1
         if row.status == "failed":
             self._failed += 1
-        if row.status == "failed" and row.error not in self._said:  # many trials may fail with the same error
-            self._said.add(row.error)
-            self.say(f"a trial of {row.policy} at sparsity {row.sparsity:g} failed: {row.error}")
+        if row.status == "failed" and row.error not in self._warned:  # many trials may fail with the same error
+            self._warned.add(row.error)
+            self.warn(f"a trial of {row.policy} at sparsity {row.sparsity:g} failed: {row.error}")
         known = self._best.get(row.policy)
         if row.best_val_accuracy is not None and (
             known is None or row.best_val_accuracy > (known.best_val_accuracy or 0.0)
         ):
             self._best[row.policy] = row
+        if self.verbose:
+            self.say(f"{_described(row)}; {self._counts()}, {self._time_left()}")
+            return
         now = time.monotonic()
         if not self._console.is_terminal and (
             now - self._last_line > QUIET_SECONDS or self._done.total() == self._total
@@ -129,3 +139,10 @@ class Progress:
                 f"{best.sparsity:g}" if best else "",
             )
         return table
+
+
+def _described(row: TrialRow) -> str:
+    """Say how a trial has ended."""
+    reached = "" if row.best_val_accuracy is None else f", {100 * row.best_val_accuracy:.1f} %"
+    name = f"{row.model}, {row.policy} by {row.criterion} at sparsity {row.sparsity:g}, seed {row.seed}"
+    return f"trial {row.trial} ({name}): {row.status}{reached}, {row.seconds:.1f} s"

@@ -14,6 +14,7 @@ import ray
 import torch
 from ray.tune.execution import class_cache
 
+from search.running.messages import Messages
 from search.running.shared_work import worker_resources
 from search.study.spec import Resources
 from trainables.counts import quantity
@@ -33,19 +34,21 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(resources: Resources, address: str | None) -> Iterator[WorkerResources]:
+def ray_session(resources: Resources, address: str | None, messages: Messages) -> Iterator[WorkerResources]:
     """Connect to a Ray cluster for the duration; yields the resources of a trial there.
 
-    Raises ValueError where Ray cannot start.
+    A verbose run keeps Ray's logs and says where they are. Raises ValueError where Ray cannot start.
     """
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
-    with _output_to_file():
+    with _output_to_file(messages):
         local_logs = _connect(address)
+        if local_logs and messages.verbose:
+            messages.say(f"the logs of Ray's processes are kept in {local_logs}/logs")
         try:
             yield worker_resources(resources, ray.cluster_resources(), grows=address is not None)
         finally:
             _shut_down()
-    if local_logs:
+    if local_logs and not messages.verbose:
         shutil.rmtree(local_logs, ignore_errors=True)
 
 
@@ -78,20 +81,27 @@ def _limit_environment(local: bool) -> None:
 
 
 @contextmanager
-def _output_to_file() -> Iterator[None]:
-    """Redirect what Ray prints to a temporary file, which is kept only if the run fails."""
+def _output_to_file(messages: Messages) -> Iterator[None]:
+    """Redirect what Ray prints to a temporary file, which is kept if the run fails or is verbose."""
     with tempfile.TemporaryFile("w+") as log:
         try:
             with redirect_stdout(log), redirect_stderr(log), _logged_to(log):
                 yield
+            if messages.verbose and log.seek(0, os.SEEK_END):
+                messages.say(f"what Ray printed is kept in {_kept(log)}")
         except (ValueError, StorageError):
             raise
         except Exception as error:
-            log.seek(0)
-            with tempfile.NamedTemporaryFile("w", prefix="howcompact-ray-", suffix=".log", delete=False) as kept:
-                shutil.copyfileobj(log, kept)
-            error.add_note(f"Ray's log is in {kept.name}")
+            error.add_note(f"Ray's log is in {_kept(log)}")
             raise
+
+
+def _kept(log: IO[str]) -> str:
+    """Copy a log to a file that stays; return its path."""
+    log.seek(0)
+    with tempfile.NamedTemporaryFile("w", prefix="howcompact-ray-", suffix=".log", delete=False) as kept:
+        shutil.copyfileobj(log, kept)
+    return kept.name
 
 
 @contextmanager

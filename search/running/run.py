@@ -15,6 +15,7 @@ from search.results.proposal import best_command
 from search.results.rows import TrialRow
 from search.running.identity import identified, warn_of_changes
 from search.running.lease import Lease
+from search.running.messages import Verbosity
 from search.running.progress import Progress
 from search.running.ray_session import refuse_resources
 from search.running.tuner import run_trials
@@ -44,23 +45,30 @@ class RunSummary(Frozen):
     trial_seconds: float  # of the trials that this run added
 
 
-def run(study: StudySpec, storage: Folder, address: str | None, warn: Callable[[str], None]) -> RunSummary:
+def run(
+    study: StudySpec, storage: Folder, address: str | None, warn: Callable[[str], None], verbosity: Verbosity = "normal"
+) -> RunSummary:
     """Start, continue or extend a study: run the trials that its folder lacks, track them in MLflow, compare.
 
-    address: as for `run_trials`. warn: gets a message of each problem that does not stop the study. Raises ValueError
-    if another run of the study is active.
+    address: as for `run_trials`. verbosity: how much of the progress is shown on stderr. warn: gets a message of each
+    problem that does not stop the study. Raises ValueError if another run of the study is active.
     """
     refuse_resources(study.resources, address)
     with Lease(storage / study.name, warn) as lease:
-        return _run(study, storage, address, warn, lease.check)
+        return _run(study, storage, address, warn, lease.check, verbosity)
 
 
 def _run(
-    study: StudySpec, storage: Folder, address: str | None, warn: Callable[[str], None], check: Callable[[], None]
+    study: StudySpec,
+    storage: Folder,
+    address: str | None,
+    warn: Callable[[str], None],
+    check: Callable[[], None],
+    verbosity: Verbosity,
 ) -> RunSummary:
     started = time.perf_counter()
     folder = StudyFolder(storage / study.name)
-    with Progress() as progress:
+    with Progress(verbosity) as progress:
         study = identified(study, storage, progress.say)
         cells = study.cells()
         for line in (*remarks.remarks(cell.dense for cell in cells), *remarks.whole_layers(cells)):
@@ -74,10 +82,10 @@ def _run(
     tracker = Tracker(uri, study.name, study.model_dump(mode="json"), warn=warn, artifacts=artifacts)
     comparison = None
     try:
-        with Progress() as progress:
+        with Progress(verbosity) as progress:
             for name, trials in adopted.items():
                 progress.say(f"starting points taken over from study {name}: {trials}")
-            rows, left_out = run_trials(study, storage, address, (progress, MlflowWatcher(tracker)), check)
+            rows, left_out = run_trials(study, storage, address, progress, (progress, MlflowWatcher(tracker)), check)
         for message in warnings_of(read_networks(networks_of(study), storage)):
             warn(message)
         tracker.backfill(finished_trial(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))

@@ -10,9 +10,10 @@ import ray
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from search.results.dense_networks import progress_line, read_networks
+from search.running.dense_progress import dense_watch
 from search.running.failures import SharedFailures, raised, scores_of
 from search.running.gpu_sharing import share_of_gpu
+from search.running.messages import Messages
 from search.running.tasks import Say, Watch, finish
 from search.study.spec import Resources
 from trainables.artifacts.dense import make_dense
@@ -39,7 +40,7 @@ class SharedWork:
 
     storage: Folder
     resources: WorkerResources  # of each training; a trial has the same
-    say: Say
+    messages: Messages
     local: bool  # Ray runs on this machine alone
 
     def make(self, task: Any, asked: Iterable[tuple[Any, ...]], what: str) -> dict[int, Exception]:
@@ -74,7 +75,7 @@ class SharedWork:
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, 0) if group else "DEFAULT",
             )
             groups[run.remote(*arguments, self.storage, resources)] = group
-        errors = finish(groups, what, self.say, watch)
+        errors = finish(groups, what, self.messages.say, watch)
         return {position: errors[task] for position, task in enumerate(groups) if task in errors}
 
 
@@ -121,15 +122,15 @@ def prepare(
     show.
     """
     if wait := awaited(shared_work.resources, (node["Resources"] for node in ray.nodes() if node["Alive"])):
-        shared_work.say(wait)
+        shared_work.messages.warn(wait)
     specs = list(specs)
     networks = (network for spec in specs for network in spec.networks)
-    references = decode(networks, shared_work.say, shared_work.local)
+    references = decode(networks, shared_work.messages.say, shared_work.local)
     if sharing:
         resources, message = share_of_gpu(shared_work.resources, specs, references, sharing)
-        shared_work.say(message)
+        shared_work.messages.say(message)
         shared_work = replace(shared_work, resources=resources)
-    failures = SharedFailures(shared_work.say)
+    failures = SharedFailures(shared_work.messages.warn)
     train(specs, references, shared_work, failures)
     _check_scores(specs, references, shared_work, failures)
     for kind, shared in SHARED.items():
@@ -196,8 +197,11 @@ def train(
         due = {n.key(): n for n in networks if (n.curriculum != Curriculum()) == scored}
         lacking = [due[key] for key in _lacking(shared_work.storage, "dense", due)]
         asked = [("dense", network, [references[network.data.key()]]) for network in lacking]
-        watch = partial(_how_far, lacking, shared_work.storage)
+        watch = dense_watch(lacking, shared_work.storage, shared_work.messages.verbose)
         errors = shared_work.train(_make, asked, "dense networks trained", watch)
+        if shared_work.messages.verbose:
+            for line in watch.lines():  # of the epochs since the last look
+                shared_work.messages.say(line)
         for position, error in errors.items():
             failures.add("dense", lacking[position].key(), lacking[position], error)
 
@@ -208,10 +212,6 @@ def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
     with ThreadPoolExecutor(4) as pool:
         sound = pool.map(partial(is_sound, storage, kind), keys)
         return [key for key, found in zip(keys, sound, strict=True) if not found]
-
-
-def _how_far(networks: Sequence[DenseSpec], storage: Folder) -> str:
-    return progress_line(read_networks(networks, storage))
 
 
 def read_images(data: DataSpec) -> tuple[Splits, tuple[str, ...]]:

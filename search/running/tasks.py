@@ -1,7 +1,8 @@
 """Waits for tasks on Ray, and says how far they are."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -11,14 +12,25 @@ from search.running.failures import raised
 from trainables.storage.folder import StorageError
 
 Say = Callable[[str], None]
-Watch = Callable[[], str]  # says how far some training is
-FIRST_PAUSE, LONGEST_PAUSE = 10.0, 300.0  # seconds between two lines on the progress of trainings
 OWN_ERRORS = (  # of a task: its exception, or its worker was lost too often
     ray.exceptions.RayTaskError,
     ray.exceptions.WorkerCrashedError,
     ray.exceptions.OutOfMemoryError,
     ray.exceptions.NodeDiedError,
 )
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Tells from time to time how far some training is."""
+
+    lines: Callable[[], Iterable[str]]
+    first_pause: float = 10.0  # seconds; later pauses are a tenth of the time since the start
+    longest_pause: float = 300.0
+
+    def pause(self, spent: float) -> float:
+        """Return the seconds until the next lines. spent: seconds since the start."""
+        return min(max(self.first_pause, spent / 10), self.longest_pause)
 
 
 def finish(groups: Mapping[Any, Any], what: str, say: Say, watch: Watch | None = None) -> dict[Any, Exception]:
@@ -29,10 +41,11 @@ def finish(groups: Mapping[Any, Any], what: str, say: Say, watch: Watch | None =
     waiting, done = list(groups), 0
     total, started, errors = len(waiting), time.monotonic(), dict[Any, Exception]()
     while waiting:
-        pause = min(max(FIRST_PAUSE, (time.monotonic() - started) / 10), LONGEST_PAUSE)
-        ready, waiting = ray.wait(waiting, fetch_local=False, timeout=pause if watch else None)
+        pause = watch.pause(time.monotonic() - started) if watch else None
+        ready, waiting = ray.wait(waiting, fetch_local=False, timeout=pause)
         if watch and not ready:
-            say(watch())
+            for line in watch.lines():
+                say(line)
             continue
         for task in ready:
             try:

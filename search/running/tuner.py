@@ -17,6 +17,7 @@ from search.results.rows import TrialRow, row_of
 from search.results.shared_artifacts import missing, shared_artifacts
 from search.running.callback import Dropped, TuneCallback, Watcher, spec_of
 from search.running.lease import Lease
+from search.running.messages import Messages
 from search.running.ray_session import ray_session, refuse_resources
 from search.running.shared_work import References, SharedWork, prepare
 from search.running.storage_check import refuse_unreachable
@@ -35,7 +36,12 @@ NAMED = 3  # missing artifacts that a message names
 
 
 def run_trials(
-    study: StudySpec, storage: Folder, address: str | None, watchers: Sequence[Watcher], check: Callable[[], None]
+    study: StudySpec,
+    storage: Folder,
+    address: str | None,
+    messages: Messages,
+    watchers: Sequence[Watcher],
+    check: Callable[[], None],
 ) -> tuple[list[TrialRow], Counter[str]]:
     """Run the trials that the study folder lacks.
 
@@ -57,11 +63,11 @@ def run_trials(
     if searcher.total == 0:
         names = "; ".join(f"{artifact.kind} of {artifact.name}" for artifact in absent[:NAMED])
         more = f" and {len(absent) - NAMED} more" if absent[NAMED:] else ""
-        watchers[0].say(f"the storage lacks what ended trials started from; this run makes it again: {names}{more}")
-    with ray_session(study.resources, address) as resources:
+        messages.say(f"the storage lacks what ended trials started from; this run makes it again: {names}{more}")
+    with ray_session(study.resources, address, messages) as resources:
         try:
             refuse_unreachable(storage)
-            shared_work = SharedWork(storage, resources, watchers[0].say, local=address is None)
+            shared_work = SharedWork(storage, resources, messages, local=address is None)
             sharing = searcher.total if may_share(study, resources) else 0
             started_from = [*study.cells(), *study.trials()] if absent else []
             references, resources, failures = prepare([*searcher.specs, *started_from], shared_work, sharing)
@@ -83,7 +89,7 @@ def _tell_trained(study: StudySpec, storage: Folder, watchers: Sequence[Watcher]
 
 
 def train_dense(
-    study: StudySpec, networks: Iterable[DenseSpec], storage: Folder, address: str | None, say: Callable[[str], None]
+    study: StudySpec, networks: Iterable[DenseSpec], storage: Folder, address: str | None, messages: Messages
 ) -> None:
     """Train dense networks of a study that `storage` lacks, as `run_trials` does before its trials.
 
@@ -93,9 +99,12 @@ def train_dense(
     missing = [TrialSpec(dense=spec) for spec in networks if not artifact_store.is_sound(storage, "dense", spec.key())]
     if missing:
         refuse_resources(study.resources, address)
-        with Lease(storage / study.name, say), ray_session(study.resources, address) as resources:
+        with (
+            Lease(storage / study.name, messages.warn),
+            ray_session(study.resources, address, messages) as resources,
+        ):
             refuse_unreachable(storage)
-            _, _, failures = prepare(missing, SharedWork(storage, resources, say, local=address is None))
+            _, _, failures = prepare(missing, SharedWork(storage, resources, messages, local=address is None))
         if failures.messages:
             raise ValueError("\n".join(failures.messages))
 

@@ -26,6 +26,7 @@ from ray import tune
 from ray.cluster_utils import Cluster
 
 from search.running.failures import SharedFailures
+from search.running.messages import Messages
 from search.running.tuner import run_trials
 from search.study.spec import StudySpec
 from tests.search.comparison.test_compare import outcome
@@ -97,7 +98,7 @@ def measure(workers: int, epochs: int) -> dict[str, float]:
         )
         watcher, driver_before = Counting(), time.process_time()
         head_before = sum(map(_processor_seconds, servers))
-        rows, _ = run_trials(study, Folder.at(str(home)), cluster.address, [watcher], check=lambda: None)
+        rows, _ = run_trials(study, Folder.at(str(home)), cluster.address, Messages("quiet"), [watcher], lambda: None)
         driver = time.process_time() - driver_before
         ray_head = sum(map(_processor_seconds, servers)) - head_before
         windows = [path.read_text().split() for path in home.glob("scale/trials/*/window")]

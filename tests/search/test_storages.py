@@ -17,6 +17,7 @@ import pytest
 from pyarrow import fs
 
 from search.results.folder import StudyFolder
+from search.running.messages import Messages
 from search.running.tuner import run_trials
 from search.study.reading import read_study
 from tests.search.conftest import FEW, howcompact, installed
@@ -140,7 +141,7 @@ def test_a_folder_that_one_node_lacks_is_refused_before_the_first_trial(cluster:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(ValueError, match="storage must be a folder that every node reaches") as refusal:
-            run_trials(study, storage, cluster.address, (), lambda: None)
+            run_trials(study, storage, cluster.address, Messages(), (), lambda: None)
     finally:
         signal.signal(signal.SIGTERM, handler)
     told = str(refusal.value)

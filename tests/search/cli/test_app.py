@@ -1,6 +1,7 @@
 """The command line: what it lists, what it refuses, how fast it answers."""
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -198,3 +199,35 @@ def test_submit_takes_the_address_from_rays_variables(
     done = howcompact("submit", "digits", "--storage", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: address must answer, but {address} does not")
+
+
+def test_quiet_and_verbose_stand_anywhere_and_not_together(
+    trained: StudyFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(trained.folder.parent.uri, folder)
+    study = StudyFolder.open(str(folder / trained.folder.name))
+    study.write_table()
+    verify = ("verify", study.folder.uri, "--sample", "1")
+    capfd.readouterr()
+    normal = howcompact(*verify, cwd=tmp_path)
+    assert "accuracies measured again: 1 of 1" in capfd.readouterr().err
+    for words in (("-q", *verify), (*verify, "--quiet"), (*verify, "--json", "-q")):
+        quiet = howcompact(*words, cwd=tmp_path)
+        assert (quiet.returncode, quiet.stderr, capfd.readouterr().err) == (0, "", "")
+        assert "--json" in words or quiet.stdout == normal.stdout
+    both = howcompact("-q", *verify, "--verbose", cwd=tmp_path)
+    assert both.returncode == 2
+    assert both.stderr.endswith("error: --quiet must come without --verbose, but both are given; drop one\n")
+
+
+def test_a_verbose_error_has_its_traceback_before_it_and_no_secrets(tmp_path: Path) -> None:
+    for words in (("-v", "status"), ("status", "--verbose")):
+        ended = howcompact(*words, "https://user:geheim@host/study", cwd=tmp_path)
+        lines = ended.stderr.splitlines()
+        assert ended.returncode == 2
+        assert lines[0] == "Traceback (most recent call last):"
+        assert [line.startswith("error: ") for line in lines] == [*[False] * (len(lines) - 1), True]
+        assert "geheim" not in ended.stderr
+    plain = howcompact("status", "nowhere", cwd=tmp_path)
+    assert plain.stderr.startswith("error: ")

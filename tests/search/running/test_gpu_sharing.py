@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.running.gpu_sharing import SPARE, largest, share_of_gpu, together
+from search.running.messages import Messages
 from search.running.ray_session import ENVIRONMENT
 from search.running.shared_work import SharedWork
 from search.running.tuner import may_share
@@ -120,9 +121,11 @@ def _where(name: str, storage: Folder, resources: WorkerResources) -> None:
 
 def test_halves_of_two_gpus_hold_four_at_once(two_gpus: None, tmp_path: Path) -> None:
     storage, messages = Folder.at(str(tmp_path)), list[str]()
-    shared_work = SharedWork(storage, WorkerResources(cpus=1.0, gpus=0.5), messages.append, local=True)
+    shared_work = SharedWork(
+        storage, WorkerResources(cpus=1.0, gpus=0.5), Messages("normal", messages.append), local=True
+    )
     shared_work.make(_where, [(str(n),) for n in range(4)], "placed")
-    assert messages[-1] == "placed: 4 of 4"
+    assert messages[-1].endswith("  placed: 4 of 4")
     assert Counter(storage.read(str(n)).decode() for n in range(4)) == {"0": 2, "1": 2}
 
 
