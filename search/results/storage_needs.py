@@ -31,10 +31,7 @@ def needs_of_storage(storage: Folder, names: Sequence[str]) -> Needs:
         try:
             trials = list(_trials(StudyFolder(storage / name)))
         except (FileNotFoundError, ValueError) as error:
-            problems.append(
-                f"clean must know what each study needs, but study {name} cannot be read: {error}; repair it, or "
-                "delete its folder"
-            )
+            problems.append(f"clean must know what each study needs, but study {name} cannot be read: {error}")
             continue
         if trials:
             needs.studies.append(name)
@@ -48,7 +45,9 @@ def needs_of_storage(storage: Folder, names: Sequence[str]) -> Needs:
 def _trials(folder: StudyFolder) -> Iterator[TrialSpec]:
     """Yield a study's trials and the trials of its folder, which may have run under earlier settings."""
     keys = folder.keys()
-    if not folder.folder.has(STUDY) and not keys:
+    if not folder.folder.has(STUDY):
+        if keys:
+            raise ValueError(f"it has trials and no {STUDY}; run the study's command again, or delete its folder")
         return
     study = folder.study
     yield from study.cells()
@@ -68,5 +67,5 @@ def _spec(folder: StudyFolder, key: str) -> TrialSpec | None:
     if outcome and outcome.spec.key() == key:
         return outcome.spec
     if trial.folders() or not all(name.startswith(".") for name in trial.files()):  # a killed writer leaves .names
-        raise ValueError(f"{SPEC} and {OUTCOME} of trial {key} are damaged or missing")
+        raise ValueError(f"{SPEC} and {OUTCOME} of trial {key} are damaged or missing; delete its folder")
     return None

@@ -41,6 +41,9 @@ def clean(storage: Folder, delete: bool, warn: Callable[[str], None]) -> Cleaned
         needs = needs_of_storage(storage, names)
         found = unneeded(storage, needs)
         if delete:
+            for name in storage.folders():  # a new study may have started since
+                if name not in needs.studies and name not in RESERVED:
+                    _refuse_active(storage / name, warn)
             for each in found:
                 _delete(storage, each)
     return Cleaned(

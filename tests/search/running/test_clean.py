@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from pyarrow import fs
 
 from search.results.folder import StudyFolder
 from search.results.shared_artifacts import shared_artifacts
+from search.results.storage_needs import Needs
+from search.results.unneeded import Found, unneeded
 from search.running import lease
 from search.running.clean import Cleaned, clean
 from search.running.lease import Lease
@@ -169,19 +172,19 @@ def test_what_killed_writers_left_is_deleted_and_unfinished_work_stays(home: Pat
 
 def damage_study(home: Path) -> str:
     (home / "both" / "study.json").write_text("{")
-    return "study both cannot be read: .*study.json must hold a study of this version"
+    return "study both cannot be read: .*study.json must hold a study of this version, .*; run the study's"
 
 
 def lose_study(home: Path) -> str:
     (home / "both" / "study.json").unlink()
-    return "study both cannot be read: .*study.json"
+    return "study both cannot be read: it has trials and no study.json; run the study's command again, or delete its"
 
 
 def damage_trial(home: Path) -> str:
     trial = next((home / "both" / "trials").iterdir())
     for file in ("spec.json", "outcome.json"):
         flip_a_byte(trial / file)
-    return f"study both cannot be read: spec.json and outcome.json of trial {trial.name} are damaged or missing"
+    return f"study both cannot be read: spec.json and outcome.json of trial {trial.name} are damaged or missing; delete"
 
 
 @pytest.mark.parametrize("damage", [damage_study, lose_study, damage_trial])
@@ -192,9 +195,8 @@ def test_a_study_that_cannot_be_read_is_named_and_nothing_is_deleted(
     message = damage(home)
     shutil.rmtree(home / "first")
     before = files_in(home)
-    with pytest.raises(ValueError, match=message) as refusal:
+    with pytest.raises(ValueError, match=message):
         cleaned(home, delete)
-    assert str(refusal.value).endswith("repair it, or delete its folder")
     assert files_in(home) == before
 
 
@@ -207,6 +209,20 @@ def test_while_a_run_is_active_nothing_is_deleted(home: Path) -> None:
                 cleaned(home, delete)
     assert len(list(home.glob("artifacts/*/*.json"))) == 4
     assert len(cleaned(home).unneeded) == 4
+
+
+def test_a_study_that_starts_meanwhile_keeps_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(home / "both")
+    with ExitStack() as stack:
+
+        def begin(storage: Folder, needs: Needs) -> list[Found]:
+            stack.enter_context(Lease(storage / "new", pytest.fail))
+            return unneeded(storage, needs)
+
+        monkeypatch.setattr("search.running.clean.unneeded", begin)
+        with pytest.raises(ValueError, match=r"clean must wait until no run uses the storage, but .*/new"):
+            cleaned(home)
+    assert len(list(home.glob("artifacts/*/*.json"))) == 4
 
 
 def test_a_run_that_was_lost_elsewhere_is_waited_for_and_then_counts_as_gone(home: Path) -> None:
