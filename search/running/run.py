@@ -22,8 +22,9 @@ from search.running.tuner import run_trials
 from search.running.warm_start import adopt
 from search.study.spec import StudySpec
 from search.tracking.mlflow_store import tracking_store
+from search.tracking.params import study_params
 from search.tracking.tracker import Tracker
-from search.tracking.watcher import MlflowWatcher, finished_trial
+from search.tracking.watcher import MlflowWatcher, finished_trial, study_tags, used_data
 from trainables.catalog import remarks
 from trainables.frozen import Frozen
 from trainables.storage.credentials import redacted
@@ -79,7 +80,15 @@ def _run(
     uri, artifacts = tracking_store(study.tracking, storage)
     if uri is None and study.tracking == "auto":
         warn(f"tracking is off: set MLFLOW_TRACKING_URI, as {storage.uri} cannot hold MLflow's own store")
-    tracker = Tracker(uri, study.name, study.model_dump(mode="json"), warn=warn, artifacts=artifacts)
+    tracker = Tracker(
+        uri,
+        study.name,
+        study_params(study),
+        warn=warn,
+        artifacts=artifacts,
+        data=used_data(study.data),
+        tags=study_tags(study),
+    )
     comparison = None
     try:
         with Progress(verbosity) as progress:

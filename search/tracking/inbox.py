@@ -13,6 +13,14 @@ from typing import Literal, NamedTuple
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
+class UsedData(NamedTuple):
+    """The data set of a run, one of MLflow's inputs."""
+
+    name: str
+    digest: str  # the same for the same content; MLflow takes 36 characters
+    path: str  # empty where a library has it
+
+
 @dataclass(frozen=True)
 class Finished:
     """An ended trial, read from its own record; `epochs` maps each epoch to its metrics."""
@@ -23,6 +31,7 @@ class Finished:
     metrics: Mapping[str, float]
     status: Status = "FINISHED"
     tags: Mapping[str, str] = field(default_factory=dict)
+    data: UsedData | None = None
 
 
 class Point(NamedTuple):
@@ -44,13 +53,14 @@ class Events:
     final: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     status: Status | None = None
+    data: UsedData | None = None
 
     @classmethod
     def of(cls, trial: Finished) -> "Events":
         """Turn a whole trial into events that all happen now."""
         now = now_ms()
         points = [point for step, metrics in trial.epochs.items() for point in as_points(metrics, step, now)]
-        return cls(now, flat(trial.params), points, dict(trial.metrics), dict(trial.tags), trial.status)
+        return cls(now, flat(trial.params), points, dict(trial.metrics), dict(trial.tags), trial.status, trial.data)
 
 
 class Inbox:
@@ -79,6 +89,7 @@ class Inbox:
             old.points += new.points
             old.final |= new.final
             old.tags |= new.tags
+            old.data = new.data or old.data
             if new.status:
                 old.status = new.status
                 self.owed.add(key)

@@ -1,5 +1,6 @@
 """A study in MLflow: a parent run, and a child run for each trial. Tags identify the runs."""
 
+import json
 import os
 import shlex
 import warnings
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.tracking.inbox import Events, Finished, Point, Status, as_points, flat, now_ms
+from search.tracking.inbox import Events, Finished, Point, Status, UsedData, as_points, flat, now_ms
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder
 
@@ -19,7 +20,7 @@ STUDY, TRIAL, WHOLE = (
     "howcompact.trial",
     "howcompact.whole",
 )  # tags; WHOLE holds the final status of a complete run
-PARENT = "mlflow.parentRunId"
+PARENT, CONTEXT = "mlflow.parentRunId", "mlflow.data.context"
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the tracker repeats: a POST that urllib3 repeats makes two runs
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -37,6 +38,7 @@ class Run:
     params: set[str] = field(default_factory=set)
     points: set[tuple[str, float, int]] = field(default_factory=set)
     end: Status = "KILLED"  # its final status if it is never complete
+    has_data: bool = False  # whether its data set is among its inputs
 
 
 def tracking_store(tracking: str, storage: Folder) -> tuple[str | None, str | None]:
@@ -109,7 +111,15 @@ def cause_of(error: BaseException) -> str:
 class Store:
     """The runs of a study in MLflow. Every call blocks and may raise; open a new store after an error."""
 
-    def __init__(self, uri: str, study: str, params: Mapping[str, object], artifacts: str | None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        study: str,
+        params: Mapping[str, object],
+        artifacts: str | None,
+        data: UsedData | None,
+        tags: Mapping[str, str],
+    ) -> None:
         self._client = client(uri)
         self._experiment = experiment(self._client, uri, artifacts)
         self._open: dict[str, Run] = {}
@@ -122,7 +132,9 @@ class Store:
         elif parent.info.status != "RUNNING":
             self._client.update_run(parent.info.run_id, "RUNNING")
         self._parent: str = parent.info.run_id
-        self._log(self._parent, {k: v for k, v in flat(params).items() if k not in parent.data.params}, [], {})
+        self._log(self._parent, {k: v for k, v in flat(params).items() if k not in parent.data.params}, [], tags)
+        if data and not _has_data(parent):
+            self._log_data(self._parent, data)
         for run in self._search(PARENT, self._parent):
             whole = run.info.status if run.data.tags.get(WHOLE) == run.info.status else None
             self._known[run.data.tags.get(TRIAL, "")] = run.info.run_id, whole
@@ -147,6 +159,9 @@ class Store:
             points, tags = points + as_points(events.final, last, now_ms()), tags | {WHOLE: end}
         points = [point for point in points if point[:3] not in run.points]
         params = {name: value for name, value in events.params.items() if name not in run.params}
+        if events.data and not run.has_data:
+            self._log_data(run.id, events.data)
+            run.has_data = True
         self._log(run.id, params, points, tags)
         run.points.update(point[:3] for point in points)
         run.params.update(params)
@@ -187,7 +202,15 @@ class Store:
         if found.info.status != "RUNNING":
             self._client.update_run(run_id, "RUNNING")
         history = [point for name in found.data.metrics for point in self._client.get_metric_history(run_id, name)]
-        return Run(run_id, set(found.data.params), {(point.key, point.value, point.step) for point in history})
+        points = {(point.key, point.value, point.step) for point in history}
+        return Run(run_id, set(found.data.params), points, has_data=_has_data(found))
+
+    def _log_data(self, run_id: str, data: UsedData) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        kind, source = ("local", {"uri": data.path}) if data.path else ("code", {"tags": {"library": data.name}})
+        dataset = Dataset(data.name, data.digest, kind, json.dumps(source))
+        self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag(CONTEXT, "training")])])
 
     def _log(self, run_id: str, params: Mapping[str, str], points: Sequence[Point], tags: Mapping[str, str]) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -195,6 +218,10 @@ class Store:
         metrics = [Metric(point.name, point.value, point.at, point.step) for point in points]
         run_tags = [RunTag(name, str(value)[:6000]) for name, value in tags.items()]
         self._client.log_batch(run_id, metrics, [Param(*pair) for pair in params.items()], run_tags)
+
+
+def _has_data(run: Any) -> bool:
+    return bool(run.inputs and run.inputs.dataset_inputs)
 
 
 def refused(error: Exception) -> bool:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from tenacity import Retrying, wait_exponential
 
-from search.tracking.inbox import Events, Finished, Inbox, Point, Status, as_points, flat, now_ms
+from search.tracking.inbox import Events, Finished, Inbox, Point, Status, UsedData, as_points, flat, now_ms
 from search.tracking.mlflow_store import DeletedExperimentError, Store, cause_of, refused
 from trainables.storage.credentials import redacted
 
-__all__ = ["Finished", "Status", "Tracker"]
+__all__ = ["Finished", "Status", "Tracker", "UsedData"]
 
-GATHER_SECONDS = 1.0  # events are written together: a short trial takes three calls, for any number of epochs
+GATHER_SECONDS = 1.0  # events are written together: a short trial takes four calls, for any number of epochs
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds without a call after a failure; each further failure doubles them
 MOST_WAITING = 50_000  # metric points that may wait while a server does not answer
 SUMMARY = "the summary"  # its key among the trials in `Inbox.owed`
@@ -35,6 +35,8 @@ class Tracker:
         warn: called at most once: immediately if MLflow cannot be reached, or on closing if something is missing
             there. The writing thread may call it.
         artifacts: folder or URI of the files of a new sqlite database; a server has its own.
+        data: the study's data set.
+        tags: of the study's run.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class Tracker:
         *,
         warn: Callable[[str], None],
         artifacts: str | None = None,
+        data: UsedData | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self._uri, self._warn, self._cause = uri or "", warn, ""
-        self._open_store = partial(Store, self._uri, study, params, artifacts)
+        self._open_store = partial(Store, self._uri, study, params, artifacts, data, tags or {})
         self._store: Store | None = None
         self._inbox = Inbox(MOST_WAITING)
         self._summaries: deque[tuple[Sequence[Path], Sequence[Point]]] = deque()
@@ -57,9 +61,15 @@ class Tracker:
         if self._uri:
             self._thread.start()
 
-    def started(self, key: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None) -> None:
+    def started(
+        self,
+        key: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str] | None = None,
+        data: UsedData | None = None,
+    ) -> None:
         """Open the trial's run, or continue it."""
-        self._add(key, Events(now_ms(), params=flat(params), tags=dict(tags or {})))
+        self._add(key, Events(now_ms(), params=flat(params), tags=dict(tags or {}), data=data))
 
     def epoch(self, key: str, step: int, metrics: Mapping[str, float]) -> None:
         """Add the metrics of one epoch; values that are not finite numbers are left out."""

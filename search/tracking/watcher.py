@@ -5,11 +5,15 @@ from typing import Any
 
 from search.results.dense_networks import DenseNetwork
 from search.results.rows import TrialRow, row_of
-from search.tracking.tracker import Finished, Status, Tracker
+from search.study.spec import StudySpec
+from search.tracking.params import dense_params, trial_params
+from search.tracking.tracker import Finished, Status, Tracker, UsedData
+from trainables.data_spec import DataSpec
 from trainables.outcome import Outcome
-from trainables.spec import EpochReport, TrialSpec
+from trainables.spec import DenseSpec, EpochReport, TrialSpec
 
 KIND, NAME = "howcompact.kind", "mlflow.runName"  # tags: of the runs of dense networks; the name that MLflow shows
+MODEL, DATASET = "howcompact.model", "howcompact.dataset"  # tags
 STATUS: dict[str, Status] = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
@@ -34,7 +38,7 @@ class MlflowWatcher:
 
     def started(self, spec: TrialSpec) -> None:
         """Open the trial's run."""
-        self._tracker.started(spec.key(), spec.model_dump(mode="json"), _tags(spec))
+        self._tracker.started(spec.key(), trial_params(spec), _tags(spec), used_data(spec.dense.data))
 
     def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
         """Add an epoch's metrics."""
@@ -49,10 +53,11 @@ def finished_network(network: DenseNetwork) -> Finished:
     """Record of a trained dense network, for `Tracker.backfill`: its settings and its curve."""
     return Finished(
         key=network.spec.key(),
-        params=network.spec.model_dump(mode="json"),
+        params=dense_params(network.spec),
         epochs={report.epoch: _epoch_metrics(report) for report in network.history},
         metrics={"dense_accuracy": network.history[-1].val_accuracy} if network.history else {},
-        tags={KIND: "dense network", NAME: f"dense network: {network.name}"},
+        tags={KIND: "dense network", NAME: f"dense network: {network.name}", **_network_tags(network.spec)},
+        data=used_data(network.spec.data),
     )
 
 
@@ -61,18 +66,32 @@ def finished_trial(outcome: Outcome) -> Finished:
     row = row_of(outcome)
     return Finished(
         key=row.trial,
-        params=outcome.spec.model_dump(mode="json"),
+        params=trial_params(outcome.spec),
         epochs={report.epoch: _epoch_metrics(report) for report in outcome.history},
         metrics=_metrics(row),
         status=STATUS[row.status],
         tags=_tags(outcome.spec) | ({"error": row.error} if row.error else {}),
+        data=used_data(outcome.spec.dense.data),
     )
+
+
+def used_data(data: DataSpec) -> UsedData:
+    """Name a data set for MLflow. Its digest is the checksum of its files; its name where a library checks them."""
+    return UsedData(data.name, data.content or data.name, data.path)
+
+
+def study_tags(study: StudySpec) -> dict[str, str]:
+    """Tag a study's run by its models and its data set."""
+    return {MODEL: ", ".join(study.models), DATASET: study.data.name}
 
 
 def _tags(spec: TrialSpec) -> dict[str, str]:
     """Name a trial's run by policy, sparsity and seed, and tag it by model and data set."""
-    name = f"{spec.policy} at {spec.sparsity:g}, seed {spec.seed}"
-    return {NAME: name, "howcompact.model": spec.dense.model, "howcompact.dataset": spec.dense.data.name}
+    return {NAME: f"{spec.policy} at {spec.sparsity:g}, seed {spec.seed}", **_network_tags(spec.dense)}
+
+
+def _network_tags(spec: DenseSpec) -> dict[str, str]:
+    return {MODEL: spec.model, DATASET: spec.data.name}
 
 
 def _epoch_metrics(report: EpochReport) -> dict[str, float]:

@@ -8,10 +8,14 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.tracking.tracker import Finished
 from tests.search.ports import free_port
 from tests.search.waiting import until
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput, Run
 
 
 class Server:
@@ -79,6 +83,11 @@ class Seen:
             expected[name] = [(max(trial.epochs, default=0), value)]
         params = {name: str(value) for name, value in trial.params.items()}
         return (run.info.status, run.data.params, self.points(trial.key)) == (trial.status, params, expected)
+
+
+def data_sets_of(run: "Run") -> list["DatasetInput"]:
+    assert run.inputs is not None
+    return run.inputs.dataset_inputs
 
 
 def shows(uri: str, study: str, key: str, epochs: int = 1) -> bool:

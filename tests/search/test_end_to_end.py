@@ -9,6 +9,7 @@ import torch
 from mlflow.tracking import MlflowClient
 
 from tests.search.conftest import Run, howcompact, run_small
+from tests.search.mlflow_server import data_sets_of
 from trainables import load_pruned
 from trainables.checkpoints.checkpoint import load
 from trainables.data import sources
@@ -129,6 +130,11 @@ def test_mlflow_has_a_parent_and_a_child_for_each_trial_and_dense_network(small_
     child = children[0]
     assert sorted(m.step for m in client.get_metric_history(child.info.run_id, "val_accuracy")) == [0, 1, 2]
     assert "one_shot_accuracy" in child.data.metrics
+    named = {name for name in child.data.params if not name.startswith("densities")}
+    assert named <= parent.data.params.keys()
+    assert parent.data.params["policy"] == "uniform, erk, capacity, searched"
+    assert {run.data.params["dense.epochs"] for run in runs} == {"3"}
+    assert all([each.dataset.digest for each in data_sets_of(run)] == ["digits"] for run in runs)
 
 
 def test_a_moved_study_is_read_where_it_is(small_run: Run, tmp_path: Path) -> None:

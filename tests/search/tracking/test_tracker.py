@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import mlflow.data
 import pytest
 from mlflow import MlflowClient
 
 from search.tracking import tracker
-from search.tracking.tracker import Finished, Tracker
-from tests.search.mlflow_server import Seen, Server, seconds_of, shows
+from search.tracking.tracker import Finished, Tracker, UsedData
+from tests.search.mlflow_server import Seen, Server, data_sets_of, seconds_of, shows
 from tests.search.waiting import until
 
 # A fresh process checks that MLflow's first import and its database migration print nothing, as a user expects.
@@ -116,6 +117,32 @@ def test_a_resumed_trial_is_not_called_finished_without_its_record(database: str
     tracker.close()
     assert Seen(database, "gap").holds_once(trial)
     assert len(warnings) == 1
+
+
+def test_each_run_has_its_data_set_once_among_its_inputs(database: str) -> None:
+    """Two runs write a trial: the first starts it, the second ends it and backfills another."""
+    files, library = UsedData("folder", "0123456789abcdef" * 2, "/images"), UsedData("digits", "digits", "")
+    trial, warnings = record("a", data=files), list[str]()
+    for steps in (range(1), range(1, 3)):
+        tracker = Tracker(database, "inputs", {}, warn=warnings.append, data=files, tags={"howcompact.model": "vgg16"})
+        tracker.started("a", trial.params, data=files)
+        for step in steps:
+            tracker.epoch("a", step, trial.epochs[step])
+        if steps.start:
+            tracker.backfill([trial, record("b", data=library), record("c")])
+        tracker.close()
+    seen = Seen(database, "inputs")
+    assert all(seen.holds_once(each) for each in (trial, record("b"), record("c")))
+    assert seen.parent.data.tags["howcompact.model"] == "vgg16"
+    runs = [seen.parent, *(seen.trials[key] for key in "abc")]
+    inputs = [data_sets_of(seen.client.get_run(run.info.run_id)) for run in runs]
+    assert [len(own) for own in inputs] == [1, 1, 1, 0]
+    of_trial, of_library = inputs[1][0], inputs[2][0]
+    assert (of_trial.dataset.name, of_trial.dataset.digest) == (files.name, files.digest)
+    assert [(tag.key, tag.value) for tag in of_trial.tags] == [("mlflow.data.context", "training")]
+    assert mlflow.data.get_source(of_trial).to_dict() == {"uri": "/images"}
+    assert mlflow.data.get_source(of_library).to_dict() == {"tags": {"library": "digits"}}
+    assert not warnings
 
 
 def test_backfilling_twice_adds_and_moves_nothing(database: str) -> None:
