@@ -21,7 +21,7 @@ from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 from trainables.models.cifar import PadShortcut
 from trainables.models.layers import eval_mode
 from trainables.pruning.held import OUTPUT, not_pruned
-from trainables.pruning.operations import first_of, is_depthwise, is_known, joined
+from trainables.pruning.operations import first_of, is_depthwise, is_known, joined, suspects
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Group:
     """Coupled channels: removing an output channel of the first module removes channels of all others."""
 
     sides: tuple[ModuleSide, ...]
+    suspects: tuple[str, ...]  # functions that the channels pass; one of them is the cause if a cut is not sound
 
     @property
     def units(self) -> int:
@@ -156,7 +157,7 @@ def _group(graph: Any, coupled: Any, names: Mapping[Any, str], model: nn.Module)
             return joined([item.dep.target for item in coupled], names)
         module, cut = item.dep.target.module, item.dep.handler
         sides.append(ModuleSide(names[module], module, _is_output(graph, item), cut, channels.reshape(len(counts), -1)))
-    group = Group(tuple(sides))
+    group = Group(tuple(sides), suspects(item.dep.target for item in coupled))
     return group if group.units > group.floor else joined([item.dep.target for item in coupled], names)
 
 

@@ -77,6 +77,10 @@ class Channels:
             for name, group in self._groups.items()
         }
 
+    def suspects(self, part: str) -> tuple[str, ...]:
+        """Name the functions that a part's channels pass and that may mix channels."""
+        return self._groups[part].suspects
+
     def gate_positions(self) -> dict[nn.Module, NDArray[np.int64]]:
         """Find the modules whose outputs gates multiply, so that a gate of 0 silences its unit.
 

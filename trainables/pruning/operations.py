@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 import torch_pruning as tp
 from torch import nn
 
@@ -20,6 +21,23 @@ _SAFE_OPERATIONS = {  # a reshape is safe where it flattens; otherwise `soundnes
     tp.ops.OPTYPE.RESHAPE,
     tp.ops.OPTYPE.OUTPUT,
 }
+
+# Functions as torch names them. The first treat each channel by itself; the others do, unless they know their number.
+_BY_CHANNEL = (
+    *("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "hardtanh", "hardswish", "hardsigmoid", "sigmoid", "tanh"),
+    *(
+        "softplus",
+        "threshold",
+        "max_pool.*",
+        "avg_pool.*",
+        "adaptive_.*",
+        "upsample_.*",
+        "native_dropout",
+        "clone",
+        "t",
+    ),
+)
+_ARITHMETIC = ("add", "sub", "mul", "div", "pow")
 
 
 def is_known(node: Any) -> bool:
@@ -62,5 +80,26 @@ def _name(node: Any, names: Mapping[Any, str]) -> str:
         kind = "parameter" if isinstance(node.module, nn.Parameter) else type(node.module).__name__
         groups = " with groups" if getattr(node.module, "groups", 1) != 1 else ""
         return f"{kind} {names[node.module]}{groups}"
-    function = re.sub(r"Backward\d*$", "", node.grad_fn.name())  # as SplitWithSizesBackward0
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", function).lower()
+    return _function(node.grad_fn)
+
+
+def suspects(nodes: Iterable[Any]) -> tuple[str, ...]:
+    """Name the functions that may mix channels or know their number, if cuts are not sound; arithmetic comes last."""
+    functions = [node for node in nodes if node.type in (tp.ops.OPTYPE.ELEMENTWISE, tp.ops.OPTYPE.RESHAPE)]
+    named = [_function(node.grad_fn) for node in functions if not _spares_channels(node.grad_fn)]
+    found = dict.fromkeys(name for name in named if not re.fullmatch("|".join(_BY_CHANNEL), name))
+    return tuple(sorted(found, key=lambda name: name in _ARITHMETIC))
+
+
+def _spares_channels(grad_fn: Any) -> bool:
+    """Tell whether a function reduces dimensions, and not that of the channels. Negative ones are unsigned here."""
+    dims = getattr(grad_fn, "_saved_dim", None)
+    return isinstance(dims, tuple) and all(1 < dim < 4 for dim in dims)
+
+
+def _function(grad_fn: Any) -> str:
+    """Name a function as torch does: split_with_sizes for SplitWithSizesBackward0; a class of the user's as it is."""
+    name = re.sub(r"Backward\d*$", "", grad_fn.name() if hasattr(grad_fn, "name") else type(grad_fn).__name__)
+    if isinstance(grad_fn, torch.autograd.function.BackwardCFunction):
+        return name
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\dD)(?=[A-Z])", "_", name).lower()

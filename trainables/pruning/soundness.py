@@ -1,6 +1,7 @@
 """Checks before any trial runs: channels can be removed from a network, and closed gates silence them."""
 
 import copy
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from trainables.models.layers import count
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates
+from trainables.pruning.held import some
 from trainables.pruning_spec import Gates
 
 TOLERANCE = 1e-3  # of the largest logit; a correct cut differs by at most 1e-6 in float32
@@ -43,8 +45,18 @@ def refuse_unsound_cuts(model: nn.Module, example: Tensor) -> None:
     """Remove half the channels of each group, and compare with the whole network whose layers ignore the same channels.
 
     example: (1, C, H, W). The model is not changed. Torch-Pruning treats an unknown operation as element-wise. Raises
-    ValueError where this is wrong, for example for a normalisation over channels or a channel shuffle.
+    ValueError where this is wrong, for example for a normalisation over channels or a channel shuffle. The error names
+    a group that cannot be cut, and the operations that may be the cause.
     """
+    if reason := _fault(model, example):
+        raise ValueError(
+            f"granularity 'channel' must remove channels of a {type(model).__name__} as if its layers ignored them, "
+            f"but {reason}{_cause(model, example)}; use granularity 'weight'"
+        )
+
+
+def _fault(model: nn.Module, example: Tensor, parts: Collection[str] | None = None) -> str:
+    """Cut half the channels of these parts (default: of all). Say what is wrong then; empty if nothing is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         whole = _randomised(copy.deepcopy(model).eval())
@@ -52,18 +64,34 @@ def refuse_unsound_cuts(model: nn.Module, example: Tensor) -> None:
         cut = copy.deepcopy(whole)
         from_whole, from_cut = Channels(whole, example), Channels(cut, example)
         kept_units = _random_half(from_cut)
+    if parts is not None:
+        kept_units = {name: kept for name, kept in kept_units.items() if name in parts}
     from_whole.mask(kept_units)
     try:
         from_cut.remove(kept_units)
         with torch.no_grad():
             expected, actual = whole(images), cut(images)
     except Exception as error:
-        raise _unsound(model, f"the cut network failed with: {error}") from error
+        return f"the cut network failed with: {error}"
     if _differ(actual, expected):
-        raise _unsound(model, "the cut network has another output")
-    widths = torch.tensor([len(kept_units[part.name]) for part in from_cut.parts]).numpy()
+        return "the cut network has another output"
+    widths = torch.tensor([len(kept_units.get(p.name, range(p.units))) for p in from_cut.parts]).numpy()
     if from_cut.cost(widths, "params") != count(cut, {}, example).params_kept:
-        raise _unsound(model, "its layers lose another number of weights than was counted")
+        return "its layers lose another number of weights than was counted"
+    return ""
+
+
+def _cause(model: nn.Module, example: Tensor) -> str:
+    """Name a part that cannot be cut alone, found by halving, and the operations that may be the cause."""
+    channels = Channels(model, example)
+    parts = [part.name for part in channels.parts]
+    while len(parts) > 1:
+        half = parts[: len(parts) // 2]
+        parts = half if _fault(model, example, half) else parts[len(half) :]
+    if not _fault(model, example, parts):
+        return ""  # only several parts together cannot be cut
+    suspects = some(channels.suspects(parts[0]))
+    return f" without half the channels of {parts[0]}{f', which pass {suspects}' if suspects else ''}"
 
 
 def _random_half(channels: Channels) -> dict[str, Tensor]:
@@ -72,13 +100,6 @@ def _random_half(channels: Channels) -> dict[str, Tensor]:
 
 def _differ(actual: Tensor, expected: Tensor) -> bool:
     return actual.shape != expected.shape or not (actual - expected).abs().max() <= TOLERANCE * expected.abs().max()
-
-
-def _unsound(model: nn.Module, reason: str) -> ValueError:
-    return ValueError(
-        f"granularity 'channel' must remove channels of a {type(model).__name__} as if its layers ignored them, "
-        f"but {reason}; use granularity 'weight'"
-    )
 
 
 @torch.no_grad()
