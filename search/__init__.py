@@ -147,6 +147,7 @@ def best(
     out: str = "best",
     export: Sequence[str] = (),
     register: str | None = None,
+    runtime: str | None = None,
     trust: Sequence[str] = (),
 ) -> "Retrieved":
     """Copy the network of the best trial to `out`, and measure its accuracy in a new process.
@@ -155,14 +156,17 @@ def best(
 
     metric: the result that chooses the trial; accuracies and sparsity are best high, all others low. where:
     constraints, such as "sparsity>=0.9", "macs<=0.5" (of the dense network's), "recovery==finetune", or
-    "latency_ms<=3", measured here. export: "onnx", "torch". register: name of a model in MLflow's registry. trust:
-    models of your own, "package.module:function", that may be imported to rebuild networks. Raises ValueError if no
-    trial fits.
+    "latency_ms<=3", measured here. export: "onnx", "torch". register: name of a model in MLflow's registry.
+    runtime: in which latency is measured: "torch", "torch-cuda" or "onnxruntime"; None is PyTorch, on the GPU where
+    there is one. trust: models of your own, "package.module:function", that may be imported to rebuild networks. Raises
+    ValueError if no trial fits.
     """
     from search.retrieval.best import best as retrieve
     from search.retrieval.choosing import BestRequest
 
-    request = BestRequest(metric=metric, where=where, policy=policy, out=out, export=export, register=register)
+    request = BestRequest(
+        metric=metric, where=where, policy=policy, out=out, export=export, register=register, runtime=runtime
+    )
     return retrieve(_open(folder, trust), request)
 
 
@@ -174,6 +178,7 @@ def front(
     policy: str | None = None,
     out: str = "front",
     export: Sequence[str] = (),
+    runtime: str | None = None,
     trust: Sequence[str] = (),
 ) -> "Front":
     """Copy the Pareto set of the metric, weights and multiply-accumulates: each network that no other network beats.
@@ -183,7 +188,7 @@ def front(
     from search.retrieval.best import best_front
     from search.retrieval.choosing import BestRequest
 
-    request = BestRequest(metric=metric, where=where, policy=policy, out=out, export=export)
+    request = BestRequest(metric=metric, where=where, policy=policy, out=out, export=export, runtime=runtime)
     return best_front(_open(folder, trust), request)
 
 

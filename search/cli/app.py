@@ -18,6 +18,7 @@ from search.cli.options import (
     Name,
     Quiet,
     Ray,
+    Runtime,
     Settings,
     Storage,
     Study,
@@ -188,6 +189,7 @@ def best(
     out: Annotated[str, typer.Option(help="Folder to copy the checkpoint to.")] = "best",
     export: Annotated[list[str], typer.Option(help="Also export the network as onnx or torch.")] = [],  # noqa: B006
     register: Annotated[str | None, typer.Option(help="Register the network in MLflow under this model name.")] = None,
+    runtime: Runtime = None,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -195,19 +197,19 @@ def best(
 
     Example: howcompact best howcompact-runs/digits --where 'sparsity>=0.9' --out best
     """
-    request: dict[str, Any] = {"metric": metric, "where": where, "policy": policy, "out": out, "export": export}
+    request: dict[str, Any] = {"metric": metric, "where": where, "policy": policy, "out": out, "runtime": runtime}
     if pareto:
         if register is not None:
             raise ValueError(
                 f"--register must come without --pareto, which copies several networks, but got {register!r}; drop one"
             )
-        front = search.front(folder, **request, trust=trust)
+        front = search.front(folder, **request, export=export, trust=trust)
         if as_json:
             return _print_json(front)
         from search.cli.best_tables import print_front
 
         return print_front(front)
-    retrieved = search.best(folder, **request, register=register, trust=trust)
+    retrieved = search.best(folder, **request, export=export, register=register, trust=trust)
     if as_json:
         return _print_json(retrieved)
     from search.cli.best_tables import print_network

@@ -18,6 +18,9 @@ Name = Annotated[str | None, typer.Option(help="Name of the study and of its fol
 Trusted = Annotated[
     list[str], typer.Option("--trust", help="A model of your own that may be imported, as package.module:function.")
 ]
+Runtime = Annotated[
+    str | None, typer.Option(help="Measure latency in torch, torch-cuda or onnxruntime; default: PyTorch.")
+]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is reused; start nothing.")]
 Ray = Annotated[str | None, typer.Option("--address", help="Address of a Ray cluster; default: start a local one.")]
 Address = Annotated[

@@ -22,6 +22,7 @@ class BestRequest:
     out: str = "best"  # the folder to fill
     export: Sequence[str] = ()  # kinds of files to write beside each network
     register: str | None = None  # name of a model in MLflow's registry
+    runtime: str | None = None  # in which latency is measured; None: PyTorch
 
 
 def choose(rows: Sequence[TrialRow], request: BestRequest, latency: Milliseconds) -> TrialRow:
@@ -41,7 +42,7 @@ def choose(rows: Sequence[TrialRow], request: BestRequest, latency: Milliseconds
         measured.append(latency(row))
         if all(bound.holds(measured[-1]) for bound in bounds):
             return row
-    raise _too_slow(measured)
+    raise _too_slow(measured, request.runtime)
 
 
 def choose_front(rows: Sequence[TrialRow], request: BestRequest, latency: Milliseconds) -> list[TrialRow]:
@@ -56,7 +57,7 @@ def choose_front(rows: Sequence[TrialRow], request: BestRequest, latency: Millis
         measured = [latency(row) for row in fitting]
         fitting = [r for r, ms in zip(fitting, measured, strict=True) if all(bound.holds(ms) for bound in bounds)]
         if not fitting:
-            raise _too_slow(measured)
+            raise _too_slow(measured, request.runtime)
     names = [*dict.fromkeys((request.metric, *SIZES, *([LATENCY] if timed else [])))]
     penalties = [
         tuple(penalty(name, latency(row) if name == LATENCY else _number(row, name)) for name in names)
@@ -105,8 +106,9 @@ def _number(row: TrialRow, name: str) -> float:
     return value
 
 
-def _too_slow(measured: Sequence[float]) -> ValueError:
+def _too_slow(measured: Sequence[float], runtime: str | None) -> ValueError:
+    where = f"in {runtime} on this machine" if runtime else "on this machine"
     return ValueError(
         f"a network must meet the bounds on {LATENCY}, but the medians of the {len(measured)} that meet all others are "
-        f"{min(measured):.3g} to {max(measured):.3g} ms on this machine; loosen --where"
+        f"{min(measured):.3g} to {max(measured):.3g} ms {where}; loosen --where"
     )

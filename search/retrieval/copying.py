@@ -172,7 +172,9 @@ def _complete(
     files[manifest.RECORD] = json.dumps(content, indent=1, allow_nan=False).encode()
     manifest.write_files(folder, files | {name: folder.read(name) for name in names})
     manifest.read_files(folder)
-    speeds = [meter.speed(row)] + ([measure(copied, "onnxruntime")] if "onnx" in exports else [])
+    speeds = [meter.speed(row)]
+    if "onnx" in exports and meter.engine != "onnxruntime":
+        speeds.append(measure(copied, "onnxruntime"))
     shared = set(Retrieved.model_fields) & set(TrialRow.model_fields) - {"uncounted"}
     return Retrieved(
         **{name: getattr(row, name) for name in shared},

@@ -1,4 +1,4 @@
-"""The latency of a trial's network on this machine, beside the dense network's."""
+"""The latency of a trial's network on this machine, in one runtime, beside the dense network's."""
 
 import torch
 
@@ -8,22 +8,26 @@ from trainables.checkpoints import checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.epochs import epoch_name
 from trainables.evaluate import rebuild
-from trainables.exports.latency import Speed, compare
+from trainables.exports.latency import Speed, check_engine, compare
 from trainables.training.train import to_device
 
 CPU = torch.device("cpu")
 
 
 class LatencyMeter:
-    """Measures networks when asked: one image at a time, on one CPU thread or on the GPU where there is one.
+    """Measures networks when asked: one image at a time, on one CPU thread or on the GPU.
 
     Networks of the same shape are measured once: zeros in a weight do not change the time.
     """
 
-    def __init__(self, folder: StudyFolder) -> None:
-        """Measure networks of a study."""
+    def __init__(self, folder: StudyFolder, runtime: str | None = None) -> None:
+        """Measure networks of a study. runtime: an engine; None is PyTorch, on the GPU where there is one.
+
+        Raises ValueError for an unknown runtime and for one that this machine does not have.
+        """
         self._folder = folder
-        self._engine = "torch-cuda" if torch.cuda.is_available() else "torch"
+        self.engine = runtime or ("torch-cuda" if torch.cuda.is_available() else "torch")
+        check_engine(self.engine)
         self._speeds: dict[str, Speed] = {}
 
     def speed(self, row: TrialRow) -> Speed:
@@ -31,7 +35,7 @@ class LatencyMeter:
         cut = [] if row.granularity == "weight" else sorted(row.parts.items())
         shape = row.trial if row.before else repr((row.setting, cut))
         if shape not in self._speeds:
-            self._speeds[shape] = measure(best_checkpoint(self._folder, row), self._engine)
+            self._speeds[shape] = measure(best_checkpoint(self._folder, row), self.engine)
         return self._speeds[shape]
 
     def milliseconds(self, row: TrialRow) -> float:

@@ -99,6 +99,14 @@ def compare(
     return speeds
 
 
+def check_engine(name: str) -> None:
+    """Raise ValueError for an engine that is not one of `ENGINES` and for one that this machine does not have."""
+    engine = pick("runtime", name, ENGINES)
+    if not engine.is_here():
+        here = ", ".join(known for known, other in ENGINES.items() if other.is_here())
+        raise ValueError(f"runtime {name!r} must be on this machine, but is not: {engine.needs}; or use one of: {here}")
+
+
 def table(speeds: Sequence[Speed]) -> str:
     """Format the comparison as text: medians in ms with their quartiles, speed-up, multiply-accumulates."""
     rows = [("", "dense ms", "pruned ms", "speed-up", "MACs")]
@@ -143,10 +151,11 @@ class Engine:
     device: str
     prepare: Callable[[nn.Module, Tensor, int], Run]
     is_here: Callable[[], bool]
+    needs: str = ""  # what to do where it is not here
 
 
 ENGINES: dict[str, Engine] = {
     "torch": Engine("cpu", _in_torch, lambda: True),
-    "onnxruntime": Engine("cpu", _in_onnxruntime, lambda: not missing("onnx")),
-    "torch-cuda": Engine("cuda", _in_torch, torch.cuda.is_available),
+    "onnxruntime": Engine("cpu", _in_onnxruntime, lambda: not missing("onnx"), "pip install 'howcompact[export]'"),
+    "torch-cuda": Engine("cuda", _in_torch, torch.cuda.is_available, "PyTorch sees no GPU"),
 }

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
-from search.retrieval.latency import measure
+import search
+from search.results.folder import StudyFolder
+from search.retrieval.latency import LatencyMeter, measure
 from trainables.checkpoints import checkpoint
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.models.layers import count
@@ -22,3 +25,25 @@ def test_a_network_without_some_blocks_is_compared_with_the_dense_one(tmp_path: 
     record = {"architecture": built.without_blocks_as(model).model_dump(mode="json")}
     checkpoint.save(saved, {"network": model.state_dict()}, record)
     assert measure(checkpoint.load(saved), "torch").macs == count(model, {}, example).macs_kept / whole < 1
+
+
+def test_a_runtime_times_the_candidates_and_the_copy(trained: StudyFolder, tmp_path: Path) -> None:
+    meter = LatencyMeter(trained, "onnxruntime")
+    row = next(row for row in trained.rows() if row.granularity == "channel")
+    assert (meter.speed(row).engine, meter.milliseconds(row)) == ("onnxruntime", meter.speed(row).pruned.median_ms)
+    out = str(tmp_path / "best")
+    fastest = search.best(trained.folder.uri, metric="latency_ms", runtime="onnxruntime", export=["onnx"], out=out)
+    assert [speed.engine for speed in fastest.speeds] == ["onnxruntime"]
+    assert [speed.pruned.device for speed in fastest.speeds] == ["cpu"]
+    with pytest.raises(ValueError, match=r"must meet the bounds on latency_ms, .* ms in onnxruntime on this machine"):
+        search.best(trained.folder.uri, where=["latency_ms<=0"], runtime="onnxruntime", out=str(tmp_path / "none"))
+    assert {path.name for path in tmp_path.iterdir()} == {"best"}
+
+
+def test_an_unknown_runtime_is_refused_before_a_network_is_read(tmp_path: Path, trained: StudyFolder) -> None:
+    with pytest.raises(ValueError, match=r"runtime must be a known name, but got 'onnx'; did you mean 'onnxruntime'\?"):
+        search.best(trained.folder.uri, runtime="onnx", out=str(tmp_path / "best"))
+    if not torch.cuda.is_available():
+        message = r"runtime 'torch-cuda' must be on this machine, but is not: PyTorch sees no GPU; or use one of: torch"
+        with pytest.raises(ValueError, match=message):
+            search.best(trained.folder.uri, runtime="torch-cuda", out=str(tmp_path / "best"))

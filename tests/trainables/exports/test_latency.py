@@ -1,14 +1,17 @@
 """Latency is measured in turns, on the requested threads, beside multiply-accumulates."""
 
 import copy
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.exports.latency import compare, in_turns, latency, table
+from trainables.exports.latency import check_engine, compare, in_turns, latency, table
 from trainables.models.cifar import small_cnn, vgg16
 from trainables.pruning.masks import Weights
 
@@ -86,3 +89,21 @@ def test_a_run_on_a_gpu_ends_when_the_gpu_has_finished() -> None:
     (speed,) = compare(nn.Sequential(*[wide] * 20), wide, torch.randn(8192, 8192), ["torch-cuda"], runs=5)
     assert speed.dense.device == torch.cuda.get_device_name()
     assert speed.speed_up > 10
+
+
+def test_an_engine_whose_packages_are_missing_says_how_to_install_them() -> None:
+    """In a process that finds no onnxruntime."""
+    script = (
+        "import importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'onnxruntime' else find(name, *rest)\n"
+        "from trainables.exports.latency import check_engine\n"
+        "check_engine('onnxruntime')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parents[3]
+    )
+    assert ended.stderr.splitlines()[-1].startswith(
+        "ValueError: runtime 'onnxruntime' must be on this machine, but is not: pip install 'howcompact[export]'; or"
+    )
+    check_engine("onnxruntime")
