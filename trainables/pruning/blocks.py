@@ -12,6 +12,7 @@ from trainables.models.removed_blocks import Projection, ProjectionSpec, Removed
 from trainables.names import GranularityName
 from trainables.pruning.block_chain import Block, find_chain
 from trainables.pruning.granularity import Counts, Part, Read
+from trainables.pruning.held import not_pruned
 from trainables.spec import BudgetKind
 
 
@@ -46,6 +47,11 @@ class Blocks:
         self.example = example
         self.chain = find_chain(model, example)
         self.stages = self._stages()
+        if not self.stages:
+            raise ValueError(
+                f"granularity {self.granularity!r} must find removable blocks, but {type(model).__name__} has none"
+                f"{not_pruned(self.held)}; use granularity 'weight'"
+            )
         self.parts = tuple(
             Part(name, len(units), 0, tuple(layer for unit in units for layer in unit.layers))
             for name, units in self.stages.items()
@@ -122,11 +128,6 @@ class Blocks:
             unit = RemovableBlock(block, self._layers_in(block), None if block.keeps_shape else _projection(block))
             if block.keeps_shape or (with_projections and unit.projection and min(unit.savings) > 0):
                 stages.setdefault((block.inputs, block.outputs, unit.savings), []).append(unit)
-        if not stages:
-            raise ValueError(
-                f"granularity {self.granularity!r} must find removable blocks, but {type(self.model).__name__} has "
-                "none; use granularity 'weight'"
-            )
         return {units[0].block.name: units for units in stages.values()}
 
     def _layers_in(self, block: Block) -> tuple[Layer, ...]:
