@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from search.results.shared_artifacts import SharedArtifact
+from trainables.counts import quantity
 
 MOST = 12  # lines; --json has all
 
@@ -16,4 +17,4 @@ def print_artifacts(artifacts: Sequence[SharedArtifact]) -> None:
     for artifact in shown:
         print(f"  {artifact.kind:7} {artifact.name:{width}}  {artifact.path or f'missing, key {artifact.artifact}'}")
     if len(artifacts) > MOST:
-        print(f"  {len(artifacts) - MOST} more are in --json")
+        print(f"  {quantity(len(artifacts) - MOST, 'more is', 'more are')} in --json")

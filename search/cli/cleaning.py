@@ -31,7 +31,7 @@ def clean(
     for each in cleaned.unneeded[:MOST]:
         print(f"{_size(each.bytes)}  {each.name:{width}}  {each.reason}: {each.path}")
     if len(cleaned.unneeded) > MOST:
-        print(f"{len(cleaned.unneeded) - MOST} more are in --json")
+        print(f"{quantity(len(cleaned.unneeded) - MOST, 'more is', 'more are')} in --json")
     needed = f"what {quantity(len(cleaned.studies), 'study needs', 'studies need')} stays"
     kept = needed if cleaned.studies else "the storage holds no study"
     total = f"{quantity(len(cleaned.unneeded), 'artifact')}, {_size(cleaned.bytes).strip()}"
