@@ -38,6 +38,8 @@ class Facts(Frozen):
     dense_accuracy: float
     one_shot_accuracy: float  # right after the last pruning
     recalibrated_accuracy: float
+    compensated_accuracy: float | None = None  # compensated, then recalibrated; None: not compensated
+    compensation_seconds: float | None = None  # of this, without its evaluation; a part of prune_seconds
     params_total: int
     params_kept: int
     macs_total: int

@@ -107,6 +107,7 @@ class TrialSpec(Frozen):
     recalibrate: int = Field(
         100, ge=0
     )  # batches that re-estimate batch norms after pruning; 0 keeps the old statistics
+    compensate: bool = False  # whether least squares re-fits each layer after pruning, on the calibration samples
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
     schedule: Schedule = Schedule()
     recovery: RecoveryName = "finetune"

@@ -64,7 +64,7 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
             shared["profile"] = measure_profile(model, built.example(), spec.profile, calibration, shared)
     planned = plan(model, built.example(), spec, calibration, shared)
     seconds = time.perf_counter() - started
-    after = count(model, planned.carry_out(), built.example())
+    after = count(model, planned.carry_out().masks, built.example())
     kept, macs = (dict.fromkeys(before.weights, 0) | counts for counts in (after.weights, after.macs))
     layers = [
         LayerShare(name=name, size=size, keep=kept[name], density=kept[name] / size, macs=macs[name])

@@ -29,7 +29,7 @@ def pruned(dense: nn.Module, built: Architecture, **settings: object) -> tuple[n
     """Prune a copy of the network uniformly; return the copy and its multiply-accumulates."""
     model, example = copy.deepcopy(dense), built.example()
     criterion = {"weight": "magnitude", "channel": "l1"}.get(str(settings["granularity"]), "random")
-    masks = plan(model, example, TrialSpec.model_validate({"criterion": criterion, **settings})).carry_out()
+    masks = plan(model, example, TrialSpec.model_validate({"criterion": criterion, **settings})).carry_out().masks
     return to_device(model, torch.device("cpu")), count(model, masks, example).macs_kept
 
 

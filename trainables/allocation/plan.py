@@ -24,6 +24,14 @@ Quota = Mapping[str, int]  # part name -> units to keep
 
 
 @dataclass(frozen=True)
+class Cut:
+    """What a pruning step leaves of the layers of a network."""
+
+    masks: Masks  # layer name -> which of its weights stay, for layers that keep their shape
+    outputs: Mapping[str, Tensor]  # layer name -> (kept,) indices of the output channels that a narrower layer keeps
+
+
+@dataclass(frozen=True)
 class Plan:
     """How many units each part keeps after each step of the schedule, and which units it keeps after the first step."""
 
@@ -37,9 +45,9 @@ class Plan:
         """Part name -> fraction of its units that the part keeps after the last step."""
         return {part.name: self.steps[-1][part.name] / part.units for part in self.prunable.parts}
 
-    def carry_out(self) -> Masks:
-        """Take the first step in place; return what must stay masked. One-shot pruning has no other step."""
-        return self.prunable.remove(self.kept_units)
+    def carry_out(self) -> Cut:
+        """Take the first step in place. One-shot pruning has no other step."""
+        return _cut(self.prunable, self.kept_units)
 
 
 def of_what_is_left(spec: TrialSpec, whole: Count, left: Count) -> TrialSpec:
@@ -85,8 +93,8 @@ def quotas(spec: TrialSpec, context: PruningContext, scores: Scores) -> tuple[Qu
 
 def prune_further(
     model: nn.Module, example: Tensor, spec: TrialSpec, calibration: Calibration | None, masks: Masks, quota: Quota
-) -> Masks:
-    """Take a later step in place: keep the units that score highest now among those that are left; return the masks."""
+) -> Cut:
+    """Take a later step in place: keep the units that score highest now among those that are left."""
     prunable = view(model, spec.granularity, example)
     scores = CRITERIA[spec.criterion](PruningContext(prunable, spec.seed, calibration))
     gone = {name: ~mask.flatten() for name, mask in masks.items()}
@@ -95,7 +103,12 @@ def prune_further(
         for name, score in scores.items()
     }
     parts = [part.name for part in prunable.parts]  # a group with one channel left is no part
-    return prunable.remove(_pick(left, {name: quota[name] for name in parts}))
+    return _cut(prunable, _pick(left, {name: quota[name] for name in parts}))
+
+
+def _cut(prunable: Prunable, kept_units: Mapping[str, Tensor]) -> Cut:
+    outputs = prunable.kept_outputs(kept_units)
+    return Cut(prunable.remove(kept_units), outputs)
 
 
 def _pick(scores: Scores, quota: Quota) -> dict[str, Tensor]:

@@ -105,6 +105,10 @@ class Blocks:
             for name in block.modules:
                 vars(self.model.get_submodule(name)).pop("forward", None)
 
+    def kept_outputs(self, kept_units: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return nothing: all layers keep their width."""
+        return {}
+
     def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
         """Remove all blocks but `kept_units` in place. Returns no masks."""
         removed: list[str] = []

@@ -97,6 +97,14 @@ class Channels:
                 positions.setdefault(side.module, of_no_unit)[side.channels] = start + np.arange(group.units)[:, None]
         return positions
 
+    def kept_outputs(self, kept_units: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Find the output channels that narrower layers keep: layer name -> (kept,) sorted indices."""
+        return {
+            side.name: torch.from_numpy(np.setdiff1d(np.arange(len(weight_of(side.module))), removed))
+            for side, removed in self._removed_channels(kept_units)
+            if side.is_output and isinstance(side.module, nn.Conv2d | nn.Linear)
+        }
+
     def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
         """Remove the channels of all units but `kept_units` in place. Frozen layers stay frozen. Returns no masks."""
         for side, removed in self._removed_channels(kept_units):

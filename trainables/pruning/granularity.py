@@ -58,6 +58,9 @@ class Prunable(Protocol):
     def unmask(self) -> None:
         """Run the modules again that `mask` made the network skip."""
 
+    def kept_outputs(self, kept_units: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Find the output channels that narrower layers keep after `remove`: layer name -> (kept,) sorted indices."""
+
     def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
         """Remove all units but `kept_units` in place.
 

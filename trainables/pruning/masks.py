@@ -37,6 +37,10 @@ class Weights:
     def unmask(self) -> None:
         """Do nothing: no module is skipped."""
 
+    def kept_outputs(self, kept_units: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return nothing: all layers keep their width."""
+        return {}
+
     def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
         """Zero all weights but `kept_units` in place. Returns the masks of the kept weights."""
         masks = {}

@@ -2,11 +2,13 @@
 
 import time
 from collections import deque
+from copy import deepcopy
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from trainables.allocation.plan import of_what_is_left, plan, prune_further
+from trainables.allocation.plan import Cut, of_what_is_left, plan, prune_further
 from trainables.artifacts import kinds
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import DenseRecord
@@ -18,6 +20,7 @@ from trainables.pruning.context import Calibration, Meter
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
+from trainables.training.compensation import compensate
 from trainables.training.fit import Data, State, fit, images_taken, resume
 from trainables.training.process import hardware
 from trainables.training.recalibration import recalibrate
@@ -34,7 +37,9 @@ def prune(
     folder: Folder,
     team: Team = ALONE,
 ) -> State[TrialRecord]:
-    """Prune the dense network of `spec` to the budget, recalibrate it, and return its state at epoch 0, unsaved.
+    """Prune the dense network of `spec` to the budget and return its state at epoch 0, unsaved.
+
+    The network is compensated after each pruning if the trial asks for it, and then recalibrated.
 
     data: training and validation samples on the device. storage: has the dense network and the other shared artifacts.
     folder: for the epochs between two steps; pruning resumes from the newest one there. Between two steps the network
@@ -42,10 +47,12 @@ def prune(
     momentum. Raises ValueError where the budget cannot be met.
     """
     device = data[0].device
-    needs_samples = any("samples" in pruning.inputs for pruning in spec.prunings)
+    needs_samples = spec.compensate or any("samples" in pruning.inputs for pruning in spec.prunings)
     calibration = calibration_samples(splits, spec.calibration, device) if needs_samples else None
+    taken: _Step | None = None  # the last step, if this call has taken it
     state = resume(folder, PruningRecord, spec.dense.model, device)
-    state = state or _first_step(spec, data, storage, calibration, device)
+    if state is None:
+        state, taken = _first_step(spec, data, storage, calibration, device)
     example = state.record.architecture.example().to(device)
     for step, quota in enumerate(state.record.steps[1:], start=1):
         until = step * spec.schedule.step_epochs
@@ -53,20 +60,50 @@ def prune(
             continue
         recipe = spec.finetune.model_copy(update={"epochs": until, "schedule": "constant"})
         training = TrainingPlan(recipe, spec.dense.data.augment, spec.seed)
+        spent = Meter(calibration)
+        if taken:
+            taken.compensate(state.model, spec, calibration)
+        _charge(state, spent.read())
         deque(fit(state, data, training, folder, team=team), maxlen=0)
         spent = Meter(calibration)
-        state.masks = prune_further(state.model, example, spec, calibration, state.masks, quota)
-        state.momenta = {}
+        before = _before(state.model, spec)
+        taken = _Step(before, prune_further(state.model, example, spec, calibration, state.masks, quota))
+        state.masks, state.momenta = taken.cut.masks, {}
         to_device(state.model, device)  # pruning may change the memory layout
-        cost = spent.read()
-        seconds, images = state.record.seconds + cost.seconds, total((state.record.images, cost.images))
-        state.record = state.record.model_copy(update={"seconds": seconds, "images": images})
-    return _evaluated(state, spec, data, example)
+        _charge(state, spent.read())
+    assert taken is not None  # a call that resumes takes the last step: nothing is saved after it
+    return _evaluated(state, taken, spec, data, example, calibration)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A pruning step that has been taken."""
+
+    before: nn.Module | None  # the network before it; None where the trial does not compensate
+    cut: Cut
+
+    def compensate(self, model: nn.Module, spec: TrialSpec, calibration: Calibration | None) -> None:
+        """Re-fit the pruned network to the network before this step, if the trial asks for it."""
+        if self.before is not None:
+            assert calibration is not None
+            fresh = spec.recalibrate > 0
+            compensate(model, self.before, self.cut.masks, self.cut.outputs, calibration.images, spec.seed, fresh)
+            calibration.evaluations += 2  # a pass through each of the two networks
+
+
+def _before(model: nn.Module, spec: TrialSpec) -> nn.Module | None:
+    return deepcopy(model).eval() if spec.compensate else None
+
+
+def _charge(state: State[PruningRecord], cost: Cost) -> None:
+    """Add a cost to that of the pruning steps."""
+    seconds, images = state.record.seconds + cost.seconds, total((state.record.images, cost.images))
+    state.record = state.record.model_copy(update={"seconds": seconds, "images": images})
 
 
 def _first_step(
     spec: TrialSpec, data: Data, storage: Folder, calibration: Calibration | None, device: torch.device
-) -> State[PruningRecord]:
+) -> tuple[State[PruningRecord], _Step]:
     """Run the earlier prunings of the trial in turn, each on the result of the one before, then its own first step."""
     started, before = time.perf_counter(), images_taken(data)
     dense = saved_dense(storage, spec.dense)
@@ -75,18 +112,22 @@ def _first_step(
     example = architecture.example().to(device)
     whole = left = count(model, {}, example)
     costs, shared_costs = list[Cost](), list[Cost]()
+    taken: _Step | None = None
+    meter = Meter(calibration)
     for pruning in spec.prunings:
-        if costs:  # batch norm has the statistics of the network before the last pruning
+        if taken:  # batch norm has the statistics of the network before the last pruning
+            taken.compensate(model, spec, calibration)
             recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
             left = count(model, {}, example)
         artifacts, spent = kinds.read(pruning, storage)
         if pruning.joint:
             model.load_state_dict(artifacts["gates"].network_state)
         chosen = plan(model, example, of_what_is_left(pruning, whole, left), calibration, artifacts)
-        masks = chosen.carry_out()
+        taken = _Step(_before(model, spec), chosen.carry_out())
         to_device(model, device)  # pruning may change the memory layout
         costs.append(chosen.cost)
         shared_costs.append(spent)
+    assert taken is not None  # a trial has at least one pruning
     record = PruningRecord(
         architecture=architecture.without_blocks_as(model),
         dense_accuracy=dense.read(DenseRecord).val_accuracy,
@@ -98,19 +139,34 @@ def _first_step(
         sizes=whole.weights,
         steps=tuple(dict(quota) for quota in chosen.steps),
         seconds=time.perf_counter() - started,
-        images=total((Cost.of_all(costs).images, images_taken(data) - before)),
+        images=total((meter.read().images, images_taken(data) - before)),
     )
-    return State(model, record, [], masks)
+    return State(model, record, [], taken.cut.masks), taken
 
 
-def _evaluated(state: State[PruningRecord], spec: TrialSpec, data: Data, example: torch.Tensor) -> State[TrialRecord]:
-    """Recalibrate and evaluate the pruned network; return epoch 0 of the recovery."""
+def _evaluated(
+    state: State[PruningRecord],
+    taken: _Step,
+    spec: TrialSpec,
+    data: Data,
+    example: torch.Tensor,
+    calibration: Calibration | None,
+) -> State[TrialRecord]:
+    """Recalibrate and evaluate the pruned network, and once more compensated; return epoch 0 of the recovery."""
+    spent = Meter(calibration)
     started, before = time.perf_counter(), images_taken(data)
     model, pruning = state.model, state.record
     after = count(model, state.masks, example)
     one_shot = evaluate(model, data[1])
     recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
-    recalibrated = evaluate(model, data[1]) if spec.recalibrate else one_shot
+    recalibrated = start = evaluate(model, data[1]) if spec.recalibrate else one_shot
+    compensation_seconds = None
+    if spec.compensate:
+        compensation = time.perf_counter()
+        taken.compensate(model, spec, calibration)
+        recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
+        compensation_seconds = time.perf_counter() - compensation
+        start = evaluate(model, data[1])
     latency_ms = _latency_ms(model, example) if spec.latency else None
     seconds = pruning.seconds + sum(report.seconds for report in state.history) + time.perf_counter() - started
     facts = Facts(
@@ -119,6 +175,8 @@ def _evaluated(state: State[PruningRecord], spec: TrialSpec, data: Data, example
         **{f"profile_{name}": value for name, value in pruning.profile},
         one_shot_accuracy=one_shot.accuracy,
         recalibrated_accuracy=recalibrated.accuracy,
+        compensated_accuracy=start.accuracy if spec.compensate else None,
+        compensation_seconds=compensation_seconds,
         params_kept=after.params_kept,
         macs_kept=after.macs_kept,
         uncounted=sum(uncounted(model, example).values()),
@@ -130,10 +188,15 @@ def _evaluated(state: State[PruningRecord], spec: TrialSpec, data: Data, example
     record = TrialRecord(architecture=pruning.architecture, spec=spec, data=spec.dense.data, facts=facts)
     first = EpochReport(
         epoch=0,
-        val_accuracy=recalibrated.accuracy,
-        val_loss=recalibrated.loss,
+        val_accuracy=start.accuracy,
+        val_loss=start.loss,
         seconds=seconds,
-        images=total((pruning.images, *(report.images for report in state.history), images_taken(data) - before)),
+        images=total(
+            (
+                *(pruning.images, spent.read().images, images_taken(data) - before),
+                *(report.images for report in state.history),
+            )
+        ),
     )
     return State(model, record, [first], state.masks)
 

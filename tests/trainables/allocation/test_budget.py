@@ -39,6 +39,9 @@ class Additive:
     def unmask(self) -> None:
         raise NotImplementedError
 
+    def kept_outputs(self, kept_units: Any) -> Any:
+        raise NotImplementedError
+
     def remove(self, kept_units: Any) -> Any:
         raise NotImplementedError
 

@@ -78,10 +78,10 @@ def test_a_later_step_asks_the_criterion_anew_among_what_is_left() -> None:
     assert isinstance(layer, nn.Linear)
     layer.weight.data = torch.tensor([[1.0, 6.0, 2.0, 5.0, 3.0, 4.0]])
     spec, example = TrialSpec(), torch.zeros(1, 1, 2, 3)
-    masks = prune_further(model, example, spec, None, {}, {"1": 4})
+    masks = prune_further(model, example, spec, None, {}, {"1": 4}).masks
     assert layer.weight.tolist() == [[0.0, 6.0, 0.0, 5.0, 3.0, 4.0]]
     layer.weight.data = torch.tensor([[0.0, 0.0, 0.0, -7.0, 9.0, 0.0]])  # the weights after training
-    masks = prune_further(model, example, spec, None, masks, {"1": 3})
+    masks = prune_further(model, example, spec, None, masks, {"1": 3}).masks
     assert masks["1"].tolist() == [
         [False, True, False, True, True, False]
     ]  # keeps the first of two zeros; no removed weight returns
@@ -98,9 +98,9 @@ def test_channels_cut_step_by_step_leave_the_widths_of_one_cut(model_name: str, 
         example = torch.zeros(1, 1, 32, 32)
         total = count(model, {}, example).params_kept
         chosen = plan(model, example, spec)
-        masks = chosen.carry_out()
+        masks = chosen.carry_out().masks
         for quota in chosen.steps[1:]:
-            masks = prune_further(model, example, spec, None, masks, quota)
+            masks = prune_further(model, example, spec, None, masks, quota).masks
         assert masks == {}
         assert model.eval()(torch.randn(2, 1, 32, 32)).shape == (2, 10)
         assert count(model, {}, example).params_kept <= 0.03 * total

@@ -119,7 +119,7 @@ def test_facts_are_those_of_the_network_on_disk(
     pruned = dense_network(storage)
     chosen = plan(pruned, example, spec)
     assert facts.parts == chosen.parts
-    masks = chosen.carry_out()
+    masks = chosen.carry_out().masks
     train, val = residents(splits, CPU)
     assert facts.one_shot_accuracy == evaluate(pruned, val).accuracy
     recalibrate(pruned, train, spec.recalibrate, spec.finetune.batch_size, spec.seed)
