@@ -20,6 +20,7 @@ SEARCHED, RANDOM_SEARCH = SEARCHES = (
     "random-search",
 )  # a search chooses their densities; the second is a control
 GATES_JOINT = "gates-joint"  # keeps the units of open gates, and the weights that were trained with the gates
+DRAWN_AGAIN = ("scratch", "scratch-b")  # recoveries that train new random weights
 CUTTING = ("resized_crop", "resized_crop_flip")  # augmentations that cut from whole images, which must stream
 GATED = ("gates", GATES_JOINT)  # criteria and policies that read trained gates
 

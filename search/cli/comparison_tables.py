@@ -76,12 +76,13 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
         f"{rows[0].dataset}: {network}{recovery}\n"
         f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * is a control, ! has a warning below"
     )
-    names = ["sparsity", "policy", "one-shot", "recalibrated", "recovered", "vs uniform"]
+    compensated = ["compensated"] if any(row.compensated_accuracy for row in rows) else []
+    names = ["sparsity", "policy", "one-shot", "recalibrated", *compensated, "recovered", "vs uniform"]
     for name in [*names, "test" if test else "images", "cost s", "networks"]:  # the width holds one of the two
         table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     dense = {of_dense(row.curriculum): row.dense_accuracy for row in reversed(rows)}
     for name, accuracy in sorted(dense.items()):
-        table.add_row("0", f"{name or 'dense'} *", "", "", _percent(accuracy))
+        table.add_row("0", f"{name or 'dense'} *", "", "", *["" for _ in compensated], _percent(accuracy))
     table.add_section()
     for _, same_sparsity in groupby(rows, key=lambda row: row.sparsity):
         for row in same_sparsity:
@@ -90,6 +91,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
                 _label(row, differs),
                 _percent(row.one_shot_accuracy),
                 _percent(row.recalibrated_accuracy),
+                *(_percent(row.compensated_accuracy) for _ in compensated),
                 _percent(row.best_val_accuracy),
                 "" if row.policy == BASELINE else _percent(row.gap_to_uniform, signed=True),
                 _percent(row.test_accuracy) if test else _short(row.search_cost_images),
@@ -101,7 +103,10 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
 
 
 def _kept(rows: Sequence[ComparisonRow]) -> Table:
-    once = {(row.policy, row.recovery, row.sparsity, of_dense(row.curriculum)): row for row in reversed(rows)}
+    once = {
+        (row.policy, row.compensation, row.recovery, row.sparsity, of_dense(row.curriculum)): row
+        for row in reversed(rows)
+    }
     rows = list(once.values())[::-1]  # curricula of fine-tuning do not change what is kept
     differs = _differs(rows)
     layers = list(rows[0].layers)
@@ -180,9 +185,11 @@ def _gap(gap: Gap) -> tuple[str, str]:
 
 def _differs(rows: Sequence[ComparisonRow]) -> list[str]:
     """Name the columns in which the rows of one table differ, apart from the policy."""
-    return [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
+    return [
+        name for name in ("compensation", "recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1
+    ]
 
 
 def _label(row: ComparisonRow, differs: Sequence[str]) -> str:
     marks = (" *" if row.control else "") + (" !" if row.warnings else "")
-    return ", ".join([row.policy, *(getattr(row, name) for name in differs)]) + marks
+    return ", ".join(filter(None, [row.policy, *(getattr(row, name) for name in differs)])) + marks

@@ -12,13 +12,13 @@ from search.comparison.mismatches import mismatches
 from search.comparison.winners import Winner, winners
 from search.results.folder import StudyFolder
 from trainables.frozen import Frozen
-from trainables.names import GranularityName
+from trainables.names import DRAWN_AGAIN, GranularityName
 from trainables.spec import BudgetKind
 
 __all__ = ["BASELINE", "RECOVERY", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
 
 RECOVERY = "recovery"  # in `seeds_cover` where networks were trained after they were pruned
-CONTROLS = {"random", "random-best", "scratch", "scratch-b"}  # policies, criteria and recoveries
+CONTROLS = {"random", "random-best", *DRAWN_AGAIN}  # policies, criteria and recoveries
 
 
 class Accuracies(NamedTuple):
@@ -37,6 +37,7 @@ class ComparisonRow(Frozen):
     criterion: str
     schedule: str
     before: str  # earlier prunings of the same network; empty where there were none
+    compensation: str  # "compensated" where least squares re-fitted the layers after pruning; otherwise empty
     recovery: str
     curriculum: str
     granularity: GranularityName
@@ -46,7 +47,7 @@ class ComparisonRow(Frozen):
     sparsity: float
     budget: BudgetKind
     setting: str  # rows of one setting were trained and pruned alike
-    family: str  # rows of one family differ in policy, sparsity, recovery and curriculum only
+    family: str  # rows of one family differ in policy, sparsity, compensation, recovery and curriculum only
     control_setting: str  # setting of this curriculum's control; empty where it has none
     standard_setting: str  # setting of the rows without a curriculum; empty where this row follows none
     control: bool  # random, from scratch or a curriculum's control: other rows have to beat it
@@ -63,6 +64,7 @@ class ComparisonRow(Frozen):
     dense_accuracy: Estimate
     one_shot_accuracy: Estimate
     recalibrated_accuracy: Estimate
+    compensated_accuracy: Estimate | None  # compensated and recalibrated; None where the network was not compensated
     best_val_accuracy: Estimate  # of the best epoch
     gap_to_uniform: Estimate | None  # of best_val_accuracy, paired by seed, where budgets match
     gap_to_control: Estimate | None  # the same to the curriculum's control, where epochs and images match, too
@@ -155,6 +157,7 @@ def _row(
         criterion=first.criterion,
         schedule=first.schedule,
         before=first.before,
+        compensation=first.compensation,
         recovery=first.recovery,
         curriculum=first.curriculum,
         granularity=first.granularity,
@@ -179,6 +182,7 @@ def _row(
         uncounted=_mean([trial.uncounted for trial in trials]),
         latency_ms=_mean([trial.latency_ms for trial in trials]),
         **accuracies._asdict(),
+        compensated_accuracy=_estimate([trial.compensated_accuracy for trial in trials]),
         **gaps._asdict(),
         search_cost_seconds=fmean([trial.cost_seconds for trial in trials]),
         search_cost_evaluations=_mean([trial.cost_evaluations for trial in trials]),
@@ -196,6 +200,12 @@ def _mean(numbers: Sequence[float | None]) -> float | None:
     """Average over seeds; None where a seed has no number."""
     known = [number for number in numbers if number is not None]
     return fmean(known) if len(known) == len(numbers) else None
+
+
+def _estimate(accuracies: Sequence[float | None]) -> Estimate | None:
+    """Estimate over seeds; None where a seed has no accuracy."""
+    known = [accuracy for accuracy in accuracies if accuracy is not None]
+    return Estimate.of(known) if len(known) == len(accuracies) else None
 
 
 def _covered(trials: Sequence[Winner]) -> list[str]:

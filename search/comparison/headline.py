@@ -71,6 +71,7 @@ class Arm(NamedTuple):
     criterion: str
     before: str
     schedule: str
+    compensation: str
     recovery: str
     curriculum: str
     budget: BudgetKind

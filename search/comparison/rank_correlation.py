@@ -8,7 +8,6 @@ from search.comparison.estimates import Estimate
 from search.comparison.search_trials import SearchTrials, TrialsBySeed, trials_of_searches
 from search.results.rows import TrialRow
 
-FIRST_AND_FINAL = ("recalibrated_accuracy", "best_val_accuracy")
 FEWEST = 3  # trials that a rank correlation is computed of
 
 
@@ -43,9 +42,9 @@ def fine_tuned(trials: Iterable[TrialRow], starts: Collection[str]) -> list[Tria
 
 
 def accuracies(trials: Sequence[TrialRow]) -> tuple[list[float], list[float]]:
-    """List each trial's first accuracy, after pruning and recalibration, and its final one, of the best epoch."""
-    first, final = ([getattr(trial, name) or 0.0 for trial in trials] for name in FIRST_AND_FINAL)
-    return first, final
+    """List each trial's accuracy before fine-tuning, and its final one, of the best epoch."""
+    first = [trial.compensated_accuracy or trial.recalibrated_accuracy or 0.0 for trial in trials]
+    return first, [trial.best_val_accuracy or 0.0 for trial in trials]
 
 
 def bounded(values: Sequence[float], least: float) -> Estimate:

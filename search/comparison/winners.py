@@ -27,6 +27,7 @@ class Winner(NamedTuple):
     criterion: str
     schedule: str
     before: str
+    compensation: str
     recovery: str
     curriculum: str
     granularity: GranularityName
@@ -40,6 +41,7 @@ class Winner(NamedTuple):
     dense_accuracy: float
     one_shot_accuracy: float
     recalibrated_accuracy: float
+    compensated_accuracy: float | None
     best_val_accuracy: float
     epochs: int
     params_kept: int

@@ -17,12 +17,12 @@ STANDARD = Curriculum().name
 
 
 def in_order(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-    """Sort rows by network, sparsity, policy, recovery and curriculum; uniform and standard training come first."""
+    """Sort rows by network, sparsity, policy and training; uniform, not compensated, standard training come first."""
     return sorted(
         rows,
         key=lambda row: (
             *(network_of(row, trained=False), row.family, row.sparsity),
-            *(row.policy != BASELINE, row.policy, row.recovery),
+            *(row.policy != BASELINE, row.policy, row.compensation, row.recovery),
             *(row.curriculum != STANDARD, row.curriculum, row.setting),
         ),
     )
@@ -39,8 +39,9 @@ def network_of(row: ComparisonRow, trained: bool = True) -> str:
 
 
 def recovery_of(row: ComparisonRow) -> str:
-    """Name how the pruned network was trained, or "not recovered"."""
-    return row.recovery if RECOVERY in row.seeds_cover else "not recovered"
+    """Name how the pruned network was trained, or "not recovered"; before it stands whether it was compensated."""
+    recovery = row.recovery if RECOVERY in row.seeds_cover else "not recovered"
+    return ", ".join(filter(None, (row.compensation, recovery)))
 
 
 def of_dense(label: str) -> str:

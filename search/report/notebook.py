@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEAD = (
-    *("network", "sparsity", "policy", "one-shot %", "recalibrated %", "recovered %", "vs uniform", "test %"),
+    *(
+        "network",
+        "sparsity",
+        "policy",
+        "one-shot %",
+        "recalibrated %",
+        "compensated %",
+        "recovered %",
+        "vs uniform",
+        "test %",
+    ),
     *("params kept", "MACs kept", "search cost s", "trials", "seeds"),
 )
 
@@ -60,7 +70,8 @@ class Compared(Comparison):
 def _cells(row: ComparisonRow) -> tuple[str, ...]:
     return (
         *(network_of(row), f"{row.sparsity:g}", row.policy + (" (control)" if row.control else "")),
-        *map(percent, (row.one_shot_accuracy, row.recalibrated_accuracy, row.best_val_accuracy)),
+        *map(percent, (row.one_shot_accuracy, row.recalibrated_accuracy)),
+        *map(percent, (row.compensated_accuracy, row.best_val_accuracy)),
         "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
         percent(row.test_accuracy),
         f"{row.params_kept:,} ({row.params_density:.1%})",

@@ -20,6 +20,7 @@ from trainables.storage.columns import read_columns
 from trainables.storage.strict_json import damage_as_error
 
 TABLE = "results.parquet"
+COMPENSATED = "compensated"
 ALIASES = {"val_accuracy": "best_val_accuracy"}  # former name of a column -> its name
 
 
@@ -29,13 +30,14 @@ class TrialRow(Frozen):
     trial: str = Field(description="key of the trial; name of its folder in trials/")
     cell: str = Field(description="key of the settings that compared trials share: all but policy and densities")
     setting: str = Field(description="key of the cell without sparsity and seed: trials that may be averaged")
-    family: str = Field("", description="key of the setting without recovery and curriculum: trials of one table")
+    family: str = Field("", description="key of the setting without compensation, recovery and curriculum")
     control_setting: str = Field("", description="setting with the control of the curriculum; empty if there is none")
     standard_setting: str = Field("", description="setting without a curriculum; empty if this trial has no curriculum")
     policy: str = Field(description="policy that shared the budget among the layers")
     criterion: str = Field(description="criterion that scored the units")
     schedule: str = Field("one-shot", description="schedule of the sparsity")
     before: str = Field("", description="earlier prunings: granularity, sparsity, criterion and policy of each")
+    compensation: str = Field("", description="compensated: least squares re-fitted the layers; otherwise empty")
     recovery: str = Field("finetune", description="how the pruned network was trained")
     curriculum: str = Field("standard", description="short name of the curriculum of recovery, or of dense training")
     granularity: GranularityName = Field(description="removed units: weight, channel, block or projected-block")
@@ -51,6 +53,7 @@ class TrialRow(Frozen):
     dense_accuracy: float | None = Field(None, description="accuracy of the dense network, in [0, 1]")
     one_shot_accuracy: float | None = Field(None, description="accuracy right after the last pruning")
     recalibrated_accuracy: float | None = Field(None, description="accuracy with batch-norm statistics estimated again")
+    compensated_accuracy: float | None = Field(None, description="accuracy compensated, then recalibrated")
     best_val_accuracy: float | None = Field(description="accuracy of the best epoch; epoch 0 is the start of recovery")
     best_epoch: int | None = Field(None, description="the first epoch of highest validation accuracy")
     epochs: int = Field(0, description="number of reported epochs, with epoch 0")
@@ -69,6 +72,7 @@ class TrialRow(Frozen):
     profile_seconds: float = Field(0.0, description="time to make the profile that the policy needs, in any trial")
     profile_evaluations: int | None = Field(None, description="forward passes from the first changed layer on")
     profile_images: int | None = Field(None, description="images in these evaluations")
+    compensation_seconds: float | None = Field(None, description="time to compensate, a part of seconds")
     latency_ms: float | None = Field(None, description="median time of one image on its device; none: not measured")
     ended: str = Field("", description="time of the end: UTC, ISO 8601")
     hardware: str = Field("", description="cpu or the name of the GPU, and the precision if it is not the default")
@@ -99,6 +103,7 @@ def row_of(outcome: Outcome) -> TrialRow:
         criterion=spec.criterion,
         schedule=spec.schedule.name,
         before=", ".join(f"{p.granularity}s {p.sparsity:g} by {p.criterion} and {p.policy}" for p in spec.before),
+        compensation=COMPENSATED if spec.compensate else "",
         recovery=spec.recovery,
         curriculum=curriculum_name(spec.followed),
         granularity=spec.granularity,
@@ -126,7 +131,8 @@ def row_of(outcome: Outcome) -> TrialRow:
 def _settings(seedless: TrialSpec) -> Settings:
     """Compute the keys of a row's settings. They are cached, because all trials of a search share them."""
     standard, control = following(seedless, Curriculum()), control_of(seedless.followed)
-    familiar = standard.model_copy(update={"recovery": TrialSpec().recovery, "distillation": TrialSpec().distillation})
+    alike = ("compensate", "recovery", "distillation")
+    familiar = standard.model_copy(update={name: getattr(TrialSpec(), name) for name in alike})
     return Settings(
         setting=seedless.key(),
         family=familiar.key(),

@@ -48,10 +48,12 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     if remaining and left is not None:
         left = left + remaining * fmean(done) if done else None
     best: dict[str, TrialRow] = {}
-    differs = [name for name in ("recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1]
+    differs = [
+        name for name in ("compensation", "recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1
+    ]
     for row in sorted(rows, key=lambda row: row.best_val_accuracy or 0.0):
         if row.status == "done":
-            best[", ".join([row.policy, *(getattr(row, name) for name in differs)])] = row
+            best[", ".join(filter(None, [row.policy, *(getattr(row, name) for name in differs)]))] = row
     return StudyStatus(
         study=study.name,
         dense={

@@ -14,6 +14,7 @@ from trainables.data_spec import DataSpec, Seed
 from trainables.frozen import Frozen
 from trainables.learnability.curriculum_kinds import control_of
 from trainables.names import (
+    DRAWN_AGAIN,
     GATED,
     SEARCHED,
     SEARCHES,
@@ -35,12 +36,17 @@ def _off(value: object) -> object:
     return "off" if value is False else value  # YAML reads a bare off as false
 
 
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, bool) else value
+
+
 def _named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Named = Annotated[Curriculum, BeforeValidator(_named, json_schema_input_type=CurriculumName | Curriculum)]
+Compensate = Annotated[tuple[bool, ...], BeforeValidator(_listed, json_schema_input_type=bool | tuple[bool, ...])]
 Record = Annotated[Taken, BeforeValidator(_off, json_schema_input_type=Taken | Literal[False])]
 Tracking = Annotated[Address, BeforeValidator(_off, json_schema_input_type=str | Literal[False])]
 
@@ -74,7 +80,7 @@ class Recording(Frozen):
 
 
 class StudySpec(Frozen):
-    """Every model x criterion x recovery x curriculum x policy x sparsity x seed is a trial."""
+    """Every model x criterion x compensation x recovery x curriculum x policy x sparsity x seed is a trial."""
 
     name: Name = Field(description="Name of the study and of its folder; by default the name of the file.")
     models: tuple[ModelName, ...] = Field(
@@ -115,6 +121,11 @@ class StudySpec(Frozen):
         100,
         ge=0,
         description="Batches that re-estimate the statistics of batch norms after pruning; 0 keeps the old statistics.",
+    )
+    compensate: Compensate = Field(
+        (False,),
+        min_length=1,
+        description="Whether least squares re-fits each layer after pruning, without labels; a list compares both.",
     )
     schedule: Schedule = Field(Schedule(), description="The pruning schedule.")
     recoveries: tuple[RecoveryName, ...] = Field(
@@ -157,7 +168,15 @@ class StudySpec(Frozen):
     @property
     def size(self) -> int:
         """Upper bound on the number of trials of named policies plus the number of searches; none of them is built."""
-        lists = (self.models, self.criteria, self.recoveries, self.all_policies(), self.sparsities, self.seeds)
+        lists = (
+            self.models,
+            self.criteria,
+            self.compensate,
+            self.recoveries,
+            self.all_policies(),
+            self.sparsities,
+            self.seeds,
+        )
         return math.prod(map(len, lists)) * (1 + 2 * len(self.curricula))  # each curriculum may have a control
 
     def trials(self) -> list[TrialSpec]:
@@ -179,13 +198,18 @@ class StudySpec(Frozen):
         starts = self.search.warm_start if SEARCHED in self.policies else ()
         return tuple(dict.fromkeys((*self.policies, *starts)))
 
+    def _trainings(self) -> tuple[tuple[bool, RecoveryName], ...]:
+        """Return each compensation x recovery; recoveries that draw new weights have nothing to compensate."""
+        pairs = product(self.compensate, self.recoveries)
+        return tuple(dict.fromkeys((fit and recovery not in DRAWN_AGAIN, recovery) for fit, recovery in pairs))
+
     def all_curricula(self) -> tuple[Curriculum, ...]:
         """Return standard training, the curricula of the study and their controls, each of them once."""
         pairs = ((curriculum, control_of(curriculum)) for curriculum in self.curricula)
         return tuple(dict.fromkeys((Curriculum(), *filter(None, chain.from_iterable(pairs)))))
 
     def cells(self) -> list[TrialSpec]:
-        """Return a trial of the default policy for each model x criterion x recovery x curriculum x sparsity x seed."""
+        """Return the cells of the study, as trials of the default policy."""
         cells = [
             TrialSpec(
                 dense=DenseSpec(
@@ -205,6 +229,7 @@ class StudySpec(Frozen):
                 round_to=self.round_to,
                 calibration=self.calibration,
                 recalibrate=self.recalibrate,
+                compensate=compensate,
                 schedule=self.schedule,
                 recovery=recovery,
                 finetune=self.finetune,
@@ -215,8 +240,8 @@ class StudySpec(Frozen):
                 latency=self.latency or self.search.timed,
                 record=self.records.finetune,
             )
-            for seed, model, criterion, recovery, sparsity in product(
-                self.seeds, self.models, self.criteria, self.recoveries, self.sparsities
+            for seed, model, criterion, (compensate, recovery), sparsity in product(
+                self.seeds, self.models, self.criteria, self._trainings(), self.sparsities
             )
         ]
         return [following(cell, curriculum) for cell, curriculum in product(cells, self.all_curricula())]

@@ -105,7 +105,8 @@ def _metrics(row: TrialRow) -> dict[str, float]:
         name for name in columns if name.endswith(("_kept", "_total")) or name in ("best_epoch", "allocation_seconds")
     ]
     accuracies = {"best_val_accuracy": row.best_val_accuracy} | {
-        name: columns[name] for name in ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy")
+        name: columns[name]
+        for name in ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy", "compensated_accuracy")
     }
     metrics = {name: columns[name] for name in names} | accuracies | {"trial_seconds": row.seconds}
     densities = {f"density/{layer}": value for layer, value in row.layers.items()}

@@ -11,7 +11,13 @@ from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from trainables.names import SEARCHES
 
-ESTIMATES = ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy", "best_val_accuracy")
+ESTIMATES = (
+    "dense_accuracy",
+    "one_shot_accuracy",
+    "recalibrated_accuracy",
+    "compensated_accuracy",
+    "best_val_accuracy",
+)
 PRECISION = 1e-9
 
 
@@ -45,6 +51,8 @@ def _of_row(row: ComparisonRow, trials: list[TrialRow]) -> list[str]:
         if abs(getattr(row, name) - kept) > 0.5:
             problems.append(f"{name} is {getattr(row, name):,}, but {kept:,.1f} is the mean of its trials")
     for name in ESTIMATES:
+        if getattr(row, name) is None and all(getattr(trial, name) is None for trial in trials):
+            continue
         problems += _of_estimate(name, getattr(row, name), [getattr(trial, name) for trial in trials])
     return problems
 

@@ -7,7 +7,17 @@ from trainables.catalog import curriculum_checks
 from trainables.counts import quantity
 from trainables.data_spec import DataSpec
 from trainables.models import known
-from trainables.names import BLOCKS, CRITERION_NEEDS, CUTTING, GATED, POLICY_NEEDS, SEARCHES, Needs, unknown
+from trainables.names import (
+    BLOCKS,
+    CRITERION_NEEDS,
+    CUTTING,
+    DRAWN_AGAIN,
+    GATED,
+    POLICY_NEEDS,
+    SEARCHES,
+    Needs,
+    unknown,
+)
 from trainables.pruning_spec import Distillation, Gates, Schedule
 from trainables.spec import TrialSpec
 
@@ -124,7 +134,9 @@ def _of_recovery(spec: TrialSpec) -> list[str]:
     dense, finetune = spec.dense.recipe.epochs, spec.finetune.epochs
     if problems := unknown("recovery", spec.recovery):
         return problems
-    if spec.recovery in ("scratch", "scratch-b") and dense == 0:
+    if spec.recovery in DRAWN_AGAIN and spec.compensate:
+        return [f"compensate must be false with recovery {spec.recovery!r}, which draws new weights; leave it out"]
+    if spec.recovery in DRAWN_AGAIN and dense == 0:
         return [f"recovery {spec.recovery!r} must have dense epochs to repeat, but got 0; set dense.epochs"]
     if spec.recovery == "rewind" and dense < finetune:
         return [

@@ -3,7 +3,7 @@
 from trainables.curriculum_spec import Curriculum
 from trainables.learnability.curriculum_kinds import CURRICULA, is_scored
 from trainables.models import known
-from trainables.names import NAMES, unknown
+from trainables.names import DRAWN_AGAIN, NAMES, unknown
 from trainables.spec import TrialSpec
 
 NONE = Curriculum()
@@ -88,12 +88,12 @@ def _of_epochs(spec: TrialSpec) -> list[str]:
         return []
     return [
         f"{label} must have a training that follows it, but recovery {spec.recovery!r} has no epochs; raise "
-        f"{'dense' if spec.recovery.startswith('scratch') else 'finetune'}.epochs"
+        f"{'dense' if spec.recovery in DRAWN_AGAIN else 'finetune'}.epochs"
     ]
 
 
 def epochs_of_recovery(spec: TrialSpec) -> int:
     """Count the epochs of recovery, without the epochs of jointly trained gates."""
-    if spec.recovery.startswith("scratch"):
+    if spec.recovery in DRAWN_AGAIN:
         return spec.dense.recipe.epochs
     return spec.finetune.epochs - (spec.gates.epochs if spec.joint else 0)

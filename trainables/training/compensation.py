@@ -147,4 +147,5 @@ def _inputs_of(module: nn.Conv2d | nn.Linear, images: Tensor, rows: Tensor) -> T
     high, wide = (padded.shape[2] - dh * (kh - 1) - 1) // sh + 1, (padded.shape[3] - dw * (kw - 1) - 1) // sw + 1
     image, y, x = rows // (high * wide), rows // wide % high * sh, rows % wide * sw
     patches = [padded[image, :, y + i * dh, x + j * dw] for i in range(kh) for j in range(kw)]
-    return torch.stack(patches, dim=2).unflatten(1, (module.groups, -1)).flatten(2).movedim(1, 0)
+    by_group: Tensor = torch.stack(patches, dim=2).unflatten(1, (module.groups, -1))
+    return by_group.flatten(2).movedim(1, 0)

@@ -22,7 +22,7 @@ def masked_ridge(weight: Tensor, kept: Tensor, inputs: Tensor, targets: Tensor, 
         damping: above 0.
 
     Returns:
-        (groups, rows, width), exact to about 1e-4 in float32 and 1e-10 in float64.
+        (groups, rows, width). A row's gradient is at most 3e-4 of that at w = 0 in float32, 2e-8 in float64.
     """
     squares = inputs.square().sum(1)  # (groups, width)
     pull = damping * squares.mean(1)[:, None, None]
@@ -38,7 +38,7 @@ def masked_ridge(weight: Tensor, kept: Tensor, inputs: Tensor, targets: Tensor, 
     solution = weight * kept
     residual = (right - system(solution)) * kept
     tiny = torch.finfo(inputs.dtype).tiny
-    limit = torch.finfo(inputs.dtype).eps ** (2 / 3) * right.norm(dim=2)
+    limit = torch.finfo(inputs.dtype).eps ** 0.5 * right.norm(dim=2)
     direction, before = torch.zeros_like(solution), torch.ones_like(limit)
     for _ in range(MOST_STEPS):
         if bool((residual.norm(dim=2) <= limit).all()):

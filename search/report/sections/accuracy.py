@@ -16,7 +16,12 @@ from search.figures.chart import INK, Panel, Style, end_labels, label_width
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence, seeds_of
 
-STAGES = {"one_shot_accuracy": "one-shot", "recalibrated_accuracy": "recalibrated", "best_val_accuracy": "recovered"}
+STAGES = {
+    "one_shot_accuracy": "one-shot",
+    "recalibrated_accuracy": "recalibrated",
+    "compensated_accuracy": "compensated",
+    "best_val_accuracy": "recovered",
+}
 WORDS = {"finetune": "fine-tuned", "distill": "distilled", "rewind": "rewound", "scratch": "from scratch"}
 INTERVALS = (
     f"Lines are means over seeds. Bands, or bars at a single sparsity, are their 95 % intervals. {LEFT_OUT} The dotted "
@@ -29,7 +34,7 @@ X = Callable[[ComparisonRow], float]
 
 
 def sparsity_section(evidence: Evidence) -> Section:
-    """Accuracy against sparsity: one-shot, recalibrated and recovered."""
+    """Accuracy against sparsity: one-shot, recalibrated, compensated and recovered."""
     groups = {
         name: [_curve(evidence, rows, stage, title, _depth, _sparsity_axis) for stage, title in _stages(rows).items()]
         for name, rows in evidence.settings.items()
@@ -54,22 +59,28 @@ def macs_section(evidence: Evidence) -> Section:
 def _stages(rows: Sequence[ComparisonRow]) -> dict[str, str]:
     """Give the stages that differ from the stage before: field -> title."""
     found: dict[str, str] = {}
-    for stage, title in STAGES.items():
+    for stage, title in _measured(rows).items():
         before = next(reversed(found), None)
         if before is None or any(getattr(row, stage) != getattr(row, before) for row in rows):
             found[stage] = WORDS.get(rows[0].recovery, title) if stage == "best_val_accuracy" else title
     return found
 
 
+def _measured(rows: Sequence[ComparisonRow]) -> dict[str, str]:
+    """Give the stages that some of these rows have: field -> title."""
+    return {stage: title for stage, title in STAGES.items() if any(getattr(row, stage) is not None for row in rows)}
+
+
 def _reached(evidence: Evidence) -> Table:
     tested = any(row.test_accuracy for row in evidence.comparison.rows)
-    head = ("network", "policy", "sparsity", "one-shot", "recalibrated", "recovered", *(["test"] if tested else []))
+    stages = _measured(evidence.comparison.rows)
+    head = ("network", "policy", "sparsity", *stages.values(), *(["test"] if tested else []))
     rows = [
         (
             name,
             row.policy + (" (control)" if row.control else ""),
             f"{row.sparsity:g}",
-            *(percent(getattr(row, stage)) for stage in STAGES),
+            *(percent(getattr(row, stage)) for stage in stages),
             *([percent(row.test_accuracy)] if tested else []),
             "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
             ", ".join(map(str, row.seeds)),
