@@ -17,8 +17,9 @@ print(model(images).softmax(1))"""
 
 def print_network(network: Retrieved) -> None:
     """Print a network: its settings, reported and verified accuracy, its speed beside the dense network, its use."""
-    curriculum = "" if network.curriculum == STANDARD else f", {network.curriculum}"
-    how = f"{network.policy} by {network.criterion} at sparsity {network.sparsity:g}, {network.recovery}{curriculum}"
+    pruned = f"{network.policy} by {network.criterion} at sparsity {network.sparsity:g}"
+    curriculum = "" if network.curriculum == STANDARD else network.curriculum
+    how = ", ".join(filter(None, (pruned, network.compensation, network.recovery, curriculum)))
     print(f"trial {network.trial}: {network.model}, {how}, seed {network.seed}")
     weights, macs = network.params_kept / network.params_total, network.macs_kept / network.macs_total
     print(

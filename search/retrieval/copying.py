@@ -51,6 +51,7 @@ class Retrieved(Frozen):
     policy: str
     criterion: str
     schedule: str
+    compensation: str
     recovery: str
     curriculum: str
     sparsity: float

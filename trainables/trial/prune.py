@@ -60,10 +60,10 @@ def prune(
             continue
         recipe = spec.finetune.model_copy(update={"epochs": until, "schedule": "constant"})
         training = TrainingPlan(recipe, spec.dense.data.augment, spec.seed)
-        spent = Meter(calibration)
-        if taken:
+        if taken and spec.compensate:
+            spent = Meter(calibration)
             taken.compensate(state.model, spec, calibration)
-        _charge(state, spent.read())
+            _charge(state, spent.read())
         deque(fit(state, data, training, folder, team=team), maxlen=0)
         spent = Meter(calibration)
         before = _before(state.model, spec)

@@ -17,6 +17,7 @@ from search.comparison.importance import EVALUATORS, importances, importances_of
 from search.report.sections.evidence import gather
 from search.report.sections.importance import importance_section
 from search.results.rows import TrialRow
+from search.results.to_json import FORMAT
 from tests.search.conftest import howcompact
 from tests.search.reports import study_of, trial_row
 
@@ -152,7 +153,7 @@ def test_the_command_tells_what_python_does(tmp_path: Path) -> None:
     rows = [trial for seed in range(2) for trial in cell(seed, peaked(PARTS[4]))]
     folder = study_of(tmp_path, rows, search={"warm_start": STARTS, "trials": 42})
     told = json.loads(howcompact("importance", str(tmp_path / "made-up"), "--json", cwd=tmp_path).stdout)
-    assert told == importances(folder).model_dump(mode="json")
+    assert told == {"format": FORMAT, **importances(folder).model_dump(mode="json")}
 
 
 def test_the_most_important_part_is_shown_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
