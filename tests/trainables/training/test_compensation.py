@@ -124,7 +124,7 @@ def test_cut_channels_are_fitted_as_channels_that_readers_ignore(name: str) -> N
     compensate(cut, before, {}, outputs, images, seed=0, batch_statistics=False, damping=1e-6)
     compensate(full, before, masks, {}, images, seed=0, batch_statistics=False, damping=1e-6)
     with torch.no_grad():  # the damping is relative to all inputs of a layer, of which one network has half
-        torch.testing.assert_close(cut(images), full(images), rtol=0.0, atol=0.02 * float(before(images).std()))
+        torch.testing.assert_close(cut(images), full(images), rtol=0.0, atol=0.05 * float(before(images).std()))
 
 
 def test_the_layers_after_a_removed_block_are_fitted() -> None:
