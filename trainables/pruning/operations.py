@@ -25,17 +25,8 @@ _SAFE_OPERATIONS = {  # a reshape is safe where it flattens; otherwise `soundnes
 # Functions as torch names them. The first treat each channel by itself; the others do, unless they know their number.
 _BY_CHANNEL = (
     *("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "hardtanh", "hardswish", "hardsigmoid", "sigmoid", "tanh"),
-    *(
-        "softplus",
-        "threshold",
-        "max_pool.*",
-        "avg_pool.*",
-        "adaptive_.*",
-        "upsample_.*",
-        "native_dropout",
-        "clone",
-        "t",
-    ),
+    *("softplus", "threshold", "max_pool.*", "avg_pool.*", "adaptive_.*", "upsample_.*"),
+    *("native_dropout", "clone", "t"),
 )
 _ARITHMETIC = ("add", "sub", "mul", "div", "pow")
 

@@ -122,13 +122,16 @@ class _Fit:
         target = target.unflatten(1, (groups, rows)).movedim(1, 0)
         weight = module.weight.flatten(1).unflatten(0, (groups, rows))
         mask = torch.ones_like(weight, dtype=torch.bool) if self._mask is None else self._mask.reshape(weight.shape)
-        centred = module.bias is not None or self._name in self._targets.normalised
+        fits_bias = module.bias is not None and module.bias.requires_grad
+        if module.bias is not None and not fits_bias:
+            target = target - module.bias.unflatten(0, (groups, 1, rows))
+        centred = fits_bias or self._name in self._targets.normalised
         mean_read, mean_target = (
             each.mean(1, keepdim=True) if centred else each.new_zeros(()) for each in (read, target)
         )
         fitted = masked_ridge(weight, mask.to(weight.device), read - mean_read, target - mean_target, self._damping)
         module.weight.copy_(fitted.reshape(module.weight.shape))
-        if module.bias is not None:
+        if module.bias is not None and fits_bias:
             module.bias.copy_((mean_target - mean_read @ fitted.mT).flatten())
 
 

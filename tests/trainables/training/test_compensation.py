@@ -169,6 +169,24 @@ def test_layers_that_run_twice_or_are_frozen_stay() -> None:
     assert not network.frozen.weight.requires_grad
 
 
+def test_a_frozen_bias_stays_and_the_weights_are_fitted_to_the_rest() -> None:
+    torch.manual_seed(0)
+    before = nn.Linear(6, 4).double()
+    before.bias.requires_grad_(False)
+    network = deepcopy(before)
+    masks = _random_masks(network, 0.5)
+    mask = {"": masks[""]}
+    apply(network, mask)
+    images = torch.randn(40, 6, dtype=torch.float64) + 1.0
+    compensate(network, before, mask, {}, images, seed=0, damping=1e-9)
+    assert torch.equal(network.bias, before.bias)
+    target = (before(images) - before.bias).detach()
+    for row in range(4):
+        own = mask[""][row].nonzero().flatten()
+        expected = torch.linalg.lstsq(images[:, own], target[:, row]).solution
+        torch.testing.assert_close(network.weight[row, own], expected, rtol=0.0, atol=1e-5)
+
+
 def test_the_same_seed_gives_the_same_weights() -> None:
     torch.manual_seed(0)
     images = torch.randn(64, 3, 32, 32)
