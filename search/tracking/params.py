@@ -16,6 +16,7 @@ LISTS = {  # setting of a study with several values -> its name in MLflow
     "policies": "policy",
     "sparsities": "sparsity",
     "seeds": "seed",
+    "compensate": "compensate",
     "recoveries": "recovery",
     "curricula": "curriculum",
 }

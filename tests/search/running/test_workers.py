@@ -104,10 +104,13 @@ def test_the_message_names_what_a_cluster_lacks() -> None:
     nodes = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]
     for fits in (WorkerResources(8, 0), WorkerResources(4, 1), WorkerResources(0.5, 0.25, workers=9)):
         assert awaited(fits, nodes) == ""
-    for asked in (WorkerResources(8, 1), WorkerResources(9, 0), WorkerResources(1, 2, workers=2)):
-        assert awaited(asked, nodes).startswith(
-            f"no node has the {asked.cpus:g} CPUs and {asked.gpus:g} GPUs that a worker"
-        )
+    asked = {
+        "8 CPUs and 1 GPU": WorkerResources(8, 1),
+        "9 CPUs and 0 GPUs": WorkerResources(9, 0),
+        "1 CPU and 2 GPUs": WorkerResources(1, 2, workers=2),
+    }
+    for amounts, resources in asked.items():
+        assert awaited(resources, nodes).startswith(f"no node has the {amounts} that a worker")
 
 
 def test_a_machine_that_is_too_small_is_refused_at_once() -> None:
@@ -115,5 +118,5 @@ def test_a_machine_that_is_too_small_is_refused_at_once() -> None:
     assert worker_resources(Resources(workers=1, cpus=2), has, grows=False).bundles == [{"CPU": 2.0, "GPU": 1.0}]
     assert worker_resources(Resources(workers=9, cpus=1), has, grows=True).workers == 9
     for resources in (Resources(workers=5, gpus=0), Resources(workers=2), Resources(cpus=8)):
-        with pytest.raises(ValueError, match=r"resources must fit into this machine: it has 4 CPUs and 1 GPUs, but"):
+        with pytest.raises(ValueError, match=r"resources must fit into this machine: it has 4 CPUs and 1 GPU, but"):
             worker_resources(resources, has, grows=False)

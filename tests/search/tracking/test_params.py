@@ -18,6 +18,7 @@ def test_a_trial_has_the_names_and_values_of_a_study_with_one_value_each() -> No
         "granularity": "channel",
         "sparsities": [0.7],
         "seeds": [3],
+        "compensate": True,
         "recoveries": ["distill"],
         "distillation": {"temperature": 3.0},
         "finetune": {"epochs": 2},
