@@ -1,7 +1,7 @@
 """What `best` prints: the copied networks, their speed and how to use them."""
 
 from search.cli.terminal import plain, terminal
-from search.comparison.wording import STANDARD
+from search.results.names import training_name
 from search.retrieval.best import Front
 from search.retrieval.copying import Retrieved
 from trainables.counts import quantity
@@ -18,9 +18,7 @@ print(model(images).softmax(1))"""
 def print_network(network: Retrieved) -> None:
     """Print a network: its settings, reported and verified accuracy, its speed beside the dense network, its use."""
     pruned = f"{network.policy} by {network.criterion} at sparsity {network.sparsity:g}"
-    curriculum = "" if network.curriculum == STANDARD else network.curriculum
-    how = ", ".join(filter(None, (pruned, network.compensation, network.recovery, curriculum)))
-    print(f"trial {network.trial}: {network.model}, {how}, seed {network.seed}")
+    print(f"trial {network.trial}: {network.model}, {pruned}, {training_name(network)}, seed {network.seed}")
     weights, macs = network.params_kept / network.params_total, network.macs_kept / network.macs_total
     print(
         f"kept: {quantity(network.params_kept, 'weight')} ({100 * weights:.1f} %), "

@@ -23,6 +23,7 @@ from search.comparison.wording import (
     uncounted_in,
     warnings_of,
 )
+from search.results.names import differing, policy_name
 from trainables.counts import quantity
 
 MOST_LAYERS = 6  # columns; a deeper network's layers are in compare --json and on its page
@@ -66,7 +67,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
-    differs, test = _differs(rows), any(row.test_accuracy for row in rows)
+    differs, test = differing(rows), any(row.test_accuracy for row in rows)
     intervals = sorted({row.best_val_accuracy.method for row in rows if row.best_val_accuracy.method})
     kind = {"student": "Student's", "bootstrap": "studentised bootstrap"}
     interval = f", 95 % interval ({', '.join(kind[name] for name in intervals)})" if intervals else ""
@@ -108,7 +109,7 @@ def _kept(rows: Sequence[ComparisonRow]) -> Table:
         for row in reversed(rows)
     }
     rows = list(once.values())[::-1]  # curricula of fine-tuning do not change what is kept
-    differs = _differs(rows)
+    differs = differing(rows)
     layers = list(rows[0].layers)
     shown = layers[:MOST_LAYERS]
     more = f" (first {MOST_LAYERS} of {len(layers)} layers)" if len(layers) > MOST_LAYERS else ""
@@ -130,7 +131,7 @@ def _kept(rows: Sequence[ComparisonRow]) -> Table:
 
 
 def _against_control(rows: Sequence[ComparisonRow]) -> Table:
-    several = len({row.recovery for row in rows}) > 1
+    differs = [name for name in differing(rows) if name != "curriculum"]  # which has a column
     names = {(row.setting, row.sparsity, row.policy): row.curriculum for row in rows}
     table = plain(
         "curricula: accuracy in points above the control (the same draws by shuffled scores) and above no curriculum,\n"
@@ -143,7 +144,7 @@ def _against_control(rows: Sequence[ComparisonRow]) -> Table:
         if row.standard_setting:
             table.add_row(
                 f"{row.sparsity:g}",
-                f"{row.policy}, {row.recovery}" if several else row.policy,
+                policy_name(row, differs),
                 f"{row.curriculum}{' *' if row.control else ''}",
                 _percent(row.best_val_accuracy),
                 _percent(row.gap_to_control, signed=True),
@@ -183,13 +184,6 @@ def _gap(gap: Gap) -> tuple[str, str]:
     return _percent(gap, signed=True), f"{100 * gap.max_gap:+.1f}"
 
 
-def _differs(rows: Sequence[ComparisonRow]) -> list[str]:
-    """Name the columns in which the rows of one table differ, apart from the policy."""
-    return [
-        name for name in ("compensation", "recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1
-    ]
-
-
 def _label(row: ComparisonRow, differs: Sequence[str]) -> str:
     marks = (" *" if row.control else "") + (" !" if row.warnings else "")
-    return ", ".join(filter(None, [row.policy, *(getattr(row, name) for name in differs)])) + marks
+    return policy_name(row, differs) + marks

@@ -4,8 +4,8 @@ from rich.table import Table
 
 from search.cli.terminal import plain, terminal
 from search.comparison.importance import Importance, Importances
-from search.comparison.wording import STANDARD, correlation, percent
-from search.results.names import network_name, pruning_name
+from search.comparison.wording import correlation, percent
+from search.results.names import network_name, pruning_name, training_name
 from search.study.search_spec import CAPACITY
 from trainables.counts import noun, quantity
 
@@ -16,8 +16,7 @@ def print_importances(result: Importances) -> None:
     """Print one table of importances for each network and sparsity, the most important part first."""
     for row in result.rows:
         seeds = f"{noun(len(row.seeds), 'seed')} {', '.join(map(str, row.seeds))}"
-        trained = row.recovery if row.curriculum == STANDARD else f"{row.recovery}, {row.curriculum}"
-        print(f"{network_name(row)}, {pruning_name(row)}, {trained}, sparsity {row.sparsity:g}")
+        print(f"{network_name(row)}, {pruning_name(row)}, {training_name(row)}, sparsity {row.sparsity:g}")
         print(
             f"importance by {result.evaluator} in %, mean and 95 % interval over {seeds}; "
             f"{quantity(row.trials, 'trial')}"

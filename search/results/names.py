@@ -1,10 +1,14 @@
 """Short names of networks, prunings and curricula, as tables, figures and pages show them."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from trainables.curriculum_spec import Curriculum
 from trainables.learnability.curriculum_kinds import label_of
 from trainables.pruning_spec import Schedule
+
+COMPENSATED = "compensated"
+TRAINING = ("compensation", "recovery", "curriculum")  # fields: what happens to a network after it is pruned
 
 
 class OfNetwork(Protocol):
@@ -43,6 +47,30 @@ class Pruned(OfNetwork, Protocol):
         """Schedule of the sparsity."""
 
 
+class Trained(Protocol):
+    """A result of one way to go on from a pruned network."""
+
+    @property
+    def compensation(self) -> str:
+        """COMPENSATED, or empty."""
+
+    @property
+    def recovery(self) -> str:
+        """How the network was trained."""
+
+    @property
+    def curriculum(self) -> str:
+        """Short name of the curriculum."""
+
+
+class OfPolicy(Trained, Protocol):
+    """A result of one policy."""
+
+    @property
+    def policy(self) -> str:
+        """Policy that shared the budget."""
+
+
 def model_name(model: str, width: float) -> str:
     """Name a model with its width: "resnet20 x 0.5", or "resnet20" at width 1."""
     return model if width == 1 else f"{model} x {width:g}"
@@ -61,6 +89,23 @@ def pruning_name(result: Pruned) -> str:
     before = f"{result.before}, then " if result.before else ""
     schedule = "" if result.schedule == Schedule().name else f", {result.schedule}"
     return f"{before}{result.granularity}s by {result.criterion}{schedule}"
+
+
+def training_name(result: Trained) -> str:
+    """Name what happened after pruning, without standard training: "compensated, finetune, easy-first linear"."""
+    curriculum = "" if result.curriculum == Curriculum().name else result.curriculum
+    return ", ".join(filter(None, (result.compensation, result.recovery, curriculum)))
+
+
+def differing(results: Sequence[Trained]) -> list[str]:
+    """Name the fields of TRAINING in which results differ."""
+    values = {name: {getattr(result, name) for result in results} for name in TRAINING}
+    return [name for name in TRAINING if len(values[name]) > 1]
+
+
+def policy_name(result: OfPolicy, differs: Sequence[str]) -> str:
+    """Name the policy of a result, and its values of the fields in `differs`: "erk, compensated"."""
+    return ", ".join(filter(None, (result.policy, *(getattr(result, name) for name in differs))))
 
 
 def curriculum_name(curriculum: Curriculum) -> str:

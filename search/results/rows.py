@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from search.results.names import curriculum_name
+from search.results.names import COMPENSATED, curriculum_name
 from search.study.cells import cell_key, following
 from trainables.curriculum_spec import Curriculum
 from trainables.frozen import Frozen
@@ -20,7 +20,6 @@ from trainables.storage.columns import read_columns
 from trainables.storage.strict_json import damage_as_error
 
 TABLE = "results.parquet"
-COMPENSATED = "compensated"
 ALIASES = {"val_accuracy": "best_val_accuracy"}  # former name of a column -> its name
 
 

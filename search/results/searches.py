@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from pydantic import TypeAdapter
 
-from search.results.names import curriculum_name, model_name
+from search.results.names import COMPENSATED, curriculum_name, model_name
 from search.study.search_spec import SearchSpec
 from trainables.curriculum_spec import Curriculum
 from trainables.names import RANDOM_SEARCH
@@ -33,12 +33,13 @@ def name_of(policy: str, cells: Sequence[TrialSpec], settings: SearchSpec) -> st
     """
     first = cells[0]
     network = model_name(first.dense.model, first.dense.width)
+    compensated = f"{COMPENSATED}, " if first.compensate else ""
     curriculum = "" if first.followed == Curriculum() else f"{curriculum_name(first.followed)}, "
     sparsity = f"{first.sparsity:g}" if len(cells) == 1 else "any"
     mark = hash_of(*(cell.key() for cell in cells), settings.space, *settings.goals, *settings.constraints)
     return (
-        f"{policy}: {network}, {first.granularity}s by {first.criterion}, {first.recovery}, "
-        f"{curriculum}sparsity {sparsity}, seed {first.seed} ({mark})"
+        f"{policy}: {network}, {first.granularity}s by {first.criterion}, "
+        f"{compensated}{first.recovery}, {curriculum}sparsity {sparsity}, seed {first.seed} ({mark})"
     )
 
 

@@ -8,6 +8,7 @@ from statistics import fmean
 from search.results.dense_networks import networks_of, read_networks, seconds_left
 from search.results.failures import reasons
 from search.results.folder import StudyFolder
+from search.results.names import differing, policy_name
 from search.results.rows import TrialRow
 from search.results.searches import is_exhausted, known_exhausted, name_of, settings_of
 from search.results.shared_artifacts import SharedArtifact, shared_artifacts
@@ -29,7 +30,7 @@ class StudyStatus(Frozen):
     networks: int  # different ones among done trials: those of one cell differ in what a part keeps
     exhausted: list[str]  # searches that ended early, because they found no new network
     epochs: int  # of all trials, with unfinished ones
-    best: dict[str, TrialRow]  # policy (and recovery, curriculum if they differ) -> its trial of highest accuracy
+    best: dict[str, TrialRow]  # policy (and what differs in training) -> its trial of highest accuracy
     seconds_left: float | None  # of dense training and trials, by the mean of what has ended; None if nothing has
     artifacts: list[SharedArtifact]  # what the trials start from
 
@@ -48,12 +49,10 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     if remaining and left is not None:
         left = left + remaining * fmean(done) if done else None
     best: dict[str, TrialRow] = {}
-    differs = [
-        name for name in ("compensation", "recovery", "curriculum") if len({getattr(row, name) for row in rows}) > 1
-    ]
+    differs = differing(rows)
     for row in sorted(rows, key=lambda row: row.best_val_accuracy or 0.0):
         if row.status == "done":
-            best[", ".join(filter(None, [row.policy, *(getattr(row, name) for name in differs)]))] = row
+            best[policy_name(row, differs)] = row
     return StudyStatus(
         study=study.name,
         dense={

@@ -9,6 +9,7 @@ import numpy as np
 
 import trainables
 from search.results.folder import StudyFolder
+from search.results.names import TRAINING, training_name
 from search.retrieval.copying import Registered, Retrieved
 from search.retrieval.record import VerifiedRecord
 from search.tracking.mlflow_store import PARENT, STUDY, TRIAL, cause_of, client, experiment, tracking_at, tracking_store
@@ -25,8 +26,8 @@ CODE = (  # of trainables: the folders and files that loading a network imports,
     *("outcome.py", "pruning_spec.py", "py.typed", "spec.py"),
 )
 TIMEOUT = 60  # seconds without an answer
-TAGS = (  # of a version: fields of Retrieved
-    *("study", "trial", "model", "policy", "criterion", "recovery", "curriculum", "sparsity", "seed"),
+TAGS = (  # of a version: fields of Retrieved, without empty ones
+    *("study", "trial", "model", "policy", "criterion", *TRAINING, "sparsity", "seed"),
     *("params_kept", "macs_kept"),
 )
 
@@ -107,7 +108,7 @@ class Registry:
     def _describe(self, network: Retrieved) -> str:
         return (
             f"**{network.model}**, pruned by `{network.policy}` and `{network.criterion}` to sparsity "
-            f"{network.sparsity:g}, recovered by `{network.recovery}`, seed {network.seed}: trial `{network.trial}` "
+            f"{network.sparsity:g}, then `{training_name(network)}`, seed {network.seed}: trial `{network.trial}` "
             f"of study `{network.study}`.\n\n"
             f"- validation accuracy {network.verified_accuracy:.4f}, verified in a clean process "
             f"({network.reported_accuracy:.4f} reported)\n"
@@ -166,4 +167,5 @@ def _copy_code(target: Path) -> None:
 
 
 def _tags(network: Retrieved) -> dict[str, str]:
-    return {name: str(getattr(network, name)) for name in TAGS} | {"accuracy": f"{network.verified_accuracy:.4f}"}
+    named = {name: str(getattr(network, name)) for name in TAGS if getattr(network, name) != ""}
+    return named | {"accuracy": f"{network.verified_accuracy:.4f}"}

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 
 from search.comparison.estimates import Estimate
 from search.results.folder import StudyFolder
-from search.results.names import pruning_name
+from search.results.names import pruning_name, training_name
 from search.results.rows import TrialRow
 from search.samples.runs import Run, ease
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
-from trainables.curriculum_spec import Curriculum
 from trainables.frozen import Frozen
 from trainables.learnability.detection import roc_auc
 from trainables.learnability.measures import MEASURES
@@ -36,8 +35,7 @@ class Treatment(NamedTuple):
     @classmethod
     def of(cls, row: TrialRow) -> "Treatment":
         """Name the treatment of a trial's network."""
-        curriculum = () if row.curriculum == Curriculum().name else (row.curriculum,)
-        return cls(row.model, ", ".join((pruning_name(row), row.recovery, *curriculum)), row.policy, row.sparsity)
+        return cls(row.model, f"{pruning_name(row)}, {training_name(row)}", row.policy, row.sparsity)
 
 
 class Forgotten(Frozen):

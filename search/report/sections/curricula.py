@@ -34,13 +34,13 @@ def curricula_section(evidence: Evidence) -> Section:
 
 
 def _followed(evidence: Evidence) -> dict[str, list[ComparisonRow]]:
-    """Collect the rows that follow a curriculum: name of a network and its recovery -> rows."""
-    alike: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
+    """Collect the rows that follow a curriculum: name of a network and its training -> rows."""
+    alike: dict[tuple[str, str, str], list[ComparisonRow]] = defaultdict(list)
     for rows in evidence.settings.values():
         if rows[0].standard_setting:
-            alike[rows[0].family, rows[0].recovery] += rows
+            alike[rows[0].family, rows[0].compensation, rows[0].recovery] += rows
     found: dict[str, list[ComparisonRow]] = {}
-    for (family, _), rows in alike.items():
+    for (family, *_), rows in alike.items():
         name = f"{rows[0].dataset}: {network_of(rows[0], trained=False)}, {recovery_of(rows[0])}"
         found[f"{name} ({family[:6]})" if name in found else name] = rows
     return found
