@@ -25,6 +25,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.evaluate", "trainables.learnability"),
     ("trainables.training",),
     ("trainables.allocation",),
+    ("trainables.compensation",),
     ("trainables.exports", "trainables.pruning"),
     ("trainables.checkpoints", "trainables.data"),
     ("trainables.outcome",),

@@ -83,7 +83,7 @@ def test_network_is_pruned_to_its_budget_and_read_back(name: str, granularity: G
         kept_units = {part: top_units(scores[part], units) for part, units in counts.items()}
         silenced, pruned = copy.deepcopy(whole), copy.deepcopy(whole)
         silenced.mask(kept_units)
-        after = count(pruned.model, pruned.remove(kept_units), built.example())
+        after = count(pruned.model, pruned.remove(kept_units).masks, built.example())
         assert (after.params_kept if kind == "params" else after.macs_kept) == cost
         save(Folder.at(str(tmp_path)), {"network": pruned.model.state_dict()}, {})
         again = rebuild(built, load(Folder.at(str(tmp_path))).tensors["network"]).eval()

@@ -17,18 +17,10 @@ from trainables.outcome import Cost
 from trainables.pruning.context import Calibration, Meter, PruningContext
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularities import view
-from trainables.pruning.granularity import Prunable, top_units
+from trainables.pruning.granularity import Cut, Prunable, top_units
 from trainables.spec import TrialSpec
 
 Quota = Mapping[str, int]  # part name -> units to keep
-
-
-@dataclass(frozen=True)
-class Cut:
-    """What a pruning step leaves of the layers of a network."""
-
-    masks: Masks  # layer name -> which of its weights stay, for layers that keep their shape
-    outputs: Mapping[str, Tensor]  # layer name -> (kept,) indices of the output channels that a narrower layer keeps
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,7 @@ class Plan:
 
     def carry_out(self) -> Cut:
         """Take the first step in place. One-shot pruning has no other step."""
-        return _cut(self.prunable, self.kept_units)
+        return self.prunable.remove(self.kept_units)
 
 
 def of_what_is_left(spec: TrialSpec, whole: Count, left: Count) -> TrialSpec:
@@ -103,12 +95,7 @@ def prune_further(
         for name, score in scores.items()
     }
     parts = [part.name for part in prunable.parts]  # a group with one channel left is no part
-    return _cut(prunable, _pick(left, {name: quota[name] for name in parts}))
-
-
-def _cut(prunable: Prunable, kept_units: Mapping[str, Tensor]) -> Cut:
-    outputs = prunable.kept_outputs(kept_units)
-    return Cut(prunable.remove(kept_units), outputs)
+    return prunable.remove(_pick(left, {name: quota[name] for name in parts}))
 
 
 def _pick(scores: Scores, quota: Quota) -> dict[str, Tensor]:

@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainables.models.layers import Layer, Masks, prunable_layers
+from trainables.models.layers import Layer, prunable_layers
 from trainables.models.removed_blocks import Projection, ProjectionSpec, Removed, remove_blocks
 from trainables.names import GranularityName
 from trainables.pruning.block_chain import Block, find_chain
-from trainables.pruning.granularity import Counts, Part, Read
+from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.pruning.held import not_pruned
 from trainables.spec import BudgetKind
 
@@ -105,12 +105,8 @@ class Blocks:
             for name in block.modules:
                 vars(self.model.get_submodule(name)).pop("forward", None)
 
-    def kept_outputs(self, kept_units: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return nothing: all layers keep their width."""
-        return {}
-
-    def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
-        """Remove all blocks but `kept_units` in place. Returns no masks."""
+    def remove(self, kept_units: Mapping[str, Tensor]) -> Cut:
+        """Remove all blocks but `kept_units` in place. Layers that stay are whole."""
         removed: list[str] = []
         projections: dict[str, ProjectionSpec] = {}
         for unit in self._removed_units(kept_units):
@@ -122,7 +118,7 @@ class Blocks:
                 removed.append(first)
         remove_blocks(self.model, tuple(removed), projections)
         self._like_model(self.model)
-        return {}
+        return Cut()
 
     def _stages(self) -> dict[str, list[RemovableBlock]]:
         """Group the blocks of equal shape and cost: part name -> its units, in the order of the chain."""

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.models.cifar import PadShortcut
-from trainables.models.layers import Layer, Masks, prunable_layers, weight_of
+from trainables.models.layers import Layer, prunable_layers, weight_of
 from trainables.pruning.channel_groups import Group, ModuleSide, trace
-from trainables.pruning.granularity import Counts, Part, Read
+from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.pruning.width_cost import WidthCost
 from trainables.spec import BudgetKind
 
@@ -97,22 +97,17 @@ class Channels:
                 positions.setdefault(side.module, of_no_unit)[side.channels] = start + np.arange(group.units)[:, None]
         return positions
 
-    def kept_outputs(self, kept_units: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Find the output channels that narrower layers keep: layer name -> (kept,) sorted indices."""
-        return {
-            side.name: torch.from_numpy(np.setdiff1d(np.arange(len(weight_of(side.module))), removed))
-            for side, removed in self._removed_channels(kept_units)
-            if side.is_output and isinstance(side.module, nn.Conv2d | nn.Linear)
-        }
-
-    def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
-        """Remove the channels of all units but `kept_units` in place. Frozen layers stay frozen. Returns no masks."""
+    def remove(self, kept_units: Mapping[str, Tensor]) -> Cut:
+        """Remove the channels of all units but `kept_units` in place. Frozen layers stay frozen."""
+        outputs = {}
         for side, removed in self._removed_channels(kept_units):
+            if side.is_output and isinstance(side.module, nn.Conv2d | nn.Linear):
+                outputs[side.name] = torch.from_numpy(np.setdiff1d(np.arange(len(weight_of(side.module))), removed))
             frozen = [name for name, parameter in side.module.named_parameters() if not parameter.requires_grad]
             side.cut(side.module, removed)  # Torch-Pruning makes new parameters
             for name in frozen:
                 side.module.get_parameter(name).requires_grad_(False)
-        return {}
+        return Cut(outputs=outputs)
 
     @torch.no_grad()
     def mask(self, kept_units: Mapping[str, Tensor]) -> None:

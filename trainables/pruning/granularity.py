@@ -1,7 +1,7 @@
 """Units of pruning: a weight, a channel with everything coupled to it, or a block."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +31,14 @@ class Part:
     multiple: int = 1  # the number of kept units is a multiple of this, or all units are kept
 
 
+@dataclass(frozen=True)
+class Cut:
+    """What a pruning leaves of the layers of a network."""
+
+    masks: Masks = field(default_factory=dict)  # layer name -> which of its weights stay, for layers of unchanged shape
+    outputs: Mapping[str, Tensor] = field(default_factory=dict)  # narrower layer -> (kept,) sorted output channels
+
+
 class Prunable(Protocol):
     """A network seen at one granularity."""
 
@@ -58,14 +66,10 @@ class Prunable(Protocol):
     def unmask(self) -> None:
         """Run the modules again that `mask` made the network skip."""
 
-    def kept_outputs(self, kept_units: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Find the output channels that narrower layers keep after `remove`: layer name -> (kept,) sorted indices."""
-
-    def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
+    def remove(self, kept_units: Mapping[str, Tensor]) -> Cut:
         """Remove all units but `kept_units` in place.
 
-        kept_units: part name -> (kept,) sorted unit indices; parts without an entry keep all units. Returns the masks
-        of the remaining weights, for layers that keep their shape.
+        kept_units: part name -> (kept,) sorted unit indices; parts without an entry keep all units.
         """
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.layers import Masks, prunable_layers, weight_of
-from trainables.pruning.granularity import Counts, Part, Read
+from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.spec import BudgetKind
 
 
@@ -37,12 +37,8 @@ class Weights:
     def unmask(self) -> None:
         """Do nothing: no module is skipped."""
 
-    def kept_outputs(self, kept_units: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return nothing: all layers keep their width."""
-        return {}
-
-    def remove(self, kept_units: Mapping[str, Tensor]) -> Masks:
-        """Zero all weights but `kept_units` in place. Returns the masks of the kept weights."""
+    def remove(self, kept_units: Mapping[str, Tensor]) -> Cut:
+        """Zero all weights but `kept_units` in place."""
         masks = {}
         for name, kept in kept_units.items():
             weight = weight_of(self.model.get_submodule(name))
@@ -50,7 +46,7 @@ class Weights:
             mask[kept.to(weight.device)] = True
             masks[name] = mask.view_as(weight)
         apply(self.model, masks)
-        return masks
+        return Cut(masks=masks)
 
 
 @torch.no_grad()

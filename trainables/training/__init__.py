@@ -1,5 +1,5 @@
 """The training loop: dense training, recovery, resuming, training by several workers.
 
-Hands out: calibration, compensation, fit, gpu_load, process, recalibration, record, recorder, recovery, team, train,
+Hands out: calibration, fit, gpu_load, process, recalibration, record, recorder, recovery, team, train,
 workers.
 """

@@ -2,25 +2,29 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import torch
 from torch import nn
 
-from trainables.allocation.plan import Cut, of_what_is_left, plan, prune_further
+from trainables.allocation.plan import of_what_is_left, plan, prune_further
 from trainables.artifacts import kinds
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import DenseRecord
+from trainables.compensation.compensation import compensate
 from trainables.data.splits import Splits
 from trainables.exports.latency import ENGINES, latency
 from trainables.models.layers import count, uncounted
 from trainables.outcome import Cost, Facts, total
 from trainables.pruning.context import Calibration, Meter
+from trainables.pruning.granularity import Cut
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
-from trainables.training.compensation import compensate
 from trainables.training.fit import Data, State, fit, images_taken, resume
 from trainables.training.process import hardware
 from trainables.training.recalibration import recalibrate
@@ -66,8 +70,8 @@ def prune(
             _charge(state, spent.read())
         deque(fit(state, data, training, folder, team=team), maxlen=0)
         spent = Meter(calibration)
-        before = _before(state.model, spec)
-        taken = _Step(before, prune_further(state.model, example, spec, calibration, state.masks, quota))
+        further = partial(prune_further, state.model, example, spec, calibration, state.masks, quota)
+        taken = _Step.take(further, state.model, spec)
         state.masks, state.momenta = taken.cut.masks, {}
         to_device(state.model, device)  # pruning may change the memory layout
         _charge(state, spent.read())
@@ -79,20 +83,21 @@ def prune(
 class _Step:
     """A pruning step that has been taken."""
 
-    before: nn.Module | None  # the network before it; None where the trial does not compensate
     cut: Cut
+    before: nn.Module | None  # the network before it, where the trial compensates
+
+    @classmethod
+    def take(cls, prune: Callable[[], Cut], model: nn.Module, spec: TrialSpec) -> Self:
+        """Prune `model` in place."""
+        before = deepcopy(model).eval() if spec.compensate else None
+        return cls(prune(), before)
 
     def compensate(self, model: nn.Module, spec: TrialSpec, calibration: Calibration | None) -> None:
-        """Re-fit the pruned network to the network before this step, if the trial asks for it."""
-        if self.before is not None:
-            assert calibration is not None
-            fresh = spec.recalibrate > 0
-            compensate(model, self.before, self.cut.masks, self.cut.outputs, calibration.images, spec.seed, fresh)
-            calibration.evaluations += 2  # a pass through each of the two networks
-
-
-def _before(model: nn.Module, spec: TrialSpec) -> nn.Module | None:
-    return deepcopy(model).eval() if spec.compensate else None
+        """Re-fit the pruned network to the network before this step. The trial must compensate."""
+        assert self.before is not None
+        assert calibration is not None
+        compensate(model, self.before, self.cut, calibration.images, spec.seed, spec.recalibrate > 0)
+        calibration.evaluations += 2  # a pass through each of the two networks
 
 
 def _charge(state: State[PruningRecord], cost: Cost) -> None:
@@ -105,7 +110,7 @@ def _first_step(
     spec: TrialSpec, data: Data, storage: Folder, calibration: Calibration | None, device: torch.device
 ) -> tuple[State[PruningRecord], _Step]:
     """Run the earlier prunings of the trial in turn, each on the result of the one before, then its own first step."""
-    started, before = time.perf_counter(), images_taken(data)
+    started, images_before = time.perf_counter(), images_taken(data)
     dense = saved_dense(storage, spec.dense)
     model = load_dense(dense, device)
     architecture = dense.architecture
@@ -116,14 +121,15 @@ def _first_step(
     meter = Meter(calibration)
     for pruning in spec.prunings:
         if taken:  # batch norm has the statistics of the network before the last pruning
-            taken.compensate(model, spec, calibration)
+            if spec.compensate:
+                taken.compensate(model, spec, calibration)
             recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
             left = count(model, {}, example)
         artifacts, spent = kinds.read(pruning, storage)
         if pruning.joint:
             model.load_state_dict(artifacts["gates"].network_state)
         chosen = plan(model, example, of_what_is_left(pruning, whole, left), calibration, artifacts)
-        taken = _Step(_before(model, spec), chosen.carry_out())
+        taken = _Step.take(chosen.carry_out, model, spec)
         to_device(model, device)  # pruning may change the memory layout
         costs.append(chosen.cost)
         shared_costs.append(spent)
@@ -139,7 +145,7 @@ def _first_step(
         sizes=whole.weights,
         steps=tuple(dict(quota) for quota in chosen.steps),
         seconds=time.perf_counter() - started,
-        images=total((meter.read().images, images_taken(data) - before)),
+        images=total((meter.read().images, images_taken(data) - images_before)),
     )
     return State(model, record, [], taken.cut.masks), taken
 
@@ -154,7 +160,7 @@ def _evaluated(
 ) -> State[TrialRecord]:
     """Recalibrate and evaluate the pruned network, and once more compensated; return epoch 0 of the recovery."""
     spent = Meter(calibration)
-    started, before = time.perf_counter(), images_taken(data)
+    started, images_before = time.perf_counter(), images_taken(data)
     model, pruning = state.model, state.record
     after = count(model, state.masks, example)
     one_shot = evaluate(model, data[1])
@@ -193,7 +199,7 @@ def _evaluated(
         seconds=seconds,
         images=total(
             (
-                *(pruning.images, spent.read().images, images_taken(data) - before),
+                *(pruning.images, spent.read().images, images_taken(data) - images_before),
                 *(report.images for report in state.history),
             )
         ),

@@ -39,9 +39,6 @@ class Additive:
     def unmask(self) -> None:
         raise NotImplementedError
 
-    def kept_outputs(self, kept_units: Any) -> Any:
-        raise NotImplementedError
-
     def remove(self, kept_units: Any) -> Any:
         raise NotImplementedError
 

@@ -181,7 +181,7 @@ def test_cost_is_the_measured_one_and_a_mask_computes_what_removal_does(
         costs = [masked.cost(widths, kind) for kind in ("params", "macs")]
         before = masked.model(image)
         masked.mask(kept_units)
-        after = count(cut.model, cut.remove(kept_units), cut.example)
+        after = count(cut.model, cut.remove(kept_units).masks, cut.example)
         assert costs == [after.params_kept, after.macs_kept]
         assert torch.equal(masked.model(image), cut.model(image))
         masked.unmask()

@@ -47,7 +47,7 @@ def test_removal_zeroes_all_but_the_largest_weights(fraction: float) -> None:
     prunable = Weights(model, torch.zeros(1, 1, 8, 8))
     keep = {p.name: max(p.floor, int(fraction * p.units)) for p in prunable.parts}
     scores = CRITERIA["magnitude"](PruningContext(prunable))
-    masks = prunable.remove({name: top_units(scores[name], units) for name, units in keep.items()})
+    masks = prunable.remove({name: top_units(scores[name], units) for name, units in keep.items()}).masks
     for name, weight in weights_of(model).items():
         dense, pruned = before[name].flatten().numpy(), weight.detach().flatten().numpy()
         top = np.argsort(-np.abs(dense), kind="stable")[: keep[name]]
@@ -71,7 +71,7 @@ def test_pruned_weights_stay_zero_through_every_step(momentum: float, weight_dec
         p.grad = torch.randn_like(p)
     optimizer.step()  # leaves a momentum that pushes the removed weights
     prunable = Weights(model, torch.zeros(1, 1, 8, 8))
-    masks = prunable.remove({p.name: torch.arange(p.units // 2) for p in prunable.parts})
+    masks = prunable.remove({p.name: torch.arange(p.units // 2) for p in prunable.parts}).masks
     nonzero = []
 
     def look(*_: Any) -> None:

@@ -213,7 +213,7 @@ def test_a_frozen_layer_keeps_what_pruning_left_of_it_at_a_start_from_scratch(gr
     model = as_if_trained(ARCHITECTURE.build())
     block = model.get_submodule("block2").requires_grad_(False)
     prunable = view(model, granularity, ARCHITECTURE.example())
-    masks = prunable.remove({part.name: torch.arange(0, part.units, 2) for part in prunable.parts})
+    masks = prunable.remove({part.name: torch.arange(0, part.units, 2) for part in prunable.parts}).masks
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     reinitialise(model, masks, ARCHITECTURE, 0)
     assert not any(parameter.requires_grad for parameter in block.parameters())

@@ -21,14 +21,15 @@ from tests.trainables.trials import (
     without_times,
 )
 from trainables.allocation.plan import plan
+from trainables.compensation.compensation import compensate
 from trainables.data import sources
 from trainables.data.splits import Splits
 from trainables.models.layers import weight_of
+from trainables.pruning.granularity import Cut
 from trainables.pruning_spec import Pruning, Schedule
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
-from trainables.training.compensation import compensate
 from trainables.training.fit import residents
 from trainables.training.recalibration import recalibrate
 from trainables.training.train import evaluate
@@ -62,7 +63,7 @@ def test_each_stage_is_the_accuracy_of_its_network(
     assert facts.one_shot_accuracy == evaluate(network, val).accuracy
     recalibrate(network, train, spec.recalibrate, spec.finetune.batch_size, spec.seed)
     assert facts.recalibrated_accuracy == evaluate(network, val).accuracy
-    compensate(network, before, cut.masks, cut.outputs, images, spec.seed)
+    compensate(network, before, cut, images, spec.seed)
     recalibrate(network, train, spec.recalibrate, spec.finetune.batch_size, spec.seed)
     assert facts.compensated_accuracy == first.val_accuracy == evaluate(network, val).accuracy
     assert facts.compensation_seconds is not None
@@ -127,10 +128,10 @@ def test_every_step_and_every_earlier_pruning_is_compensated(
     calls: list[tuple[int, int]] = []
     from trainables.trial import prune
 
-    def counted(model: Any, before: Any, masks: Any, outputs: Any, *rest: Any) -> None:
-        compensate(model, before, masks, outputs, *rest)
-        calls.append((len(masks), len(outputs)))
-        for name, mask in masks.items():
+    def counted(model: Any, before: Any, cut: Cut, *rest: Any) -> None:
+        compensate(model, before, cut, *rest)
+        calls.append((len(cut.masks), len(cut.outputs)))
+        for name, mask in cut.masks.items():
             assert not weight_of(model.get_submodule(name))[~mask].any()
 
     monkeypatch.setattr(prune, "compensate", counted)

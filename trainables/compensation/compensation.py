@@ -1,15 +1,16 @@
 """Accuracy without training: re-fit what is left of each layer to the outputs that it had before pruning."""
 
-from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainables.models.layers import Masks, weight_of
-from trainables.training.ridge import masked_ridge
+from trainables.compensation.ridge import masked_ridge
+from trainables.models.layers import weight_of
+from trainables.pruning.granularity import Cut
 
 DAMPING = 0.01  # pull towards the weights before the fit (ours)
 PLACES = 40  # outputs of a layer that are read of each image, at most (ours)
@@ -19,8 +20,7 @@ PLACES = 40  # outputs of a layer that are read of each image, at most (ours)
 def compensate(
     model: nn.Module,
     before: nn.Module,
-    masks: Masks,
-    outputs: Mapping[str, Tensor],
+    cut: Cut,
     images: Tensor,
     seed: int,
     batch_statistics: bool = True,
@@ -38,8 +38,7 @@ def compensate(
     Args:
         model: the pruned network.
         before: the network before pruning, in eval mode.
-        masks: layer name -> bool of its weight's shape; masked weights stay 0.
-        outputs: layer name -> (kept,) indices of the output channels that it still has; others have all.
+        cut: what is left of each layer; masked weights stay 0.
         images: (N, C, H, W), all of which are in memory together with one layer's inputs and outputs.
         seed: of the draw of sampled outputs.
         batch_statistics: whether batch norms normalise by these images instead of their running statistics, which are
@@ -57,7 +56,7 @@ def compensate(
                 module.track_running_stats = False  # in training mode, torch then ignores running statistics
                 module.train()
             if name in targets.of and isinstance(module, nn.Conv2d | nn.Linear) and weight_of(module).requires_grad:
-                fit = _Fit(targets, name, masks.get(name), outputs.get(name), damping)
+                fit = _Fit(targets, name, cut.masks.get(name), cut.outputs.get(name), damping)
                 stack.callback(module.register_forward_pre_hook(fit).remove)
         model(images)
     model.train(training)
@@ -104,32 +103,34 @@ class _Targets:
             del self.of[name]
 
 
+@dataclass(frozen=True)
 class _Fit:
     """Fits a layer when it is about to run."""
 
-    def __init__(
-        self, targets: _Targets, name: str, mask: Tensor | None, outputs: Tensor | None, damping: float
-    ) -> None:
-        self._targets, self._name, self._mask, self._outputs, self._damping = targets, name, mask, outputs, damping
+    targets: _Targets
+    name: str
+    mask: Tensor | None
+    outputs: Tensor | None
+    damping: float
 
     def __call__(self, module: nn.Conv2d | nn.Linear, inputs: tuple[Tensor, ...]) -> None:
         """Fit the layer to its targets from these inputs."""
-        target = self._targets.of.pop(self._name)  # each layer runs once, and its targets take memory
-        if self._outputs is not None:
-            target = target[:, self._outputs.to(target.device)]
-        read = _inputs_of(module, inputs[0], self._targets.rows.pop(self._name))  # (groups, samples, width)
+        target = self.targets.of.pop(self.name)  # each layer runs once, and its targets take memory
+        if self.outputs is not None:
+            target = target[:, self.outputs.to(target.device)]
+        read = _inputs_of(module, inputs[0], self.targets.rows.pop(self.name))  # (groups, samples, width)
         groups, rows = len(read), len(target.T) // len(read)
         target = target.unflatten(1, (groups, rows)).movedim(1, 0)
         weight = module.weight.flatten(1).unflatten(0, (groups, rows))
-        mask = torch.ones_like(weight, dtype=torch.bool) if self._mask is None else self._mask.reshape(weight.shape)
+        mask = torch.ones_like(weight, dtype=torch.bool) if self.mask is None else self.mask.reshape(weight.shape)
         fits_bias = module.bias is not None and module.bias.requires_grad
         if module.bias is not None and not fits_bias:
             target = target - module.bias.unflatten(0, (groups, 1, rows))
-        centred = fits_bias or self._name in self._targets.normalised
+        centred = fits_bias or self.name in self.targets.normalised
         mean_read, mean_target = (
             each.mean(1, keepdim=True) if centred else each.new_zeros(()) for each in (read, target)
         )
-        fitted = masked_ridge(weight, mask.to(weight.device), read - mean_read, target - mean_target, self._damping)
+        fitted = masked_ridge(weight, mask.to(weight.device), read - mean_read, target - mean_target, self.damping)
         module.weight.copy_(fitted.reshape(module.weight.shape))
         if module.bias is not None and fits_bias:
             module.bias.copy_((mean_target - mean_read @ fitted.mT).flatten())

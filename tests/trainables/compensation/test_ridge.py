@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainables.training.ridge import masked_ridge
+from trainables.compensation.ridge import masked_ridge
 
 
 def _problem(samples: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
