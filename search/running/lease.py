@@ -75,7 +75,7 @@ class Lease:
             )
 
     def __enter__(self) -> "Lease":
-        if (holder := self._active()) is not None:
+        if (holder := active_holder(self._folder, self._warn)) is not None:
             raise ValueError(
                 f"a study must have one run at a time, but {holder}, is running {self._folder.uri}; wait for it, "
                 "stop it, or give this run another --name"
@@ -92,9 +92,6 @@ class Lease:
         with suppress(OSError):
             if (holder := _read(self._folder)) is not None and holder.run == self._own.run:
                 self._folder.remove(LEASE)
-
-    def _active(self) -> Holder | None:
-        return active_holder(self._folder, self._warn)
 
     def _renew(self) -> None:
         while not self._over.wait(BEAT):
