@@ -9,10 +9,10 @@ import torch
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from trainables.mistakes import LONGEST
 from trainables.models import hub
 from trainables.spec import DenseSpec
 
-LONGEST = 300  # characters of torch's error
 WRAPPERS = ("model_state_dict", "state_dict", "model")  # keys under which training scripts save the state dict
 WRAPPING = {"module", "_orig_mod"}  # parts of names that torch's parallel wrappers and torch.compile add
 
