@@ -2,8 +2,9 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ from trainables.data import sources
 from trainables.models import hub
 from trainables.storage.folder import Folder
 
+Value = TypeVar("Value")
 NET = """from torch import nn
 
 def net(num_classes, in_channels):
@@ -50,6 +52,18 @@ def warnings(home: Path, study: StudySpec) -> list[str]:
     return lines
 
 
+def three_files(
+    home: Path, name: str, write: Callable[[Path, Value], None], value: Value, another: Value
+) -> tuple[Path, Path, Path]:
+    """Write a file of one value, a copy of it and a file of another value, each in a folder of its own."""
+    first, copy, other = (home / folder / name for folder in ("a", "b", "c"))
+    write(first, value)
+    copy.parent.mkdir()
+    copy.write_bytes(first.read_bytes())
+    write(other, another)
+    return first, copy, other
+
+
 def save(path: Path, seed: int) -> None:
     path.parent.mkdir(exist_ok=True)
     torch.manual_seed(seed)
@@ -57,11 +71,7 @@ def save(path: Path, seed: int) -> None:
 
 
 def test_weights_are_known_by_their_bytes_and_not_by_their_path(tmp_path: Path) -> None:
-    first, copy, other = (tmp_path / name / "w.pt" for name in ("a", "b", "c"))
-    save(first, 0)
-    copy.parent.mkdir()
-    copy.write_bytes(first.read_bytes())
-    save(other, 1)
+    first, copy, other = three_files(tmp_path, "w.pt", save, 0, 1)
     of_first, of_copy, of_other = (known(tmp_path, f"weights={{small_cnn: {path}}}") for path in (first, copy, other))
     assert keys(of_first) == keys(of_copy)
     assert not keys(of_first) & keys(of_other)
@@ -125,11 +135,7 @@ def by_table(home: Path, path: Path, *settings: str) -> StudySpec:
 
 
 def test_a_table_of_scores_is_known_by_its_bytes_and_not_by_its_path(tmp_path: Path) -> None:
-    table, copy, other = (tmp_path / name / "samples.parquet" for name in ("a", "b", "c"))
-    write_scores(table, 0.0)
-    copy.parent.mkdir()
-    copy.write_bytes(table.read_bytes())
-    write_scores(other, 0.5)
+    table, copy, other = three_files(tmp_path, "samples.parquet", write_scores, 0.0, 0.5)
     of_table, of_copy, of_other = (by_table(tmp_path, path) for path in (table, copy, other))
     assert keys(of_table) == keys(of_copy)
     assert of_table.key() != of_other.key()
@@ -157,12 +163,8 @@ def test_a_table_of_scores_is_known_by_its_bytes_and_not_by_its_path(tmp_path: P
 
 
 def test_a_table_of_dense_training_is_known_by_its_bytes_too(tmp_path: Path) -> None:
-    table, copy, other = (tmp_path / name / "samples.parquet" for name in ("a", "b", "c"))
-    write_scores(table, 0.0)
-    write_scores(copy, 0.0)
-    write_scores(other, 0.5)
     found = []
-    for path in (table, copy, other):
+    for path in three_files(tmp_path, "samples.parquet", write_scores, 0.0, 0.5):
         curriculum = f"curricula=[{{name: sample-easy, phase: dense, measure: aum, table: {path}}}]"
         study = known(tmp_path, "sparsities=[0.5]", "seeds=[0]", curriculum)
         found.append([network.key() for network in networks_of(study)])
