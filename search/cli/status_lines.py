@@ -21,17 +21,23 @@ def print_status(progress: StudyStatus) -> None:
     for search in progress.exhausted:
         print(f"the search ended early, as it found no other network: {search}")
     print_failures(progress.failures)
-    dense, seconds = progress.dense, progress.seconds_left
+    dense = progress.dense
     epochs_left = f", {quantity(dense['epochs_left'], 'epoch')} left" if dense["epochs_left"] else ""
     print(f"{dense['trained']} of {quantity(dense['total'], 'dense network')} trained{epochs_left}")
-    rest = ""
-    if epochs_left or counts["unfinished"] or counts["missing"]:
-        rest = "; time left is unknown" if seconds is None else f"; the rest needs {about(seconds)}"
-    print(f"{quantity(progress.epochs, 'epoch')} of trials{rest}")
+    ends = not (epochs_left or counts["unfinished"] or counts["missing"])
+    print(f"{quantity(progress.epochs, 'epoch')} of trials{'' if ends else f'; {_time_left(progress)}'}")
     for policy, row in progress.best.items():
         accuracy = f"{100 * (row.best_val_accuracy or 0):.1f} %"
         print(f"best trial of {policy}: accuracy {accuracy} at sparsity {row.sparsity:g} (trial {row.trial})")
     print_artifacts(progress.artifacts)
+
+
+def _time_left(progress: StudyStatus) -> str:
+    if progress.seconds_left is not None:
+        return f"the rest needs {about(progress.seconds_left)}"
+    if progress.dense_seconds_left:
+        return f"the dense networks need {about(progress.dense_seconds_left)}; the time of the trials is unknown"
+    return "time left is unknown"
 
 
 def print_failures(failures: Mapping[str, int]) -> None:

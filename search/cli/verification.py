@@ -36,7 +36,8 @@ def verify(
             f"counted, {quantity(verified.measured, 'accuracy', 'accuracies')} measured again"
         )
         if verified.unfinished:
-            print(f"{quantity(verified.unfinished, 'trial')} without an end: not in any table")
+            one, many = "trial has not ended; no table shows it", "trials have not ended; no table shows them"
+            print(quantity(verified.unfinished, one, many))
         print(quantity(len(verified.problems), "problem") if verified.problems else "everything agrees")
     if verified.problems:
         raise typer.Exit(1)

@@ -103,7 +103,7 @@ def warnings_of(networks: Iterable[DenseNetwork]) -> list[str]:
         elif (gain := _late_gain(network.history)) > GAIN:
             messages.append(
                 f"dense network {network.name} still gained {100 * gain:.1f} points of accuracy in the last "
-                f"{quantity(_late(epochs), 'epoch')} of {epochs:,}: it can still improve; raise dense.epochs"
+                f"{_late(epochs):,} of {quantity(epochs, 'epoch')}: it can still improve; raise dense.epochs"
             )
     others = len(messages) - MOST_WARNINGS
     return messages[:MOST_WARNINGS] + (

@@ -31,6 +31,7 @@ class StudyStatus(Frozen):
     exhausted: list[str]  # searches that ended early, because they found no new network
     epochs: int  # of all trials, with unfinished ones
     best: dict[str, TrialRow]  # policy (and what differs in training) -> its trial of highest accuracy
+    dense_seconds_left: float | None  # by the mean of the epochs that have ended; None before the first
     seconds_left: float | None  # of dense training and trials, by the mean of what has ended; None if nothing has
     artifacts: list[SharedArtifact]  # what the trials start from
 
@@ -45,7 +46,8 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     done = [row.seconds for row in rows if row.status == "done"]
     records = [newest_record(folder.trial(spec.key())) for spec in unfinished]
     networks = read_networks(networks_of(study), folder.folder.parent)
-    left, remaining = seconds_left(networks), missing + len(unfinished)
+    dense_left, remaining = seconds_left(networks), missing + len(unfinished)
+    left = dense_left
     if remaining and left is not None:
         left = left + remaining * fmean(done) if done else None
     best: dict[str, TrialRow] = {}
@@ -67,6 +69,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
         exhausted=exhausted,
         epochs=sum(row.epochs for row in rows) + sum(len(record.history) for record in records if record),
         best=dict(sorted(best.items())),
+        dense_seconds_left=dense_left,
         seconds_left=left,
         artifacts=shared_artifacts(study, folder.folder.parent),
     )

@@ -82,11 +82,11 @@ def test_progress_names_epoch_accuracy_and_time_left() -> None:
 @pytest.mark.parametrize(
     ("accuracies", "message"),
     [
-        ((0.1, 0.9), "still gained 80.0 points of accuracy in the last 1 epoch of 1"),
+        ((0.1, 0.9), "still gained 80.0 points of accuracy in the last 1 of 1 epoch:"),
         ((0.1, 0.5, 0.8, 0.9, 0.95, 0.96, 0.96, 0.965, 0.966, 0.966, 0.97), ""),
         (
             (0.1, 0.5, 0.8, 0.9, 0.92, 0.92, 0.92, 0.92, 0.92, 0.92, 0.95),
-            "still gained 3.0 points of accuracy in the last 1",
+            "still gained 3.0 points of accuracy in the last 1 of 10 epochs:",
         ),
         ((0.1, 0.1, 0.12, 0.11, 0.10, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), "ends at 10.0 % accuracy, near chance (10.0 %)"),
     ],

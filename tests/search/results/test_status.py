@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from search.cli.status_lines import print_status
+from search.results.dense_networks import networks_of
+from search.results.durations import about
 from search.results.folder import StudyFolder
 from search.results.status import status_of, unfinished_message
 from search.study.spec import StudySpec
 from tests.trainables.trials import cut_short, flip_a_byte
-from trainables.checkpoints import checkpoint
+from trainables.checkpoints import artifact_store, checkpoint
 from trainables.checkpoints.epochs import epoch_name
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
@@ -97,6 +100,27 @@ def test_status_needs_no_torch() -> None:
     code = "import sys, search.results.status; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_the_time_of_the_dense_networks_is_known_before_that_of_the_trials(
+    unfinished: StudyFolder, study: StudySpec, trial: TrialSpec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def last_line() -> str:
+        print_status(status_of(unfinished))
+        return next(line for line in capsys.readouterr().out.splitlines() if "of trials" in line)
+
+    assert last_line() == "3 epochs of trials; time left is unknown"
+    (dense,) = networks_of(study)
+    history = [EpochReport(epoch=n, val_accuracy=0.5, val_loss=1.0, seconds=7.0).model_dump() for n in range(3)]
+    epoch = artifact_store.unfinished(unfinished.folder.parent, dense.key()) / epoch_name(2)
+    checkpoint.save(epoch, {"network": {}}, {"history": history, "needed_to_go_on": ["network"]})
+    seconds = 7.0 * (dense.recipe.epochs - 2)
+    assert status_of(unfinished).dense_seconds_left == seconds
+    assert last_line() == (
+        f"3 epochs of trials; the dense networks need {about(seconds)}; the time of the trials is unknown"
+    )
+    write_outcome(unfinished.trial(trial.key()), unfinished.unended(trial, "done", ""))
+    assert last_line() == f"3 epochs of trials; the rest needs {about(seconds)}"
 
 
 def test_an_unfinished_study_says_so_until_its_last_trial_has_ended(unfinished: StudyFolder, trial: TrialSpec) -> None:

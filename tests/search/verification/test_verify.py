@@ -16,6 +16,7 @@ from search.verification.comparisons import problems_of
 from tests.search.conftest import howcompact
 from tests.search.reports import study_of, trial_rows
 from tests.search.verification.damages import damage, rows_of
+from tests.trainables.trials import WEIGHT
 from trainables.checkpoints import manifest
 from trainables.outcome import Outcome
 from trainables.storage.columns import to_parquet
@@ -56,6 +57,10 @@ def test_the_command_tells_and_exits_by_what_it_finds(copy: Path) -> None:
     assert done.returncode == 0
     assert "4 networks rebuilt and counted, 1 accuracy measured again" in done.stdout
     assert done.stdout.endswith("everything agrees\n")
+    StudyFolder.open(str(copy)).start_trial(WEIGHT.model_copy(update={"sparsity": 0.6}))
+    done = howcompact("verify", str(copy), "--sample", "0", cwd=copy.parent)
+    assert "1 trial has not ended; no table shows it\n" in done.stdout
+    assert done.returncode == 0
     (copy / TABLE).unlink()
     done = howcompact("verify", str(copy), "--sample", "0", cwd=copy.parent)
     assert done.returncode == 1
