@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from optuna.trial import TrialState
 
 from search.results.folder import StudyFolder
@@ -126,7 +125,6 @@ def dense_keys() -> set[str]:
 
 def undisturbed(home: Path) -> StudyFolder:
     """Run the named policies of the study where nothing happens."""
-    torch.set_num_threads(1)
     return run_in_process(home, read_study("digits", SETTINGS, None))
 
 

@@ -24,8 +24,6 @@ from trainables.pruning.granularity import top_units
 from trainables.spec import BudgetKind
 from trainables.storage.folder import Folder
 
-torch.set_num_threads(1)
-
 CUT = [  # the project's own; torchvision's; torchvision's with grouped convolutions
     *("vgg16", "resnet20", "resnet56", "mobilenet", "small_cnn"),
     *("resnet18", "resnet50", f"{__name__}:vgg16_bn", "mobilenet_v2", "densenet121", "efficientnet_b0"),

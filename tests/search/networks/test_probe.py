@@ -24,7 +24,6 @@ from trainables.models.layers import count
 from trainables.spec import DenseSpec, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 
-torch.set_num_threads(1)
 THRESHOLDS = (-1.0, 0.005, 0.02, 0.05, 1.0)
 
 

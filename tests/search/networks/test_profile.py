@@ -22,7 +22,6 @@ from trainables.data_spec import DataSpec
 from trainables.spec import DenseSpec, Recipe
 from trainables.storage.folder import Folder
 
-torch.set_num_threads(1)
 OUTPUTS = {"block1.conv": 8, "block2.conv": 16, "block3.conv": 32, "block4.conv": 32, "hidden": 64, "head": 10}
 LINE = [1.0, 0.9, 0.9, 0.5]
 

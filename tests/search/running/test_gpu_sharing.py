@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import ray
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,7 +67,6 @@ def test_shares_of_memory_leave_room_for_what_every_process_takes_before_a_tenso
 
 
 def test_a_training_is_measured_by_its_own_loop(splits: Splits) -> None:
-    torch.set_num_threads(1)
     load = measure(DENSE, splits, CPU)
     assert (load.memory, load.total, load.device) == (0, 0, "cpu")
     assert 0.2 < load.busy <= 1  # a CPU does not wait, but Python takes its share

@@ -70,7 +70,6 @@ def test_a_killed_worker_costs_a_trial_no_epoch(tmp_path: Path) -> None:
     assert len(history) < 16  # it was killed before its end
     assert histories(tmp_path)[key][: len(history)] == history  # equal with seconds: no epoch ran again
 
-    torch.set_num_threads(1)
     storage = Folder.at(str(tmp_path / "howcompact-runs"))
     ended = Outcome.from_file((storage / "digits" / "trials" / key).read("outcome.json"))
     splits = sources.load(ended.spec.dense.data)

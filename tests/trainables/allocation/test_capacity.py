@@ -22,7 +22,6 @@ from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts, top_units
 
-torch.set_num_threads(1)
 GRANULARITIES = pytest.mark.parametrize("granularity", ["weight", "channel"])
 
 

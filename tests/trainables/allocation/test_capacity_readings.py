@@ -13,8 +13,6 @@ from trainables.allocation.output_variance import output_variances
 from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.masks import Weights
 
-torch.set_num_threads(1)
-
 
 def test_energies_of_1_2_3_are_their_squares_over_14() -> None:
     path = energy(problem(linears([[3.0, 1.0, 2.0]], [[5.0, 5.0]])))  # 9/14, 4/14, 1/14 and 1/2, 1/2

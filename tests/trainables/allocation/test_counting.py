@@ -24,7 +24,6 @@ from trainables.spec import ProfileSpec, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 
-torch.set_num_threads(1)
 LAYERS = (torch.ops.aten.addmm.default, torch.ops.aten.linear.default)
 SAMPLES, CLASSES = 14, 10
 EXAMPLE = torch.zeros(1, 1, 8, 8)

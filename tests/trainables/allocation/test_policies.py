@@ -27,7 +27,6 @@ from trainables.pruning.granularity import Counts, Prunable
 from trainables.pruning.masks import Weights
 from trainables.spec import BudgetKind, DenseSpec, TrialSpec
 
-torch.set_num_threads(1)
 SEARCHING = {"capacity", "random-best"}  # they measure candidates, some of them random
 MONOTONE = sorted(
     set(POLICIES) - {"rdp", "rdp-worst", "synflow"} - SEARCHING

@@ -26,7 +26,6 @@ from trainables.pruning.context import Calibration
 from trainables.spec import ProfileSpec
 from trainables.training.calibration import calibration_samples
 
-torch.set_num_threads(1)
 CRITERION: dict[GranularityName, str] = {"weight": "magnitude", "channel": "l1"}
 SHALLOWED = ("small_cnn", "residual", "squeeze-excitation")  # networks with blocks that can be removed
 SAMPLES = 14

@@ -14,8 +14,6 @@ from trainables.pruning.context import Calibration
 from trainables.pruning.granularities import view
 from trainables.pruning.masks import Weights
 
-torch.set_num_threads(1)
-
 
 def test_lamp_scores_of_1_2_3() -> None:
     np.testing.assert_allclose(lamp_scores(np.array([9.0, 1.0, 4.0])), [1 / 14, 4 / 13, 1.0])

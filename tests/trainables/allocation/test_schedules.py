@@ -13,7 +13,6 @@ from trainables.models.layers import count
 from trainables.pruning_spec import Schedule
 from trainables.spec import TrialSpec
 
-torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 1, 8, 8)
 STEPWISE = pytest.mark.parametrize("name", sorted(set(SCHEDULES) - {"one-shot"}))
 GRANULARITIES = pytest.mark.parametrize(("granularity", "criterion"), [("weight", "magnitude"), ("channel", "l1")])

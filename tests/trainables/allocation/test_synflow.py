@@ -16,8 +16,6 @@ from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts
 from trainables.pruning.masks import Weights
 
-torch.set_num_threads(1)
-
 
 def chain(*widths: int, gain: float = 1.0) -> Weights:
     """Make a chain of linear layers without biases."""

@@ -22,8 +22,6 @@ from trainables.training.fit import fit
 from trainables.training.recorder import SAMPLES
 from trainables.trial.trainable import run_trial
 
-torch.set_num_threads(1)
-
 
 def killed_after_two(*args: Any) -> Iterator[EpochReport]:
     yield from islice(fit(*args), 2)

@@ -29,7 +29,6 @@ from trainables.training.recovery import RECOVERIES, Pruned
 from trainables.training.train import TrainingPlan, evaluate, sgd, train
 from trainables.trial.trainable import run_trial
 
-torch.set_num_threads(1)
 UNGATED = CHANNEL.model_copy(update={"finetune": Recipe(epochs=3, lr=0.02, batch_size=16)})
 JOINT = UNGATED.model_copy(update={"policy": "gates-joint", "gates": Gates(epochs=2, lr=0.002, strength=2.0, power=1)})
 WAYS = [("gates", "uniform"), ("l1", "gates"), ("l1", "gates-joint"), ("gates", "by-score")]

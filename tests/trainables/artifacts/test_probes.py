@@ -32,7 +32,6 @@ from trainables.pruning.probe_order import ProbeResult, removals, scan, survivor
 from trainables.spec import ProbeSpec
 from trainables.storage.folder import Folder
 
-torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 1, 8, 8)
 # ResNet-56 on CIFAR-10, stem and 27 blocks: numbers printed by a third party's public implementation of layer removal
 # by feature probes (Chen and Zhao, TPAMI 41(12), 2019)

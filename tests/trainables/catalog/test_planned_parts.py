@@ -13,8 +13,6 @@ from trainables.names import SEARCHED
 from trainables.pruning_spec import Pruning
 from trainables.spec import DenseSpec, TrialSpec
 
-torch.set_num_threads(1)
-
 
 @pytest.mark.parametrize(
     ("model", "granularity", "criterion", "budget", "round_to"),

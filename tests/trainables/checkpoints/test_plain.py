@@ -20,8 +20,6 @@ from trainables.models.layers import count
 from trainables.pruning.channels import Channels
 from trainables.storage.folder import Folder
 
-torch.set_num_threads(1)
-
 
 def resnet(num_classes: int, in_channels: int) -> Any:
     """torchvision's ResNet-18 with one block in each stage."""

@@ -12,7 +12,6 @@ from trainables.data.batches import Augment, Batch, Drawn, Resident, eval_batche
 from trainables.data.splits import Split, Splits
 from trainables.data_spec import DataSpec
 
-torch.set_num_threads(1)
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 AUGMENTS: tuple[Augment, ...] = get_args(Augment)
 

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +16,6 @@ from trainables.data.batches import Resident, train_batches
 from trainables.data.stream import ahead
 from trainables.data_spec import DataSpec
 
-torch.set_num_threads(1)
 pytestmark = pytest.mark.usefixtures("temporary")
 
 

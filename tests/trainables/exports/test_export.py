@@ -16,7 +16,6 @@ from trainables.models.cifar import small_cnn
 from trainables.pruning.channels import Channels
 from trainables.training.train import to_device
 
-torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 3, 8, 8)
 
 

@@ -15,8 +15,6 @@ from trainables.exports.latency import check_engine, compare, in_turns, latency,
 from trainables.models.cifar import small_cnn, vgg16
 from trainables.pruning.masks import Weights
 
-torch.set_num_threads(1)
-
 
 def test_networks_take_turns_after_runs_that_do_not_count() -> None:
     calls: list[str] = []

@@ -10,8 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainables.models import hub
 from trainables.models.cifar import CIFAR
 
-torch.set_num_threads(1)
-
 MOBILENET_PAIRS = [(32, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512)]
 MOBILENET_PAIRS += [(512, 512)] * 5 + [(512, 1024), (1024, 1024)]
 MOBILENET_SIDES = [32, 16, 16, 8, 8, 4, 4, 4, 4, 4, 4, 2, 2]  # of each block's output, for 32 x 32 images

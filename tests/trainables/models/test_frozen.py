@@ -15,7 +15,6 @@ from trainables.spec import DenseSpec, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 
-torch.set_num_threads(1)
 NETS = """
 from torch import nn
 

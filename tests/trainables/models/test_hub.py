@@ -13,8 +13,6 @@ from trainables.models import hub, trial_run
 from trainables.models.cifar import CIFAR
 from trainables.models.own_code import fingerprint
 
-torch.set_num_threads(1)
-
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
 def test_a_torchvision_network_reads_one_channel_and_is_otherwise_as_it_was(name: str) -> None:

@@ -7,8 +7,6 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from trainables.models.layers import Layer, count, prunable_layers, uncounted
 
-torch.set_num_threads(1)
-
 
 class Mixed(nn.Module):
     """Layers of every kind: strided, depthwise, run twice, run on windows of an image, never run."""

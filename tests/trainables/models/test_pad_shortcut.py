@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 
 from trainables.models.cifar import PadShortcut
 
-torch.set_num_threads(1)
-
 
 def test_pad_shortcut_copies_every_second_pixel_and_appends_zeros() -> None:
     x = torch.randn(2, 3, 5, 4)

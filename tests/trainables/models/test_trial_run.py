@@ -17,7 +17,6 @@ from trainables.pruning.soundness import refuse_unsound_cuts
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.training.train import to_device
 
-torch.set_num_threads(1)
 CPU, EXAMPLE = torch.device("cpu"), torch.zeros(1, 1, 8, 8)
 NETS = """
 import torch

@@ -22,7 +22,6 @@ from trainables.pruning.channels import Channels
 from trainables.pruning.granularities import view
 from trainables.storage.folder import Folder
 
-torch.set_num_threads(1)
 VGG16_BN = "tests.trainables.test_architectures:vgg16_bn"  # torchvision's, with a smaller head
 WIDTHS = {"vgg16": 0.125, "resnet20": 0.25, "resnet56": 0.25, "mobilenet": 0.125, "small_cnn": 0.5}
 

@@ -15,7 +15,6 @@ from trainables.pruning.granularities import view
 from trainables.pruning.soundness import refuse_unsound_cuts
 from trainables.spec import DenseSpec, TrialSpec
 
-torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 3, 6, 6)
 
 

@@ -19,7 +19,6 @@ from trainables.models.layers import count, prunable_layers, weight_of
 from trainables.pruning.channels import Channels
 from trainables.storage.folder import Folder
 
-torch.set_num_threads(1)
 KeptUnits = dict[str, Tensor]
 SIDES = {"resnet20": 16, "small_cnn": 8}
 WIDTHS = {"vgg16": 0.25, "mobilenet": 0.25}

@@ -23,7 +23,6 @@ from trainables.pruning.granularities import view
 from trainables.pruning.masks import Weights
 from trainables.pruning.probe_order import ProbeResult
 
-torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 1, 8, 8)
 STAGE_3 = ["block3_1.conv2", "block3_2.conv2", "block3_3.conv2"]  # added up in the last stage of resnet20
 

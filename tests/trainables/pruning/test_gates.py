@@ -18,8 +18,6 @@ from trainables.pruning_spec import Gates
 from trainables.spec import BudgetKind, Recipe
 from trainables.training.train import sgd
 
-torch.set_num_threads(1)
-
 
 def test_gate_matches_the_formula_of_the_paper_worked_by_hand() -> None:
     w = torch.tensor([0.73, 0.46, 0.5, 0.0], dtype=torch.float64)  # M u = 2.3, -0.4, 0, -5

@@ -19,8 +19,6 @@ from trainables.pruning.masks import Weights
 from trainables.spec import Recipe
 from trainables.training.train import TrainingPlan, sgd, train
 
-torch.set_num_threads(1)
-
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
     return {n: m.weight for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}

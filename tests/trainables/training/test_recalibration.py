@@ -9,7 +9,6 @@ from trainables.data.batches import Resident, train_batches
 from trainables.data_spec import DataSpec
 from trainables.training.recalibration import recalibrate
 
-torch.set_num_threads(1)
 TRACKED = "num_batches_tracked"
 
 

@@ -38,7 +38,6 @@ from trainables.trial.prune import prune
 from trainables.trial.record import TrialRecord
 from trainables.trial.trainable import run_trial
 
-torch.set_num_threads(1)
 EVERY = pytest.mark.parametrize("name", sorted(RECOVERIES))
 ARCHITECTURE = Architecture(model="small_cnn", width=0.5, classes=10, image=(1, 8, 8))
 

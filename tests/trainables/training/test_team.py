@@ -52,7 +52,6 @@ SPECS = {
 
 def train_along(rank: int, port: int, calls: Connection) -> None:
     """Work as a follower of the leader, without Ray."""
-    torch.set_num_threads(1)
     data = residents(sources.load(DATA), CPU)
     dist.init_process_group("gloo", store=TCPStore("127.0.0.1", port, SIZE), rank=rank, world_size=SIZE)
     while (sent := calls.recv_bytes()) != b"":
@@ -90,7 +89,6 @@ def test_a_norm_of_one_worker_computes_as_torchs_own(shape: tuple[int, ...], mom
 @pytest.fixture(scope="module")
 def team() -> Iterator[Team]:
     """A team of this process, which leads, and two other processes."""
-    torch.set_num_threads(1)
     store = TCPStore("127.0.0.1", 0, SIZE, is_master=True, wait_for_workers=False)
     context, pipes, processes = get_context("spawn"), [], []
     for rank in range(1, SIZE):

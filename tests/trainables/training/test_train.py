@@ -18,7 +18,6 @@ from trainables.training.fit import State, fit
 from trainables.training.record import TrainingRecord
 from trainables.training.train import DivergedError, TrainingPlan, evaluate, set_lr, sgd, to_device, train
 
-torch.set_num_threads(1)
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, lr=0.05, batch_size=50)
 BUILT = Architecture(model="small_cnn", width=0.5, classes=10, image=(1, 8, 8))

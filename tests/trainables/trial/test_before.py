@@ -30,7 +30,6 @@ from trainables.spec import Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 
-torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 1, 8, 8)
 BLOCKS = Pruning(granularity="block", criterion="probe", policy="by-score", sparsity=0.3)
 CHANNELS = Pruning(granularity="channel", criterion="l1", policy="capacity", sparsity=0.6)

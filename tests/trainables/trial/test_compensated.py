@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.trainables.trials import (
     CHANNEL,
@@ -35,7 +34,6 @@ from trainables.training.recalibration import recalibrate
 from trainables.training.train import evaluate
 from trainables.trial.trainable import run_trial
 
-torch.set_num_threads(1)
 STEPS = Schedule(name="iterative", steps=2)
 
 

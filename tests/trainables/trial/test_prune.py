@@ -34,7 +34,6 @@ from trainables.training.fit import residents
 from trainables.trial.prune import prune
 from trainables.trial.trainable import run_trial
 
-torch.set_num_threads(1)
 ITERATIVE, GRADUAL = Schedule(name="iterative", steps=2, step_epochs=2), Schedule(name="gradual", steps=3)
 SCHEDULES = pytest.mark.parametrize("schedule", [ITERATIVE, GRADUAL], ids=["iterative", "gradual"])
 

@@ -32,7 +32,6 @@ from trainables.training.fit import residents
 from trainables.training.train import evaluate
 from trainables.trial.trainable import run_trial
 
-torch.set_num_threads(1)
 EXAMPLE = torch.zeros(1, 1, 8, 8)
 SMALL = WEIGHT.model_copy(
     update={"granularity": "block", "criterion": "probe", "policy": "by-score", "sparsity": 0.5, "probe": 200}

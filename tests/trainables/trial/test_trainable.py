@@ -35,8 +35,6 @@ from trainables.training.train import DivergedError, evaluate
 from trainables.trial.record import TrialRecord
 from trainables.trial.trainable import OUTCOME, run_trial
 
-torch.set_num_threads(1)
-
 
 @SPECS
 def test_interrupted_trial_goes_on_as_if_nothing_had_happened(

@@ -6,7 +6,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
 
 from search.comparison.compare import compare
@@ -23,7 +22,6 @@ from trainables.checkpoints import artifact_store, checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.pruning.gates import GatesReport, is_open
 
-torch.set_num_threads(1)
 STUDY = StudySpec.model_validate(
     {
         "name": "gated",

@@ -6,7 +6,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
@@ -22,7 +21,6 @@ from tests.trainables.trials import DATA, newest
 from trainables.artifacts.probes import Curve, load_probes
 from trainables.checkpoints import artifact_store
 
-torch.set_num_threads(1)
 STUDY = StudySpec.model_validate(
     {
         "name": "probed",
