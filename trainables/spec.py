@@ -24,6 +24,7 @@ from trainables.pruning_spec import Distillation, Gates, Pruning, Schedule, Spar
 BudgetKind = Literal["params", "macs"]
 Taken = Literal["off", "during", "after"]  # when each training sample is recorded: in its epoch or after the epoch
 Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 on GPUs that have it, else float32
+LEVELS = 101  # of the profiles that policies read: 0, 0.01, ..., 1, as RDP's authors measure them
 Width = Annotated[float, Field(gt=0.0, le=16.0)]
 
 
@@ -72,6 +73,7 @@ class ProfileSpec(Frozen):
     criterion: CriterionName = "magnitude"
     calibration: int = Field(512, ge=1)  # training samples that the profile is measured on
     probe: int = Field(5000, ge=1)  # training samples of the linear probes, if the criterion reads them
+    levels: int = Field(ge=2)  # sparsities from 0 to 1 that each part is measured at; no default, so always in the key
 
 
 class ProbeSpec(Frozen):
@@ -159,7 +161,8 @@ class TrialSpec(Frozen):
     @property
     def profile(self) -> ProfileSpec:
         """The settings of the profile that a policy may read."""
-        return ProfileSpec.model_validate(self, from_attributes=True)
+        inputs = {name: getattr(self, name) for name in ("dense", "granularity", "criterion", "calibration", "probe")}
+        return ProfileSpec(**inputs, levels=LEVELS)
 
     @property
     def probing(self) -> ProbeSpec:

@@ -14,6 +14,8 @@ from trainables.pruning.granularities import view
 from trainables.training.process import own_device
 from trainables.training.train import to_device
 
+SHOWN = 21  # levels 0, 0.05, ..., 1; policies read 101, which take five times as long
+
 
 class PartTolerance(Frozen):
     """How much of one part can be removed."""
@@ -43,7 +45,7 @@ class Compactness(Frozen):
 def compactness(network: Network, granularity: str, criterion: str, calibration: int) -> Compactness:
     """Measure a trained network on its first training samples. Raises ValueError with all that is wrong."""
     settings = {"granularity": granularity, "criterion": criterion, "calibration": calibration}
-    spec = trial_spec(settings, seed=0).profile
+    spec = trial_spec(settings, seed=0).profile.model_copy(update={"levels": SHOWN})
     device = own_device()
     model, example = to_device(network.model, device), network.architecture.example().to(device)
     samples = network.calibration(spec.calibration, "profile", device)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.allocation.profiles import LEVELS, Profile
+from trainables.allocation.profiles import Profile, levels_of
 from trainables.artifacts.profile import BATCH, measure_profile
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
@@ -28,7 +28,7 @@ from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
-from trainables.spec import ProfileSpec, Recipe
+from trainables.spec import LEVELS, ProfileSpec, Recipe
 from trainables.training.calibration import calibration_samples
 from trainables.training.process import WorkerResources, prepare_process
 from trainables.training.train import TrainingPlan, sgd, to_device, train
@@ -42,7 +42,7 @@ CRITERION: dict[GranularityName, str] = {"weight": "magnitude", "channel": "l1"}
 
 def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration) -> Profile:
     """Measure a profile by its definition: for every part and level, copy the network, remove units, evaluate."""
-    example, levels = calibration.images[:1], LEVELS[spec.granularity]
+    example, levels = calibration.images[:1], levels_of(spec.levels)
     whole = view(copy.deepcopy(dense), spec.granularity, example)
     scores = CRITERIA[spec.criterion](PruningContext(whole, spec.dense.seed, calibration))
     expected = _logits(dense, calibration)
@@ -95,7 +95,7 @@ def main() -> None:
 def against_plain_loop(model: str, granularity: GranularityName) -> dict[str, float]:
     """Profile a network of width 0.25 on 256 images, both ways."""
     dense, calibration = to_device(hub.build(model, 10, 3, 0.25), CPU), calibration_samples(noise(256), 256, CPU)
-    spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity])
+    spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity], levels=LEVELS)
     seconds, fast = timed(lambda: measure_profile(dense, calibration.images[:1], spec, calibration))
     plain_seconds, plain = timed(lambda: plain_profile(dense, spec, calibration))
     differences = [
@@ -113,7 +113,7 @@ def against_epoch(granularity: GranularityName, images: int, steps: int) -> dict
     """Profile a full-width ResNet-56, and train it for a few steps."""
     dense, splits = to_device(hub.build("resnet56", 10, 3), CPU), noise(max(images, STEP * steps // 2))
     calibration = calibration_samples(splits, images, CPU)
-    spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity])
+    spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity], levels=LEVELS)
     before = step_seconds(dense, splits, steps // 2)
     seconds, profile = timed(lambda: measure_profile(dense, calibration.images[:1], spec, calibration))
     after = step_seconds(dense, splits, steps // 2)

@@ -70,7 +70,7 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (DenseSpec, {"model": "x", "width": 2.0, "data": DataSpec(size=9), "recipe": Recipe(lr=0.3), "seed": 1}),
     (DenseSpec, {"curriculum": Curriculum(name="x", phase="dense"), "record": "off", "weights": "x", "content": "c"}),
     (ProfileSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "x", "calibration": 9}),
-    (ProfileSpec, {"probe": 9}),
+    (ProfileSpec, {"probe": 9, "levels": 9}),
     (ProbeSpec, {"dense": DenseSpec(seed=1), "samples": 9}),
     (TrialSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "l1", "policy": "erk"}),
     (TrialSpec, {"sparsity": 0.6, "budget": "macs", "densities": {"a": 1.0}, "calibration": 9, "recalibrate": 9}),
@@ -105,8 +105,9 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
 def test_key_differs_with_every_field(kind: type[Frozen]) -> None:
     others = {field: value for owner, changes in OTHERS if owner is kind for field, value in changes.items()}
     assert set(others) == {name for name, field in kind.model_fields.items() if NOT_IN_KEY not in field.metadata}
-    keys = [kind(**{field: value}).key() for field, value in others.items()]
-    assert len({kind().key(), *keys}) == len(keys) + 1
+    required: dict[str, Any] = {name: 6 for name, field in kind.model_fields.items() if field.is_required()}
+    keys = [kind(**required | {field: value}).key() for field, value in others.items()]
+    assert len({kind(**required).key(), *keys}) == len(keys) + 1
 
 
 class Holder(Frozen):
@@ -121,7 +122,7 @@ class Holder(Frozen):
 HOLDERS: list[Callable[[DataSpec], Frozen]] = [
     lambda data: data,
     lambda data: DenseSpec(data=data, seed=1),
-    lambda data: ProfileSpec(dense=DenseSpec(data=data)),
+    lambda data: ProfileSpec(dense=DenseSpec(data=data), levels=6),
     lambda data: ProbeSpec(dense=DenseSpec(data=data)),
     lambda data: GatingSpec(dense=DenseSpec(data=data)),
     lambda data: TrialSpec(dense=DenseSpec(data=data), sparsity=0.9),
@@ -179,8 +180,18 @@ def test_spec_cannot_be_changed() -> None:
 
 def test_profile_is_that_of_the_dense_network_and_the_criterion() -> None:
     spec = TrialSpec(dense=DenseSpec(seed=2), granularity="channel", criterion="l1", calibration=9, sparsity=0.9)
-    assert spec.profile == ProfileSpec(dense=DenseSpec(seed=2), granularity="channel", criterion="l1", calibration=9)
+    expected = ProfileSpec(dense=DenseSpec(seed=2), granularity="channel", criterion="l1", calibration=9, levels=101)
+    assert spec.profile == expected
+    assert spec.model_copy(update={"policy": "rdp"}).profile == expected  # policies share a profile
     assert spec.seed == 2
+
+
+@pytest.mark.parametrize("levels", [6, 21, 201])
+def test_profiles_of_other_levels_have_other_keys(levels: int) -> None:
+    """Profiles of an earlier version had six levels, and their number was not in the key."""
+    profile = TrialSpec().profile
+    before_levels = TrialSpec().key()  # all defaults, as the key of such a profile
+    assert len({profile.key(), profile.model_copy(update={"levels": levels}).key(), before_levels}) == 3
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])

@@ -5,28 +5,28 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.allocation.budget import Path, dense_counts, floors
+from trainables.allocation.budget import Path, dense_counts
 from trainables.allocation.problem import Problem
+from trainables.allocation.profiles import units_at
 
 BINS = 8192  # steps of the budget in the dynamic program
-GRID = np.linspace(0.0, 1.0, 101)  # sparsities to choose from, as in RDP
 _SLOPE = 1e-9  # added fall of accuracy from sparsity 0 to 1
 
 
 def sensitivity(problem: Problem) -> Path:
     """Prune each part until accuracy falls by T when that part alone is pruned; one T for all (US 11,556,795 B2).
 
-    Ours: the curve between two levels is straight, and its running maximum makes it rise. All sparsities of a plateau
-    have the same T; the largest one is taken, unless the budget ends within the plateau.
+    Ours: the curve between two measured counts of units is straight, and its running maximum makes it rise. All counts
+    of a plateau have the same T; the smallest one is taken, unless the budget ends within the plateau.
     """
     profile = problem.measured
-    levels = np.array(profile.levels)
-    units = dense_counts(problem.prunable)
-    losses = []
+    curves = []
     for part in problem.prunable.parts:
-        loss = np.maximum(profile.dense_accuracy - np.array(profile.accuracy[part.name]), 0.0)
-        losses.append(np.maximum.accumulate(loss) + _SLOPE * levels)  # strictly rising, so it has an inverse
-    return lambda scale: (1.0 - np.array([np.interp(1.0 / scale, loss, levels) for loss in losses])) * units
+        kept, first = np.unique([-units_at(part, level) for level in profile.levels], return_index=True)
+        loss = np.maximum(profile.dense_accuracy - np.array(profile.accuracy[part.name])[first], 0.0)
+        rising = np.maximum.accumulate(loss) + _SLOPE * (1.0 + kept / part.units)  # strictly, so it has an inverse
+        curves.append((rising, -kept))
+    return lambda scale: np.array([np.interp(1.0 / scale, loss, kept) for loss, kept in curves])
 
 
 def rdp(problem: Problem) -> Path:
@@ -38,27 +38,25 @@ def rdp(problem: Problem) -> Path:
 
 
 def rdp_worst(problem: Problem) -> Path:
-    """Least sum of distortions as `rdp`, but of the calibration sample whose logits change most."""
+    """Least sum of distortions as `rdp`, but of the sample whose logits change most: how the authors run RDP."""
     return _least_sum(problem, problem.measured.worst_distortion)
 
 
 def _least_sum(problem: Problem, curves: Mapping[str, tuple[float, ...]]) -> Path:
     """Solve for every budget, and make a path of the solutions, from which the counted budget picks one.
 
-    Ours: the curve between two measured levels is a monotone cubic (PCHIP). The rest of a budget goes to the parts that
-    get more in the next solution. The price of a unit is its price in the dense network. That is exact for weights. For
-    channels, whose costs are products of widths, it only puts the solutions in order: the counted cost decides.
+    A part keeps one of the counts that were measured. Ours: the rest of a budget goes to the parts that get more in the
+    next solution. The price of a unit is its price in the dense network. That is exact for weights. For channels, whose
+    costs are products of widths, it only puts the solutions in order: the counted cost decides.
     """
-    from scipy.interpolate import PchipInterpolator  # takes half a second, which no other policy has to pay
-
-    prunable, levels = problem.prunable, problem.measured.levels
-    units, least = dense_counts(prunable), floors(prunable)
+    prunable = problem.prunable
+    units = dense_counts(prunable)
     dense = prunable.cost(units, problem.budget)
     prices = np.array([dense - prunable.cost(units - one, problem.budget) for one in np.eye(len(units), dtype=int)])
-    keep = np.maximum(least[:, None], np.rint((1.0 - GRID) * units[:, None]).astype(np.int64))  # (parts, grid)
+    keep = np.array([[units_at(part, level) for level in problem.measured.levels] for part in prunable.parts])
     bin_size = max(1, -(-int(prices @ units) // (BINS - len(units))))
-    costs = -(-keep * prices[:, None] // bin_size)  # in bins, rounded up
-    distortions = np.array([PchipInterpolator(levels, curves[part.name])(GRID) for part in prunable.parts])
+    costs = -(-keep * prices[:, None] // bin_size)  # (parts, levels) in bins, rounded up
+    distortions = np.array([curves[part.name] for part in prunable.parts])
     answers = np.take_along_axis(keep, cheapest(distortions, costs), axis=1)  # (parts, budgets)
     first = int(costs.min(1).sum())
     changes = np.flatnonzero((np.diff(answers) != 0).any(0)) + 1
@@ -83,9 +81,7 @@ def cheapest(distortions: NDArray[np.float64], costs: NDArray[np.int64]) -> NDAr
     """
     budgets = int(costs.max(1).sum()) + 1
     least = np.zeros(budgets)  # no parts, no distortion
-    chosen = np.full(
-        (len(costs), budgets), -1, dtype=np.int64
-    )  # level of this part, for the parts up to it and that budget
+    chosen = np.full((len(costs), budgets), -1, dtype=np.int64)  # a part's level, where it is the last of the parts
     for part, levels in enumerate(zip(distortions, costs, strict=True)):
         with_part = np.full(budgets, np.inf)
         for level, (distortion, cost) in enumerate(zip(*levels, strict=True)):

@@ -7,17 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from trainables.names import BLOCKS, GranularityName
 from trainables.pruning.granularity import Part
 from trainables.storage import columns
 from trainables.storage.strict_json import damage_as_error, from_json
 
 CURVES = ("accuracy", "divergence", "distortion", "worst_distortion")
-LEVELS: Mapping[GranularityName, tuple[float, ...]] = {  # sparsities of a part; 1.0 leaves its floor
-    "weight": (0.0, 0.5, 0.7, 0.85, 0.95, 1.0),
-    "channel": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85, 1.0),
-    **dict.fromkeys(BLOCKS, tuple(level / 20 for level in range(21))),  # every number of blocks, up to 20 in a part
-}
 
 
 @dataclass(frozen=True)
@@ -30,6 +24,11 @@ class Profile:
     divergence: Mapping[str, tuple[float, ...]]  # KL(dense || pruned) of the predictions, in nats
     distortion: Mapping[str, tuple[float, ...]]  # squared difference of the logits, mean over classes and samples
     worst_distortion: Mapping[str, tuple[float, ...]]  # the same, mean over classes, of the worst sample
+
+
+def levels_of(count: int) -> tuple[float, ...]:
+    """Return that many equally spaced sparsities from 0 to 1; sparsity 1 leaves the floor of a part."""
+    return tuple(level / (count - 1) for level in range(count))
 
 
 def units_at(part: Part, level: float) -> int:

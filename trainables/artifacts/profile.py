@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainables.allocation import profiles
-from trainables.allocation.profiles import LEVELS, Profile, units_at
+from trainables.allocation.profiles import Profile, levels_of, units_at
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.probes import load_probes
 from trainables.artifacts.record import CostRecord, ProfileRecord
@@ -75,7 +75,7 @@ def measure_profile(
     same number of units are measured once. GPUs also compute in float32: the rounding errors of bfloat16 are larger
     than the loss from the first units of a part.
     """
-    levels = LEVELS[spec.granularity]
+    levels = levels_of(spec.levels)
     prunable = view(dense, spec.granularity, example)
     scores = CRITERIA[spec.criterion](PruningContext(prunable, spec.dense.seed, calibration, shared))
     counts = {part.name: [units_at(part, level) for level in levels] for part in prunable.parts}

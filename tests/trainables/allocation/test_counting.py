@@ -86,7 +86,7 @@ def test_an_allocation_without_samples_counts_none() -> None:
 @pytest.mark.parametrize(("granularity", "criterion"), [("weight", "magnitude"), ("channel", "taylor")])
 def test_a_profile_counts_a_partial_run_as_a_whole_one(granularity: str, criterion: str) -> None:
     samples = some_samples()
-    spec = ProfileSpec.model_validate({"granularity": granularity, "criterion": criterion})
+    spec = ProfileSpec.model_validate({"granularity": granularity, "criterion": criterion, "levels": 6})
     with Watched() as watched:
         measure_profile(network(), EXAMPLE, spec, samples)
     traced = SAMPLES  # tracing the network runs the samples once more

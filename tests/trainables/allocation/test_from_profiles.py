@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.trainables.problems import linears, problem, profile, quotas
 from trainables.allocation.budget import dense_counts
 from trainables.allocation.from_profiles import cheapest
-from trainables.allocation.profiles import Profile
+from trainables.allocation.profiles import Profile, levels_of, units_at
 from trainables.pruning.masks import Weights
 from trainables.spec import BudgetKind
 
@@ -49,6 +49,15 @@ def test_sensitivity_never_takes_a_loss_for_a_gain() -> None:
         for curve in (noisy, risen)
     ]
     assert answers[0] == answers[1]
+
+
+def test_sensitivity_reads_the_counts_that_were_measured() -> None:
+    """Of 8 weights, levels 0.07 to 0.18 keep 7. This count is the answer, not the level at which it ends."""
+    prunable, levels = ones(8, 8), levels_of(101)
+    kept = [units_at(prunable.parts[0], level) for level in levels]
+    gentle, steep = ([{8: 0.0, 7: loss}.get(units, 0.5) for units in kept] for loss in (0.1, 0.5))
+    keep = quotas("sensitivity", problem(prunable, 1 / 16, profile=profile(levels, [gentle, steep], prunable)))
+    assert keep.tolist() == [7, 8]
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,7 +13,7 @@ from torchvision.models.mobilenetv3 import InvertedResidualConfig
 
 from tests.benchmarks.profiles import plain_profile
 from tests.trainables.conftest import as_if_trained
-from trainables.allocation.profiles import CURVES, Profile, from_parquet, to_parquet
+from trainables.allocation.profiles import CURVES, Profile, from_parquet, levels_of, to_parquet, units_at
 from trainables.artifacts import profile as profiling
 from trainables.artifacts.profile import measure_profile
 from trainables.artifacts.replay import Replay
@@ -23,6 +23,7 @@ from trainables.models import hub
 from trainables.models.cifar import PadShortcut
 from trainables.names import BLOCKS, GranularityName
 from trainables.pruning.context import Calibration
+from trainables.pruning.granularities import view
 from trainables.spec import ProfileSpec
 from trainables.training.calibration import calibration_samples
 
@@ -112,9 +113,12 @@ def some_samples(side: int = 16) -> Calibration:
     return Calibration(torch.randn(SAMPLES, 3, side, side), torch.arange(SAMPLES) % 10)
 
 
+def spec_of(granularity: GranularityName, levels: int = 6) -> ProfileSpec:
+    return ProfileSpec(granularity=granularity, criterion=CRITERION.get(granularity, "l1"), levels=levels)
+
+
 def measured(model: nn.Module, granularity: GranularityName, calibration: Calibration) -> Profile:
-    spec = ProfileSpec(granularity=granularity, criterion=CRITERION.get(granularity, "l1"))
-    return measure_profile(model, calibration.images[:1], spec, calibration)
+    return measure_profile(model, calibration.images[:1], spec_of(granularity), calibration)
 
 
 @pytest.mark.parametrize(("name", "granularity"), PAIRS)
@@ -124,8 +128,7 @@ def test_profile_is_that_of_a_plain_loop(
     monkeypatch.setattr(profiling, "BATCH", 5)  # this gives batches of two sizes
     model, calibration = build(name), some_samples()
     got = measured(model, granularity, calibration)
-    spec = ProfileSpec(granularity=granularity, criterion=CRITERION.get(granularity, "l1"))
-    expected = plain_profile(model, spec, calibration)
+    expected = plain_profile(model, spec_of(granularity), calibration)
     assert (got.levels, got.dense_accuracy) == (expected.levels, expected.dense_accuracy)
     for curve in CURVES:
         measured_losses, plain_losses = getattr(got, curve), getattr(expected, curve)
@@ -138,6 +141,21 @@ def test_profile_is_that_of_a_plain_loop(
     for part in got.accuracy:
         assert [getattr(got, curve)[part][0] for curve in CURVES] == [got.dense_accuracy, 0.0, 0.0, 0.0]
         assert got.distortion[part][-1] > 0.0
+
+
+@pytest.mark.parametrize("granularity", ["channel", "weight"])
+def test_a_hundred_levels_measure_each_count_of_units_once(granularity: GranularityName) -> None:
+    model, calibration = build("residual"), some_samples()
+    parts = view(model, granularity, calibration.images[:1]).parts
+    counts = {part.name: {units_at(part, level) for level in levels_of(101)} - {part.units} for part in parts}
+    profile = measure_profile(model, calibration.images[:1], spec_of(granularity, 101), calibration)
+    scored = 1  # the dense network
+    assert calibration.evaluations - scored == sum(map(len, counts.values()))
+    for part in parts:
+        if part.units <= 100:
+            assert counts[part.name] == set(range(part.floor, part.units))
+        assert max(map(len, counts.values())) <= 100
+        assert len(profile.distortion[part.name]) == len(profile.levels) == 101
 
 
 def test_samples_that_do_not_fit_in_memory_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
