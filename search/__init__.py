@@ -71,12 +71,15 @@ def dry_run(
     return plan(read_study(study, overrides, name), Folder.at(storage), Messages(progress).say)
 
 
-def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] = ()) -> "Compared":
+def compare(
+    folders: Sequence[str], *, margin: float | None = None, test: bool = False, trust: Sequence[str] = ()
+) -> "Compared":
     """Compare the policies of finished studies at equal budgets over the same seeds.
 
-    folders: folders or URIs of studies. test: also measure accuracies on the test split. trust: models of your own,
-    "package.module:function", that `test` may import to rebuild networks. The result has `.table` (pyarrow) and
-    `.plot()`, and a notebook displays it.
+    folders: folders or URIs of studies. margin: in points of accuracy; with it, `.pairs` tells of every two policies of
+    a cell whether one is better or both are equivalent. test: also measure accuracies on the test split. trust: models
+    of your own, "package.module:function", that `test` may import to rebuild networks. The result has `.table`
+    (pyarrow) and `.plot()`, and a notebook displays it.
     """
     from search.comparison.compare import compare as compare_studies
     from search.report.notebook import Compared
@@ -85,7 +88,7 @@ def compare(folders: Sequence[str], *, test: bool = False, trust: Sequence[str] 
     from trainables.models.trust import Trust
 
     opened = [StudyFolder.open(folder, Trust(trust)) for folder in folders]
-    comparison = compare_studies(opened)
+    comparison = compare_studies(opened, margin)
     if test:
         from search.comparison.held_out import with_test  # imports torch, which the rest does not need
 

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,8 @@ from search.cli.options import (
     Dry,
     Evaluator,
     Json,
+    Margin,
+    Metric,
     Name,
     Quiet,
     Ray,
@@ -111,6 +114,7 @@ def status(folder: StudyDir, as_json: Json = False) -> None:
 @app.command()
 def compare(
     folders: Annotated[list[str], typer.Argument(help="Study folders.")],
+    margin: Margin = None,
     out: Annotated[str | None, typer.Option(help="Write tables, plots and one HTML page to this folder.")] = None,
     test: Annotated[bool, typer.Option("--test", help="Also measure the accuracies on the test split.")] = False,
     trust: Trusted = [],  # noqa: B006
@@ -118,17 +122,15 @@ def compare(
 ) -> None:
     """Compare policies at equal budgets over the same seeds, with confidence intervals.
 
-    Example: howcompact compare howcompact-runs/digits --out report
+    Example: howcompact compare howcompact-runs/digits --margin 0.3 --out report
     """
     if out is not None:
-        from pathlib import Path
-
         from search.report.out_files import refuse_others_files
 
         refuse_out(out)
         refuse_others_files(Path(out))
     gc.disable()  # a large comparison creates a million objects and no garbage
-    comparison = search.compare(folders, test=test, trust=trust)
+    comparison = search.compare(folders, margin=margin, test=test, trust=trust)
     gc.freeze()
     gc.enable()
     written: list[Any] = []
@@ -180,9 +182,7 @@ def learnability(
 @app.command()
 def best(
     folder: StudyDir,
-    metric: Annotated[
-        str, typer.Option(help="The result to choose the trial by, or latency_ms.")
-    ] = "best_val_accuracy",
+    metric: Metric = "best_val_accuracy",
     where: Annotated[list[str], typer.Option(help="Constraints, such as 'sparsity>=0.9' 'latency_ms<=3'.")] = [],  # noqa: B006
     policy: Annotated[str | None, typer.Option(help="Only trials of this policy.")] = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="Copy each network that no other network beats.")] = False,

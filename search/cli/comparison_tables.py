@@ -7,7 +7,9 @@ from itertools import groupby
 
 from rich.table import Table
 
+from search.cli.pair_tables import against_best_table
 from search.cli.terminal import plain, terminal
+from search.comparison.best_rivals import against_best, key_of
 from search.comparison.compare import BASELINE, Comparison, ComparisonRow
 from search.comparison.estimates import Estimate, tells_nothing
 from search.comparison.headline import Gap
@@ -39,6 +41,7 @@ def print_comparison(comparison: Comparison) -> None:
     families: dict[tuple[str, str], list[ComparisonRow]] = defaultdict(list)
     for row in in_order(comparison.rows)[:MOST_ROWS]:
         families[network_of(row, trained=False), row.family].append(row)
+    pairs = against_best(comparison)
     for (network, _), rows in families.items():
         console.print(_reached(network, rows))
         console.print(_kept(rows))
@@ -46,6 +49,8 @@ def print_comparison(comparison: Comparison) -> None:
             console.print(f"{line}\n")
         if any(row.gap_to_standard for row in rows):
             console.print(_against_control(rows))
+        if comparison.margin is not None and any(key_of(row) in pairs for row in rows):
+            console.print(against_best_table(rows, pairs, comparison.margin))
     if len(comparison.rows) > MOST_ROWS:
         console.print(
             f"{quantity(len(comparison.rows) - MOST_ROWS, 'more row is', 'more rows are')} in --json and on the "

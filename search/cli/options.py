@@ -15,6 +15,10 @@ Study = Annotated[str, typer.Argument(help="A YAML file, or the name of a shippe
 StudyDir = Annotated[str, typer.Argument(help="The study folder that `run` printed: a path or a URI.")]
 Evaluator = Annotated[str, typer.Option(help="Method that computes the importance: ped-anova or fanova.")]
 Name = Annotated[str | None, typer.Option(help="Name of the study and of its folder; default: the name in the file.")]
+Margin = Annotated[
+    float | None, typer.Option(help="Test which policies are equivalent within so many points of accuracy.")
+]
+Metric = Annotated[str, typer.Option(help="The result to choose the trial by, or latency_ms.")]
 Trusted = Annotated[
     list[str], typer.Option("--trust", help="A model of your own that may be imported, as package.module:function.")
 ]

@@ -9,6 +9,7 @@ from search.comparison.gaps import Gaps, gaps, unfair
 from search.comparison.headline import BASELINE, Headline, Versus, summarised
 from search.comparison.left_out import expected_budgets, incomparable, left_out
 from search.comparison.mismatches import mismatches
+from search.comparison.pairs import Pair, checked_margin, pairs_of
 from search.comparison.winners import Winner, winners
 from search.results.folder import StudyFolder
 from trainables.frozen import Frozen
@@ -99,11 +100,18 @@ class Comparison(Frozen):
     headline: dict[str, Headline]  # by policy, and by the arm where there are several: "erk, scratch"
     versus: list[Versus]
     warnings: list[str]  # what the headline, the rows and the counts leave out
+    margin: float | None  # of the accuracy, within which two policies count as equivalent
+    pairs: list[Pair]  # every pair of policies of a cell; none without a margin
     held_out: HeldOut | None = None
 
 
-def compare(folders: Sequence[StudyFolder]) -> Comparison:
-    """Compare the policies of all finished trials in these study folders; ValueError where there are none."""
+def compare(folders: Sequence[StudyFolder], margin: float | None = None) -> Comparison:
+    """Compare the policies of all finished trials in these study folders.
+
+    margin: in points of accuracy; with it, every pair of policies of a cell is tested for equivalence. Raises
+    ValueError where no trial has finished, and for a margin that is not above 0 and at most 100.
+    """
+    fraction = None if margin is None else checked_margin(margin)
     found = winners(folders)
     if not found.cells:
         raise ValueError("a comparison must have finished trials, but there are none; run the study first")
@@ -129,6 +137,8 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
         headline=headline,
         versus=versus,
         warnings=left_out(headline, found.without_winner, odd_settings),
+        margin=fraction,
+        pairs=[] if fraction is None else pairs_of(found.cells, fraction),
     )
 
 

@@ -51,6 +51,11 @@ class Estimate(Frozen):
         return estimate
 
     @classmethod
+    def by_student(cls, values: Sequence[float]) -> "Estimate":
+        """Estimate the mean of values as `of` does, but with Student's interval at any number of seeds."""
+        return cls._between(values, None)
+
+    @classmethod
     def of_all(cls, samples: Sequence[Sequence[float]]) -> list["Estimate"]:
         """Estimate the mean of each sample, in half the time that single calls of `of` take."""
         ends: dict[int, tuple[float, float]] = {}

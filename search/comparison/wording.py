@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from search.comparison.compare import BASELINE, RECOVERY, ComparisonRow
 from search.comparison.estimates import Estimate, tells_nothing
 from search.comparison.headline import Gap
+from search.comparison.pairs import MOST_MORE, Pair
 from search.results.names import model_name, pruning_name
 from trainables.curriculum_spec import Curriculum
 
@@ -54,7 +55,7 @@ def after(row: ComparisonRow) -> str:
     return "" if row.curriculum == STANDARD else f", {row.curriculum}"
 
 
-def percent(value: Estimate | Gap | None, signed: bool = False, too_few: str = IN_BRACKETS) -> str:
+def percent(value: Estimate | Gap | None, signed: bool = False, too_few: str = IN_BRACKETS, digits: int = 1) -> str:
     """Write an accuracy, or a difference of two accuracies, in percent with its interval; an empty text for None.
 
     A symmetric interval is written as half its length, any other interval by its two ends. too_few: text in place of an
@@ -66,8 +67,8 @@ def percent(value: Estimate | Gap | None, signed: bool = False, too_few: str = I
     low, high = (None if end is None else 100 * end for end in (value.low, value.high))
     symmetric = low is None or high is None or math.isclose(high - mean, mean - low, rel_tol=1e-6, abs_tol=1e-7)
     if tells_nothing(low, high, scale=100.0):
-        return f"{mean:{'+' * signed}.1f}{too_few}"
-    return (_half_length if symmetric else _ends)(mean, low, high, digits=1, signed=signed)
+        return f"{mean:{'+' * signed}.{digits}f}{too_few}"
+    return (_half_length if symmetric else _ends)(mean, low, high, digits=digits, signed=signed)
 
 
 def plus_minus(mean: float, low: float | None, high: float | None) -> str:
@@ -90,6 +91,32 @@ def _ends(mean: float, low: float | None, high: float | None, digits: int = 3, s
         return _half_length(mean, low, high, digits, signed)
     mean_text, low_text, high_text = (f"{number:{'+' * signed}.{digits}f}" for number in (mean, low, high))
     return f"{mean_text} [{low_text}, {high_text}]"
+
+
+def verdict_of(pair: Pair) -> str:
+    """Write a verdict; it tells where a policy is ahead or behind, but by less than the margin."""
+    by_less = pair.within_margin and pair.verdict != "equivalent"
+    return f"{pair.verdict}, within the margin" if by_less else pair.verdict
+
+
+def seeds_more_of(pair: Pair) -> str:
+    """Write how many seeds more would decide a pair; an empty text if it is decided or has too few seeds."""
+    if pair.verdict != "undecided":
+        return ""
+    if pair.p is None:
+        return "no spread"  # all gaps are the same, so nothing tells how far they vary
+    return f"> {MOST_MORE}" if pair.seeds_more is None else str(pair.seeds_more)
+
+
+def holm_of(pair: Pair) -> str:
+    """Write the corrected p-value of the test that gave the verdict; an empty text where none gave it."""
+    if pair.verdict == "equivalent":
+        return _p(pair.equivalence_holm_p)
+    return _p(pair.holm_p) if pair.verdict in ("better", "worse") else ""
+
+
+def _p(p: float | None) -> str:
+    return "" if p is None else f"{p:.2g}"
 
 
 def correlation(value: Estimate) -> str:

@@ -2,23 +2,38 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
 import pyarrow as pa
+from pydantic import BaseModel
 
 from search.comparison.compare import Comparison, ComparisonRow, Estimate
+from search.comparison.pairs import Pair
 from search.comparison.wording import in_order
 
 MAP = pa.map_(pa.string(), pa.float64())
-TEXTS = pa.list_(pa.string())
+TYPES: dict[Any, pa.DataType] = {  # of columns that may hold nothing to tell their type by
+    list[str]: pa.list_(pa.string()),
+    float | None: pa.float64(),
+    int | None: pa.int64(),
+}
 
 
 def to_columns(comparison: Comparison) -> pa.Table:
     """Rows by policy, sparsity and setting. An estimate has three columns: its mean, and its ends, _low and _high."""
-    rows = in_order(comparison.rows)
+    return _columns(ComparisonRow, in_order(comparison.rows))
+
+
+def pairs_to_columns(comparison: Comparison) -> pa.Table:
+    """Pairs of policies, in the order of the comparison; the gap has three columns, as an estimate in a row has."""
+    return _columns(Pair, comparison.pairs)
+
+
+def _columns(model: type[BaseModel], rows: Sequence[BaseModel]) -> pa.Table:
     columns: dict[str, pa.Array] = {}
-    for name, field in ComparisonRow.model_fields.items():
+    for name, field in model.model_fields.items():
         values = [getattr(row, name) for row in rows]
         if field.annotation in (Estimate, Estimate | None):
             for end in ("mean", "low", "high"):
@@ -27,7 +42,7 @@ def to_columns(comparison: Comparison) -> pa.Table:
         elif name == "layers":
             columns[name] = pa.array([list(densities.items()) for densities in values], MAP)
         else:
-            columns[name] = pa.array(values, TEXTS) if field.annotation == list[str] else pa.array(values)
+            columns[name] = pa.array(values, TYPES.get(field.annotation))
     return pa.table(columns)
 
 

@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from search.comparison.best_rivals import against_best, key_of
 from search.comparison.compare import BASELINE, Comparison, ComparisonRow
-from search.comparison.wording import in_order, network_of, percent, warnings_of
-from search.report.columns import to_columns
+from search.comparison.pairs import Pair
+from search.comparison.wording import in_order, network_of, percent, verdict_of, warnings_of
+from search.report.columns import pairs_to_columns, to_columns
 from search.report.html import render
 from trainables.counts import quantity
 
@@ -23,6 +25,7 @@ HEAD = (
         "compensated %",
         "recovered %",
         "vs uniform",
+        "vs best",
         "test %",
     ),
     *("params kept", "MACs kept", "search cost s", "trials", "seeds"),
@@ -39,6 +42,11 @@ class Compared(Comparison):
         `.to_pandas()` turns it into a pandas data frame; Polars and DuckDB read it as it is.
         """
         return to_columns(self)
+
+    @property
+    def pairs_table(self) -> pa.Table:
+        """Pairs of policies; `setting`, `sparsity` and `policy` are those of `.table`. No rows without a margin."""
+        return pairs_to_columns(self)
 
     def __repr__(self) -> str:
         """Say what was compared, in one line; `.rows`, `.table` and `.model_dump()` have the numbers."""
@@ -58,21 +66,23 @@ class Compared(Comparison):
 
     def _repr_html_(self) -> str:
         """Show the main columns in a notebook."""
+        pairs = against_best(self)
         return render(
             "notebook.html",
             study=self.study,
             head=HEAD,
-            rows=[_cells(row) for row in in_order(self.rows)],
+            rows=[_cells(row, pairs.get(key_of(row))) for row in in_order(self.rows)],
             warnings=[*warnings_of(self.rows), *self.warnings],
         )
 
 
-def _cells(row: ComparisonRow) -> tuple[str, ...]:
+def _cells(row: ComparisonRow, pair: Pair | None) -> tuple[str, ...]:
     return (
         *(network_of(row), f"{row.sparsity:g}", row.policy + (" (control)" if row.control else "")),
         *map(percent, (row.one_shot_accuracy, row.recalibrated_accuracy)),
         *map(percent, (row.compensated_accuracy, row.best_val_accuracy)),
         "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
+        f"{percent(pair.gap, signed=True, digits=2)}, {verdict_of(pair)}" if pair else "",
         percent(row.test_accuracy),
         f"{row.params_kept:,} ({row.params_density:.1%})",
         f"{row.macs_kept:,} ({row.macs_density:.1%})",

@@ -7,11 +7,20 @@ from pathlib import Path
 from trainables.storage.strict_json import from_json
 
 PAGE, JSON, CSV, PARQUET = "index.html", "comparison.json", "comparison.csv", "comparison.parquet"
+PAIRS_CSV, PAIRS_PARQUET = "pairs.csv", "pairs.parquet"  # only with a margin
 FIGURES = (
     *("gap", "accuracy", "macs", "curricula", "layers", "compact", "gates", "probes", "pareto", "cost", "progress"),
     *("ranking", "importance"),
 )  # names of the sections that may have charts
-FILES = {PAGE, JSON, CSV, PARQUET, *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg"))}
+FILES = {
+    PAGE,
+    JSON,
+    CSV,
+    PARQUET,
+    PAIRS_CSV,
+    PAIRS_PARQUET,
+    *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")),
+}
 
 
 def refuse_others_files(out: Path) -> None:

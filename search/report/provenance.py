@@ -70,7 +70,9 @@ def compare_command(evidence: Evidence) -> str:
     """Give the command that writes this report."""
     folders = [folder.folder.uri for folder in evidence.folders]
     test = ["--test"] if any(row.test_accuracy for row in evidence.comparison.rows) else []
-    return shlex.join(["howcompact", "compare", *folders, *test, "--out", "report"])
+    margin = evidence.comparison.margin
+    tested = [] if margin is None else ["--margin", f"{100 * margin:g}"]
+    return shlex.join(["howcompact", "compare", *folders, *tested, *test, "--out", "report"])
 
 
 def run_command(study: StudySpec, verb: str = "run") -> str:

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from search.comparison.compare import Comparison
 from search.figures.section import figures, sheet
-from search.report.columns import to_columns, to_csv
-from search.report.out_files import CSV, JSON, PAGE, PARQUET, refuse_others_files
+from search.report.columns import pairs_to_columns, to_columns, to_csv
+from search.report.out_files import CSV, FILES, JSON, PAGE, PAIRS_CSV, PAIRS_PARQUET, PARQUET, refuse_others_files
 from search.report.page import page
 from search.report.provenance import report_provenance
 from search.report.sections.accuracy import macs_section, sparsity_section
@@ -48,8 +48,9 @@ SECTIONS = (  # in the order of the page
 def write_report(comparison: Comparison, out: Path, folders: Sequence[StudyFolder]) -> list[Path]:
     """Write index.html, comparison.json, .csv and .parquet, and each section's figure as PNG and SVG into a folder.
 
-    folders: the compared studies, whose trials and profiles the page shows. Returns the paths. Raises ValueError where
-    the folder holds other files.
+    With a margin also pairs.csv and pairs.parquet. Files of an earlier report are replaced or deleted. folders: the
+    compared studies, whose trials and profiles the page shows. Returns the paths. Raises ValueError where the folder
+    holds other files.
     """
     refuse_others_files(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,11 @@ def write_report(comparison: Comparison, out: Path, folders: Sequence[StudyFolde
         PARQUET: to_parquet(columns),
         **figures(sections, provenance.footer),
     }
+    if comparison.pairs:
+        pairs = pairs_to_columns(comparison)
+        written |= {PAIRS_CSV: to_csv(pairs), PAIRS_PARQUET: to_parquet(pairs)}
+    for name in FILES - written.keys():
+        (out / name).unlink(missing_ok=True)
     for name, content in written.items():
         (out / name).write_bytes(content)
     return [out / name for name in written]

@@ -9,6 +9,7 @@ from search.comparison.compare import Comparison, ComparisonRow, compare
 from search.comparison.estimates import BOOTSTRAPPED, Estimate
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
+from search.verification.pairs import problems_of_pairs
 from trainables.names import SEARCHES
 
 ESTIMATES = (
@@ -19,22 +20,24 @@ ESTIMATES = (
     "best_val_accuracy",
 )
 PRECISION = 1e-9
+MARGIN = 0.3  # points, for the pairs of policies; no file holds them, as they depend on the margin that a reader gives
 
 
 def disagreeing(folder: StudyFolder, rows: dict[str, TrialRow]) -> list[str]:
     """Name the rows of a study's comparison that do not follow from its trials."""
     if not any(row.best_val_accuracy is not None and row.status != "failed" for row in rows.values()):
         return []
-    return problems_of(compare([folder]), rows)
+    return problems_of(compare([folder], MARGIN), rows)
 
 
 def problems_of(comparison: Comparison, rows: dict[str, TrialRow]) -> list[str]:
-    """Name what does not follow from the trials: seeds, counts, means, and Student's intervals."""
-    return [
+    """Name what does not follow from the trials: seeds, counts, means, Student's intervals, and pairs of policies."""
+    of_rows = [
         f"comparison of {row.policy} at sparsity {row.sparsity:g}: {problem}"
         for row in comparison.rows
         for problem in _of_row(row, [rows[key] for key in row.trial_keys if key in rows])
     ]
+    return of_rows or [f"comparison of {problem}" for problem in problems_of_pairs(comparison, rows)]
 
 
 def _of_row(row: ComparisonRow, trials: list[TrialRow]) -> list[str]:

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from search.comparison.compare import BASELINE
 from search.comparison.estimates import telling, tells_nothing
 from search.comparison.headline import Gap, Headline
-from search.comparison.wording import TOO_FEW
+from search.comparison.wording import TOO_FEW, holm_of, percent, seeds_more_of, verdict_of
 from search.figures.chart import INK, Panel, Style
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
@@ -18,7 +18,7 @@ def gap_section(evidence: Evidence) -> Section:
     headline = evidence.comparison.headline
     if not headline:
         text = f"No policy was run at the same budget and seeds as {BASELINE}, so there is no gap to show."
-        return Section("gap", f"Gap to {BASELINE}", text, tables=[_versus(evidence)])
+        return Section("gap", f"Gap to {BASELINE}", text, tables=[_versus(evidence), _pairs(evidence)])
     stages: dict[str, dict[str, Gap]] = {}
     for stage, title in STAGES.items():
         gaps = {name: Gap.model_validate(_gap(policy, stage)) for name, policy in headline.items()}
@@ -44,7 +44,7 @@ def gap_section(evidence: Evidence) -> Section:
         "over networks and sparsities, the bar its 95 % interval over seeds, the tick the largest mean at one sparsity."
     )
     table = Table(f"Gap to {BASELINE}", head, rows, words=2)
-    return Section("gap", f"Gap to {BASELINE}", text, {"": panels}, [table, _versus(evidence)])
+    return Section("gap", f"Gap to {BASELINE}", text, {"": panels}, [table, _versus(evidence), _pairs(evidence)])
 
 
 def _interval(gap: Gap) -> str:
@@ -100,3 +100,25 @@ def _versus(evidence: Evidence) -> Table:
     head = ("policy", "against", "wins", "ties", "losses", "mean (points)", "p", "smallest possible p", "p after Holm")
     caption = "Pairs of policies, by network, sparsity and seed. p: sign-flip test of the seeds' mean differences"
     return Table(caption, head, rows, words=2)
+
+
+def _pairs(evidence: Evidence) -> Table:
+    names = {rows[0].setting: name for name, rows in evidence.settings.items()}
+    several = len(names) > 1
+    rows = [
+        (
+            *([names[pair.setting]] if several else []),
+            *(pair.policy, pair.rival, verdict_of(pair), f"{pair.sparsity:g}"),
+            *(percent(pair.gap, signed=True, digits=2), seeds_more_of(pair), holm_of(pair)),
+            ", ".join(map(str, pair.seeds)),
+        )
+        for pair in sorted(evidence.comparison.pairs, key=lambda pair: [*names].index(pair.setting))
+    ]
+    network = ["network"] if several else []
+    words = (*network, "policy", "against", "verdict")
+    numbers = ("sparsity", "gap (points)", "seeds more to decide", "p after Holm", "seeds")
+    caption = (
+        f"Pairs of policies in each cell, with a margin of {100 * (evidence.comparison.margin or 0):g} points. Better, "
+        "worse: the 95 % interval excludes 0. Equivalent: the 90 % interval lies within the margin"
+    )
+    return Table(caption, (*words, *numbers), rows, words=len(words))

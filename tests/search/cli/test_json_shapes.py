@@ -157,7 +157,7 @@ def test_what_the_commands_print_has_the_documented_shape(trained: StudyFolder, 
     assert_printed("StudyStatus", "status", study)
     assert_printed("DryRun", "run", "digits", "--dry-run")
     assert_printed("Comparison", "compare", study)
-    assert_printed("Comparison", "compare", study, "--test")
+    assert_printed("Comparison", "compare", study, "--test", "--margin", "0.3")
     shutil.copytree(trained.folder.parent.uri, tmp_path / "copy")
     copy = StudyFolder.open(str(tmp_path / "copy" / trained.folder.name))
     copy.write_table()

@@ -10,7 +10,7 @@ import pytest
 
 import search
 from search.report.notebook import Compared
-from search.report.out_files import CSV, FIGURES, FILES, PARQUET
+from search.report.out_files import CSV, FIGURES, FILES, PAIRS_CSV, PAIRS_PARQUET, PARQUET
 from search.report.sections.evidence import gather
 from search.report.write import SECTIONS, write_report
 from search.results.folder import StudyFolder
@@ -76,6 +76,30 @@ def test_the_report_has_the_same_columns_as_csv_and_parquet(compared: Compared, 
     assert [json.loads(text) for text in frame["seeds"]] == [row.seeds for row in compared.rows]
     assert [json.loads(text) for text in frame["layers"]] == [row.layers for row in compared.rows]
     assert pq.read_table(tmp_path / "page" / PARQUET).equals(compared.table)
+
+
+def test_with_a_margin_the_pairs_are_in_files_on_the_page_and_in_the_notebook(
+    compared: Compared, tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "a<b")
+    tested = search.compare([folder], margin=0.3)
+    (pair,) = tested.pairs
+    written = write_report(tested, tmp_path / "page", [StudyFolder.open(folder)])
+    assert {path.name for path in written} <= FILES
+    assert pq.read_table(tmp_path / "page" / PAIRS_PARQUET).equals(tested.pairs_table)
+    (shown,) = pd.read_csv(tmp_path / "page" / PAIRS_CSV).to_dict("records")
+    assert [shown[name] for name in ("policy", "rival", "verdict")] == ["erk", "uniform", "undecided"]
+    assert (shown["gap"], shown["gap_low"]) == (pair.gap.mean, pair.gap.low)
+    assert json.loads(shown["seeds"]) == pair.seeds == [0, 1, 2]
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "Pairs of policies in each cell, with a margin of 0.3 points" in page
+    assert "--margin 0.3 --out report" in page
+    assert '<td class="w">undecided</td>' in page
+    assert "-10.00 ±0.00, undecided" in tested._repr_html_()
+    assert len(compared.pairs_table) == 0
+    write_report(compared, tmp_path / "page", [StudyFolder.open(folder)])
+    assert not {PAIRS_CSV, PAIRS_PARQUET} & {path.name for path in (tmp_path / "page").iterdir()}
+    assert "Pairs of policies in each cell" not in (tmp_path / "page" / "index.html").read_text()
 
 
 def test_a_report_replaces_a_report_and_nothing_else(compared: Compared, tmp_path: Path) -> None:

@@ -155,3 +155,29 @@ def test_a_comparison_that_does_not_follow_from_its_trials_is_named(tmp_path: Pa
         wrong = comparison.model_copy(update={"rows": [first.model_copy(update=changed)]})
         (problem,) = problems_of(wrong, by_key)
         assert message in problem
+
+
+def test_pairs_that_do_not_follow_from_their_trials_are_named(tmp_path: Path) -> None:
+    rows = trial_rows(searched=0, seeds=4)
+    folder, by_key = study_of(tmp_path, rows), {row.trial: row for row in rows}
+    comparison, wider = compare([folder], margin=1.0), compare([folder], margin=2.0)
+    verdicts = {pair.verdict for pair in [*comparison.pairs, *wider.pairs]}
+    assert verdicts == {"better", "worse", "equivalent", "undecided"}
+    assert problems_of(comparison, by_key) == problems_of(wider, by_key) == []
+    first = next(pair for pair in comparison.pairs if pair.verdict == "undecided")
+    others = [pair for pair in comparison.pairs if pair != first]
+    for changed, message in (
+        ({"gap": first.gap.model_copy(update={"mean": 0.5})}, "gap is 0.5, but its trials give"),
+        ({"gap": first.gap.model_copy(update={"low": -0.5})}, "low is -0.5, but its trials give"),
+        ({"verdict": "equivalent"}, "its verdict is equivalent, but its trials give undecided"),
+        ({"within_margin": True}, "its verdict is undecided, but its trials give undecided"),
+        ({"seeds_more": 0}, "it needs 0 seeds more, but its trials give"),
+        ({"seeds": [0, 1]}, "its seeds are [0, 1], but [0, 1, 2, 3] have matching budgets"),
+        ({"holm_p": 0.001}, "holm_p of"),
+        ({"equivalence_p": None}, "equivalence_p is None, but its trials give"),
+        ({"policy": "x"}, "it is missing"),
+    ):
+        wrong = comparison.model_copy(update={"pairs": [first.model_copy(update=changed), *others]})
+        assert any(message in problem for problem in problems_of(wrong, by_key)), message
+    problem = f"comparison of {first.policy} against {first.rival} at sparsity {first.sparsity:g}: it is missing"
+    assert problem in problems_of(comparison.model_copy(update={"pairs": others}), by_key)
