@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import ray
 import torch
+from ray.air._internal import usage
 from ray.tune.execution import class_cache
 
 from search.running.messages import Messages
@@ -119,6 +120,7 @@ def _logged_to(log: IO[str]) -> Iterator[None]:
 def _connect(address: str | None) -> str | None:
     """Connect; return the log folder of a Ray that this call has started, None for a running cluster."""
     _limit_environment(local=address is None)
+    usage.tag_callbacks = lambda callbacks: False  # Ray's usage statistics; counting callbacks imports MLflow: 3 s
     dashboard = None if address else False
     try:
         context: Any = ray.init(
