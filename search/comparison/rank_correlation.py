@@ -1,6 +1,7 @@
-"""How well the accuracy before fine-tuning ranks a search's trials by their final accuracy."""
+"""How well each accuracy before fine-tuning ranks a search's trials by their final accuracy."""
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import product
 
 from scipy.stats import spearmanr
 
@@ -9,30 +10,34 @@ from search.comparison.search_trials import SearchTrials, TrialsBySeed, trials_o
 from search.results.rows import TrialRow
 
 FEWEST = 3  # trials that a rank correlation is computed of
+FIRST = ("recalibrated_accuracy", "compensated_accuracy")  # accuracies before fine-tuning, in the order of the trial
 
 
 class Ranking(SearchTrials):
-    """Spearman's correlation of first and final accuracy among the fine-tuned trials of each search, over seeds.
+    """Spearman's correlation of a first and the final accuracy among a search's fine-tuned trials, over seeds.
 
     A seed is left out where either accuracy is the same in all of its trials. Of a search with a scheduler, only the
     trials that it let finish are ranked: these began well, and the correlation among them tends to be lower.
     """
 
+    first: str  # one of `FIRST`
     correlation: Estimate
 
 
 def rankings(trials: Iterable[TrialRow], starts: Collection[str]) -> list[Ranking]:
-    """Correlate first and final accuracy of each search's trials.
+    """Correlate each first accuracy that all trials of a search have with their final accuracy.
 
     trials, starts: as for `trials_of_searches`.
     """
     found = []
-    for by_seed in fine_tuned(trials, starts):
-        correlations = {seed: rank_correlation(*accuracies(own)) for seed, own in by_seed.items()}
+    for by_seed, first in product(fine_tuned(trials, starts), FIRST):
+        if any(getattr(trial, first) is None for own in by_seed.values() for trial in own):
+            continue
+        correlations = {seed: rank_correlation(*accuracies(own, first)) for seed, own in by_seed.items()}
         defined = {seed: value for seed, value in correlations.items() if value is not None}
         if defined:
             searches = SearchTrials.of({seed: by_seed[seed] for seed in defined})
-            found.append(Ranking(**dict(searches), correlation=bounded(list(defined.values()), -1)))
+            found.append(Ranking(**dict(searches), first=first, correlation=bounded(list(defined.values()), -1)))
     return found
 
 
@@ -41,10 +46,9 @@ def fine_tuned(trials: Iterable[TrialRow], starts: Collection[str]) -> list[Tria
     return trials_of_searches((trial for trial in trials if trial.epochs > 1), starts)
 
 
-def accuracies(trials: Sequence[TrialRow]) -> tuple[list[float], list[float]]:
-    """List each trial's accuracy before fine-tuning, and its final one, of the best epoch."""
-    first = [trial.compensated_accuracy or trial.recalibrated_accuracy or 0.0 for trial in trials]
-    return first, [trial.best_val_accuracy or 0.0 for trial in trials]
+def accuracies(trials: Sequence[TrialRow], first: str) -> tuple[list[float], list[float]]:
+    """List each trial's first accuracy, one of `FIRST`, and its final one, of the best epoch."""
+    return [getattr(trial, first) for trial in trials], [trial.best_val_accuracy or 0.0 for trial in trials]
 
 
 def bounded(values: Sequence[float], least: float) -> Estimate:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from search.comparison.rank_correlation import accuracies, fine_tuned, rankings
+from search.comparison.rank_correlation import Ranking, accuracies, fine_tuned, rankings
 from search.comparison.wording import correlation
 from search.figures.chart import Panel, label_width, legend
 from search.figures.section import Section, Table
+from search.report.sections.accuracy import STAGES
 from search.report.sections.evidence import Evidence
 from search.results.rows import TrialRow
 from trainables.counts import quantity
@@ -18,40 +19,43 @@ GRID = 60  # cells along an axis; a policy has one marker in a cell, at most
 def ranking_section(evidence: Evidence) -> Section:
     """First against final accuracy of each trial of a search, and their rank correlation."""
     title = "How well accuracy before fine-tuning ranks trials"
-    ranked = {(row.setting, row.sparsity): row for row in rankings(evidence.trials, evidence.starts)}
+    ranked = rankings(evidence.trials, evidence.starts)
     if not ranked:
         return Section("ranking", title, "No search has three fine-tuned trials with different accuracies.")
     names = {rows[0].setting: name for name, rows in evidence.settings.items()}
     groups: dict[str, list[Panel]] = {}
     for by_seed in fine_tuned(evidence.trials, evidence.starts):
         trials = [trial for own in by_seed.values() for trial in own]
-        if row := ranked.get((trials[0].setting, trials[0].sparsity)):
-            heading = f"sparsity {row.sparsity:g}: ρ {correlation(row.correlation)}"
-            groups.setdefault(names[row.setting], []).append(_scatter(evidence, heading, trials))
+        for row in ranked:
+            if (row.setting, row.sparsity) == (trials[0].setting, trials[0].sparsity):
+                groups.setdefault(names[row.setting], []).append(_scatter(evidence, row, trials))
     rows = [
         (
             names[row.setting],
+            STAGES[row.first],
             f"{row.sparsity:g}",
             correlation(row.correlation),
             str(row.trials),
             ", ".join(map(str, row.seeds)),
         )
-        for row in ranked.values()
+        for row in ranked
     ]
     text = (
-        "Each marker is a finished trial of a search: its accuracy before fine-tuning, with batch-norm statistics "
-        "recalibrated, and the accuracy of its best epoch. Above each chart is Spearman's rank correlation ρ, the mean "
+        "Each marker is a finished trial of a search: its accuracy before fine-tuning, recalibrated or also "
+        "compensated, and the accuracy of its best epoch. Above each chart is Spearman's rank correlation ρ, the mean "
         "over searches, with its 95 % interval over seeds. At 1, the first accuracies give the final order without "
         "training; at 0, they say nothing about it. Trials that a scheduler stopped have no final accuracy. The others "
         "began well, which tends to lower ρ."
     )
-    head = ("network", "sparsity", "rank correlation", "trials", "seeds")
-    return Section("ranking", title, text, groups, [Table("Rank correlation of first and final accuracy", head, rows)])
+    head = ("network", "first accuracy", "sparsity", "rank correlation", "trials", "seeds")
+    table = Table("Rank correlation of first and final accuracy", head, rows, words=2)
+    return Section("ranking", title, text, groups, [table])
 
 
-def _scatter(evidence: Evidence, title: str, trials: Sequence[TrialRow]) -> Panel:
+def _scatter(evidence: Evidence, row: Ranking, trials: Sequence[TrialRow]) -> Panel:
+    title = f"{STAGES[row.first]}, sparsity {row.sparsity:g}: ρ {correlation(row.correlation)}"
     policies = evidence.policies(trials)
-    first, final = ([100 * value for value in values] for values in accuracies(trials))
+    first, final = ([100 * value for value in values] for values in accuracies(trials, row.first))
     columns, rows = _cells(first), _cells(final)
 
     def draw(axis: Axes) -> None:
@@ -60,7 +64,7 @@ def _scatter(evidence: Evidence, title: str, trials: Sequence[TrialRow]) -> Pane
             points = {(columns[place], rows[place]): (first[place], final[place]) for place in at}
             style = {**evidence.style_of[policy].point, "markersize": 3.2, "alpha": 0.75}
             axis.plot(*zip(*points.values(), strict=True), **style)
-        axis.set_xlabel("accuracy before fine-tuning (%)")
+        axis.set_xlabel(f"{STAGES[row.first]} accuracy (%)")
         axis.set_ylabel("final validation accuracy (%)")
         legend(axis, policies, evidence.style_of)
 

@@ -96,9 +96,23 @@ def test_the_section_shows_what_was_ranked(tmp_path: Path) -> None:
     folder = study_of(tmp_path, rows, search={"warm_start": ["uniform"]})
     section = ranking_section(gather(compare([folder]), [folder]))
     ((panel,),) = section.groups.values()
-    assert panel.title == "sparsity 0.9: ρ 0.80"
+    assert panel.title == "recalibrated, sparsity 0.9: ρ 0.80"
     (shown,) = section.tables[0].rows
-    assert shown[1:] == ("0.9", "0.80", "4", "0")
+    assert shown[1:] == ("recalibrated", "0.9", "0.80", "4", "0")
+
+
+def test_compensated_trials_are_ranked_by_both_first_accuracies(tmp_path: Path) -> None:
+    rows = search_of(0, [0.1, 0.2, 0.3, 0.4], [0.6, 0.5, 0.7, 0.8])
+    repaired = [
+        row.model_copy(update={"compensated_accuracy": accuracy, "compensation": "compensated"})
+        for row, accuracy in zip(rows, [0.4, 0.3, 0.2, 0.0], strict=True)  # an accuracy of 0 is an accuracy
+    ]
+    folder = study_of(tmp_path, repaired, search={"warm_start": ["uniform"]})
+    section = ranking_section(gather(compare([folder]), [folder]))
+    shown = {row[1]: row[3] for row in section.tables[0].rows}
+    assert shown == {"recalibrated": "0.80", "compensated": "-0.80"}
+    ((first, second),) = section.groups.values()
+    assert [panel.title.partition(",")[0] for panel in (first, second)] == ["recalibrated", "compensated"]
 
 
 def test_without_fine_tuned_searches_the_section_says_so(tmp_path: Path) -> None:
