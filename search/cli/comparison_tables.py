@@ -168,11 +168,13 @@ def _against_uniform(comparison: Comparison) -> Table:
         f"(at least {smallest:.2g} with these seeds), then corrected by Holm"
     )
     table.add_column("policy")
-    for name in ("one-shot", "max", "recalibrated", "max", "recovered", "max", "w-t-l", "p", "Holm"):
+    compensated = ("compensated", "max") if any(each.compensated for each in comparison.headline.values()) else ()
+    for name in ("one-shot", "max", "recalibrated", "max", *compensated, "recovered", "max", "w-t-l", "p", "Holm"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, headline in comparison.headline.items():
         versus = rivals[name]
-        gaps = (text for gap in (headline.one_shot, headline.recalibrated, headline) for text in _gap(gap))
+        before = (headline.one_shot, headline.recalibrated, *([headline.compensated] if compensated else []))
+        gaps = (text for gap in (*before, headline) for text in _gap(gap))
         tests = ("" if p is None else f"{p:.2g}" for p in (versus.p, versus.holm_p))
         table.add_row(name, *gaps, f"{versus.wins}-{versus.ties}-{versus.losses}", *tests)
     return table
@@ -185,8 +187,8 @@ def _short(count: float | None) -> str:
     return f"{count:.0f}" if count < 1e4 else f"{count / 1e3:.0f}k" if count < 1e7 else f"{count / 1e6:.0f}M"
 
 
-def _gap(gap: Gap) -> tuple[str, str]:
-    return _percent(gap, signed=True), f"{100 * gap.max_gap:+.1f}"
+def _gap(gap: Gap | None) -> tuple[str, str]:
+    return _percent(gap, signed=True), "" if gap is None else f"{100 * gap.max_gap:+.1f}"
 
 
 def _label(row: ComparisonRow, differs: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from trainables.names import GranularityName
 from trainables.spec import BudgetKind
 
 BASELINE = "uniform"
-ACCURACIES = ("one_shot_accuracy", "recalibrated_accuracy", "best_val_accuracy")
+ACCURACIES = ("one_shot_accuracy", "recalibrated_accuracy", "compensated_accuracy", "best_val_accuracy")
 RECOVERED = ACCURACIES.index("best_val_accuracy")
 
 
@@ -37,6 +37,7 @@ class Headline(Gap):
 
     one_shot: Gap
     recalibrated: Gap
+    compensated: Gap | None  # None where the networks were not compensated
     networks: dict[str, Gap]  # after recovery, by network
     sparsities: list[float]
     seeds: list[int]
@@ -124,7 +125,7 @@ class _Grid:
         for cell, own in cells.items():
             for seed, winner in own.items():
                 at = policy_at[cell.policy], target_at[Target(cell.setting, cell.sparsity)], seed_at[seed]
-                self.accuracy[:, *at] = accuracies(winner)
+                self.accuracy[:, *at] = [np.nan if value is None else value for value in accuracies(winner)]
                 self.spent[at] = winner.spent
 
     def differences(self, policy: str, rival: str) -> Floats:
@@ -140,7 +141,8 @@ class _Grid:
             targets, seeds = _block(differences[RECOVERED])
             if policy == BASELINE or not seeds.size:
                 continue
-            one_shot, recalibrated, recovered = (self._gap(gaps, targets, seeds) for gaps in differences)
+            one_shot, recalibrated, compensated, recovered = differences
+            uncompensated = np.isnan(compensated[np.ix_(targets, seeds)]).any()
             by_network: dict[str, list[int]] = defaultdict(list)
             for target in targets.tolist():
                 by_network[self.networks[target]].append(target)
@@ -148,13 +150,11 @@ class _Grid:
             yield (
                 policy,
                 Headline(
-                    **dict(recovered),
-                    one_shot=one_shot,
-                    recalibrated=recalibrated,
-                    networks={
-                        name: self._gap(differences[RECOVERED], np.array(own), seeds)
-                        for name, own in by_network.items()
-                    },
+                    **dict(self._gap(recovered, targets, seeds)),
+                    one_shot=self._gap(one_shot, targets, seeds),
+                    recalibrated=self._gap(recalibrated, targets, seeds),
+                    compensated=None if uncompensated else self._gap(compensated, targets, seeds),
+                    networks={name: self._gap(recovered, np.array(own), seeds) for name, own in by_network.items()},
                     sparsities=sorted({self.targets[target].sparsity for target in targets}),
                     seeds=[self.seeds[seed] for seed in seeds],
                     cells=len(targets) * len(seeds),

@@ -10,7 +10,12 @@ from search.figures.chart import INK, Panel, Style
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 
-STAGES = {"one_shot": "one-shot", "recalibrated": "recalibrated", "": "recovered"}  # "": the headline itself
+STAGES = {
+    "one_shot": "one-shot",
+    "recalibrated": "recalibrated",
+    "compensated": "compensated",
+    "": "recovered",  # the headline itself
+}
 
 
 def gap_section(evidence: Evidence) -> Section:
@@ -21,8 +26,9 @@ def gap_section(evidence: Evidence) -> Section:
         return Section("gap", f"Gap to {BASELINE}", text, tables=[_versus(evidence), _pairs(evidence)])
     stages: dict[str, dict[str, Gap]] = {}
     for stage, title in STAGES.items():
-        gaps = {name: Gap.model_validate(_gap(policy, stage)) for name, policy in headline.items()}
-        if gaps not in stages.values():  # a study without recalibration or recovery repeats the stage before
+        found = {name: _gap(policy, stage) for name, policy in headline.items()}
+        gaps = {name: gap for name, gap in found.items() if gap}
+        if gaps and gaps not in stages.values():  # a study without recalibration or recovery repeats the stage before
             stages[title] = gaps
     panels = [_forest(evidence, title, gaps) for title, gaps in stages.items()]
     rows = [
@@ -36,7 +42,7 @@ def gap_section(evidence: Evidence) -> Section:
         )
         for name in headline
         for title, gaps in stages.items()
-        for gap in [gaps[name]]
+        if (gap := gaps.get(name))
     ]
     head = ("policy", "stage", "mean gap (points)", "95 % interval", "largest (points)", "at sparsity")
     text = (
@@ -53,9 +59,9 @@ def _interval(gap: Gap) -> str:
     return TOO_FEW if tells_nothing(gap.low, gap.high) else ""
 
 
-def _gap(headline: Headline, stage: str) -> dict[str, object]:
-    gap: Gap = getattr(headline, stage) if stage else headline
-    return {name: getattr(gap, name) for name in Gap.model_fields}
+def _gap(headline: Headline, stage: str) -> Gap | None:
+    gap: Gap | None = getattr(headline, stage) if stage else headline
+    return gap and Gap.model_validate({name: getattr(gap, name) for name in Gap.model_fields})
 
 
 def _forest(evidence: Evidence, title: str, gaps: dict[str, Gap]) -> Panel:

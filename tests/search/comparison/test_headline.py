@@ -6,9 +6,16 @@ import pytest
 
 from search.comparison.compare import Comparison, compare
 from search.comparison.estimates import Estimate
+from search.report.columns import to_columns
+from search.report.sections.evidence import gather
+from search.report.sections.gap import gap_section
 from tests.search.comparison.test_compare import outcome, study_of
+from tests.search.reports import study_of as made_up
+from tests.search.reports import trial_row
 from trainables.outcome import Outcome
 from trainables.spec import DenseSpec
+
+ENDS = ("compensated_accuracy_low", "compensated_accuracy_high")
 
 
 def comparison(path: Path, outcomes: list[Outcome]) -> Comparison:
@@ -105,3 +112,38 @@ def test_criteria_are_never_averaged_together(tmp_path: Path) -> None:
     gaps = {name: headline.mean_gap for name, headline in found.headline.items()}
     assert gaps == pytest.approx({"erk, magnitude": 0.1, "erk, random": 0.3})
     assert {row.criterion: row.control for row in found.rows} == {"magnitude": False, "random": True}
+
+
+def test_a_compensated_network_has_each_accuracy_with_its_interval(tmp_path: Path) -> None:
+    """Compensated: uniform 0.50 and 0.54, erk 0.58 and 0.60; ahead by 0.08 and 0.06."""
+    compensated = {"uniform": (0.50, 0.54), "erk": (0.58, 0.60)}
+    rows = [
+        trial_row(
+            *(policy, 0.9, seed, 0.8 + accuracy / 10, 2),
+            compensation="compensated",
+            compensated_accuracy=accuracy,
+        )
+        for policy, accuracies in compensated.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    folder = made_up(tmp_path, rows)
+    found = compare([folder])
+    erk = next(row for row in found.rows if row.policy == "erk")
+    assert erk.compensated_accuracy == Estimate.of([0.58, 0.60])
+    assert (erk.one_shot_accuracy.n, erk.recalibrated_accuracy.n, erk.best_val_accuracy.n) == (2, 2, 2)
+    columns = {name: to_columns(found)[name].to_pylist()[1] for name in ("compensated_accuracy", *ENDS)}
+    assert [*columns.values()] == [0.59, erk.compensated_accuracy.low, erk.compensated_accuracy.high]
+    (headline,) = found.headline.values()
+    assert headline.compensated is not None
+    assert headline.compensated.mean_gap == pytest.approx(0.07)
+    assert (headline.compensated.low, headline.compensated.high) == pytest.approx(
+        (Estimate.of([0.08, 0.06]).low, Estimate.of([0.08, 0.06]).high)
+    )
+    section = gap_section(gather(found, [folder]))
+    assert [panel.title for panel in section.groups[""]] == ["one-shot", "recalibrated", "compensated", "recovered"]
+    assert ("erk", "compensated", "+7.00") in [row[:3] for row in section.tables[0].rows]
+
+
+def test_a_network_that_is_not_compensated_has_no_gap_of_it(tmp_path: Path) -> None:
+    (headline,) = comparison(tmp_path, grid({(0.5, 0): 0.1, (0.5, 1): 0.2})).headline.values()
+    assert headline.compensated is None
