@@ -9,7 +9,7 @@ from trainables.allocation.budget import Path, dense_counts
 from trainables.allocation.problem import Problem
 from trainables.allocation.profiles import units_at
 
-BINS = 8192  # steps of the budget in the dynamic program
+BINS = 8192  # steps of the budget in the dynamic programme
 _SLOPE = 1e-9  # added fall of accuracy from sparsity 0 to 1
 
 
@@ -43,21 +43,25 @@ def rdp_worst(problem: Problem) -> Path:
 
 
 def _least_sum(problem: Problem, curves: Mapping[str, tuple[float, ...]]) -> Path:
-    """Solve for every budget, and make a path of the solutions, from which the counted budget picks one.
+    """Solve for every budget up to the problem's, and make a path of the solutions; the counted budget picks one.
 
     A part keeps one of the counts that were measured. Ours: the rest of a budget goes to the parts that get more in the
     next solution. The price of a unit is its price in the dense network. That is exact for weights. For channels, whose
-    costs are products of widths, it only puts the solutions in order: the counted cost decides.
+    costs are products of widths, it only puts the solutions in order: the counted cost decides, so all budgets are
+    solved.
     """
     prunable = problem.prunable
     units = dense_counts(prunable)
     dense = prunable.cost(units, problem.budget)
     prices = np.array([dense - prunable.cost(units - one, problem.budget) for one in np.eye(len(units), dtype=int)])
     keep = np.array([[units_at(part, level) for level in problem.measured.levels] for part in prunable.parts])
-    bin_size = max(1, -(-int(prices @ units) // (BINS - len(units))))
+    whole = int(prices @ units)
+    most = problem.total if whole == dense else whole
+    bin_size = max(1, -(-most // (BINS - len(units))))
     costs = -(-keep * prices[:, None] // bin_size)  # (parts, levels) in bins, rounded up
+    bins = min(-(-most // bin_size) + len(units), int(costs.max(1).sum()))  # each part may round up by a bin
     distortions = np.array([curves[part.name] for part in prunable.parts])
-    answers = np.take_along_axis(keep, cheapest(distortions, costs), axis=1)  # (parts, budgets)
+    answers = np.take_along_axis(keep, cheapest(distortions, costs, bins), axis=1)  # (parts, budgets)
     first = int(costs.min(1).sum())
     changes = np.flatnonzero((np.diff(answers) != 0).any(0)) + 1
 
@@ -73,18 +77,21 @@ def _least_sum(problem: Problem, curves: Mapping[str, tuple[float, ...]]) -> Pat
     return path
 
 
-def cheapest(distortions: NDArray[np.float64], costs: NDArray[np.int64]) -> NDArray[np.int64]:
+def cheapest(distortions: NDArray[np.float64], costs: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """Choose one level for each part and budget: the least sum of distortions whose costs fit the budget.
 
-    distortions, costs >= 0: (parts, levels). Returns (parts, budgets) levels for all budgets between the cost of the
-    cheapest levels and that of the dearest. Among equal sums the first level wins.
+    distortions, costs >= 0: (parts, levels). Returns (parts, budgets) levels for all budgets from the cost of the
+    cheapest levels to `most`, which is not below it. Among equal sums the first level wins. Unlike in the public' code,
+    the distortion of every part counts at every budget, and no budget is exceeded.
     """
-    budgets = int(costs.max(1).sum()) + 1
+    budgets = most + 1
     least = np.zeros(budgets)  # no parts, no distortion
     chosen = np.full((len(costs), budgets), -1, dtype=np.int64)  # a part's level, where it is the last of the parts
     for part, levels in enumerate(zip(distortions, costs, strict=True)):
         with_part = np.full(budgets, np.inf)
         for level, (distortion, cost) in enumerate(zip(*levels, strict=True)):
+            if cost > most:
+                continue
             candidate = least[: budgets - cost] + distortion
             better = candidate < with_part[cost:]
             with_part[cost:][better] = candidate[better]

@@ -66,14 +66,34 @@ def test_dynamic_programme_is_as_good_as_trying_everything(seed: int) -> None:
     random = np.random.default_rng(seed)
     distortions = random.integers(0, 30, (3, 5)) / 1.0
     costs = random.integers(0, 12, (3, 5))
-    answers = cheapest(distortions, costs)
-    least = costs.min(1).sum()
-    assert answers.shape == (3, costs.max(1).sum() - least + 1)
+    least, dearest = int(costs.min(1).sum()), int(costs.max(1).sum())
+    most = int(random.integers(least, dearest + 2))
+    answers = cheapest(distortions, costs, most)
+    assert answers.shape == (3, most - least + 1)
     for budget, levels in enumerate(answers.T, start=least):
         everything = itertools.product(range(5), repeat=3)
         affordable = [choice for choice in everything if sum(costs[range(3), choice]) <= budget]
         assert costs[range(3), levels].sum() <= budget
         assert distortions[range(3), levels].sum() == min(sum(distortions[range(3), choice]) for choice in affordable)
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "levels"), [(0.3, [4, 0, 5]), (0.5, [5, 4, 6]), (0.6, [5, 7, 6])]
+)  # the best ones, and what the public code answers
+def test_rdp_chooses_the_levels_that_the_public_code_chooses(sparsity: float, levels: list[int]) -> None:
+    prunable, grid = ones(100, 110, 120), np.arange(11)
+    known = profile(grid / 10, [grid**2, 10 * grid, grid**3 / 10], prunable)
+    keep = quotas("rdp", problem(prunable, sparsity, profile=known))
+    np.testing.assert_allclose(keep, (1 - np.array(levels) / 10) * [100, 110, 120], atol=1)  # 0 or 1 weights are left
+
+
+def test_rdp_keeps_budgets_that_the_public_code_exceeds() -> None:
+    """The public code gives the smallest layer the level nearest to what is left, even if it costs more: 169 of 165."""
+    prunable, grid = ones(100, 110, 120), np.arange(11)
+    known = profile(grid / 10, [grid**2, 2 * grid**2, 3 * grid**2], prunable)
+    keep = quotas("rdp", problem(prunable, 0.5, profile=known))
+    np.testing.assert_allclose(keep, [10, 66, 84], atol=5)  # levels 9, 4, 3: distortion 140; the public code: 126
+    assert keep.sum() == 165
 
 
 @pytest.mark.parametrize("policy", ["rdp", "rdp-worst"])
@@ -96,6 +116,22 @@ def test_rdp_distorts_as_little_as_trying_everything(
     for sparsity in (0.2, 0.5, 0.8):
         keep = quotas(policy, problem(prunable, sparsity, kind, profile=known))
         assert curves[range(3), 100 - keep].sum() <= sums[saved >= sparsity * 100 * sum(prices)].min() + 1e-9
+
+
+@pytest.mark.parametrize("sparsity", [0.9, 0.95, 0.98])
+@pytest.mark.parametrize("seed", range(3))
+def test_small_parts_are_as_well_off_as_with_a_bin_for_each_weight(sparsity: float, seed: int) -> None:
+    """A level of a small part costs less than a bin of the whole network would."""
+    random, sizes = np.random.default_rng(seed), np.array([144, 4608, 18432, 36864, 8192, 640])
+    prunable, grid = ones(*sizes), np.linspace(0.0, 1.0, 101)
+    curves = np.cumsum(random.exponential(1.0, (6, 101)) * grid ** random.uniform(0, 4, (6, 1)), axis=1)
+    curves -= curves[:, :1]
+    counts = np.maximum(1, np.rint((1 - grid) * sizes[:, None])).astype(int)
+    budget = round((1 - sparsity) * sizes.sum())
+    exact = cheapest(curves, counts, budget)[:, -1]
+    keep = quotas("rdp", problem(prunable, sparsity, profile=profile(grid, curves, prunable)))
+    got = sum(np.interp(-n, -of_part, curve) for n, of_part, curve in zip(keep, counts, curves, strict=True))
+    assert got <= curves[range(6), exact].sum() + 1e-9
 
 
 @pytest.mark.parametrize("sparsity", [0.99, 0.999])
