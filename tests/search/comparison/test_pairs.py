@@ -70,6 +70,16 @@ def test_seeds_more_are_those_of_brute_force(mean: float, sd: float, seeds: int,
     assert found is None or (decided(seeds + found) and (found == 1 or not decided(seeds + found - 1)))
 
 
+@pytest.mark.parametrize("seeds", [FEWEST, 6, 10])
+def test_each_test_errs_as_often_as_it_says(seeds: int) -> None:
+    """At a true gap of 0, 5 % are called better or worse; at one of the margin, 5 % at most lie within it."""
+    margin, samples = 0.01, np.random.default_rng(seeds).normal(0, 0.004, size=(2000, seeds))
+    differ = [pair_of(gaps, margin).verdict in ("better", "worse") for gaps in samples.tolist()]
+    within = [pair_of(gaps, margin).within_margin for gaps in (samples + margin).tolist()]
+    assert 0.035 < np.mean(differ) < 0.065
+    assert 0.01 < np.mean(within) < 0.065
+
+
 def test_a_gap_as_large_as_the_margin_is_decided_by_0_alone() -> None:
     """With a mean of 0.01 and a deviation of 0.02: t x 0.02 / sqrt(n) is below 0.01 from n = 18 on."""
     assert stats.t.ppf(0.975, 16) / math.sqrt(17) > 0.5 > stats.t.ppf(0.975, 17) / math.sqrt(18)
