@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 os.environ["OMP_NUM_THREADS"] = "1"  # torch's threads wait busily for each other where another process has the core
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 lets tests of the other process starve the workers
 STUDIES = (
-    *("test_readme", "search/test_end_to_end", "search/test_faults"),
+    *("search/test_end_to_end", "search/test_faults"),
     *("search/cli/test_app", "search/methods/test_schedulers"),
 )
 

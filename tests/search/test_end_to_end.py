@@ -1,6 +1,9 @@
 """From the installed command to a compared search and a verified checkpoint."""
 
 import json
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,8 +11,9 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
-from tests.search.conftest import Run, howcompact, run_small
+from tests.search.conftest import SMALL, Run, howcompact
 from tests.search.mlflow_server import data_sets_of
+from tests.test_readme import BLOCKS, output_of
 from trainables import load_pruned
 from trainables.checkpoints.checkpoint import load
 from trainables.data import sources
@@ -138,8 +142,6 @@ def test_mlflow_has_a_parent_and_a_child_for_each_trial_and_dense_network(small_
 
 
 def test_a_moved_study_is_read_where_it_is(small_run: Run, tmp_path: Path) -> None:
-    import shutil
-
     moved = tmp_path / "elsewhere"
     shutil.copytree(small_run.folder, moved)
     told = small_run.json_of("compare", str(moved))
@@ -162,12 +164,31 @@ def test_the_test_split_is_read_once_and_remembered(small_run: Run) -> None:
     assert all(set(reading) == {"accuracy", "read", "by"} for reading in remembered.values())
 
 
-def test_a_study_grows_by_what_it_lacks_and_runs_nothing_again(small_run: Run, tmp_path: Path) -> None:
-    import shutil
+@pytest.fixture(scope="module")
+def grown(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Run the first command of the README's tour with one more policy on a copy of the study: its home, its output."""
+    home = tmp_path_factory.mktemp("grown")
+    storage = small_run.home / "howcompact-runs"
+    shutil.copytree(storage, home / storage.name, ignore=shutil.ignore_patterns("mlflow*"))  # MLflow stores whole paths
+    more = "policies=[uniform,erk,random,capacity,searched]"
+    return home, output_of(f"{BLOCKS[2].strip()} --set {shlex.join([*SMALL, more])}", home)
 
-    shutil.copytree(small_run.home / "howcompact-runs", tmp_path / "howcompact-runs")
-    trials = tmp_path / "howcompact-runs" / "digits" / "trials"
-    outcomes = {path: path.stat().st_mtime_ns for path in trials.glob("*/outcome.json")}
-    grown = run_small(tmp_path, settings=("policies=[uniform,erk,random,capacity,searched]", "tracking=off"))
-    assert grown.summary["trials"] == {"total": 24, "done": 24, "new": 4, "failed": 0, "stopped": 0}
-    assert {path: path.stat().st_mtime_ns for path in outcomes} == outcomes
+
+def test_a_study_grows_by_what_it_lacks_and_runs_nothing_again(small_run: Run, grown: tuple[Path, str]) -> None:
+    home, printed = grown
+    assert "trials: 24 total, 4 new, 24 done, 0 failed, 0 stopped\n" in printed
+    for trials in small_run.folder.glob("trials/*/outcome.json"):
+        same = home / trials.relative_to(small_run.home)
+        assert same.stat().st_mtime_ns == trials.stat().st_mtime_ns
+
+
+def test_the_commands_of_the_tour_run(grown: tuple[Path, str]) -> None:
+    home, printed = grown
+    for policy in ("uniform", "capacity", "searched"):
+        assert policy in printed
+    assert "MLflow: " in printed
+    (retrieve,) = re.findall(r"best checkpoint: (.*)", printed)
+    assert "verified" in output_of(retrieve, home)
+    for command in BLOCKS[3].splitlines():
+        assert output_of(command, home)
+    assert (home / "page" / "index.html").exists()
