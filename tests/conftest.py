@@ -9,10 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 os.environ["OMP_NUM_THREADS"] = "1"  # torch's threads wait busily for each other where another process has the core
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 lets tests of the other process starve the workers
-STUDIES = (
-    *("search/test_end_to_end", "search/test_faults"),
-    *("search/cli/test_app", "search/methods/test_schedulers"),
-)
+STUDIES = ("search/test_end_to_end", "search/test_faults", "search/cli/test_app")
 
 
 class Halves(LoadScopeScheduling):  # type: ignore[misc]

@@ -1,7 +1,6 @@
-"""Schedulers: each search has its own, named policies are never stopped, and each works in a real run."""
+"""Schedulers: each search has its own, named policies are never stopped. test_variants runs a study under one."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
@@ -10,10 +9,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from search.methods.schedulers import SCHEDULERS, Histories, SearchKey, per_search
-from search.results.folder import StudyFolder
 from search.running.tuner import first_epoch_of
-from search.searching.searcher import StudySearcher
-from tests.search.conftest import run_small
 from trainables.spec import EpochReport, TrialSpec
 from trainables.training.recovery import RECOVERIES
 from trainables.trial.reports import TrialFailed, to_tune
@@ -170,18 +166,3 @@ def test_reinitialised_weights_are_not_compared_before_they_have_learnt(name: st
 def test_only_recoveries_from_scratch_are_first_compared_at_epoch_1(recovery: str) -> None:
     trial = SimpleNamespace(config={"spec": TrialSpec(recovery=recovery).model_dump_json()})
     assert first_epoch_of(trial) == (1 if "scratch" in recovery else 0)
-
-
-def test_a_study_runs_to_its_end_under_a_scheduler_that_stops_trials(tmp_path: Path) -> None:
-    settings = ["seeds=[0]", "sparsities=[0.9]", "policies=[uniform,searched]", "search.warm_start=[uniform]"]
-    settings += ["search.trials=6", "dense.epochs=1", "finetune.epochs=4", "search.scheduler=asha", "tracking=off"]
-    run = run_small(tmp_path, settings=settings)
-    counts, folder = run.summary["trials"], StudyFolder.open(str(run.folder))
-    assert counts["done"] + counts["stopped"] == counts["total"] == 6
-    assert counts["failed"] == 0
-    assert "goes on" not in run.stderr  # no trial is paused or lost
-    searched = [row for row in folder.rows() if row.policy == "searched"]
-    assert all((row.status == "done") is (row.epochs == 1 + 4) for row in searched)
-    rows = {row["policy"]: row for row in run.json_of("compare", str(run.folder))["rows"]}
-    assert rows["searched"]["trials"] == 6
-    assert StudySearcher(folder.study, folder, configure=lambda spec: {}).total == 0  # no trial runs again

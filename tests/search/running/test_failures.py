@@ -1,4 +1,4 @@
-"""One dense network that diverges fails its own trials; those of the other networks run."""
+"""A dense network or a profile that fails ends the trials that start from it; all others run."""
 
 import json
 import os
@@ -135,35 +135,49 @@ def test_scores_that_fail_end_only_the_trials_that_draw_by_them(tmp_path: Path) 
     ]
 
 
-def run(home: Path, *settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a small study with the networks in a folder."""
-    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--set", *FEW, *settings]
-    environment = os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=LIMIT)
-
-
 @pytest.fixture(scope="module")
 def half_failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A study of two networks, one of which diverges, in a folder whose name a shell would split."""
+    """A study of three networks in a folder whose name a shell would split: one diverges, of one a profile fails."""
     home = tmp_path_factory.mktemp("two words")
     (home / "hc_hot.py").write_text(HOT)
-    return home, run(home, "models=[small_cnn,hc_hot:build]", "width=1.0", "calibration=64", "recalibrate=2")
+    (home / "hc_moody.py").write_text(MOODY)
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--set", *FEW]
+    command += ["models=[small_cnn,hc_hot:build,hc_moody:build]", "width=1.0", "policies=[uniform,sensitivity]"]
+    command += ["calibration=61", "recalibrate=0", "data.max_train=300"]
+    environment = os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return home, subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=LIMIT)
 
 
-def test_a_dense_network_that_diverges_does_not_end_the_study(
+def test_what_fails_before_the_trials_ends_only_those_that_start_from_it(
     half_failed: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     home, done = half_failed
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
-    assert "trials: 2 total, 2 new, 1 done, 1 failed, 0 stopped" in done.stdout
-    assert "1 failed: the dense network hc_hot:build with seed 0 must train before its trials run" in done.stdout
+    assert "trials: 6 total, 6 new, 3 done, 3 failed, 0 stopped" in done.stdout
+    assert "2 failed: the dense network hc_hot:build with seed 0 must train before its trials run" in done.stdout
     assert "DivergedError: loss must stay finite" in done.stdout
-    rows = StudyFolder.open(str(home / "howcompact-runs" / "digits")).rows()
-    assert {(row.model, row.status) for row in rows} == {("small_cnn", "done"), ("hc_hot:build", "failed")}
+    profile = (
+        "the profile of hc_moody:build with seed 0 must work before its trials run, but fails with RuntimeError: "
+        "sixty-one images are too many; correct it, or take hc_moody:build out of models; the same command tries again"
+    )
+    assert f"1 failed: {profile}" in done.stdout
+    rows = {(row.model, row.policy): row for row in StudyFolder.open(str(home / "howcompact-runs" / "digits")).rows()}
+    assert {trial for trial, row in rows.items() if row.status == "done"} == {
+        *(("small_cnn", "uniform"), ("small_cnn", "sensitivity"), ("hc_moody:build", "uniform"))
+    }
+    diverged = rows["hc_hot:build", "uniform"].error
+    assert diverged is not None
+    assert "hc_hot:build" in diverged
+    failed = {trial: row.error for trial, row in rows.items() if row.status == "failed"}
+    assert failed == {
+        ("hc_hot:build", "uniform"): diverged,
+        ("hc_hot:build", "sensitivity"): diverged,
+        ("hc_moody:build", "sensitivity"): profile,
+    }
     progress = howcompact("status", "howcompact-runs/digits", "--json", cwd=home)
-    (reason,) = json.loads(progress.stdout)["failures"]
-    assert reason in done.stdout
+    assert json.loads(progress.stdout)["failures"] == {diverged: 2, profile: 1}
+    assert diverged in done.stdout
 
 
 def test_the_proposed_command_works_as_it_is_printed(
@@ -177,24 +191,3 @@ def test_the_proposed_command_works_as_it_is_printed(
     taken = howcompact(*arguments, cwd=home)
     assert taken.returncode == 0, taken.stderr
     assert (home / "best" / "network.safetensors").exists()
-
-
-def test_a_profile_that_fails_does_not_end_the_study(tmp_path: Path) -> None:
-    (tmp_path / "hc_moody.py").write_text(MOODY)
-    done = run(
-        tmp_path,
-        *("models=[small_cnn,hc_moody:build]", "width=1.0", "policies=[uniform,sensitivity]"),
-        *("calibration=61", "recalibrate=0", "data.max_train=300"),
-    )
-    assert done.returncode == 3, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "trials: 4 total, 4 new, 3 done, 1 failed, 0 stopped" in done.stdout
-    reason = (
-        "the profile of hc_moody:build with seed 0 must work before its trials run, but fails with RuntimeError: "
-        "sixty-one images are too many; correct it, or take hc_moody:build out of models; the same command tries again"
-    )
-    assert f"1 failed: {reason}" in done.stdout
-    folder = StudyFolder.open(str(tmp_path / "howcompact-runs" / "digits"))
-    failed = [(row.model, row.policy, row.error) for row in folder.rows() if row.status == "failed"]
-    assert failed == [("hc_moody:build", "sensitivity", reason)]
-    assert json.loads(howcompact("status", folder.folder.uri, "--json", cwd=tmp_path).stdout)["failures"] == {reason: 1}

@@ -1,4 +1,4 @@
-"""Other studies: a user's own network and images, channels, and a tracking server that does not exist."""
+"""Other studies: a user's own network and images, channels, a scheduler, and a tracking server that does not exist."""
 
 import io
 from pathlib import Path
@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from search.results.folder import StudyFolder
+from search.searching.searcher import StudySearcher
 from tests.search.conftest import FEW, howcompact, installed, run_small
 from trainables import load_pruned
 
@@ -44,21 +46,29 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
-def test_channels_of_a_users_own_network_on_their_images_without_their_tracking_server(
+def test_channels_of_a_users_own_network_under_a_scheduler_and_without_their_tracking_server(
     tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "hc_own.py").write_text(OWN_MODEL)
     settings = ["models=[hc_own:build]", "data.name=parquet", f"data.path={images}", "granularity=channel"]
     settings += ["criteria=[l1,l2]", "budget=macs", "sparsities=[0.5]", "seeds=[0]", "dense.epochs=1"]
-    settings += ["search.trials=4", "search.scheduler=median"]
+    settings += ["search.trials=6", "search.scheduler=asha", "finetune.epochs=4"]
     run = run_small(tmp_path, settings=[*settings, "tracking=http://127.0.0.1:9"])
     counts = run.summary["trials"]
-    assert counts["done"] + counts["stopped"] == counts["total"] == 2 * 4
+    assert counts["done"] + counts["stopped"] == counts["total"] == 2 * 6
+    assert counts["failed"] == 0
+    assert "goes on" not in run.stderr  # no trial is paused or lost
+    folder = StudyFolder.open(str(run.folder))
+    searched = [row for row in folder.rows() if row.policy == "searched"]
+    assert len(searched) == 2 * 3
+    assert all((row.status == "done") is (row.epochs == 1 + 4) for row in searched)
+    assert StudySearcher(folder.study, folder, configure=lambda spec: {}).total == 0  # no trial runs again
     warnings = [line.partition("warning: ")[2] for line in run.stderr.splitlines() if "warning: " in line]
     assert sorted(line.split()[0] for line in warnings) == ["MLflow", "dense"]  # nobody answers; one epoch is too few
     rows = run.json_of("compare", str(run.folder))["rows"]
     dense = 8 * 8 * 12 * 9 + 3 * 3 * 24 * 12 * 9 + 24 * 9 * 10
+    assert [row["trials"] for row in rows if row["policy"] == "searched"] == [6, 6]  # with those it starts from
     for row in rows:
         assert row["macs_kept"] <= dense // 2
         assert row["macs_kept"] > 0.85 * dense / 2
