@@ -18,7 +18,7 @@ class SearchHistory:
     settings: SearchSpec
     starts: list[TrialRow] = field(default_factory=list)  # results of named policies
     earlier: list[TrialRow] = field(default_factory=list)  # proposals of earlier runs that have ended
-    unfinished: list[TrialSpec] = field(default_factory=list)  # proposals of earlier runs without a result
+    unfinished: list[TrialSpec] = field(default_factory=list)  # proposals of earlier runs that have not ended
     proposed: int = 0  # by this run
     exhausted: bool = False  # whether the search has found no new network
 

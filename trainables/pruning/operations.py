@@ -22,13 +22,13 @@ _SAFE_OPERATIONS = {  # a reshape is safe where it flattens; otherwise `soundnes
     tp.ops.OPTYPE.OUTPUT,
 }
 
-# Functions as torch names them. The first treat each channel by itself; the others do, unless they know their number.
+# Patterns of torch's names of functions that treat each channel by itself.
 _BY_CHANNEL = (
     *("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "hardtanh", "hardswish", "hardsigmoid", "sigmoid", "tanh"),
-    *("softplus", "threshold", "max_pool.*", "avg_pool.*", "adaptive_.*", "upsample_.*"),
-    *("native_dropout", "clone", "t"),
+    *("softplus", "threshold", "native_dropout", "clone", "t"),
+    *("max_pool.*", "avg_pool.*", "adaptive_.*", "upsample_.*"),
 )
-_ARITHMETIC = ("add", "sub", "mul", "div", "pow")
+_ARITHMETIC = ("add", "sub", "mul", "div", "pow")  # do so unless the other operand has a fixed number of channels
 
 
 def is_known(node: Any) -> bool:
