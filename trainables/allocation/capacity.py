@@ -5,19 +5,32 @@ importance of a layer is its capacity, and sparsities follow from it without tra
 what the whole network loses or gains when that part alone gets less or more than in the current allocation.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainables.allocation.budget import Path, floors, spend
+from trainables.allocation.candidates import candidates
 from trainables.allocation.from_shapes import erk, igq, uniform
-from trainables.allocation.measured_loss import Loss, candidates
 from trainables.allocation.problem import Problem
 from trainables.allocation.ranked import global_magnitude, lamp
 from trainables.pruning.granularity import Counts
 
 Floats = NDArray[np.float64]
+
+
+class Loss(Protocol):
+    """What the whole network loses under an allocation; `MeasuredLoss` is the real one."""
+
+    def __call__(self, keep: Counts) -> float:
+        """Measure an allocation (parts,)."""
+
+    def around(self, keep: Counts, others: Sequence[Counts]) -> list[float]:
+        """Measure allocations that differ little from `keep`."""
+
 
 STARTS = (uniform, erk, igq, global_magnitude, lamp)  # the best one is refined
 SPEECHLESS = 0.99  # of the loss with all parts at their floors; a network that loses more says nothing
@@ -29,8 +42,9 @@ EXCHANGES = 100  # random exchanges, tried after the measured one
 def capacity(problem: Problem) -> Path:
     """Share the budget by measured capacity: start from the best data-free rule, equalise marginal losses, exchange.
 
-    It reads calibration samples without their labels, and trains nothing. A network that says nothing at any start is
-    measured as if it were recalibrated. All of this is ours.
+    It reads calibration samples without their labels, and trains nothing. It measures the network as the trial will use
+    it: as pruned, recalibrated or compensated. A network that says nothing at any start is measured as if it were
+    recalibrated. All of this is ours.
     """
     prunable = problem.prunable
     starts = [spend(rule(problem), prunable, problem.total, problem.budget) for rule in STARTS]
@@ -39,7 +53,8 @@ def capacity(problem: Problem) -> Path:
     with candidates(problem) as loss:
         keep = min(starts, key=loss)
         keep = equalised(problem, keep, loss)
-        keep = exchanged(problem, keep, loss)
+        if not problem.compensated:  # there they gained nothing on other images: RESULTS.md, compensation
+            keep = exchanged(problem, keep, loss)
     return lambda scale: scale * keep.astype(np.float64)
 
 
@@ -59,14 +74,15 @@ def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
     units = np.array([part.units for part in problem.prunable.parts])
     floor, now, amounts = floors(problem.prunable), loss(keep), _amounts(keep)
     slope, curvature = np.zeros(len(keep)), np.ones(len(keep))
+    less = np.maximum(floor, np.rint(amounts * np.exp(-STEP)).astype(np.int64))
+    more = np.minimum(units, np.rint(amounts * np.exp(STEP)).astype(np.int64))
+    changes = [(p, kept[p]) for p in range(len(keep)) for kept in (less, more) if kept[p] != keep[p]]
+    losses = loss.around(keep, [_with(keep, p, kept) for p, kept in changes])
     for p in range(len(keep)):
-        less, more = keep.copy(), keep.copy()
-        less[p] = max(floor[p], round(amounts[p] * np.exp(-STEP)))
-        more[p] = min(units[p], round(amounts[p] * np.exp(STEP)))
         rates = [
-            max(sign * (loss(other) - now), 0.0) / abs(np.log(_amounts(other)[p] / amounts[p]))
-            for other, sign in ((less, 1.0), (more, -1.0))
-            if other[p] != keep[p]
+            max((now - lost if kept > keep[p] else lost - now), 0.0) / abs(np.log(max(kept, 0.5) / amounts[p]))
+            for (part, kept), lost in zip(changes, losses, strict=True)
+            if part == p
         ]
         slope[p] = np.mean(rates) if rates else 0.0
         if len(rates) == 2 and min(rates) > 0.0:
@@ -75,6 +91,12 @@ def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
     change = _least(problem, keep, np.maximum(slope, 1e-9), curvature)
     steps = [_changed(problem, keep, part_of_it * change) for part_of_it in (1.0, 0.5, 0.25)]
     return min([keep, *steps], key=loss)
+
+
+def _with(keep: Counts, part: int, units: int) -> Counts:
+    other = keep.copy()
+    other[part] = units
+    return other
 
 
 def _least(problem: Problem, keep: Counts, slope: Floats, curvature: Floats) -> Floats:

@@ -73,7 +73,9 @@ def plan(
 
 def quotas(spec: TrialSpec, context: PruningContext, scores: Scores) -> tuple[Quota, ...]:
     """Share the budget of each step of the schedule: the units that each part keeps after each step."""
-    problem = Problem(context, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, spec.densities)
+    problem = Problem(
+        context, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, spec.compensate, spec.densities
+    )
     shares = [
         allocate(POLICIES[spec.policy], replace(problem, sparsity=s)) for s in sparsities(spec.schedule, spec.sparsity)
     ]

@@ -20,6 +20,7 @@ class Problem:
     sparsity: float
     budget: BudgetKind
     recalibrated: bool = False  # whether batch-norm statistics are estimated again before the network is used
+    compensated: bool = False  # whether the trial compensates the network after pruning
     densities: Mapping[str, float] | None = None  # only for the policy "searched"
 
     @property

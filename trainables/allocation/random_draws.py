@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 
 from trainables.allocation.budget import Path, proportional, spend
-from trainables.allocation.measured_loss import candidates
+from trainables.allocation.candidates import candidates
 from trainables.allocation.problem import Problem
 
 SMALLEST = 0.1  # relative density; our choice, as Li et al. do not state theirs
 DRAWS = 150  # about as many as capacity measures for twenty parts
+COMPENSATED_DRAWS = 50  # the same where the trial compensates
 
 
 def random(problem: Problem) -> Path:
@@ -20,9 +21,10 @@ def random(problem: Problem) -> Path:
 
 
 def random_best(problem: Problem) -> Path:
-    """Control: the best of 150 such draws by the measure of capacity, at about its cost (best of K, as Li et al.)."""
-    first = DRAWS * problem.context.seed
-    contexts = [replace(problem.context, seed=seed) for seed in range(first, first + DRAWS)]
+    """Control: the best of many such draws by the measure of capacity, at about its cost (best of K, as Li et al.)."""
+    draws = COMPENSATED_DRAWS if problem.compensated else DRAWS
+    first = draws * problem.context.seed
+    contexts = [replace(problem.context, seed=seed) for seed in range(first, first + draws)]
     drawn = [
         spend(random(replace(problem, context=context)), problem.prunable, problem.total, problem.budget)
         for context in contexts

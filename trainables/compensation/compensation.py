@@ -1,22 +1,33 @@
 """Accuracy without training: re-fit what is left of each layer to the outputs that it had before pruning."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainables.compensation.ridge import masked_ridge
-from trainables.models.layers import weight_of
+from trainables.compensation.ridge import MaskedRidge
+from trainables.models.layers import Masks, weight_of
 from trainables.pruning.granularity import Cut
 
 DAMPING = 0.01  # pull towards the weights before the fit (ours)
 PLACES = 40  # outputs of a layer that are read of each image, at most (ours)
 
 
-@torch.no_grad()
+class Fitted(NamedTuple):
+    """The parameters of a layer after a fit."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+Layers = Mapping[str, Fitted]  # layer name -> its parameters
+
+
 def compensate(
     model: nn.Module,
     before: nn.Module,
@@ -39,101 +50,143 @@ def compensate(
         model: the pruned network.
         before: the network before pruning, in eval mode.
         cut: what is left of each layer; masked weights stay 0.
-        images: (N, C, H, W), all of which are in memory together with one layer's inputs and outputs.
+        images: (N, C, H, W), all of which are in memory together with one layer's inputs and all layers' targets.
         seed: of the draw of sampled outputs.
         batch_statistics: whether batch norms normalise by these images instead of their running statistics, which are
             about to be estimated again.
-        damping: as for `masked_ridge`.
+        damping: as for `MaskedRidge`.
     """
-    targets = _Targets(before, seed)
-    targets.read(images)
-    training = model.training
-    model.eval()
-    with ExitStack() as stack:
-        for name, module in model.named_modules():
-            if isinstance(module, _BatchNorm) and batch_statistics and module.track_running_stats:
-                stack.callback(setattr, module, "track_running_stats", True)
-                module.track_running_stats = False  # in training mode, torch then ignores running statistics
-                module.train()
-            if name in targets.of and isinstance(module, nn.Conv2d | nn.Linear) and weight_of(module).requires_grad:
-                fit = _Fit(targets, name, cut.masks.get(name), cut.outputs.get(name), damping)
-                stack.callback(module.register_forward_pre_hook(fit).remove)
-        model(images)
-    model.train(training)
+    refit(model, Targets.read(before, images, seed), cut, images, batch_statistics, damping)
 
 
-class _Targets:
-    """Sampled outputs of each layer of a network."""
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What a network computes before pruning: sampled outputs of each layer that runs once, and its logits."""
 
-    def __init__(self, network: nn.Module, seed: int) -> None:
-        self.of: dict[str, Tensor] = {}  # layer name -> (samples, outputs)
-        self.rows: dict[str, Tensor] = {}  # layer name -> (samples,) indices of the sampled rows of its output
-        self.normalised: set[str] = set()  # layers whose mean outputs a batch norm subtracts
-        self._network = network
-        self._draw = torch.Generator().manual_seed(seed)
-        self._last: tuple[str, Tensor] | None = None  # name and output of the layer that has run last
+    outputs: Mapping[str, Tensor]  # layer name -> (samples, outputs)
+    rows: Mapping[str, Tensor]  # layer name -> (samples,) indices of the sampled rows of its output
+    normalised: frozenset[str]  # layers whose mean outputs a batch norm subtracts
+    logits: Tensor
 
-    def read(self, images: Tensor) -> None:
-        """Run the network once."""
-        repeated: set[str] = set()
-        most = PLACES * len(images)
+    @classmethod
+    @torch.no_grad()
+    def read(cls, network: nn.Module, images: Tensor, seed: int) -> Self:
+        """Run the network once. seed: of the draw of samples."""
+        draw = torch.Generator().manual_seed(seed)
+        outputs, rows = dict[str, Tensor](), dict[str, Tensor]()
+        normalised, repeated = set[str](), set[str]()
+        last: tuple[str, Tensor] | None = None  # name and output of the layer that has run last
 
         def take(name: str, module: nn.Module, output: Tensor) -> None:
-            if name in self.of:
+            nonlocal last
+            if name in outputs:
                 repeated.add(name)
-            rows = _as_rows(module, output)
-            sampled = torch.randperm(len(rows), generator=self._draw)[:most].sort().values.to(rows.device)
-            self.of[name], self.rows[name] = rows[sampled], sampled
-            self._last = name, output
+            all_rows = _as_rows(module, output)
+            drawn = torch.randperm(len(all_rows), generator=draw)[: PLACES * len(images)].sort().values
+            rows[name] = drawn.to(all_rows.device)
+            outputs[name] = all_rows[rows[name]]
+            last = name, output
 
         def normalise(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            if self._last and inputs[0] is self._last[1]:
-                self.normalised.add(self._last[0])
+            if last and inputs[0] is last[1]:
+                normalised.add(last[0])
 
         with ExitStack() as stack:
-            for name, module in self._network.named_modules():
+            for name, module in network.named_modules():
                 if isinstance(module, nn.Conv2d | nn.Linear):
                     hook = module.register_forward_hook(lambda m, _, output, name=name: take(name, m, output))
                     stack.callback(hook.remove)
                 if isinstance(module, _BatchNorm):
                     stack.callback(module.register_forward_pre_hook(normalise).remove)
-            self._network(images)
-        self._last = None
+            logits = network(images)
         for name in repeated:
-            del self.of[name]
+            del outputs[name]
+        return cls(outputs, rows, frozenset(normalised), logits)
+
+
+@torch.no_grad()
+def refit(
+    model: nn.Module,
+    targets: Targets,
+    cut: Cut,
+    images: Tensor,
+    batch_statistics: bool = True,
+    damping: float = DAMPING,
+    others: Sequence[Masks] = (),
+) -> tuple[Tensor, list[dict[str, Fitted]]]:
+    """Re-fit a pruned network in place as `compensate` does; return its logits (N, classes).
+
+    others: masks of single layers, which are fitted to the same inputs but not put into the network. Returns their
+    parameters, too: one dictionary for each of `others`, by layer.
+    """
+    fitted: list[dict[str, Fitted]] = [{} for _ in others]
+    with ExitStack() as stack:
+        for name, module in model.named_modules():
+            stack.callback(setattr, module, "training", module.training)
+            module.training = False
+            if isinstance(module, _BatchNorm) and batch_statistics and module.track_running_stats:
+                stack.callback(setattr, module, "track_running_stats", True)
+                module.track_running_stats = False  # in training mode, torch then ignores running statistics
+                module.training = True
+            if name in targets.outputs and can_be_fitted(module):
+                fit = _Fit(targets, name, cut, damping, others, fitted)
+                stack.callback(module.register_forward_pre_hook(fit).remove)
+        logits: Tensor = model(images)
+    return logits, fitted
+
+
+def can_be_fitted(module: nn.Module) -> bool:
+    """Tell whether compensation changes a module: a convolution or a linear layer that is not frozen."""
+    return isinstance(module, nn.Conv2d | nn.Linear) and weight_of(module).requires_grad
 
 
 @dataclass(frozen=True)
 class _Fit:
     """Fits a layer when it is about to run."""
 
-    targets: _Targets
+    targets: Targets
     name: str
-    mask: Tensor | None
-    outputs: Tensor | None
+    cut: Cut
     damping: float
+    others: Sequence[Masks]
+    fitted: list[dict[str, Fitted]]  # of `others`
 
     def __call__(self, module: nn.Conv2d | nn.Linear, inputs: tuple[Tensor, ...]) -> None:
         """Fit the layer to its targets from these inputs."""
-        target = self.targets.of.pop(self.name)  # each layer runs once, and its targets take memory
-        if self.outputs is not None:
-            target = target[:, self.outputs.to(target.device)]
-        read = _inputs_of(module, inputs[0], self.targets.rows.pop(self.name))  # (groups, samples, width)
-        groups, rows = len(read), len(target.T) // len(read)
-        target = target.unflatten(1, (groups, rows)).movedim(1, 0)
-        weight = module.weight.flatten(1).unflatten(0, (groups, rows))
-        mask = torch.ones_like(weight, dtype=torch.bool) if self.mask is None else self.mask.reshape(weight.shape)
+        target = self.targets.outputs[self.name]
+        if self.name in self.cut.outputs:
+            target = target[:, self.cut.outputs[self.name].to(target.device)]
+        read = _inputs_of(module, inputs[0], self.targets.rows[self.name])  # (groups, samples, width)
+        shape = len(read), len(target.T) // len(read)  # groups, outputs of a group
+        target = target.unflatten(1, shape).movedim(1, 0)
         fits_bias = module.bias is not None and module.bias.requires_grad
         if module.bias is not None and not fits_bias:
-            target = target - module.bias.unflatten(0, (groups, 1, rows))
+            target = target - module.bias.unflatten(0, (shape[0], 1, shape[1]))
         centred = fits_bias or self.name in self.targets.normalised
         mean_read, mean_target = (
             each.mean(1, keepdim=True) if centred else each.new_zeros(()) for each in (read, target)
         )
-        fitted = masked_ridge(weight, mask.to(weight.device), read - mean_read, target - mean_target, self.damping)
-        module.weight.copy_(fitted.reshape(module.weight.shape))
-        if module.bias is not None and fits_bias:
-            module.bias.copy_((mean_target - mean_read @ fitted.mT).flatten())
+        ridge = MaskedRidge(read - mean_read, target - mean_target, self.damping)
+        weight = module.weight.flatten(1).unflatten(0, shape)
+
+        def fit(mask: Tensor | None) -> Fitted:
+            kept = torch.ones_like(weight, dtype=torch.bool) if mask is None else mask.reshape(weight.shape)
+            solved = ridge.fit(weight, kept.to(weight.device))
+            bias = (mean_target - mean_read @ solved.mT).flatten() if fits_bias else None
+            return Fitted(solved.reshape(module.weight.shape), bias)
+
+        for masks, fitted in zip(self.others, self.fitted, strict=True):
+            if self.name in masks:
+                fitted[self.name] = fit(masks[self.name])
+        put(module, fit(self.cut.masks.get(self.name)))
+
+
+@torch.no_grad()
+def put(module: nn.Module, fitted: Fitted) -> None:
+    """Give a layer its fitted parameters."""
+    weight_of(module).copy_(fitted.weight)
+    if fitted.bias is not None:
+        module.get_parameter("bias").copy_(fitted.bias)
 
 
 def _as_rows(module: nn.Module, output: Tensor) -> Tensor:

@@ -6,48 +6,50 @@ from torch import Tensor
 MOST_STEPS = 1000  # of conjugate gradients; some tens are usual
 
 
-def masked_ridge(weight: Tensor, kept: Tensor, inputs: Tensor, targets: Tensor, damping: float) -> Tensor:
-    """Fit the kept weights of a layer to its targets by least squares; all other weights become 0.
+class MaskedRidge:
+    """Fits the kept weights of a layer to its targets by least squares; all other weights become 0.
 
-    Each row w of the result minimises the sum over samples of (t - w x)^2, plus d |w - w0|^2, over its kept entries,
-    where w0 is its row of `weight` and d is `damping` times the mean square of an input, summed over the samples.
+    Each row w of a fit minimises the sum over samples of (t - w x)^2, plus d |w - w0|^2, over its kept entries, where
+    w0 is its row before the fit and d is `damping` times the mean square of an input, summed over the samples.
     Conjugate gradients solve all rows together, as rows with different kept entries have no common factorisation: a
-    step is one matrix product.
-
-    Args:
-        weight: (groups, rows, width), the weights before the fit.
-        kept: (groups, rows, width) bool.
-        inputs: (groups, samples, width).
-        targets: (groups, samples, rows).
-        damping: above 0.
-
-    Returns:
-        (groups, rows, width). A row's gradient is at most 3e-4 of that at w = 0 in float32, 2e-8 in float64.
+    step is one matrix product. What depends on the samples alone is computed once for all fits.
     """
-    squares = inputs.square().sum(1)  # (groups, width)
-    pull = damping * squares.mean(1)[:, None, None]
-    scale = squares[:, None] + pull  # the diagonal of the system, which preconditions it
-    scale = torch.where(scale > 0, scale, 1.0)  # all inputs of a group may be 0
-    wide = inputs.shape[2] > 2 * inputs.shape[1]  # then two products with the inputs are cheaper than one with a square
-    gram = inputs if wide else inputs.mT @ inputs
 
-    def system(rows: Tensor) -> Tensor:
-        return (rows @ inputs.mT @ inputs if wide else rows @ gram) + pull * rows
+    def __init__(self, inputs: Tensor, targets: Tensor, damping: float) -> None:
+        """inputs: (groups, samples, width). targets: (groups, samples, rows). damping: above 0."""
+        squares = inputs.square().sum(1)  # (groups, width)
+        self._pull = damping * squares.mean(1)[:, None, None]
+        scale = squares[:, None] + self._pull  # the diagonal of the system, which preconditions it
+        self._scale = torch.where(scale > 0, scale, 1.0)  # all inputs of a group may be 0
+        self._inputs = inputs
+        wide = inputs.shape[2] > 2 * inputs.shape[1]  # then two products with the inputs are cheaper than with a square
+        self._gram = None if wide else inputs.mT @ inputs
+        self._right = targets.mT @ inputs
 
-    right = targets.mT @ inputs + pull * weight
-    solution = weight * kept
-    residual = (right - system(solution)) * kept
-    tiny = torch.finfo(inputs.dtype).tiny
-    limit = torch.finfo(inputs.dtype).eps ** 0.5 * right.norm(dim=2)
-    direction, before = torch.zeros_like(solution), torch.ones_like(limit)
-    for _ in range(MOST_STEPS):
-        if bool((residual.norm(dim=2) <= limit).all()):
-            break
-        downhill = residual / scale
-        now = (residual * downhill).sum(2)
-        direction = downhill + (now / before)[:, :, None] * direction
-        image = system(direction) * kept
-        step = (now / (direction * image).sum(2).clamp_min(tiny))[:, :, None]
-        solution, residual = solution + step * direction, residual - step * image
-        before = now.clamp_min(tiny)
-    return solution
+    def fit(self, weight: Tensor, kept: Tensor) -> Tensor:
+        """Return the fitted weights: (groups, rows, width).
+
+        weight: (groups, rows, width), before the fit. kept: the same shape, bool. A row's gradient is at most 3e-4 of
+        that at w = 0 in float32, 2e-8 in float64.
+        """
+        right = self._right + self._pull * weight
+        solution = weight * kept
+        residual = (right - self._system(solution)) * kept
+        tiny = torch.finfo(weight.dtype).tiny
+        limit = torch.finfo(weight.dtype).eps ** 0.5 * right.norm(dim=2)
+        direction, before = torch.zeros_like(solution), torch.ones_like(limit)
+        for _ in range(MOST_STEPS):
+            if bool((residual.norm(dim=2) <= limit).all()):
+                break
+            downhill = residual / self._scale
+            now = (residual * downhill).sum(2)
+            direction = downhill + (now / before)[:, :, None] * direction
+            image = self._system(direction) * kept
+            step = (now / (direction * image).sum(2).clamp_min(tiny))[:, :, None]
+            solution, residual = solution + step * direction, residual - step * image
+            before = now.clamp_min(tiny)
+        return solution
+
+    def _system(self, rows: Tensor) -> Tensor:
+        product = rows @ self._inputs.mT @ self._inputs if self._gram is None else rows @ self._gram
+        return product + self._pull * rows

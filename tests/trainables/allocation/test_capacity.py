@@ -1,5 +1,6 @@
 import copy
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from torch.nn import functional as F
 from tests.trainables.problems import linears
 from tests.trainables.problems import problem as bare_problem
 from trainables.allocation.budget import dense_counts, spend
+from trainables.allocation.candidates import candidates
 from trainables.allocation.capacity import STARTS, Floats, capacity, equalised, exchanged
-from trainables.allocation.measured_loss import SCALES, Loss, candidates
+from trainables.allocation.measured_loss import SCALES
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.random_draws import random_best
@@ -89,14 +91,23 @@ def model_like(state: dict[str, Tensor]) -> nn.Module:
     return model
 
 
-def power_law(amounts: Floats, exponents: Counts) -> Loss:
-    """Make a loss that is a power of each part's units: an exponential of their logarithm, as the model assumes."""
-    return lambda keep: float((amounts * keep ** -exponents.astype(float)).sum())
+@dataclass
+class PowerLaw:
+    """A loss that is a power of each part's units: an exponential of their logarithm, as the model assumes."""
+
+    amounts: Floats
+    exponents: Counts
+
+    def __call__(self, keep: Counts) -> float:
+        return float((self.amounts * keep ** -self.exponents.astype(float)).sum())
+
+    def around(self, keep: Counts, others: Sequence[Counts]) -> list[float]:
+        return [self(other) for other in others]
 
 
 def test_equalised_finds_the_least_of_an_additive_loss() -> None:
     posed = bare_problem(linears(np.ones((1, 10_000)), np.ones((1, 10_000)), np.ones((1, 10_000))), 0.7)
-    loss = power_law(np.array([4.0, 1.0, 0.5]), np.array([1, 1, 1]))
+    loss = PowerLaw(np.array([4.0, 1.0, 0.5]), np.array([1, 1, 1]))
     keep = equalised(posed, np.array([3000, 3000, 3000]), loss)
     shares = np.sqrt([4.0, 1.0, 0.5])  # a / k^2 is the same in all parts if k is proportional to the root of a
     np.testing.assert_allclose(keep / 9000, shares / shares.sum(), rtol=0.01)
@@ -109,7 +120,7 @@ def test_equalised_weighs_what_a_unit_costs() -> None:
     start = spend(STARTS[0](posed), posed.prunable, posed.total, "macs")
     prices = np.array([part.layers[0].positions for part in posed.prunable.parts])
     amounts = np.random.default_rng(0).uniform(0.5, 2.0, len(start)) * start
-    better = equalised(posed, start, power_law(amounts, np.ones(len(start), dtype=int)))
+    better = equalised(posed, start, PowerLaw(amounts, np.ones(len(start), dtype=int)))
     assert posed.prunable.cost(better, "macs") <= posed.total
     at_the_least = better / np.sqrt(amounts / prices)  # a / k^2 over the price is the same in all parts
     free = (start > 100) & (better < dense_counts(posed.prunable))  # one unit of the small parts is too coarse
@@ -118,7 +129,7 @@ def test_equalised_weighs_what_a_unit_costs() -> None:
 
 def test_exchanges_only_ever_gain() -> None:
     posed = bare_problem(linears(*[np.ones((1, 1000))] * 4), 0.6)
-    loss = power_law(np.array([8.0, 4.0, 2.0, 1.0]), np.array([1, 1, 1, 1]))
+    loss = PowerLaw(np.array([8.0, 4.0, 2.0, 1.0]), np.array([1, 1, 1, 1]))
     start = np.array([400, 400, 400, 400])
     found = exchanged(posed, start, loss)
     shares = np.sqrt([8.0, 4.0, 2.0, 1.0])
@@ -136,9 +147,9 @@ def test_capacity_is_never_worse_than_what_it_starts_from(
     keep = np.array(list(allocate(POLICIES["capacity"], posed).values()))
     labels = replace(posed.context, calibration=replace(samples(), labels=samples().labels.flip(0)))
     assert keep.tolist() == list(allocate(POLICIES["capacity"], replace(posed, context=labels)).values())
+    starts = [spend(rule(posed), posed.prunable, posed.total, "params") for rule in STARTS]
     with candidates(posed) as loss:
-        starts = [loss(spend(rule(posed), posed.prunable, posed.total, "params")) for rule in STARTS]
-        assert loss(keep) < min(starts)
+        assert loss(keep) < min(map(loss, starts))
 
 
 def test_a_network_that_says_nothing_is_measured_as_if_recalibrated(monkeypatch: pytest.MonkeyPatch) -> None:

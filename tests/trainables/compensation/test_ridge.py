@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainables.compensation.ridge import masked_ridge
+from trainables.compensation.ridge import MaskedRidge
 
 
 def _problem(samples: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,10 +41,10 @@ def _row_by_row(weight: Tensor, kept: Tensor, inputs: Tensor, targets: Tensor, d
 def test_each_row_is_solved_for_its_own_inputs(samples: int, density: float, damping: float, seed: int) -> None:
     inputs, weight, targets = _problem(samples, 31, seed)
     kept = torch.rand(weight.shape) < density
-    fitted = masked_ridge(weight, kept, inputs, targets, damping)
+    fitted = MaskedRidge(inputs, targets, damping).fit(weight, kept)
     assert bool((fitted[~kept] == 0).all())
     torch.testing.assert_close(fitted, _row_by_row(weight, kept, inputs, targets, damping), rtol=0.0, atol=1e-5)
-    single = masked_ridge(weight.float(), kept, inputs.float(), targets.float(), damping)
+    single = MaskedRidge(inputs.float(), targets.float(), damping).fit(weight.float(), kept)
     pull = damping * inputs.square().sum(1).mean(1)[:, None, None]
     right = targets.mT @ inputs + pull * weight
     gradient = (right - single.double() @ inputs.mT @ inputs - pull * single.double()) * kept
@@ -54,14 +54,14 @@ def test_each_row_is_solved_for_its_own_inputs(samples: int, density: float, dam
 def test_nothing_changes_where_nothing_is_removed() -> None:
     inputs, weight, targets = _problem(300, 31)
     everything = torch.ones_like(weight, dtype=torch.bool)
-    assert torch.equal(masked_ridge(weight, everything, inputs, targets, 0.01), weight)
+    assert torch.equal(MaskedRidge(inputs, targets, 0.01).fit(weight, everything), weight)
 
 
 def test_a_removed_input_that_others_add_up_to_costs_nothing() -> None:
     inputs, weight, targets = _problem(300, 31)
     kept = torch.ones_like(weight, dtype=torch.bool)
     kept[:, :, 5] = False
-    fitted = masked_ridge(weight, kept, inputs, targets, 1e-9)
+    fitted = MaskedRidge(inputs, targets, 1e-9).fit(weight, kept)
     torch.testing.assert_close(inputs @ fitted.mT, targets, rtol=0.0, atol=1e-5)
     torch.testing.assert_close(fitted[:, :, 3], weight[:, :, 3] + 2 * weight[:, :, 5], rtol=0.0, atol=1e-5)
 
@@ -69,7 +69,7 @@ def test_a_removed_input_that_others_add_up_to_costs_nothing() -> None:
 def test_a_strong_pull_keeps_the_weights() -> None:
     inputs, weight, targets = _problem(300, 31)
     kept = torch.rand(weight.shape) < 0.3
-    fitted = masked_ridge(weight, kept, inputs, targets, 1e9)
+    fitted = MaskedRidge(inputs, targets, 1e9).fit(weight, kept)
     torch.testing.assert_close(fitted, weight * kept, rtol=0.0, atol=1e-6)
 
 
@@ -77,5 +77,5 @@ def test_a_strong_pull_keeps_the_weights() -> None:
 def test_inputs_that_are_all_zero_keep_the_weights(dtype: torch.dtype) -> None:
     inputs, weight, targets = (each.to(dtype) for each in _problem(20, 31))
     kept = torch.rand(weight.shape) < 0.5
-    fitted = masked_ridge(weight, kept, torch.zeros_like(inputs), targets, 0.01)
+    fitted = MaskedRidge(torch.zeros_like(inputs), targets, 0.01).fit(weight, kept)
     assert torch.equal(fitted, weight * kept)
