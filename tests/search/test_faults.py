@@ -85,10 +85,10 @@ def start(home: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(driver: subprocess.Popen[str]) -> dict[str, Any]:
-    """Wait for the study's end."""
+def finish(driver: subprocess.Popen[str], code: int = 0) -> dict[str, Any]:
+    """Wait for the study's end. code: the exit code that it must have."""
     out, err = driver.communicate(timeout=LIMIT)
-    assert driver.returncode == 0, err
+    assert driver.returncode == code, err
     summary: dict[str, Any] = json.loads(out)
     return summary
 
