@@ -1,6 +1,6 @@
 """Do allocations still change when curves have more levels than policies read? And what did fewer levels cost?
 
-    python -m tests.benchmarks.profile_levels CHECKPOINT [--calibration N] [--keep FOLDER]
+    python -m tests.benchmarks.profile_levels CHECKPOINT [--calibration N] [--keep FOLDER] [--time]
 
 CHECKPOINT is a dense network, for example one in artifacts/dense of a storage. Its weights are profiled once, at 201
 levels. Other sets of levels are taken from this profile: the 101 that policies read; "six", which profiles had before;
@@ -56,13 +56,14 @@ def main() -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("--calibration", type=int, default=512, help="training samples")
     parser.add_argument("--keep", type=Path, help="a folder that keeps the profile; a later run reads it")
+    parser.add_argument("--time", action="store_true", help="measure 6 and 101 levels, too, for their time")
     options = parser.parse_args()
     prepare_process(WorkerResources())
     network = trained(options.checkpoint, "the benchmark")
     splits, example = network.splits("the benchmark"), network.architecture.example()
     prunable = view(network.model, "weight", example)
     scores = CRITERIA["magnitude"](PruningContext(prunable))
-    finest = profiled(options.checkpoint, options.calibration, options.keep)
+    finest = profiled(options.checkpoint, options.calibration, options.keep, options.time)
     data = Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU)
 
     def accuracy(quota: Quota) -> float:
@@ -112,12 +113,12 @@ class Change:
         return cls(elsewhere, max(units / part.units for part, units in differences.items()))
 
 
-def profiled(checkpoint: str, calibration: int, keep: Path | None) -> Profile:
-    """Measure 201 levels, or read what an earlier run kept. Prints the time of 6, 101 and 201 levels."""
+def profiled(checkpoint: str, calibration: int, keep: Path | None, timed: bool) -> Profile:
+    """Measure 201 levels, or read what an earlier run kept. Prints seconds of processor time."""
     file = None if keep is None else keep / f"{Path(checkpoint).name}-{calibration}.parquet"
     if file is not None and file.exists():
         return from_parquet(file.read_bytes())
-    for levels in (len(SIX), LEVELS, FINEST):
+    for levels in (len(SIX), LEVELS, FINEST) if timed else (FINEST,):
         network = trained(checkpoint, "the benchmark")
         samples = network.calibration(calibration, "the benchmark", CPU)
         spec = ProfileSpec(calibration=calibration, levels=levels)
