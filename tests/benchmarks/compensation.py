@@ -8,6 +8,7 @@ masks at the densities of ERK. Then the same masks are compensated here, and mas
 """
 
 import argparse
+import importlib
 import sys
 import time
 import types
@@ -43,9 +44,7 @@ def sparsegpt(folder: str) -> Any:
     sys.path.insert(0, folder)
     sys.modules["transformers"] = types.SimpleNamespace(Conv1D=type("Conv1D", (), {}))  # type: ignore[assignment]
     torch.cuda.synchronize = lambda device=None: None
-    from sparsegpt import SparseGPT
-
-    return SparseGPT
+    return importlib.import_module("sparsegpt").SparseGPT
 
 
 @torch.no_grad()
