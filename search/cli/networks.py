@@ -26,6 +26,9 @@ def allocate(
     budget: Annotated[str, typer.Option(help="params or macs.")] = "params",
     granularity: Granularity = "weight",
     criterion: Criterion = None,
+    compensate: Annotated[
+        bool, typer.Option("--compensate", help="Share the budget as in a trial that compensates; matters to capacity.")
+    ] = False,
     image: Annotated[str, typer.Option(help="Channels x height x width, for a model's name.")] = "3x32x32",
     classes: Annotated[int, typer.Option(help="Number of classes, for a model's name.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of a named model's weights and of random policies.")] = 0,
@@ -45,6 +48,7 @@ def allocate(
         "budget": budget,
         "granularity": granularity,
         "criterion": criterion or _usual_criterion(granularity),
+        "compensate": compensate,
     }
     opened = saved(network, Trust(trust)) or fresh(network, image, classes, seed)
     found = allocation(opened, settings, seed)

@@ -102,6 +102,12 @@ def test_allocate_takes_a_checkpoint(small_run: Run, tmp_path: Path) -> None:
     small_run.json_of("best", str(small_run.folder), "--policy", "uniform", "--out", str(tmp_path / "net"))
     told = small_run.json_of("allocate", str(tmp_path / "net"), "--policy", "uniform", "--sparsity", "0.5")
     assert {round(layer["density"], 1) for layer in told["layers"]} == {0.5}
+    options = ("--policy", "capacity", "--sparsity", "0.9")
+    broken, repaired = (
+        small_run.json_of("allocate", str(tmp_path / "net"), *options, *c) for c in ((), ("--compensate",))
+    )
+    assert broken["params_kept"] == repaired["params_kept"]
+    assert broken["layers"] != repaired["layers"]  # what a layer can lose is another question once others repair it
 
 
 def test_allocate_measures_a_checkpoint_for_a_policy_that_needs_its_profile(small_run: Run, tmp_path: Path) -> None:
