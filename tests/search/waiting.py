@@ -9,8 +9,9 @@ LIMIT = 600  # seconds that a command may take: several times what it takes besi
 
 def until(look: Callable[[], Any], seconds: float = 15) -> Any:
     """Call `look` until it returns something true; return that. Fails after that many seconds."""
-    deadline = time.monotonic() + seconds
+    started = time.monotonic()
     while not (found := look()):
-        assert time.monotonic() < deadline, f"nothing was found within {seconds:g} s"
-        time.sleep(0.02)
+        waited = time.monotonic() - started
+        assert waited < seconds, f"nothing was found within {seconds:g} s"
+        time.sleep(min(0.02 + waited / 100, 0.1))  # a look may read many files, and takes time from what is awaited
     return found
