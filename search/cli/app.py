@@ -239,7 +239,7 @@ app.add_typer(cleaning)
 
 
 def main() -> None:
-    """Run the command line. Errors are `error: ` lines; the exit code is 2 for a mistake, 1 if the storage fails."""
+    """Run the command line. Errors are `error: ` lines; the exit code is 2 for a mistake, 1 if storage or Ray fail."""
     sys.path.append("")  # the current folder may hold the user's own models
     arguments = general_first(sys.argv[1:])
     with errors_as_lines(tracebacks=not {"--verbose", "-v"}.isdisjoint(arguments)):

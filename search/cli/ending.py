@@ -12,7 +12,7 @@ from trainables.storage.credentials import redacted
 
 @contextmanager
 def errors_as_lines(tracebacks: bool) -> Iterator[None]:
-    """Print an error as `error: ` lines and exit: with 2 for a mistake of the user, with 1 if the storage fails.
+    """Print an error as `error: ` lines and exit: with 2 for a mistake of the user, with 1 if the storage or Ray fails.
 
     A file that cannot be read or written is a mistake, too. tracebacks: print where the error was raised before it.
     """
@@ -26,8 +26,9 @@ def errors_as_lines(tracebacks: bool) -> Iterator[None]:
     except OSError as error:
         from trainables.storage.folder import StorageError
 
-        if isinstance(error, StorageError):
-            print(f"error: {redacted(str(error))}", file=sys.stderr)
+        if isinstance(error, StorageError | TimeoutError):
+            for line in (str(error), *getattr(error, "__notes__", ())):
+                print(f"error: {redacted(line)}", file=sys.stderr)
             sys.exit(1)
         if error.filename is None:
             raise

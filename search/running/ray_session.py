@@ -32,13 +32,15 @@ ENVIRONMENT = {
     "RAY_preload_python_modules": "ray.tune,trainables.trial.trainable",  # by each worker while it waits for work
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; setting it silences a warning
 }
+SLOW_START = "timed out during startup"  # part of what Ray says then
 
 
 @contextmanager
 def ray_session(resources: Resources, address: str | None, messages: Messages) -> Iterator[WorkerResources]:
     """Connect to a Ray cluster for the duration; yields the resources of a trial there.
 
-    A verbose run keeps Ray's logs and says where they are. Raises ValueError where Ray cannot start.
+    A verbose run keeps Ray's logs and says where they are. Raises ValueError where Ray cannot start, TimeoutError where
+    it starts too slowly.
     """
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     with _output_to_file(messages):
@@ -134,6 +136,13 @@ def _connect(address: str | None) -> str | None:
         raise ValueError(
             f"{variable} must be a short path, as Ray's sockets lie below it, but is {os.environ.get(variable)!r}; set "
             "RAY_TMPDIR to a short folder on a local disk, such as /tmp"
+        ) from error
+    except Exception as error:  # Ray's own class for this is Exception
+        _shut_down()
+        if SLOW_START not in str(error):
+            raise
+        raise TimeoutError(
+            "Ray must start within 30 seconds, but did not; give the same command again when this machine is less busy"
         ) from error
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # not Ray's handler: SIGTERM ends a run as Ctrl-C does
     return None if address else str(context.address_info["session_dir"])

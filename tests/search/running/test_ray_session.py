@@ -1,14 +1,17 @@
 """What keeps Ray from starting ends as one line."""
 
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import ray
 
 import search
-from search.running.ray_session import refuse_resources
+from search.cli.ending import errors_as_lines
+from search.running.ray_session import SLOW_START, refuse_resources
 from search.study.spec import Resources
 from tests.search.conftest import FEW
 from tests.search.waiting import LIMIT
@@ -42,6 +45,23 @@ def test_a_temporary_folder_with_a_long_path_is_named(tmp_path: Path, variable: 
     assert error.startswith(f"error: {variable} must be a short path, as Ray's sockets lie below it, but is '{scratch}")
     assert "set RAY_TMPDIR to a short folder" in error
     assert "Traceback" not in done.stderr
+
+
+def test_a_ray_that_starts_too_slowly_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert SLOW_START in inspect.getsource(ray._private.node)
+
+    def slow(*_: object, **__: object) -> None:
+        raise Exception(f"The current node {SLOW_START}. This could happen because ...")
+
+    monkeypatch.setattr("ray.init", slow)
+    with pytest.raises(SystemExit) as ended, errors_as_lines(tracebacks=False):
+        search.run("digits", storage=str(tmp_path / "studies"), overrides=FEW)
+    assert ended.value.code == 1
+    first, second = capsys.readouterr().err.splitlines()[-2:]
+    assert first.startswith("error: Ray must start within 30 seconds, but did not; give the same command again")
+    assert second.startswith("error: Ray's log is in ")
 
 
 def test_a_machine_without_gpus_refuses_them_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
