@@ -20,18 +20,17 @@ class CompensatedLoss(MeasuredLoss):
     def around(self, keep: Counts, others: Sequence[Counts]) -> list[float]:
         """Measure allocations that differ little from `keep`, each in the repaired network of `keep`.
 
-        Only the layers that keep other weights are fitted again, to the inputs that they have there; the layers behind
-        them stay as they are (ours: a pass through the network takes a fraction of the time of a repair). So a loss is
-        an upper bound of what a repair of all layers leaves, about alike for all parts.
+        Only the layers that keep other weights are fitted again, to the inputs that they have there. The layers behind
+        them stay as they are: a pass through the network takes a fraction of the time of a repair (ours).
         """
-        base = self._mask_and_free(keep)
-        differing = [_differing(base, self._mask_and_free(other)) for other in others]
-        self._mask_and_free(keep)
+        base = self._prepare(keep)
+        differing = [_differing(base, self._prepare(other)) for other in others]
+        self._prepare(keep)
         _, fitted = self._refit(base, differing)
         repaired = {name: self._parameters(name) for name in self._layers}
         losses = []
         for other, of_other in zip(others, fitted, strict=True):
-            self._mask_and_free(other)  # skips modules, and masks layers that cannot be fitted
+            self._prepare(other)  # skips modules, and masks layers that cannot be fitted
             for name, parameters in {**repaired, **of_other}.items():
                 put(self._model.get_submodule(name), parameters)
             losses.append(self._lost(self._run()))
@@ -45,7 +44,7 @@ class CompensatedLoss(MeasuredLoss):
         return self._targets.logits
 
     def _logits(self, keep: Counts) -> Tensor:
-        logits, _ = self._refit(self._mask_and_free(keep))
+        logits, _ = self._refit(self._prepare(keep))
         return logits
 
     def _refit(self, masks: Masks, others: Sequence[Masks] = ()) -> tuple[Tensor, list[dict[str, Fitted]]]:
@@ -62,10 +61,10 @@ class CompensatedLoss(MeasuredLoss):
         return logits
 
     @torch.no_grad()
-    def _mask_and_free(self, keep: Counts) -> dict[str, Tensor]:
-        """Mask units, then give the layers that a fit is about to change their dense weights back.
+    def _prepare(self, keep: Counts) -> dict[str, Tensor]:
+        """Mask units, but leave the layers that are about to be fitted their dense weights, and return their masks.
 
-        Returns the masks of these layers. A fit reads them, and pulls towards the dense weights.
+        A fit takes the masks and pulls towards the weights that it finds.
         """
         self._mask(keep)
         masks = {}

@@ -25,9 +25,6 @@ class Fitted(NamedTuple):
     bias: Tensor | None
 
 
-Layers = Mapping[str, Fitted]  # layer name -> its parameters
-
-
 def compensate(
     model: nn.Module,
     before: nn.Module,
