@@ -35,7 +35,7 @@ def with_test(comparison: Comparison, folders: Sequence[StudyFolder]) -> Compari
     trials of a folder.
     """
     wanted = {key for row in comparison.rows for key in row.trial_keys}
-    known = {key: reading for folder in folders for key, reading in readings_of(folder).items() if key in wanted}
+    known = {key: reading for folder in folders for key, reading in _mended(folder, wanted).items() if key in wanted}
     if known:
         first = min(reading.read for reading in known.values())
         print(f"the test split was read before for {quantity(len(known), 'trial')}, first on {first}", file=sys.stderr)
@@ -63,6 +63,14 @@ def readings_of(folder: StudyFolder) -> dict[str, Reading]:
         return Readings.model_validate_json(unsealed(folder.folder.read(READINGS))).root
 
 
+def copied_reading(folder: StudyFolder, key: str) -> Reading | None:
+    """Load the copy of a reading that lies in the folder of its trial."""
+    if not folder.trial(key).has(READINGS):
+        return None
+    with damage_as_error(f"{READINGS} of trial {key}"):
+        return Reading.model_validate_json(unsealed(folder.trial(key).read(READINGS)))
+
+
 def _with(row: ComparisonRow, readings: dict[str, Reading]) -> ComparisonRow:
     if not readings.keys() >= set(row.trial_keys):
         return row
@@ -77,6 +85,26 @@ def _read(folder: StudyFolder, keys: set[str], by: str) -> dict[str, Reading]:
     for outcome, accuracy in measured_again(folder, rows, "test"):
         key, now = outcome.spec.key(), datetime.now(UTC).isoformat(timespec="seconds")
         found[key] = Reading(accuracy=accuracy, read=now, by=by)
-        saved = Readings(readings_of(folder) | {key: found[key]})
-        folder.folder.write(READINGS, sealed(saved.model_dump_json(indent=1).encode()))
+        _save(folder, readings_of(folder) | {key: found[key]})
     return found
+
+
+def _mended(folder: StudyFolder, wanted: set[str]) -> dict[str, Reading]:
+    """Load the readings, and write again what the list or the folder of a trial has lost."""
+    listed = readings_of(folder)
+    unlisted = (wanted & set(folder.keys())) - listed.keys()
+    copied = {key: reading for key in sorted(unlisted) if (reading := copied_reading(folder, key))}
+    _save(folder, listed | copied)
+    return listed | copied
+
+
+def _save(folder: StudyFolder, readings: dict[str, Reading]) -> None:
+    """Write the list of readings, and a copy of each into its trial's folder, where the list or the copy is not there.
+
+    So a list that is lost or cut is noticed, and the split is not read again.
+    """
+    if readings != readings_of(folder):
+        folder.folder.write(READINGS, sealed(Readings(readings).model_dump_json(indent=1).encode()))
+    for key, reading in readings.items():
+        if not folder.trial(key).has(READINGS):
+            folder.trial(key).write(READINGS, sealed(reading.model_dump_json(indent=1).encode()))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from search.comparison.held_out import READINGS, readings_of
+from search.comparison.held_out import READINGS, copied_reading, readings_of
 from search.results.folder import STUDY, StudyFolder
 from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of
 from search.results.searches import EXHAUSTED, read_exhausted
@@ -62,11 +62,7 @@ def verify(folder: StudyFolder, sample: int, say: Say) -> Verified:
     problems += _of_dense_networks(folder, outcomes, checked)
     with _named(problems, EXHAUSTED):
         checked.files += bool(read_exhausted(folder.folder))
-    with _named(problems, READINGS):
-        readings = readings_of(folder)
-        checked.files += bool(readings)
-        unknown = sorted(readings.keys() - rows.keys())
-        problems += [f"{READINGS} has an accuracy of trial {key}, which is not there" for key in unknown]
+    problems += _of_readings(folder, rows, checked)
     if rows and not problems:
         problems += comparisons.disagreeing(folder, rows)
     measured = 0
@@ -92,6 +88,26 @@ def _named(problems: list[str], what: str) -> Iterator[None]:
         yield
     except (ValueError, FileNotFoundError) as error:
         problems.append(f"{what}: {error}")
+
+
+def _of_readings(folder: StudyFolder, rows: Mapping[str, TrialRow], checked: Checked) -> list[str]:
+    """Compare the list of readings of the test split with the copies in the folders of the trials."""
+    problems: list[str] = []
+    with _named(problems, READINGS):
+        readings = readings_of(folder)
+        checked.files += bool(readings)
+        unknown = sorted(readings.keys() - rows.keys())
+        problems += [f"{READINGS} has an accuracy of trial {key}, which is not there" for key in unknown]
+        for key in rows:
+            copy = copied_reading(folder, key)
+            checked.files += copy is not None
+            if copy is None and key in readings:
+                problems.append(f"trial {key} lacks its copy of {READINGS}; the next compare --test writes it")
+            elif copy != readings.get(key):
+                problems.append(
+                    f"{READINGS} must have the reading of trial {key} as its folder has it; compare --test adds what is lost"
+                )
+    return problems
 
 
 def _of_table(folder: StudyFolder, rows: Mapping[str, TrialRow], checked: Checked) -> list[str]:

@@ -32,6 +32,6 @@ def candidates(problem: Problem) -> Iterator[MeasuredLoss]:
                 norm.train(problem.recalibrated)
             yield loss
         finally:
-            loss.restore()
+            loss.undo()
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum

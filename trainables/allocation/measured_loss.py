@@ -41,7 +41,7 @@ class MeasuredLoss:
         return [self(other) for other in others]
 
     @torch.no_grad()
-    def restore(self) -> None:
+    def undo(self) -> None:
         """Make the network what it was."""
         self._problem.prunable.unmask()
         for name, tensor in self._state.items():
@@ -49,7 +49,7 @@ class MeasuredLoss:
 
     def _mask(self, keep: Counts) -> None:
         """Restore the network, then mask all units but those of highest score."""
-        self.restore()
+        self.undo()
         prunable, scores = self._problem.prunable, self._problem.scores
         counts = zip(prunable.parts, keep.tolist(), strict=True)
         prunable.mask({part.name: top_units(scores[part.name], units) for part, units in counts})

@@ -10,6 +10,7 @@ import pytest
 import search
 from search.comparison.compare import compare
 from search.comparison.estimates import Estimate
+from search.comparison.held_out import READINGS
 from search.results.folder import StudyFolder
 from search.results.rows import TABLE, to_table
 from search.verification.comparisons import problems_of
@@ -21,6 +22,7 @@ from trainables.checkpoints import manifest
 from trainables.outcome import Outcome
 from trainables.storage.columns import to_parquet
 from trainables.storage.folder import Folder
+from trainables.storage.sealed_json import unsealed
 
 DAMAGED = 150  # studies; tests/benchmarks/verify_damages.py tries 10,000
 
@@ -182,3 +184,22 @@ def test_pairs_that_do_not_follow_from_their_trials_are_named(tmp_path: Path) ->
         assert any(message in problem for problem in problems_of(wrong, by_key)), message
     problem = f"comparison of {first.policy} against {first.rival} at sparsity {first.sparsity:g}: it is missing"
     assert problem in problems_of(comparison.model_copy(update={"pairs": others}), by_key)
+
+
+def test_a_lost_reading_of_the_test_split_is_named_and_comes_back(copy: Path) -> None:
+    """Without its list of readings, a study would look as if nobody had read the split."""
+    search.compare([str(copy)], test=True)
+    read = (copy / READINGS).read_bytes()
+    assert search.verify(str(copy), sample=0).problems == []
+    (copy / READINGS).unlink()
+    problems = search.verify(str(copy), sample=0).problems
+    assert len(problems) == 4
+    assert all(f"{READINGS} must have the reading of trial" in problem for problem in problems)
+    search.compare([str(copy)], test=True)
+    assert json.loads(unsealed((copy / READINGS).read_bytes())) == json.loads(unsealed(read))  # nothing is read again
+    copied = min(copy.glob(f"trials/*/{READINGS}"))
+    copied.unlink()
+    (problem,) = search.verify(str(copy), sample=0).problems
+    assert problem == f"trial {copied.parent.name} lacks its copy of {READINGS}; the next compare --test writes it"
+    search.compare([str(copy)], test=True)
+    assert search.verify(str(copy), sample=0).problems == []
