@@ -104,9 +104,8 @@ def _of_readings(folder: StudyFolder, rows: Mapping[str, TrialRow], checked: Che
             if copy is None and key in readings:
                 problems.append(f"trial {key} lacks its copy of {READINGS}; the next compare --test writes it")
             elif copy != readings.get(key):
-                problems.append(
-                    f"{READINGS} must have the reading of trial {key} as its folder has it; compare --test adds what is lost"
-                )
+                of_trial = f"must have the reading of trial {key} as its folder has it"
+                problems.append(f"{READINGS} {of_trial}; compare --test adds what is lost")
     return problems
 
 
