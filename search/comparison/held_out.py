@@ -85,7 +85,8 @@ def _read(folder: StudyFolder, keys: set[str], by: str) -> dict[str, Reading]:
     for outcome, accuracy in measured_again(folder, rows, "test"):
         key, now = outcome.spec.key(), datetime.now(UTC).isoformat(timespec="seconds")
         found[key] = Reading(accuracy=accuracy, read=now, by=by)
-        _save(folder, readings_of(folder) | {key: found[key]})
+        _write_list(folder, readings_of(folder) | {key: found[key]})
+        _write_copy(folder, key, found[key])
     return found
 
 
@@ -94,17 +95,18 @@ def _mended(folder: StudyFolder, wanted: set[str]) -> dict[str, Reading]:
     listed = readings_of(folder)
     unlisted = (wanted & set(folder.keys())) - listed.keys()
     copied = {key: reading for key in sorted(unlisted) if (reading := copied_reading(folder, key))}
-    _save(folder, listed | copied)
+    if copied:
+        _write_list(folder, listed | copied)
+    for key, reading in listed.items():
+        if not folder.trial(key).has(READINGS):
+            _write_copy(folder, key, reading)
     return listed | copied
 
 
-def _save(folder: StudyFolder, readings: dict[str, Reading]) -> None:
-    """Write the list of readings, and a copy of each into its trial's folder, where the list or the copy is not there.
+def _write_list(folder: StudyFolder, readings: dict[str, Reading]) -> None:
+    folder.folder.write(READINGS, sealed(Readings(readings).model_dump_json(indent=1).encode()))
 
-    So a list that is lost or cut is noticed, and the split is not read again.
-    """
-    if readings != readings_of(folder):
-        folder.folder.write(READINGS, sealed(Readings(readings).model_dump_json(indent=1).encode()))
-    for key, reading in readings.items():
-        if not folder.trial(key).has(READINGS):
-            folder.trial(key).write(READINGS, sealed(reading.model_dump_json(indent=1).encode()))
+
+def _write_copy(folder: StudyFolder, key: str, reading: Reading) -> None:
+    """Write a reading into its trial's folder, too: a lost list is then noticed, and the split is not read again."""
+    folder.trial(key).write(READINGS, sealed(reading.model_dump_json(indent=1).encode()))

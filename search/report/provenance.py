@@ -69,10 +69,10 @@ def report_provenance(evidence: Evidence) -> Provenance:
 def compare_command(evidence: Evidence) -> str:
     """Give the command that writes this report."""
     folders = [folder.folder.uri for folder in evidence.folders]
-    test = ["--test"] if any(row.test_accuracy for row in evidence.comparison.rows) else []
+    test_option = ["--test"] if any(row.test_accuracy for row in evidence.comparison.rows) else []
     margin = evidence.comparison.margin
-    tested = [] if margin is None else ["--margin", f"{100 * margin:g}"]
-    return shlex.join(["howcompact", "compare", *folders, *tested, *test, "--out", "report"])
+    margin_option = [] if margin is None else ["--margin", f"{100 * margin:g}"]
+    return shlex.join(["howcompact", "compare", *folders, *margin_option, *test_option, "--out", "report"])
 
 
 def run_command(study: StudySpec, verb: str = "run") -> str:

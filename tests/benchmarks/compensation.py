@@ -30,13 +30,16 @@ from trainables.models.layers import Masks, weight_of
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
-from trainables.pruning.granularity import Cut
+from trainables.pruning.granularity import Cut, top_units
 from trainables.pruning.masks import apply
+from trainables.spec import DenseSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
 from trainables.training.fit import residents
 from trainables.training.recalibration import recalibrate
 from trainables.training.train import evaluate
+
+CPU = torch.device("cpu")
 
 
 def sparsegpt(folder: str) -> Any:
@@ -70,7 +73,51 @@ def prune_by_sparsegpt(solver: Any, network: nn.Module, images: Tensor, density:
     network(images)  # batch norms use the statistics of these images; they are recalibrated afterwards
     for each in hooks:
         each.remove()
+    network.eval()
     return seconds
+
+
+class Beside:
+    """One dense network: the accuracy of its copies that are pruned and compensated in different ways."""
+
+    def __init__(self, storage: Folder, spec: DenseSpec, calibration: int) -> None:
+        splits = sources.load(spec.data)
+        self._train, self.val = residents(splits, CPU)
+        self.images = calibration_samples(splits, calibration, CPU).images
+        self.dense = load_dense(saved_dense(storage, spec), CPU).eval()
+
+    def erk(self, sparsity: float) -> tuple[dict[str, float], Masks]:
+        """Share a budget by ERK: the density of each layer, and its masks by magnitude."""
+        context = PruningContext(view(self.dense, "weight", self.images[:1]))
+        scores = CRITERIA["magnitude"](context)
+        quota = allocate(POLICIES["erk"], Problem(context, scores, sparsity, "params"))
+        masks = {}
+        for name, score in scores.items():
+            weight = weight_of(self.dense.get_submodule(name))
+            masks[name] = torch.zeros(weight.numel(), dtype=torch.bool)
+            masks[name][top_units(score, quota[name])] = True
+            masks[name] = masks[name].view_as(weight)
+        return {name: quota[name] / len(score) for name, score in scores.items()}, masks
+
+    def accuracy(self, network: nn.Module) -> float:
+        """Recalibrate a network and evaluate it, in %."""
+        recalibrate(network, self._train, 20, 128, 0)
+        return 100 * evaluate(network, self.val).accuracy
+
+    def masked(self, masks: Masks) -> float:
+        """Prune a copy and leave it so."""
+        network = deepcopy(self.dense)
+        apply(network, masks)
+        return self.accuracy(network)
+
+    def compensated(self, masks: Masks) -> str:
+        """Prune a copy and compensate it; return accuracy and seconds."""
+        network = deepcopy(self.dense)
+        apply(network, masks)
+        started = time.process_time()
+        compensate(network, Targets.read(self.dense, self.images, 0), Cut(masks), self.images)
+        seconds = time.process_time() - started
+        return f"{self.accuracy(network):.1f} [{seconds:.1f}]"
 
 
 def main() -> None:
@@ -80,53 +127,24 @@ def main() -> None:
     arguments.add_argument("sparsegpt")
     arguments.add_argument("--sparsity", type=float, default=0.9)
     arguments.add_argument("--calibration", type=int, default=512)
-    arguments.add_argument("--models", nargs="+")
     asked = arguments.parse_args()
     torch.set_num_threads(1)
-    solver, storage, cpu = sparsegpt(asked.sparsegpt), Folder.at(asked.storage), torch.device("cpu")
+    solver, storage = sparsegpt(asked.sparsegpt), Folder.at(asked.storage)
     print("accuracy in % at", asked.sparsity, "recalibrated; CPU seconds of fitting in brackets")
     for file in sorted(Path(asked.storage).glob("artifacts/dense/*/record.json")):
         spec = DenseRecord.model_validate_json(file.read_text()).spec
-        if asked.models and spec.model not in asked.models:
-            continue
-        splits = sources.load(spec.data)
-        train, val = residents(splits, cpu)
-        images = calibration_samples(splits, asked.calibration, cpu).images
-        dense = load_dense(saved_dense(storage, spec), cpu).eval()
-        context = PruningContext(view(dense, "weight", images[:1]))
-        scores = CRITERIA["magnitude"](context)
-        quota = allocate(POLICIES["erk"], Problem(context, scores, asked.sparsity, "params"))
-        density = {part.name: quota[part.name] / part.units for part in context.prunable.parts}
-
-        def accuracy(network: nn.Module) -> float:
-            recalibrate(network, train, 20, 128, 0)  # noqa: B023
-            return 100 * evaluate(network, val).accuracy  # noqa: B023
-
-        def ours(masks: Masks) -> tuple[float, float]:
-            network = deepcopy(dense)  # noqa: B023
-            apply(network, masks)
-            started = time.process_time()
-            compensate(network, dense, Cut(masks), images, 0)  # noqa: B023
-            seconds = time.process_time() - started
-            return accuracy(network), seconds
-
-        theirs = deepcopy(dense)
-        seconds = prune_by_sparsegpt(solver, theirs, images, density)
-        theirs.eval()
-        masks = {name: weight_of(theirs.get_submodule(name)) != 0 for name in density}
-        magnitude = {
-            name: (score >= score.kthvalue(len(score) - quota[name] + 1).values).view_as(masks[name])
-            for name, score in scores.items()
-        }
-        broken = deepcopy(dense)
-        apply(broken, masks)
-        same, same_seconds = ours(masks)
-        own, own_seconds = ours(magnitude)
+        beside = Beside(storage, spec, asked.calibration)
+        density, by_magnitude = beside.erk(asked.sparsity)
+        pruned = deepcopy(beside.dense)
+        seconds = prune_by_sparsegpt(solver, pruned, beside.images, density)
+        masks = {name: weight_of(pruned.get_submodule(name)) != 0 for name in density}
         print(
-            f"{spec.model} x {spec.width}, seed {spec.seed}: dense {100 * evaluate(dense, val).accuracy:.1f}, "
-            f"SparseGPT's masks alone {accuracy(broken):.1f}, SparseGPT {accuracy(theirs):.1f} [{seconds:.1f}], "
-            f"its masks compensated here {same:.1f} [{same_seconds:.1f}], "
-            f"masks by magnitude compensated here {own:.1f} [{own_seconds:.1f}]",
+            f"{spec.model} x {spec.width}, seed {spec.seed}: "
+            f"dense {100 * evaluate(beside.dense, beside.val).accuracy:.1f}, "
+            f"SparseGPT's masks alone {beside.masked(masks):.1f}, "
+            f"SparseGPT {beside.accuracy(pruned):.1f} [{seconds:.1f}], "
+            f"its masks compensated here {beside.compensated(masks)}, "
+            f"masks by magnitude compensated here {beside.compensated(by_magnitude)}",
             flush=True,
         )
 

@@ -5,9 +5,7 @@ importance of a layer is its capacity, and sparsities follow from it without tra
 what the whole network loses or gains when that part alone gets less or more than in the current allocation.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +13,12 @@ from numpy.typing import NDArray
 from trainables.allocation.budget import Path, floors, spend
 from trainables.allocation.candidates import candidates
 from trainables.allocation.from_shapes import erk, igq, uniform
+from trainables.allocation.measured_loss import MeasuredLoss
 from trainables.allocation.problem import Problem
 from trainables.allocation.ranked import global_magnitude, lamp
 from trainables.pruning.granularity import Counts
 
 Floats = NDArray[np.float64]
-
-
-class Loss(Protocol):
-    """What the whole network loses under an allocation; `MeasuredLoss` is the real one."""
-
-    def __call__(self, keep: Counts) -> float:
-        """Measure an allocation (parts,)."""
-
-    def around(self, keep: Counts, others: Sequence[Counts]) -> list[float]:
-        """Measure allocations that differ little from `keep`."""
-
 
 STARTS = (uniform, erk, igq, global_magnitude, lamp)  # the best one is refined
 SPEECHLESS = 0.99  # of the loss with all parts at their floors; a network that loses more says nothing
@@ -64,7 +52,7 @@ def _is_speechless(problem: Problem, starts: list[Counts]) -> bool:
         return min(map(loss, starts)) >= SPEECHLESS * loss(floors(problem.prunable))
 
 
-def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
+def equalised(problem: Problem, keep: Counts, loss: MeasuredLoss) -> Counts:
     """Move to the minimum of an additive model of the loss, if the loss measured there is lower.
 
     The model of a part's loss is a exp(-b u), where u is the logarithm of the part's change. The losses measured with
@@ -77,12 +65,12 @@ def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
     less = np.maximum(floor, np.rint(amounts * np.exp(-STEP)).astype(np.int64))
     more = np.minimum(units, np.rint(amounts * np.exp(STEP)).astype(np.int64))
     changes = [(p, kept[p]) for p in range(len(keep)) for kept in (less, more) if kept[p] != keep[p]]
-    losses = loss.around(keep, [_with(keep, p, kept) for p, kept in changes])
+    losses = dict(zip(changes, loss.around(keep, [_with(keep, *change) for change in changes]), strict=True))
     for p in range(len(keep)):
         rates = [
-            max((now - lost if kept > keep[p] else lost - now), 0.0) / abs(np.log(max(kept, 0.5) / amounts[p]))
-            for (part, kept), lost in zip(changes, losses, strict=True)
-            if part == p
+            max(sign * (losses[p, kept] - now), 0.0) / abs(np.log(max(kept, 0.5) / amounts[p]))
+            for kept, sign in ((less[p], 1.0), (more[p], -1.0))
+            if kept != keep[p]
         ]
         slope[p] = np.mean(rates) if rates else 0.0
         if len(rates) == 2 and min(rates) > 0.0:
@@ -94,6 +82,7 @@ def equalised(problem: Problem, keep: Counts, loss: Loss) -> Counts:
 
 
 def _with(keep: Counts, part: int, units: int) -> Counts:
+    """Change how many units one part keeps."""
     other = keep.copy()
     other[part] = units
     return other
@@ -132,7 +121,7 @@ def _prices(problem: Problem, keep: Counts) -> Floats:
     return np.maximum(prices, 1e-9)
 
 
-def exchanged(problem: Problem, keep: Counts, loss: Loss) -> Counts:
+def exchanged(problem: Problem, keep: Counts, loss: MeasuredLoss) -> Counts:
     """Try random exchanges between a few parts. Keep those that lower the loss; their size adapts to their success."""
     random = np.random.default_rng(problem.context.seed)
     size, trend = 0.35, np.zeros(len(keep))

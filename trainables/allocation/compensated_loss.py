@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from trainables.allocation.measured_loss import MeasuredLoss
-from trainables.compensation.compensation import Fitted, Targets, can_be_fitted, put, refit
+from trainables.allocation.problem import Problem
+from trainables.compensation.compensation import Fitted, Targets, can_be_fitted, compensate, put
 from trainables.models.layers import Masks
 from trainables.pruning.granularity import Counts, Cut
 
@@ -17,6 +18,13 @@ class CompensatedLoss(MeasuredLoss):
     One pass through a network repairs it and measures it. All samples pass at once.
     """
 
+    def __init__(self, problem: Problem) -> None:
+        """The network is in eval mode."""
+        model, context = problem.prunable.model, problem.context
+        self._targets = Targets.read(model, context.samples.all_images(), context.seed)
+        self._layers = [name for name in self._targets.outputs if can_be_fitted(model.get_submodule(name))]
+        super().__init__(problem)
+
     def around(self, keep: Counts, others: Sequence[Counts]) -> list[float]:
         """Measure allocations that differ little from `keep`, each in the repaired network of `keep`.
 
@@ -26,7 +34,7 @@ class CompensatedLoss(MeasuredLoss):
         base = self._prepare(keep)
         differing = [_differing(base, self._prepare(other)) for other in others]
         self._prepare(keep)
-        _, fitted = self._refit(base, differing)
+        _, fitted = self._compensate(base, differing)
         repaired = {name: self._parameters(name) for name in self._layers}
         losses = []
         for other, of_other in zip(others, fitted, strict=True):
@@ -37,27 +45,19 @@ class CompensatedLoss(MeasuredLoss):
         return losses
 
     def _dense_logits(self) -> Tensor:
-        samples = self._problem.context.samples
-        samples.evaluations += 1
-        self._targets = Targets.read(self._model, samples.images, self._problem.context.seed)
-        self._layers = [name for name in self._targets.outputs if can_be_fitted(self._model.get_submodule(name))]
         return self._targets.logits
 
     def _logits(self, keep: Counts) -> Tensor:
-        logits, _ = self._refit(self._prepare(keep))
+        logits, _ = self._compensate(self._prepare(keep))
         return logits
 
-    def _refit(self, masks: Masks, others: Sequence[Masks] = ()) -> tuple[Tensor, list[dict[str, Fitted]]]:
-        samples = self._problem.context.samples
-        samples.evaluations += 1
-        cut, fresh = Cut(masks), self._problem.recalibrated
-        return refit(self._model, self._targets, cut, samples.images, fresh, others=others)
+    def _compensate(self, masks: Masks, others: Sequence[Masks] = ()) -> tuple[Tensor, list[dict[str, Fitted]]]:
+        images, fresh = self._problem.context.samples.all_images(), self._problem.recalibrated
+        return compensate(self._model, self._targets, Cut(masks), images, fresh, others=others)
 
     @torch.no_grad()
     def _run(self) -> Tensor:
-        samples = self._problem.context.samples
-        samples.evaluations += 1
-        logits: Tensor = self._model(samples.images)
+        logits: Tensor = self._model(self._problem.context.samples.all_images())
         return logits
 
     @torch.no_grad()

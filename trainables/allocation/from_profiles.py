@@ -81,7 +81,7 @@ def cheapest(distortions: NDArray[np.float64], costs: NDArray[np.int64], most: i
     """Choose one level for each part and budget: the least sum of distortions whose costs fit the budget.
 
     distortions, costs >= 0: (parts, levels). Returns (parts, budgets) levels for all budgets from the cost of the
-    cheapest levels to `most`, which is not below it. Among equal sums the first level wins. Unlike in the public' code,
+    cheapest levels to `most`, which is not below it. Among equal sums the first level wins. Unlike in the public code,
     the distortion of every part counts at every budget, and no budget is exceeded.
     """
     budgets = most + 1

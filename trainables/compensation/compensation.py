@@ -25,37 +25,6 @@ class Fitted(NamedTuple):
     bias: Tensor | None
 
 
-def compensate(
-    model: nn.Module,
-    before: nn.Module,
-    cut: Cut,
-    images: Tensor,
-    seed: int,
-    batch_statistics: bool = True,
-    damping: float = DAMPING,
-) -> None:
-    """Re-fit each convolution and linear layer of a pruned network in place by least squares, without labels.
-
-    The layers follow in the order in which they run. Each one is fitted to the outputs of the same layer in the network
-    before pruning, from the inputs that it has after pruning, when all layers before it are fitted already. One pass
-    through each network does all of this, as a layer is fitted just before it runs. Least squares on the outputs of a
-    layer is the idea of OBC (arXiv 2208.11580) and of ThiNet (arXiv 1707.06342); fitting in the pruned network, the
-    damping and the sampled outputs are ours. Layers that run more than once, that are frozen, or that the network did
-    not have before pruning stay as they are.
-
-    Args:
-        model: the pruned network.
-        before: the network before pruning, in eval mode.
-        cut: what is left of each layer; masked weights stay 0.
-        images: (N, C, H, W), all of which are in memory together with one layer's inputs and all layers' targets.
-        seed: of the draw of sampled outputs.
-        batch_statistics: whether batch norms normalise by these images instead of their running statistics, which are
-            about to be estimated again.
-        damping: as for `MaskedRidge`.
-    """
-    refit(model, Targets.read(before, images, seed), cut, images, batch_statistics, damping)
-
-
 @dataclass(frozen=True, eq=False)
 class Targets:
     """What a network computes before pruning: sampled outputs of each layer that runs once, and its logits."""
@@ -68,7 +37,7 @@ class Targets:
     @classmethod
     @torch.no_grad()
     def read(cls, network: nn.Module, images: Tensor, seed: int) -> Self:
-        """Run the network once. seed: of the draw of samples."""
+        """Run a network in eval mode once on images (N, C, H, W). seed: of the draw of samples."""
         draw = torch.Generator().manual_seed(seed)
         outputs, rows = dict[str, Tensor](), dict[str, Tensor]()
         normalised, repeated = set[str](), set[str]()
@@ -102,7 +71,7 @@ class Targets:
 
 
 @torch.no_grad()
-def refit(
+def compensate(
     model: nn.Module,
     targets: Targets,
     cut: Cut,
@@ -111,10 +80,28 @@ def refit(
     damping: float = DAMPING,
     others: Sequence[Masks] = (),
 ) -> tuple[Tensor, list[dict[str, Fitted]]]:
-    """Re-fit a pruned network in place as `compensate` does; return its logits (N, classes).
+    """Re-fit each convolution and linear layer of a pruned network in place by least squares, without labels.
 
-    others: masks of single layers, which are fitted to the same inputs but not put into the network. Returns their
-    parameters, too: one dictionary for each of `others`, by layer.
+    The layers follow in the order in which they run. Each one is fitted to the outputs of the same layer in the network
+    before pruning, from the inputs that it has after pruning, when all layers before it are fitted already. One pass
+    does all of this, as a layer is fitted just before it runs. Least squares on the outputs of a layer is the idea of
+    OBC (arXiv 2208.11580) and of ThiNet (arXiv 1707.06342); fitting in the pruned network, the damping and the sampled
+    outputs are ours. Layers that run more than once, that are frozen, or that the network did not have before pruning
+    stay as they are.
+
+    Args:
+        model: the pruned network.
+        targets: of the network before pruning, for the same images.
+        cut: what is left of each layer; masked weights become 0.
+        images: (N, C, H, W), all of which are in memory together with one layer's inputs and all targets.
+        batch_statistics: whether batch norms normalise by these images instead of their running statistics, which are
+            about to be estimated again.
+        damping: as for `MaskedRidge`.
+        others: other masks of some layers. Each such layer is also fitted with them, to the same inputs, but the model
+            does not get these parameters.
+
+    Returns:
+        The logits (N, classes) of the re-fitted network, and for each of `others` the parameters of its layers by name.
     """
     fitted: list[dict[str, Fitted]] = [{} for _ in others]
     with ExitStack() as stack:

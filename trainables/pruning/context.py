@@ -20,6 +20,11 @@ class Calibration:
     labels: Tensor  # (N,) int64
     evaluations: int = 0  # passes of all samples through the network so far, as in `Cost`
 
+    def all_images(self) -> Tensor:
+        """Return all images. Counts one evaluation."""
+        self.evaluations += 1
+        return self.images
+
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all samples in order, `size` at a time: (images, labels). Counts one evaluation."""
         self.evaluations += 1

@@ -15,7 +15,7 @@ from trainables.allocation.plan import of_what_is_left, plan, prune_further
 from trainables.artifacts import kinds
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import DenseRecord
-from trainables.compensation.compensation import compensate
+from trainables.compensation.compensation import Targets, compensate
 from trainables.data.splits import Splits
 from trainables.exports.latency import ENGINES, latency
 from trainables.models.layers import count, uncounted
@@ -96,8 +96,8 @@ class _Step:
         """Re-fit the pruned network to the network before this step. The trial must compensate."""
         assert self.before is not None
         assert calibration is not None
-        compensate(model, self.before, self.cut, calibration.images, spec.seed, spec.recalibrate > 0)
-        calibration.evaluations += 2  # a pass through each of the two networks
+        targets = Targets.read(self.before, calibration.all_images(), spec.seed)
+        compensate(model, targets, self.cut, calibration.all_images(), spec.recalibrate > 0)
 
 
 def _charge(state: State[PruningRecord], cost: Cost) -> None:

@@ -1,6 +1,5 @@
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from tests.trainables.problems import problem as bare_problem
 from trainables.allocation.budget import dense_counts, spend
 from trainables.allocation.candidates import candidates
 from trainables.allocation.capacity import STARTS, Floats, capacity, equalised, exchanged
-from trainables.allocation.measured_loss import SCALES
+from trainables.allocation.measured_loss import SCALES, MeasuredLoss
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.random_draws import random_best
@@ -91,18 +90,14 @@ def model_like(state: dict[str, Tensor]) -> nn.Module:
     return model
 
 
-@dataclass
-class PowerLaw:
+class PowerLaw(MeasuredLoss):
     """A loss that is a power of each part's units: an exponential of their logarithm, as the model assumes."""
 
-    amounts: Floats
-    exponents: Counts
+    def __init__(self, amounts: Floats, exponents: Counts) -> None:
+        self.amounts, self.exponents = amounts, exponents
 
     def __call__(self, keep: Counts) -> float:
         return float((self.amounts * keep ** -self.exponents.astype(float)).sum())
-
-    def around(self, keep: Counts, others: Sequence[Counts]) -> list[float]:
-        return [self(other) for other in others]
 
 
 def test_equalised_finds_the_least_of_an_additive_loss() -> None:

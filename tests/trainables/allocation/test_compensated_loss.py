@@ -16,7 +16,7 @@ from trainables.allocation.capacity import STARTS, capacity
 from trainables.allocation.measured_loss import SCALES
 from trainables.allocation.plan import plan
 from trainables.allocation.problem import Problem
-from trainables.compensation.compensation import compensate
+from trainables.compensation.compensation import Targets, compensate
 from trainables.names import GranularityName
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts, top_units
@@ -33,7 +33,7 @@ def compensated_copy(dense: nn.Module, posed: Problem, granularity: GranularityN
     prunable = view(pruned, granularity, torch.zeros(1, 1, 8, 8))
     counts = zip(prunable.parts, keep.tolist(), strict=True)
     cut = prunable.remove({part.name: top_units(posed.scores[part.name], units) for part, units in counts})
-    compensate(pruned, before, cut, samples().images, 0, posed.recalibrated)
+    compensate(pruned, Targets.read(before, samples().images, 0), cut, samples().images, posed.recalibrated)
     return pruned
 
 

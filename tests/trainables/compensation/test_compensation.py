@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.trainables.conftest import as_if_trained
-from trainables.compensation.compensation import _inputs_of, compensate
+from trainables.compensation.compensation import Targets, _inputs_of, compensate
 from trainables.models import hub
 from trainables.models.layers import Masks, weight_of
 from trainables.pruning.granularities import view
@@ -56,7 +56,7 @@ def test_layers_are_fitted_in_turn_to_least_squares_of_torch() -> None:
     masks = _random_masks(before, 0.5)
     network = deepcopy(before)
     apply(network, masks)
-    compensate(network, before, Cut(masks), images, seed=0, damping=1e-9)
+    compensate(network, Targets.read(before, images, 0), Cut(masks), images, damping=1e-9)
     read = images
     targets = layers[0](images).detach(), before(images).detach()
     for name, target in zip(("0", "2"), targets, strict=True):
@@ -76,7 +76,8 @@ def test_layers_are_fitted_in_turn_to_least_squares_of_torch() -> None:
 def test_a_network_that_lost_nothing_stays_the_same_to_the_bit(name: str) -> None:
     before = as_if_trained(hub.build(name, 10, 3, 0.25)).eval()
     network = deepcopy(before)
-    compensate(network, before, Cut(), torch.randn(8, 3, 32, 32), seed=0, batch_statistics=False)
+    images = torch.randn(8, 3, 32, 32)
+    compensate(network, Targets.read(before, images, 0), Cut(), images, batch_statistics=False)
     for (key, now), then in zip(network.state_dict().items(), before.state_dict().values(), strict=True):
         assert torch.equal(now, then) or (key.endswith("bias") and torch.allclose(now, then, atol=1e-4)), key
 
@@ -92,7 +93,7 @@ def test_masked_weights_stay_zero_and_the_outputs_come_closer(name: str, batch_s
     apply(network, masks)
     norms = {k: v.clone() for k, v in network.state_dict().items() if "running" in k or "tracked" in k}
     wanted, far = before(images), network(images)
-    compensate(network, before, Cut(masks), images, seed=0, batch_statistics=batch_statistics)
+    compensate(network, Targets.read(before, images, 0), Cut(masks), images, batch_statistics=batch_statistics)
     for layer, mask in masks.items():
         assert bool((weight_of(network.get_submodule(layer))[~mask] == 0).all()), layer
     assert all(torch.equal(network.state_dict()[key], value) for key, value in norms.items())
@@ -120,8 +121,8 @@ def test_cut_channels_are_fitted_as_channels_that_readers_ignore(name: str) -> N
         for layer, module in full.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     }
-    compensate(cut, before, cut_to, images, seed=0, batch_statistics=False, damping=1e-6)
-    compensate(full, before, Cut(masks), images, seed=0, batch_statistics=False, damping=1e-6)
+    compensate(cut, Targets.read(before, images, 0), cut_to, images, batch_statistics=False, damping=1e-6)
+    compensate(full, Targets.read(before, images, 0), Cut(masks), images, batch_statistics=False, damping=1e-6)
     with torch.no_grad():  # the damping is relative to all inputs of a layer, of which one network has half
         torch.testing.assert_close(cut(images), full(images), rtol=0.0, atol=0.05 * float(before(images).std()))
 
@@ -135,7 +136,7 @@ def test_the_layers_after_a_removed_block_are_fitted() -> None:
     kept = {part.name: torch.arange(part.units - 1) for part in prunable.parts}
     assert prunable.remove(kept) == Cut()
     far = (network(images) - before(images)).square().mean()
-    compensate(network, before, Cut(), images, seed=0, batch_statistics=False)
+    compensate(network, Targets.read(before, images, 0), Cut(), images, batch_statistics=False)
     assert (network(images) - before(images)).square().mean() < 0.5 * far
 
 
@@ -160,7 +161,8 @@ def test_layers_that_run_twice_or_are_frozen_stay() -> None:
     masks = _random_masks(network, 0.5)
     apply(network, masks)
     cut = deepcopy(network)
-    compensate(network, before, Cut(masks), torch.randn(40, 6), seed=0)
+    images = torch.randn(40, 6)
+    compensate(network, Targets.read(before, images, 0), Cut(masks), images)
     for name in ("twice", "frozen"):
         assert torch.equal(weight_of(network.get_submodule(name)), weight_of(cut.get_submodule(name)))
     assert not torch.allclose(network.last.weight, cut.last.weight)
@@ -176,7 +178,7 @@ def test_a_frozen_bias_stays_and_the_weights_are_fitted_to_the_rest() -> None:
     mask = {"": masks[""]}
     apply(network, mask)
     images = torch.randn(40, 6, dtype=torch.float64) + 1.0
-    compensate(network, before, Cut(mask), images, seed=0, damping=1e-9)
+    compensate(network, Targets.read(before, images, 0), Cut(mask), images, damping=1e-9)
     assert torch.equal(network.bias, before.bias)
     target = (before(images) - before.bias).detach()
     for row in range(4):
@@ -194,7 +196,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     for seed in (0, 0, 1):
         network = deepcopy(before)
         apply(network, masks)
-        compensate(network, before, Cut(masks), images, seed)
+        compensate(network, Targets.read(before, images, seed), Cut(masks), images)
         fitted.append([parameter.detach() for parameter in network.parameters()])
     same = [all(torch.equal(a, b) for a, b in zip(one, other, strict=True)) for one, other in pairwise(fitted)]
     assert same == [True, False]

@@ -20,7 +20,7 @@ from tests.trainables.trials import (
     without_times,
 )
 from trainables.allocation.plan import plan
-from trainables.compensation.compensation import compensate
+from trainables.compensation.compensation import Targets, compensate
 from trainables.data import sources
 from trainables.data.splits import Splits
 from trainables.models.layers import weight_of
@@ -61,7 +61,7 @@ def test_each_stage_is_the_accuracy_of_its_network(
     assert facts.one_shot_accuracy == evaluate(network, val).accuracy
     recalibrate(network, train, spec.recalibrate, spec.finetune.batch_size, spec.seed)
     assert facts.recalibrated_accuracy == evaluate(network, val).accuracy
-    compensate(network, before, cut, images, spec.seed)
+    compensate(network, Targets.read(before, images, spec.seed), cut, images)
     recalibrate(network, train, spec.recalibrate, spec.finetune.batch_size, spec.seed)
     assert facts.compensated_accuracy == first.val_accuracy == evaluate(network, val).accuracy
     assert facts.compensation_seconds is not None
@@ -126,8 +126,8 @@ def test_every_step_and_every_earlier_pruning_is_compensated(
     calls: list[tuple[int, int]] = []
     from trainables.trial import prune
 
-    def counted(model: Any, before: Any, cut: Cut, *rest: Any) -> None:
-        compensate(model, before, cut, *rest)
+    def counted(model: Any, targets: Targets, cut: Cut, *rest: Any) -> None:
+        compensate(model, targets, cut, *rest)
         calls.append((len(cut.masks), len(cut.outputs)))
         for name, mask in cut.masks.items():
             assert not weight_of(model.get_submodule(name))[~mask].any()
