@@ -41,7 +41,7 @@ def capacity(problem: Problem) -> Path:
     with candidates(problem) as loss:
         keep = min(starts, key=loss)
         keep = equalised(problem, keep, loss)
-        if not problem.compensated:  # there they gained nothing on other images: RESULTS.md, compensation
+        if not problem.compensated:  # with compensation they gain nothing on other images (RESULTS.md)
             keep = exchanged(problem, keep, loss)
     return lambda scale: scale * keep.astype(np.float64)
 
