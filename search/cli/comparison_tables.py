@@ -163,9 +163,9 @@ def _against_uniform(comparison: Comparison) -> Table:
     rivals = {", ".join(filter(None, (v.policy, v.arm))): v for v in comparison.versus if v.rival == BASELINE}
     smallest = max(v.smallest_p or 0.0 for v in rivals.values())
     table = plain(
-        "accuracy in points above uniform: mean over sparsities with 95 % interval over seeds, and maximum\n"
-        "w-t-l: cells with equal budgets that are won, tied and lost; p: sign-flip test over seeds\n"
-        f"(at least {smallest:.2g} with these seeds), then corrected by Holm"
+        "accuracy in points above uniform: mean over sparsities, with its 95 % interval\n"
+        "over seeds, and maximum; w-t-l: cells of equal budgets won, tied and lost;\n"
+        f"p: sign-flip test over seeds (at least {smallest:.2g} with these), then by Holm"
     )
     table.add_column("policy")
     compensated = ("compensated", "max") if any(each.compensated for each in comparison.headline.values()) else ()
