@@ -165,7 +165,7 @@ def _against_uniform(comparison: Comparison) -> Table:
     table = plain(
         "accuracy in points above uniform: mean over sparsities, with its 95 % interval\n"
         "over seeds, and maximum; w-t-l: cells of equal budgets won, tied and lost;\n"
-        f"p: sign-flip test over seeds (at least {smallest:.2g} with these), then by Holm"
+        f"p: sign-flip test over seeds, at least {smallest:.2g} with these; Holm: the corrected p"
     )
     table.add_column("policy")
     compensated = ("compensated", "max") if any(each.compensated for each in comparison.headline.values()) else ()
