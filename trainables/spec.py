@@ -9,6 +9,7 @@ from trainables.data_spec import DataSpec, Seed
 from trainables.frozen import Frozen
 from trainables.names import (
     CRITERION_NEEDS,
+    DRAWN_AGAIN,
     GATED,
     GATES_JOINT,
     POLICY_NEEDS,
@@ -73,6 +74,7 @@ class ProfileSpec(Frozen):
     criterion: CriterionName = "magnitude"
     calibration: int = Field(512, ge=1)  # training samples that the profile is measured on
     probe: int = Field(5000, ge=1)  # training samples of the linear probes, if the criterion reads them
+    compensate: bool = False  # whether least squares re-fits the layers that lose weights
     levels: int = Field(ge=2)  # sparsities from 0 to 1 that each part is measured at; no default, so always in the key
 
 
@@ -136,6 +138,11 @@ class TrialSpec(Frozen):
         return self.policy == GATES_JOINT
 
     @property
+    def trains_kept_weights(self) -> bool:
+        """Whether recovery starts from the weights that pruning kept, and trains them."""
+        return self.finetune.epochs > 0 and self.recovery not in DRAWN_AGAIN
+
+    @property
     def followed(self) -> Curriculum:
         """The curriculum of the trial, in dense training or in recovery."""
         return self.dense.curriculum if self.curriculum == Curriculum() else self.curriculum
@@ -161,7 +168,7 @@ class TrialSpec(Frozen):
     @property
     def profile(self) -> ProfileSpec:
         """The settings of the profile that a policy may read."""
-        inputs = {name: getattr(self, name) for name in ("dense", "granularity", "criterion", "calibration", "probe")}
+        inputs = {name: getattr(self, name) for name in ProfileSpec.model_fields if name != "levels"}
         return ProfileSpec(**inputs, levels=LEVELS)
 
     @property

@@ -29,7 +29,8 @@ def print_compactness(result: Compactness) -> None:
         f"{quantity(result.calibration, 'training sample')}"
     )
     print("% of each part that can be removed before accuracy falls by 1, 2 or 5 points;")
-    print("only this part is pruned, and nothing is retrained:")
+    fitted = "its layers are fitted again by least squares, " if result.compensated else ""
+    print(f"only this part is pruned, {fitted}and nothing is retrained:")
     table = plain("")
     for name in ("part", "weights", f"{unit}s", *(quantity(points, "point") for points in FALLS)):
         table.add_column(name, justify="left" if name == "part" else "right")

@@ -27,15 +27,19 @@ def allocate(
     granularity: Granularity = "weight",
     criterion: Criterion = None,
     compensate: Annotated[
-        bool, typer.Option("--compensate", help="Share the budget as in a trial that compensates; matters to capacity.")
+        bool, typer.Option("--compensate", help="Share the budget as in a trial that compensates.")
     ] = False,
+    finetune: Annotated[
+        float | None,
+        typer.Option(help="Share the budget as in a trial that fine-tunes at this learning rate; matters to capacity."),
+    ] = None,
     image: Annotated[str, typer.Option(help="Channels x height x width, for a model's name.")] = "3x32x32",
     classes: Annotated[int, typer.Option(help="Number of classes, for a model's name.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of a named model's weights and of random policies.")] = 0,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Show what each layer keeps under a policy, without training.
+    """Show what each layer keeps under a policy, without a trial.
 
     Example: howcompact allocate resnet20 --policy erk --sparsity 0.9
     """
@@ -49,6 +53,7 @@ def allocate(
         "granularity": granularity,
         "criterion": criterion or _usual_criterion(granularity),
         "compensate": compensate,
+        "finetune": {"epochs": 0} if finetune is None else {"epochs": 1, "lr": finetune},
     }
     opened = saved(network, Trust(trust)) or fresh(network, image, classes, seed)
     found = allocation(opened, settings, seed)
@@ -66,6 +71,9 @@ def profile(
     granularity: Granularity = "weight",
     criterion: Criterion = None,
     calibration: Annotated[int, typer.Option(help="Training samples that the profile is measured on.")] = 512,
+    compensate: Annotated[
+        bool, typer.Option("--compensate", help="Fit the layers that lose weights again before measuring.")
+    ] = False,
     out: Out = None,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
@@ -80,7 +88,7 @@ def profile(
     if out is not None:
         refuse_out(out)
     opened = trained(network, "profile", Trust(trust))
-    found = compactness(opened, granularity, criterion or _usual_criterion(granularity), calibration)
+    found = compactness(opened, granularity, criterion or _usual_criterion(granularity), calibration, compensate)
     written: list[Path] = []
     if out is not None:
         from search.networks.curves import write_profile

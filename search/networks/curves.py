@@ -59,7 +59,7 @@ def _profile_figure(found: Compactness) -> Figure:
     figure.suptitle(
         f"{found.model}, {found.granularity}s by {found.criterion}: dense accuracy "
         f"{100 * found.profile.dense_accuracy:.1f} % on {quantity(found.calibration, 'training sample')}, "
-        "nothing retrained",
+        f"{'compensated, ' if found.compensated else ''}nothing retrained",
         fontsize=NORMAL + 2,
     )
     return figure

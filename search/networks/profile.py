@@ -35,6 +35,7 @@ class Compactness(Frozen):
     granularity: GranularityName
     criterion: str
     calibration: int  # training samples
+    compensated: bool  # whether the layers that lose weights were fitted again
     most_compact: dict[int, str]  # points -> the part with the largest tolerated sparsity
     parts: tuple[PartTolerance, ...]
     profile: Profile
@@ -42,9 +43,19 @@ class Compactness(Frozen):
     held: dict[str, str]  # layer or block that is not pruned -> what keeps it, the largest first
 
 
-def compactness(network: Network, granularity: str, criterion: str, calibration: int) -> Compactness:
-    """Measure a trained network on its first training samples. Raises ValueError with all that is wrong."""
-    settings = {"granularity": granularity, "criterion": criterion, "calibration": calibration}
+def compactness(
+    network: Network, granularity: str, criterion: str, calibration: int, compensate: bool = False
+) -> Compactness:
+    """Measure a trained network on its first training samples. Raises ValueError with all that is wrong.
+
+    compensate: whether the layers that lose weights are fitted again first.
+    """
+    settings = {
+        "granularity": granularity,
+        "criterion": criterion,
+        "calibration": calibration,
+        "compensate": compensate,
+    }
     spec = trial_spec(settings, seed=0).profile.model_copy(update={"levels": SHOWN})
     device = own_device()
     model, example = to_device(network.model, device), network.architecture.example().to(device)
@@ -76,6 +87,7 @@ def compactness(network: Network, granularity: str, criterion: str, calibration:
         granularity=spec.granularity,
         criterion=spec.criterion,
         calibration=len(samples.labels),
+        compensated=compensate,
         most_compact={points: max(parts, key=lambda part: part.tolerated[points]).name for points in FALLS},
         parts=tuple(parts),
         profile=profile,

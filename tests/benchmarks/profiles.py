@@ -12,6 +12,7 @@ import copy
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -20,14 +21,16 @@ from torch import Tensor, nn
 
 from trainables.allocation.profiles import Profile, levels_of
 from trainables.artifacts.profile import BATCH, measure_profile
+from trainables.compensation.compensation import Targets, compensate
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
 from trainables.models import hub
-from trainables.names import GranularityName
+from trainables.models.layers import weight_of
+from trainables.names import BLOCKS, GranularityName
 from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
-from trainables.pruning.granularity import top_units
+from trainables.pruning.granularity import Cut, top_units
 from trainables.spec import LEVELS, ProfileSpec, Recipe
 from trainables.training.calibration import calibration_samples
 from trainables.training.process import WorkerResources, prepare_process
@@ -51,9 +54,10 @@ def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration)
         rows = []
         for level in levels:
             model = copy.deepcopy(dense)
-            kept_units = {other.name: torch.arange(other.units) for other in whole.parts}
-            kept_units[part.name] = top_units(scores[part.name], max(part.floor, round((1 - level) * part.units)))
-            view(model, spec.granularity, example).remove(kept_units)
+            kept_units = {part.name: top_units(scores[part.name], max(part.floor, round((1 - level) * part.units)))}
+            cut = view(model, spec.granularity, example).remove(kept_units)
+            if spec.compensate:
+                _repair(model, dense, cut, spec, calibration)
             logits = _logits(model, calibration)
             p, q = expected.softmax(1), logits.softmax(1)
             error = (logits - expected).square().mean(1)
@@ -62,6 +66,23 @@ def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration)
         for curve, values in zip(curves, zip(*rows, strict=True), strict=True):
             curve[part.name] = values
     return Profile(levels, _accuracy(expected, calibration), *curves)
+
+
+def _repair(model: nn.Module, dense: nn.Module, cut: Cut, spec: ProfileSpec, calibration: Calibration) -> None:
+    """Fit the layers that lose weights, or all where a block is gone."""
+    targets = Targets.read(copy.deepcopy(dense).eval(), calibration.images, spec.dense.seed)
+    whole = dict(dense.named_modules())
+    if spec.granularity not in BLOCKS:
+        readers = {name for name, m in model.named_modules() if name in whole and _reads_less(m, whole[name])}
+        targets = replace(
+            targets, outputs={n: out for n, out in targets.outputs.items() if n in readers | {*cut.masks}}
+        )
+    compensate(model, targets, cut, calibration.images, batch_statistics=False)
+
+
+def _reads_less(layer: nn.Module, whole: nn.Module) -> bool:
+    layers = isinstance(layer, nn.Conv2d | nn.Linear) and isinstance(whole, nn.Conv2d | nn.Linear)
+    return layers and weight_of(layer).shape[1] < weight_of(whole).shape[1]
 
 
 @torch.no_grad()

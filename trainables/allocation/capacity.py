@@ -16,6 +16,7 @@ from trainables.allocation.from_shapes import erk, igq, uniform
 from trainables.allocation.measured_loss import MeasuredLoss
 from trainables.allocation.problem import Problem
 from trainables.allocation.ranked import global_magnitude, lamp
+from trainables.allocation.trained_loss import TrainedLoss
 from trainables.pruning.granularity import Counts
 
 Floats = NDArray[np.float64]
@@ -43,6 +44,8 @@ def capacity(problem: Problem) -> Path:
         keep = equalised(problem, keep, loss)
         if not problem.compensated:  # with compensation they gain nothing on other images (RESULTS.md)
             keep = exchanged(problem, keep, loss)
+        if problem.training:  # what is best before training need not be best after it
+            keep = after_training(problem, [keep, *starts], TrainedLoss(problem, loss, problem.training))
     return lambda scale: scale * keep.astype(np.float64)
 
 
@@ -134,6 +137,16 @@ def exchanged(problem: Problem, keep: Counts, loss: MeasuredLoss) -> Counts:
         else:
             trend, size = 0.5 * trend, max(0.97 * size, 0.08)
     return keep
+
+
+def after_training(problem: Problem, allocations: list[Counts], loss: TrainedLoss) -> Counts:
+    """Find the best one after a short training: of these allocations, and of two more on the line of the two best.
+
+    The line is straight in the logarithms of the parts' units.
+    """
+    best, second = sorted(allocations, key=loss)[:2]
+    towards = np.log(_amounts(second) / _amounts(best))
+    return min([best, *(_changed(problem, best, share * towards) for share in (0.5, -0.5))], key=loss)
 
 
 def _changed(problem: Problem, keep: Counts, change: Floats) -> Counts:

@@ -35,7 +35,7 @@ class CompensatedLoss(MeasuredLoss):
         differing = [_differing(base, self._prepare(other)) for other in others]
         self._prepare(keep)
         _, fitted = self._compensate(base, differing)
-        repaired = {name: self._parameters(name) for name in self._layers}
+        repaired = {name: Fitted.of(self._model.get_submodule(name)) for name in self._layers}
         losses = []
         for other, of_other in zip(others, fitted, strict=True):
             self._prepare(other)  # skips modules, and masks layers that cannot be fitted
@@ -43,6 +43,9 @@ class CompensatedLoss(MeasuredLoss):
                 put(self._model.get_submodule(name), parameters)
             losses.append(self._lost(self._run()))
         return losses
+
+    def _put(self, keep: Counts) -> None:
+        self._logits(keep)
 
     def _dense_logits(self) -> Tensor:
         return self._targets.logits
@@ -75,11 +78,6 @@ class CompensatedLoss(MeasuredLoss):
                 masks[name] = ~gone
                 self._state[key].copy_(self._saved[key])
         return masks
-
-    def _parameters(self, name: str) -> Fitted:
-        module = self._model.get_submodule(name)
-        weight, bias = (getattr(module, key) for key in ("weight", "bias"))
-        return Fitted(weight.detach().clone(), None if bias is None else bias.detach().clone())
 
 
 def _differing(base: Masks, other: Masks) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ class MeasuredLoss:
         self._state = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         self._saved = {name: tensor.detach().clone() for name, tensor in self._state.items()}
         self._known: dict[bytes, float] = {}
-        self._dense = self._dense_logits().float().log_softmax(1)
+        self.dense = self._dense_logits().float().log_softmax(1)  # (N, classes)
 
     def __call__(self, keep: Counts) -> float:
         """Measure an allocation."""
@@ -39,6 +39,12 @@ class MeasuredLoss:
     def around(self, keep: Counts, others: Sequence[Counts]) -> list[float]:
         """Measure allocations that differ little from `keep`."""
         return [self(other) for other in others]
+
+    def prune(self, keep: Counts) -> dict[str, Tensor]:
+        """Leave of the network what an allocation keeps. Return the masks of the parameters that lose weights."""
+        self._put(keep)
+        gone = {name: (tensor == 0) & (self._saved[name] != 0) for name, tensor in self._model.named_parameters()}
+        return {name: ~zeroed for name, zeroed in gone.items() if bool(zeroed.any())}
 
     @torch.no_grad()
     def undo(self) -> None:
@@ -54,6 +60,9 @@ class MeasuredLoss:
         counts = zip(prunable.parts, keep.tolist(), strict=True)
         prunable.mask({part.name: top_units(scores[part.name], units) for part, units in counts})
 
+    def _put(self, keep: Counts) -> None:
+        self._mask(keep)
+
     def _dense_logits(self) -> Tensor:
         return self._run()
 
@@ -68,7 +77,7 @@ class MeasuredLoss:
 
     def _lost(self, logits: Tensor) -> float:
         pruned = torch.stack([(scale * logits.float()).log_softmax(1) for scale in SCALES])  # (scales, N, classes)
-        divergence = (self._dense.exp() * (self._dense - pruned)).sum(2).mean(1).min()
+        divergence = (self.dense.exp() * (self.dense - pruned)).sum(2).mean(1).min()
         answers = pruned[-1].argmax(1, keepdim=True)  # the same at every scale but 0
-        forgone = self._dense.amax(1).exp() - self._dense.gather(1, answers)[:, 0].exp()
+        forgone = self.dense.amax(1).exp() - self.dense.gather(1, answers)[:, 0].exp()
         return float(divergence + forgone.mean())

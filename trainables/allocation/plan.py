@@ -74,7 +74,14 @@ def plan(
 def quotas(spec: TrialSpec, context: PruningContext, scores: Scores) -> tuple[Quota, ...]:
     """Share the budget of each step of the schedule: the units that each part keeps after each step."""
     problem = Problem(
-        context, scores, spec.sparsity, spec.budget, spec.recalibrate > 0, spec.compensate, spec.densities
+        context,
+        scores,
+        spec.sparsity,
+        spec.budget,
+        recalibrated=spec.recalibrate > 0,
+        compensated=spec.compensate,
+        training=spec.finetune if spec.trains_kept_weights else None,
+        densities=spec.densities,
     )
     shares = [
         allocate(POLICIES[spec.policy], replace(problem, sparsity=s)) for s in sparsities(spec.schedule, spec.sparsity)

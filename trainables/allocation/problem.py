@@ -8,7 +8,7 @@ from trainables.allocation.profiles import Profile
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import Scores
 from trainables.pruning.granularity import Prunable
-from trainables.spec import BudgetKind
+from trainables.spec import BudgetKind, Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +21,7 @@ class Problem:
     budget: BudgetKind
     recalibrated: bool = False  # whether batch-norm statistics are estimated again before the network is used
     compensated: bool = False  # whether the trial compensates the network after pruning
+    training: Recipe | None = None  # how the trial trains the pruned weights; None: it does not
     densities: Mapping[str, float] | None = None  # only for the policy "searched"
 
     @property

@@ -1,7 +1,7 @@
 """Measure and store the profile of a dense network: what is lost when one part is pruned."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -17,9 +17,11 @@ from trainables.allocation.profiles import Profile, levels_of, units_at
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.probes import load_probes
 from trainables.artifacts.record import CostRecord, ProfileRecord
+from trainables.artifacts.repair import Fits, Repair
 from trainables.artifacts.replay import Replay, Values
 from trainables.checkpoints import artifact_store, manifest
 from trainables.checkpoints.manifest import RECORD
+from trainables.compensation.compensation import put
 from trainables.data.splits import Splits
 from trainables.models.layers import eval_mode
 from trainables.names import CRITERION_NEEDS, Source
@@ -81,20 +83,27 @@ def measure_profile(
     counts = {part.name: [units_at(part, level) for level in levels] for part in prunable.parts}
     unharmed: list[Tensor] = []
     harm: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
+    repair = Repair(dense, calibration, spec.dense.seed) if spec.compensate else None  # it leaves frozen layers alone
     with eval_mode(dense):
-        pruning = _Pruning(prunable, scores)
-        for batches in _turns(dense, example, calibration, pruning.changed.values()):
-            unharmed += [batch.harm(batch.logits) for batch in batches]
-            for part in prunable.parts:
-                for units in set(counts[part.name]) - {part.units}:
-                    with pruning.to(part.name, units) as changed:
+        pruning = _Pruning(prunable, scores, repair)
+        samples = _Samples(dense, example, calibration)
+        for part in prunable.parts:
+            fewer = sorted(set(counts[part.name]) - {part.units})
+            fits = pruning.fits(part.name, fewer)
+            unharmed = []
+            for batches in samples.turns(pruning.changed[part.name]):
+                unharmed += [batch.harm(batch.logits) for batch in batches]
+                for units in fewer:
+                    with pruning.to(part.name, units, fits[units]) as changed:
                         harm[part.name, units] += [batch.harm(batch.logits_after(changed)) for batch in batches]
     calibration.evaluations += len(harm)  # one for each pruned network
     harm |= {(part.name, part.units): unharmed for part in prunable.parts}
-    samples = {key: torch.cat(batches, dim=1).double() for key, batches in harm.items()}
+    by_sample = {key: torch.cat(batches, dim=1).double() for key, batches in harm.items()}
 
     def curves(statistic: Callable[[Tensor], Tensor]) -> dict[str, tuple[float, ...]]:
-        return {name: tuple(statistic(samples[name, units]).item() for units in kept) for name, kept in counts.items()}
+        return {
+            name: tuple(statistic(by_sample[name, units]).item() for units in kept) for name, kept in counts.items()
+        }
 
     return Profile(
         levels=levels,
@@ -109,28 +118,83 @@ def measure_profile(
 class _Pruning:
     """Prunes one part of a network at a time, in place, and restores it."""
 
-    def __init__(self, prunable: Prunable, scores: Scores) -> None:
-        self._prunable, self._scores = prunable, scores
+    def __init__(self, prunable: Prunable, scores: Scores, repair: Repair | None) -> None:
+        self._prunable, self._scores, self._repair = prunable, scores, repair
         self._state = dict(prunable.model.named_parameters()) | dict(prunable.model.named_buffers())
         self._whole = {name: tensor.detach().clone() for name, tensor in self._state.items()}
         self.changed: dict[str, set[str]] = {}  # part name -> names of the weights and buffers that pruning it changes
         for part in prunable.parts:
-            self.changed[part.name] = set(self._state)
             with self.to(part.name, part.floor):
                 changed = {name for name, dense in self._whole.items() if not torch.equal(self._state[name], dense)}
-            self.changed[part.name] = changed
+            fitted = {f"{layer}.bias" for layer in self._fitted(changed)}
+            self.changed[part.name] = changed | (fitted & self._state.keys())
 
     @contextmanager
-    def to(self, part: str, units: int) -> Iterator[set[str]]:
-        """Keep only the best `units` units of a part inside this context; yield the names of changed tensors."""
+    def to(self, part: str, units: int, fits: Fits = MappingProxyType({})) -> Iterator[set[str]]:
+        """Keep only the best `units` units of a part inside this context; yield the names of changed tensors.
+
+        fits: parameters that layers get.
+        """
         self._prunable.mask({part: top_units(self._scores[part], units)})
+        for layer, parameters in fits.items():
+            put(self._prunable.model.get_submodule(layer), parameters)
         try:
-            yield self.changed[part]
+            yield self.changed.get(part, set())
         finally:
             self._prunable.unmask()
             with torch.no_grad():
-                for name in self.changed[part]:
+                for name in self.changed.get(part) or self._state:
                     self._state[name].copy_(self._whole[name])
+
+    def fits(self, part: str, counts: Sequence[int]) -> dict[int, Fits]:
+        """Fit layers for each of these numbers of units of a part, if the network is repaired: units -> fits."""
+        if self._repair is None:
+            return {units: {} for units in counts}
+        skips = dict[int, Fits]()
+        masks = []
+        for units in counts:
+            with self.to(part, units) as changed:
+                masks.append({layer: self._kept(f"{layer}.weight") for layer in self._fitted(changed)})
+                if not changed:  # pruning skips modules, so all layers behind them read something else
+                    skips[units] = self._repair.after_skips()
+        return skips or dict(zip(counts, self._repair.after_masks(masks), strict=True))
+
+    def _fitted(self, changed: set[str]) -> list[str]:
+        """Name the layers that lose weights and that can be fitted."""
+        return [layer for layer in (self._repair.layers if self._repair else ()) if f"{layer}.weight" in changed]
+
+    def _kept(self, name: str) -> Tensor:
+        return (self._state[name] != 0) | (self._whole[name] == 0)
+
+
+class _Samples:
+    """Calibration samples in turns, with what the dense network computes from them."""
+
+    def __init__(self, dense: nn.Module, example: Tensor, calibration: Calibration) -> None:
+        self._dense, self._calibration, self._example = dense, calibration, example
+        self._single = Replay(dense, example)
+        self._traced = cache(lambda size: Replay(dense, calibration.images[:size]))
+
+    def turns(self, changed: set[str]) -> Iterator[list["_Batch"]]:
+        """Run the dense network on all samples, in turns. What reruns need from one turn fits in `MEMORY`.
+
+        changed: names of the weights and buffers that may differ in a rerun. A turn has at least one image, even where
+        this image takes more than `MEMORY`.
+        """
+
+        def run(replay: Replay, images: Tensor) -> tuple[Tensor, Values]:
+            return replay.run(images, replay.read_by([replay.dependents(changed)]))
+
+        turn = max(1, MEMORY // max(1, self._single.size(run(self._single, self._example)[1])))
+        at_once = min(turn, BATCH) if self._example.device.type == "cpu" else turn
+        for images, labels in self._calibration.batches(turn - turn % at_once):
+            batches = []
+            for some_images, some_labels in Calibration(images, labels).batches(at_once):
+                replay = self._traced(len(some_images))
+                logits, values = run(replay, some_images)
+                batches.append(_Batch(self._dense, some_images, replay, values, logits, some_labels))
+            yield batches
+            batches.clear()  # frees the memory before the next turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,30 +225,3 @@ class _Batch:
         divergence = F.kl_div(logits.log_softmax(1), self.logits.log_softmax(1), reduction="none", log_target=True)
         distortion = (logits - self.logits).square()
         return torch.stack(((logits.argmax(1) == self.labels).float(), divergence.sum(1), distortion.mean(1))).cpu()
-
-
-def _turns(
-    dense: nn.Module, example: Tensor, calibration: Calibration, changes: Iterable[set[str]]
-) -> Iterator[list[_Batch]]:
-    """Run the dense network on all samples, in turns. The results that reruns need from one turn fit in `MEMORY`.
-
-    changes: names of the weights and buffers that may differ in each rerun. A turn has at least one image, even where
-    this image takes more than `MEMORY`.
-    """
-    changes = list(changes)
-
-    def run(replay: Replay, images: Tensor) -> tuple[Tensor, Values]:
-        return replay.run(images, replay.read_by(map(replay.dependents, changes)))
-
-    single = Replay(dense, example)
-    turn = max(1, MEMORY // single.size(run(single, example)[1]))
-    at_once = min(turn, BATCH) if example.device.type == "cpu" else turn
-    traced = cache(lambda size: Replay(dense, calibration.images[:size]))
-    for images, labels in calibration.batches(turn - turn % at_once):
-        batches = []
-        for some_images, some_labels in Calibration(images, labels).batches(at_once):
-            replay = traced(len(some_images))
-            logits, values = run(replay, some_images)
-            batches.append(_Batch(dense, some_images, replay, values, logits, some_labels))
-        yield batches
-        batches.clear()  # frees the memory before the next turn

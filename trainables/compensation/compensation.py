@@ -24,6 +24,12 @@ class Fitted(NamedTuple):
     weight: Tensor
     bias: Tensor | None
 
+    @classmethod
+    def of(cls, module: nn.Module) -> Self:
+        """Copy the parameters that a layer has now."""
+        weight, bias = (getattr(module, name) for name in ("weight", "bias"))
+        return cls(weight.detach().clone(), None if bias is None else bias.detach().clone())
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:

@@ -103,10 +103,9 @@ def test_allocate_takes_a_checkpoint(small_run: Run, tmp_path: Path) -> None:
     told = small_run.json_of("allocate", str(tmp_path / "net"), "--policy", "uniform", "--sparsity", "0.5")
     assert {round(layer["density"], 1) for layer in told["layers"]} == {0.5}
     options = ("--policy", "capacity", "--sparsity", "0.9")
-    broken, repaired = (
-        small_run.json_of("allocate", str(tmp_path / "net"), *options, *c) for c in ((), ("--compensate",))
-    )
-    assert broken["params_kept"] == repaired["params_kept"]
+    regimes = ((), ("--compensate",), ("--finetune", "0.05"))
+    broken, repaired, trained = (small_run.json_of("allocate", str(tmp_path / "net"), *options, *r) for r in regimes)
+    assert broken["params_kept"] == repaired["params_kept"] == trained["params_kept"]
     assert broken["layers"] != repaired["layers"]  # what a layer can lose is another question once others repair it
 
 

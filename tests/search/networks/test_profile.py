@@ -90,6 +90,18 @@ def test_each_part_says_how_much_can_be_removed(
         assert f"{100 * part.tolerated[1]:.1f}" in row
 
 
+def test_more_of_a_part_can_go_if_its_layers_are_fitted_again(
+    checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone, compensated = (
+        compactness(trained(checkpoint, "test"), "weight", "magnitude", 300, c) for c in (False, True)
+    )
+    lost = [np.array([found.profile.divergence[part.name] for part in found.parts]) for found in (alone, compensated)]
+    assert lost[1].sum() < 0.8 * lost[0].sum()
+    print_compactness(compensated)
+    assert "its layers are fitted again by least squares, and nothing is retrained" in capsys.readouterr().out
+
+
 def test_the_command_writes_what_it_prints(checkpoint: str, tmp_path: Path) -> None:
     done = howcompact("profile", checkpoint, "--calibration", "100", "--out", "out", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

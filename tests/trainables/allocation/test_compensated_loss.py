@@ -20,7 +20,7 @@ from trainables.compensation.compensation import Targets, compensate
 from trainables.names import GranularityName
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts, top_units
-from trainables.spec import TrialSpec
+from trainables.spec import Recipe, TrialSpec
 
 
 def compensated_problem(model: nn.Module, granularity: GranularityName, recalibrated: bool = True) -> Problem:
@@ -115,7 +115,7 @@ def test_capacity_is_never_worse_than_what_it_starts_from(granularity: Granulari
 
 def test_a_trial_that_compensates_is_measured_compensated() -> None:
     """Its cost: the dense network, five starts, twice the parts around the best one, and three steps."""
-    spec = TrialSpec(sparsity=0.8, policy="capacity", calibration=64)
+    spec = TrialSpec(sparsity=0.8, policy="capacity", calibration=64, finetune=Recipe(epochs=0))
     example, both = torch.zeros(1, 1, 8, 8), (spec, spec.model_copy(update={"compensate": True}))
     broken, repaired = (plan(network(), example, each, samples()) for each in both)
     assert broken.steps != repaired.steps

@@ -1,0 +1,65 @@
+"""Compensate a network in which one part alone is pruned, for many numbers of its units at once."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from trainables.compensation.compensation import Fitted, Targets, can_be_fitted, compensate, put
+from trainables.pruning.context import Calibration
+from trainables.pruning.granularity import Cut
+
+Fits = Mapping[str, Fitted]  # layer name -> its parameters
+
+
+class Repair:
+    """Fits layers of a network to what they compute in the dense network, from the inputs that they have there."""
+
+    def __init__(self, dense: nn.Module, calibration: Calibration, seed: int) -> None:
+        """seed: of the draw of the outputs that are fitted. The network is in eval mode whenever it is fitted."""
+        self._model, self._calibration = dense, calibration
+        training = dense.training
+        self._targets = Targets.read(dense.eval(), calibration.all_images(), seed)
+        dense.train(training)
+        names = (name for name in self._targets.outputs if can_be_fitted(dense.get_submodule(name)))
+        self.layers = {name: dense.get_submodule(name) for name in names}
+
+    def after_masks(self, masks: Sequence[Mapping[str, Tensor]]) -> Sequence[Fits]:
+        """Fit layers of the dense network with each of these masks: layer name -> its weights that stay.
+
+        The network stays dense. A later layer is fitted to what it reads after the earlier ones are fitted.
+        """
+        names = {name for each in masks for name in each}
+        if len(names) == 1:  # what depends on the samples alone is then computed once
+            before = self._parameters(names)
+            fits = self._compensate(names, Cut(), masks)
+            self._put(before)
+            return fits
+        return [self._fits(Cut(each)) for each in masks]
+
+    def _fits(self, cut: Cut) -> Fits:
+        before = self._parameters(cut.masks)
+        self._compensate(cut.masks, cut)
+        fits = self._parameters(cut.masks)
+        self._put(before)
+        return fits
+
+    def after_skips(self) -> Fits:
+        """Fit all layers of the network, which skips some modules now, in place. Return their parameters."""
+        self._compensate(self.layers, Cut())
+        return self._parameters(self.layers)
+
+    def _compensate(
+        self, names: Collection[str], cut: Cut, others: Sequence[Mapping[str, Tensor]] = ()
+    ) -> Sequence[Fits]:
+        targets = replace(self._targets, outputs={name: self._targets.outputs[name] for name in names})
+        images = self._calibration.all_images()
+        _, fitted = compensate(self._model, targets, cut, images, batch_statistics=False, others=others)
+        return fitted
+
+    def _parameters(self, names: Collection[str]) -> Fits:
+        return {name: Fitted.of(self.layers[name]) for name in names}
+
+    def _put(self, fits: Fits) -> None:
+        for name, parameters in fits.items():
+            put(self.layers[name], parameters)
