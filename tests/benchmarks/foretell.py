@@ -2,15 +2,15 @@
 
     python -m tests.benchmarks.foretell STUDY
 
-It reads the ended trials of a study, and compares the policies within each cell: the same network, sparsity, criterion,
-compensation and recipe. It prints Spearman's rank correlation with the best validation accuracy, and the points that
-are lost by taking the policy which the number puts first; both are means over the cells of a sparsity.
+It reads the ended trials of a study, proposals of searches included, and compares the allocations within each cell: the
+same network, sparsity, criterion, compensation and recipe. It prints Spearman's rank correlation with the best
+validation accuracy, and the points that are lost by taking the allocation which the number puts first, or the best of
+the third that it puts first, as a scheduler's rung does; all are means over the cells of a sparsity.
 """
 
 import argparse
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,20 +47,20 @@ def problem_of(spec: TrialSpec, storage: Folder) -> Problem:
     return Problem(context, scores, spec.sparsity, spec.budget, recalibrated, spec.compensate, spec.finetune)
 
 
-def measured(trials: Mapping[str, tuple[TrialRow, Outcome]], storage: Folder) -> dict[str, tuple[float, ...]]:
-    """Measure the trials of one cell: policy -> its numbers, the higher the better, and the accuracy at the end."""
-    posed = problem_of(next(iter(trials.values()))[1].spec, storage)
-    found = {}
-    with candidates(replace(posed, densities=None)) as untrained:
+def measured(trials: Sequence[tuple[TrialRow, Outcome]], storage: Folder) -> list[tuple[float, ...]]:
+    """Measure each trial of one cell: its numbers, the higher the better, and the accuracy at the end."""
+    posed = problem_of(trials[0][1].spec, storage)
+    found: list[tuple[float, ...]] = []
+    with candidates(posed) as untrained:
         assert posed.training is not None
         trained = TrainedLoss(posed, untrained, posed.training)
-        for policy, (row, outcome) in trials.items():
+        for row, outcome in trials:
             assert outcome.facts is not None
             keep = np.array([round(outcome.facts.parts[p.name] * p.units) for p in posed.prunable.parts])
             start = row.recalibrated_accuracy if row.compensated_accuracy is None else row.compensated_accuracy
             assert start is not None
             assert row.best_val_accuracy is not None
-            found[policy] = (start, -untrained(keep), -trained(keep), row.best_val_accuracy)
+            found.append((start, -untrained(keep), -trained(keep), row.best_val_accuracy))
     return found
 
 
@@ -71,23 +71,27 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     study, storage = StudyFolder.open(arguments.study), Folder.at(str(Path(arguments.study).resolve().parent))
-    cells: dict[tuple[str, float, str], dict[str, tuple[TrialRow, Outcome]]] = defaultdict(dict)
+    cells: dict[tuple[str, float, str], list[tuple[TrialRow, Outcome]]] = defaultdict(list)
     for row in study.rows():
-        if row.status == "done" and row.policy != "random":
+        if row.status == "done":
             (outcome,) = study.read_outcomes([row.trial])
-            cells[row.compensation, row.sparsity, row.cell][row.policy] = (row, outcome)
+            cells[row.compensation, row.sparsity, row.cell].append((row, outcome))
     rows = defaultdict(list)
     for (compensation, sparsity, cell), trials in cells.items():
-        *numbers, end = np.array([*measured(trials, storage).values()]).T
+        *numbers, end = np.array(measured(trials, storage)).T
+        third = -(-len(end) // 3)
         ranks = [spearmanr(number, end).statistic for number in numbers]
-        lost = [100 * (end.max() - end[number.argmax()]) for number in numbers]
-        rows[compensation, sparsity].append((ranks, lost))
-        print(f"# {cell} {compensation or 'not compensated'} {sparsity:g}: {len(trials)} policies", flush=True)
-    print(f"{'':18}{'sparsity':>9}{'cells':>6}", *(f"{number:>28}" for number in NUMBERS))
+        lost = [
+            100 * (end.max() - end[number.argsort()[::-1][:kept]].max()) for kept in (1, third) for number in numbers
+        ]
+        rows[compensation, sparsity].append([*ranks, *lost])
+        print(f"# {cell} {compensation or 'not compensated'} {sparsity:g}: {len(trials)} allocations", flush=True)
+    print(f"{'':18}{'sparsity':>9}{'cells':>6}", *(f"{number:>26}" for number in NUMBERS))
+    print(f"{'':33}", *(f"{'rank  first  third':>26}" for _ in NUMBERS))
     for (compensation, sparsity), found in sorted(rows.items()):
-        ranks, lost = np.array(found).mean(0)
-        texts = (f"{rank:.2f}, {points:.1f} points lost" for rank, points in zip(ranks, lost, strict=True))
-        print(f"{compensation or 'not compensated':18}{sparsity:9g}{len(found):6}", *(f"{text:>28}" for text in texts))
+        by_number = np.array(found).mean(0).reshape(3, -1).T  # (numbers, kinds)
+        texts = (f"{rank:.2f}  {first:5.1f}  {best:5.1f}" for rank, first, best in by_number)
+        print(f"{compensation or 'not compensated':18}{sparsity:9g}{len(found):6}", *(f"{text:>26}" for text in texts))
 
 
 if __name__ == "__main__":
