@@ -1,7 +1,9 @@
 """The outcome of a trial: its measurements, each epoch, and how it ended."""
 
 from collections.abc import Iterable
-from typing import Literal, Self
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from trainables.frozen import Frozen
 from trainables.spec import EpochReport, TrialSpec
@@ -44,7 +46,7 @@ class Facts(Frozen):
     params_kept: int
     macs_total: int
     macs_kept: int
-    uncounted: int | None = None  # more weights of the network, which no budget counts; None: an older version
+    params_fixed: int | None = None  # more parameters, which are never pruned; None: an older version
     layers: dict[str, float]  # layer name -> density of its weights
     parts: dict[str, float]  # part name -> fraction of its units kept
     allocation_seconds: float  # to score units and share the budget
@@ -56,6 +58,12 @@ class Facts(Frozen):
     prune_seconds: float  # from loading the dense network to the report of epoch 0
     hardware: str
     latency_ms: float | None = None  # of one image, median; None if it was not measured
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_former_fields(cls, values: Any) -> Any:
+        """Ignore `uncounted`, by which an older version counted some of the fixed parameters."""
+        return {n: v for n, v in values.items() if n != "uncounted"} if isinstance(values, dict) else values
 
 
 class Outcome(Frozen):

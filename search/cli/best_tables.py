@@ -24,11 +24,9 @@ def print_network(network: Retrieved) -> None:
         f"kept: {quantity(network.params_kept, 'weight')} ({100 * weights:.1f} %), "
         f"{network.macs_kept:,} multiply-accumulates ({100 * macs:.1f} %), {network.bytes:,} bytes on disk"
     )
-    if network.uncounted:
-        print(
-            f"not counted: {quantity(network.uncounted, 'more weight is', 'more weights are')} neither pruned "
-            "nor part of the budget"
-        )
+    if fixed := network.params_fixed:
+        share = 100 * fixed / (network.params_kept + fixed)
+        print(f"fixed: {quantity(fixed, 'more parameter')} ({share:.1f} % of all), never pruned, and in no budget")
     print(f"validation accuracy: reported {network.reported_accuracy:.4f}, verified {network.verified_accuracy:.4f}")
     print(table(network.speeds))
     print(f"checkpoint: {network.checkpoint}")

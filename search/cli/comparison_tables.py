@@ -17,12 +17,12 @@ from search.comparison.wording import (
     TOO_FEW,
     after,
     covered,
+    fixed_in,
     in_order,
     network_of,
     of_dense,
     percent,
     recovery_of,
-    uncounted_in,
     warnings_of,
 )
 from search.results.names import differing, policy_name
@@ -45,8 +45,6 @@ def print_comparison(comparison: Comparison) -> None:
     for (network, _), rows in families.items():
         console.print(_reached(network, rows))
         console.print(_kept(rows))
-        if line := uncounted_in(rows):
-            console.print(f"{line}\n")
         if any(row.gap_to_standard for row in rows):
             console.print(_against_control(rows))
         if comparison.margin is not None and any(key_of(row) in pairs for row in rows):
@@ -81,6 +79,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
     table = plain(
         f"{rows[0].dataset}: {network}{recovery}\n"
         f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * is a control, ! has a warning below"
+        f"{fixed_in(rows) and chr(10)}{fixed_in(rows)}"
     )
     compensated = ["compensated"] if any(row.compensated_accuracy for row in rows) else []
     names = ["sparsity", "policy", "one-shot", "recalibrated", *compensated, "recovered", "vs uniform"]

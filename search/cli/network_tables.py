@@ -6,7 +6,7 @@ from search.networks.probe import KINDS, Probing
 from search.networks.profile import Compactness
 from trainables.allocation.profiles import FALLS
 from trainables.counts import quantity
-from trainables.pruning.held import Held, with_reasons
+from trainables.pruning.held import Held, much_fixed, with_reasons
 
 
 def print_allocation(allocation: Allocation) -> None:
@@ -16,8 +16,15 @@ def print_allocation(allocation: Allocation) -> None:
         table.add_column(name, justify="left" if name == "layer" else "right")
     for layer in allocation.layers:
         table.add_row(layer.name, f"{layer.size:,}", f"{layer.keep:,}", f"{100 * layer.density:.2f}", f"{layer.macs:,}")
+    if allocation.macs_fixed:
+        table.add_row("products without weights", "", "", "", f"{allocation.macs_fixed:,}")
     table.add_row("all", "", f"{allocation.params_kept:,}", "", f"{allocation.macs_kept:,}")
     terminal().print(table)
+    weights = sum(layer.size for layer in allocation.layers)
+    share = 100 * allocation.params_fixed / (weights + allocation.params_fixed)
+    print(f"fixed: {quantity(allocation.params_fixed, 'more parameter')} ({share:.1f} % of the network), in no budget")
+    if line := much_fixed(allocation.params_fixed, weights + allocation.params_fixed):
+        print(f"warning: {line}")
     _print_held(allocation.held)
 
 

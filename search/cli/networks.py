@@ -13,6 +13,9 @@ from trainables.models.trust import Trust
 networks = typer.Typer()
 
 Checkpoint = Annotated[str, typer.Argument(help="The folder of a checkpoint.")]
+Model = Annotated[str, typer.Argument(help="A model's name, or the folder of a checkpoint.")]
+Image = Annotated[str, typer.Option(help="Channels x height x width, for a model's name.")]
+Classes = Annotated[int, typer.Option(help="Number of classes, for a model's name.")]
 Granularity = Annotated[str, typer.Option(help="weight, channel, block or projected-block.")]
 Criterion = Annotated[str | None, typer.Option(help="Default: magnitude for weights, l1 for channels and blocks.")]
 Out = Annotated[Path | None, typer.Option(help="Write JSON, the curves and a picture to this folder.")]
@@ -20,7 +23,7 @@ Out = Annotated[Path | None, typer.Option(help="Write JSON, the curves and a pic
 
 @networks.command()
 def allocate(
-    network: Annotated[str, typer.Argument(help="A model's name, or the folder of a checkpoint.")],
+    network: Model,
     policy: Annotated[str, typer.Option(help="An allocation policy.")],
     sparsity: Annotated[float, typer.Option(help="Fraction of the budget to remove, in [0, 1).")],
     budget: Annotated[str, typer.Option(help="params or macs.")] = "params",
@@ -33,8 +36,8 @@ def allocate(
         float | None,
         typer.Option(help="Share the budget as in a trial that fine-tunes at this learning rate; matters to capacity."),
     ] = None,
-    image: Annotated[str, typer.Option(help="Channels x height x width, for a model's name.")] = "3x32x32",
-    classes: Annotated[int, typer.Option(help="Number of classes, for a model's name.")] = 10,
+    image: Image = "3x32x32",
+    classes: Classes = 10,
     seed: Annotated[int, typer.Option(help="Seed of a named model's weights and of random policies.")] = 0,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
@@ -62,6 +65,30 @@ def allocate(
     from search.cli.network_tables import print_allocation
 
     print_allocation(found)
+    return None
+
+
+@networks.command()
+def inspect(
+    network: Model,
+    image: Image = "3x32x32",
+    classes: Classes = 10,
+    trust: Trusted = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Show what a network consists of: weights, multiply-accumulates, and what can be pruned at which granularity.
+
+    Example: howcompact inspect vit_b_16 --image 3x224x224 --classes 1000
+    """
+    from search.networks.inspection import inspection
+    from search.networks.network import fresh, saved
+
+    found = inspection(saved(network, Trust(trust)) or fresh(network, image, classes, seed=0))
+    if as_json:
+        return print(to_json(found))
+    from search.cli.inspection_tables import print_inspection
+
+    print_inspection(found)
     return None
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from search.comparison.estimates import Estimate
 from search.comparison.gaps import Gaps, gaps, unfair
 from search.comparison.headline import BASELINE, Headline, Versus, summarised
-from search.comparison.left_out import expected_budgets, incomparable, left_out
+from search.comparison.left_out import expected_budgets, incomparable, left_out, much_fixed_in
 from search.comparison.mismatches import mismatches
 from search.comparison.pairs import Pair, checked_margin, pairs_of
 from search.comparison.winners import Winner, winners
@@ -60,7 +60,7 @@ class ComparisonRow(Frozen):
     macs_kept: int
     macs_total: int
     macs_density: float
-    uncounted: float | None  # more weights of the network, which no budget counts, mean over seeds; None: unknown
+    params_fixed: float | None  # more parameters, which are never pruned, mean over seeds; None: unknown
     latency_ms: float | None  # of one image, mean over seeds; None: the study did not measure it
     dense_accuracy: Estimate
     one_shot_accuracy: Estimate
@@ -136,7 +136,10 @@ def compare(folders: Sequence[StudyFolder], margin: float | None = None) -> Comp
         rows=rows,
         headline=headline,
         versus=versus,
-        warnings=left_out(headline, found.without_winner, odd_settings),
+        warnings=[
+            *left_out(headline, found.without_winner, odd_settings),
+            *much_fixed_in((row.model, row.params_fixed, row.params_total) for row in rows),
+        ],
         margin=fraction,
         pairs=[] if fraction is None else pairs_of(found.cells, fraction),
     )
@@ -189,7 +192,7 @@ def _row(
         macs_kept=round(macs),
         macs_total=first.macs_total,
         macs_density=macs / first.macs_total,
-        uncounted=_mean([trial.uncounted for trial in trials]),
+        params_fixed=_mean([trial.params_fixed for trial in trials]),
         latency_ms=_mean([trial.latency_ms for trial in trials]),
         **accuracies._asdict(),
         compensated_accuracy=_estimate([trial.compensated_accuracy for trial in trials]),

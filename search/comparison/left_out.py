@@ -1,13 +1,14 @@
 """Why a row may not be comparable, and what the headline and the rows leave out."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from search.comparison.budgets import matched
 from search.comparison.headline import BASELINE, Headline
 from search.comparison.winners import BySeed, Cells, Winner
 from trainables.counts import quantity
+from trainables.pruning.held import much_fixed
 
 
 def expected_budgets(cells: Cells) -> dict[tuple[str, float], dict[int, float]]:
@@ -23,6 +24,18 @@ def expected_budgets(cells: Cells) -> dict[tuple[str, float], dict[int, float]]:
         }
         for target, by_seed in kept.items()
     }
+
+
+def much_fixed_in(fixed: Iterable[tuple[str, float | None, int]]) -> list[str]:
+    """Warn of networks of which more than a tenth is fixed.
+
+    fixed: name of a network, its fixed parameters, and the weights of the dense network.
+    """
+    most: dict[str, tuple[int, int]] = {}
+    for model, params, weights in fixed:
+        most[model] = max(most.get(model, (0, 0)), (round(params or 0), weights))
+    lines = {model: much_fixed(params, params + weights) for model, (params, weights) in most.items()}
+    return [f"{model}: {line}" for model, line in lines.items() if line]
 
 
 def incomparable(

@@ -48,7 +48,7 @@ class Winner(NamedTuple):
     params_total: int
     macs_kept: int
     macs_total: int
-    uncounted: int | None
+    params_fixed: int | None
     latency_ms: float | None
     spent: int  # weights or multiply-accumulates kept, whichever the budget counts
     trained_images: int | None  # images through the network, without those of allocation; None: not counted

@@ -134,15 +134,15 @@ def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
     return [f"{_listed(list(dict.fromkeys(rows_named)))}: {text}" for text, rows_named in names.items()]
 
 
-def uncounted_in(rows: Sequence[ComparisonRow]) -> str:
-    """Say how many weights of the networks in these rows no budget counts; an empty text if there are none."""
-    counts = [(row.uncounted, row.params_kept) for row in rows if row.uncounted]
+def fixed_in(rows: Sequence[ComparisonRow]) -> str:
+    """Say how many parameters of the networks in these rows are never pruned; an empty text if there are none."""
+    counts = [(row.params_fixed, row.params_kept) for row in rows if row.params_fixed]
     if not counts:
         return ""
     sizes = [f"{size:,.0f}" for size in sorted({more for more, _ in counts})]
     shares = [f"{share:.1f}" for share in sorted(100 * more / (more + kept) for more, kept in counts)]
     size, share = (f"{each[0]} to {each[-1]}" if each[0] != each[-1] else each[0] for each in (sizes, shares))
-    return f"not counted: {size} more weights ({share} % of all in a network) are neither pruned nor part of the budget"
+    return f"fixed: {size} more parameters ({share} % of all), in no budget"
 
 
 def covered(row: ComparisonRow) -> str:

@@ -37,6 +37,8 @@ class Allocation(Frozen):
     layers: list[LayerShare]
     params_kept: int
     macs_kept: int
+    params_fixed: int  # parameters that are never pruned, beside the weights
+    macs_fixed: int  # of the multiply-accumulates kept, those of products without weights
     cost_seconds: float  # of scoring and of dividing the budget
     held: dict[str, str]  # layer or block that is not pruned -> what keeps it, the largest first
 
@@ -77,6 +79,8 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
         layers=layers,
         params_kept=after.params_kept,
         macs_kept=after.macs_kept,
+        params_fixed=after.params_fixed,
+        macs_fixed=after.macs_fixed,
         cost_seconds=seconds,
         held=dict(planned.prunable.held),
     )

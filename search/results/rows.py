@@ -56,12 +56,12 @@ class TrialRow(Frozen):
     best_val_accuracy: float | None = Field(description="accuracy of the best epoch; epoch 0 is the start of recovery")
     best_epoch: int | None = Field(None, description="the first epoch of highest validation accuracy")
     epochs: int = Field(0, description="number of reported epochs, with epoch 0")
-    params_kept: int | None = Field(None, description="kept weights of convolutions and linear layers")
-    params_total: int | None = Field(None, description="weights of the dense network's layers of these kinds")
+    params_kept: int | None = Field(None, description="kept weights of all layers")
+    params_total: int | None = Field(None, description="weights of the dense network's layers")
     macs_kept: int | None = Field(None, description="multiply-accumulates of one image with kept weights")
     macs_total: int | None = Field(None, description="multiply-accumulates of one image in the dense network")
-    uncounted: int | None = Field(
-        None, description="more weights of the pruned network, which no budget counts; none: an older version"
+    params_fixed: int | None = Field(
+        None, description="more parameters of the pruned network, which are never pruned; none: an older version"
     )
     seconds: float = Field(0.0, description="time spent in the trial, without repeats after a crash")
     images: int | None = Field(None, description="images through the network in these seconds; none: an older version")

@@ -23,7 +23,7 @@ from trainables.evaluate import VERIFICATIONS, Verification, rebuild
 from trainables.exports.export import KINDS, export
 from trainables.exports.latency import Speed
 from trainables.frozen import Frozen
-from trainables.models.layers import uncounted
+from trainables.models.layers import inventory
 from trainables.models.trust import Trust
 from trainables.storage.folder import Folder
 
@@ -61,7 +61,7 @@ class Retrieved(Frozen):
     params_total: int
     macs_kept: int
     macs_total: int
-    uncounted: int  # weights that no budget counts, beside `params_kept`
+    params_fixed: int  # more parameters, which are never pruned, beside `params_kept`
     reported_accuracy: float
     verified_accuracy: float
     layers: dict[str, float]  # layer -> density
@@ -163,7 +163,7 @@ def _complete(
         epoch=row.best_epoch,
         result=row,
         reported_accuracy=row.best_val_accuracy,
-        uncounted=sum(uncounted(rebuild(copied, CPU), copied.architecture.example()).values()),
+        params_fixed=inventory(rebuild(copied, CPU), copied.architecture.example()).params_fixed,
         verified_accuracy=verification.val_accuracy,
         verified_on=verification.hardware,
         input=verification.input,
@@ -176,14 +176,14 @@ def _complete(
     speeds = [meter.speed(row)]
     if "onnx" in exports and meter.engine != "onnxruntime":
         speeds.append(measure(copied, "onnxruntime"))
-    shared = set(Retrieved.model_fields) & set(TrialRow.model_fields) - {"uncounted"}
+    shared = set(Retrieved.model_fields) & set(TrialRow.model_fields) - {"params_fixed"}
     return Retrieved(
         **{name: getattr(row, name) for name in shared},
         checkpoint=destination.final,
         study=record.study,
         image=copied.architecture.image,
         epoch=record.epoch,
-        uncounted=record.uncounted,
+        params_fixed=record.params_fixed,
         reported_accuracy=record.reported_accuracy,
         verified_accuracy=record.verified_accuracy,
         bytes=len(files["network.safetensors"]),

@@ -21,5 +21,5 @@ class BestRecord(VerifiedRecord):
     epoch: int  # the trial's best epoch
     result: TrialRow
     reported_accuracy: float  # on the validation split
-    uncounted: int  # weights of the network that no budget counts, beside those kept
+    params_fixed: int  # parameters of the network that are never pruned, beside the weights kept
     versions: dict[str, str]  # library -> version, when the network was verified

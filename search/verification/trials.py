@@ -1,12 +1,12 @@
 """Verifies one trial: its files, and the counts on its rebuilt network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search.results.folder import SPEC, StudyFolder
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.epochs import epoch_name
-from trainables.models.layers import count, uncounted, weight_of
+from trainables.models.layers import count, prunable_layers
 from trainables.models.trust import Trust
 from trainables.outcome import Facts, Outcome
 from trainables.spec import TrialSpec
@@ -69,14 +69,18 @@ def _of_counts(saved: Checkpoint, spec: TrialSpec, facts: Facts) -> list[str]:
     network, example = saved.network(), saved.architecture.example()
     masks = {}
     if any(pruning.granularity == "weight" for pruning in spec.prunings):
-        layers = count(network, {}, example).weights
-        masks = {name: weight_of(network.get_submodule(name)) != 0 for name in layers}
+        names = {layer.parameter for layer in prunable_layers(network, example)}
+        masks = {name: network.get_parameter(name) != 0 for name in names}
     counted = count(network, masks, example)
+    if facts.params_fixed is None:  # an older version, which knew fewer kinds of layers
+        known = (*facts.layers, *(f"{block}.conv" for block in saved.architecture.projections))
+        weights, macs = ({n: kept[n] for n in known if n in kept} for kept in (counted.weights, counted.macs))
+        counted = replace(counted, weights=weights, macs=macs, macs_fixed=0)
     problems = []
     for name, found, reported in (
         ("weights", counted.params_kept, facts.params_kept),
         ("multiply-accumulates", counted.macs_kept, facts.macs_kept),
-        ("weights that no budget counts", sum(uncounted(network, example).values()), facts.uncounted),
+        ("fixed parameters", counted.params_fixed, facts.params_fixed),
     ):
         if reported is not None and found != reported:
             problems.append(f"its network has {found:,} {name}, but {reported:,} were reported")

@@ -94,9 +94,9 @@ class Beside:
         masks = {}
         for name, score in scores.items():
             weight = weight_of(self.dense.get_submodule(name))
-            masks[name] = torch.zeros(weight.numel(), dtype=torch.bool)
-            masks[name][top_units(score, quota[name])] = True
-            masks[name] = masks[name].view_as(weight)
+            mask = torch.zeros(weight.numel(), dtype=torch.bool)
+            mask[top_units(score, quota[name])] = True
+            masks[f"{name}.weight"] = mask.view_as(weight)
         return {name: quota[name] / len(score) for name, score in scores.items()}, masks
 
     def accuracy(self, network: nn.Module) -> float:
@@ -137,7 +137,7 @@ def main() -> None:
         density, by_magnitude = beside.erk(asked.sparsity)
         pruned = deepcopy(beside.dense)
         seconds = prune_by_sparsegpt(solver, pruned, beside.images, density)
-        masks = {name: weight_of(pruned.get_submodule(name)) != 0 for name in density}
+        masks = {f"{name}.weight": weight_of(pruned.get_submodule(name)) != 0 for name in density}
         print(
             f"{spec.model} x {spec.width}, seed {spec.seed}: "
             f"dense {100 * evaluate(beside.dense, beside.val).accuracy:.1f}, "

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trainables.allocation.compensated_loss import CompensatedLoss
 from trainables.allocation.measured_loss import MeasuredLoss
 from trainables.allocation.problem import Problem
-from trainables.models.layers import eval_mode
+from trainables.models.modes import eval_mode
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from trainables.allocation.budget import Path, proportional
 from trainables.allocation.output_variance import output_variances
 from trainables.allocation.problem import Problem
 from trainables.allocation.ranked import TINY, by_score, squared_norms
-from trainables.models.layers import weight_of
 
 CODES = 16  # levels that C2 quantises weights to
 NOISE = 0.01  # variance of the noise in C4
@@ -33,7 +32,7 @@ def coding(problem: Problem) -> Path:
     """
     model = problem.prunable.model
     bits = [
-        sum(layer.size * entropy(weight_of(model.get_submodule(layer.name))) for layer in part.layers)
+        sum(layer.size * entropy(layer.of(model.get_parameter(layer.parameter))) for layer in part.layers)
         / sum(layer.size for layer in part.layers)
         for part in problem.prunable.parts
     ]

@@ -8,7 +8,7 @@ from torch import Tensor
 from trainables.allocation.measured_loss import MeasuredLoss
 from trainables.allocation.problem import Problem
 from trainables.compensation.compensation import Fitted, Targets, can_be_fitted, compensate, put
-from trainables.models.layers import Masks
+from trainables.models.layers import Masks, weight_name
 from trainables.pruning.granularity import Counts, Cut
 
 
@@ -72,15 +72,15 @@ class CompensatedLoss(MeasuredLoss):
         self._mask(keep)
         masks = {}
         for name in self._layers:
-            key = f"{name}.weight".lstrip(".")  # a network may be a single layer
+            key = weight_name(name)
             gone = (self._state[key] == 0) & (self._saved[key] != 0)
             if bool(gone.any()):
-                masks[name] = ~gone
+                masks[key] = ~gone
                 self._state[key].copy_(self._saved[key])
         return masks
 
 
 def _differing(base: Masks, other: Masks) -> dict[str, Tensor]:
-    """Find the masks of the layers that keep other weights than in `base`."""
+    """Find the masks of the parameters that keep other weights than in `base`."""
     whole = {name: torch.ones_like(mask) for name, mask in base.items() if name not in other}
     return {n: mask for n, mask in {**whole, **other}.items() if n not in base or not torch.equal(mask, base[n])}

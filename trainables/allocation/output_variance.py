@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainables.models.layers import eval_mode
+from trainables.models.modes import eval_mode
+from trainables.models.usage import Product, watch
 from trainables.pruning.context import PruningContext
 
 BATCH = 64  # samples at a time
@@ -23,22 +24,30 @@ def output_variances(context: PruningContext) -> dict[str, Tensor]:
     calibration samples and their positions. Returns layer name -> (n_out,) in float64. The model stays as it is.
     """
     model, samples = context.prunable.model, context.samples
-    names = [layer.name for part in context.prunable.parts for layer in part.layers]
-    layers = {name: model.get_submodule(name) for name in names}
-    variances = _squared_scales(model, layers, context.prunable.example)
-    unscaled = {name: layer for name, layer in layers.items() if name not in variances}
-    sums: dict[str, Tensor] = {}  # layer name -> (3, n_out): count, sum, sum of squares
+    layers = [layer for part in context.prunable.parts for layer in part.layers]
+    modules = dict(model.named_modules())
+    of_modules = {layer.name: modules[layer.name] for layer in layers if layer.name in modules}
+    variances = _squared_scales(model, of_modules, context.prunable.example)
+    unscaled = [layer for layer in layers if layer.name not in variances]
+    sums: dict[str, Tensor] = {}  # parameter -> (3, outputs): count, sum, sum of squares
+    outputs = {layer.parameter: layer.outputs for layer in unscaled}
+    for layer in unscaled:
+        if layer.rows:
+            outputs[layer.parameter] = max(outputs[layer.parameter], layer.rows[1])
 
-    def add(name: str, layer: nn.Module, _: Tensor, output: Tensor) -> None:
-        channels = output.movedim(1 if isinstance(layer, nn.Conv2d) else -1, 0).flatten(1).double()
-        moments = torch.stack([torch.ones_like(channels), channels, channels.square()]).sum(2)
-        sums[name] = sums.get(name, 0.0) + moments
+    def add(product: Product, result: Tensor) -> None:
+        if (name := product.parameter) in outputs:
+            channels = result.flatten(1).double()
+            moments = torch.stack([torch.ones_like(channels), channels, channels.square()]).sum(2)
+            total = sums.setdefault(name, moments.new_zeros(3, outputs[name]))
+            first = product.start * len(model.get_parameter(name)) // model.get_parameter(name).numel()
+            total[:, first : first + len(result)] += moments
 
-    with _watched(unscaled, add), eval_mode(model), torch.no_grad():
-        for images, _ in samples.batches(BATCH) if unscaled else ():
-            model(images)
-    for name, (count, total, squares) in sums.items():
-        variances[name] = (squares / count - (total / count).square()).clamp_min(0.0)
+    for images, _ in samples.batches(BATCH) if unscaled else ():
+        watch(model, images, add)
+    for layer in unscaled:
+        count, total, squares = layer.of(sums[layer.parameter].mT).unbind(1)
+        variances[layer.name] = (squares / count - (total / count).square()).clamp_min(0.0)
     return variances
 
 

@@ -98,7 +98,12 @@ def prune_further(
     """Take a later step in place: keep the units that score highest now among those that are left."""
     prunable = view(model, spec.granularity, example)
     scores = CRITERIA[spec.criterion](PruningContext(prunable, spec.seed, calibration))
-    gone = {name: ~mask.flatten() for name, mask in masks.items()}
+    gone = {
+        part.name: ~layer.of(masks[layer.parameter]).flatten()
+        for part in prunable.parts
+        for layer in part.layers
+        if layer.parameter in masks
+    }
     left = {
         name: score.masked_fill(gone[name].to(score.device), -torch.inf) if name in gone else score
         for name, score in scores.items()

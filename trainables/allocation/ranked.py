@@ -10,7 +10,6 @@ from torch import Tensor
 
 from trainables.allocation.budget import Path, ranked
 from trainables.allocation.problem import Problem
-from trainables.models.layers import weight_of
 from trainables.pruning import criteria
 from trainables.pruning.criteria import Scores
 
@@ -39,12 +38,13 @@ def gates_joint(problem: Problem) -> Path:
 
 def squared_norms(problem: Problem) -> dict[str, Tensor]:
     """Compute squared Euclidean norms of the units' weights: part name -> (units,) in float64."""
-    return {name: unit.double().square().sum(1) for name, unit in problem.prunable.members(weight_of).items()}
+    units = problem.prunable.members(problem.prunable.model.get_parameter)
+    return {name: unit.double().square().sum(1) for name, unit in units.items()}
 
 
 def global_magnitude(problem: Problem) -> Path:
     """One threshold on |w| over the network; for a channel on the root mean square of its weights (our reading)."""
-    units = problem.prunable.members(weight_of)
+    units = problem.prunable.members(problem.prunable.model.get_parameter)
     return by_score(problem, {name: unit.double().square().mean(1).sqrt() for name, unit in units.items()})
 
 

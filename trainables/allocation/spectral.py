@@ -6,7 +6,6 @@ from torch import Tensor
 
 from trainables.allocation.budget import Path, dense_counts
 from trainables.allocation.problem import Problem
-from trainables.models.layers import weight_of
 
 SPREAD = 0.2  # of relative sparsities about 1, the paper's for vision
 
@@ -19,7 +18,9 @@ def alpha_pruning(problem: Problem) -> Path:
     """
     model, parts = problem.prunable.model, problem.prunable.parts
     exponents = {
-        layer.name: tail_exponent(weight_of(model.get_submodule(layer.name))) for part in parts for layer in part.layers
+        layer.name: tail_exponent(layer.of(model.get_parameter(layer.parameter)))
+        for part in parts
+        for layer in part.layers
     }
     lightest = max((a for a in exponents.values() if np.isfinite(a)), default=1.0)
     alphas = np.array([np.mean([min(exponents[layer.name], lightest) for layer in part.layers]) for part in parts])
@@ -32,11 +33,11 @@ def alpha_pruning(problem: Problem) -> Path:
 def tail_exponent(weight: Tensor) -> float:
     """Hill's estimate 1 + n / sum ln(l / l_min) over the n squared singular values l from their median on.
 
-    weight: (n_out, n_in) or (n_out, n_in, kh, kw). The latter is kh kw matrices of one spectrum; the authors' scale of
-    these does not change the estimate. Ours: values that are zero in the weight's precision are left out. The result is
-    infinite where the tail has no extent.
+    weight: (n_out, n_in) or (n_out, n_in, kh, kw) and the like. The latter is kh kw matrices of one spectrum; the
+    authors' scale of these does not change the estimate. Ours: values that are zero in the weight's precision are left
+    out. The result is infinite where the tail has no extent.
     """
-    matrices = weight.detach().double().flatten(2).movedim(2, 0) if weight.dim() == 4 else weight.detach().double()
+    matrices = weight.detach().double().flatten(2).movedim(2, 0) if weight.dim() > 2 else weight.detach().double()
     singular = torch.linalg.svdvals(matrices).flatten()
     rank_floor = singular.max() * max(matrices.shape[-2:]) * torch.finfo(weight.dtype).eps
     spectrum = singular[singular > rank_floor].square().sort().values

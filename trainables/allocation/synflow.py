@@ -8,7 +8,6 @@ from torch import Tensor
 from trainables.allocation.budget import Path, dense_counts, spend
 from trainables.allocation.problem import Problem
 from trainables.allocation.ranked import by_score
-from trainables.models.layers import weight_of
 from trainables.pruning.granularity import Prunable, top_units
 
 ROUNDS = 100
@@ -41,11 +40,12 @@ def synflow(problem: Problem) -> Path:
 def flow(prunable: Prunable) -> dict[str, Tensor]:
     """Score every unit of a network of absolute values by |dR/dw w|: part name -> (units,) in float64."""
     model = prunable.model
-    layers = list(dict.fromkeys(model.get_submodule(layer.name) for part in prunable.parts for layer in part.layers))
+    names = list(dict.fromkeys(layer.parameter for part in prunable.parts for layer in part.layers))
+    weights = [model.get_parameter(name) for name in names]
     flowing = model(torch.ones_like(prunable.example, dtype=torch.float64)).sum()
-    gradients = torch.autograd.grad(flowing, [weight_of(layer) for layer in layers], materialize_grads=True)
-    owners = dict(zip(layers, gradients, strict=True))
-    units = prunable.members(lambda layer: (owners[layer] * weight_of(layer)).abs())
+    gradients = torch.autograd.grad(flowing, weights, materialize_grads=True)
+    flows = {name: (of * w).abs() for name, of, w in zip(names, gradients, weights, strict=True)}
+    units = prunable.members(flows.__getitem__)
     scores = {name: unit.sum(1) for name, unit in units.items()}
     if not all(score.sum().isfinite() for score in scores.values()):
         raise ValueError(

@@ -15,7 +15,7 @@ from trainables.checkpoints import manifest
 from trainables.checkpoints.manifest import RECORD
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Splits
-from trainables.models.layers import eval_mode
+from trainables.models.modes import eval_mode
 from trainables.outcome import Cost
 from trainables.pruning.block_chain import Block, find_chain
 from trainables.pruning.probe_order import ProbeResult

@@ -23,7 +23,8 @@ from trainables.checkpoints import artifact_store, manifest
 from trainables.checkpoints.manifest import RECORD
 from trainables.compensation.compensation import put
 from trainables.data.splits import Splits
-from trainables.models.layers import eval_mode
+from trainables.models.layers import weight_name
+from trainables.models.modes import eval_mode
 from trainables.names import CRITERION_NEEDS, Source
 from trainables.outcome import Cost
 from trainables.pruning.context import Calibration, Meter, PruningContext
@@ -154,14 +155,14 @@ class _Pruning:
         masks = []
         for units in counts:
             with self.to(part, units) as changed:
-                masks.append({layer: self._kept(f"{layer}.weight") for layer in self._fitted(changed)})
+                masks.append({weight_name(n): self._kept(weight_name(n)) for n in self._fitted(changed)})
                 if not changed:  # pruning skips modules, so all layers behind them read something else
                     skips[units] = self._repair.after_skips()
         return skips or dict(zip(counts, self._repair.after_masks(masks), strict=True))
 
     def _fitted(self, changed: set[str]) -> list[str]:
         """Name the layers that lose weights and that can be fitted."""
-        return [layer for layer in (self._repair.layers if self._repair else ()) if f"{layer}.weight" in changed]
+        return [layer for layer in (self._repair.layers if self._repair else ()) if weight_name(layer) in changed]
 
     def _kept(self, name: str) -> Tensor:
         return (self._state[name] != 0) | (self._whole[name] == 0)

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import nn
 
 from trainables.compensation.compensation import Fitted, Targets, can_be_fitted, compensate, put
+from trainables.models.layers import Masks, weight_name
 from trainables.pruning.context import Calibration
 from trainables.pruning.granularity import Cut
 
@@ -23,13 +24,14 @@ class Repair:
         dense.train(training)
         names = (name for name in self._targets.outputs if can_be_fitted(dense.get_submodule(name)))
         self.layers = {name: dense.get_submodule(name) for name in names}
+        self._stored = {weight_name(name): name for name in self.layers}
 
-    def after_masks(self, masks: Sequence[Mapping[str, Tensor]]) -> Sequence[Fits]:
-        """Fit layers of the dense network with each of these masks: layer name -> its weights that stay.
+    def after_masks(self, masks: Sequence[Masks]) -> Sequence[Fits]:
+        """Fit layers of the dense network with each of these masks of their weights.
 
         The network stays dense. A later layer is fitted to what it reads after the earlier ones are fitted.
         """
-        names = {name for each in masks for name in each}
+        names = {self._stored[name] for each in masks for name in each}
         if len(names) == 1:  # what depends on the samples alone is then computed once
             before = self._parameters(names)
             fits = self._compensate(names, Cut(), masks)
@@ -38,9 +40,10 @@ class Repair:
         return [self._fits(Cut(each)) for each in masks]
 
     def _fits(self, cut: Cut) -> Fits:
-        before = self._parameters(cut.masks)
-        self._compensate(cut.masks, cut)
-        fits = self._parameters(cut.masks)
+        names = [self._stored[name] for name in cut.masks]
+        before = self._parameters(names)
+        self._compensate(names, cut)
+        fits = self._parameters(names)
         self._put(before)
         return fits
 
@@ -49,9 +52,7 @@ class Repair:
         self._compensate(self.layers, Cut())
         return self._parameters(self.layers)
 
-    def _compensate(
-        self, names: Collection[str], cut: Cut, others: Sequence[Mapping[str, Tensor]] = ()
-    ) -> Sequence[Fits]:
+    def _compensate(self, names: Collection[str], cut: Cut, others: Sequence[Masks] = ()) -> Sequence[Fits]:
         targets = replace(self._targets, outputs={name: self._targets.outputs[name] for name in names})
         images = self._calibration.all_images()
         _, fitted = compensate(self._model, targets, cut, images, batch_statistics=False, others=others)

@@ -1,4 +1,4 @@
-"""What a run says of networks at its start: frozen layers, layers that keep all channels, and uncounted weights."""
+"""What a run says of networks at its start: frozen layers, layers that keep all channels, and fixed parameters."""
 
 from collections.abc import Iterable
 
@@ -7,30 +7,27 @@ from torch import Tensor, nn
 
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
-from trainables.models.layers import uncounted
+from trainables.models.layers import inventory
 from trainables.names import NAMES
 from trainables.pruning.channels import Channels
-from trainables.pruning.held import OUTPUT, some, with_reasons
+from trainables.pruning.held import OUTPUT, much_fixed, some, with_reasons
 from trainables.spec import DenseSpec, TrialSpec
 
 
 def remarks(networks: Iterable[DenseSpec]) -> list[str]:
-    """List, for each network, its frozen layers and the share of its weights that are neither pruned nor counted.
+    """List, for each network, its frozen layers, and its fixed parameters if they are more than a tenth of it.
 
-    A weight is a parameter of two or more dimensions. The project's own networks have neither.
+    The project's own networks have neither.
     """
     lines: list[str] = []
     for spec in {network.model: network for network in networks if network.model not in NAMES["model"]}.values():
         model, example = _fresh(spec)
         if frozen := [name for name, parameter in model.named_parameters() if not parameter.requires_grad]:
             lines.append(f"{spec.model}: frozen, so never trained: {some(frozen)}")
-        if left := uncounted(model, example):
-            size = sum(left.values())
-            weights = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
-            lines.append(
-                f"{spec.model}: {size:,} of {weights:,} weights ({100 * size / weights:.1f} %) are neither pruned nor "
-                f"counted by the budget: {some(sorted(left, key=lambda name: -left[name]))}"
-            )
+        found = inventory(model, example)
+        if line := much_fixed(found.params_fixed, found.params):
+            largest = sorted(found.fixed.items(), key=lambda each: -each[1].size)
+            lines.append(f"{spec.model}: {line}: {with_reasons({name: each.reason for name, each in largest})}")
     return lines
 
 

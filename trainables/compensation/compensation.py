@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.compensation.ridge import MaskedRidge
-from trainables.models.layers import Masks, weight_of
+from trainables.models.layers import Masks, weight_name, weight_of
 from trainables.pruning.granularity import Cut
 
 DAMPING = 0.01  # pull towards the weights before the fit (ours)
@@ -71,7 +71,7 @@ class Targets:
                 if isinstance(module, _BatchNorm):
                     stack.callback(module.register_forward_pre_hook(normalise).remove)
             logits = network(images)
-        for name in repeated:
+        for name in repeated | _sharing(network) & outputs.keys():
             del outputs[name]
         return cls(outputs, rows, frozenset(normalised), logits)
 
@@ -92,8 +92,8 @@ def compensate(
     before pruning, from the inputs that it has after pruning, when all layers before it are fitted already. One pass
     does all of this, as a layer is fitted just before it runs. Least squares on the outputs of a layer is the idea of
     OBC (arXiv 2208.11580) and of ThiNet (arXiv 1707.06342); fitting in the pruned network, the damping and the sampled
-    outputs are ours. Layers that run more than once, that are frozen, or that the network did not have before pruning
-    stay as they are.
+    outputs are ours. Layers of other kinds stay as they are, and so do layers that run more than once, that share their
+    weights, that are frozen, or that the network did not have before pruning.
 
     Args:
         model: the pruned network.
@@ -123,6 +123,15 @@ def compensate(
                 stack.callback(module.register_forward_pre_hook(fit).remove)
         logits: Tensor = model(images)
     return logits, fitted
+
+
+def _sharing(network: nn.Module) -> set[str]:
+    """Find the modules that share a parameter with another module."""
+    owners: dict[nn.Parameter, list[str]] = {}
+    for name, module in network.named_modules():
+        for parameter in module.parameters(recurse=False):
+            owners.setdefault(parameter, []).append(name)
+    return {name for names in owners.values() if len(names) > 1 for name in names}
 
 
 def can_be_fitted(module: nn.Module) -> bool:
@@ -166,9 +175,9 @@ class _Fit:
             return Fitted(solved.reshape(module.weight.shape), bias)
 
         for masks, fitted in zip(self.others, self.fitted, strict=True):
-            if self.name in masks:
-                fitted[self.name] = fit(masks[self.name])
-        put(module, fit(self.cut.masks.get(self.name)))
+            if (key := weight_name(self.name)) in masks:
+                fitted[self.name] = fit(masks[key])
+        put(module, fit(self.cut.masks.get(weight_name(self.name))))
 
 
 @torch.no_grad()

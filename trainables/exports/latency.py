@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainables.counts import quantity
 from trainables.exports.export import export, missing, open_onnx
 from trainables.lookup import pick
-from trainables.models.layers import count, prunable_layers, weight_of
+from trainables.models.layers import count, prunable_layers
 
 Run = Callable[[Tensor], object]
 
@@ -131,7 +131,7 @@ def _setting(time: Latency) -> str:
 def _macs(network: nn.Module, images: Tensor) -> int:
     """Count the multiply-accumulates of one image whose weight is not zero."""
     layers = prunable_layers(network, images[:1])
-    masks = {layer.name: weight_of(network.get_submodule(layer.name)) != 0 for layer in layers}
+    masks = {layer.parameter: network.get_parameter(layer.parameter) != 0 for layer in layers}
     return count(network, masks, images[:1]).macs_kept
 
 

@@ -1,23 +1,36 @@
-"""The prunable layers of a network, and their numbers of weights and multiply-accumulates."""
+"""The layers of a network: the weights that can be pruned, and what is fixed; weights and multiply-accumulates."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from math import prod
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 
-Masks = Mapping[str, Tensor]  # layer name -> bool tensor of its weight's shape, True where the weight stays
+from trainables.models.usage import Product, Usage, watch
+
+Masks = Mapping[str, Tensor]  # parameter name -> bool tensor of its shape, True where the weight stays
+
+_STORES = (  # modules that must store the weights that they multiply by
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.Linear, nn.Bilinear, nn.MultiheadAttention, nn.RNNBase),
+)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or a linear layer that a forward pass runs."""
+    """A weight matrix by which a forward pass multiplies."""
 
-    name: str
-    shape: tuple[int, ...]  # of its weight: (n_out, n_in / groups, kh, kw) or (n_out, n_in)
-    positions: int  # how often one image uses each weight: output pixels, summed over runs of the layer
+    name: str  # of its module, if this stores the matrix as its `weight`; otherwise of the parameter
+    shape: tuple[int, ...]  # (n_out, n_in / groups, kh, kw), (n_out, n_in) and the like
+    positions: int  # how often one image uses each weight: output pixels or tokens, summed over all runs
+    parameter: str  # name of the parameter that stores it
+    outputs: int
+    kind: str  # class of the module that has the parameter
+    rows: tuple[int, int] | None = None  # of the parameter, if it packs several matrices
+    shared: tuple[str, ...] = ()  # other modules that have the same parameter
 
     @property
     def size(self) -> int:
@@ -29,13 +42,19 @@ class Layer:
         """The number of multiply-accumulates for one image."""
         return self.size * self.positions
 
+    def of(self, values: Tensor) -> Tensor:
+        """Return the layer's part of a tensor that has the shape of its parameter: a view."""
+        return values if self.rows is None else values[slice(*self.rows)]
+
 
 @dataclass(frozen=True)
 class Count:
-    """The kept weights and multiply-accumulates of the prunable layers."""
+    """The kept weights and multiply-accumulates of a network."""
 
     weights: dict[str, int]  # layer name -> weights kept
     macs: dict[str, int]  # layer name -> multiply-accumulates kept, for one image
+    params_fixed: int  # parameters that are no weights of a layer
+    macs_fixed: int  # multiply-accumulates for one image by which no layer's weights multiply
 
     @property
     def params_kept(self) -> int:
@@ -44,72 +63,88 @@ class Count:
 
     @property
     def macs_kept(self) -> int:
-        """The kept multiply-accumulates of all layers, for one image; theoretical where weights are masked."""
-        return sum(self.macs.values())
+        """All kept multiply-accumulates, for one image; theoretical where weights are masked."""
+        return sum(self.macs.values()) + self.macs_fixed
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A parameter that cannot be pruned."""
+
+    size: int
+    kind: str  # class of the module that has it
+    reason: str
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All parameters and multiply-accumulates of a network. Each one belongs to a layer, or is fixed."""
+
+    layers: tuple[Layer, ...]
+    fixed: Mapping[str, Fixed]  # parameter name -> parameter, in the order of the modules
+    products: Mapping[str, int]  # module -> multiply-accumulates for one image by which no layer's weights multiply
+
+    @property
+    def params(self) -> int:
+        """The number of all parameters."""
+        return sum(layer.size for layer in self.layers) + self.params_fixed
+
+    @cached_property
+    def params_fixed(self) -> int:
+        """The number of fixed parameters."""
+        return sum(each.size for each in self.fixed.values())
+
+    @cached_property
+    def macs_fixed(self) -> int:
+        """The number of multiply-accumulates, for one image, that no mask saves: products of computed matrices."""
+        return sum(self.products.values())
+
+    def macs_fixed_in(self, module: str) -> int:
+        """The part of `macs_fixed` that a module and the modules inside of it compute."""
+        return sum(macs for name, macs in self.products.items() if f"{name}.".startswith(f"{module}."))
+
+
+def inventory(model: nn.Module, example: Tensor) -> Inventory:
+    """Take account of every parameter of a network. Runs it once on `example` (1, C, H, W), or another batch of one.
+
+    Raises ValueError for a layer that computes its weight, as no mask holds that.
+    """
+    usage = watch(model, example)
+    _refuse_computed(model, usage)
+    owners = _owners(model)
+    read = dict[str, list[Product]]()
+    for product in usage.products:
+        if product.parameter is not None:
+            read.setdefault(product.parameter, []).append(product)
+    layers, fixed = list[Layer](), dict[str, Fixed]()
+    for name, parameter in model.named_parameters():
+        found = _layers(name, parameter, owners[parameter], read.get(name, []), usage)
+        if isinstance(found, str):
+            fixed[name] = Fixed(parameter.numel(), _kind(owners[parameter][0][1]), found)
+        else:
+            layers += found
+    stored = {layer.parameter for layer in layers}
+    products = dict[str, int]()
+    for product in usage.products:
+        if product.parameter not in stored and product.macs:
+            products[product.module] = products.get(product.module, 0) + product.macs
+    return Inventory(tuple(layers), fixed, products)
 
 
 def prunable_layers(model: nn.Module, example: Tensor) -> tuple[Layer, ...]:
-    """Find every Conv2d and Linear that a forward pass of `example` (1, C, H, W) runs, in module order.
-
-    Raises ValueError for a weight that is computed, or that two layers share: masks support neither.
-    """
-    positions: dict[str, int] = {}
-
-    def watch(name: str, out_dim: int) -> torch.utils.hooks.RemovableHandle:
-        def count(module: nn.Module, _: object, output: Tensor) -> None:
-            outputs = module.out_channels if isinstance(module, nn.Conv2d) else output.shape[out_dim]
-            assert isinstance(outputs, int)
-            positions[name] = positions.get(name, 0) + output.numel() // (len(example) * outputs)
-
-        return modules[name].register_forward_hook(count)
-
-    modules = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    run_with_hooks(model, example, [watch(name, -1) for name in modules])
-    weights = {name: weight_of(modules[name]) for name in modules if name in positions}
-    _refuse_unmaskable(weights)
-    return tuple(Layer(name, tuple(weight.shape), positions[name]) for name, weight in weights.items())
+    """Find the layers of a network, as `inventory`, in the order of the modules."""
+    return inventory(model, example).layers
 
 
-def run_with_hooks(model: nn.Module, example: Tensor, hooks: Iterable[torch.utils.hooks.RemovableHandle]) -> None:
-    """Run a network once in eval mode on `example` (1, C, H, W), then remove the hooks."""
-    handles = list(hooks)
-    try:
-        with eval_mode(model), torch.no_grad():
-            model(example)
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model in eval mode and make every parameter require gradients, within the context.
-
-    The context restores the mode of every module and the flag of every parameter.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
-    try:
-        model.eval().requires_grad_(True)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-
-
-def _refuse_unmaskable(weights: Mapping[str, Tensor]) -> None:
-    owners: dict[Tensor, str] = {}
-    for name, weight in weights.items():
-        if not isinstance(weight, nn.Parameter):
-            raise ValueError(f"layer {name} must store its weight, but computes it; remove its parametrization")
-        if weight in owners:
-            raise ValueError(
-                f"layer {name} must not share its weight, but shares it with layer {owners[weight]}; "
-                "give each layer its own weight"
-            )
-        owners[weight] = name
+def count(model: nn.Module, masks: Masks, example: Tensor) -> Count:
+    """Count the weights and multiply-accumulates of a network, as `inventory`."""
+    found = inventory(model, example)
+    weights = {
+        layer.name: int(layer.of(masks[layer.parameter]).sum()) if layer.parameter in masks else layer.size
+        for layer in found.layers
+    }
+    macs = {layer.name: weights[layer.name] * layer.positions for layer in found.layers}
+    return Count(weights, macs, found.params_fixed, found.macs_fixed)
 
 
 def weight_of(module: nn.Module) -> Tensor:
@@ -119,21 +154,106 @@ def weight_of(module: nn.Module) -> Tensor:
     return weight
 
 
-def uncounted(model: nn.Module, example: Tensor) -> dict[str, int]:
-    """Find the weights that no budget counts: parameters of two or more dimensions outside of `prunable_layers`.
-
-    Returns parameter name -> number of weights. Runs the network once on `example` (1, C, H, W).
-    """
-    counted = {layer.name for layer in prunable_layers(model, example)}
-    return {
-        name: parameter.numel()
-        for name, parameter in model.named_parameters()
-        if parameter.dim() > 1 and name.rpartition(".")[0] not in counted
-    }
+def weight_name(module: str) -> str:
+    """Return the name of a module's weight. A network may be a single layer, whose name is empty."""
+    return f"{module}.weight".removeprefix(".")
 
 
-def count(model: nn.Module, masks: Masks, example: Tensor) -> Count:
-    """Count the weights and multiply-accumulates of a network. Runs it once on `example` (1, C, H, W)."""
-    layers = prunable_layers(model, example)
-    weights = {layer.name: int(masks[layer.name].sum()) if layer.name in masks else layer.size for layer in layers}
-    return Count(weights, {layer.name: weights[layer.name] * layer.positions for layer in layers})
+_Owners = list[tuple[str, nn.Module, str]]  # name of a module, the module, and its name of a parameter
+
+
+def _owners(model: nn.Module) -> dict[nn.Parameter, _Owners]:
+    """Find the modules that have each parameter."""
+    owners: dict[nn.Parameter, _Owners] = {}
+    for name, module in model.named_modules():
+        for key, parameter in module._parameters.items():
+            if parameter is not None:
+                owners.setdefault(parameter, []).append((name, module, key))
+    return owners
+
+
+def _refuse_computed(model: nn.Module, usage: Usage) -> None:
+    for name, module in model.named_modules():
+        if name in usage.ran and isinstance(module, _STORES):
+            for key in ("weight", "in_proj_weight", *getattr(module, "_flat_weights_names", ())):
+                if isinstance(getattr(module, key, None), Tensor) and module._parameters.get(key) is None:
+                    raise ValueError(f"layer {name} must store its weight, but computes it; remove its parametrization")
+
+
+def _layers(
+    name: str, parameter: nn.Parameter, owners: _Owners, products: list[Product], usage: Usage
+) -> list[Layer] | str:
+    """Find the layers that a parameter stores; or the reason for which it stores none."""
+    (_, module, key), *others = owners
+    if reason := _reason(name, parameter, owners, products, usage):
+        return reason
+    assert products
+    length = len(parameter)
+    packs = isinstance(module, nn.MultiheadAttention) and key == "in_proj_weight"
+    edges = range(0, length + 1, length // 3 if packs else length)
+    times = _times(parameter, products)
+    layers = []
+    for label, (first, last) in zip(("q_proj", "k_proj", "v_proj") if packs else ("",), pairwise(edges), strict=True):
+        if times is None or times[first:last].min() != times[first:last].max():
+            return "its rows are not used equally often"
+        layers.append(
+            Layer(
+                name=_named(name, module, label),
+                shape=(last - first, *parameter.shape[1:]),
+                positions=int(times[first]),
+                parameter=name,
+                outputs=last - first if packs or products[0].start != 0 else _outputs(parameter, products[0]),
+                kind=_kind(module),
+                rows=(first, last) if packs else None,
+                shared=tuple(owner for owner, _, _ in others),
+            )
+        )
+    return layers
+
+
+def _kind(module: nn.Module) -> str:
+    """Name the class of a module. The output projection of attention is a Linear of a class of its own."""
+    return "Linear" if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear) else type(module).__name__
+
+
+def _named(parameter: str, module: nn.Module, label: str) -> str:
+    """Name a layer: by its module if the module has no other; in attention as the projections of separate matrices."""
+    if label:
+        return parameter.removesuffix("in_proj_weight") + label
+    if isinstance(module, nn.MultiheadAttention):
+        return parameter.removesuffix("_weight")
+    return "" if parameter == "weight" else parameter.removesuffix(".weight")
+
+
+def _outputs(parameter: Tensor, product: Product) -> int:
+    return product.outputs if product.stop == parameter.numel() else len(parameter)
+
+
+def _times(parameter: Tensor, products: list[Product]) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
+    """Count how often one image uses each row of a parameter: (rows,). None if products read parts of rows."""
+    row = parameter.numel() // len(parameter)
+    times = np.zeros(len(parameter), dtype=np.int64)
+    for product in products:
+        is_whole = product.start == 0 and product.stop == parameter.numel()
+        is_rows = parameter.stride(0) == row and product.start % row == product.stop % row == 0
+        if product.stop == product.start or not (is_whole or is_rows):
+            return None
+        times[product.start // row : product.stop // row] += product.macs // (product.stop - product.start)
+    return times
+
+
+def _reason(name: str, parameter: nn.Parameter, owners: _Owners, products: list[Product], usage: Usage) -> str:
+    """Say why a parameter cannot be pruned; empty if it can."""
+    _, module, key = owners[0]
+    if name not in usage.read:
+        return "a forward pass does not read it"
+    if key.startswith("bias") or key.endswith("bias"):
+        return "a bias"
+    if "Norm" in type(module).__name__ and not products:
+        return "the scale of a norm"
+    if parameter.dim() < 2 or not parameter.numel():
+        return "a vector"
+    if name in usage.looked_up:
+        also = f", and shared with {', '.join(owner for owner, _, _ in owners[1:])}" if len(owners) > 1 else ""
+        return f"a table of which rows are looked up{also}"
+    return "" if products else "no product has it as its matrix"

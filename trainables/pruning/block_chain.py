@@ -7,7 +7,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from trainables.models.layers import run_with_hooks
+from trainables.models.modes import run_with_hooks
 
 # the modules of norms and activations, which may follow a bare convolution in its block
 _FOLLOWERS = tuple(f"torch.nn.modules.{kind}" for kind in ("activation", "batchnorm", "instancenorm", "normalization"))

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainables.models.layers import Layer, prunable_layers
+from trainables.models.layers import Layer, inventory
 from trainables.models.removed_blocks import Projection, ProjectionSpec, Removed, remove_blocks
 from trainables.names import GranularityName
 from trainables.pruning.block_chain import Block, find_chain
@@ -22,13 +22,14 @@ class RemovableBlock:
 
     block: Block
     layers: tuple[Layer, ...]
+    macs_fixed: int  # of it, by which no layer's weights multiply
     projection: ProjectionSpec | None  # what replaces the block; None where it keeps the shape
 
     @property
     def savings(self) -> tuple[int, int]:
         """The weights, and the multiply-accumulates for one image, that its removal saves."""
         weights = sum(layer.size for layer in self.layers)
-        macs = sum(layer.macs for layer in self.layers)
+        macs = sum(layer.macs for layer in self.layers) + self.macs_fixed
         if self.projection is None:
             return weights, macs
         inputs, (outputs, height, width) = self.block.inputs[0], self.block.outputs
@@ -42,7 +43,8 @@ class Blocks:
     stays: ClassVar[str] = "changes the shape"  # why a block cannot be removed
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
-        self.layers = prunable_layers(model, example)
+        self._inventory = inventory(model, example)
+        self.layers = self._inventory.layers
         self.model = model
         self.example = example
         self.chain = find_chain(model, example)
@@ -66,7 +68,8 @@ class Blocks:
             if at is None:
                 reasons[layer.name] = "in no block"
             elif at in self.fixed:
-                reasons.setdefault(self.chain[at].name, "the first block" if at == 0 else self.stays)
+                shares = "shares a weight" if self._shares(self.chain[at]) else self.stays
+                reasons.setdefault(self.chain[at].name, "the first block" if at == 0 else shares)
         return reasons
 
     @property
@@ -78,6 +81,7 @@ class Blocks:
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         """Count the weights, or multiply-accumulates for one image, of the network with `keep` blocks of each part."""
         total = sum(layer.size if kind == "params" else layer.macs for layer in self.layers)
+        total += self._inventory.macs_fixed if kind == "macs" else 0
         for units, kept in zip(self.stages.values(), keep, strict=True):
             weights, macs = units[0].savings
             total -= (weights if kind == "params" else macs) * (len(units) - int(kept))
@@ -125,24 +129,28 @@ class Blocks:
         stages: dict[tuple[object, ...], list[RemovableBlock]] = {}
         with_projections = self.granularity == "projected-block"
         for block in self.chain[1:]:
-            unit = RemovableBlock(block, self._layers_in(block), None if block.keeps_shape else _projection(block))
+            layers, products = self._layers_in(block), map(self._inventory.macs_fixed_in, block.modules)
+            unit = RemovableBlock(block, layers, sum(products), None if block.keeps_shape else _projection(block))
+            if self._shares(block):
+                continue
             if block.keeps_shape or (with_projections and unit.projection and min(unit.savings) > 0):
                 stages.setdefault((block.inputs, block.outputs, unit.savings), []).append(unit)
         return {units[0].block.name: units for units in stages.values()}
 
     def _layers_in(self, block: Block) -> tuple[Layer, ...]:
-        return tuple(
-            layer
-            for layer in self.layers
-            if any(layer.name == name or layer.name.startswith(f"{name}.") for name in block.modules)
-        )
+        return tuple(layer for layer in self.layers if _is_in(layer.name, block))
+
+    def _shares(self, block: Block) -> bool:
+        """Tell whether a module of a block shares a weight with another module."""
+        shared = (layer for layer in self.layers if layer.shared)
+        return any(_is_in(name, block) for layer in shared for name in (layer.name, *layer.shared))
 
     def _like_model(self, module: nn.Module) -> nn.Module:
         """Move a module to the network's device and dtype."""
         return module.to(next(self.model.parameters()))
 
     def _read(self, read: Read, layer: Layer) -> Tensor:
-        return read(self.model.get_submodule(layer.name)).detach().flatten()
+        return layer.of(read(layer.parameter)).detach().flatten()
 
     def _removed_units(self, kept_units: Mapping[str, Tensor]) -> Iterator[RemovableBlock]:
         for name, kept in kept_units.items():
@@ -155,6 +163,10 @@ class ProjectedBlocks(Blocks):
 
     granularity = "projected-block"
     stays = "a projection has another shape or saves nothing"
+
+
+def _is_in(name: str, block: Block) -> bool:
+    return any(f"{name}.".startswith(f"{module}.") for module in block.modules)
 
 
 def _projection(block: Block) -> ProjectionSpec | None:

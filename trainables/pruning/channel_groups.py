@@ -8,6 +8,7 @@ All channels stay where they reach the network's output, or an operation that mi
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch_pruning.dependency.index_mapping import _FlattenIndexMapping
 
 from trainables.models.cifar import PadShortcut
-from trainables.models.layers import eval_mode
+from trainables.models.modes import eval_mode
 from trainables.pruning.held import OUTPUT, not_pruned
 from trainables.pruning.operations import first_of, is_depthwise, is_known, joined, suspects
 
@@ -96,11 +97,14 @@ def _complement(idxs: list[int], width: int) -> list[int]:
     return [i for i in range(width) if i not in removed]
 
 
-def trace(model: nn.Module, example: Tensor) -> tuple[dict[str, Group], dict[str, str]]:
+def trace(
+    model: nn.Module, example: Tensor, whole: Mapping[str, str] = MappingProxyType({})
+) -> tuple[dict[str, Group], dict[str, str]]:
     """Find the groups whose channels can be removed, and the layers whose channels all stay.
 
-    example: (1, C, H, W). Returns name of a group's first layer -> group, and name of a layer -> what keeps its
-    channels. Raises ValueError where the network cannot be traced, or has no such group.
+    example: (1, C, H, W). whole: module that keeps all its channels -> the reason. Returns name of a group's first
+    layer -> group, and name of a layer -> what keeps its channels. Raises ValueError where the network cannot be
+    traced, or has no such group.
     """
     graph = _graph(model, example)
     names: dict[Any, str] = {module: name for name, module in model.named_modules()}
@@ -108,7 +112,7 @@ def trace(model: nn.Module, example: Tensor) -> tuple[dict[str, Group], dict[str
     groups, held = dict[str, Group](), dict[str, str]()
     for coupled in graph.get_all_groups(root_module_types=(nn.Conv2d, nn.Linear)):
         layers = [item.dep.target.module for item in coupled if _is_layer(item.dep.target) and _is_output(graph, item)]
-        found = OUTPUT if ends & {*layers} else _group(graph, coupled, names, model)
+        found = OUTPUT if ends & {*layers} else _group(graph, coupled, names, model, whole)
         if isinstance(found, Group):
             groups[found.sides[0].name] = found
         else:
@@ -138,15 +142,19 @@ def _graph(model: nn.Module, example: Tensor) -> Any:
     return graph
 
 
-def _group(graph: Any, coupled: Any, names: Mapping[Any, str], model: nn.Module) -> Group | str:
+def _group(
+    graph: Any, coupled: Any, names: Mapping[Any, str], model: nn.Module, whole: Mapping[str, str]
+) -> Group | str:
     """Sort coupled channels by unit.
 
-    Returns what keeps all channels where an operation is unknown, where units have unequal numbers of channels, or
-    where there are too few units.
+    Returns what keeps all channels where a module keeps them, where an operation is unknown, where units have unequal
+    numbers of channels, or where there are too few units.
     """
     if unknown := [item.dep.target for item in coupled if not is_known(item.dep.target)]:
         return first_of(unknown, {**names, **{parameter: name for name, parameter in model.named_parameters()}})
     items = [item for item in coupled if item.dep.target.module in names]
+    if kept := [name for item in items if (name := names[item.dep.target.module]) in whole]:
+        return whole[kept[0]]
     roots = [np.array(item.root_idxs) for item in items]
     units = _units(list(zip(roots, [_positions(graph, item) for item in items], strict=True)))
     sides = []

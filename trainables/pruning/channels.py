@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.models.cifar import PadShortcut
-from trainables.models.layers import Layer, prunable_layers, weight_of
+from trainables.models.layers import Inventory, Layer, inventory, weight_name, weight_of
 from trainables.pruning.channel_groups import Group, ModuleSide, trace
 from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.pruning.width_cost import WidthCost
@@ -26,20 +26,24 @@ class Channels:
         example: (1, C, H, W) on the network's device. Raises ValueError where the network cannot be traced, or has no
         channels that can be removed.
         """
-        self.layers = prunable_layers(model, example)
+        found = inventory(model, example)
+        self.layers = found.layers
         self.model = model
         self.example = example
-        self._groups, held = trace(model, example)
-        layers = {layer.name: layer for layer in self.layers}
+        self._groups, held = trace(model, example, _whole(model, found))
+        self._layers = {layer.name: layer for layer in self.layers}
         self.parts = tuple(
-            _part(name, group, multiple, tuple(layers[side.name] for side in group.outputs))
+            _part(name, group, multiple, tuple(self._layers[side.name] for side in group.outputs))
             for name, group in self._groups.items()
         )
-        self._costs = {kind: _cost(self.layers, tuple(self._groups.values()), kind) for kind in get_args(BudgetKind)}
+        self._costs = {kind: _cost(found, tuple(self._groups.values()), kind) for kind in get_args(BudgetKind)}
         self.held = self._sorted(held | self._too_narrow(multiple))
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
-        """Count the weights, or multiply-accumulates for one image, of the network with these numbers of units."""
+        """Count the weights, or multiply-accumulates for one image, of the network with these numbers of units.
+
+        Products of computed matrices count as in the whole network.
+        """
         return int(self._costs[kind](keep))
 
     def differentiable_cost(self, kind: BudgetKind) -> WidthCost[Tensor]:
@@ -49,7 +53,7 @@ class Channels:
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather the filters that produce each unit's channels: part name -> (units, elements)."""
         return {
-            name: torch.cat([_of_units(read(side.module), side) for side in group.outputs], dim=1)
+            name: torch.cat([_of_units(read(self._layers[side.name].parameter), side) for side in group.outputs], 1)
             for name, group in self._groups.items()
         }
 
@@ -136,8 +140,18 @@ class Channels:
         kept = self._costs["params"].of_layers(np.array([part.floor for part in self.parts]))
         weights = dict(zip((layer.name for layer in self.layers), kept.tolist(), strict=True))
         pruned = {layer.name for part in self.parts for layer in part.layers}
-        reasons = {name: held.get(name, "no gradient reaches it") for name in weights if name not in pruned} | held
-        return dict(sorted(reasons.items(), key=lambda reason: -weights[reason[0]]))
+        reasons = {
+            layer.name: held.get(layer.name, self._untraced(layer)) for layer in self.layers if layer.name not in pruned
+        } | held
+        return dict(sorted(reasons.items(), key=lambda reason: -weights.get(reason[0], 0)))
+
+    def _untraced(self, layer: Layer) -> str:
+        """Say why no channels of a layer were found."""
+        module = layer.parameter.rpartition(".")[0]
+        around = self.model.get_submodule(module.rpartition(".")[0])
+        if layer.kind == "MultiheadAttention" or isinstance(around, nn.MultiheadAttention):
+            return "heads of attention are not cut"
+        return "no gradient reaches it" if layer.kind in ("Conv2d", "Linear") else f"a {layer.kind} is not cut"
 
     def _removed_channels(self, kept_units: Mapping[str, Tensor]) -> Iterator[tuple[ModuleSide, list[int]]]:
         """Gather the channels to remove from each side of a module, over all parts."""
@@ -162,7 +176,22 @@ def _of_units(values: Tensor, side: ModuleSide) -> Tensor:
     return values.detach().flatten(1)[rows].flatten(1) if values.dim() > 1 else values.detach()[rows]
 
 
-def _cost(layers: tuple[Layer, ...], groups: tuple[Group, ...], kind: BudgetKind) -> WidthCost[NDArray[np.int64]]:
+def _whole(model: nn.Module, found: Inventory) -> dict[str, str]:
+    """Find the modules whose channels cannot be cut: name -> reason."""
+    whole = dict[str, str]()
+    for name, fixed in found.fixed.items():
+        module = name.rpartition(".")[0]
+        if name == weight_name(module) and isinstance(model.get_submodule(module), nn.Conv2d | nn.Linear):
+            whole[module] = fixed.reason
+    for layer in found.layers:
+        if layer.shared:
+            names = (layer.parameter.rpartition(".")[0], *layer.shared)
+            whole |= dict.fromkeys(names, f"{' and '.join(names)} share a weight")
+    return whole
+
+
+def _cost(found: Inventory, groups: tuple[Group, ...], kind: BudgetKind) -> WidthCost[NDArray[np.int64]]:
+    layers = found.layers
     column = {layer.name: index for index, layer in enumerate(layers)}
     outputs = np.zeros((len(groups), len(layers)), dtype=np.int64)
     inputs = np.zeros_like(outputs)
@@ -175,4 +204,5 @@ def _cost(layers: tuple[Layer, ...], groups: tuple[Group, ...], kind: BudgetKind
     n_out, n_in = np.array([layer.shape[:2] for layer in layers], dtype=np.int64).T
     kernels = np.array([layer.size for layer in layers], dtype=np.int64) // (n_out * n_in)
     uses = np.array([1 if kind == "params" else layer.positions for layer in layers], dtype=np.int64)
-    return WidthCost(kernels * uses, outputs, inputs, n_out - units @ outputs, n_in - units @ inputs)
+    fixed = 0 if kind == "params" else found.macs_fixed
+    return WidthCost(kernels * uses, outputs, inputs, n_out - units @ outputs, n_in - units @ inputs, fixed)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.models.layers import eval_mode, weight_of
+from trainables.models.modes import eval_mode
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.context import PruningContext
@@ -19,12 +19,12 @@ BATCH = 64  # samples at a time; bounds the memory of gradients
 
 def l1(context: PruningContext) -> Scores:
     """Sum of a unit's absolute weights; for a single weight, its magnitude (Li et al., arXiv 1608.08710)."""
-    return {name: unit.abs().sum(1) for name, unit in context.prunable.members(weight_of).items()}
+    return {name: unit.abs().sum(1) for name, unit in _weights(context).items()}
 
 
 def l2(context: PruningContext) -> Scores:
     """Euclidean norm of a unit's weights."""
-    return {name: unit.norm(dim=1) for name, unit in context.prunable.members(weight_of).items()}
+    return {name: unit.norm(dim=1) for name, unit in _weights(context).items()}
 
 
 def bn_scale(context: PruningContext) -> Scores:
@@ -63,9 +63,13 @@ def snip(context: PruningContext) -> Scores:
 
 def _saliencies(context: PruningContext) -> dict[str, Tensor]:
     """Compute w dL/dw of every weight: part name -> (units, elements)."""
-    gradients = weight_gradients(context)
-    of_module = {context.prunable.model.get_submodule(name): gradient for name, gradient in gradients.items()}
-    return context.prunable.members(lambda module: weight_of(module) * of_module[module])
+    gradients, model = weight_gradients(context), context.prunable.model
+    return context.prunable.members(lambda name: model.get_parameter(name) * gradients[name])
+
+
+def _weights(context: PruningContext) -> dict[str, Tensor]:
+    """Gather the weights of each unit: part name -> (units, elements)."""
+    return context.prunable.members(context.prunable.model.get_parameter)
 
 
 def group_norm(context: PruningContext) -> Scores:
@@ -108,11 +112,11 @@ def random(context: PruningContext) -> Scores:
 def weight_gradients(context: PruningContext) -> dict[str, Tensor]:
     """Differentiate the mean cross-entropy over all calibration samples, in eval mode.
 
-    Returns layer name -> gradient (float32, the weight's shape) for every layer with units. The model is not changed.
+    Returns parameter name -> gradient (float32, its shape) for every layer with units. The model is not changed.
     """
     model, samples = context.prunable.model, context.samples
-    names = {layer.name: None for part in context.prunable.parts for layer in part.layers}
-    weights = [weight_of(model.get_submodule(name)) for name in names]
+    names = {layer.parameter: None for part in context.prunable.parts for layer in part.layers}
+    weights = [model.get_parameter(name) for name in names]
     sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
     with eval_mode(model), torch.enable_grad():
         for images, labels in samples.batches(BATCH):

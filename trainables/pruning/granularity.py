@@ -14,7 +14,7 @@ from trainables.pruning.held import Held
 from trainables.spec import BudgetKind
 
 Counts = NDArray[np.int64]  # (parts,) number of kept units of each part
-Read = Callable[[nn.Module], Tensor]  # module -> a tensor of its weight's shape
+Read = Callable[[str], Tensor]  # parameter name -> a tensor of its shape
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Part:
 class Cut:
     """What a pruning leaves of the layers of a network."""
 
-    masks: Masks = field(default_factory=dict)  # layer name -> which of its weights stay, for layers of unchanged shape
+    masks: Masks = field(default_factory=dict)  # of parameters of unchanged shape
     outputs: Mapping[str, Tensor] = field(default_factory=dict)  # narrower layer -> (kept,) sorted output channels
 
 
@@ -51,10 +51,13 @@ class Prunable(Protocol):
         """What cannot be pruned."""
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
-        """Count the weights, or multiply-accumulates for one image, of the prunable layers with `keep` units kept."""
+        """Count the weights of the layers, or all multiply-accumulates for one image, with `keep` units kept."""
 
     def members(self, read: Read) -> dict[str, Tensor]:
-        """Gather the elements of each unit from the tensors that `read` returns: part name -> (units, elements)."""
+        """Gather the elements of each unit from the tensors that `read` returns: part name -> (units, elements).
+
+        `model.get_parameter` reads the weights themselves.
+        """
 
     def mask(self, kept_units: Mapping[str, Tensor]) -> None:
         """Make the network compute as after `remove`, in place and at its full shape.

@@ -6,6 +6,8 @@ SHOWN = 3  # names in a message
 
 OUTPUT = "the network's output"  # what keeps the channels of the last layers
 
+MUCH = 0.1  # share of fixed parameters above which a budget says little of the network
+
 Held = Mapping[str, str]  # layer or block -> what keeps all of it, the most expensive first
 
 
@@ -24,3 +26,11 @@ def not_pruned(held: Held) -> str:
 def with_reasons(held: Held) -> str:
     """List the first names, each with its reason, and the number of the others."""
     return some(f"{name} ({reason})" for name, reason in held.items())
+
+
+def much_fixed(fixed: int, params: int) -> str:
+    """Warn of a network in which budgets are over a part of the parameters; empty if at most a tenth is fixed."""
+    if fixed <= MUCH * params:
+        return ""
+    share = 100 * fixed / params
+    return f"{fixed:,} of {params:,} parameters ({share:.1f} %) are fixed: never pruned, and in no budget"

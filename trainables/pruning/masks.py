@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.models.layers import Masks, prunable_layers, weight_of
+from trainables.models.layers import Masks, inventory
 from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.spec import BudgetKind
 
@@ -15,20 +15,27 @@ class Weights:
     """Single weights; each layer keeps at least as many weights as it has outputs."""
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
-        self.layers = prunable_layers(model, example)
-        self.parts = tuple(Part(layer.name, layer.size, layer.shape[0], (layer,)) for layer in self.layers)
+        found = inventory(model, example)
+        self.layers = found.layers
+        if not self.layers:
+            raise ValueError(f"granularity 'weight' must find matrices to prune, but {type(model).__name__} has none")
+        self.parts = tuple(Part(layer.name, layer.size, layer.outputs, (layer,)) for layer in self.layers)
         self.held = {part.name: "a weight for each output" for part in self.parts if part.floor == part.units}
         self.model = model
         self.example = example
         self._positions = np.array([layer.positions for layer in self.layers])
+        self._macs_fixed = found.macs_fixed
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
-        """Count the kept weights, or the multiply-accumulates for one image of a kernel that skips zeros."""
-        return int(keep.sum() if kind == "params" else keep @ self._positions)
+        """Count the kept weights, or the multiply-accumulates for one image of a kernel that skips zeros.
+
+        Products without weights, as those of attention, always count in full.
+        """
+        return int(keep.sum() if kind == "params" else keep @ self._positions + self._macs_fixed)
 
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather the weights of each layer: part name -> (weights, 1)."""
-        return {part.name: read(self.model.get_submodule(part.name)).detach().reshape(-1, 1) for part in self.parts}
+        return {layer.name: layer.of(read(layer.parameter)).detach().reshape(-1, 1) for layer in self.layers}
 
     def mask(self, kept_units: Mapping[str, Tensor]) -> None:
         """Zero all weights but `kept_units` in place."""
@@ -39,12 +46,13 @@ class Weights:
 
     def remove(self, kept_units: Mapping[str, Tensor]) -> Cut:
         """Zero all weights but `kept_units` in place."""
-        masks = {}
-        for name, kept in kept_units.items():
-            weight = weight_of(self.model.get_submodule(name))
-            mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
-            mask[kept.to(weight.device)] = True
-            masks[name] = mask.view_as(weight)
+        masks = dict[str, Tensor]()
+        for layer in self.layers:
+            if layer.name in kept_units:
+                weight = self.model.get_parameter(layer.parameter)
+                whole = torch.ones(weight.shape, dtype=torch.bool, device=weight.device)
+                mask = layer.of(masks.setdefault(layer.parameter, whole)).view(-1)
+                mask.zero_()[kept_units[layer.name].to(weight.device)] = True
         apply(self.model, masks)
         return Cut(masks=masks)
 
@@ -53,4 +61,4 @@ class Weights:
 def apply(model: nn.Module, masks: Masks) -> None:
     """Zero every masked weight in place."""
     for name, mask in masks.items():
-        weight_of(model.get_submodule(name)).masked_fill_(~mask, 0.0)
+        model.get_parameter(name).masked_fill_(~mask, 0.0)

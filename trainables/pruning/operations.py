@@ -33,6 +33,8 @@ _ARITHMETIC = ("add", "sub", "mul", "div", "pow")  # do so unless the other oper
 
 def is_known(node: Any) -> bool:
     """Tell whether channels can be removed from what passes this operation."""
+    if node.type in (tp.ops.OPTYPE.CONV, tp.ops.OPTYPE.DEPTHWISE_CONV) and not isinstance(node.module, nn.Conv2d):
+        return False  # a convolution of one or three dimensions, or transposed
     if node.type == tp.ops.OPTYPE.DEPTHWISE_CONV and not is_depthwise(node.module):
         return False  # Torch-Pruning handles its outputs only
     if node.type == tp.ops.OPTYPE.EXPAND:

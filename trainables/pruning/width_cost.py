@@ -13,7 +13,7 @@ Array = TypeVar("Array", NDArray[np.int64], Tensor)
 
 @dataclass(frozen=True, eq=False)
 class WidthCost(Generic[Array]):
-    """The sum over layers of price x output channels x input channels of a filter.
+    """The sum over layers of price x output channels x input channels of a filter, and a constant.
 
     In int64 the cost is exact. In float64 it is differentiable, and takes sums of gates as widths.
     """
@@ -23,10 +23,11 @@ class WidthCost(Generic[Array]):
     inputs: Array  # (parts, layers) input channels of a filter for each unit of a part
     fixed_outputs: Array  # (layers,) output channels of no part
     fixed_inputs: Array  # (layers,) input channels of a filter that belong to no part
+    constant: int = 0  # cost of what no width changes
 
     def __call__(self, units: Array) -> Array:
         """Compute the cost of these numbers of units: (..., parts) -> (...)."""
-        return self._filters(units) @ self.prices
+        return self._filters(units) @ self.prices + self.constant
 
     def of_layers(self, units: Array) -> Array:
         """Compute the cost of each layer with these numbers of units: (..., parts) -> (..., layers)."""
@@ -39,5 +40,6 @@ class WidthCost(Generic[Array]):
 
     def differentiable(self, device: torch.device) -> "WidthCost[Tensor]":
         """Return the same function for float64 tensors on a device."""
-        columns = {field.name: torch.as_tensor(getattr(self, field.name)) for field in fields(self)}
-        return WidthCost(**{name: column.to(device, torch.float64) for name, column in columns.items()})
+        names = [field.name for field in fields(self) if field.name != "constant"]
+        columns = {name: torch.as_tensor(getattr(self, name)).to(device, torch.float64) for name in names}
+        return WidthCost(**columns, constant=self.constant)

@@ -17,7 +17,7 @@ from trainables.checkpoints.epochs import epoch_name, epoch_names
 from trainables.checkpoints.record import ProgressRecord
 from trainables.data.batches import Batch, Resident
 from trainables.data.splits import Splits
-from trainables.models.layers import Masks, weight_of
+from trainables.models.layers import Masks, weight_name
 from trainables.models.trust import Trust
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.masks import apply
@@ -178,10 +178,11 @@ def resume(
     if saved is None:
         return None
     network = to_device(saved.network(), device)
-    masks = {
-        name: _unpacked(bits, weight_of(network.get_submodule(name)))
-        for name, bits in saved.tensors.get("masks", {}).items()
-    }
+    parameters = dict(network.named_parameters())
+    masks = dict[str, Tensor]()
+    for key, bits in saved.tensors.get("masks", {}).items():
+        name = key if key in parameters else weight_name(key)  # an older version wrote the name of the module
+        masks[name] = _unpacked(bits, parameters[name])
     record = saved.read(kind)
     gates = gate(network) if gate else None
     if gates:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.batches import Augment, Batch, Drawn, Resident, eval_batches, train_batches
-from trainables.models.layers import Masks, weight_of
+from trainables.models.layers import Masks
 from trainables.pruning.gates import ChannelGates
 from trainables.spec import Recipe
 from trainables.training.cuda_graphs import graphed
@@ -124,8 +124,8 @@ def train(
 ) -> Iterator[float]:
     """Train to the end of the plan and yield the mean loss after each epoch; masked weights stay zero in every step.
 
-    optimizer: by default a new one for the recipe. masks: layer name -> kept weights. done: epochs of the plan that are
-    already trained. The order, augmentation and dropout of an epoch depend only on the seed and the epoch, so a resumed
+    optimizer: by default a new one for the recipe. masks: of parameters. done: epochs of the plan that are already
+    trained. The order, augmentation and dropout of an epoch depend only on the seed and the epoch, so a resumed
     run repeats them. Each worker of a team trains its own copy on its share of each batch and draws its own dropout.
     Raises DivergedError where the loss of an epoch is not finite.
     """
@@ -135,7 +135,8 @@ def train(
     device, recipe = data.device, plan.recipe
     optimizer = optimizer or sgd(model, recipe)
     masks = masks or {}
-    weights, kept = [weight_of(model.get_submodule(name)) for name in masks], list(masks.values())
+    weights: list[Tensor] = [model.get_parameter(name) for name in masks]
+    kept = list(masks.values())
     learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     alone = team.size == 1
     forward = graphed(model, learning, recipe.batch_size, device) if alone else team.forward(model, learning)

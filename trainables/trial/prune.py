@@ -18,7 +18,7 @@ from trainables.artifacts.record import DenseRecord
 from trainables.compensation.compensation import Targets, compensate
 from trainables.data.splits import Splits
 from trainables.exports.latency import ENGINES, latency
-from trainables.models.layers import count, uncounted
+from trainables.models.layers import count
 from trainables.outcome import Cost, Facts, total
 from trainables.pruning.context import Calibration, Meter
 from trainables.pruning.granularity import Cut
@@ -185,7 +185,7 @@ def _evaluated(
         compensation_seconds=compensation_seconds,
         params_kept=after.params_kept,
         macs_kept=after.macs_kept,
-        uncounted=sum(uncounted(model, example).values()),
+        params_fixed=after.params_fixed,
         layers={name: after.weights.get(name, 0) / size for name, size in pruning.sizes.items()},
         prune_seconds=seconds,
         latency_ms=latency_ms,

@@ -93,7 +93,7 @@ def _reached(evidence: Evidence) -> Table:
 
 
 def _kept(evidence: Evidence) -> Table:
-    more = ["weights not counted"] if any(row.uncounted for row in evidence.comparison.rows) else []
+    more = ["fixed parameters"] if any(row.params_fixed for row in evidence.comparison.rows) else []
     head = ("network", "policy", "sparsity", "weights kept", *more, "MACs kept", "MACs kept (%)", "accuracy (%)")
     rows = [
         (
@@ -101,7 +101,7 @@ def _kept(evidence: Evidence) -> Table:
             row.policy,
             f"{row.sparsity:g}",
             f"{row.params_kept:,}",
-            *(["" if row.uncounted is None else f"{row.uncounted:,.0f}"] if more else []),
+            *(["" if row.params_fixed is None else f"{row.params_fixed:,.0f}"] if more else []),
             f"{row.macs_kept:,}",
             f"{100 * row.macs_density:.1f}",
             percent(row.best_val_accuracy),

@@ -15,6 +15,7 @@ from search.cluster.jobs import Job
 from search.comparison.compare import Comparison
 from search.comparison.importance import Importances
 from search.networks.allocation import Allocation
+from search.networks.inspection import Inspection
 from search.networks.probe import Probing
 from search.networks.profile import Compactness
 from search.results.folder import StudyFolder
@@ -46,6 +47,7 @@ COMMANDS: dict[str, type[BaseModel]] = {
     "verify": Verified,
     "clean": Cleaned,
     "allocate": Allocation,
+    "inspect": Inspection,
     "profile": Compactness,
     "probe": Probing,
 }
@@ -166,6 +168,7 @@ def test_what_the_commands_print_has_the_documented_shape(trained: StudyFolder, 
     assert_printed("Retrieved", "best", study, "--policy", "erk", "--out", network)
     assert_printed("Front", "best", study, "--pareto", "--policy", "erk", "--out", str(tmp_path / "front"))
     assert_printed("Allocation", "allocate", network, "--policy", "uniform", "--sparsity", "0.5")
+    assert_printed("Inspection", "inspect", network)
     dense = (trained.folder.parent / "artifacts" / "dense").folders()
     (dense_network,) = ((trained.folder.parent / "artifacts" / "dense" / name).uri for name in dense)
     assert_printed("Compactness", "profile", dense_network, "--calibration", "32")

@@ -199,23 +199,27 @@ def test_nothing_to_compare_is_an_error(tmp_path: Path) -> None:
         compare([study_of(tmp_path / "s", [])])
 
 
-def test_weights_that_no_budget_counts_are_in_the_rows_and_under_the_table(
+def test_fixed_parameters_are_in_the_rows_and_over_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def left(policy: str, more: int | None) -> list[Outcome]:
         done = [outcome(policy, 0.5, seed, 0.5, kept=500) for seed in (0, 1)]
         return [
-            each.model_copy(update={"facts": each.facts and each.facts.model_copy(update={"uncounted": more})})
+            each.model_copy(update={"facts": each.facts and each.facts.model_copy(update={"params_fixed": more})})
             for each in done
         ]
 
     outcomes = [*left("uniform", 1500), *left("erk", 2000), *left("lamp", 0), *left("igq", None)]
     found = compare([study_of(tmp_path / "s", outcomes)])
-    assert {row.policy: row.uncounted for row in found.rows} == {"uniform": 1500, "erk": 2000, "lamp": 0, "igq": None}
+    assert {row.policy: row.params_fixed for row in found.rows} == {
+        "uniform": 1500,
+        "erk": 2000,
+        "lamp": 0,
+        "igq": None,
+    }
     print_comparison(found)
-    line = (
-        "not counted: 1,500 to 2,000 more weights (75.0 to 80.0 % of all in a network) are neither pruned nor part of"
-    )
-    assert line in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "fixed: 1,500 to 2,000 more parameters (75.0 to 80.0 % of all), in no budget" in printed
+    assert found.warnings == ["small_cnn: 2,000 of 3,000 parameters (66.7 %) are fixed: never pruned, and in no budget"]
     print_comparison(compare([study_of(tmp_path / "n", [*left("uniform", 0), *left("erk", None)])]))
-    assert "not counted" not in capsys.readouterr().out
+    assert "fixed" not in capsys.readouterr().out

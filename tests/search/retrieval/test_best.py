@@ -59,9 +59,11 @@ def test_a_retrieved_folder_is_complete(trained: StudyFolder, taken: Retrieved) 
     assert record["input"] == {"mean": list(splits.mean), "std": list(splits.std), "classes": list(splits.classes)}
 
 
-def test_the_projects_own_networks_have_no_weights_that_no_budget_counts(taken: Retrieved) -> None:
+def test_the_fixed_parameters_of_a_network_are_all_but_its_weights(taken: Retrieved) -> None:
     record = json.loads((Path(taken.checkpoint) / "record.json").read_text())
-    assert taken.uncounted == record["uncounted"] == 0
+    network = load_pruned(taken.checkpoint)
+    vectors = sum(parameter.numel() for parameter in network.parameters() if parameter.dim() == 1)
+    assert taken.params_fixed == record["params_fixed"] == vectors
 
 
 def test_its_accuracy_is_what_was_reported(trained: StudyFolder, taken: Retrieved) -> None:

@@ -81,7 +81,7 @@ def test_a_later_step_asks_the_criterion_anew_among_what_is_left() -> None:
     assert layer.weight.tolist() == [[0.0, 6.0, 0.0, 5.0, 3.0, 4.0]]
     layer.weight.data = torch.tensor([[0.0, 0.0, 0.0, -7.0, 9.0, 0.0]])  # the weights after training
     masks = prune_further(model, example, spec, None, masks, {"1": 3}).masks
-    assert masks["1"].tolist() == [
+    assert masks["1.weight"].tolist() == [
         [False, True, False, True, True, False]
     ]  # keeps the first of two zeros; no removed weight returns
     assert layer.weight.tolist() == [[0.0, 0.0, 0.0, -7.0, 9.0, 0.0]]

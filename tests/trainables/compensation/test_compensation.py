@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tests.trainables.conftest import as_if_trained
 from trainables.compensation.compensation import Targets, _inputs_of, compensate
 from trainables.models import hub
-from trainables.models.layers import Masks, weight_of
+from trainables.models.layers import Masks, weight_name, weight_of
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Cut, Prunable
 from trainables.pruning.masks import apply
@@ -44,7 +44,7 @@ def _half(prunable: Prunable) -> dict[str, Tensor]:
 
 def _random_masks(network: nn.Module, density: float) -> Masks:
     layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    return {name: torch.rand_like(layer.weight) < density for name, layer in layers.items()}
+    return {weight_name(name): torch.rand_like(layer.weight) < density for name, layer in layers.items()}
 
 
 def test_layers_are_fitted_in_turn_to_least_squares_of_torch() -> None:
@@ -63,13 +63,13 @@ def test_layers_are_fitted_in_turn_to_least_squares_of_torch() -> None:
         layer = network.get_submodule(name)
         assert isinstance(layer, nn.Linear)
         for row in range(len(layer.weight)):
-            own = masks[name][row].nonzero().flatten()
+            own = masks[f"{name}.weight"][row].nonzero().flatten()
             system = torch.cat([read[:, own], torch.ones(len(read), 1, dtype=read.dtype)], dim=1)
             solution = torch.linalg.lstsq(system, target[:, row]).solution
             torch.testing.assert_close(layer.weight[row, own], solution[:-1], rtol=0.0, atol=1e-4)
             torch.testing.assert_close(layer.bias[row], solution[-1], rtol=0.0, atol=1e-4)
         read = F.relu(layer(read)).detach()
-        assert bool((layer.weight[~masks[name]] == 0).all())
+        assert bool((layer.weight[~masks[f"{name}.weight"]] == 0).all())
 
 
 @pytest.mark.parametrize("name", ["small_cnn", "resnet20", "vgg16", "mobilenet"])
@@ -95,7 +95,7 @@ def test_masked_weights_stay_zero_and_the_outputs_come_closer(name: str, batch_s
     wanted, far = before(images), network(images)
     compensate(network, Targets.read(before, images, 0), Cut(masks), images, batch_statistics=batch_statistics)
     for layer, mask in masks.items():
-        assert bool((weight_of(network.get_submodule(layer))[~mask] == 0).all()), layer
+        assert bool((network.get_parameter(layer)[~mask] == 0).all()), layer
     assert all(torch.equal(network.state_dict()[key], value) for key, value in norms.items())
     assert not network.training
     if not batch_statistics:
@@ -115,7 +115,7 @@ def test_cut_channels_are_fitted_as_channels_that_readers_ignore(name: str) -> N
         assert len(weight_of(cut.get_submodule(layer))) == len(kept)
     ignoring.mask(_half(ignoring))
     masks = {
-        layer: (module.weight != 0).flatten(2).any(2).any(0)[None, :, None, None].expand_as(module.weight)
+        f"{layer}.weight": (module.weight != 0).flatten(2).any(2).any(0)[None, :, None, None].expand_as(module.weight)
         if isinstance(module, nn.Conv2d)
         else (module.weight != 0).any(0).expand_as(module.weight)
         for layer, module in full.named_modules()
@@ -175,14 +175,14 @@ def test_a_frozen_bias_stays_and_the_weights_are_fitted_to_the_rest() -> None:
     before.bias.requires_grad_(False)
     network = deepcopy(before)
     masks = _random_masks(network, 0.5)
-    mask = {"": masks[""]}
+    mask = {"weight": masks["weight"]}
     apply(network, mask)
     images = torch.randn(40, 6, dtype=torch.float64) + 1.0
     compensate(network, Targets.read(before, images, 0), Cut(mask), images, damping=1e-9)
     assert torch.equal(network.bias, before.bias)
     target = (before(images) - before.bias).detach()
     for row in range(4):
-        own = mask[""][row].nonzero().flatten()
+        own = mask["weight"][row].nonzero().flatten()
         expected = torch.linalg.lstsq(images[:, own], target[:, row]).solution
         torch.testing.assert_close(network.weight[row, own], expected, rtol=0.0, atol=1e-5)
 

@@ -53,6 +53,14 @@ class Upwards(Net):
     def forward(self, x):
         return self.head(self.b(self.up(self.body(x)).relu()))
 
+class Shuffled(Net):
+    def __init__(self, classes, channels):
+        super().__init__(classes, channels)
+        self.b, self.head = block(8, 16), head(16, classes)
+
+    def forward(self, x):
+        return self.head(self.b(self.body(x).unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2)))
+
 class Gate(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -93,6 +101,9 @@ def table(num_classes, in_channels):
 
 def upwards(num_classes, in_channels):
     return Upwards(num_classes, in_channels)
+
+def shuffled(num_classes, in_channels):
+    return Shuffled(num_classes, in_channels)
 
 def gated(num_classes, in_channels):
     return nn.Sequential(block(in_channels, 16), Gate(16), block(16, 32), Gate(32), head(32, num_classes))
@@ -216,7 +227,17 @@ def test_frozen_layers_stay_frozen_when_they_are_cut_and_read_back() -> None:
         assert {name: parameter.requires_grad for name, parameter in cut.named_parameters()} == flags
 
 
-@pytest.mark.parametrize("name", ["upwards", "volume"])
+@pytest.mark.parametrize(("name", "kept"), [("upwards", "up"), ("volume", "v")])
+def test_convolutions_that_are_not_cut_keep_the_channels_that_they_read(name: str, kept: str) -> None:
+    network = fresh(f"tried_nets:{name}", "1x8x8", 10, 0)
+    feasibility.prove_cuts(network.name, network.model, network.architecture.example())
+    channels = Channels(network.model, network.architecture.example())
+    kind = type(network.model.get_submodule(kept)).__name__
+    assert channels.held[kept] == f"a {kind} is not cut"
+    assert [part.name for part in channels.parts] == ["b.0"]
+
+
+@pytest.mark.parametrize("name", ["shuffled"])
 def test_an_allocation_is_refused_as_a_run_is(name: str) -> None:
     settings = {"granularity": "channel", "criterion": "l1", "policy": "uniform", "sparsity": 0.5}
     spec = TrialSpec(dense=DenseSpec(model=f"tried_nets:{name}"), granularity="channel", criterion="l1")
@@ -228,14 +249,13 @@ def test_an_allocation_is_refused_as_a_run_is(name: str) -> None:
     assert of_run.count(f"tried_nets:{name}") == 1
 
 
-def test_a_run_says_which_layers_are_frozen_and_which_weights_no_budget_counts() -> None:
-    networks = [DenseSpec(model=f"tried_nets:{name}") for name in ("plain", "frozen", "upwards")]
-    frozen, uncounted = remarks([*networks, DenseSpec()])
+def test_a_run_says_which_layers_are_frozen_and_whether_much_is_fixed() -> None:
+    networks = [DenseSpec(model=f"tried_nets:{name}") for name in ("plain", "upwards", "frozen")]
+    fixed, frozen, _ = remarks([*networks, DenseSpec()])
     assert frozen == (
         "tried_nets:frozen: frozen, so never trained: body.0.weight, body.0.bias, body.1.weight and 1 more"
     )
-    up, counted = 8 * 64 * 16, 8 * 9 + 16 * 64 * 9 + 10 * 16
-    assert uncounted == (
-        f"tried_nets:upwards: {up:,} of {up + counted:,} weights ({100 * up / (up + counted):.1f} %) are neither "
-        "pruned nor counted by the budget: up.weight"
+    assert fixed == (  # of 8 * 9 + 10 * 8 weights, 8 + 10 biases, and 2 * 8 of the batch norm
+        "tried_nets:plain: 34 of 186 parameters (18.3 %) are fixed: never pruned, and in no budget: "
+        "head.2.bias (a bias), body.0.bias (a bias), body.1.weight (the scale of a norm) and 1 more"
     )

@@ -52,8 +52,8 @@ def test_removal_zeroes_all_but_the_largest_weights(fraction: float) -> None:
         expected = np.zeros_like(dense)
         expected[top] = dense[top]
         np.testing.assert_array_equal(pruned, expected)
-        assert masks[name].shape == weight.shape
-        assert int(masks[name].sum()) == keep[name]
+        assert masks[f"{name}.weight"].shape == weight.shape
+        assert int(masks[f"{name}.weight"].sum()) == keep[name]
     assert count(model, masks, torch.zeros(1, 1, 8, 8)).weights == keep
     assert prunable.cost(np.array(list(keep.values())), "params") == sum(keep.values())
 
@@ -81,4 +81,4 @@ def test_pruned_weights_stay_zero_through_every_step(momentum: float, weight_dec
     assert len(losses) == 2
     assert len(nonzero) == 2 * 4 + 1  # before each step, and after the last
     for seen in nonzero:
-        assert all(torch.equal(seen[name], masks[name]) for name in masks)
+        assert all(torch.equal(seen[name.removesuffix(".weight")], mask) for name, mask in masks.items())

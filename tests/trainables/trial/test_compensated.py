@@ -23,7 +23,6 @@ from trainables.allocation.plan import plan
 from trainables.compensation.compensation import Targets, compensate
 from trainables.data import sources
 from trainables.data.splits import Splits
-from trainables.models.layers import weight_of
 from trainables.pruning.granularity import Cut
 from trainables.pruning_spec import Pruning, Schedule
 from trainables.spec import TrialSpec
@@ -130,7 +129,7 @@ def test_every_step_and_every_earlier_pruning_is_compensated(
         compensate(model, targets, cut, *rest)
         calls.append((len(cut.masks), len(cut.outputs)))
         for name, mask in cut.masks.items():
-            assert not weight_of(model.get_submodule(name))[~mask].any()
+            assert not model.get_parameter(name)[~mask].any()
 
     monkeypatch.setattr(prune, "compensate", counted)
     facts = facts_of(_run(spec, splits, storage, tmp_path))

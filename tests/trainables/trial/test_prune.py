@@ -148,28 +148,28 @@ def test_facts_speak_of_the_final_network(splits: Splits, storage: Folder, tmp_p
             "macs_kept",
             "layers",
             "parts",
-            "uncounted",
+            "params_fixed",
         ):
             assert getattr(one, fact) == getattr(other, fact)
         assert other.recalibrated_accuracy == outcome_of(stepwise).history[0].val_accuracy
 
 
 def outside(num_classes: int, in_channels: int) -> nn.Module:
-    """Build a network whose transposed convolution is in no budget."""
+    """Build a network with a transposed convolution."""
     up = nn.ConvTranspose2d(8, 6, 2)
     return nn.Sequential(
         nn.Conv2d(in_channels, 8, 3), up, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, num_classes)
     )
 
 
-def test_facts_have_the_weights_that_no_budget_counts(splits: Splits, tmp_path: Path) -> None:
+def test_facts_count_every_parameter(splits: Splits, tmp_path: Path) -> None:
     dense = DENSE.model_copy(update={"model": f"{__name__}:outside", "width": 1.0, "recipe": Recipe(epochs=0)})
     spec = WEIGHT.model_copy(update={"dense": dense, "sparsity": 0.5, "finetune": Recipe(epochs=0)})
     storage = Folder.at(str(tmp_path))
     make_shared([spec], splits, storage)
     list(run_trial(spec, splits, storage, storage / "trial", CPU))
     facts = facts_of(storage / "trial")
-    assert (facts.params_total, facts.uncounted) == (8 * 9 + 6 * 10, 8 * 6 * 2 * 2)
+    assert (facts.params_total, facts.params_fixed) == (8 * 9 + 8 * 6 * 2 * 2 + 6 * 10, 8 + 6 + 10)
 
 
 class Clock:

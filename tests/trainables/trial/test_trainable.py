@@ -100,7 +100,7 @@ def test_masks_take_a_bit_a_weight(splits: Splits, storage: Folder, tmp_path: Pa
     next(iter(run_trial(WEIGHT, splits, storage, folder, CPU)))
     saved = newest(folder)
     for name, mask in saved.tensors["masks"].items():
-        weight = saved.tensors["network"][f"{name}.weight"].flatten()
+        weight = saved.tensors["network"][name].flatten()
         bits = torch.stack([mask >> shift & 1 for shift in range(7, -1, -1)], dim=1).flatten()[: len(weight)]
         assert len(mask) == -(-len(weight) // 8)
         assert torch.equal(bits.bool(), weight != 0)

@@ -1,0 +1,48 @@
+"""What a network consists of, as tables for the terminal."""
+
+from collections import Counter, defaultdict
+
+from search.cli.terminal import plain, terminal
+from search.networks.inspection import GRANULARITIES, InspectedPart, Inspection
+from trainables.counts import quantity
+from trainables.pruning.held import much_fixed, some
+
+
+def print_inspection(found: Inspection) -> None:
+    """Print the layers, why some cannot be pruned, and what is fixed."""
+    layers = [part for part in found.parts if part.units]
+    table = plain(f"{found.params:,} parameters, {found.macs:,} multiply-accumulates for one image")
+    for name in ("layer", "kind", "units", "weights", "MACs", "prunable by", "coupled with"):
+        table.add_column(name, justify="right" if name in ("units", "weights", "MACs") else "left")
+    for part in layers:
+        by = ", ".join(name for name in GRANULARITIES if part.prunable[name] is True)
+        sizes = (f"{size:,}" for size in (part.units, part.weights, part.macs))
+        table.add_row(part.name, part.kind, *sizes, by, some(part.coupled))
+    terminal().print(table)
+    for granularity in GRANULARITIES:
+        names: dict[str, list[str]] = defaultdict(list)
+        for part in layers:
+            if isinstance(reason := part.prunable[granularity], str):
+                names[reason].append(part.name)
+        for reason, kept in names.items():
+            print(f"not by {granularity}: {some(kept) if len(kept) < len(layers) else 'no layer'}: {reason}")
+    _print_products([part for part in found.parts if part.kind == "products"])
+    sizes = Counter[str]()
+    for part in found.parts:
+        if not part.units and part.weights:
+            sizes[f"{part.kind}: {part.prunable['weight']}"] += part.weights
+    share = 100 * found.params_fixed / found.params
+    print(f"prunable: {quantity(found.params_prunable, 'weight')}, over which budgets are")
+    print(f"fixed: {quantity(found.params_fixed, 'parameter')} ({share:.1f} %), in no budget:")
+    for what, size in sizes.most_common():
+        print(f"  {size:,} of {what}")
+    if line := much_fixed(found.params_fixed, found.params):
+        print(f"warning: {line}")
+
+
+def _print_products(products: list[InspectedPart]) -> None:
+    if products:
+        macs = sum(part.macs for part in products)
+        print(
+            f"products without weights, which no mask saves: {macs:,} MACs, in {some(part.name for part in products)}"
+        )

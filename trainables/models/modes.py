@@ -1,0 +1,45 @@
+"""Runs of a network that leave no trace in it."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+
+def run_with_hooks(model: nn.Module, example: Tensor, hooks: Iterable[torch.utils.hooks.RemovableHandle]) -> None:
+    """Run a network once in eval mode on `example` (1, C, H, W), then remove the hooks."""
+    handles = list(hooks)
+    try:
+        with eval_mode(model), torch.no_grad():
+            model(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model in eval mode and make every parameter require gradients, within the context.
+
+    The context restores the mode of every module and the flag of every parameter. A network with recurrent layers
+    computes without cuDNN, which has no gradients for them in eval mode.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    try:
+        model.eval().requires_grad_(True)
+        recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+        with _without_cudnn() if recurrent else nullcontext():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+def _without_cudnn() -> AbstractContextManager[None]:
+    rest = dict.fromkeys(("benchmark", "benchmark_limit", "deterministic", "allow_tf32", "fp32_precision"))
+    without: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=False, **rest)
+    return without

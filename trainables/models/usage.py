@@ -1,0 +1,205 @@
+"""How a forward pass uses the parameters of a network: products of matrices, convolutions and lookups."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from trainables.models.modes import eval_mode
+
+aten = torch.ops.aten
+
+_PRODUCTS = {  # operation -> positions of the arguments that may be its weight, the likeliest first
+    aten.mm: (1, 0),
+    aten.addmm: (2, 1),
+    aten.bmm: (1, 0),
+    aten.baddbmm: (2, 1),
+    **dict.fromkeys((aten.convolution, aten._convolution, aten.cudnn_convolution, aten._slow_conv2d_forward), (1,)),
+    aten.mv: (0,),
+    aten.addmv: (1,),
+    aten._trilinear: (1,),  # of nn.Bilinear
+}
+_LOOKUPS = (
+    *(aten.embedding, aten._embedding_bag, aten._embedding_bag_forward_only),
+    *(aten.index, aten.index_select, aten.gather),
+)
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product of matrices, or one convolution."""
+
+    module: str  # the innermost module that computes it
+    macs: int  # multiply-accumulates
+    parameter: str | None = None  # that stores its weight; None: both factors are computed
+    start: int = 0  # the first element of the parameter that it reads
+    stop: int = 0  # the element behind the last one; equal to `start` where it reads scattered elements
+    outputs: int = 0  # of its weight
+
+
+@dataclass
+class Usage:
+    """What one forward pass did. Parameters that several modules share have the first of their names."""
+
+    products: list[Product] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)  # parameters that any operation reads
+    looked_up: set[str] = field(default_factory=set)  # parameters of which rows are picked
+    ran: set[str] = field(default_factory=set)  # modules
+
+
+Seen = Callable[[Product, Tensor], object]  # a product with a parameter, and its result (outputs, ...)
+
+
+def watch(model: nn.Module, images: Tensor, seen: Seen = lambda product, result: None) -> Usage:
+    """Run a network once in eval mode and without gradients, and see how it uses its parameters.
+
+    The fused kernels of attention and of recurrent layers are switched off, so that each product is seen.
+    """
+    usage = Usage()
+    with (
+        _watched_modules(model, usage) as running,
+        eval_mode(model),
+        torch.no_grad(),
+        _unfused(model),
+        _Watch(model, usage, running, seen),
+    ):
+        model(images)
+    return usage
+
+
+@contextmanager
+def _watched_modules(model: nn.Module, usage: Usage) -> Iterator[list[str]]:
+    """Keep the names of the modules that run at this moment, the innermost last."""
+    running = [""]
+
+    def hooks(name: str, module: nn.Module) -> tuple[torch.utils.hooks.RemovableHandle, ...]:
+        def enter(*_: object) -> None:
+            usage.ran.add(name)
+            running.append(name)
+
+        def leave(*_: object) -> None:
+            running.pop()
+
+        return module.register_forward_pre_hook(enter), module.register_forward_hook(leave)
+
+    handles = [handle for name, module in model.named_modules() for handle in hooks(name, module)]
+    try:
+        yield running
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _unfused(model: nn.Module) -> Iterator[None]:
+    """Compute attention and recurrent layers by single operations."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            if any(isinstance(module, nn.RNNBase) for module in model.modules()):  # mkldnn computes an LSTM at once
+                stack.enter_context(
+                    torch.backends.mkldnn.flags(enabled=False, deterministic=None, allow_tf32=None, fp32_precision=None)
+                )
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+class _Watch(TorchDispatchMode):
+    """Sees each operation of torch."""
+
+    def __init__(self, model: nn.Module, usage: Usage, running: list[str], seen: Seen) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._usage, self._running, self._seen = usage, running, seen
+        self._stored: dict[int, list[_Stored]] = defaultdict(list)
+        for name, parameter in model.named_parameters():
+            start = int(parameter.storage_offset())
+            stored = _Stored(name, start, start + _span(parameter))
+            self._stored[_storage(parameter)].append(stored)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            return func(*args, **kwargs)
+        kind = func.overloadpacket
+        if kind not in _PRODUCTS:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        output = func(*args, **kwargs)
+        tensors = [each for arg in args for each in (arg if isinstance(arg, list | tuple) else (arg,))]
+        held = {id(each): found for each in tensors if isinstance(each, Tensor) and (found := self._held(each))}
+        self._usage.read |= {found.parameter for found in held.values()}
+        if kind in _LOOKUPS and (found := held.get(id(args[0]))):
+            self._usage.looked_up.add(found.parameter)
+        elif kind in _PRODUCTS:
+            product = Product(self._running[-1], _macs(kind, args, kwargs, output))
+            weight = next((args[at] for at in _PRODUCTS[kind] if id(args[at]) in held), None)
+            if weight is not None:
+                by_output = output.movedim(_output_dim(kind, args, weight), 0)
+                product = replace(product, **held[id(weight)]._asdict(), outputs=len(by_output))
+                self._seen(product, by_output)
+            self._usage.products.append(product)
+        return output
+
+    def _held(self, tensor: Tensor) -> "_Stored | None":
+        """Find the parameter of which a tensor is a view, and the elements of the parameter that it has."""
+        if tensor.layout != torch.strided:
+            return None
+        start, elements = int(tensor.storage_offset()), _elements(tensor)
+        for stored in self._stored.get(_storage(tensor), ()):
+            if stored.start <= start < stored.stop:
+                begin = start - stored.start
+                return _Stored(stored.parameter, begin, begin + (elements if elements == _span(tensor) else 0))
+        return None
+
+
+class _Stored(NamedTuple):
+    """Elements of a parameter, or their positions in memory."""
+
+    parameter: str
+    start: int
+    stop: int
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)  # not the address, which is 0 on the meta device
+
+
+def _span(tensor: Tensor) -> int:
+    """The number of elements of memory from the first to the last one of a tensor."""
+    if tensor.numel() == 0:
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+
+
+def _elements(tensor: Tensor) -> int:
+    """The number of elements without those that an expansion repeats."""
+    return prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
+
+
+def _macs(kind: Any, args: Any, kwargs: Any, output: Tensor) -> int:
+    if kind in (aten.mv, aten.addmv):
+        return int(args[_PRODUCTS[kind][0]].numel())
+    if kind is aten._trilinear:
+        return int(args[1].numel() * (output.numel() // output.shape[-1]))
+    formula: Callable[..., int] = flop_registry[kind]
+    return formula(*args, **kwargs, out_val=output) // 2
+
+
+def _output_dim(kind: Any, args: Any, weight: Tensor) -> int:
+    """Find the dimension of an operation's result that belongs to the outputs of its weight."""
+    if kind in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm):
+        return -1 if weight is args[_PRODUCTS[kind][0]] else -2
+    return -1 if kind in (aten.mv, aten.addmv, aten._trilinear) else 1
