@@ -27,14 +27,14 @@ def print_inspection(found: Inspection) -> None:
         for reason, kept in names.items():
             print(f"not by {granularity}: {some(kept) if len(kept) < len(layers) else 'no layer'}: {reason}")
     _print_products([part for part in found.parts if part.kind == "products"])
-    sizes = Counter[str]()
+    fixed = Counter[str]()
     for part in found.parts:
         if not part.units and part.weights:
-            sizes[f"{part.kind}: {part.prunable['weight']}"] += part.weights
+            fixed[f"{part.kind}: {part.prunable['weight']}"] += part.weights
     share = 100 * found.params_fixed / found.params
     print(f"prunable: {quantity(found.params_prunable, 'weight')}, over which budgets are")
     print(f"fixed: {quantity(found.params_fixed, 'parameter')} ({share:.1f} %), in no budget:")
-    for what, size in sizes.most_common():
+    for what, size in fixed.most_common():
         print(f"  {size:,} of {what}")
     if line := much_fixed(found.params_fixed, found.params):
         print(f"warning: {line}")
@@ -42,7 +42,5 @@ def print_inspection(found: Inspection) -> None:
 
 def _print_products(products: list[InspectedPart]) -> None:
     if products:
-        macs = sum(part.macs for part in products)
-        print(
-            f"products without weights, which no mask saves: {macs:,} MACs, in {some(part.name for part in products)}"
-        )
+        macs, names = sum(part.macs for part in products), some(part.name for part in products)
+        print(f"products without weights, which no mask saves: {macs:,} multiply-accumulates, in {names}")
