@@ -1,4 +1,4 @@
 """Networks by name, each built for a number of classes and of image channels.
 
-Hands out: cifar, hub, known, layers, own_code, removed_blocks, trial_run, trust.
+Hands out: cifar, hub, known, layers, modes, own_code, removed_blocks, trial_run, trust, usage.
 """

@@ -6,17 +6,20 @@ from functools import cached_property
 from itertools import pairwise
 from math import prod
 
-import numpy as np
 from torch import Tensor, nn
 
+from trainables.models.parameters import (
+    Owners,
+    kind_of,
+    outputs_of,
+    owners_of,
+    refuse_computed,
+    times_of_rows,
+    why_fixed,
+)
 from trainables.models.usage import Product, Usage, watch
 
 Masks = Mapping[str, Tensor]  # parameter name -> bool tensor of its shape, True where the weight stays
-
-_STORES = (  # modules that must store the weights that they multiply by
-    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    *(nn.Linear, nn.Bilinear, nn.MultiheadAttention, nn.RNNBase),
-)
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ def inventory(model: nn.Module, example: Tensor) -> Inventory:
     Raises ValueError for a layer that computes its weight, as no mask holds that.
     """
     usage = watch(model, example)
-    _refuse_computed(model, usage)
-    owners = _owners(model)
+    refuse_computed(model, usage)
+    owners = owners_of(model)
     read = dict[str, list[Product]]()
     for product in usage.products:
         if product.parameter is not None:
@@ -120,7 +123,7 @@ def inventory(model: nn.Module, example: Tensor) -> Inventory:
     for name, parameter in model.named_parameters():
         found = _layers(name, parameter, owners[parameter], read.get(name, []), usage)
         if isinstance(found, str):
-            fixed[name] = Fixed(parameter.numel(), _kind(owners[parameter][0][1]), found)
+            fixed[name] = Fixed(parameter.numel(), kind_of(owners[parameter][0][1]), found)
         else:
             layers += found
     stored = {layer.parameter for layer in layers}
@@ -159,39 +162,18 @@ def weight_name(module: str) -> str:
     return f"{module}.weight".removeprefix(".")
 
 
-_Owners = list[tuple[str, nn.Module, str]]  # name of a module, the module, and its name of a parameter
-
-
-def _owners(model: nn.Module) -> dict[nn.Parameter, _Owners]:
-    """Find the modules that have each parameter."""
-    owners: dict[nn.Parameter, _Owners] = {}
-    for name, module in model.named_modules():
-        for key, parameter in module._parameters.items():
-            if parameter is not None:
-                owners.setdefault(parameter, []).append((name, module, key))
-    return owners
-
-
-def _refuse_computed(model: nn.Module, usage: Usage) -> None:
-    for name, module in model.named_modules():
-        if name in usage.ran and isinstance(module, _STORES):
-            for key in ("weight", "in_proj_weight", *getattr(module, "_flat_weights_names", ())):
-                if isinstance(getattr(module, key, None), Tensor) and module._parameters.get(key) is None:
-                    raise ValueError(f"layer {name} must store its weight, but computes it; remove its parametrization")
-
-
 def _layers(
-    name: str, parameter: nn.Parameter, owners: _Owners, products: list[Product], usage: Usage
+    name: str, parameter: nn.Parameter, owners: Owners, products: list[Product], usage: Usage
 ) -> list[Layer] | str:
     """Find the layers that a parameter stores; or the reason for which it stores none."""
     (_, module, key), *others = owners
-    if reason := _reason(name, parameter, owners, products, usage):
+    if reason := why_fixed(name, parameter, owners, products, usage):
         return reason
     assert products
     length = len(parameter)
     packs = isinstance(module, nn.MultiheadAttention) and key == "in_proj_weight"
     edges = range(0, length + 1, length // 3 if packs else length)
-    times = _times(parameter, products)
+    times = times_of_rows(parameter, products)
     layers = []
     for label, (first, last) in zip(("q_proj", "k_proj", "v_proj") if packs else ("",), pairwise(edges), strict=True):
         if times is None or times[first:last].min() != times[first:last].max():
@@ -202,18 +184,13 @@ def _layers(
                 shape=(last - first, *parameter.shape[1:]),
                 positions=int(times[first]),
                 parameter=name,
-                outputs=last - first if packs or products[0].start != 0 else _outputs(parameter, products[0]),
-                kind=_kind(module),
+                outputs=last - first if packs else outputs_of(parameter, products[0]),
+                kind=kind_of(module),
                 rows=(first, last) if packs else None,
                 shared=tuple(owner for owner, _, _ in others),
             )
         )
     return layers
-
-
-def _kind(module: nn.Module) -> str:
-    """Name the class of a module. The output projection of attention is a Linear of a class of its own."""
-    return "Linear" if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear) else type(module).__name__
 
 
 def _named(parameter: str, module: nn.Module, label: str) -> str:
@@ -223,37 +200,3 @@ def _named(parameter: str, module: nn.Module, label: str) -> str:
     if isinstance(module, nn.MultiheadAttention):
         return parameter.removesuffix("_weight")
     return "" if parameter == "weight" else parameter.removesuffix(".weight")
-
-
-def _outputs(parameter: Tensor, product: Product) -> int:
-    return product.outputs if product.stop == parameter.numel() else len(parameter)
-
-
-def _times(parameter: Tensor, products: list[Product]) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
-    """Count how often one image uses each row of a parameter: (rows,). None if products read parts of rows."""
-    row = parameter.numel() // len(parameter)
-    times = np.zeros(len(parameter), dtype=np.int64)
-    for product in products:
-        is_whole = product.start == 0 and product.stop == parameter.numel()
-        is_rows = parameter.stride(0) == row and product.start % row == product.stop % row == 0
-        if product.stop == product.start or not (is_whole or is_rows):
-            return None
-        times[product.start // row : product.stop // row] += product.macs // (product.stop - product.start)
-    return times
-
-
-def _reason(name: str, parameter: nn.Parameter, owners: _Owners, products: list[Product], usage: Usage) -> str:
-    """Say why a parameter cannot be pruned; empty if it can."""
-    _, module, key = owners[0]
-    if name not in usage.read:
-        return "a forward pass does not read it"
-    if key.startswith("bias") or key.endswith("bias"):
-        return "a bias"
-    if "Norm" in type(module).__name__ and not products:
-        return "the scale of a norm"
-    if parameter.dim() < 2 or not parameter.numel():
-        return "a vector"
-    if name in usage.looked_up:
-        also = f", and shared with {', '.join(owner for owner, _, _ in owners[1:])}" if len(owners) > 1 else ""
-        return f"a table of which rows are looked up{also}"
-    return "" if products else "no product has it as its matrix"
