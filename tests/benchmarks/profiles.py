@@ -25,7 +25,7 @@ from trainables.compensation.compensation import Targets, compensate
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
 from trainables.models import hub
-from trainables.models.layers import weight_of
+from trainables.models.layers import weight_name, weight_of
 from trainables.names import BLOCKS, GranularityName
 from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
@@ -74,9 +74,8 @@ def _repair(model: nn.Module, dense: nn.Module, cut: Cut, spec: ProfileSpec, cal
     whole = dict(dense.named_modules())
     if spec.granularity not in BLOCKS:
         readers = {name for name, m in model.named_modules() if name in whole and _reads_less(m, whole[name])}
-        targets = replace(
-            targets, outputs={n: out for n, out in targets.outputs.items() if n in readers | {*cut.masks}}
-        )
+        lose = {n for n in targets.outputs if n in readers or weight_name(n) in cut.masks}
+        targets = replace(targets, outputs={n: targets.outputs[n] for n in lose})
     compensate(model, targets, cut, calibration.images, batch_statistics=False)
 
 

@@ -51,7 +51,7 @@ def losses_of_a_copy(dense: nn.Module, posed: Problem, granularity: GranularityN
             optimizer.step()
             for name, mask in cut.masks.items():
                 with torch.no_grad():
-                    model.get_submodule(name).get_parameter("weight").mul_(mask)
+                    model.get_parameter(name).mul_(mask)
             losses.append(loss.item())
     return losses
 

@@ -128,20 +128,20 @@ class Tied(nn.Module):
         return out
 
 
-def _maxvit() -> nn.Module:
+def _maxvit() -> Any:
     return MaxVit((64, 64), 16, 2, [16, 32], [1, 1], 8, 0.0, num_classes=10)
 
 
-def _swin_v2() -> nn.Module:
+def _swin_v2() -> Any:
     blocks = {"block": SwinTransformerBlockV2, "downsample_layer": PatchMergingV2}
     return tv.SwinTransformer([4, 4], 24, [2, 2], [2, 4], [3, 3], **blocks)
 
 
-def _video() -> nn.Module:
+def _video() -> Any:
     return VideoResNet(video.BasicBlock, [video.Conv3DSimple] * 4, [1, 1, 1, 1], video.BasicStem)
 
 
-def _fcn() -> nn.Module:
+def _fcn() -> Any:
     backbone = tv.ResNet(BasicBlock, [1, 1, 1, 1])
     features = IntermediateLayerGetter(backbone, {"layer3": "aux", "layer4": "out"})
     return FCN(features, FCNHead(512, 5), FCNHead(256, 5))

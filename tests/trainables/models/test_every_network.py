@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.trainables.models.networks import NETWORKS
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
-from trainables.models.layers import Inventory, count, inventory
+from trainables.models.layers import Inventory, Masks, count, inventory
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
@@ -86,7 +86,7 @@ def test_pruning_keeps_the_budget_and_masks_hold_in_training(name: str) -> None:
     assert any((twin.get_parameter(n) != model.get_parameter(n)).any() for n in masks)
 
 
-def step(model: nn.Module, example: Tensor, masks: dict[str, Tensor]) -> None:
+def step(model: nn.Module, example: Tensor, masks: Masks) -> None:
     """Take a step of training with momentum, as `train` does."""
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=0.01)
     output = model(example)
