@@ -1,4 +1,4 @@
-"""Capacity: share the budget until a unit of it is worth the same in every part of the pruned network.
+"""Capacity: share the budget until a unit of it is worth the same in every part of the network that will be used.
 
 This is our reading of "How Compact?" (arXiv 1901.02757). Its open text gives the idea and not the formula: the
 importance of a layer is its capacity, and sparsities follow from it without training. Here the capacity of a part is
@@ -31,9 +31,9 @@ EXCHANGES = 100  # random exchanges, tried after the measured one
 def capacity(problem: Problem) -> Path:
     """Share the budget by measured capacity: start from the best data-free rule, equalise marginal losses, exchange.
 
-    It reads calibration samples without their labels, and trains nothing. It measures the network as the trial will use
-    it: as pruned, recalibrated or compensated. A network that says nothing at any start is measured as if it were
-    recalibrated. All of this is ours.
+    It reads calibration samples without their labels. It measures the network as the trial will use it: as pruned,
+    recalibrated or compensated, and at last after a short training, if the trial trains. A network that says nothing at
+    any start is measured as if it were recalibrated. All of this is ours.
     """
     prunable = problem.prunable
     starts = [spend(rule(problem), prunable, problem.total, problem.budget) for rule in STARTS]
