@@ -57,6 +57,7 @@ def total(prunable: Prunable, sparsity: float, kind: BudgetKind, at_least: Count
             f"budget must leave at least {least:,} of {dense:,} {kind}, but sparsity {sparsity} leaves {budget:,}; "
             f"use a sparsity of at most {int((1 - least / dense) * 1e4) / 1e4}"
             f"{not_pruned({**_kept_whole(prunable, at_least), **prunable.held})}{_rounded(prunable)}"
+            f"{_without_weights(prunable, kind)}"
         )
     return budget
 
@@ -67,6 +68,11 @@ def _kept_whole(prunable: Prunable, at_least: Counts | None) -> dict[str, str]:
         return {}
     whole = [p.name for p, least in zip(prunable.parts, at_least, strict=True) if p.floor < p.units <= least]
     return dict.fromkeys(whole, "the policy keeps it dense")
+
+
+def _without_weights(prunable: Prunable, kind: BudgetKind) -> str:
+    macs = prunable.macs_fixed if kind == "macs" else 0
+    return f"; products without weights, as those of attention, take {macs:,} macs" if macs else ""
 
 
 def _rounded(prunable: Prunable) -> str:

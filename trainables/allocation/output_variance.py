@@ -45,6 +45,10 @@ def output_variances(context: PruningContext) -> dict[str, Tensor]:
 
     for images, _ in samples.batches(BATCH) if unscaled else ():
         watch(model, images, add)
+    if not outputs.keys() <= sums.keys():  # torch copies some matrices for each image of a larger batch
+        sums.clear()
+        for image, _ in samples.batches(1):
+            watch(model, image, add)
     for layer in unscaled:
         count, total, squares = layer.of(sums[layer.parameter].mT).unbind(1)
         variances[layer.name] = (squares / count - (total / count).square()).clamp_min(0.0)

@@ -54,7 +54,11 @@ def why_fixed(name: str, parameter: nn.Parameter, owners: Owners, products: list
     if name in usage.looked_up:
         also = f", and shared with {', '.join(owner for owner, _, _ in owners[1:])}" if len(owners) > 1 else ""
         return f"a table of which rows are looked up{also}"
-    return "" if products else "no product has it as its matrix"
+    if products:
+        return ""
+    return (
+        "its module changes it before the product" if isinstance(module, _STORES) else "no product has it as its matrix"
+    )
 
 
 def times_of_rows(parameter: Tensor, products: list[Product]) -> NDArray[np.int64] | None:

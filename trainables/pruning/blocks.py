@@ -44,7 +44,7 @@ class Blocks:
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         self._inventory = inventory(model, example)
-        self.layers = self._inventory.layers
+        self.layers, self.macs_fixed = self._inventory.layers, self._inventory.macs_fixed
         self.model = model
         self.example = example
         self.chain = find_chain(model, example)
@@ -81,7 +81,7 @@ class Blocks:
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         """Count the weights, or multiply-accumulates for one image, of the network with `keep` blocks of each part."""
         total = sum(layer.size if kind == "params" else layer.macs for layer in self.layers)
-        total += self._inventory.macs_fixed if kind == "macs" else 0
+        total += self.macs_fixed if kind == "macs" else 0
         for units, kept in zip(self.stages.values(), keep, strict=True):
             weights, macs = units[0].savings
             total -= (weights if kind == "params" else macs) * (len(units) - int(kept))

@@ -27,7 +27,7 @@ class Channels:
         channels that can be removed.
         """
         found = inventory(model, example)
-        self.layers = found.layers
+        self.layers, self.macs_fixed = found.layers, found.macs_fixed
         self.model = model
         self.example = example
         self._groups, held = trace(model, example, _whole(model, found))

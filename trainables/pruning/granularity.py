@@ -47,6 +47,10 @@ class Prunable(Protocol):
     parts: tuple[Part, ...]
 
     @property
+    def macs_fixed(self) -> int:
+        """The multiply-accumulates for one image of products without weights, which no mask saves."""
+
+    @property
     def held(self) -> Held:
         """What cannot be pruned."""
 

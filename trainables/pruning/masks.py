@@ -24,14 +24,14 @@ class Weights:
         self.model = model
         self.example = example
         self._positions = np.array([layer.positions for layer in self.layers])
-        self._macs_fixed = found.macs_fixed
+        self.macs_fixed = found.macs_fixed
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         """Count the kept weights, or the multiply-accumulates for one image of a kernel that skips zeros.
 
         Products without weights, as those of attention, always count in full.
         """
-        return int(keep.sum() if kind == "params" else keep @ self._positions + self._macs_fixed)
+        return int(keep.sum() if kind == "params" else keep @ self._positions + self.macs_fixed)
 
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather the weights of each layer: part name -> (weights, 1)."""

@@ -22,7 +22,7 @@ from trainables.checkpoints import manifest
 from trainables.outcome import Outcome
 from trainables.storage.columns import to_parquet
 from trainables.storage.folder import Folder
-from trainables.storage.sealed_json import unsealed
+from trainables.storage.sealed_json import sealed, unsealed
 
 DAMAGED = 150  # studies; tests/benchmarks/verify_damages.py tries 10,000
 
@@ -52,6 +52,22 @@ def test_an_untouched_study_agrees_with_itself(copy: Path) -> None:
     files = [path for path in copy.rglob("*") if path.is_file()]
     dense = [path for path in (copy.parent / "artifacts" / "dense").glob("*/*") if path.is_file()]
     assert verified.files == len(files) + len(dense) - 1  # all but the records of the samples, which no table reads
+
+
+def test_results_of_an_older_version_agree_though_it_counted_fewer_kinds_of_parameters(copy: Path) -> None:
+    for file in (*copy.glob("trials/*/outcome.json"), *copy.glob("trials/*/epoch-*/record.json")):
+        content = json.loads(unsealed(file.read_bytes()) if file.name == "outcome.json" else file.read_bytes())
+        facts = {name: value for name, value in content["facts"].items() if name != "params_fixed"} | {"uncounted": 0}
+        changed = json.dumps(content | {"facts": facts}).encode()
+        if file.name == "outcome.json":
+            file.write_bytes(sealed(changed))
+        else:
+            folder = Folder.at(str(file.parent))
+            manifest.write_files(folder, manifest.read_files(folder) | {"record.json": changed})
+    (copy / TABLE).unlink()
+    StudyFolder.open(str(copy)).write_table()
+    assert search.verify(str(copy), sample=0).problems == []
+    assert {row.params_fixed for row in StudyFolder.open(str(copy)).rows()} == {None}
 
 
 def test_the_command_tells_and_exits_by_what_it_finds(copy: Path) -> None:

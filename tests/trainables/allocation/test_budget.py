@@ -11,6 +11,7 @@ from torch import nn
 
 from trainables.allocation.budget import Path, proportional, ranked, spend, total
 from trainables.pruning.granularity import Counts, Part, Prunable
+from trainables.pruning.masks import Weights
 from trainables.spec import BudgetKind
 
 KINDS: tuple[BudgetKind, ...] = ("params", "macs")
@@ -29,6 +30,7 @@ class Additive:
     model = nn.Module()
     example = torch.empty(1, 1, 1, 1)
     held: ClassVar[dict[str, str]] = {}
+    macs_fixed = 0
 
     def members(self, read: Any) -> Any:
         raise NotImplementedError
@@ -201,6 +203,18 @@ def test_refusal_names_what_is_reachable(kind: BudgetKind, units: tuple[int, int
     named = float(str(refusal.value).rpartition("at most ")[2])
     assert total(prunable, named, kind) >= least
     assert named > 1.0 - least / dense - 2e-4
+
+
+def test_a_refusal_of_macs_says_what_products_without_weights_take() -> None:
+    model = nn.Sequential(nn.MultiheadAttention(4, 2, batch_first=True))
+    model.forward = lambda x: model[0](x, x, x)[0]  # type: ignore[method-assign]
+    prunable = Weights(model, torch.zeros(1, 6, 4))
+    least, dense = 4 * 4 * 6 + 2 * 6 * 6 * 4, 4 * 16 * 6 + 2 * 6 * 6 * 4
+    with pytest.raises(
+        ValueError, match=f"at least {least} of {dense} macs.*; products without weights.* take 288 macs"
+    ):
+        total(prunable, 0.9, "macs")
+    assert total(prunable, 0.25, "macs") == dense * 3 // 4
 
 
 def test_what_must_stay_stays_and_counts() -> None:

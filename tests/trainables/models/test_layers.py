@@ -131,6 +131,20 @@ def test_weights_that_no_mask_can_hold_are_refused() -> None:
         prunable_layers(recurrent, torch.zeros(1, 2, 2))
 
 
+class Standardised(nn.Conv2d):
+    """Its filters have mean 0 when they are used, so zeros would not stay."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(x, self.weight - self.weight.mean((1, 2, 3), keepdim=True), self.bias)
+
+
+def test_a_layer_that_changes_its_weight_before_it_multiplies_is_fixed() -> None:
+    found = inventory(nn.Sequential(Standardised(1, 2, 3), nn.Conv2d(2, 3, 3)), torch.zeros(1, 1, 8, 8))
+    assert [layer.name for layer in found.layers] == ["1"]
+    assert found.fixed["0.weight"].reason == "its module changes it before the product"
+    assert found.products == {"0": 18 * 36}
+
+
 def test_a_shared_weight_is_one_layer() -> None:
     shared = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Linear(4, 4))
     shared[2].weight = shared[1].weight
