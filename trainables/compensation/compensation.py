@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Self
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.compensation.ridge import MaskedRidge
+from trainables.compensation.sums import End, Ends, Sum
 from trainables.models.layers import Masks, weight_name, weight_of
 from trainables.pruning.granularity import Cut
 
@@ -38,6 +40,7 @@ class Targets:
     outputs: Mapping[str, Tensor]  # layer name -> (samples, outputs)
     rows: Mapping[str, Tensor]  # layer name -> (samples,) indices of the sampled rows of its output
     normalised: frozenset[str]  # layers whose mean outputs a batch norm subtracts
+    sums: Mapping[str, Sum]  # layer name -> what is added to its output, or to that of its batch norm
     logits: Tensor
 
     @classmethod
@@ -45,35 +48,30 @@ class Targets:
     def read(cls, network: nn.Module, images: Tensor, seed: int) -> Self:
         """Run a network in eval mode once on images (N, C, H, W). seed: of the draw of samples."""
         draw = torch.Generator().manual_seed(seed)
-        outputs, rows = dict[str, Tensor](), dict[str, Tensor]()
-        normalised, repeated = set[str](), set[str]()
-        last: tuple[str, Tensor] | None = None  # name and output of the layer that has run last
+        outputs, rows, sums = dict[str, Tensor](), dict[str, Tensor](), dict[str, Sum]()
+        repeated = set[str]()
+        layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
         def take(name: str, module: nn.Module, output: Tensor) -> None:
-            nonlocal last
             if name in outputs:
                 repeated.add(name)
             all_rows = _as_rows(module, output)
             drawn = torch.randperm(len(all_rows), generator=draw)[: PLACES * len(images)].sort().values
             rows[name] = drawn.to(all_rows.device)
             outputs[name] = all_rows[rows[name]]
-            last = name, output
 
-        def normalise(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            if last and inputs[0] is last[1]:
-                normalised.add(last[0])
+        def add(end: End, other: Tensor) -> None:
+            sums[end.layer] = Sum.of(end, _as_rows(layers[end.layer], other)[rows[end.layer]])
 
         with ExitStack() as stack:
-            for name, module in network.named_modules():
-                if isinstance(module, nn.Conv2d | nn.Linear):
-                    hook = module.register_forward_hook(lambda m, _, output, name=name: take(name, m, output))
-                    stack.callback(hook.remove)
-                if isinstance(module, _BatchNorm):
-                    stack.callback(module.register_forward_pre_hook(normalise).remove)
+            for name, layer in layers.items():
+                hook = layer.register_forward_hook(lambda m, _, output, name=name: take(name, m, output))
+                stack.callback(hook.remove)
+            ends = stack.enter_context(Ends(network, add))
             logits = network(images)
         for name in repeated | _sharing(network) & outputs.keys():
             del outputs[name]
-        return cls(outputs, rows, frozenset(normalised), logits)
+        return cls(outputs, rows, frozenset(ends.normalised), sums, logits)
 
 
 @torch.no_grad()
@@ -90,10 +88,12 @@ def compensate(
 
     The layers follow in the order in which they run. Each one is fitted to the outputs of the same layer in the network
     before pruning, from the inputs that it has after pruning, when all layers before it are fitted already. One pass
-    does all of this, as a layer is fitted just before it runs. Least squares on the outputs of a layer is the idea of
-    OBC (arXiv 2208.11580) and of ThiNet (arXiv 1707.06342); fitting in the pruned network, the damping and the sampled
-    outputs are ours. Layers of other kinds stay as they are, and so do layers that run more than once, that share their
-    weights, that are frozen, or that the network did not have before pruning.
+    does all of this, as a layer is fitted just before it runs. A layer whose output, or that of its batch norm, is
+    added to another tensor is fitted just before this sum, to what the sum lacks: so the last layer of a residual
+    branch also repairs what earlier branches have lost. Least squares on the outputs of a layer is the idea of OBC
+    (arXiv 2208.11580) and of ThiNet (arXiv 1707.06342); fitting in the pruned network and to sums, the damping and the
+    sampled outputs are ours. Layers of other kinds stay as they are, and so do layers that run more than once, that
+    share their weights, that are frozen, or that the network did not have before pruning.
 
     Args:
         model: the pruned network.
@@ -110,6 +110,22 @@ def compensate(
         The logits (N, classes) of the re-fitted network, and for each of `others` the parameters of its layers by name.
     """
     fitted: list[dict[str, Fitted]] = [{} for _ in others]
+    waiting = dict[str, tuple[_Fit, nn.Conv2d | nn.Linear, Tensor]]()  # layers that will be fitted at their sum
+
+    def run(fit: _Fit, module: nn.Conv2d | nn.Linear, inputs: tuple[Tensor, ...]) -> None:
+        if fit.name in targets.sums:
+            waiting[fit.name] = fit, module, inputs[0]
+        else:
+            fit(module, inputs[0])
+
+    def add(end: End, other: Tensor) -> Tensor | None:
+        if end.layer not in waiting:
+            return None
+        fit, module, read = waiting.pop(end.layer)
+        fit(module, read, other)
+        output = module.forward(read)
+        return (output if end.norm is None else end.norm.forward(output)) + other
+
     with ExitStack() as stack:
         for name, module in model.named_modules():
             stack.callback(setattr, module, "training", module.training)
@@ -119,8 +135,9 @@ def compensate(
                 module.track_running_stats = False  # in training mode, torch then ignores running statistics
                 module.training = True
             if name in targets.outputs and can_be_fitted(module):
-                fit = _Fit(targets, name, cut, damping, others, fitted)
+                fit = partial(run, _Fit(targets, name, cut, damping, others, fitted))
                 stack.callback(module.register_forward_pre_hook(fit).remove)
+        stack.enter_context(Ends(model, add))
         logits: Tensor = model(images)
     return logits, fitted
 
@@ -141,7 +158,7 @@ def can_be_fitted(module: nn.Module) -> bool:
 
 @dataclass(frozen=True)
 class _Fit:
-    """Fits a layer when it is about to run."""
+    """Fits a layer."""
 
     targets: Targets
     name: str
@@ -150,12 +167,16 @@ class _Fit:
     others: Sequence[Masks]
     fitted: list[dict[str, Fitted]]  # of `others`
 
-    def __call__(self, module: nn.Conv2d | nn.Linear, inputs: tuple[Tensor, ...]) -> None:
-        """Fit the layer to its targets from these inputs."""
-        target = self.targets.outputs[self.name]
+    def __call__(self, module: nn.Conv2d | nn.Linear, images: Tensor, other: Tensor | None = None) -> None:
+        """Fit the layer to its targets from what it reads; other: what is added to its output then."""
+        target, rows = self.targets.outputs[self.name], self.targets.rows[self.name]
+        added = None if other is None else self.targets.sums[self.name]
         if self.name in self.cut.outputs:
-            target = target[:, self.cut.outputs[self.name].to(target.device)]
-        read = _inputs_of(module, inputs[0], self.targets.rows[self.name])  # (groups, samples, width)
+            kept = self.cut.outputs[self.name].to(target.device)
+            target, added = target[:, kept], added and added.cut(kept)
+        if added and other is not None:
+            target = target + added.missing(_as_rows(module, other)[rows])
+        read = _inputs_of(module, images, rows)  # (groups, samples, width)
         shape = len(read), len(target.T) // len(read)  # groups, outputs of a group
         target = target.unflatten(1, shape).movedim(1, 0)
         fits_bias = module.bias is not None and module.bias.requires_grad
