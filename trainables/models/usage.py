@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from trainables.models.modes import eval_mode
 
@@ -22,7 +21,8 @@ _PRODUCTS = {  # operation -> positions of the arguments that may be its weight,
     aten.addmm: (2, 1),
     aten.bmm: (1, 0),
     aten.baddbmm: (2, 1),
-    **dict.fromkeys((aten.convolution, aten._convolution, aten.cudnn_convolution, aten._slow_conv2d_forward), (1,)),
+    aten.convolution: (1,),
+    aten._convolution: (1,),
     aten.mv: (0,),
     aten.addmv: (1,),
     aten._trilinear: (1,),  # of nn.Bilinear
@@ -144,7 +144,7 @@ class _Watch(TorchDispatchMode):
         if kind in _LOOKUPS and (found := held.get(id(args[0]))):
             self._usage.looked_up.add(found.parameter)
         elif kind in _PRODUCTS:
-            product = Product(self._running[-1], _macs(kind, args, kwargs, output))
+            product = Product(self._running[-1], _macs(kind, args, output))
             weight = next((args[at] for at in _PRODUCTS[kind] if id(args[at]) in held), None)
             if weight is not None:
                 by_output = output.movedim(_output_dim(kind, args, weight), 0)
@@ -189,13 +189,16 @@ def _elements(tensor: Tensor) -> int:
     return prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
 
 
-def _macs(kind: Any, args: Any, kwargs: Any, output: Tensor) -> int:
+def _macs(kind: Any, args: Any, output: Tensor) -> int:
+    """Count multiply-accumulates as `torch.utils.flop_counter`, which does not know vectors and nn.Bilinear."""
     if kind in (aten.mv, aten.addmv):
         return int(args[_PRODUCTS[kind][0]].numel())
     if kind is aten._trilinear:
         return int(args[1].numel() * (output.numel() // output.shape[-1]))
-    formula: Callable[..., int] = flop_registry[kind]
-    return formula(*args, **kwargs, out_val=output) // 2
+    if kind in (aten.convolution, aten._convolution):
+        images, weight, is_transposed = args[0], args[1], args[6]
+        return int((images if is_transposed else output).numel() * weight[0].numel())
+    return int(output.numel() * args[_PRODUCTS[kind][1]].shape[-1])
 
 
 def _output_dim(kind: Any, args: Any, weight: Tensor) -> int:
