@@ -12,7 +12,8 @@ def print_inspection(found: Inspection) -> None:
     """Print the layers, why some cannot be pruned, and what is fixed."""
     layers = [part for part in found.parts if part.units]
     table = plain(f"{found.params:,} parameters, {found.macs:,} multiply-accumulates for one image")
-    for name in ("layer", "kind", "units", "weights", "MACs", "prunable by", "coupled with"):
+    table.add_column("layer", overflow="fold")  # the end of a name tells the layers apart
+    for name in ("kind", "units", "weights", "MACs", "prunable by", "coupled with"):
         table.add_column(name, justify="right" if name in ("units", "weights", "MACs") else "left")
     for part in layers:
         by = ", ".join(name for name in GRANULARITIES if part.prunable[name] is True)
@@ -32,8 +33,8 @@ def print_inspection(found: Inspection) -> None:
         if not part.units and part.weights:
             fixed[f"{part.kind}: {part.prunable['weight']}"] += part.weights
     share = 100 * found.params_fixed / found.params
-    print(f"prunable: {quantity(found.params_prunable, 'weight')}, over which budgets are")
-    print(f"fixed: {quantity(found.params_fixed, 'parameter')} ({share:.1f} %), in no budget:")
+    print(f"prunable: {quantity(found.params_prunable, 'weight')}; budgets count these")
+    print(f"fixed: {quantity(found.params_fixed, 'parameter')} ({share:.1f} %); no budget counts these:")
     for what, size in fixed.most_common():
         print(f"  {size:,} of {what}")
     if line := much_fixed(found.params_fixed, found.params):
