@@ -26,7 +26,7 @@ def print_inspection(found: Inspection) -> None:
             if isinstance(reason := part.prunable[granularity], str):
                 names[reason].append(part.name)
         for reason, kept in names.items():
-            print(f"not by {granularity}: {some(kept) if len(kept) < len(layers) else 'no layer'}: {reason}")
+            print(f"not by {granularity}: {'all layers' if len(kept) == len(layers) else some(kept)}: {reason}")
     _print_products([part for part in found.parts if part.kind == "products"])
     fixed = Counter[str]()
     for part in found.parts:
