@@ -19,6 +19,9 @@ from tests.trainables.trials import (
     without_times,
 )
 from trainables.allocation.output_variance import output_variances
+from trainables.allocation.plan import prune_further
+from trainables.checkpoints import checkpoint
+from trainables.checkpoints.epochs import epoch_names
 from trainables.compensation.compensation import Targets, compensate
 from trainables.data.splits import Splits
 from trainables.evaluate import load_trial
@@ -28,7 +31,7 @@ from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
 from trainables.pruning.masks import Weights
-from trainables.spec import Recipe
+from trainables.spec import Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 
@@ -148,3 +151,31 @@ def test_compensation_leaves_what_it_cannot_fit_as_pruning_left_it(
     kept = count(model, cut.masks, samples.images[:1])
     assert kept.params_kept == prunable.cost(np.array([part.units // 2 for part in prunable.parts]), "params")
     assert not any(model.get_parameter(name)[~mask].any() for name, mask in cut.masks.items())
+
+
+def test_a_later_step_removes_weights_among_those_that_are_left(
+    pruned: tuple[nn.Module, nn.Module, Weights, Calibration],
+) -> None:
+    model, _, prunable, samples = pruned
+    first = prunable.remove({part.name: torch.arange(0, part.units, 2) for part in prunable.parts}).masks
+    quota = {part.name: part.units // 4 for part in prunable.parts}
+    second = prune_further(model, samples.images[:1], TrialSpec(), None, first, quota).masks
+    assert second.keys() == first.keys()
+    for name, mask in second.items():
+        assert not (mask & ~first[name]).any()
+    assert count(model, second, samples.images[:1]).weights == quota
+
+
+def test_a_trial_of_an_older_version_goes_on(
+    splits: Splits, storage: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checkpoints name masks by modules."""
+    whole, broken = Folder.at(str(tmp_path / "whole")), Folder.at(str(tmp_path / "broken"))
+    list(run_trial(WEIGHT, splits, storage, whole, CPU))
+    run_until_killed(run_trial(WEIGHT, splits, storage, broken, CPU), 2, monkeypatch)
+    for name in epoch_names(broken):
+        saved = checkpoint.load(broken / name)
+        masks = {key.removesuffix(".weight"): bits for key, bits in saved.tensors["masks"].items()}
+        checkpoint.save(broken / name, {**saved.tensors, "masks": masks}, saved.record)
+    list(run_trial(WEIGHT, splits, storage, broken, CPU))
+    assert without_times(outcome_of(broken).history) == without_times(outcome_of(whole).history)
