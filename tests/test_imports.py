@@ -54,7 +54,6 @@ DOORS = {  # library -> the modules that may import it
     "matplotlib": {"search.figures", "search.samples", "search.networks.curves", "search.report"},
     "typer": {"search.cli"},
     "jinja2": {"search.report.html"},
-    "torch_pruning": {"trainables.pruning.channel_groups", "trainables.pruning.operations"},
     "torchvision": {"trainables.models.hub", "trainables.data"},
     "sklearn": {"trainables.data", "trainables.learnability.detection"},
     "safetensors": {"trainables.checkpoints"},

@@ -13,7 +13,7 @@ from search.results.versions import versions
 from search.study.reading import parse_study, shipped
 from search.study.spec import StudySpec
 
-LIBRARIES = ("howcompact", "torch", "torch-pruning", "ray", "optuna", "numpy")
+LIBRARIES = ("howcompact", "torch", "ray", "optuna", "numpy")
 YAML_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # text only within quotes
 
 

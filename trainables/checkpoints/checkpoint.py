@@ -24,6 +24,7 @@ from trainables.mistakes import checked
 from trainables.models import hub
 from trainables.models.removed_blocks import ProjectionSpec, projections, remove_blocks, removed_modules
 from trainables.models.trust import NO_TRUST, Trust
+from trainables.models.widths import cut_sizes, fit_widths, set_sizes
 from trainables.spec import DenseSpec, Width
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
@@ -43,6 +44,7 @@ class Architecture(Frozen):
     image: tuple[Extent, Extent, Extent]  # channels, height, width in pixels
     removed: tuple[str, ...] = ()  # modules of removed blocks
     projections: Mapping[str, ProjectionSpec] = {}  # what replaces removed blocks that changed shapes
+    sizes: Mapping[str, int] = {}  # "module.attribute" -> numbers of heads that no tensor's shape shows
 
     @model_validator(mode="after")
     def _refuse_giants(self) -> Self:
@@ -61,16 +63,18 @@ class Architecture(Frozen):
         """Build the dense network with fresh weights and without the removed blocks."""
         model = hub.build(self.model, self.classes, self.image[0], self.width)
         remove_blocks(model, self.removed, self.projections)
+        set_sizes(model, self.sizes)
         return model
 
     @property
     def whole(self) -> "Architecture":
-        """The same network with all its blocks."""
-        return self.model_copy(update={"removed": (), "projections": {}})
+        """The same network with all its blocks and heads."""
+        return self.model_copy(update={"removed": (), "projections": {}, "sizes": {}})
 
-    def without_blocks_as(self, model: nn.Module) -> "Architecture":
-        """Describe `model`, which this architecture built and which has lost blocks since."""
-        return self.model_copy(update={"removed": removed_modules(model), "projections": projections(model)})
+    def cut_as(self, model: nn.Module) -> "Architecture":
+        """Describe `model`, which this architecture built and which has lost blocks or heads since."""
+        update = {"removed": removed_modules(model), "projections": projections(model), "sizes": cut_sizes(model)}
+        return self.model_copy(update=update)
 
     def example(self) -> Tensor:
         """A blank image batch (1, C, H, W)."""
@@ -151,7 +155,7 @@ def rebuild(architecture: Architecture, weights: Tensors) -> nn.Module:
     Raises ValueError if the weights belong to another network, for example after a change to a user's own model.
     """
     model = architecture.build()
-    _resize(model, weights)
+    resize(model, weights)
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
@@ -159,7 +163,7 @@ def rebuild(architecture: Architecture, weights: Tensors) -> nn.Module:
     return model
 
 
-def _resize(model: nn.Module, weights: Tensors) -> None:
+def resize(model: nn.Module, weights: Tensors) -> None:
     """Give each layer the shapes of its saved tensors."""
     for name, module in model.named_modules():
         prefix = f"{name}." if name else ""
@@ -172,16 +176,5 @@ def _resize(model: nn.Module, weights: Tensors) -> None:
                 empty = torch.empty(saved.shape, dtype=tensor.dtype)
                 is_parameter = isinstance(tensor, nn.Parameter)
                 setattr(module, key, nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty)
-        _name_widths(module)
-
-
-def _name_widths(module: nn.Module) -> None:
-    """Set the attributes of a layer that depend on the shapes of its tensors."""
-    if isinstance(module, nn.Conv2d):
-        module.out_channels = module.weight.shape[0]
-        module.groups = min(module.groups, module.out_channels)  # only a depthwise convolution loses groups
-        module.in_channels = module.weight.shape[1] * module.groups
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and module.weight is not None:
-        module.num_features = len(module.weight)
+    for module in model.modules():
+        fit_widths(module)

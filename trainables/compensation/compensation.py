@@ -17,6 +17,7 @@ from trainables.models.layers import Masks, weight_name, weight_of
 from trainables.pruning.granularity import Cut
 
 DAMPING = 0.01  # pull towards the weights before the fit (ours)
+_OutProjection = nn.modules.linear.NonDynamicallyQuantizableLinear  # of nn.MultiheadAttention
 PLACES = 40  # outputs of a layer that are read of each image, at most (ours)
 
 
@@ -65,8 +66,16 @@ class Targets:
 
         with ExitStack() as stack:
             for name, layer in layers.items():
-                hook = layer.register_forward_hook(lambda m, _, output, name=name: take(name, m, output))
-                stack.callback(hook.remove)
+                if not isinstance(layer, _OutProjection):
+                    hook = layer.register_forward_hook(lambda m, _, output, name=name: take(name, m, output))
+                    stack.callback(hook.remove)
+            for name, module in network.named_modules():
+                if isinstance(module, nn.MultiheadAttention):  # does not call its output projection
+                    projection = f"{name}.out_proj".removeprefix(".")
+                    hook = module.register_forward_hook(
+                        lambda m, _, output, name=projection: take(name, m.out_proj, output[0])
+                    )
+                    stack.callback(hook.remove)
             ends = stack.enter_context(Ends(network, add))
             logits = network(images)
         for name in repeated | _sharing(network) & outputs.keys():

@@ -16,7 +16,7 @@ from trainables.models.modes import eval_mode
 
 aten = torch.ops.aten
 
-_PRODUCTS = {  # operation -> positions of the arguments that may be its weight, the likeliest first
+PRODUCTS = {  # operation -> positions of the arguments that may be its weight, the likeliest first
     aten.mm: (1, 0),
     aten.addmm: (2, 1),
     aten.bmm: (1, 0),
@@ -68,7 +68,7 @@ def watch(model: nn.Module, images: Tensor, seen: Seen = lambda product, result:
         _watched_modules(model, usage) as running,
         eval_mode(model),
         torch.no_grad(),
-        _unfused(model),
+        unfused(model),
         _Watch(model, usage, running, seen),
     ):
         model(images)
@@ -99,7 +99,7 @@ def _watched_modules(model: nn.Module, usage: Usage) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _unfused(model: nn.Module) -> Iterator[None]:
+def unfused(model: nn.Module) -> Iterator[None]:
     """Compute attention and recurrent layers by single operations."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -132,7 +132,7 @@ class _Watch(TorchDispatchMode):
         if not isinstance(func, torch._ops.OpOverload):
             return func(*args, **kwargs)
         kind = func.overloadpacket
-        if kind not in _PRODUCTS:
+        if kind not in PRODUCTS:
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
@@ -143,9 +143,9 @@ class _Watch(TorchDispatchMode):
         self._usage.read |= {found.parameter for found in held.values()}
         if kind in _LOOKUPS and (found := held.get(id(args[0]))):
             self._usage.looked_up.add(found.parameter)
-        elif kind in _PRODUCTS:
-            product = Product(self._running[-1], _macs(kind, args, output))
-            weight = next((args[at] for at in _PRODUCTS[kind] if id(args[at]) in held), None)
+        elif kind in PRODUCTS:
+            product = Product(self._running[-1], macs_of(kind, args, output))
+            weight = next((args[at] for at in PRODUCTS[kind] if id(args[at]) in held), None)
             if weight is not None:
                 by_output = output.movedim(_output_dim(kind, args, weight), 0)
                 product = replace(product, **held[id(weight)]._asdict(), outputs=len(by_output))
@@ -189,20 +189,20 @@ def _elements(tensor: Tensor) -> int:
     return prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
 
 
-def _macs(kind: Any, args: Any, output: Tensor) -> int:
+def macs_of(kind: Any, args: Any, output: Tensor) -> int:
     """Count multiply-accumulates as `torch.utils.flop_counter`, which does not know vectors and nn.Bilinear."""
     if kind in (aten.mv, aten.addmv):
-        return int(args[_PRODUCTS[kind][0]].numel())
+        return int(args[PRODUCTS[kind][0]].numel())
     if kind is aten._trilinear:
         return int(args[1].numel() * (output.numel() // output.shape[-1]))
     if kind in (aten.convolution, aten._convolution):
         images, weight, is_transposed = args[0], args[1], args[6]
         return int((images if is_transposed else output).numel() * weight[0].numel())
-    return int(output.numel() * args[_PRODUCTS[kind][1]].shape[-1])
+    return int(output.numel() * args[PRODUCTS[kind][1]].shape[-1])
 
 
 def _output_dim(kind: Any, args: Any, weight: Tensor) -> int:
     """Find the dimension of an operation's result that belongs to the outputs of its weight."""
     if kind in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm):
-        return -1 if weight is args[_PRODUCTS[kind][0]] else -2
+        return -1 if weight is args[PRODUCTS[kind][0]] else -2
     return -1 if kind in (aten.mv, aten.addmv, aten._trilinear) else 1

@@ -8,15 +8,14 @@ their budget, `ChannelGates.step_to_target`, is ours.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.frozen import Frozen
 from trainables.pruning.channels import Channels
+from trainables.pruning.gated_tensors import attached
 from trainables.pruning_spec import Gates
 from trainables.spec import BudgetKind
 
@@ -110,43 +109,13 @@ class ChannelGates(nn.Module):
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        """Multiply the network's channels by their gates within the context: by TG in training mode, b in eval mode.
-
-        A batch norm multiplies its scale and shift instead of its output: they are smaller and give the same result.
-        """
-        positions = self._channels.gate_positions()
-        sizes = [len(of_module) for of_module in positions.values()]
-        of_channels = torch.from_numpy(np.concatenate([*positions.values()])).to(self.values.device)
-        factors, ungated = dict[nn.Module, Tensor](), dict[nn.Module, Any]()
-
-        def compute_factors(model: nn.Module, _: Any) -> None:
-            gates = self.trainable() if model.training else is_open(self.values).float()
-            with_ungated = torch.cat((gates, gates.new_ones(1)))  # the last factor is for channels of no unit
-            factors.update(zip(positions, with_ungated[of_channels].split(sizes), strict=True))
-
-        def scale_parameters(norm: nn.Module, _: Any) -> None:
-            ungated[norm] = dict(norm._parameters)
-            norm._parameters.update({name: value * factors[norm] for name, value in ungated[norm].items()})
-
-        def restore_parameters(norm: nn.Module, *_: Any) -> None:
-            norm._parameters.update(ungated.pop(norm))
-
-        def scale_output(module: nn.Module, _: Any, output: Tensor) -> Tensor:
-            factor = factors[module].to(output.dtype)
-            return output * (factor if isinstance(module, nn.Linear) else factor.view(-1, *[1] * (output.dim() - 2)))
-
-        handles = [self._channels.model.register_forward_pre_hook(compute_factors)]
-        for module in positions:
-            if isinstance(module, _BatchNorm) and module.affine:
-                handles.append(module.register_forward_pre_hook(scale_parameters))
-                handles.append(module.register_forward_hook(restore_parameters, always_call=True))
-            else:
-                handles.append(module.register_forward_hook(scale_output))
-        try:
+        """Multiply the network's channels by their gates within the context: by TG in training mode, b in eval mode."""
+        with attached(self._channels, self._factors):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
+
+    def _factors(self) -> Tensor:
+        """Return what multiplies the channels of each unit: (units,)."""
+        return self.trainable() if self._channels.model.training else is_open(self.values).float()
 
     def trainable(self) -> Tensor:
         """Compute TG of all units: (units,) in the order of the parts, in float32 also under autocast."""

@@ -24,7 +24,7 @@ def refuse_unsound_gates(model: nn.Module, example: Tensor) -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         network = _randomised(copy.deepcopy(model).eval())
-        images = torch.randn(2, *example.shape[1:])
+        images = _inputs(example)
         channels = Channels(network, example)
         kept_units = _random_half(channels)
         gates = ChannelGates(channels, Gates(), "macs", 0.5)
@@ -44,9 +44,9 @@ def refuse_unsound_gates(model: nn.Module, example: Tensor) -> None:
 def refuse_unsound_cuts(model: nn.Module, example: Tensor) -> None:
     """Remove half the channels of each group, and compare with the whole network whose layers ignore the same channels.
 
-    example: (1, C, H, W). The model is not changed. Torch-Pruning treats an unknown operation as element-wise. Raises
-    ValueError where this is wrong, for example for a normalisation over channels or a channel shuffle. The error names
-    a group that cannot be cut, and the operations that may be the cause.
+    example: (1, C, H, W). The model is not changed. Raises ValueError where the cut network fails or computes
+    something else, for example where a view has a fixed number of channels, or where it costs another amount than
+    counted. The error names a group that cannot be cut, and the operations that may be the cause.
     """
     if reason := _fault(model, example):
         raise ValueError(
@@ -60,7 +60,7 @@ def _fault(model: nn.Module, example: Tensor, parts: Collection[str] | None = No
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         whole = _randomised(copy.deepcopy(model).eval())
-        images = torch.randn(2, *example.shape[1:])
+        images = _inputs(example)
         cut = copy.deepcopy(whole)
         from_whole, from_cut = Channels(whole, example), Channels(cut, example)
         kept_units = _random_half(from_cut)
@@ -76,8 +76,11 @@ def _fault(model: nn.Module, example: Tensor, parts: Collection[str] | None = No
     if _differ(actual, expected):
         return "the cut network has another output"
     widths = torch.tensor([len(kept_units.get(p.name, range(p.units))) for p in from_cut.parts]).numpy()
-    if from_cut.cost(widths, "params") != count(cut, {}, example).params_kept:
+    counted = count(cut, {}, example)
+    if from_whole.cost(widths, "params") != counted.params_kept:
         return "its layers lose another number of weights than was counted"
+    if from_whole.cost(widths, "macs") != counted.macs_kept:
+        return "it saves another number of multiply-accumulates than was counted"
     return ""
 
 
@@ -92,6 +95,13 @@ def _cause(model: nn.Module, example: Tensor) -> str:
         return ""  # only several parts together cannot be cut
     suspects = some(channels.suspects(parts[0]))
     return f" without half the channels of {parts[0]}{f', which pass {suspects}' if suspects else ''}"
+
+
+def _inputs(example: Tensor) -> Tensor:
+    """Draw two inputs; those that are no images, such as tokens, come from the example."""
+    if example.is_floating_point():
+        return torch.randn(2, *example.shape[1:])
+    return torch.stack([example[0].flatten()[torch.randperm(example[0].numel())].view_as(example[0]) for _ in range(2)])
 
 
 def _random_half(channels: Channels) -> dict[str, Tensor]:

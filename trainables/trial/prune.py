@@ -135,7 +135,7 @@ def _first_step(
         shared_costs.append(spent)
     assert taken is not None  # a trial has at least one pruning
     record = PruningRecord(
-        architecture=architecture.without_blocks_as(model),
+        architecture=architecture.cut_as(model),
         dense_accuracy=dense.read(DenseRecord).val_accuracy,
         params_total=whole.params_kept,
         macs_total=whole.macs_kept,

@@ -72,7 +72,7 @@ def test_the_sparsity_named_gives_the_same_network_in_a_study(checkpoint: str, p
             counted = count(network.model, {}, example)
             assert found.kept == {"params": counted.params_kept, "macs": counted.macs_kept}
             gone = {block.name for block in found.blocks if not block.kept}
-            assert {*network.architecture.without_blocks_as(network.model).removed} == gone
+            assert {*network.architecture.cut_as(network.model).removed} == gone
 
 
 def test_the_table_marks_what_is_removed(probings: list[Probing], capsys: pytest.CaptureFixture[str]) -> None:

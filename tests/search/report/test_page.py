@@ -53,7 +53,7 @@ def test_the_page_names_what_it_leaves_out_and_says_once_how_it_was_made(small: 
     (absent,) = re.findall(r"<summary>Not shown, as there is nothing to show: (.*)</summary>", contents)
     assert absent.split("; ")[-2:] == ["Gates opening and closing", "Linear probes behind each block"]
     assert "uses trained gates" in contents
-    for once in ("howcompact compare ", "howcompact run ", "torch-pruning ", "<dt>seeds</dt>"):
+    for once in ("howcompact compare ", "howcompact run ", "optuna ", "<dt>seeds</dt>"):
         assert text.count(once) == 1
 
 

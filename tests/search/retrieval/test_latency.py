@@ -22,7 +22,7 @@ def test_a_network_without_some_blocks_is_compared_with_the_dense_one(tmp_path: 
     blocks = Blocks(model, example)
     blocks.remove({part.name: torch.arange(part.units - 1) for part in blocks.parts})
     saved = Folder.at(str(tmp_path))
-    record = {"architecture": built.without_blocks_as(model).model_dump(mode="json")}
+    record = {"architecture": built.cut_as(model).model_dump(mode="json")}
     checkpoint.save(saved, {"network": model.state_dict()}, record)
     assert measure(checkpoint.load(saved), "torch").macs == count(model, {}, example).macs_kept / whole < 1
 

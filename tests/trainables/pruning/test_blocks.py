@@ -199,7 +199,7 @@ def test_a_network_without_blocks_and_channels_is_read_back(
         channels = Channels(model, built.example())
         channels.remove({part.name: torch.arange((part.units + 1) // 2) for part in channels.parts})
     folder = Folder.at(str(tmp_path_factory.mktemp("saved")))
-    record = built.without_blocks_as(model).model_dump(mode="json")
+    record = built.cut_as(model).model_dump(mode="json")
     save(folder, {"network": model.state_dict()}, {"architecture": record})
     saved = load(folder)
     again = rebuild(saved.architecture, saved.tensors["network"]).eval()
@@ -211,7 +211,7 @@ def test_architecture_records_removed_modules_and_projections() -> None:
     built, blocks = architecture(VGG16_BN), blocks_of(VGG16_BN, "projected-block")
     none = torch.arange(0)
     blocks.remove({"0.3": none, "0.7": none})
-    shallower = built.without_blocks_as(blocks.model)
+    shallower = built.cut_as(blocks.model)
     assert shallower.removed == ("0.3", "0.4", "0.5", "0.8", "0.9")
     assert shallower.projections == {"0.7": (64, 128, 1)}
     with pytest.raises(
@@ -222,7 +222,7 @@ def test_architecture_records_removed_modules_and_projections() -> None:
 
 def test_architecture_of_a_whole_network_is_unchanged() -> None:
     built = architecture("resnet20")
-    assert built.without_blocks_as(built.build()) == built
+    assert built.cut_as(built.build()) == built
 
 
 def test_a_network_without_blocks_is_exported() -> None:
