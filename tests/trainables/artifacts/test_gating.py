@@ -146,7 +146,7 @@ def test_budget_is_met_within_one_channel_however_many_gates_are_open(
     model = dense_network(storage)
     prunable = Channels(model, torch.zeros(1, 1, 8, 8))
     torch.manual_seed(0)
-    values = {part.name: open_at + 0.2 * torch.rand(part.units) for part in prunable.parts}
+    values = {part.name: open_at + 0.2 * torch.rand(part.units) for part in reversed(prunable.parts)}
     spec = JOINT.model_copy(update={"policy": policy, "budget": "macs"})
     kept = plan(model, torch.zeros(1, 1, 8, 8), spec, None, {"gates": TrainedGates(values, {})}).kept_units
     counts = np.array([len(kept[part.name]) for part in prunable.parts])
