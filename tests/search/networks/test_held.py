@@ -23,7 +23,7 @@ from torch import nn
 
 def held(num_classes, in_channels):
     wide, head = nn.Conv2d(in_channels, 64, 3), [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes)]
-    return nn.Sequential(wide, nn.GroupNorm(2, 64), nn.ReLU(), nn.Conv2d(64, 8, 3), nn.ReLU(), *head)
+    return nn.Sequential(wide, nn.Softmax(1), nn.ReLU(), nn.Conv2d(64, 8, 3), nn.ReLU(), *head)
 
 def free(num_classes, in_channels):
     wide, head = nn.Conv2d(in_channels, 64, 3), [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes)]
@@ -40,10 +40,10 @@ def _nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_allocation_says_what_is_not_pruned(capsys: pytest.CaptureFixture[str]) -> None:
     found = allocation(fresh("held_nets:held", "1x8x8", 10, 0), SETTINGS, 0)
-    assert found.held == {"0": "GroupNorm 1", "7": "the network's output"}
+    assert found.held == {"0": "softmax in 1", "7": "the network's output"}
     assert next(layer for layer in found.layers if layer.name == "0").density == 1.0
     print_allocation(found)
-    assert "\nnot pruned: 0 (GroupNorm 1), 7 (the network's output)\n" in capsys.readouterr().out
+    assert "\nnot pruned: 0 (softmax in 1), 7 (the network's output)\n" in capsys.readouterr().out
 
 
 def test_a_profile_says_what_is_not_pruned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +66,7 @@ def test_a_run_says_which_layers_keep_all_their_channels() -> None:
     held, free, own = trial("held_nets:held"), trial("held_nets:free"), trial("small_cnn")
     weights = trial("held_nets:held", granularity="weight", criterion="magnitude")
     assert whole_layers([held, held, free, own]) == [
-        "held_nets:held: 1 of 3 layers keep all their channels: 0 (GroupNorm 1)"
+        "held_nets:held: 1 of 3 layers keep all their channels: 0 (softmax in 1)"
     ]
     assert whole_layers([free, own, weights]) == []
 
@@ -76,7 +76,7 @@ def test_a_floor_that_is_too_high_is_refused_alike_by_a_run_and_by_allocate(tmp_
     (of_run,) = feasibility.unreachable([spec])
     least = 64 * 9 + 64 * 9 + 10  # one of the eight channels of the second convolution stays
     assert of_run.startswith(f"held_nets:held: budget must leave at least {least:,} of 5,264 params")
-    assert of_run.endswith("; not pruned: 0 (GroupNorm 1), 7 (the network's output)")
+    assert of_run.endswith("; not pruned: 0 (softmax in 1), 7 (the network's output)")
     command = "allocate held_nets:held --policy uniform --sparsity 0.9 --granularity channel --image 1x8x8"
     done = howcompact(*command.split(), "--trust", "held_nets:held", cwd=tmp_path)
     assert done.returncode == 2

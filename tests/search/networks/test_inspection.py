@@ -79,7 +79,7 @@ def test_attention_says_what_masks_do_not_save(capsys: pytest.CaptureFixture[str
     products = parts["attend", "products"]
     assert (products.weights, products.macs) == (0, 2 * 4 * 4 * 16)
     assert parts["attend.q_proj", "MultiheadAttention"].macs == 4 * 16 * 16
-    assert parts["attend.q_proj", "MultiheadAttention"].prunable["channel"] == "heads of attention are not cut"
+    assert parts["attend.q_proj", "MultiheadAttention"].prunable["channel"] is True
     assert parts["place", "Attentive"].prunable["weight"] == "no product has it as its matrix"
     assert parts["hidden", "Linear"].prunable["channel"] is True
     print_inspection(found)
