@@ -107,7 +107,9 @@ class _Tracer(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.model, self.found = model, Trace()
         self._traced: Any = WeakIdKeyDictionary()
-        self._names = {id(tensor): name for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+        stored = model.state_dict().keys()  # a checkpoint cannot give back the width of other buffers
+        tensors_of = dict(model.named_parameters()) | dict(model.named_buffers())
+        self._names = {id(tensor): name for name, tensor in tensors_of.items() if name in stored}
         self._running: list[tuple[str, nn.Module, Traced | None]] = [("", model, None)]
 
     @property

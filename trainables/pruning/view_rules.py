@@ -7,7 +7,7 @@ from math import gcd
 import numpy as np
 from torch import Tensor
 
-from trainables.pruning.labels import Ids, Traced, combine, reshape
+from trainables.pruning.labels import Ids, Traced, combine, reshape, without
 from trainables.pruning.operation import Operation, Rule, hold_all, same
 
 
@@ -98,7 +98,9 @@ def _ranges(op: Operation, dim: int, part: int, ranges: list[tuple[int, int]]) -
     for dims, ids in before.entries.items():
         if dim not in dims:
             found[dims] = [ids] * len(ranges)
-        elif dims != (dim,) or not part:
+        elif len(dims) > 1 and (rest := without(op.labels, ids, dims, {dim}, op.reason)):
+            found[rest[0]] = [rest[1]] * len(ranges)  # units go along another dimension
+        elif not part:
             op.hold(ids)
         else:
             parts = ids.reshape(-1, part)
