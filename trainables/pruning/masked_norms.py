@@ -17,6 +17,7 @@ def mask_norm(norm: nn.Module, dim: int, kept: Tensor) -> None:
     dim: of the channels in its input. kept: (kept,) channels in rising order. A hook does this, as hooks also keep
     `nn.TransformerEncoderLayer` from its fast path, which does not call its norms.
     """
+    unmask_norms(norm)  # a mask before this one
     narrow = copy.deepcopy(norm)
     width = max((len(parameter) for parameter in norm.parameters()), default=0)
     for name, parameter in list(narrow.named_parameters()):
