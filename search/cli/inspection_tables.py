@@ -44,4 +44,4 @@ def print_inspection(found: Inspection) -> None:
 def _print_products(products: list[InspectedPart]) -> None:
     if products:
         macs, names = sum(part.macs for part in products), some(part.name for part in products)
-        print(f"products without weights, which no mask saves: {macs:,} multiply-accumulates, in {names}")
+        print(f"products without weights: {macs:,} multiply-accumulates, in {names}; masked weights do not save them")

@@ -84,6 +84,6 @@ def test_attention_says_what_masks_do_not_save(capsys: pytest.CaptureFixture[str
     assert parts["hidden", "Linear"].prunable["channel"] is True
     print_inspection(found)
     printed = capsys.readouterr().out
-    assert "products without weights, which no mask saves: 512 multiply-accumulates, in attend" in printed
+    assert "products without weights: 512 multiply-accumulates, in attend; masked weights do not save them" in printed
     assert f"fixed: {found.params_fixed:,} parameters" in printed
     assert "64 of Attentive: no product has it as its matrix" in printed
