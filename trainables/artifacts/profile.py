@@ -31,6 +31,7 @@ from trainables.pruning.context import Calibration, Meter, PruningContext
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable, top_units
+from trainables.pruning.masked_norms import has_masked_norms
 from trainables.spec import ProbeSpec, ProfileSpec
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import damage_as_error, from_json
@@ -96,7 +97,8 @@ def measure_profile(
                 unharmed += [batch.harm(batch.logits) for batch in batches]
                 for units in fewer:
                     with pruning.to(part.name, units, fits[units]) as changed:
-                        harm[part.name, units] += [batch.harm(batch.logits_after(changed)) for batch in batches]
+                        logits = [batch.logits_after(changed, part.name in pruning.traced) for batch in batches]
+                    harm[part.name, units] += map(_Batch.harm, batches, logits)
     calibration.evaluations += len(harm)  # one for each pruned network
     harm |= {(part.name, part.units): unharmed for part in prunable.parts}
     by_sample = {key: torch.cat(batches, dim=1).double() for key, batches in harm.items()}
@@ -124,9 +126,12 @@ class _Pruning:
         self._state = dict(prunable.model.named_parameters()) | dict(prunable.model.named_buffers())
         self._whole = {name: tensor.detach().clone() for name, tensor in self._state.items()}
         self.changed: dict[str, set[str]] = {}  # part name -> names of the weights and buffers that pruning it changes
+        self.traced: set[str] = set()  # parts whose pruning changes these alone, and not what modules compute with them
         for part in prunable.parts:
             with self.to(part.name, part.floor):
                 changed = {name for name, dense in self._whole.items() if not torch.equal(self._state[name], dense)}
+                if changed and not has_masked_norms(prunable.model):
+                    self.traced.add(part.name)
             fitted = {f"{layer}.bias" for layer in self._fitted(changed)}
             self.changed[part.name] = changed | (fitted & self._state.keys())
 
@@ -209,13 +214,13 @@ class _Batch:
     logits: Tensor  # (B, classes)
     labels: Tensor  # (B,)
 
-    def logits_after(self, changed: set[str]) -> Tensor:
+    def logits_after(self, changed: set[str], traced: bool) -> Tensor:
         """Compute the logits (B, classes) of the network as it is now.
 
-        changed: names of the weights and buffers that may differ. Where none differs, pruning skips modules, which the
-        replay cannot do, so the network itself runs.
+        changed: names of the weights and buffers that may differ. traced: whether nothing else differs. Otherwise
+        pruning skips modules, or norms read fewer channels, which the replay cannot do, so the network itself runs.
         """
-        if not changed:
+        if not traced:
             with torch.no_grad():
                 logits: Tensor = self.model(self.images)
             return logits

@@ -33,6 +33,11 @@ def mask_norm(norm: nn.Module, dim: int, kept: Tensor) -> None:
     norm.__dict__[_MASK] = norm.register_forward_hook(normalise)
 
 
+def has_masked_norms(model: nn.Module) -> bool:
+    """Tell whether `mask_norm` has changed what a norm of a network computes."""
+    return any(_MASK in module.__dict__ for module in model.modules())
+
+
 def unmask_norms(model: nn.Module) -> None:
     """Undo `mask_norm` for all norms of a network."""
     for module in model.modules():
