@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.trials import DATA, storage_with_dense
+from tests.trainables.tried_nets import NETS
 from trainables.data import sources
 from trainables.data.splits import Splits
 from trainables.storage.folder import Folder
@@ -49,3 +50,10 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("temporary")
         patch.setattr(tempfile, "tempdir", str(folder))
         yield folder
+
+
+@pytest.fixture
+def tried_nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a user's module `tried_nets` importable."""
+    (tmp_path / "tried_nets.py").write_text(NETS)
+    monkeypatch.syspath_prepend(tmp_path)
