@@ -46,7 +46,7 @@ class Facts(Frozen):
     params_kept: int
     macs_total: int
     macs_kept: int
-    params_fixed: int | None = None  # more parameters, which are never pruned; None: an older version
+    params_fixed: int | None = None  # parameters that are never pruned; None: an older version
     layers: dict[str, float]  # layer name -> density of its weights
     parts: dict[str, float]  # part name -> fraction of its units kept
     allocation_seconds: float  # to score units and share the budget

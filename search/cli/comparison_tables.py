@@ -76,11 +76,13 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
     interval = f", 95 % interval ({', '.join(kind[name] for name in intervals)})" if intervals else ""
     recovery = "" if "recovery" in differs else f", {recovery_of(rows[0])}"
     recovery += "" if "curriculum" in differs else after(rows[0])
-    table = plain(
-        f"{rows[0].dataset}: {network}{recovery}\n"
-        f"validation accuracy in %, mean{interval} over\n{covered(rows[0])}; * is a control, ! has a warning below"
-        f"{fixed_in(rows) and chr(10)}{fixed_in(rows)}"
+    title = (
+        f"{rows[0].dataset}: {network}{recovery}",
+        f"validation accuracy in %, mean{interval} over",
+        f"{covered(rows[0])}; * is a control, ! has a warning below",
+        fixed_in(rows),
     )
+    table = plain("\n".join(filter(None, title)))
     compensated = ["compensated"] if any(row.compensated_accuracy for row in rows) else []
     names = ["sparsity", "policy", "one-shot", "recalibrated", *compensated, "recovered", "vs uniform"]
     for name in [*names, "test" if test else "images", "cost s", "networks"]:  # the width holds one of the two

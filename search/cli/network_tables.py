@@ -6,7 +6,7 @@ from search.networks.probe import KINDS, Probing
 from search.networks.profile import Compactness
 from trainables.allocation.profiles import FALLS
 from trainables.counts import quantity
-from trainables.pruning.held import Held, much_fixed, with_reasons
+from trainables.pruning.held import Held, beside, much_fixed, with_reasons
 
 
 def print_allocation(allocation: Allocation) -> None:
@@ -21,8 +21,8 @@ def print_allocation(allocation: Allocation) -> None:
     table.add_row("all", "", f"{allocation.params_kept:,}", "", f"{allocation.macs_kept:,}")
     terminal().print(table)
     weights = sum(layer.size for layer in allocation.layers)
-    share = 100 * allocation.params_fixed / (weights + allocation.params_fixed)
-    print(f"fixed: {quantity(allocation.params_fixed, 'more parameter')} ({share:.1f} % of the network), in no budget")
+    if fixed := beside([(allocation.params_fixed, weights)]):
+        print(fixed)
     if line := much_fixed(allocation.params_fixed, weights + allocation.params_fixed):
         print(f"warning: {line}")
     _print_held(allocation.held)

@@ -60,7 +60,7 @@ class ComparisonRow(Frozen):
     macs_kept: int
     macs_total: int
     macs_density: float
-    params_fixed: float | None  # more parameters, which are never pruned, mean over seeds; None: unknown
+    params_fixed: float | None  # parameters that are never pruned, mean over seeds; None: unknown
     latency_ms: float | None  # of one image, mean over seeds; None: the study did not measure it
     dense_accuracy: Estimate
     one_shot_accuracy: Estimate

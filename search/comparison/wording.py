@@ -10,6 +10,7 @@ from search.comparison.headline import Gap
 from search.comparison.pairs import MOST_MORE, Pair
 from search.results.names import model_name, pruning_name
 from trainables.curriculum_spec import Curriculum
+from trainables.pruning.held import beside
 
 TOO_FEW = "too few seeds"  # in place of an interval that tells nothing
 IN_BRACKETS = f" ({TOO_FEW})"
@@ -136,13 +137,7 @@ def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
 
 def fixed_in(rows: Sequence[ComparisonRow]) -> str:
     """Say how many parameters of the networks in these rows are never pruned; an empty text if there are none."""
-    counts = [(row.params_fixed, row.params_kept) for row in rows if row.params_fixed]
-    if not counts:
-        return ""
-    sizes = [f"{size:,.0f}" for size in sorted({more for more, _ in counts})]
-    shares = [f"{share:.1f}" for share in sorted(100 * more / (more + kept) for more, kept in counts)]
-    size, share = (f"{each[0]} to {each[-1]}" if each[0] != each[-1] else each[0] for each in (sizes, shares))
-    return f"fixed: {size} more parameters ({share} % of all), in no budget"
+    return beside((row.params_fixed or 0, row.params_kept) for row in rows)
 
 
 def covered(row: ComparisonRow) -> str:

@@ -61,7 +61,7 @@ class TrialRow(Frozen):
     macs_kept: int | None = Field(None, description="multiply-accumulates of one image with kept weights")
     macs_total: int | None = Field(None, description="multiply-accumulates of one image in the dense network")
     params_fixed: int | None = Field(
-        None, description="more parameters of the pruned network, which are never pruned; none: an older version"
+        None, description="parameters that are never pruned and that no budget counts; none: an older version"
     )
     seconds: float = Field(0.0, description="time spent in the trial, without repeats after a crash")
     images: int | None = Field(None, description="images through the network in these seconds; none: an older version")

@@ -61,7 +61,7 @@ class Retrieved(Frozen):
     params_total: int
     macs_kept: int
     macs_total: int
-    params_fixed: int  # more parameters, which are never pruned, beside `params_kept`
+    params_fixed: int  # parameters that are never pruned, beside `params_kept`
     reported_accuracy: float
     verified_accuracy: float
     layers: dict[str, float]  # layer -> density

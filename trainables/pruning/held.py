@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 
 SHOWN = 3  # names in a message
 
-OUTPUT = "the network's output"  # what keeps the channels of the last layers
-
 MUCH = 0.1  # share of fixed parameters above which a budget says little of the network
 
 Held = Mapping[str, str]  # layer or block -> what keeps all of it, the most expensive first
@@ -28,8 +26,22 @@ def with_reasons(held: Held) -> str:
     return some(f"{name} ({reason})" for name, reason in held.items())
 
 
+def beside(counts: Iterable[tuple[float, float]]) -> str:
+    """Say how many parameters of some networks no budget counts; empty if there are none.
+
+    counts: of each network, the fixed parameters and the others.
+    """
+    counts = [(fixed, others) for fixed, others in counts if fixed]
+    if not counts:
+        return ""
+    sizes = [f"{fixed:,.0f}" for fixed in sorted({fixed for fixed, _ in counts})]
+    shares = [f"{share:.1f}" for share in sorted(100 * fixed / (fixed + others) for fixed, others in counts)]
+    size, share = (f"{each[0]} to {each[-1]}" if each[0] != each[-1] else each[0] for each in (sizes, shares))
+    return f"fixed: {size} other parameters ({share} % of all), in no budget"
+
+
 def much_fixed(fixed: int, params: int) -> str:
-    """Warn of a network in which budgets are over a part of the parameters; empty if at most a tenth is fixed."""
+    """Warn of a network of which budgets count only a part; empty if at most a tenth of its parameters is fixed."""
     if fixed <= MUCH * params:
         return ""
     share = 100 * fixed / params

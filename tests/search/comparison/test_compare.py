@@ -219,7 +219,7 @@ def test_fixed_parameters_are_in_the_rows_and_over_the_table(
     }
     print_comparison(found)
     printed = capsys.readouterr().out
-    assert "fixed: 1,500 to 2,000 more parameters (75.0 to 80.0 % of all), in no budget" in printed
+    assert "fixed: 1,500 to 2,000 other parameters (75.0 to 80.0 % of all), in no budget" in printed
     assert found.warnings == ["small_cnn: 2,000 of 3,000 parameters (66.7 %) are fixed: never pruned, and in no budget"]
     print_comparison(compare([study_of(tmp_path / "n", [*left("uniform", 0), *left("erk", None)])]))
     assert "fixed" not in capsys.readouterr().out
