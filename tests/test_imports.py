@@ -27,7 +27,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.training",),
     ("trainables.compensation",),
     ("trainables.exports", "trainables.pruning"),
-    ("trainables.checkpoints", "trainables.data"),
+    ("trainables.checkpoints", "trainables.data", "trainables.tracing"),
     ("trainables.outcome",),
     ("trainables.models", "trainables.spec"),
     ("trainables.curriculum_spec", "trainables.data_spec", "trainables.pruning_spec"),

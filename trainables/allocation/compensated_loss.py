@@ -44,7 +44,7 @@ class CompensatedLoss(MeasuredLoss):
             losses.append(self._lost(self._run()))
         return losses
 
-    def _put(self, keep: Counts) -> None:
+    def _prune_to(self, keep: Counts) -> None:
         self._logits(keep)
 
     def _dense_logits(self) -> Tensor:

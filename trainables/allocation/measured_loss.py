@@ -42,7 +42,7 @@ class MeasuredLoss:
 
     def prune(self, keep: Counts) -> dict[str, Tensor]:
         """Leave of the network what an allocation keeps. Return the masks of the parameters that lose weights."""
-        self._put(keep)
+        self._prune_to(keep)
         gone = {name: (tensor == 0) & (self._saved[name] != 0) for name, tensor in self._model.named_parameters()}
         return {name: ~zeroed for name, zeroed in gone.items() if bool(zeroed.any())}
 
@@ -60,7 +60,7 @@ class MeasuredLoss:
         counts = zip(prunable.parts, keep.tolist(), strict=True)
         prunable.mask({part.name: top_units(scores[part.name], units) for part, units in counts})
 
-    def _put(self, keep: Counts) -> None:
+    def _prune_to(self, keep: Counts) -> None:
         self._mask(keep)
 
     def _dense_logits(self) -> Tensor:

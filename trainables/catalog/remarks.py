@@ -10,8 +10,9 @@ from trainables.data import sources
 from trainables.models.layers import inventory
 from trainables.names import NAMES
 from trainables.pruning.channels import Channels
-from trainables.pruning.held import OUTPUT, much_fixed, some, with_reasons
+from trainables.pruning.held import much_fixed, some, with_reasons
 from trainables.spec import DenseSpec, TrialSpec
+from trainables.tracing.trace import OUTPUT
 
 
 def remarks(networks: Iterable[DenseSpec]) -> list[str]:

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trainables.compensation.ridge import MaskedRidge
 from trainables.compensation.sums import End, Ends, Sum
 from trainables.models.layers import Masks, weight_name, weight_of
+from trainables.models.parameters import owners_of
 from trainables.pruning.granularity import Cut
 
 DAMPING = 0.01  # pull towards the weights before the fit (ours)
@@ -153,11 +154,7 @@ def compensate(
 
 def _sharing(network: nn.Module) -> set[str]:
     """Find the modules that share a parameter with another module."""
-    owners: dict[nn.Parameter, list[str]] = {}
-    for name, module in network.named_modules():
-        for parameter in module.parameters(recurse=False):
-            owners.setdefault(parameter, []).append(name)
-    return {name for names in owners.values() if len(names) > 1 for name in names}
+    return {name for owners in owners_of(network).values() if len(owners) > 1 for name, _, _ in owners}
 
 
 def can_be_fitted(module: nn.Module) -> bool:

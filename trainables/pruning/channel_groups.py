@@ -7,7 +7,7 @@ the same tensors are one group.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.models.layers import Layer
-from trainables.pruning.labels import Ids
-from trainables.pruning.tracing import Trace, is_norm
+from trainables.tracing.labels import Ids
+from trainables.tracing.trace import Trace, is_norm
 
 Positions = NDArray[np.int64]  # (units, positions of each unit along a dimension)
 
@@ -31,6 +31,16 @@ class Side:
     positions: Positions
     is_read: bool  # products sum over this dimension: readers of the channels
     layers: tuple[Layer, ...] = ()  # the layers that produce the channels here
+
+    @property
+    def module(self) -> str:
+        """Name of the module that has the tensor."""
+        return self.tensor.rpartition(".")[0]
+
+    @property
+    def key(self) -> str:
+        """Name that the module has for the tensor."""
+        return self.tensor.rpartition(".")[2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +146,7 @@ def _is_grouped(model: nn.Module, side: Side) -> bool:
     """Tell whether a convolution with groups produces the channels; with one in each it would look depthwise."""
     if not side.layers:
         return False
-    module = model.get_submodule(side.tensor.rpartition(".")[0])
+    module = model.get_submodule(side.module)
     groups = getattr(module, "groups", 1)
     return isinstance(module, nn.modules.conv._ConvNd) and groups > 1 and not is_depthwise(module)
 
@@ -153,7 +163,7 @@ def _named(groups: list[Group]) -> list[Group]:
     for each in groups:
         taken[each.name] += 1
         name = each.name if taken[each.name] == 1 else f"{each.name}#{taken[each.name]}"
-        named.append(Group(name, each.units, each.floor, each.sides, each.labels))
+        named.append(replace(each, name=name))
     return named
 
 
@@ -171,16 +181,14 @@ def _reason(
 
 def batch_norm_of(model: nn.Module, side: Side) -> _BatchNorm | None:
     """Return the batch norm whose scale or shift this is."""
-    module, _, key = side.tensor.rpartition(".")
-    owner = model.get_submodule(module)
-    return owner if isinstance(owner, _BatchNorm) and key in ("weight", "bias") else None
+    owner = model.get_submodule(side.module)
+    return owner if isinstance(owner, _BatchNorm) and side.key in ("weight", "bias") else None
 
 
 def is_scale(model: nn.Module, side: Side) -> bool:
     """Tell whether a tensor is the scale of a norm."""
-    module, _, key = side.tensor.rpartition(".")
-    owner = model.get_submodule(module)
-    return key == "weight" and (isinstance(owner, _BatchNorm) or is_norm(owner))
+    owner = model.get_submodule(side.module)
+    return side.key == "weight" and (isinstance(owner, _BatchNorm) or is_norm(owner))
 
 
 def values_of(values: Tensor, side: Side) -> Tensor:

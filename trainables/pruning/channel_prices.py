@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from trainables.models.layers import Layer
 from trainables.pruning.channel_groups import Group
-from trainables.pruning.labels import Ids
-from trainables.pruning.tracing import Price, Trace
 from trainables.pruning.width_cost import Extent, WidthCost, width_cost
+from trainables.tracing.labels import Ids
+from trainables.tracing.trace import Price, Trace
 
 
 def layer_cost(layers: Sequence[Layer], trace: Trace, groups: Sequence[Group]) -> WidthCost[NDArray[np.int64]]:

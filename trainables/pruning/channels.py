@@ -16,9 +16,10 @@ from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.pruning.held import not_pruned
 from trainables.pruning.masked_norms import mask_norm, unmask_norms
 from trainables.pruning.removal import Removed, kept_of, remove, silence, sizes_without
-from trainables.pruning.tracing import trace
 from trainables.pruning.width_cost import WidthCost
 from trainables.spec import BudgetKind
+from trainables.tracing.labels import Ids
+from trainables.tracing.trace import trace
 
 
 class Channels:
@@ -72,7 +73,7 @@ class Channels:
             name: [
                 values_of(norm.weight, side)
                 for side in group.sides
-                if (norm := batch_norm_of(self.model, side)) is not None and side.tensor.endswith("weight")
+                if (norm := batch_norm_of(self.model, side)) is not None and side.key == "weight"
             ]
             for name, group in self._groups.items()
         }
@@ -116,10 +117,9 @@ class Channels:
         for start, each in zip(starts, self._groups.values(), strict=False):
             normed = any(batch_norm_of(self.model, side) for side in each.sides)
             for side in each.sides:
-                is_copy = side.tensor.rpartition(".")[2] == "source"
-                if side.is_read or side.tensor.endswith("in_channels"):
+                if side.is_read or side.key == "in_channels":
                     continue
-                if is_copy or not normed or batch_norm_of(self.model, side):
+                if side.key == "source" or not normed or batch_norm_of(self.model, side):
                     extent = len(self._trace.stored[side.tensor, side.dim])
                     _, of_tensor = positions.setdefault(side.tensor, (side.dim, np.full(extent, starts[-1])))
                     of_tensor[side.positions] = start + np.arange(each.units)[:, None]
@@ -142,9 +142,7 @@ class Channels:
             module = self.model.get_submodule(layer.parameter.rpartition(".")[0])
             if (layer.parameter, 0) in removed and isinstance(module, nn.Conv2d | nn.Linear):
                 outputs[layer.name] = kept_of(self._trace, (layer.parameter, 0), removed)
-        roots = [self._groups[name].labels[_gone(self._groups[name], kept)] for name, kept in kept_units.items()]
-        sizes = sizes_without(self.model, self._trace, np.concatenate([*roots, np.empty(0, np.int64)]))
-        remove(self.model, self._trace, removed, sizes)
+        remove(self.model, self._trace, removed, sizes_without(self.model, self._trace, self._gone(kept_units)))
         return Cut(outputs=outputs)
 
     @torch.no_grad()
@@ -154,8 +152,7 @@ class Channels:
         The network then computes the same as after `remove`. Norms take their statistics over the channels that stay.
         """
         silence(self.model, self._removed(kept_units), self._read())
-        roots = [self._groups[name].labels[_gone(self._groups[name], kept)] for name, kept in kept_units.items()]
-        gone = np.concatenate([*roots, np.empty(0, np.int64)])
+        gone = self._gone(kept_units)
         for norm in self._trace.norms:
             stays = ~np.isin(self._trace.labels.find(norm.ids), gone)
             if not stays.all():
@@ -175,17 +172,22 @@ class Channels:
         weights = dict(zip((layer.name for layer in self.layers), kept, strict=True))
         return dict(sorted(held.items(), key=lambda reason: -weights[reason[0]]))
 
+    def _gone(self, kept_units: Mapping[str, Tensor]) -> Ids:
+        """Gather the labels of all units but `kept_units`, over all parts."""
+        gone = [self._groups[name].labels[_without(self._groups[name], kept)] for name, kept in kept_units.items()]
+        return np.concatenate([*gone, np.empty(0, np.int64)])
+
     def _removed(self, kept_units: Mapping[str, Tensor]) -> Removed:
         """Gather the positions to remove from each dimension of each tensor, over all parts."""
         removed = defaultdict[tuple[str, int], list[int]](list)
         for name, kept in kept_units.items():
-            units = _gone(self._groups[name], kept)
+            units = _without(self._groups[name], kept)
             for side in self._groups[name].sides if len(units) else ():
                 removed[side.tensor, side.dim] += side.positions[units].flatten().tolist()
         return removed
 
 
-def _gone(group: Group, kept: Tensor) -> NDArray[np.int64]:
+def _without(group: Group, kept: Tensor) -> NDArray[np.int64]:
     return np.setdiff1d(np.arange(group.units), kept.cpu().numpy())
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from trainables.models.cifar import PadShortcut
 from trainables.models.parameters import owners_of
 from trainables.models.widths import HEADS, HEADS_TIMES_WIDTH, WIDTHS, counts_its_heads, fit_widths, set_size
-from trainables.pruning.labels import Ids
-from trainables.pruning.tracing import Trace
+from trainables.tracing.labels import Ids
+from trainables.tracing.trace import Trace
 
 Removed: TypeAlias = Mapping[tuple[str, int], list[int]]  # name of a tensor, dimension -> positions
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from trainables.pruning.labels import Ids, Labels, Traced, combine, without
+from trainables.tracing.labels import Ids, Labels, Traced, combine, without
 
 
 class Tracer(Protocol):

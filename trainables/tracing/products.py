@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from trainables.pruning.labels import Ids, Traced, combine
-from trainables.pruning.operation import Operation, Rule, elementwise, hold_all
+from trainables.tracing.labels import Ids, Traced, combine
+from trainables.tracing.operation import Operation, Rule, elementwise, hold_all
 
 
 def _sum_over(op: Operation, one: Traced, dim: int, other: Traced, other_dim: int) -> None:
@@ -82,23 +82,17 @@ def _convolution(op: Operation) -> list[Traced]:
         outputs = _in_groups(op, of_rows, groups).ravel()
     out = Traced(op.shape, {(1,): outputs})
     if bias is not None:
-        column = Traced(
-            (op.shape[1], *[1] * (n - 2)), {(0,): op.tracer.of(bias).entries.get((0,), np.empty(0, np.int64))}
-        )
-        if column.entries[0,].size:
-            out = combine(op.labels, [out, column], op.shape, op.reason)
-        else:
-            op.hold(outputs)
-    extents = (weight.shape[0], weight.shape[1])
-    op.factors = Traced(extents, dict(weight.entries))
+        _pass_by(op, op.tracer.of(bias).entries.get((0,)), outputs)
+    op.factors = Traced(weight.shape[:2], dict(weight.entries))
     return [out]
 
 
-def _pass_by(op: Operation, entered: Ids | None, rows: Ids) -> None:
-    if entered is None:
-        op.hold(rows)
+def _pass_by(op: Operation, ids: Ids | None, partner: Ids) -> None:
+    """Unite labels with those of another tensor; hold them where this has none."""
+    if ids is None:
+        op.hold(partner)
     else:
-        op.labels.unite(entered, rows)
+        op.labels.unite(ids, partner)
 
 
 def _read_by(op: Operation, entered: Ids | None, readers: Ids, stored: Ids) -> None:

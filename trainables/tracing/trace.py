@@ -16,12 +16,12 @@ from torch.utils.weak import WeakIdKeyDictionary
 from trainables.models.cifar import PadShortcut
 from trainables.models.modes import eval_mode
 from trainables.models.usage import PRODUCTS, macs_of, unfused
-from trainables.pruning.held import OUTPUT
-from trainables.pruning.labels import Ids, Labels, Traced
-from trainables.pruning.operation import Operation, elementwise, hold_all
-from trainables.pruning.product_rules import COMPUTE
-from trainables.pruning.view_rules import MOVE, tensors
+from trainables.tracing.labels import Ids, Labels, Traced
+from trainables.tracing.operation import Operation, elementwise, hold_all
+from trainables.tracing.products import COMPUTE
+from trainables.tracing.views import MOVE, tensors
 
+OUTPUT = "the network's output"  # what holds the channels of the last layers
 _RULES = MOVE | COMPUTE
 _OPAQUE = (nn.RNNBase, nn.RNNCellBase)  # modules that channels do not pass
 _BY_CHANNEL = "|".join(  # torch's names of functions that know neither the number of channels nor other channels

@@ -7,8 +7,8 @@ from math import gcd
 import numpy as np
 from torch import Tensor
 
-from trainables.pruning.labels import Ids, Traced, combine, reshape, without
-from trainables.pruning.operation import Operation, Rule, hold_all, same
+from trainables.tracing.labels import Ids, Traced, combine, reshape, without
+from trainables.tracing.operation import Operation, Rule, elementwise, hold_all, same
 
 
 def _view(op: Operation) -> list[Traced]:
@@ -34,16 +34,11 @@ def _transpose(op: Operation) -> list[Traced]:
 
 
 def _expand(op: Operation) -> list[Traced]:
-    """Repeat dimensions of extent 1."""
+    """Repeat dimensions."""
     before, more = op.first, len(op.shape) - len(op.first.shape)
     repeated = {dim for dim, extent in enumerate(before.shape) if extent != op.shape[dim + more]}
     kept = op.keep_whole(before, repeated)
     return [kept.moved(op.shape, {dim: dim + more for dim in range(len(before.shape))})]
-
-
-def _repeat(op: Operation) -> list[Traced]:
-    """Repeat any dimension."""
-    return _expand(op)
 
 
 def _select(op: Operation) -> list[Traced]:
@@ -208,11 +203,6 @@ def _strided(op: Operation) -> list[Traced]:
     return same(op) if op.shape == op.first.shape else hold_all(op)
 
 
-def _copy(op: Operation) -> list[Traced]:
-    """Write one tensor into another one."""
-    return [combine(op.labels, op.inputs, op.shape, op.reason)]
-
-
 def tensors(value: object) -> list[Tensor]:
     """List the tensors in nested arguments or results."""
     if isinstance(value, Tensor):
@@ -227,8 +217,7 @@ MOVE: dict[str, Rule] = {
     **dict.fromkeys(("as_strided", "as_strided_"), _strided),
     "permute": _permute,
     **dict.fromkeys(("transpose", "t"), _transpose),
-    "expand": _expand,
-    "repeat": _repeat,
+    **dict.fromkeys(("expand", "repeat"), _expand),
     "select": _select,
     "unbind": _unbind,
     "slice": _slice,
@@ -241,5 +230,5 @@ MOVE: dict[str, Rule] = {
     **dict.fromkeys(("constant_pad_nd", "reflection_pad2d", "replication_pad2d", "reflection_pad1d"), _resized),
     **dict.fromkeys(("roll", "flip", "cumsum"), _along),
     "native_channel_shuffle": _shuffle,
-    "copy_": _copy,
+    "copy_": elementwise,
 }
