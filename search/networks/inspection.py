@@ -33,7 +33,7 @@ class Inspection(Frozen):
     """All parameters and multiply-accumulates of a network."""
 
     params: int
-    params_prunable: int  # weights of layers; budgets are over these
+    params_prunable: int  # weights of layers; budgets count these
     params_fixed: int
     macs: int  # for one image
     parts: list[InspectedPart]

@@ -41,7 +41,7 @@ class MeasuredLoss:
         return [self(other) for other in others]
 
     def prune(self, keep: Counts) -> dict[str, Tensor]:
-        """Leave of the network what an allocation keeps. Return the masks of the parameters that lose weights."""
+        """Prune the network to an allocation. Return the masks of the parameters that lose weights."""
         self._prune_to(keep)
         gone = {name: (tensor == 0) & (self._saved[name] != 0) for name, tensor in self._model.named_parameters()}
         return {name: ~zeroed for name, zeroed in gone.items() if bool(zeroed.any())}

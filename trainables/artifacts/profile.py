@@ -126,7 +126,7 @@ class _Pruning:
         self._state = dict(prunable.model.named_parameters()) | dict(prunable.model.named_buffers())
         self._whole = {name: tensor.detach().clone() for name, tensor in self._state.items()}
         self.changed: dict[str, set[str]] = {}  # part name -> names of the weights and buffers that pruning it changes
-        self.traced: set[str] = set()  # parts whose pruning changes these alone, and not what modules compute with them
+        self.traced: set[str] = set()  # parts whose pruning changes only these: modules compute the same with them
         for part in prunable.parts:
             with self.to(part.name, part.floor):
                 changed = {name for name, dense in self._whole.items() if not torch.equal(self._state[name], dense)}

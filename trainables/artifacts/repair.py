@@ -14,7 +14,7 @@ Fits = Mapping[str, Fitted]  # layer name -> its parameters
 
 
 class Repair:
-    """Fits layers of a network to what they compute in the dense network, from the inputs that they have there."""
+    """Fits layers of a pruned network to the outputs that they have in the dense network."""
 
     def __init__(self, dense: nn.Module, calibration: Calibration, seed: int) -> None:
         """seed: of the draw of the outputs that are fitted. The network is in eval mode whenever it is fitted."""
@@ -32,7 +32,7 @@ class Repair:
         The network stays dense. A later layer is fitted to what it reads after the earlier ones are fitted.
         """
         names = {self._stored[name] for each in masks for name in each}
-        if len(names) == 1:  # what depends on the samples alone is then computed once
+        if len(names) == 1:  # so that one pass fits it for all masks
             before = self._parameters(names)
             fits = self._compensate(names, Cut(), masks)
             self._put(before)

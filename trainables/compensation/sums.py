@@ -9,10 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
-FLAT = 0.05  # a batch norm's scale counts as this share of its largest one at least, as it divides (ours)
-Add = Callable[
-    ["End", Tensor], Tensor | None
-]  # the last layer's end, what is added to it -> the sum, if not the plain one
+FLAT = 0.05  # least scale of a batch norm, as a share of its largest one, because the fit divides by it (ours)
+Add = Callable[["End", Tensor], Tensor | None]  # what is added to a layer's end -> the sum; None: the plain sum
 
 
 class End(NamedTuple):

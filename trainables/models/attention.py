@@ -1,4 +1,4 @@
-"""Attention with fewer heads than the width of its tokens asks for."""
+"""Attention whose heads together are narrower than its tokens."""
 
 from math import inf
 
@@ -8,11 +8,10 @@ from torch.nn import functional as F
 
 
 class CutAttention(nn.MultiheadAttention):
-    """`nn.MultiheadAttention` with some of its heads, whose width they keep.
+    """`nn.MultiheadAttention` that has lost heads. The heads that stay keep their width.
 
-    torch computes the width of a head as that of the tokens over the number of heads, so that its own forward pass is
-    of no use here. Tensors have the names that they had. `head_dim` is the width of a head, `embed_dim` that of the
-    output.
+    torch's forward pass cannot be used: it divides the width of the tokens by the number of heads to get the width of a
+    head. All tensors keep their names. `head_dim` is the width of a head, `embed_dim` the width of the output.
     """
 
     def forward(

@@ -57,7 +57,7 @@ class Count:
     weights: dict[str, int]  # layer name -> weights kept
     macs: dict[str, int]  # layer name -> multiply-accumulates kept, for one image
     params_fixed: int  # parameters that are no weights of a layer
-    macs_fixed: int  # multiply-accumulates for one image by which no layer's weights multiply
+    macs_fixed: int  # multiply-accumulates for one image of products without the weights of a layer
 
     @property
     def params_kept(self) -> int:
@@ -85,7 +85,9 @@ class Inventory:
 
     layers: tuple[Layer, ...]
     fixed: Mapping[str, Fixed]  # parameter name -> parameter, in the order of the modules
-    products: Mapping[str, int]  # module -> multiply-accumulates for one image by which no layer's weights multiply
+    products: Mapping[
+        str, int
+    ]  # module -> multiply-accumulates for one image of its products without the weights of a layer
 
     @property
     def params(self) -> int:
@@ -99,7 +101,7 @@ class Inventory:
 
     @cached_property
     def macs_fixed(self) -> int:
-        """The number of multiply-accumulates, for one image, that no mask saves: products of computed matrices."""
+        """The multiply-accumulates, for one image, of products without the weights of a layer: no mask saves them."""
         return sum(self.products.values())
 
     def macs_fixed_in(self, module: str) -> int:

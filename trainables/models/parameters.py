@@ -1,4 +1,4 @@
-"""What the parameters of a network are: the modules that have them, and why some are no matrices of products."""
+"""What the parameters of a network are: the modules that have them, and why some cannot be pruned."""
 
 from typing import TypeAlias
 

@@ -1,4 +1,4 @@
-"""What modules know of the shapes of their tensors, after these got narrower."""
+"""Attributes of modules that depend on the shapes of their tensors."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ _CUT = "_cut_sizes"  # attribute of a module: its attributes that a cut has chan
 
 
 def fit_widths(module: nn.Module) -> None:
-    """Set the attributes of a module that depend on the shapes of its tensors. Its parts come after it."""
+    """Set these attributes of a module. Call this for a module before the modules inside of it."""
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
         module.in_channels, module.out_channels = module.weight.shape[0], module.weight.shape[1] * module.groups
     elif isinstance(module, nn.modules.conv._ConvNd):

@@ -1,7 +1,7 @@
-"""Attention in shifted windows, and over relative positions, with fewer heads than the width of the tokens asks for.
+"""Attention in shifted windows, and over relative positions, whose heads together are narrower than its tokens.
 
-The modules of torchvision's Swin and MaxViT take the width of a head from that of the tokens. Those here take it from
-the tensors. `head_width` is the attribute that keeps it.
+torchvision's Swin and MaxViT compute the width of a head from the width of the tokens. The modules here keep it in
+`head_width`.
 """
 
 import math
@@ -79,7 +79,7 @@ class _CutRelative:
 
 
 def fit_windows(module: nn.Module) -> None:
-    """Make attention compute with the heads that its tensors have. The width of a head is that before the cut."""
+    """Make attention compute with the heads that its tensors have. The heads keep their width."""
     if not has_windows(module):
         return
     attributes: Any = module

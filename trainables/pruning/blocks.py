@@ -22,7 +22,7 @@ class RemovableBlock:
 
     block: Block
     layers: tuple[Layer, ...]
-    macs_fixed: int  # of it, by which no layer's weights multiply
+    macs_fixed: int  # of its products without the weights of a layer
     projection: ProjectionSpec | None  # what replaces the block; None where it keeps the shape
 
     @property

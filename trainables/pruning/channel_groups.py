@@ -8,6 +8,7 @@ the same tensors are one group.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from trainables.models.layers import Layer
 from trainables.tracing.labels import Ids
 from trainables.tracing.trace import Trace, is_norm
 
+TOGETHER = "its channels go only together"
+At: TypeAlias = tuple[str, int]  # name of a stored tensor, dimension
 Positions = NDArray[np.int64]  # (units, positions of each unit along a dimension)
 
 
@@ -64,55 +67,86 @@ class Group:
         return tuple(layer for side in self.outputs for layer in side.layers)
 
 
-def group(model: nn.Module, of_model: Sequence[Layer], trace: Trace) -> tuple[dict[str, Group], dict[str, str]]:
+def group(model: nn.Module, layers: Sequence[Layer], trace: Trace) -> tuple[dict[str, Group], dict[str, str]]:
     """Sort the labels of a trace into groups.
 
     Returns name -> group, and name of a layer of which all channels stay -> what keeps them.
     """
-    labels, whole = trace.labels, _whole(model, of_model)
-    is_read = np.zeros(labels.count, bool)
-    for ids in trace.read:
-        is_read[ids] = True
-    layers = defaultdict[str, list[Layer]](list)
-    for layer in of_model:
-        layers[layer.parameter].append(layer)
-    for name, reason in whole.items():
-        for (tensor, _), ids in trace.stored.items():
-            if tensor == name:
-                labels.hold(ids, reason)
-    reasons, joins = labels.reasons(), labels.joins()
-    roots = {at: labels.find(ids) for at, ids in trace.stored.items()}
-    summed = {at for at, ids in trace.stored.items() if is_read[ids].any()}
-    made = {at for at in roots if at[0] in layers and at not in summed and at[1] <= 1}
-    of_root = defaultdict[int, list[tuple[tuple[str, int], int]]](list)
-    for at, of_dim in roots.items():
-        for root, count in zip(*np.unique(of_dim, return_counts=True), strict=True):
-            of_root[int(root)].append((at, int(count)))
-    by_signature = defaultdict[tuple[tuple[tuple[str, int], int], ...], list[int]](list)
-    for root, listed in of_root.items():
-        if root not in reasons and any(at in made for at, _ in listed):
-            by_signature[tuple(listed)].append(root)
-    groups, too_few = list[Group](), dict[int, str]()
-    for signature, of_group in by_signature.items():
-        order = {root: unit for unit, root in enumerate(of_group)}
-        sides = tuple(
-            _side(at, roots[at], order, at in summed, layers[at[0]] if at in made else []) for at, _ in signature
-        )
-        floor = 2 if any(_is_grouped(model, side) for side in sides) else 1
-        outputs = [side for side in sides if side.layers]
-        if len(of_group) <= floor or not outputs:
-            too_few |= {root: joins.get(root, "its channels go only together") for root in of_group}
-            continue
-        first = min((layer for side in outputs for layer in side.layers), key=of_model.index)
-        ordered = sorted(sides, key=lambda side: of_model.index(side.layers[0]) if side.layers else len(of_model))
-        groups.append(Group(first.name, len(of_group), floor, tuple(ordered), np.array(of_group)))
-    groups.sort(key=lambda each: of_model.index(each.layers[0]))
+    for tensor, reason in _whole(model, layers).items():
+        for at, ids in trace.stored.items():
+            if at[0] == tensor:
+                trace.labels.hold(ids, reason)
+    reasons, joins = trace.labels.reasons(), trace.labels.joins()
+    stored = _Stored.of(trace, layers)
+    groups = list[Group]()
+    for roots in stored.alike(reasons):
+        found = stored.group(model, layers, roots)
+        if found is None:
+            reasons |= {root: joins.get(root, TOGETHER) for root in roots}
+        else:
+            groups.append(found)
+    groups.sort(key=lambda each: layers.index(each.layers[0]))
     named = {each.name: each for each in _named(groups)}
     pruned = {layer.name for each in named.values() for layer in each.layers}
-    held = {
-        layer.name: _reason(layer, roots, made, reasons | too_few) for layer in of_model if layer.name not in pruned
-    }
-    return named, held
+    return named, {layer.name: stored.why_whole(layer, reasons) for layer in layers if layer.name not in pruned}
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """The dimensions of stored tensors."""
+
+    roots: Mapping[At, Ids]  # the smallest label of the set of each position
+    summed: set[At]  # dimensions over which products sum
+    made: set[At]  # dimensions of the outputs of layers
+    layers: Mapping[str, list[Layer]]  # parameter -> the layers that it stores
+
+    @classmethod
+    def of(cls, trace: Trace, layers: Sequence[Layer]) -> Self:
+        """Find what each dimension is."""
+        is_read = np.zeros(trace.labels.count, bool)
+        for ids in trace.read:
+            is_read[ids] = True
+        by_parameter = defaultdict[str, list[Layer]](list)
+        for layer in layers:
+            by_parameter[layer.parameter].append(layer)
+        summed = {at for at, ids in trace.stored.items() if is_read[ids].any()}
+        made = {at for at in trace.stored if at[0] in by_parameter and at not in summed and at[1] <= 1}
+        return cls({at: trace.labels.find(ids) for at, ids in trace.stored.items()}, summed, made, by_parameter)
+
+    def alike(self, held: Mapping[int, str]) -> list[list[int]]:
+        """Gather the sets that take as many positions of the same dimensions, but for held ones: roots of each kind."""
+        taken = defaultdict[int, list[tuple[At, int]]](list)
+        for at, roots in self.roots.items():
+            for root, count in zip(*np.unique(roots, return_counts=True), strict=True):
+                taken[int(root)].append((at, int(count)))
+        kinds = defaultdict[tuple[tuple[At, int], ...], list[int]](list)
+        for root, positions in taken.items():
+            if root not in held and any(at in self.made for at, _ in positions):
+                kinds[tuple(positions)].append(root)
+        return [*kinds.values()]
+
+    def group(self, model: nn.Module, layers: Sequence[Layer], roots: list[int]) -> Group | None:
+        """Make a group of sets that are alike. None if it has no unit to lose."""
+        order = {root: unit for unit, root in enumerate(roots)}
+        sides = [
+            _side(at, of_dim, order, at in self.summed, self.layers[at[0]] if at in self.made else [])
+            for at, of_dim in self.roots.items()
+            if roots[0] in of_dim
+        ]
+        floor = 2 if any(_is_grouped(model, side) for side in sides) else 1
+        makers = [layer for side in sides for layer in side.layers]
+        if len(roots) <= floor or not makers:
+            return None
+        sides.sort(key=lambda side: layers.index(side.layers[0]) if side.layers else len(layers))
+        return Group(min(makers, key=layers.index).name, len(roots), floor, tuple(sides), np.array(roots))
+
+    def why_whole(self, layer: Layer, reasons: Mapping[int, str]) -> str:
+        """Say why all channels of a layer stay."""
+        for dim in (0, 1):
+            if (at := (layer.parameter, dim)) in self.made:
+                ids = self.roots[at][slice(*layer.rows)] if dim == 0 and layer.rows else self.roots[at]
+                return next((reasons[int(root)] for root in ids if int(root) in reasons), TOGETHER)
+        return f"a {layer.kind} is not cut"
 
 
 def _whole(model: nn.Module, layers: Sequence[Layer]) -> dict[str, str]:
@@ -165,18 +199,6 @@ def _named(groups: list[Group]) -> list[Group]:
         name = each.name if taken[each.name] == 1 else f"{each.name}#{taken[each.name]}"
         named.append(replace(each, name=name))
     return named
-
-
-def _reason(
-    layer: Layer, roots: Mapping[tuple[str, int], Ids], made: set[tuple[str, int]], reasons: Mapping[int, str]
-) -> str:
-    """Say why all channels of a layer stay."""
-    for dim in (0, 1):
-        if (at := (layer.parameter, dim)) in made:
-            ids = roots[at][slice(*layer.rows)] if dim == 0 and layer.rows else roots[at]
-            found = [reasons[int(root)] for root in ids if int(root) in reasons]
-            return found[0] if found else "its channels go only together"
-    return f"a {layer.kind} is not cut"
 
 
 def batch_norm_of(model: nn.Module, side: Side) -> _BatchNorm | None:

@@ -33,7 +33,7 @@ class Channels:
         """
         found = inventory(model, example)
         self.layers = found.layers
-        self.macs_fixed = 0  # products without weights, as those of attention, shrink with its heads
+        self.macs_fixed = 0  # none: products without weights, such as those of attention, shrink with its heads
         self.model = model
         self.example = example
         self._trace = trace(model, example)

@@ -84,14 +84,16 @@ class Labels:
 class Traced:
     """A tensor of a traced network: the labels along its dimensions.
 
-    A dimension without labels cannot get narrower. Labels over several dimensions belong to a dimension that a view has
-    split, until an operation shows along which of them units go.
+    A dimension without labels cannot get narrower. Where a view has split a dimension, its labels lie over several
+    dimensions, until an operation shows along which of these units go.
     """
 
     shape: tuple[int, ...]
     entries: dict[tuple[int, ...], Ids] = field(default_factory=dict)  # rising dimensions -> labels of their shape
     stored: bool = False  # a view of a parameter or buffer
-    reduced: list[tuple[Ids, str]] = field(default_factory=list)  # labels to hold, and why, if anything reads this
+    reduced: list[tuple[Ids, str]] = field(
+        default_factory=list
+    )  # labels to hold if anything reads this tensor, and why
 
     def along(self, dim: int) -> tuple[int, ...] | None:
         """Find the entry with a dimension."""

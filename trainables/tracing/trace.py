@@ -24,7 +24,7 @@ from trainables.tracing.views import MOVE, tensors
 OUTPUT = "the network's output"  # what holds the channels of the last layers
 _RULES = MOVE | COMPUTE
 _OPAQUE = (nn.RNNBase, nn.RNNCellBase)  # modules that channels do not pass
-_BY_CHANNEL = "|".join(  # torch's names of functions that know neither the number of channels nor other channels
+_BY_CHANNEL = "|".join(  # torch's names of functions that treat each channel by itself
     (
         *("relu_?", "leaky_relu_?", "elu_?", "gelu", "silu_?", "mish", "hardtanh_?", "hardswish_?", "hardsigmoid_?"),
         *("sigmoid_?", "tanh_?", "softplus", "threshold", "native_dropout", "clone", "t", "detach", "permute", "cat"),
@@ -89,7 +89,7 @@ def trace(model: nn.Module, example: Tensor) -> Trace:
 
 
 def _settle(found: Trace) -> None:
-    """Decide along which axis of a split dimension units go, where no operation has shown it: along the last one."""
+    """Decide along which axis of a split dimension units go: along the last one, unless an operation shows another."""
     changed = True
     while changed:
         changed = False

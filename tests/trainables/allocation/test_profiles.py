@@ -159,7 +159,7 @@ def test_a_compensated_profile_is_that_of_a_plain_loop(name: str, granularity: G
     spec = spec_of(granularity, 4).model_copy(update={"compensate": True})
     got = measure_profile(model, calibration.images[:1], spec, calibration)
     expected = plain_profile(model, spec, calibration)
-    rtol = 0.3 if granularity == "channel" else 1e-2  # a masked layer is pulled otherwise than a cut one
+    rtol = 0.3 if granularity == "channel" else 1e-2  # the pull of a fit differs between masked and cut layers
     for part in expected.distortion:
         np.testing.assert_allclose(got.distortion[part], expected.distortion[part], rtol=rtol, atol=1e-5, err_msg=part)
 

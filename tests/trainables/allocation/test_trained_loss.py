@@ -67,7 +67,7 @@ def test_the_loss_is_the_mean_over_the_steps_of_a_trained_copy(granularity: Gran
     assert len(losses) == STEPS
     with candidates(posed) as untrained:
         trained = TrainedLoss(posed, untrained, RECIPE)
-        # cut layers are fitted with a pull that masked ones do not have
+        # the pull of a fit differs between masked and cut layers
         assert trained(keep) == pytest.approx(np.mean(losses), rel=0.05 if compensated else 2e-3)
     assert all(torch.equal(tensor, dense.state_dict()[name]) for name, tensor in model.state_dict().items())
     assert all(module.training for module in model.modules())

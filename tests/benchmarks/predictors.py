@@ -1,11 +1,12 @@
-"""How well cheap numbers of a pruned network foretell the accuracy that its training ends at.
+"""How well cheap numbers of a pruned network predict its accuracy after training.
 
-    python -m tests.benchmarks.foretell STUDY
+    python -m tests.benchmarks.predictors STUDY
 
-It reads the ended trials of a study, proposals of searches included, and compares the allocations within each cell: the
-same network, sparsity, criterion, compensation and recipe. It prints Spearman's rank correlation with the best
-validation accuracy, and the points that are lost by taking the allocation which the number puts first, or the best of
-the third that it puts first, as a scheduler's rung does; all are means over the cells of a sparsity.
+It reads the ended trials of a study, proposals of searches included. It compares the allocations within each cell: the
+same network, sparsity, criterion, compensation and recipe. For each number it prints three means over the cells of a
+sparsity. "rank" is Spearman's correlation with the best validation accuracy. "first" is the points that are lost by
+taking the allocation that the number puts first. "third" is the same for the best of the first third, which a
+scheduler's rung keeps.
 """
 
 import argparse
