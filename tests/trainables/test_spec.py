@@ -70,7 +70,7 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (DenseSpec, {"model": "x", "width": 2.0, "data": DataSpec(size=9), "recipe": Recipe(lr=0.3), "seed": 1}),
     (DenseSpec, {"curriculum": Curriculum(name="x", phase="dense"), "record": "off", "weights": "x", "content": "c"}),
     (ProfileSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "x", "calibration": 9}),
-    (ProfileSpec, {"probe": 9, "levels": 9}),
+    (ProfileSpec, {"probe": 9, "levels": 9, "compensate": True}),
     (ProbeSpec, {"dense": DenseSpec(seed=1), "samples": 9}),
     (TrialSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "l1", "policy": "erk"}),
     (TrialSpec, {"sparsity": 0.6, "budget": "macs", "densities": {"a": 1.0}, "calibration": 9, "recalibrate": 9}),
