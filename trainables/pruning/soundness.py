@@ -1,7 +1,8 @@
 """Checks before any trial runs: channels can be removed from a network, and closed gates silence them."""
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +26,17 @@ def refuse_unsound_gates(model: nn.Module, example: Tensor) -> None:
         torch.manual_seed(0)
         network = _randomised(copy.deepcopy(model).eval())
         images = _inputs(example)
-        channels = Channels(network, example)
+        cut = copy.deepcopy(network)
+        channels, from_cut = Channels(network, example), Channels(cut, example)
         kept_units = _random_half(channels)
         gates = ChannelGates(channels, Gates(), "macs", 0.5)
         for name, values in gates.by_part.items():
             values.zero_()[kept_units[name]] = 1.0
+        kept_outputs = from_cut.remove(kept_units).outputs
         with gates.attached():
-            gated = network(images)
-        channels.remove(kept_units)
-        cut = network(images)
-    if _differ(gated, cut):
+            gated = _outputs(network, images, kept_outputs)
+        expected = _outputs(cut, images, {})
+    if any(_differ(gated[name], output) for name, output in expected.items()):
         raise ValueError(
             f"closed gates must silence their channels, but later layers of a {type(model).__name__} still receive "
             "them; leave out the criterion and the policies that use gates"
@@ -68,13 +70,13 @@ def _fault(model: nn.Module, example: Tensor, parts: Collection[str] | None = No
         kept_units = {name: kept for name, kept in kept_units.items() if name in parts}
     from_whole.mask(kept_units)
     try:
-        from_cut.remove(kept_units)
-        with torch.no_grad():
-            expected, actual = whole(images), cut(images)
+        kept_outputs = from_cut.remove(kept_units).outputs
+        expected, actual = _outputs(whole, images, kept_outputs), _outputs(cut, images, {})
     except Exception as error:
         return f"the cut network failed with: {error}"
-    if _differ(actual, expected):
-        return "the cut network has another output"
+    for name, output in expected.items():
+        if _differ(actual[name], output):
+            return f"the cut network has another output{f' of {name}' if name else ''}"
     widths = torch.tensor([len(kept_units.get(p.name, range(p.units))) for p in from_cut.parts]).numpy()
     counted = count(cut, {}, example)
     if from_whole.cost(widths, "params") != counted.params_kept:
@@ -95,6 +97,32 @@ def _cause(model: nn.Module, example: Tensor) -> str:
         return ""  # only several parts together cannot be cut
     suspects = some(channels.suspects(parts[0]))
     return f" without half the channels of {parts[0]}{f', which pass {suspects}' if suspects else ''}"
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, images: Tensor, kept_outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Run a network. Return the outputs of its convolutions and linear layers as they ran, and its own last, as "".
+
+    A fault shows best right behind its cause: the layers after it may make it small.
+    kept_outputs: layer -> the output channels to return; all those of other layers are returned.
+    """
+    outputs = dict[str, Tensor]()
+
+    def keep(name: str, module: nn.Module, _: object, output: Tensor) -> None:
+        channels = -1 if isinstance(module, nn.Linear) else 1
+        kept = kept_outputs.get(name)
+        # copies, as an activation may overwrite the output
+        outputs[name] = output.clone() if kept is None else output.index_select(channels, kept)
+
+    hooks = [
+        module.register_forward_hook(partial(keep, name))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    logits = model(images)
+    for hook in hooks:
+        hook.remove()
+    return outputs | {"": logits}
 
 
 def _inputs(example: Tensor) -> Tensor:

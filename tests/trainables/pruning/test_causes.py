@@ -83,8 +83,9 @@ def test_the_layer_and_the_operation_are_named(case: str) -> None:
     refuse_unsound_cuts(Net(sparing), EXAMPLE)
 
 
-def test_one_layer_of_many_is_found() -> None:
-    layers = [nn.Sequential(nn.Conv2d(3 if n == 0 else 8, 8, 3, padding=1), nn.BatchNorm2d(8)) for n in range(9)]
+@pytest.mark.parametrize("depth", [9, 40])
+def test_one_layer_of_many_is_found(depth: int) -> None:
+    layers = [nn.Sequential(nn.Conv2d(3 if n == 0 else 8, 8, 3, padding=1), nn.BatchNorm2d(8)) for n in range(depth)]
 
     class Deep(nn.Module):
         def __init__(self) -> None:
