@@ -197,3 +197,4 @@ class EpochReport(Frozen):
     seconds: float  # of this epoch and its validation, without writing its checkpoint
     images: int | None = None  # that passed through the network in this time; None: an older version did not count them
     final: bool = False  # whether no epoch follows
+    promise: float | None = None  # of epoch 0, which schedulers judge by it: see `trainables.trial.promise`

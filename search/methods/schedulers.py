@@ -26,8 +26,8 @@ def asha(brackets: int = 1) -> "TrialScheduler":
     """Asynchronous successive halving (arXiv 1810.05934): at each rung only the best third continues.
 
     The rungs are epochs 0, 2, 8, 26, ...: there a trial has been judged 1, 3, 9, 27, ... times. The rung at epoch 0 is
-    our addition: it costs a trial its pruning, but no training. A trial that does not report the epoch of a rung is
-    judged by its next report.
+    our addition: it costs a trial its pruning and a short training on the calibration samples. A trial that does not
+    report the epoch of a rung is judged by its next report.
     """
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
@@ -48,10 +48,10 @@ def hyperband() -> "TrialScheduler":
 
 
 def median() -> "TrialScheduler":
-    """Stop a trial whose best accuracy is below the median of the other trials' running averages, from epoch 0 on.
+    """Stop a trial whose best value is below the median of the other trials' running averages, from epoch 0 on.
 
-    This is the rule of Vizier (Golovin et al., KDD 2017, section 3.2.2). It applies once three other trials have
-    reached the same epoch.
+    A value is the accuracy, or the promise at epoch 0. This is the rule of Vizier (Golovin et al., KDD 2017, section
+    3.2.2). It applies once three other trials have reached the same epoch.
     """
     from ray.tune.schedulers import MedianStoppingRule
 
@@ -101,22 +101,29 @@ def per_search(
 
     search_of: names the search of a Tune trial; None for a trial that is never stopped. first_epoch_of: the first
     epoch by which a trial can be judged. ended: reports of the trials that a search starts from, and of its trials of
-    earlier runs.
+    earlier runs. Epoch 0 is judged by its promise; without one, as in trials of a run without a scheduler, it is not
+    judged.
     """
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+    def is_judged(trial: Any, report: EpochReport) -> bool:
+        return report.epoch > 0 or first_epoch_of(trial) > 0 or report.promise is not None
+
     def judged(trial: Any, report: EpochReport) -> dict[str, Any]:
-        return {METRIC: report.val_accuracy, AGE: report.epoch - first_epoch_of(trial) + 1}
+        value = report.val_accuracy if report.promise is None else report.promise
+        return {METRIC: value, AGE: report.epoch - first_epoch_of(trial) + 1}
 
     def scheduler_of(search: SearchKey, newcomer: Any) -> TrialScheduler:
         scheduler = make()
         for name, reports in ended(search).items():
             past = _Ended(name)
-            *earlier, last = (judged(newcomer, report) for report in reports)
+            results = [judged(newcomer, report) for report in reports if is_judged(newcomer, report)]
+            if not results:
+                continue
             scheduler.on_trial_add(None, past)  # type: ignore[arg-type]
-            for result in earlier:
+            for result in results[:-1]:
                 scheduler.on_trial_result(None, past, result)  # type: ignore[arg-type]
-            scheduler.on_trial_complete(None, past, last)  # type: ignore[arg-type]
+            scheduler.on_trial_complete(None, past, results[-1])  # type: ignore[arg-type]
         return scheduler
 
     class PerSearch(FIFOScheduler):
@@ -136,13 +143,13 @@ def per_search(
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
             scheduler, report = self._of(trial), from_tune(result)
-            if scheduler is None or not isinstance(report, EpochReport) or report.final:
+            if scheduler is None or not isinstance(report, EpochReport) or report.final or not is_judged(trial, report):
                 return str(TrialScheduler.CONTINUE)
             return str(scheduler.on_trial_result(tune_controller, trial, judged(trial, report)))
 
         def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
             scheduler, report = self._of(trial), from_tune(result)
-            if scheduler and isinstance(report, EpochReport):
+            if scheduler and isinstance(report, EpochReport) and is_judged(trial, report):
                 scheduler.on_trial_complete(tune_controller, trial, judged(trial, report))
 
         def on_trial_error(self, tune_controller: Any, trial: Any) -> None:

@@ -52,7 +52,9 @@ def run_trials(
     """
     folder = StudyFolder(storage / study.name)
     folder.write_study(study)
-    searcher = StudySearcher(study, folder, partial(_configure, storage, folder), Dropped(watchers))
+    searcher = StudySearcher(
+        study, folder, partial(_configure, storage, folder, study.search.scheduler != "fifo"), Dropped(watchers)
+    )
     for watcher in watchers:
         watcher.planned(searcher.total)
     absent = missing(shared_artifacts(study, storage))
@@ -124,11 +126,12 @@ def may_share(study: StudySpec, resources: WorkerResources) -> bool:
     return study.resources.gpus == "auto" and resources.gpus == 1.0 and resources.workers == 1 and not timed
 
 
-def _configure(storage: Folder, folder: StudyFolder, spec: TrialSpec) -> dict[str, Any]:
+def _configure(storage: Folder, folder: StudyFolder, judged: bool, spec: TrialSpec) -> dict[str, Any]:
     return {
         "spec": spec.model_dump_json(),
         "storage": storage.uri,
         "folder": folder.trial(spec.key()).uri,
+        "judged": judged,
     }
 
 

@@ -17,10 +17,17 @@ from trainables.storage.folder import Folder
 
 @torch.no_grad()
 def as_if_trained(model: nn.Module) -> nn.Module:
-    """Put a fresh network in eval mode, with scales, biases and statistics that matter, and no tensor of zeros."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.is_floating_point() and tensor.numel() == max(tensor.shape, default=1):
+    """Put a fresh network in eval mode, with scales, biases and statistics that matter, and no tensor of zeros.
+
+    Weights keep the variance and offsets are small, so that a fault of an early layer reaches the output.
+    """
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if name.endswith(("bias", "running_mean")):
+            tensor.uniform_(-0.2, 0.2)
+        elif tensor.is_floating_point() and tensor.numel() == max(tensor.shape, default=1):
             tensor.uniform_(0.5, 1.5)
+        elif isinstance(tensor, nn.Parameter) and tensor.any():
+            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5)
         elif tensor.is_floating_point() and not tensor.any():
             tensor.normal_()
     return model.eval()

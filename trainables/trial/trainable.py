@@ -23,6 +23,7 @@ from trainables.training.recovery import RECOVERIES, Pruned, reinitialise
 from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, evaluate
 from trainables.training.workers import team
+from trainables.trial.promise import promise
 from trainables.trial.prune import prune
 from trainables.trial.record import TrialRecord
 from trainables.trial.reports import TrialFailed, TrialLost, to_tune
@@ -34,13 +35,21 @@ RECORDED = "samples"  # folder of the epochs recorded so far; deleted after `fin
 
 
 def run_trial(
-    spec: TrialSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
+    spec: TrialSpec,
+    splits: Splits,
+    storage: Folder,
+    folder: Folder,
+    device: torch.device,
+    team: Team = ALONE,
+    judged: bool = False,
 ) -> Iterator[EpochReport]:
     """Run a trial, or resume it from its newest checkpoint, and yield the report of every epoch from epoch 0 on.
 
     storage: has the shared artifacts. folder: of this trial; at the end it has the network of the best epoch only.
-    team: this worker leads it; all workers train, and this one does everything else. Raises ValueError where the spec
-    cannot be carried out, DivergedError where a loss is not finite, StorageError where the storage fails.
+    team: this worker leads it; all workers train, and this one does everything else. judged: whether a scheduler reads
+    the reports; epoch 0 then has a promise, if the recovery trains the weights that pruning kept. Raises ValueError
+    where the spec cannot be carried out, DivergedError where a loss is not finite, StorageError where the storage
+    fails.
     """
     if ended := _done(folder):  # the worker was lost after it wrote the outcome and before its last report arrived
         _tidy(folder, ended)
@@ -61,6 +70,8 @@ def run_trial(
     draw = draw_by(spec.curriculum, spec.dense, splits.train, storage, plan.epochs, batch_size)
     if resumed is None:
         _start(state, plan, data[1], spec.seed)
+        if judged and spec.trains_kept_weights:
+            _promise(spec, state, splits, storage, device)
         if recorder and recorder.first == 0:
             recorder.end(0, state.model, data[0])
         save_epoch(folder, state)
@@ -85,6 +96,16 @@ def _start(state: State[TrialRecord], plan: TrainingPlan, val: Resident, seed: i
     state.history = [state.history[0].model_copy(update=update)]
 
 
+def _promise(spec: TrialSpec, state: State[TrialRecord], splits: Splits, storage: Folder, device: torch.device) -> None:
+    """Give epoch 0 a promise, and charge its time and images to this epoch."""
+    started = time.perf_counter()
+    value, images = promise(spec, state, splits, storage, device)
+    first = state.history[0]
+    seconds = first.seconds + time.perf_counter() - started
+    update = {"promise": value, "seconds": seconds, "images": total((first.images, images))}
+    state.history = [first.model_copy(update=update)]
+
+
 def _tidy(folder: Folder, outcome: Outcome) -> None:
     keep_best(folder, list(outcome.history))
     (folder / RECORDED).delete()
@@ -107,7 +128,8 @@ def write_outcome(folder: Folder, outcome: Outcome) -> None:
 def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], resources: WorkerResources) -> None:
     """Run a trial as Ray Tune's trainable.
 
-    config: "spec" (a TrialSpec as JSON), "storage" and "folder" (URIs). data: key of a DataSpec -> reference to its
+    config: "spec" (a TrialSpec as JSON), "storage" and "folder" (URIs), "judged" (whether a scheduler reads the
+    reports). data: key of a DataSpec -> reference to its
     Splits in Ray's object store. resources: of this trial. A trial that fails by an error of its own writes this to its
     outcome and reports it. A trial that loses its storage reports that it is lost; a trial that loses its worker cannot
     report. Ray Tune repeats both.
@@ -122,7 +144,8 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], resource
     try:
         last = -QUIET_SECONDS
         with team(resources, reference) as workers:
-            for report in run_trial(spec, ray.get(reference), storage, folder, own_device(), workers):
+            splits, device, judged = ray.get(reference), own_device(), config["judged"]
+            for report in run_trial(spec, splits, storage, folder, device, workers, judged):
                 if report.final or time.monotonic() - last >= QUIET_SECONDS:
                     tune.report(to_tune(report))
                     last = time.monotonic()

@@ -26,8 +26,10 @@ class Trial:
     status: str = "RUNNING"
 
 
-def epoch_report(epoch: int, accuracy: float, final: bool) -> EpochReport:
-    return EpochReport(epoch=epoch, val_accuracy=accuracy, val_loss=1.0, seconds=1.0, final=final)
+def epoch_report(epoch: int, value: float, final: bool) -> EpochReport:
+    """Return the report of an epoch: the value is the promise at epoch 0, and the accuracy later."""
+    promise, accuracy = (None, value) if epoch else (value, 1 - value)
+    return EpochReport(epoch=epoch, val_accuracy=accuracy, val_loss=1.0, seconds=1.0, final=final, promise=promise)
 
 
 class Fed:
@@ -120,6 +122,18 @@ def test_the_median_rule_holds_from_epoch_0_on() -> None:
     for name, accuracy in (("a1", 0.4), ("a2", 0.8), ("a3", 0.8)):  # averages over epochs: 0.3, 0.6, 0.7
         assert fed.hear(name, 1, accuracy) == CONTINUE
     assert fed.hear("a5", 1, 0.59) == STOP
+
+
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_epoch_0_is_not_judged_without_a_promise(name: str) -> None:
+    ended = {f"e{n}": (EpochReport(epoch=0, val_accuracy=0.9, val_loss=1.0, seconds=1.0),) for n in range(4)}
+    fed = Fed(name, ended=ended).add("a1", "a2", "a3", "a4")
+    for trial, value in (("a1", 0.1), ("a2", 0.2), ("a3", 0.3)):
+        assert fed.hear(trial, 0, value) == CONTINUE
+    assert fed.hear("a4", 0, 0.05) == STOP
+    result = to_tune(EpochReport(epoch=0, val_accuracy=0.0, val_loss=1.0, seconds=1.0))
+    fed.add("a5")
+    assert fed.scheduler.on_trial_result(None, fed.trials["a5"], result) == CONTINUE
 
 
 @pytest.mark.parametrize("name", ["asha", "median"])

@@ -15,12 +15,13 @@ from trainables.allocation.candidates import candidates
 from trainables.allocation.capacity import STARTS, capacity
 from trainables.allocation.plan import plan
 from trainables.allocation.problem import Problem
-from trainables.allocation.trained_loss import STEPS, TrainedLoss
+from trainables.allocation.trained_loss import TrainedLoss
 from trainables.compensation.compensation import Targets, compensate
 from trainables.names import GranularityName
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts, top_units
 from trainables.spec import Recipe, TrialSpec
+from trainables.training.short_training import STEPS
 
 RECIPE = Recipe(epochs=3, lr=0.02, batch_size=16, weight_decay=0.01)
 

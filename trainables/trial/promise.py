@@ -1,0 +1,34 @@
+"""What a scheduler reads at epoch 0: how a pruned network answers over a short training."""
+
+import copy
+import math
+
+import torch
+
+from trainables.artifacts.dense import load_dense, saved_dense
+from trainables.data.splits import Splits
+from trainables.spec import TrialSpec
+from trainables.storage.folder import Folder
+from trainables.training.calibration import calibration_samples
+from trainables.training.fit import State
+from trainables.training.short_training import BATCH, short_training
+from trainables.trial.record import TrialRecord
+
+
+@torch.no_grad()
+def promise(
+    spec: TrialSpec, state: State[TrialRecord], splits: Splits, storage: Folder, device: torch.device
+) -> tuple[float, int]:
+    """Train a copy of the pruned network for a moment. Return its promise, and the number of images that this took.
+
+    The promise is exp(-loss), with the mean loss in nats of `short_training`: 1 for a network that predicts as the
+    dense network does from the first step on, 0 for one whose training diverges. Where accuracy before training ranks
+    allocations badly, the promise ranks them well: tests/benchmarks/RESULTS.md, "Which number foretells".
+    """
+    samples = calibration_samples(splits, spec.calibration, device)
+    dense = load_dense(saved_dense(storage, spec.dense), device).eval()
+    predicted = torch.cat([dense(images).float().log_softmax(1) for images, _ in samples.batches(BATCH)])
+    model = copy.deepcopy(state.model).eval()
+    with torch.enable_grad():
+        loss = short_training(model, state.masks, predicted, samples, spec.finetune, spec.seed)
+    return math.exp(-loss), samples.evaluations * len(samples.labels)
