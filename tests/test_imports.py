@@ -55,6 +55,8 @@ DOORS = {  # library -> the modules that may import it
     "typer": {"search.cli"},
     "jinja2": {"search.report.html"},
     "torchvision": {"trainables.models.hub", "trainables.data"},
+    "timm": {"trainables.models.libraries"},
+    "transformers": {"trainables.models.libraries"},
     "sklearn": {"trainables.data", "trainables.learnability.detection"},
     "safetensors": {"trainables.checkpoints"},
     "onnxruntime": {"trainables.exports.export"},

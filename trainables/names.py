@@ -120,7 +120,9 @@ CurriculumName = Annotated[str, _one_of("curriculum")]
 PacingName = Annotated[str, _one_of("pacing")]
 MeasureName = Annotated[str, _one_of("measure")]
 DataName = Annotated[str, _one_of("data.name")]
-ModelName = Annotated[str, Field(examples=[*NAMES["model"], "package.module:function"])]  # or one of torchvision's
+ModelName = Annotated[
+    str, Field(examples=[*NAMES["model"], "timm:NAME", "hf:CLASS", "package.module:function"])
+]  # or one of torchvision's
 
 
 def unknown(kind: str, name: str) -> list[str]:

@@ -61,8 +61,12 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
 def _models() -> dict[str, str]:
     ours = {name: _about(builder) for name, builder in CIFAR.items()}
     others = {name: "torchvision classifier" for name in torchvision_names() if name not in ours}
+    libraries = {
+        "timm:NAME": "a network of timm; timm.list_models() lists the names",
+        "hf:CLASS": "a class of transformers for image classification, by its own configuration",
+    }
     users = {"package.module:function": "a model of your own: function(num_classes=..., in_channels=...) -> nn.Module"}
-    return ours | others | users
+    return ours | others | libraries | users
 
 
 def _of_curriculum(name: str, kind: Kind) -> str:

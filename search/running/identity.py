@@ -14,7 +14,7 @@ from trainables.data import sources
 from trainables.data_spec import DataSpec
 from trainables.learnability.scores import table_checksum
 from trainables.models import own_code
-from trainables.models.trust import is_users_own
+from trainables.models.trust import is_external
 from trainables.spec import DenseSpec
 from trainables.storage.folder import Folder
 
@@ -60,7 +60,7 @@ def warn_of_changes(study: StudySpec, folder: StudyFolder, warn: Say) -> None:
 def _content(dense: DenseSpec, data: DataSpec) -> str:
     """Return "code 0123456789abcdef, weights 0123456789abcdef", or the part of it that is the user's own."""
     parts = []
-    if is_users_own(dense.model):
+    if is_external(dense.model):
         shape = sources.peek(data)
         parts.append(f"code {own_code.fingerprint(dense.model, shape.classes, shape.channels)}")
     if weights := pretrained.checksum(dense):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from search.study.spec import StudySpec
-from trainables.models.trust import is_users_own
+from trainables.models.trust import is_external
 
 TORCHVISION = re.compile(r"[A-Z0-9_]+")  # names of torchvision's weights, such as IMAGENET1K_V1
 
@@ -33,8 +33,8 @@ def absolute(study: StudySpec, only_present: bool = False) -> StudySpec:
 
 
 def _is_torchvision_name(model: str, weights: str) -> bool:
-    """Whether weights are written as torchvision's names are, which no model of the user's own has."""
-    return not is_users_own(model) and TORCHVISION.fullmatch(weights) is not None
+    """Whether weights are written as torchvision's names are, which no external model has."""
+    return not is_external(model) and TORCHVISION.fullmatch(weights) is not None
 
 
 def _or_unchanged(function: Callable[[str], str], text: str) -> str:

@@ -84,7 +84,9 @@ class StudySpec(Frozen):
 
     name: Name = Field(description="Name of the study and of its folder; by default the name of the file.")
     models: tuple[ModelName, ...] = Field(
-        ("small_cnn",), min_length=1, description="The models: names of the catalog, or package.module:function."
+        ("small_cnn",),
+        min_length=1,
+        description="The models: names of the catalog, timm:NAME, hf:CLASS, or package.module:function.",
     )
     width: Width = Field(1.0, description="Factor on the channels of the project's own models.")
     weights: Mapping[str, str] = Field(

@@ -14,7 +14,7 @@ from trainables.data.types import Shape
 from trainables.models import trial_run
 from trainables.models.layers import Count, count
 from trainables.models.trial_run import first_line
-from trainables.models.trust import is_users_own
+from trainables.models.trust import is_external
 from trainables.names import CRITERION_NEEDS
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
@@ -50,7 +50,7 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
                     CRITERIA[spec.criterion](PruningContext(prunable))
                 budget.total(prunable, asked.sparsity, spec.budget, least(prunable))
         except Exception as error:
-            if not (isinstance(error, ValueError) or is_users_own(spec.dense.model)):
+            if not (isinstance(error, ValueError) or is_external(spec.dense.model)):
                 raise
             problems.append(_complaint(subject, spec.dense.model, error))
     return list(dict.fromkeys(problems))

@@ -1,4 +1,4 @@
-"""Builds a network by its name: the project's own, a torchvision classifier, or a user's "package.module:function".
+"""Builds a network by its name: the project's own, a torchvision classifier, one of timm or transformers, or a user's.
 
 A name that the project and torchvision share (vgg16) means the project's network.
 """
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainables.lookup import did_you_mean
-from trainables.models import known
+from trainables.models import known, libraries
 from trainables.models.cifar import CIFAR
-from trainables.models.trust import is_users_own
+from trainables.models.trust import is_external
 
 MOST_WEIGHTS = 1 << 30
 
 
 def torchvision_weights(name: str) -> tuple[str, ...]:
     """Return the names of torchvision's weights for one of its classifiers; none for any other model."""
-    if name in CIFAR or is_users_own(name) or name not in known.torchvision_names():
+    if name in CIFAR or is_external(name) or name not in known.torchvision_names():
         return ()
     import torchvision.models
 
@@ -56,7 +56,9 @@ def check(name: str, width: float = 1.0) -> None:
         ValueError: the name is unknown, the user's function cannot be found or called, or the width cannot be scaled.
     """
     known.check(name, width)
-    if is_users_own(name):
+    if libraries.is_of_library(name):
+        libraries.check(name)
+    elif is_external(name):
         _user_function(name)
 
 
@@ -64,8 +66,8 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
     """Build a network with fresh weights that maps images (B, in_channels, H, W) to logits (B, num_classes).
 
     Args:
-        name: one of `known.OWN` or `known.torchvision_names()`, or "package.module:function", called as
-            `function(num_classes=..., in_channels=...)`.
+        name: one of `known.OWN` or `known.torchvision_names()`, "timm:NAME", "hf:CLASS", or "package.module:function",
+            called as `function(num_classes=..., in_channels=...)`.
         num_classes: logits for each image.
         in_channels: channels of an image; unless it is 3, the first convolution of a torchvision network is replaced.
         width: factor on the numbers of channels; only for the project's own networks.
@@ -78,7 +80,9 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
     if name in CIFAR:
         refuse_too_large(name, num_classes, in_channels, width)
         return CIFAR[name](num_classes, in_channels, width)
-    if not is_users_own(name):
+    if libraries.is_of_library(name):
+        return libraries.build(name, num_classes, in_channels)
+    if not is_external(name):
         return _torchvision(name, num_classes, in_channels)
     model = _user_function(name)(num_classes=num_classes, in_channels=in_channels)
     if not isinstance(model, nn.Module):

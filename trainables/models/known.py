@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trainables.lookup import did_you_mean
-from trainables.models.trust import is_users_own
+from trainables.models import libraries
+from trainables.models.trust import is_external
 from trainables.names import NAMES
 
 OWN = NAMES["model"]
@@ -24,11 +25,11 @@ def torchvision_names() -> tuple[str, ...]:
 
 
 def check(name: str, width: float = 1.0) -> None:
-    """Refuse an unknown name, or a width that the model does not have. A user's own model is not imported.
+    """Refuse an unknown name, or a width that the model does not have. Imports no model of a user or a library.
 
     Raises:
-        ValueError: the name is unknown or that of a function of the running script, or the width is not 1.0 for a model
-            that is not the project's own.
+        ValueError: the name is unknown or that of a function of the running script, its library is not installed, or
+            the width is not 1.0 for a model that is not the project's own.
     """
     if name in OWN:
         return
@@ -37,7 +38,9 @@ def check(name: str, width: float = 1.0) -> None:
             f"model {name!r} must be in a file that the workers can import, but lies in the script or notebook that "
             f"runs; put the function into a file mymodel.py beside it, and name it mymodel:{name.partition(':')[2]}"
         )
-    if not is_users_own(name) and name not in torchvision_names():
+    if libraries.is_of_library(name):
+        libraries.refuse_missing(name)
+    elif not is_external(name) and name not in torchvision_names():
         raise did_you_mean("model", name, {*OWN, *torchvision_names()})
     if width != 1.0:
         raise ValueError(

@@ -1,6 +1,6 @@
 """Tries a network before any trial. A fault becomes one error that names its cause and its remedy.
 
-A user's own network is built on the CPU and runs there with real tensors. Other networks run on shapes only.
+External networks are built on the CPU and run there with real tensors. Other networks run on shapes only.
 """
 
 import copy
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trainables.models import hub
 from trainables.models.cifar import CIFAR
-from trainables.models.trust import is_users_own
+from trainables.models.trust import is_external
 
 NARROW = 0.02  # width of the project's own networks where only shapes matter
 SAME = 1e-4  # of the largest logit: two outputs that differ by less are the same
@@ -34,12 +34,12 @@ def check_images(name: str, num_classes: int, image: tuple[int, int, int], width
 
     Raises:
         ValueError: `hub.build` refuses, the image does not fit the network, the output is not logits (B, num_classes),
-            or a user's network is not a plain module in float32 that gives the same logits each time.
+            or an external network is not a plain module in float32 that gives the same logits each time.
     """
     hub.check(name, width)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an error says all in its line; later builds repeat the warnings of others
-        if is_users_own(name):
+        if is_external(name):
             _try(name, num_classes, image)
         else:
             _logits(name, _for_shapes(name, num_classes, image[0], width), num_classes, image)
@@ -53,7 +53,7 @@ def first_line(error: Exception) -> str:
 
 
 def _try(name: str, num_classes: int, image: tuple[int, int, int]) -> None:
-    """Build and run a user's network: twice in eval mode, as a copy of its state, and in a step of training."""
+    """Build and run an external network: twice in eval mode, as a copy of its state, and in a step of training."""
     torch.manual_seed(0)
     model, twin = _built(name, num_classes, image[0]), _built(name, num_classes, image[0])
     _refuse_kinds(name, model)
@@ -85,7 +85,7 @@ def _try(name: str, num_classes: int, image: tuple[int, int, int]) -> None:
 
 
 def _built(name: str, num_classes: int, in_channels: int) -> nn.Module:
-    """Build a user's network. Its class is checked by `hub.build`, whose ValueErrors name the network."""
+    """Build an external network. Its class is checked by `hub.build`, whose ValueErrors name the network."""
     try:
         return hub.build(name, num_classes, in_channels)
     except Exception as error:

@@ -1,11 +1,18 @@
-"""The user's own models: a checkpoint may name any function, and building it runs its code. Needs no torch."""
+"""Where models come from. A checkpoint may name any function, and building it runs its code. Needs no torch."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from trainables.models.libraries import is_of_library
+
 
 def is_users_own(model: str) -> bool:
     """Whether a model is a function of the user, "package.module:function", and comes with no library."""
+    return is_external(model) and not is_of_library(model)
+
+
+def is_external(model: str) -> bool:
+    """Whether a model is neither the project's nor torchvision's."""
     return ":" in model
 
 

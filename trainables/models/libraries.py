@@ -1,0 +1,90 @@
+"""Networks of other libraries, with fresh weights: `timm:NAME` of timm, `hf:CLASS` of transformers.
+
+Neither package is needed for other networks. Each is imported when one of its networks is checked or built.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PACKAGES = {"timm": "timm", "hf": "transformers"}  # prefix of a name -> package
+
+
+def is_of_library(name: str) -> bool:
+    """Tell whether a name is that of a network of timm or transformers, by its prefix."""
+    prefix, colon, _ = name.partition(":")
+    return bool(colon) and prefix in PACKAGES
+
+
+def refuse_missing(name: str) -> None:
+    """Raise ValueError if the package of a network is not installed. Imports no package."""
+    package = PACKAGES[name.partition(":")[0]]
+    if find_spec(package) is None:
+        raise ValueError(
+            f"model {name!r} must come with the package {package}, but it is not installed; run pip install {package}"
+        )
+
+
+def check(name: str) -> None:
+    """Refuse a network that its package does not have. What a package would download is none of its networks.
+
+    Raises:
+        ValueError: the package is not installed, timm has no model of this name, or transformers has no class of this
+            name for image classification.
+    """
+    refuse_missing(name)
+    library, _, model = name.partition(":")
+    if library == "timm":
+        names, kind, where = _timm_names(), "a model of timm", "timm.list_models() lists them"
+    else:
+        names, kind, where = _image_classifiers(), "a class of transformers for image classification", "see its models"
+    if model not in names:
+        near = get_close_matches(model, names, n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(f'{library}:{each}' for each in near)}?" if near else where
+        raise ValueError(f"model {name!r} must name {kind}, but there is no such one; {hint}")
+
+
+def build(name: str, num_classes: int, in_channels: int) -> nn.Module:
+    """Build a network that `check` accepts. It maps images (B, in_channels, H, W) to logits (B, num_classes)."""
+    library, _, model = name.partition(":")
+    if library == "timm":
+        import timm
+
+        network: nn.Module = timm.create_model(model, pretrained=False, num_classes=num_classes, in_chans=in_channels)
+        return network
+    import transformers
+
+    return with_logits(getattr(transformers, model), num_labels=num_classes, num_channels=in_channels)
+
+
+def with_logits(model_class: Any, **config: Any) -> nn.Module:
+    """Build a network of transformers that returns its logits alone. All names are those of the class.
+
+    config: values that differ from the class's own configuration.
+    """
+
+    def forward(self: nn.Module, inputs: Tensor) -> Tensor:
+        logits: Tensor = model_class.forward(self, inputs, return_dict=True).logits
+        return logits
+
+    of_logits = type(model_class.__name__, (model_class,), {"forward": forward, "__module__": model_class.__module__})
+    network: nn.Module = of_logits(model_class.config_class(**config))
+    return network
+
+
+def _timm_names() -> list[str]:
+    import timm
+
+    names: list[str] = timm.list_models()
+    return names
+
+
+def _image_classifiers() -> list[str]:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as BY_KIND
+
+    return [name for names in BY_KIND.values() for name in ([names] if isinstance(names, str) else names)]
