@@ -20,7 +20,7 @@ from trainables.names import (
     RecoveryName,
     Source,
 )
-from trainables.pruning_spec import Distillation, Gates, Pruning, Schedule, Sparsity
+from trainables.pruning_spec import Distillation, Gates, LayerRule, Pruning, Schedule, Sparsity
 
 BudgetKind = Literal["params", "macs"]
 Taken = Literal["off", "during", "after"]  # when each training sample is recorded: in its epoch or after the epoch
@@ -86,13 +86,14 @@ class ProbeSpec(Frozen):
 
 
 class GatingSpec(Frozen):
-    """Settings of trained gates: the dense network, the budget, and the recipe for the weights."""
+    """Settings of trained gates: the dense network, the budget, the recipe of the weights, and the rules for layers."""
 
     dense: DenseSpec = DenseSpec()
     sparsity: Sparsity = 0.5
     budget: BudgetKind = "params"
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
     gates: Gates = Gates()
+    layers: tuple[LayerRule, ...] = ()
 
 
 class TrialSpec(Frozen):
@@ -106,6 +107,7 @@ class TrialSpec(Frozen):
     sparsity: Sparsity = 0.5  # fraction of the budget that is removed
     budget: BudgetKind = "params"  # what the sparsity counts: prunable weights or multiply-accumulates
     round_to: int = Field(1, ge=1, le=1024)  # the number of kept channels is a multiple of this, or all are kept
+    layers: tuple[LayerRule, ...] = ()  # what some layers keep; the first rule that matches a part holds for it
     densities: dict[str, float] | None = None  # relative density of each part, from a search
     calibration: int = Field(512, ge=1)  # training samples that a policy or a criterion may read
     recalibrate: int = Field(
@@ -159,9 +161,13 @@ class TrialSpec(Frozen):
 
     @property
     def prunings(self) -> tuple["TrialSpec", ...]:
-        """One trial for each pruning in order: the earlier prunings, then this pruning alone."""
+        """One trial for each pruning in order: the earlier prunings, then this pruning alone.
+
+        Of the rules for layers, only those that keep all units hold for earlier prunings.
+        """
         last = self.model_copy(update={"before": ()})
-        plain = last.model_copy(update={"densities": None, "schedule": Schedule()})
+        whole = tuple(rule for rule in self.layers if rule.keep)
+        plain = last.model_copy(update={"densities": None, "schedule": Schedule(), "layers": whole})
         earlier = (plain.model_copy(update=dict(each)).under(each.policy, self.gates) for each in self.before)
         return (*earlier, last)
 

@@ -4,7 +4,7 @@ Only ratios of densities matter: every trial scales its densities to the same bu
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import nn
 
 from trainables.catalog import feasibility
 from trainables.models.layers import Layer
-from trainables.pruning.granularity import Part, Prunable
+from trainables.pruning.granularity import Part
 from trainables.spec import DenseSpec, TrialSpec
 
 SMALLEST = 0.001  # relative density
@@ -27,13 +27,16 @@ Ties = Mapping[str, tuple[str, ...]]  # parameter -> names of the parts that sha
 
 
 class Space(ABC):
-    """Translates between the parameters that a sampler proposes and relative densities."""
+    """Translates between the parameters that a sampler proposes and relative densities.
+
+    Parts whose units a rule fixes have no density.
+    """
 
     distributions: Mapping[str, FloatDistribution]
 
     @abstractmethod
     def densities(self, params: Params) -> dict[str, float]:
-        """Compute the relative density of every part, at most 1."""
+        """Compute the relative density of every free part, at most 1."""
 
     @abstractmethod
     def nearest(self, densities: Densities) -> dict[str, float]:
@@ -42,7 +45,7 @@ class Space(ABC):
     def expresses(self, densities: Densities) -> bool:
         """Tell whether some parameters give these densities, up to a common factor and within 1 %."""
         nearest = self.densities(self.nearest(densities))
-        residuals = np.array([np.log(nearest[part] / density) for part, density in densities.items()])
+        residuals = np.array([np.log(density / densities[part]) for part, density in nearest.items()])
         return bool(np.abs(residuals - residuals.mean()).max() <= np.log1p(TOLERANCE))
 
 
@@ -124,12 +127,13 @@ def family(cell: TrialSpec, importances: Densities | None = None) -> Space:
     (1, 0) gives capacity itself; exponent 0 gives uniform. The family is ours. importances: the fraction that the
     policy capacity keeps of each part at this budget; ValueError without it.
     """
+    free = [part for parts in _ties(_network(cell))["layers"].values() for part in parts]
     if importances is None:
         raise ValueError(
             f"search.space 'family' must start from a result of the policy capacity, but there is none for "
             f"{cell.dense.model} at sparsity {cell.sparsity}; let capacity finish, or use another space"
         )
-    return _Family(importances)
+    return _Family({part: importances[part] for part in free})
 
 
 SPACES: Mapping[str, Callable[[TrialSpec, Densities | None], Space]] = {
@@ -141,33 +145,42 @@ SPACES: Mapping[str, Callable[[TrialSpec, Densities | None], Space]] = {
 
 
 def _tied(name: str, cell: TrialSpec) -> Space:
-    dense = DenseSpec(model=cell.dense.model, width=cell.dense.width, data=cell.dense.data)
-    ties = _ties(TrialSpec(dense=dense, granularity=cell.granularity))
+    ties = _ties(_network(cell))
     if len(ties[name]) < 2:
         more = [f"{other} ({len(groups)})" for other, groups in ties.items() if len(groups) > 1]
+        fixed = " whose number no rule in layers fixes" if cell.layers else ""
+        others = f"use one of: {', '.join([*more, f'family ({len(FAMILY)})'])}"
         raise ValueError(
             f"search.space must vary at least 2 densities, but {name!r} has {len(ties[name])} for the "
-            f"{cell.granularity}s of {cell.dense.model}; use one of: {', '.join([*more, f'family ({len(FAMILY)})'])}"
+            f"{cell.granularity}s of {cell.dense.model}{fixed}; "
+            f"{others if more or not cell.layers else 'take the searches out of policies'}"
         )
     return _Tied(ties[name])
 
 
+def _network(cell: TrialSpec) -> TrialSpec:
+    """Return the settings that decide which parts a network has."""
+    dense = DenseSpec(model=cell.dense.model, width=cell.dense.width, data=cell.dense.data)
+    return TrialSpec(dense=dense, granularity=cell.granularity, round_to=cell.round_to, layers=cell.layers)
+
+
 @cache
 def _ties(network: TrialSpec) -> dict[str, Ties]:
-    """Group the parts of a network in each way; cached, as building a large network takes seconds."""
+    """Group the free parts of a network in each way; cached, as building a large network takes seconds."""
     prunable = feasibility.blank(network)
     resolutions = sorted({_pixels(part.layers[0]) for part in prunable.parts}, reverse=True)
+    free = [part for part in prunable.parts if part.is_free]
     stage = {pixels: "head" if pixels == 0 else f"stage{n}" for n, pixels in enumerate(resolutions, start=1)}
     return {
-        "layers": {part.name: (part.name,) for part in prunable.parts},
-        "stages": _grouped(prunable, lambda part: stage[_pixels(part.layers[0])]),
-        "blocks": _grouped(prunable, lambda part: _block(prunable.model, part.name)),
+        "layers": {part.name: (part.name,) for part in free},
+        "stages": _grouped(free, lambda part: stage[_pixels(part.layers[0])]),
+        "blocks": _grouped(free, lambda part: _block(prunable.model, part.name)),
     }
 
 
-def _grouped(prunable: Prunable, name_of: Callable[[Part], str]) -> Ties:
+def _grouped(parts: Sequence[Part], name_of: Callable[[Part], str]) -> Ties:
     groups: dict[str, tuple[str, ...]] = {}
-    for part in prunable.parts:
+    for part in parts:
         name = name_of(part)
         groups[name] = (*groups.get(name, ()), part.name)
     return groups

@@ -39,9 +39,11 @@ def unvaried(search: SearchSpec, cells: Sequence[TrialSpec]) -> list[str]:
     from search.methods.spaces import SPACES
 
     problems = []
-    for cell in cells if search.space != "family" else ():
+    for cell in cells:
+        if search.space == "family" and not cell.layers:
+            continue
         try:
-            SPACES[search.space](cell, None)
+            SPACES["layers" if search.space == "family" else search.space](cell, None)
         except ValueError as error:
             problems.append(str(error))
     return list(dict.fromkeys(problems))

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from trainables.curriculum_spec import Curriculum
 from trainables.data_spec import DataSpec
 from trainables.frozen import NOT_IN_KEY, Frozen
-from trainables.pruning_spec import Distillation, Gates, Pruning, Schedule
+from trainables.pruning_spec import Distillation, Gates, LayerRule, Pruning, Schedule
 from trainables.spec import DenseSpec, EpochReport, GatingSpec, ProbeSpec, ProfileSpec, Recipe, TrialSpec
 from trainables.storage.strict_json import from_json
 
@@ -76,6 +76,7 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (TrialSpec, {"sparsity": 0.6, "budget": "macs", "densities": {"a": 1.0}, "calibration": 9, "recalibrate": 9}),
     (TrialSpec, {"compensate": True}),
     (TrialSpec, {"round_to": 8}),
+    (TrialSpec, {"layers": (LayerRule(match="a", keep=1.0),)}),
     (TrialSpec, {"finetune": Recipe(lr=0.3), "recovery": "x", "latency": True, "probe": 9}),
     (TrialSpec, {"schedule": Schedule(steps=2), "distillation": Distillation(weight=0.5), "gates": Gates(lr=0.3)}),
     (TrialSpec, {"before": (Pruning(granularity="block", criterion="probe", policy="erk", sparsity=0.3),)}),
@@ -94,7 +95,7 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     ),
     (Curriculum, {"start": 0.3, "full": 0.3, "fraction": 0.4, "balanced": False, "shuffled": True, "content": "c"}),
     (GatingSpec, {"dense": DenseSpec(seed=1), "sparsity": 0.6, "budget": "macs", "finetune": Recipe(lr=0.3)}),
-    (GatingSpec, {"gates": Gates(lr=0.3)}),
+    (GatingSpec, {"gates": Gates(lr=0.3), "layers": (LayerRule(type="Linear", density=0.5),)}),
     (Gates, {"epochs": 9, "shaping": "x", "resolution": 9, "lr": 0.3, "strength": 0.3, "power": 2}),
     (Schedule, {"name": "x", "steps": 2, "step_epochs": 2}),
     (Distillation, {"temperature": 2.0, "weight": 0.5}),

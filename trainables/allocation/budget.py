@@ -3,6 +3,7 @@
 A policy is a path from keeping nothing to keeping everything. The budget decides where to stop on this path.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -41,33 +42,52 @@ def dense_counts(prunable: Prunable) -> Counts:
 
 def floors(prunable: Prunable) -> Counts:
     """Return the fewest units that every part may keep: (parts,)."""
-    return np.array([part.floor for part in prunable.parts], dtype=np.int64)
+    return np.array([part.least for part in prunable.parts], dtype=np.int64)
+
+
+def ceilings(prunable: Prunable) -> Counts:
+    """Return the most units that every part may keep: (parts,)."""
+    return np.array([part.most for part in prunable.parts], dtype=np.int64)
 
 
 def total(prunable: Prunable, sparsity: float, kind: BudgetKind, at_least: Counts | None = None) -> int:
     """Return the integer budget of a sparsity.
 
-    Raises ValueError where `at_least` (default: the floors) needs more. The message names what is not pruned.
+    Raises ValueError where `at_least` (default: the floors) needs more, and where the ceilings leave less. The message
+    names what is not pruned.
     """
-    dense = prunable.cost(dense_counts(prunable), kind)
-    least = prunable.cost(floors(prunable) if at_least is None else at_least, kind)
+    fewest = floors(prunable) if at_least is None else at_least
+    dense, least, most = (prunable.cost(keep, kind) for keep in (dense_counts(prunable), fewest, ceilings(prunable)))
     budget = round((1.0 - sparsity) * dense)
-    if budget < least:
-        raise ValueError(
-            f"budget must leave at least {least:,} of {dense:,} {kind}, but sparsity {sparsity} leaves {budget:,}; "
-            f"use a sparsity of at most {int((1 - least / dense) * 1e4) / 1e4}"
-            f"{not_pruned({**_kept_whole(prunable, at_least), **prunable.held})}{_rounded(prunable)}"
-            f"{_without_weights(prunable, kind)}"
-        )
-    return budget
+    if least <= budget <= most:
+        return budget
+    leaves = f"of {dense:,} {kind}, but sparsity {sparsity} leaves {budget:,}; use a sparsity of"
+    if any(part.bounds for part in prunable.parts):
+        low, high = _sparsities(least, most, dense)
+        rule = f"budget must leave {least:,} to {most:,} {leaves} {low} to {high}, or change the rules in layers"
+    else:
+        rule = f"budget must leave at least {least:,} {leaves} at most {int((1 - least / dense) * 1e4) / 1e4}"
+    whole = not_pruned({**_kept_whole(prunable, fewest), **prunable.held}) if budget < least else ""
+    raise ValueError(f"{rule}{whole}{_rounded(prunable)}{_without_weights(prunable, kind)}")
 
 
-def _kept_whole(prunable: Prunable, at_least: Counts | None) -> dict[str, str]:
-    """Find the parts that a policy keeps whole, though units could go."""
-    if at_least is None:
-        return {}
-    whole = [p.name for p, least in zip(prunable.parts, at_least, strict=True) if p.floor < p.units <= least]
-    return dict.fromkeys(whole, "the policy keeps it dense")
+def reachable(prunable: Prunable, kind: BudgetKind, at_least: Counts) -> tuple[float, float]:
+    """Return the smallest and the largest sparsity that the bounds of the parts leave."""
+    dense = prunable.cost(dense_counts(prunable), kind)
+    return 1.0 - prunable.cost(ceilings(prunable), kind) / dense, 1.0 - prunable.cost(at_least, kind) / dense
+
+
+def _sparsities(least: int, most: int, dense: int) -> tuple[float, float]:
+    """Find the range of sparsities whose budgets lie between `least` and `most`, with few digits, but four at least."""
+    low, high = 1.0 - (most + 0.49) / dense, 1.0 - (least - 0.49) / dense  # budgets are rounded to whole numbers
+    steps = next(10**n for n in range(4, 16) if math.ceil(low * 10**n) <= math.floor(high * 10**n))
+    return max(0, math.ceil(low * steps)) / steps, math.floor(high * steps) / steps
+
+
+def _kept_whole(prunable: Prunable, at_least: Counts) -> dict[str, str]:
+    """Find the parts that a rule or the policy keeps whole, though units could go."""
+    whole = [p for p, least in zip(prunable.parts, at_least, strict=True) if p.floor < p.units <= least]
+    return {p.name: f"{'a rule' if p.least == p.units else 'the policy'} keeps it dense" for p in whole}
 
 
 def _without_weights(prunable: Prunable, kind: BudgetKind) -> str:
@@ -83,12 +103,12 @@ def _rounded(prunable: Prunable) -> str:
 def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind, at_least: Counts | None = None) -> Counts:
     """Go as far along the path as the budget allows, then add units one by one until no unit fits.
 
-    Returns (parts,) units to keep. Each count lies between `at_least` (default: the part's floor) and the part's units.
+    Returns (parts,) units to keep. Each count lies between `at_least` (default: the part's fewest) and the part's most.
     Weights meet a budget in params exactly. Otherwise the rest of the budget is smaller than the price of any further
     unit. Where a part keeps a multiple of units, the same holds for blocks of that size; the last block may be smaller.
     """
     least = floors(prunable) if at_least is None else at_least
-    units = dense_counts(prunable)
+    units = ceilings(prunable)
     multiple = np.array([part.multiple for part in prunable.parts], dtype=np.int64)
     fewest, most = -(-least // multiple), -(-units // multiple)  # counts are in blocks from here on
 

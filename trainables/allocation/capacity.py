@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.allocation.budget import Path, floors, spend
+from trainables.allocation.budget import Path, ceilings, floors, spend
 from trainables.allocation.candidates import candidates
 from trainables.allocation.from_shapes import erk, igq, uniform
 from trainables.allocation.measured_loss import MeasuredLoss
@@ -52,7 +52,8 @@ def capacity(problem: Problem) -> Path:
 def _is_speechless(problem: Problem, starts: list[Counts]) -> bool:
     """Tell whether the pruned network says as little from every start as with all parts at their floors."""
     with candidates(problem) as loss:
-        return min(map(loss, starts)) >= SPEECHLESS * loss(floors(problem.prunable))
+        silent = np.array([part.floor for part in problem.prunable.parts], dtype=np.int64)
+        return min(map(loss, starts)) >= SPEECHLESS * loss(silent)
 
 
 def equalised(problem: Problem, keep: Counts, loss: MeasuredLoss) -> Counts:
@@ -62,11 +63,11 @@ def equalised(problem: Problem, keep: Counts, loss: MeasuredLoss) -> Counts:
     less and with more of the part give a and b. At the minimum, marginal loss over marginal cost is the same in all
     parts.
     """
-    units = np.array([part.units for part in problem.prunable.parts])
-    floor, now, amounts = floors(problem.prunable), loss(keep), _amounts(keep)
+    least, most = floors(problem.prunable), ceilings(problem.prunable)
+    now, amounts = loss(keep), _amounts(keep)
     slope, curvature = np.zeros(len(keep)), np.ones(len(keep))
-    less = np.maximum(floor, np.rint(amounts * np.exp(-STEP)).astype(np.int64))
-    more = np.minimum(units, np.rint(amounts * np.exp(STEP)).astype(np.int64))
+    less = np.maximum(least, np.rint(amounts * np.exp(-STEP)).astype(np.int64))
+    more = np.minimum(most, np.rint(amounts * np.exp(STEP)).astype(np.int64))
     changes = [(p, kept[p]) for p in range(len(keep)) for kept in (less, more) if kept[p] != keep[p]]
     losses = dict(zip(changes, loss.around(keep, [_with(keep, *change) for change in changes]), strict=True))
     for p in range(len(keep)):
@@ -94,11 +95,13 @@ def _with(keep: Counts, part: int, units: int) -> Counts:
 def _least(problem: Problem, keep: Counts, slope: Floats, curvature: Floats) -> Floats:
     """Solve for the changes u (parts,) within REACH at which slope exp(-curvature u) / (cost exp(u)) is the same."""
     prices, amounts = _prices(problem, keep), _amounts(keep)
-    room = np.log(np.array([part.units for part in problem.prunable.parts]) / amounts)
+    least, most = (
+        np.log(_amounts(bound) / amounts) for bound in (floors(problem.prunable), ceilings(problem.prunable))
+    )
 
     def change(log_rate: float) -> Floats:
         u = (np.log(slope / (prices * amounts)) - log_rate) / (1.0 + curvature)
-        return np.clip(u, -REACH, np.minimum(REACH, room))
+        return np.clip(u, np.maximum(-REACH, least), np.minimum(REACH, most))
 
     low, high = -100.0, 100.0
     for _ in range(60):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from trainables.allocation.budget import Path, dense_counts
 from trainables.allocation.problem import Problem
-from trainables.allocation.profiles import units_at
+from trainables.allocation.profiles import levels_within
 
 BINS = 8192  # steps of the budget in the dynamic programme
 _SLOPE = 1e-9  # added fall of accuracy from sparsity 0 to 1
@@ -22,8 +22,9 @@ def sensitivity(problem: Problem) -> Path:
     profile = problem.measured
     curves = []
     for part in problem.prunable.parts:
-        kept, first = np.unique([-units_at(part, level) for level in profile.levels], return_index=True)
-        loss = np.maximum(profile.dense_accuracy - np.array(profile.accuracy[part.name])[first], 0.0)
+        index, units = levels_within(part, profile.levels)
+        kept, first = np.unique(-units, return_index=True)
+        loss = np.maximum(profile.dense_accuracy - np.array(profile.accuracy[part.name])[index][first], 0.0)
         rising = np.maximum.accumulate(loss) + _SLOPE * (1.0 + kept / part.units)  # strictly, so it has an inverse
         curves.append((rising, -kept))
     return lambda scale: np.array([np.interp(1.0 / scale, loss, kept) for loss, kept in curves])
@@ -54,13 +55,16 @@ def _least_sum(problem: Problem, curves: Mapping[str, tuple[float, ...]]) -> Pat
     units = dense_counts(prunable)
     dense = prunable.cost(units, problem.budget)
     prices = np.array([dense - prunable.cost(units - one, problem.budget) for one in np.eye(len(units), dtype=int)])
-    keep = np.array([[units_at(part, level) for level in problem.measured.levels] for part in prunable.parts])
+    within = [levels_within(part, problem.measured.levels) for part in prunable.parts]
+    keep = np.array([of_part for _, of_part in within])
     whole = int(prices @ units)
     most = problem.total if whole == dense else whole
     bin_size = max(1, -(-most // (BINS - len(units))))
     costs = -(-keep * prices[:, None] // bin_size)  # (parts, levels) in bins, rounded up
     bins = min(-(-most // bin_size) + len(units), int(costs.max(1).sum()))  # each part may round up by a bin
-    distortions = np.array([curves[part.name] for part in prunable.parts])
+    distortions = np.array(
+        [np.array(curves[p.name])[of_p] for p, (of_p, _) in zip(prunable.parts, within, strict=True)]
+    )
     answers = np.take_along_axis(keep, cheapest(distortions, costs, bins), axis=1)  # (parts, budgets)
     first = int(costs.min(1).sum())
     changes = np.flatnonzero((np.diff(answers) != 0).any(0)) + 1

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trainables.allocation.budget import Path, dense_counts, floors, proportional
+from trainables.allocation.budget import Path, ceilings, dense_counts, floors, proportional
 from trainables.allocation.problem import Problem
 from trainables.pruning.granularity import Counts, Prunable
 
@@ -21,12 +21,15 @@ def uniform_plus(problem: Problem) -> Path:
 
 
 def ends_kept(prunable: Prunable) -> Counts:
-    """Return all units of the first part, a fifth of the last part (in module order), and the floor of every other."""
+    """Return all units of the first part, a fifth of the last part (in module order), and the floor of every other.
+
+    A part keeps no more than its most: rules come first.
+    """
     units = dense_counts(prunable)
     least = floors(prunable)
     least[-1] = max(least[-1], -(-units[-1] // 5))
     least[0] = units[0]
-    return least
+    return np.minimum(least, ceilings(prunable))
 
 
 def erk(problem: Problem) -> Path:
@@ -54,13 +57,12 @@ def igq(problem: Problem) -> Path:
 def searched(problem: Problem) -> Path:
     """Relative densities that a search proposes. The control `random-search` draws them at random.
 
-    Raises ValueError that names the missing and the unknown parts.
+    Parts whose units a rule fixes need none. Raises ValueError that names the missing and the unknown parts.
     """
-    names = [part.name for part in problem.prunable.parts]
+    parts = problem.prunable.parts
     given = problem.densities or {}
-    if set(given) != set(names):
-        raise ValueError(
-            f"densities must name every part once, but {sorted(set(names) - set(given))} are missing "
-            f"and {sorted(set(given) - set(names))} are unknown"
-        )
-    return proportional(problem.prunable.parts, np.array([given[name] for name in names]))
+    missing = sorted({part.name for part in parts if part.is_free} - set(given))
+    unknown = sorted(set(given) - {part.name for part in parts})
+    if missing or unknown:
+        raise ValueError(f"densities must name every part once, but {missing} are missing and {unknown} are unknown")
+    return proportional(parts, np.array([given.get(part.name, 1.0) for part in parts]))

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainables.allocation.budget import reachable
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.schedules import sparsities
@@ -18,6 +20,8 @@ from trainables.pruning.context import Calibration, Meter, PruningContext
 from trainables.pruning.criteria import CRITERIA, Scores
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Cut, Prunable, top_units
+from trainables.pruning.rules import bounded
+from trainables.pruning_spec import Schedule
 from trainables.spec import TrialSpec
 
 Quota = Mapping[str, int]  # part name -> units to keep
@@ -64,7 +68,7 @@ def plan(
     calibration, shared: what the criterion and the policy read.
     """
     spent = Meter(calibration)
-    prunable = view(model, spec.granularity, example, spec.round_to)
+    prunable = view(model, spec.granularity, example, spec.round_to, spec.layers)
     context = PruningContext(prunable, spec.seed, calibration, shared)
     scores = CRITERIA["gates" if spec.joint else spec.criterion](context)
     steps = quotas(spec, context, scores)
@@ -72,7 +76,12 @@ def plan(
 
 
 def quotas(spec: TrialSpec, context: PruningContext, scores: Scores) -> tuple[Quota, ...]:
-    """Share the budget of each step of the schedule: the units that each part keeps after each step."""
+    """Share the budget of each step of the schedule: the units that each part keeps after each step.
+
+    The shares of rules fall along the schedule, as the sparsity does. A step before the last one comes as close to its
+    sparsity as they allow.
+    """
+    policy = POLICIES[spec.policy]
     problem = Problem(
         context,
         scores,
@@ -83,13 +92,20 @@ def quotas(spec: TrialSpec, context: PruningContext, scores: Scores) -> tuple[Qu
         training=spec.finetune if spec.trains_kept_weights else None,
         densities=spec.densities,
     )
-    shares = [
-        allocate(POLICIES[spec.policy], replace(problem, sparsity=s)) for s in sparsities(spec.schedule, spec.sparsity)
-    ]
-    steps = [shares[-1]]
-    for share in reversed(shares[:-1]):
+    steps = [allocate(policy, problem)]
+    for step in reversed(range(spec.schedule.steps - 1)):
+        at = partial(_share_at, spec.schedule, step)
+        prunable = bounded(context.prunable, spec.layers, at)
+        low, high = reachable(prunable, spec.budget, policy.least(prunable))
+        sparsity = min(max(sparsities(spec.schedule, spec.sparsity)[step], low), high)
+        share = allocate(policy, replace(problem, context=replace(context, prunable=prunable), sparsity=sparsity))
         steps.insert(0, {name: max(units, steps[0][name]) for name, units in share.items()})
     return tuple(steps)
+
+
+def _share_at(schedule: Schedule, step: int, share: float) -> float:
+    """Return the share of its units that a part keeps after a step if it keeps `share` after the last one."""
+    return 1.0 - sparsities(schedule, 1.0 - share)[step]
 
 
 def prune_further(

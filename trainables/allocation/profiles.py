@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from trainables.pruning.granularity import Part
 from trainables.storage import columns
@@ -34,6 +35,20 @@ def levels_of(count: int) -> tuple[float, ...]:
 def units_at(part: Part, level: float) -> int:
     """Return how many units a level leaves of a part."""
     return max(part.floor, round((1.0 - level) * part.units))
+
+
+def levels_within(part: Part, levels: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Move each level to the nearest one whose number of units is within the bounds of the part.
+
+    levels: rising. Returns (levels,) indices of these levels, and (levels,) their units. Where the bounds lie between
+    two levels, the units are those of the nearest bound.
+    """
+    units = np.array([units_at(part, level) for level in levels])
+    within = np.clip(units, part.least, part.most)
+    allowed = np.flatnonzero(within == units)
+    nearest = allowed if len(allowed) else np.abs(units - within).argmin(keepdims=True)
+    index = np.clip(np.arange(len(units)), nearest[0], nearest[-1])
+    return index, within[index]
 
 
 def to_parquet(profile: Profile) -> bytes:

@@ -15,6 +15,7 @@ from trainables.outcome import Cost
 from trainables.outcome import total as sum_of
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates, TrainedGates
+from trainables.pruning.rules import bounded
 from trainables.spec import GatingSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit, residents, resume
@@ -37,7 +38,7 @@ def make_gating(
     example = dense.architecture.example().to(device)
 
     def gate(model: nn.Module) -> ChannelGates:
-        channels = Channels(model, example)
+        channels = bounded(Channels(model, example), spec.layers)
         target = total(channels, spec.sparsity, spec.budget) / channels.cost(dense_counts(channels), spec.budget)
         return ChannelGates(channels, spec.gates, spec.budget, target)
 

@@ -1,5 +1,6 @@
 """Checks that need the network itself: whether it can be pruned as the settings of a trial ask."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -20,20 +21,22 @@ from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable
+from trainables.pruning.rules import without_effect
 from trainables.pruning.soundness import refuse_unsound_cuts, refuse_unsound_gates
-from trainables.pruning_spec import Gates
+from trainables.pruning_spec import Gates, LayerRule
 from trainables.spec import TrialSpec
 
 
 def unreachable(specs: list[TrialSpec]) -> list[str]:
     """List what is wrong with trials once their networks are built, at their true widths.
 
-    These are images and files with weights that do not fit, criteria that cannot score a network, and budgets that are
-    too small to reach.
+    These are images and files with weights that do not fit, criteria that cannot score a network, budgets that cannot
+    be reached, and rules for layers that have no effect on any network of the trials.
     """
     problems: list[str] = []
     scored: set[tuple[object, ...]] = set()
     views: dict[tuple[object, ...], _Blank | None] = {}
+    idle: dict[str, dict[LayerRule, str]] = {}  # model -> its rules without effect
     shape = sources.peek(specs[0].dense.data)
     for spec in specs:
         structure = (spec.dense.model, spec.granularity, "gates" in spec.inputs, spec.before, spec.budget)
@@ -42,7 +45,8 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
         try:
             if structure not in views:
                 views[structure] = None
-                views[structure] = _view(spec, shape)
+                views[structure] = built = _view(spec, shape)
+                idle[spec.dense.model] = without_effect(built.prunable, spec.layers, built.whole.weights)
             if (blank := views[structure]) is not None:
                 prunable, asked = blank.prunable, of_what_is_left(spec, blank.whole, blank.left)
                 if (*structure, spec.criterion) not in scored and not CRITERION_NEEDS[spec.criterion].inputs:
@@ -53,7 +57,21 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
             if not (isinstance(error, ValueError) or is_external(spec.dense.model)):
                 raise
             problems.append(_complaint(subject, spec.dense.model, error))
+    model, first = next(iter(idle.items()), ("", {}))
+    for rule, reason in first.items():
+        if all(rule in others for others in idle.values()):
+            problems.append(f"{model}: {_without_effect(rule, reason)}")
     return list(dict.fromkeys(problems))
+
+
+def refuse_idle_rules(prunable: Prunable, rules: Sequence[LayerRule]) -> None:
+    """Raise ValueError if rules have no effect on a network."""
+    if idle := without_effect(prunable, rules):
+        raise ValueError("\n".join(_without_effect(rule, reason) for rule, reason in idle.items()))
+
+
+def _without_effect(rule: LayerRule, reason: str) -> str:
+    return f"rule {rule.label!r} in layers must change what a part keeps, but {reason}"
 
 
 def prove_cuts(name: str, model: nn.Module, example: Tensor) -> None:
@@ -99,7 +117,7 @@ def _view(spec: TrialSpec, shape: Shape) -> _Blank:
             random_units = pruning.model_copy(update={"policy": "uniform", "criterion": "random", "gates": Gates()})
             plan(model, example, of_what_is_left(random_units, whole, left)).carry_out()
             left = count(model, {}, example)
-    return _Blank(view(model, spec.granularity, example, spec.round_to), whole, left)
+    return _Blank(view(model, spec.granularity, example, spec.round_to, spec.layers), whole, left)
 
 
 def _refuse_frozen(spec: TrialSpec, model: nn.Module) -> None:
@@ -117,4 +135,4 @@ def blank(spec: TrialSpec) -> Prunable:
     """Return the prunable units of a trial's network with fresh weights; see `unreachable` for the checks."""
     shape = sources.peek(spec.dense.data)
     built = Architecture.of(spec.dense, shape.image, shape.classes)
-    return view(built.build(), spec.granularity, built.example(), spec.round_to)
+    return view(built.build(), spec.granularity, built.example(), spec.round_to, spec.layers)

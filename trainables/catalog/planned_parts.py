@@ -17,7 +17,9 @@ def planned_parts(spec: TrialSpec) -> tuple[dict[str, float], ...] | None:
     if spec.before:
         return None
     dense = DenseSpec(model=spec.dense.model, width=spec.dense.width, data=spec.dense.data)
-    prunable = _prunable(TrialSpec(dense=dense, granularity=spec.granularity, round_to=spec.round_to))
+    prunable = _prunable(
+        TrialSpec(dense=dense, granularity=spec.granularity, round_to=spec.round_to, layers=spec.layers)
+    )
     units = {part.name: part.units for part in prunable.parts}
 
     def fractions(quota: Quota) -> dict[str, float]:

@@ -89,9 +89,13 @@ class ChannelGates(nn.Module):
         parts = np.repeat(np.arange(len(self._sizes)), self._sizes)
         self._parts = torch.from_numpy(parts).to(device)  # (units,) index of each unit's part
         self._one_hot = nn.functional.one_hot(self._parts, len(self._sizes)).double()  # (units, parts)
-        within_floor = [rank < part.floor for part in channels.parts for rank in range(part.units)]
-        self._within_floor = torch.tensor(within_floor).to(device)  # (units,) bool, by rank within the part
-        self._least_open = sum(within_floor)
+        ranks = [(part, rank) for part in channels.parts for rank in range(part.units)]
+        by_bounds = [
+            torch.inf if rank < part.least else -torch.inf if rank >= part.most else 0.0 for part, rank in ranks
+        ]
+        self._bounds = torch.tensor(by_bounds).to(device)  # (units,) by rank: inf where it stays open, -inf closed
+        self._least_open = sum(part.least for part in channels.parts)
+        self._most_open = sum(part.most for part in channels.parts)
         self.values = nn.Parameter(torch.full((len(parts),), START, device=device))
         self.register_buffer("_was_open", is_open(self.values))
         self.register_buffer("_flips", torch.zeros((), dtype=torch.long, device=device))
@@ -137,16 +141,16 @@ class ChannelGates(nn.Module):
         done: fraction of the gates' training that is over. The target falls linearly from 1 to the budget until
         `SLIDES`. The values move along the gradient of the cost, until as many gates are open as the target allows.
         This is a gradient step on lambda |target - ratio| with exactly the lambda that meets the target. With a fixed
-        lambda, it depends on the learning rate of the weights whether the target is met. Each part keeps at least its
-        floor of open gates. Values are clamped to [0, 1].
+        lambda, it depends on the learning rate of the weights whether the target is met. The number of open gates of
+        each part stays within the part's bounds. Values are clamped to [0, 1].
         """
         target = 1.0 - (1.0 - self._target) * min(1.0, done / SLIDES)
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(self.ratio(), self.values)
         reach = (self.values - OPENS) / slope  # the step size at which a gate closes
-        reach, order = reach.masked_fill(self._kept_by_floors(reach), torch.inf).sort(descending=True, stable=True)
+        reach, order = self._within_bounds(reach).sort(descending=True, stable=True)
         costs = self._cost(self._one_hot[order].cumsum(0))  # with the first 1, 2, ... gates open
-        count = (costs <= round(target * self._dense_cost)).sum().clamp(min=self._least_open)
+        count = (costs <= round(target * self._dense_cost)).sum().clamp(self._least_open, self._most_open)
         with_end = torch.cat((reach, reach.new_full((1,), -torch.inf)))
         last_open, first_closed = with_end[torch.stack((count - 1, count))]
         self.values.sub_(slope * first_closed.clamp(min=0.0).minimum(last_open))
@@ -157,11 +161,12 @@ class ChannelGates(nn.Module):
         self._flips += (now_open != self._was_open).sum()
         self._was_open.copy_(now_open)
 
-    def _kept_by_floors(self, reach: Tensor) -> Tensor:
-        """Mark the gates of greatest reach in each part, as many as its floor: (units,) bool."""
+    def _within_bounds(self, reach: Tensor) -> Tensor:
+        """Give an infinite reach to the gates of greatest reach in each part, which stay open, and -inf to the last."""
         falling = reach.argsort(descending=True, stable=True)
         by_part = falling[self._parts[falling].argsort(stable=True)]
-        return torch.empty_like(self._within_floor).scatter_(0, by_part, self._within_floor)
+        bounds = torch.empty_like(self._bounds).scatter_(0, by_part, self._bounds)
+        return torch.where(bounds == 0, reach, bounds.to(reach.dtype))
 
     def report(self) -> GatesReport:
         """Report the open gates, the flips since the last report, and the cost ratio. Resets the count of flips."""

@@ -26,9 +26,25 @@ class Part:
 
     name: str  # of its first layer or block
     units: int  # number of units
-    floor: int  # the fewest units to keep
+    floor: int  # the fewest units that the network needs
     layers: tuple[Layer, ...]  # layers that hold the weights of the units
     multiple: int = 1  # the number of kept units is a multiple of this, or all units are kept
+    bounds: tuple[int, int] | None = None  # the fewest and the most units that a rule lets it keep
+
+    @property
+    def least(self) -> int:
+        """The fewest units that an allocation may give it."""
+        return self.bounds[0] if self.bounds else self.floor
+
+    @property
+    def most(self) -> int:
+        """The most units that an allocation may give it."""
+        return self.bounds[1] if self.bounds else self.units
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no rule fixes the number of units that it keeps."""
+        return self.bounds is None or self.least < self.most
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,10 @@ class Prunable(Protocol):
     model: nn.Module
     example: Tensor  # (1, C, H, W) on its device
     parts: tuple[Part, ...]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers of the network, also those of no part."""
 
     @property
     def macs_fixed(self) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trainables.allocation.budget import Path, proportional, ranked, spend, total
+from trainables.models.layers import Layer
 from trainables.pruning.granularity import Counts, Part, Prunable
 from trainables.pruning.masks import Weights
 from trainables.spec import BudgetKind
@@ -28,6 +29,7 @@ class Additive:
         return int(keep.sum() if kind == "params" else keep @ self.prices)
 
     model = nn.Module()
+    layers: ClassVar[tuple[Layer, ...]] = ()
     example = torch.empty(1, 1, 1, 1)
     held: ClassVar[dict[str, str]] = {}
     macs_fixed = 0
