@@ -20,6 +20,8 @@ def print_network(network: Retrieved) -> None:
     """Print a network: its settings, reported and verified accuracy, its speed beside the dense network, its use."""
     pruned = f"{network.policy} by {network.criterion} at sparsity {network.sparsity:g}"
     print(f"trial {network.trial}: {network.model}, {pruned}, {training_name(network)}, seed {network.seed}")
+    if network.rules:
+        print(f"rules for layers: {network.rules}")
     weights, macs = network.params_kept / network.params_total, network.macs_kept / network.macs_total
     print(
         f"kept: {quantity(network.params_kept, 'weight')} ({100 * weights:.1f} %), "

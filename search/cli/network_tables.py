@@ -14,8 +14,12 @@ def print_allocation(allocation: Allocation) -> None:
     table = plain(f"{allocation.policy} at sparsity {allocation.sparsity:g} of {allocation.budget}")
     for name in ("layer", "weights", "kept", "density %", "MACs kept"):
         table.add_column(name, justify="left" if name == "layer" else "right")
+    ruled = any(layer.rule for layer in allocation.layers)
+    if ruled:
+        table.add_column("rule")
     for layer in allocation.layers:
-        table.add_row(layer.name, f"{layer.size:,}", f"{layer.keep:,}", f"{100 * layer.density:.2f}", f"{layer.macs:,}")
+        kept = (f"{layer.size:,}", f"{layer.keep:,}", f"{100 * layer.density:.2f}", f"{layer.macs:,}")
+        table.add_row(layer.name, *kept, *([layer.rule] if ruled else []))
     if allocation.macs_fixed:
         table.add_row("products without weights", "", "", "", f"{allocation.macs_fixed:,}")
     table.add_row("all", "", f"{allocation.params_kept:,}", "", f"{allocation.macs_kept:,}")
@@ -26,6 +30,8 @@ def print_allocation(allocation: Allocation) -> None:
     if line := much_fixed(allocation.params_fixed, weights + allocation.params_fixed):
         print(f"warning: {line}")
     _print_held(allocation.held)
+    if allocation.rounded:
+        print(f"whole units: {with_reasons(allocation.rounded)}")
 
 
 def print_compactness(result: Compactness) -> None:

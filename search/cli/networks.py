@@ -36,6 +36,9 @@ def allocate(
         float | None,
         typer.Option(help="Share the budget as in a trial that fine-tunes at this learning rate; matters to capacity."),
     ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Rules for layers: a YAML file, as a study's setting layers, or the YAML itself.")
+    ] = None,
     image: Image = "3x32x32",
     classes: Classes = 10,
     seed: Annotated[int, typer.Option(help="Seed of a named model's weights and of random policies.")] = 0,
@@ -48,6 +51,7 @@ def allocate(
     """
     from search.networks.allocation import allocation
     from search.networks.network import fresh, saved
+    from search.study.rules import read_rules
 
     settings = {
         "policy": policy,
@@ -56,6 +60,7 @@ def allocate(
         "granularity": granularity,
         "criterion": criterion or _usual_criterion(granularity),
         "compensate": compensate,
+        "layers": [] if layers is None else read_rules(layers),
         "finetune": {"epochs": 0} if finetune is None else {"epochs": 1, "lr": finetune},
     }
     opened = saved(network, Trust(trust)) or fresh(network, image, classes, seed)

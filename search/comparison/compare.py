@@ -38,6 +38,7 @@ class ComparisonRow(Frozen):
     criterion: str
     schedule: str
     before: str  # earlier prunings of the same network; empty where there were none
+    rules: str  # rules for layers; empty where there are none
     compensation: str  # "compensated" where least squares re-fitted the layers after pruning; otherwise empty
     recovery: str
     curriculum: str
@@ -170,6 +171,7 @@ def _row(
         criterion=first.criterion,
         schedule=first.schedule,
         before=first.before,
+        rules=first.rules,
         compensation=first.compensation,
         recovery=first.recovery,
         curriculum=first.curriculum,

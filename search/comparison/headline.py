@@ -72,6 +72,7 @@ class Arm(NamedTuple):
     criterion: str
     before: str
     schedule: str
+    rules: str
     compensation: str
     recovery: str
     curriculum: str

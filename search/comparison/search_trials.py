@@ -20,7 +20,8 @@ class SearchTrials(Frozen):
     granularity: GranularityName
     criterion: str
     schedule: str
-    before: str  # this and the next field as in a row of results
+    before: str  # this and the next two fields as in a row of results
+    rules: str
     compensation: str
     recovery: str
     curriculum: str

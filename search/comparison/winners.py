@@ -27,6 +27,7 @@ class Winner(NamedTuple):
     criterion: str
     schedule: str
     before: str
+    rules: str
     compensation: str
     recovery: str
     curriculum: str

@@ -14,6 +14,8 @@ from trainables.catalog import feasibility
 from trainables.frozen import Frozen
 from trainables.models.layers import count
 from trainables.names import SEARCHES, Source
+from trainables.pruning.granularities import view
+from trainables.pruning.rules import rounded, rule_of
 from trainables.spec import BudgetKind
 from trainables.training.calibration import calibration_samples
 
@@ -26,6 +28,7 @@ class LayerShare(Frozen):
     keep: int  # weights kept
     density: float
     macs: int  # multiply-accumulates kept, for one image
+    rule: str  # that holds for its part; empty if there is none
 
 
 class Allocation(Frozen):
@@ -41,6 +44,8 @@ class Allocation(Frozen):
     macs_fixed: int  # of the multiply-accumulates kept, those of products without weights
     cost_seconds: float  # of scoring and of dividing the budget
     held: dict[str, str]  # layer or block that is not pruned -> what keeps it, the largest first
+    parts: dict[str, float]  # part -> fraction of its units that it keeps
+    rounded: dict[str, str]  # part that keeps another share than its rule asks for, in whole units -> these shares
 
 
 def allocation(network: Network, settings: Mapping[str, object], seed: int) -> Allocation:
@@ -53,6 +58,8 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
     built, model = network.architecture, network.model
     if spec.granularity == "channel":
         feasibility.prove_cuts(network.name, model, built.example())
+    free = view(model, spec.granularity, built.example(), spec.round_to)
+    feasibility.refuse_idle_rules(free, spec.layers)
     before = count(model, {}, built.example())
     started = time.perf_counter()
     calibration, shared = None, dict[Source, Any]()
@@ -68,8 +75,16 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
     seconds = time.perf_counter() - started
     after = count(model, planned.carry_out().masks, built.example())
     kept, macs = (dict.fromkeys(before.weights, 0) | counts for counts in (after.weights, after.macs))
+    rules = {
+        layer.name: rule.label
+        for part in planned.prunable.parts
+        if (rule := rule_of(part, spec.layers))
+        for layer in part.layers
+    }
     layers = [
-        LayerShare(name=name, size=size, keep=kept[name], density=kept[name] / size, macs=macs[name])
+        LayerShare(
+            name=name, size=size, keep=kept[name], density=kept[name] / size, macs=macs[name], rule=rules.get(name, "")
+        )
         for name, size in before.weights.items()
     ]
     return Allocation(
@@ -83,4 +98,6 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
         macs_fixed=after.macs_fixed,
         cost_seconds=seconds,
         held=dict(planned.prunable.held),
+        parts=planned.parts,
+        rounded=rounded(planned.prunable, spec.layers),
     )

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from trainables.curriculum_spec import Curriculum
 from trainables.learnability.curriculum_kinds import label_of
-from trainables.pruning_spec import Schedule
+from trainables.pruning_spec import LayerRule, Schedule
 
 COMPENSATED = "compensated"
 TRAINING = ("compensation", "recovery", "curriculum")  # fields: what happens to a network after it is pruned
@@ -46,6 +46,10 @@ class Pruned(OfNetwork, Protocol):
     def schedule(self) -> str:
         """Schedule of the sparsity."""
 
+    @property
+    def rules(self) -> str:
+        """Rules for layers; empty if there are none."""
+
 
 class Trained(Protocol):
     """A result of one way to go on from a pruned network."""
@@ -82,13 +86,19 @@ def network_name(result: OfNetwork) -> str:
 
 
 def pruning_name(result: Pruned) -> str:
-    """Name earlier prunings, the removed units, their criterion, and the schedule if it is not the default.
+    """Name earlier prunings, the removed units, their criterion, the schedule if it is not the default, and rules.
 
     For example "channels by magnitude, iterative".
     """
     before = f"{result.before}, then " if result.before else ""
     schedule = "" if result.schedule == Schedule().name else f", {result.schedule}"
-    return f"{before}{result.granularity}s by {result.criterion}{schedule}"
+    rules = f", layers {result.rules}" if result.rules else ""
+    return f"{before}{result.granularity}s by {result.criterion}{schedule}{rules}"
+
+
+def rules_name(rules: Sequence[LayerRule]) -> str:
+    """Name the rules for layers: "heads* keep 1; *.conv1 0.3 to 0.8"."""
+    return "; ".join(rule.label for rule in rules)
 
 
 def training_name(result: Trained) -> str:

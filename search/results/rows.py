@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from search.results.names import COMPENSATED, curriculum_name
+from search.results.names import COMPENSATED, curriculum_name, rules_name
 from search.study.cells import cell_key, following
 from trainables.curriculum_spec import Curriculum
 from trainables.frozen import Frozen
@@ -36,6 +36,7 @@ class TrialRow(Frozen):
     criterion: str = Field(description="criterion that scored the units")
     schedule: str = Field("one-shot", description="schedule of the sparsity")
     before: str = Field("", description="earlier prunings: granularity, sparsity, criterion and policy of each")
+    rules: str = Field("", description="rules for layers: the layers and the share of each rule; empty without rules")
     compensation: str = Field("", description="compensated: least squares re-fitted the layers; otherwise empty")
     recovery: str = Field("finetune", description="how the pruned network was trained")
     curriculum: str = Field("standard", description="short name of the curriculum of recovery, or of dense training")
@@ -102,6 +103,7 @@ def row_of(outcome: Outcome) -> TrialRow:
         criterion=spec.criterion,
         schedule=spec.schedule.name,
         before=", ".join(f"{p.granularity}s {p.sparsity:g} by {p.criterion} and {p.policy}" for p in spec.before),
+        rules=rules_name(spec.layers),
         compensation=COMPENSATED if spec.compensate else "",
         recovery=spec.recovery,
         curriculum=curriculum_name(spec.followed),

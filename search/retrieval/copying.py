@@ -51,6 +51,7 @@ class Retrieved(Frozen):
     policy: str
     criterion: str
     schedule: str
+    rules: str  # rules for layers; empty if there are none
     compensation: str
     recovery: str
     curriculum: str

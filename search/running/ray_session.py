@@ -17,7 +17,7 @@ from ray.tune.execution import class_cache
 
 from search.running.messages import Messages
 from search.running.shared_work import worker_resources
-from search.study.spec import Resources
+from search.study.resources import Resources
 from trainables.counts import quantity
 from trainables.storage.folder import StorageError
 from trainables.training.process import WorkerResources

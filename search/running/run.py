@@ -72,7 +72,11 @@ def _run(
     with Progress(verbosity) as progress:
         study = identified(study, storage, progress.say)
         cells = study.cells()
-        for line in (*remarks.remarks(cell.dense for cell in cells), *remarks.whole_layers(cells)):
+        for line in (
+            *remarks.remarks(cell.dense for cell in cells),
+            *remarks.whole_layers(cells),
+            *remarks.ruled(cells),
+        ):
             progress.say(line)
     warn_of_changes(study, folder, warn)
     adopted = adopt(study, storage)

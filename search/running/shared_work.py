@@ -15,7 +15,7 @@ from search.running.failures import SharedFailures, raised, scores_of
 from search.running.gpu_sharing import share_of_gpu
 from search.running.messages import Messages
 from search.running.tasks import Say, Watch, finish
-from search.study.spec import Resources
+from search.study.resources import Resources
 from trainables.artifacts.dense import make_dense
 from trainables.artifacts.kinds import SHARED
 from trainables.artifacts.needs import needed

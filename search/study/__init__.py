@@ -1,4 +1,5 @@
 """The settings of a study: read them from YAML and check them.
 
-Hands out: cells, checks, paths, reading, schema, search_spec, shipped, spec.
+Hands out: cells, checks, paths, reading, resources, rules, schema, search_spec, shipped,
+spec.
 """

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from search.study.cells import following
+from search.study.resources import Recording, Resources, off_if_false
 from search.study.search_spec import SearchSpec
 from trainables.curriculum_spec import Curriculum
 from trainables.data_spec import DataSpec, Seed
@@ -25,15 +26,11 @@ from trainables.names import (
     PolicyName,
     RecoveryName,
 )
-from trainables.pruning_spec import Distillation, Gates, Pruning, Schedule, Sparsity
-from trainables.spec import BudgetKind, DenseSpec, Precision, Recipe, Taken, TrialSpec, Width
+from trainables.pruning_spec import Distillation, Gates, LayerRule, Pruning, Schedule, Sparsity
+from trainables.spec import BudgetKind, DenseSpec, Recipe, TrialSpec, Width
 from trainables.storage.credentials import Address
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-
-
-def _off(value: object) -> object:
-    return "off" if value is False else value  # YAML reads a bare off as false
 
 
 def _listed(value: object) -> object:
@@ -44,39 +41,9 @@ def _named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Named = Annotated[Curriculum, BeforeValidator(_named, json_schema_input_type=CurriculumName | Curriculum)]
 Compensate = Annotated[tuple[bool, ...], BeforeValidator(_listed, json_schema_input_type=bool | tuple[bool, ...])]
-Record = Annotated[Taken, BeforeValidator(_off, json_schema_input_type=Taken | Literal[False])]
-Tracking = Annotated[Address, BeforeValidator(_off, json_schema_input_type=str | Literal[False])]
-
-
-class Resources(Frozen):
-    """What one trial occupies on the cluster."""
-
-    workers: int = Field(
-        1, ge=1, le=64, description="Workers that share each training; the result is the same for any number."
-    )
-    cpus: float = Field(1.0, gt=0.0, description="CPU cores of each worker.")
-    gpus: Share | Literal["auto"] = Field(
-        "auto", description="GPUs of each worker, or a share of one; auto measures what is fastest."
-    )
-    precision: Precision = Field(
-        "auto", description="Precision of trainings and accuracies; auto: bfloat16 on GPUs that have it, else float32."
-    )
-
-
-class Recording(Frozen):
-    """Which trainings record each training sample, and when."""
-
-    dense: Record = Field(
-        DenseSpec().record,
-        description="When dense training records each sample: during its epoch, after the epoch, or never.",
-    )
-    finetune: Record = Field(
-        TrialSpec().record,
-        description="When recovery records each sample: during its epoch, after the epoch, or never.",
-    )
+Tracking = Annotated[Address, BeforeValidator(off_if_false, json_schema_input_type=str | Literal[False])]
 
 
 class StudySpec(Frozen):
@@ -114,6 +81,9 @@ class StudySpec(Frozen):
     )
     round_to: int = Field(
         1, ge=1, le=1024, description="The number of kept channels is a multiple of this, or all channels are kept."
+    )
+    layers: tuple[LayerRule, ...] = Field(
+        (), description="Rules for what some layers keep; the first rule that matches a part counts."
     )
     seeds: tuple[Seed, ...] = Field(
         (0, 1, 2), min_length=1, description="The seeds; each one trains its own dense network."
@@ -229,6 +199,7 @@ class StudySpec(Frozen):
                 sparsity=sparsity,
                 budget=self.budget,
                 round_to=self.round_to,
+                layers=self.layers,
                 calibration=self.calibration,
                 recalibrate=self.recalibrate,
                 compensate=compensate,

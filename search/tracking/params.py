@@ -6,7 +6,7 @@ policy is "uniform, erk" in the run of the study, and "erk" in the run of a tria
 
 from typing import Any
 
-from search.results.names import curriculum_name
+from search.results.names import curriculum_name, rules_name
 from search.study.spec import StudySpec
 from trainables.spec import DenseSpec, TrialSpec
 
@@ -25,6 +25,7 @@ LISTS = {  # setting of a study with several values -> its name in MLflow
 def study_params(study: StudySpec) -> dict[str, Any]:
     """Nested settings of a study, those in `LISTS` as texts."""
     settings = study.model_dump(mode="json")
+    settings["layers"] = rules_name(study.layers)
     settings["curricula"] = [curriculum_name(curriculum) for curriculum in study.all_curricula()]
     return {
         LISTS.get(name, name): ", ".join(map(str, value)) if name in LISTS else value
@@ -50,4 +51,5 @@ def trial_params(spec: TrialSpec) -> dict[str, Any]:
     """Nested settings of a trial, with those of its dense network."""
     own = spec.model_dump(mode="json", exclude={"dense", "record", "curriculum"})
     records = {"dense": spec.dense.record, "finetune": spec.record}
-    return {**dense_params(spec.dense), **own, "curriculum": curriculum_name(spec.followed), "records": records}
+    names = {"curriculum": curriculum_name(spec.followed), "layers": rules_name(spec.layers)}
+    return {**dense_params(spec.dense), **own, **names, "records": records}

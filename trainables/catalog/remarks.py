@@ -1,16 +1,18 @@
-"""What a run says of networks at its start: frozen layers, layers that keep all channels, and fixed parameters."""
+"""What a run says of networks at its start: frozen layers, whole layers, fixed parameters, and rules for layers."""
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from trainables.catalog import feasibility
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.models.layers import inventory
 from trainables.names import NAMES
 from trainables.pruning.channels import Channels
 from trainables.pruning.held import much_fixed, some, with_reasons
+from trainables.pruning.rules import rounded
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.tracing.trace import OUTPUT
 
@@ -47,6 +49,24 @@ def whole_layers(trials: Iterable[TrialSpec]) -> list[str]:
                 f"{spec.dense.model}: {len(held)} of {len(channels.layers)} layers keep all their channels: "
                 f"{with_reasons(held)}"
             )
+    return lines
+
+
+def ruled(trials: Iterable[TrialSpec]) -> list[str]:
+    """List, for each network, how many parts the rules for layers bind, and the parts whose shares are rounded.
+
+    Trials with earlier prunings are left out, as `whole_layers` does.
+    """
+    lines: list[str] = []
+    for spec in {trial.dense.model: trial for trial in trials if trial.layers and not trial.before}.values():
+        prunable = feasibility.blank(spec)
+        bound = sum(part.bounds is not None for part in prunable.parts)
+        fixed = sum(not part.is_free for part in prunable.parts)
+        lines.append(
+            f"{spec.dense.model}: rules for layers bind {bound} of {len(prunable.parts)} parts and fix {fixed}"
+        )
+        if texts := rounded(prunable, spec.layers):
+            lines.append(f"{spec.dense.model}: parts keep whole units: {with_reasons(texts)}")
     return lines
 
 

@@ -89,7 +89,7 @@ def _unmatched(prunable: Prunable, rule: LayerRule) -> str:
         return f"no layer has the type {rule.type!r}; the nearest types are {some(near)}"
     names = list(dict.fromkeys(name for part in prunable.parts for name in _names_of(part)))
     names += [layer.name for layer in prunable.layers if layer.name not in names]
-    near = get_close_matches(rule.match, names, n=3, cutoff=0.4)
+    near = get_close_matches(rule.match, names, n=3, cutoff=0.55)
     hint = f"the nearest names are {some(near)}" if near else f"the names are {some(names)}"
     return f"no layer matches {rule.match!r}{f' and has the type {rule.type!r}' if rule.type else ''}; {hint}"
 

@@ -12,7 +12,7 @@ import ray
 import search
 from search.cli.ending import errors_as_lines
 from search.running.ray_session import SLOW_START, refuse_resources
-from search.study.spec import Resources
+from search.study.resources import Resources
 from tests.search.conftest import FEW
 from tests.search.waiting import LIMIT
 

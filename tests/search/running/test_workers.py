@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from search.running.shared_work import awaited, worker_resources
-from search.study.spec import Resources
+from search.study.resources import Resources
 from tests.search.test_faults import finish, histories
 from tests.search.waiting import until
 from trainables.data import sources
