@@ -19,6 +19,8 @@ SEARCHED, RANDOM_SEARCH = SEARCHES = (
     "searched",
     "random-search",
 )  # a search chooses their densities; the second is a control
+GIVEN = "given"  # the user gives its densities: a table, or another trial's
+OF_DENSITIES = (*SEARCHES, GIVEN)  # policies whose trials have densities among their settings
 GATES_JOINT = "gates-joint"  # keeps the units of open gates, and the weights that were trained with the gates
 DRAWN_AGAIN = ("scratch", "scratch-b")  # recoveries that train new random weights
 CUTTING = ("resized_crop", "resized_crop_flip")  # augmentations that cut from whole images, which must stream
@@ -56,7 +58,7 @@ POLICY_NEEDS: Mapping[str, Needs] = {
     "capacity-coding": Needs(),
     "capacity-functional": Needs(inputs=("profile",)),
     "capacity-information": Needs(inputs=("samples",)),
-    **dict.fromkeys(SEARCHES, Needs()),
+    **dict.fromkeys(OF_DENSITIES, Needs()),
 }
 
 CRITERION_NEEDS: Mapping[str, Needs] = {

@@ -108,7 +108,7 @@ class TrialSpec(Frozen):
     budget: BudgetKind = "params"  # what the sparsity counts: prunable weights or multiply-accumulates
     round_to: int = Field(1, ge=1, le=1024)  # the number of kept channels is a multiple of this, or all are kept
     layers: tuple[LayerRule, ...] = ()  # what some layers keep; the first rule that matches a part holds for it
-    densities: dict[str, float] | None = None  # relative density of each part, from a search
+    densities: dict[str, float] | None = None  # relative density of each part, from a search or given
     calibration: int = Field(512, ge=1)  # training samples that a policy or a criterion may read
     recalibrate: int = Field(
         100, ge=0

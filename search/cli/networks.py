@@ -39,6 +39,9 @@ def allocate(
     layers: Annotated[
         str | None, typer.Option(help="Rules for layers: a YAML file, as a study's setting layers, or the YAML itself.")
     ] = None,
+    given: Annotated[
+        str | None, typer.Option(help='The densities of policy "given": a CSV, Parquet, JSON or YAML file.')
+    ] = None,
     image: Image = "3x32x32",
     classes: Classes = 10,
     seed: Annotated[int, typer.Option(help="Seed of a named model's weights and of random policies.")] = 0,
@@ -51,6 +54,7 @@ def allocate(
     """
     from search.networks.allocation import allocation
     from search.networks.network import fresh, saved
+    from search.study.given import densities_of
     from search.study.rules import read_rules
 
     settings = {
@@ -61,6 +65,7 @@ def allocate(
         "criterion": criterion or _usual_criterion(granularity),
         "compensate": compensate,
         "layers": [] if layers is None else read_rules(layers),
+        "densities": None if given is None else densities_of(given),
         "finetune": {"epochs": 0} if finetune is None else {"epochs": 1, "lr": finetune},
     }
     opened = saved(network, Trust(trust)) or fresh(network, image, classes, seed)

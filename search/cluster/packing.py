@@ -15,7 +15,7 @@ import yaml
 import trainables
 from search.study.checks import complaints, complaints_of_settings
 from search.study.paths import absolute
-from search.study.reading import parse_study
+from search.study.reading import parse_study, with_given
 from search.study.spec import StudySpec
 from trainables.models.trust import is_users_own
 from trainables.spec import DenseSpec
@@ -32,7 +32,7 @@ def check_for_cluster(source: str, storage: str, overrides: Sequence[str] = (), 
     The job itself checks images that only the cluster has, and what depends on their size, before its first trial.
     Raises ValueError with all that is wrong. Mistakes in settings, storage and paths are found without importing torch.
     """
-    study = absolute(parse_study(source, overrides, name), only_present=True)
+    study = with_given(absolute(parse_study(source, overrides, name), only_present=True))
     credentials.refuse("storage", storage)
     if mistakes := [*complaints_of_settings(study), *_relative_paths(study, storage)] or _misfits_here(study):
         raise ValueError("\n".join(mistakes))

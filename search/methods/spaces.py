@@ -127,13 +127,13 @@ def family(cell: TrialSpec, importances: Densities | None = None) -> Space:
     (1, 0) gives capacity itself; exponent 0 gives uniform. The family is ours. importances: the fraction that the
     policy capacity keeps of each part at this budget; ValueError without it.
     """
-    free = [part for parts in _ties(_network(cell))["layers"].values() for part in parts]
     if importances is None:
         raise ValueError(
             f"search.space 'family' must start from a result of the policy capacity, but there is none for "
             f"{cell.dense.model} at sparsity {cell.sparsity}; let capacity finish, or use another space"
         )
-    return _Family({part: importances[part] for part in free})
+    varied = _ties(_network(cell))["layers"] if cell.layers else importances
+    return _Family({part: importances[part] for part in varied})
 
 
 SPACES: Mapping[str, Callable[[TrialSpec, Densities | None], Space]] = {

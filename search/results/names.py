@@ -1,11 +1,15 @@
 """Short names of networks, prunings and curricula, as tables, figures and pages show them."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Protocol
 
 from trainables.curriculum_spec import Curriculum
 from trainables.learnability.curriculum_kinds import label_of
+from trainables.names import GIVEN
 from trainables.pruning_spec import LayerRule, Schedule
+from trainables.spec import TrialSpec
 
 COMPENSATED = "compensated"
 TRAINING = ("compensation", "recovery", "curriculum")  # fields: what happens to a network after it is pruned
@@ -94,6 +98,14 @@ def pruning_name(result: Pruned) -> str:
     schedule = "" if result.schedule == Schedule().name else f", {result.schedule}"
     rules = f", layers {result.rules}" if result.rules else ""
     return f"{before}{result.granularity}s by {result.criterion}{schedule}{rules}"
+
+
+def policy_label(spec: TrialSpec) -> str:
+    """Name the policy of a trial. Given densities are told apart by a checksum: "given-0123abcd"."""
+    if spec.policy != GIVEN:
+        return spec.policy
+    text = json.dumps(spec.densities, sort_keys=True)
+    return f"{GIVEN}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def rules_name(rules: Sequence[LayerRule]) -> str:

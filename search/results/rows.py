@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from search.results.names import COMPENSATED, curriculum_name, rules_name
+from search.results.names import COMPENSATED, curriculum_name, policy_label, rules_name
 from search.study.cells import cell_key, following
 from trainables.curriculum_spec import Curriculum
 from trainables.frozen import Frozen
@@ -32,7 +32,7 @@ class TrialRow(Frozen):
     family: str = Field("", description="key of the setting without compensation, recovery and curriculum")
     control_setting: str = Field("", description="setting with the control of the curriculum; empty if there is none")
     standard_setting: str = Field("", description="setting without a curriculum; empty if this trial has no curriculum")
-    policy: str = Field(description="policy that shared the budget among the layers")
+    policy: str = Field(description="policy that shared the budget; given with a checksum of its densities")
     criterion: str = Field(description="criterion that scored the units")
     schedule: str = Field("one-shot", description="schedule of the sparsity")
     before: str = Field("", description="earlier prunings: granularity, sparsity, criterion and policy of each")
@@ -99,7 +99,7 @@ def row_of(outcome: Outcome) -> TrialRow:
         trial=spec.key(),
         cell=cell_key(spec),
         **_settings(shared.model_copy(update={"dense": spec.dense.model_copy(update={"seed": 0})}))._asdict(),
-        policy=spec.policy,
+        policy=policy_label(spec),
         criterion=spec.criterion,
         schedule=spec.schedule.name,
         before=", ".join(f"{p.granularity}s {p.sparsity:g} by {p.criterion} and {p.policy}" for p in spec.before),

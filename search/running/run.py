@@ -76,6 +76,7 @@ def _run(
             *remarks.remarks(cell.dense for cell in cells),
             *remarks.whole_layers(cells),
             *remarks.ruled(cells),
+            *remarks.bent(study.trials()),
         ):
             progress.say(line)
     warn_of_changes(study, folder, warn)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from itertools import product
 
 from search.study import search_checks
+from search.study.given import Given
 from search.study.spec import StudySpec
 from trainables.catalog import checks
-from trainables.names import GATED
+from trainables.names import GATED, GIVEN
 from trainables.pruning_spec import Distillation, Gates
 from trainables.spec import TrialSpec
 
@@ -52,12 +53,14 @@ def complaints_of_settings(study: StudySpec) -> list[str]:
             "gates must come with a criterion or a policy that reads them; add 'gates' to criteria or policies, or "
             "leave gates out"
         )
+    if study.given != Given() and GIVEN not in study.all_policies():
+        problems.append("given must come with policy 'given'; add it to policies, or leave given out")
     if study.resources.workers > 1:
         problems += _of_workers(study)
     starts = [study.search.starts(policy, len(cells)) for policy, cells in study.searches()]
     problems += search_checks.complaints(study.search, max(starts, default=0))
     for policy, cell in product(study.all_policies(), _different_cells(study)):
-        problems += checks.conflicts(cell.under(policy, study.gates))
+        problems += checks.conflicts(study.under(policy, cell))
         if len(problems) > MOST_COMPLAINTS:
             break
     problems += [

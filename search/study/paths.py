@@ -29,7 +29,9 @@ def absolute(study: StudySpec, only_present: bool = False) -> StudySpec:
     curricula = tuple(
         curriculum.model_copy(update={"table": _or_unchanged(path, curriculum.table)}) for curriculum in study.curricula
     )
-    return study.model_copy(update={"data": data, "weights": weights, "curricula": curricula})
+    places = {name: _or_unchanged(path, getattr(study.given, name)) for name in ("table", "study")}
+    given = study.given.model_copy(update=places)
+    return study.model_copy(update={"data": data, "weights": weights, "curricula": curricula, "given": given})
 
 
 def _is_torchvision_name(model: str, weights: str) -> bool:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from search.study import strict_yaml
 from search.study.checks import complaints, complaints_of_settings
+from search.study.given import Given, read_given
 from search.study.paths import absolute
 from search.study.shipped import yaml_files
 from search.study.spec import StudySpec
@@ -27,10 +28,10 @@ def shipped() -> dict[str, str]:
 def read_study(source: Source, overrides: Overrides = (), name: str | None = None) -> StudySpec:
     """Read a study from a YAML file, by its shipped name or from a dictionary, and change it by overrides.
 
-    Relative paths become absolute. Raises ValueError with all that is wrong; mistakes in the settings are found
-    without importing torch.
+    Relative paths become absolute, and given densities are read. Raises ValueError with all that is wrong; mistakes in
+    the settings are found without importing torch.
     """
-    study = absolute(parse_study(source, overrides, name))
+    study = with_given(absolute(parse_study(source, overrides, name)))
     if found := complaints(study):
         raise ValueError("\n".join(found))
     return study
@@ -53,6 +54,13 @@ def parse_study(source: Source, overrides: Overrides = (), name: str | None = No
     except ValidationError as error:
         lines = [*mistakes(StudySpec, error), *_complaints_of_the_rest(settings, error)]
         raise ValueError("\n".join(lines)) from None
+
+
+def with_given(study: StudySpec) -> StudySpec:
+    """Read the densities of policy "given" into the study. Raises ValueError as `read_given` does."""
+    if study.given == Given():
+        return study
+    return study.model_copy(update={"given": read_given(study.given, study.granularity)})
 
 
 def _complaints_of_the_rest(settings: dict[str, Any], error: ValidationError) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from search.study.cells import following
+from search.study.given import Given, GivenSetting
 from search.study.resources import Recording, Resources, off_if_false
 from search.study.search_spec import SearchSpec
 from trainables.curriculum_spec import Curriculum
@@ -17,6 +18,7 @@ from trainables.learnability.curriculum_kinds import control_of
 from trainables.names import (
     DRAWN_AGAIN,
     GATED,
+    GIVEN,
     SEARCHED,
     SEARCHES,
     CriterionName,
@@ -72,6 +74,9 @@ class StudySpec(Frozen):
         ("uniform", "capacity", SEARCHED),
         min_length=1,
         description="The policies that share the budget among the parts of a network.",
+    )
+    given: GivenSetting = Field(
+        Given(), description='The densities of policy "given": a table, or a trial of another study.'
     )
     sparsities: tuple[Sparsity, ...] = Field(
         (0.5, 0.8, 0.95), min_length=1, description="The fractions of the budget that are removed."
@@ -154,7 +159,12 @@ class StudySpec(Frozen):
     def trials(self) -> list[TrialSpec]:
         """Return the trials of the named policies. Trials that searches start from come first."""
         ordered = sorted(self.all_policies(), key=lambda policy: policy not in self.search.warm_start)
-        return [cell.under(policy, self.gates) for policy in ordered if policy not in SEARCHES for cell in self.cells()]
+        return [self.under(policy, cell) for policy in ordered if policy not in SEARCHES for cell in self.cells()]
+
+    def under(self, policy: str, cell: TrialSpec) -> TrialSpec:
+        """Return the trial of a named policy in a cell."""
+        trial = cell.under(policy, self.gates)
+        return trial.model_copy(update={"densities": dict(self.given.densities) or None}) if policy == GIVEN else trial
 
     def searches(self) -> list[tuple[str, list[TrialSpec]]]:
         """Return the policy and the cells of each search. The cells of one search differ only in sparsity."""

@@ -61,12 +61,14 @@ def total(prunable: Prunable, sparsity: float, kind: BudgetKind, at_least: Count
     budget = round((1.0 - sparsity) * dense)
     if least <= budget <= most:
         return budget
-    leaves = f"of {dense:,} {kind}, but sparsity {sparsity} leaves {budget:,}; use a sparsity of"
+    leaves = f"of {dense:,} {kind}, but sparsity {sparsity} leaves {budget:,}"
     if any(part.bounds for part in prunable.parts):
         low, high = _sparsities(least, most, dense)
-        rule = f"budget must leave {least:,} to {most:,} {leaves} {low} to {high}, or change the rules in layers"
+        remedy = f"use a sparsity of {low} to {high}, or change the rules in layers"
+        rule = f"budget must leave {least:,} to {most:,} {leaves}; {remedy}"
     else:
-        rule = f"budget must leave at least {least:,} {leaves} at most {int((1 - least / dense) * 1e4) / 1e4}"
+        remedy = f"use a sparsity of at most {int((1 - least / dense) * 1e4) / 1e4}"
+        rule = f"budget must leave at least {least:,} {leaves}; {remedy}"
     whole = not_pruned({**_kept_whole(prunable, fewest), **prunable.held}) if budget < least else ""
     raise ValueError(f"{rule}{whole}{_rounded(prunable)}{_without_weights(prunable, kind)}")
 

@@ -5,6 +5,7 @@ import numpy as np
 from trainables.allocation.budget import Path, ceilings, dense_counts, floors, proportional
 from trainables.allocation.problem import Problem
 from trainables.pruning.granularity import Counts, Prunable
+from trainables.pruning.held import some
 
 
 def uniform(problem: Problem) -> Path:
@@ -60,9 +61,19 @@ def searched(problem: Problem) -> Path:
     Parts whose units a rule fixes need none. Raises ValueError that names the missing and the unknown parts.
     """
     parts = problem.prunable.parts
-    given = problem.densities or {}
-    missing = sorted({part.name for part in parts if part.is_free} - set(given))
-    unknown = sorted(set(given) - {part.name for part in parts})
+    densities = problem.densities or {}
+    missing = [part.name for part in parts if part.is_free and part.name not in densities]
+    unknown = sorted(set(densities) - {part.name for part in parts})
     if missing or unknown:
-        raise ValueError(f"densities must name every part once, but {missing} are missing and {unknown} are unknown")
-    return proportional(parts, np.array([given.get(part.name, 1.0) for part in parts]))
+        faults = {"are missing": missing, "are unknown": unknown}
+        found = " and ".join(f"{some(names)} {fault}" for fault, names in faults.items() if names)
+        raise ValueError(f"densities must name every part of the network once, but {found}; correct the names")
+    return proportional(parts, np.array([densities.get(part.name, 1.0) for part in parts]))
+
+
+def given(problem: Problem) -> Path:
+    """Densities of a table, or of a trial of another study. One factor for all parts bends them to the budget.
+
+    A table with the problem's budget is kept as it is. Raises ValueError as `searched` does.
+    """
+    return searched(problem)

@@ -7,13 +7,13 @@ from trainables.allocation.budget import Path, floors, spend, total
 from trainables.allocation.capacity import capacity
 from trainables.allocation.capacity_readings import coding, energy, functional, information
 from trainables.allocation.from_profiles import rdp, rdp_worst, sensitivity
-from trainables.allocation.from_shapes import ends_kept, erk, igq, searched, uniform, uniform_plus
+from trainables.allocation.from_shapes import ends_kept, erk, given, igq, searched, uniform, uniform_plus
 from trainables.allocation.problem import Problem
 from trainables.allocation.random_draws import random, random_best
 from trainables.allocation.ranked import gates, gates_joint, global_magnitude, lamp, own_scores, snip
 from trainables.allocation.spectral import alpha_pruning
 from trainables.allocation.synflow import synflow
-from trainables.names import GATES_JOINT, SEARCHES
+from trainables.names import GATES_JOINT, GIVEN, SEARCHES
 from trainables.pruning.granularity import Counts, Prunable
 
 
@@ -60,4 +60,5 @@ POLICIES: Mapping[str, Policy] = {
     "capacity-functional": Policy(functional),
     "capacity-information": Policy(information),
     **dict.fromkeys(SEARCHES, Policy(searched)),
+    GIVEN: Policy(given),
 }

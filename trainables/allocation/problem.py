@@ -22,7 +22,7 @@ class Problem:
     recalibrated: bool = False  # whether batch-norm statistics are estimated again before the network is used
     compensated: bool = False  # whether the trial compensates the network after pruning
     training: Recipe | None = None  # how the trial trains the pruned weights; None: it does not
-    densities: Mapping[str, float] | None = None  # only for the policy "searched"
+    densities: Mapping[str, float] | None = None  # only for the policies that get them
 
     @property
     def prunable(self) -> Prunable:

@@ -13,8 +13,9 @@ from trainables.names import (
     CUTTING,
     DRAWN_AGAIN,
     GATED,
+    GIVEN,
+    OF_DENSITIES,
     POLICY_NEEDS,
-    SEARCHES,
     Needs,
     unknown,
 )
@@ -31,11 +32,20 @@ def conflicts(spec: TrialSpec) -> list[str]:
 
 def mismatches(spec: TrialSpec) -> list[str]:
     """List what is wrong with the settings of pruning and recovery."""
+    if spec.densities is None and spec.policy == GIVEN:
+        return [
+            "policy 'given' must have its densities, but none are given; set given to a table, or to a trial",
+            *_mismatches(spec),
+        ]
+    return _mismatches(spec)
+
+
+def _mismatches(spec: TrialSpec) -> list[str]:
     if spec.round_to > 1 and all(pruning.granularity != "channel" for pruning in spec.prunings):
         return [f"round_to must come with granularity 'channel', but got {spec.granularity!r}; leave it out"]
     if spec.before:
         prunings = (pruning.model_copy(update={"round_to": 1}) for pruning in spec.prunings)  # weights ignore it
-        problems = [complaint for pruning in prunings for complaint in mismatches(pruning)]
+        problems = [complaint for pruning in prunings for complaint in _mismatches(pruning)]
         return problems or _of_order(spec)
     problems = [
         *_of_needs("criterion", spec.criterion, spec, CRITERION_NEEDS),
@@ -44,8 +54,10 @@ def mismatches(spec: TrialSpec) -> list[str]:
         *_of_recovery(spec),
         *_of_gates(spec),
     ]
-    if spec.densities is not None and spec.policy not in SEARCHES:
-        problems.append(f"densities must come with policy 'searched', but got {spec.policy!r}; leave them out")
+    if spec.densities is not None and spec.policy not in OF_DENSITIES:
+        problems.append(
+            f"densities must come with policy 'searched' or 'given', but got {spec.policy!r}; leave them out"
+        )
     return problems
 
 
@@ -103,12 +115,12 @@ def _of_order(spec: TrialSpec) -> list[str]:
                 "put it first, or choose others"
             )
     for pruning in prunings[:-1]:
-        if pruning.policy in SEARCHES or pruning.joint:
+        if pruning.policy in OF_DENSITIES or pruning.joint:
             problems.append(
                 f"an earlier pruning must use a policy that decides without training, but got {pruning.policy!r}; "
                 "choose another"
             )
-    if spec.policy in SEARCHES and prunings[0].granularity in BLOCKS:
+    if spec.policy in OF_DENSITIES and prunings[0].granularity in BLOCKS:
         problems.append(
             f"policy {spec.policy!r} must know the parts of the network before it starts, but blocks are removed "
             "first; choose another policy"

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from trainables.allocation import budget
 from trainables.allocation.plan import of_what_is_left, plan
 from trainables.allocation.policies import POLICIES
+from trainables.allocation.problem import Problem
 from trainables.checkpoints import pretrained
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
@@ -53,6 +54,8 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
                     scored.add((*structure, spec.criterion))
                     CRITERIA[spec.criterion](PruningContext(prunable))
                 budget.total(prunable, asked.sparsity, spec.budget, least(prunable))
+                if spec.densities is not None:
+                    _refuse_densities(spec, prunable)
         except Exception as error:
             if not (isinstance(error, ValueError) or is_external(spec.dense.model)):
                 raise
@@ -62,6 +65,12 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
         if all(rule in others for others in idle.values()):
             problems.append(f"{model}: {_without_effect(rule, reason)}")
     return list(dict.fromkeys(problems))
+
+
+def _refuse_densities(spec: TrialSpec, prunable: Prunable) -> None:
+    """Raise ValueError if densities are not those of the parts of a network."""
+    problem = Problem(PruningContext(prunable), {}, spec.sparsity, spec.budget, densities=spec.densities)
+    POLICIES[spec.policy].path(problem)
 
 
 def refuse_idle_rules(prunable: Prunable, rules: Sequence[LayerRule]) -> None:

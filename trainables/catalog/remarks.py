@@ -2,19 +2,23 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.allocation.budget import ceilings, dense_counts, floors
 from trainables.catalog import feasibility
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.models.layers import inventory
-from trainables.names import NAMES
+from trainables.names import GIVEN, NAMES
 from trainables.pruning.channels import Channels
 from trainables.pruning.held import much_fixed, some, with_reasons
 from trainables.pruning.rules import rounded
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.tracing.trace import OUTPUT
+
+AGREES = 0.001  # largest difference of two sparsities that counts as none
 
 
 def remarks(networks: Iterable[DenseSpec]) -> list[str]:
@@ -67,6 +71,26 @@ def ruled(trials: Iterable[TrialSpec]) -> list[str]:
         )
         if texts := rounded(prunable, spec.layers):
             lines.append(f"{spec.dense.model}: parts keep whole units: {with_reasons(texts)}")
+    return lines
+
+
+def bent(trials: Iterable[TrialSpec]) -> list[str]:
+    """List, for each network, the sparsities to which given densities are bent because their own one differs."""
+    found: dict[str, tuple[TrialSpec, dict[float, None]]] = {}
+    for trial in trials:
+        if trial.policy == GIVEN and not trial.before:
+            found.setdefault(trial.dense.model, (trial, {}))[1][trial.sparsity] = None
+    lines: list[str] = []
+    for spec, asked in found.values():
+        prunable, densities = feasibility.blank(spec), spec.densities or {}
+        shares = [round(densities.get(part.name, 1.0) * part.units) for part in prunable.parts]
+        units = np.clip(np.array(shares, dtype=np.int64), floors(prunable), ceilings(prunable))
+        kept = prunable.cost(units, spec.budget) / prunable.cost(dense_counts(prunable), spec.budget)
+        if others := [f"{sparsity:g}" for sparsity in asked if abs(1.0 - kept - sparsity) > AGREES]:
+            lines.append(
+                f"{spec.dense.model}: the given densities have sparsity {1.0 - kept:.4f}; one factor bends "
+                f"them to {', '.join(others)}"
+            )
     return lines
 
 

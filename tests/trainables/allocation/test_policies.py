@@ -18,7 +18,7 @@ from trainables.allocation.policies import POLICIES
 from trainables.allocation.problem import Problem
 from trainables.catalog import checks, feasibility
 from trainables.models import hub
-from trainables.names import POLICY_NEEDS, SEARCHES, GranularityName
+from trainables.names import OF_DENSITIES, POLICY_NEEDS, GranularityName
 from trainables.pruning.context import Calibration
 from trainables.pruning.criteria import l1
 from trainables.pruning.gates import TrainedGates
@@ -32,7 +32,7 @@ MONOTONE = sorted(
     set(POLICIES) - {"rdp", "rdp-worst", "synflow"} - SEARCHING
 )  # optima and changing scores are not monotone
 SYMMETRIC = sorted(
-    set(POLICIES) - {"random", "uniform-plus", *SEARCHES} - SEARCHING
+    set(POLICIES) - {"random", "uniform-plus", *OF_DENSITIES} - SEARCHING
 )  # random draws and named layers are not symmetric
 
 
@@ -82,7 +82,7 @@ def known_to(policy: str, prunable: Prunable, calibration: Calibration, sparsity
         kind,
         calibration=calibration if "samples" in inputs else None,
         profile=random_profile(prunable) if "profile" in inputs else None,
-        densities={p.name: random.uniform(0.1, 1.0) for p in prunable.parts} if policy in SEARCHES else None,
+        densities={p.name: random.uniform(0.1, 1.0) for p in prunable.parts} if policy in OF_DENSITIES else None,
     )
     scores = l1(asked.context)
     if "gates" in inputs:

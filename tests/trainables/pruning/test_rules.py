@@ -119,7 +119,7 @@ def test_bounds_are_legal_counts_nearest_to_the_shares(
     (part,) = bounded(one_part, [rule]).parts
     assert part.least in legal
     assert part.most in legal
-    if fixed:
+    if fixed or low == high:
         assert part.least == part.most
         assert abs(part.least - low * units) == pytest.approx(min(abs(n - low * units) for n in legal))
     else:
