@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from search.methods import names
 from search.study.search_spec import ACCURACY, CAPACITY, GOALS, SearchSpec
 from trainables.lookup import did_you_mean
-from trainables.names import OF_DENSITIES
+from trainables.names import GIVEN, OF_DENSITIES
 from trainables.spec import TrialSpec
 
 BOUND = rf"\s*({'|'.join(GOALS[1:])})\s*(<=|<|>=|>)\s*(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*"
@@ -19,9 +19,8 @@ def complaints(search: SearchSpec, starts: int) -> list[str]:
     """
     problems = []
     for policy in sorted({*OF_DENSITIES} & {*search.warm_start}):
-        problems.append(
-            f"search.warm_start must name policies that find densities by a rule, but got {policy!r}; leave it out"
-        )
+        rule = "find densities by a rule" if policy == GIVEN else "are not searches"
+        problems.append(f"search.warm_start must name policies that {rule}, but got {policy!r}; leave it out")
     for kind, name, known in (
         ("scheduler", search.scheduler, names.SCHEDULERS),
         ("space", search.space, names.SPACES),
