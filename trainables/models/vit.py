@@ -3,6 +3,23 @@
 from collections import OrderedDict
 
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Attention of several heads, of linear layers alone, which compensation can fit."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.num_heads = heads
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: (B, n, width). Returns the same shape."""
+        queries, keys, values = self.qkv(tokens).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(queries, keys, values)  # (B, heads, n, width of a head)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
 
 
 class TransformerLayer(nn.Module):
@@ -11,15 +28,14 @@ class TransformerLayer(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.attention = Attention(width, heads)
         self.mlp = nn.Sequential(
             OrderedDict(up=nn.Linear(width, hidden), gelu=nn.GELU(), down=nn.Linear(hidden, width))
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: (B, n, width). Returns the same shape."""
-        read = self.norm1(tokens)
-        tokens = tokens + self.attention(read, read, read, need_weights=False)[0]
+        tokens = tokens + self.attention(self.norm1(tokens))
         out: Tensor = tokens + self.mlp(self.norm2(tokens))
         return out
 
@@ -54,6 +70,8 @@ def vit(num_classes: int, in_channels: int, width: float = 1.0) -> nn.Module:
     model = SmallViT(in_channels, 4, heads * max(1, round(16 * width)), heads, 6, num_classes)
     for module in model.modules():
         if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02 if module is model.head else 0.05)
+            nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     return model
