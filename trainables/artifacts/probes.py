@@ -1,7 +1,9 @@
 """Linear probes of a dense network: how well a linear classifier reads the classes from the output of each block."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 
 import pyarrow as pa
@@ -16,7 +18,9 @@ from trainables.checkpoints.manifest import RECORD
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Splits
 from trainables.models.modes import eval_mode
+from trainables.models.usage import unfused
 from trainables.outcome import Cost
+from trainables.pruning.additions import Additions, Stream
 from trainables.pruning.block_chain import Block, find_chain
 from trainables.pruning.probe_order import ProbeResult
 from trainables.spec import ProbeSpec
@@ -61,8 +65,8 @@ def probe(model: nn.Module, example: Tensor, splits: Splits, samples: int) -> tu
 
     example: (1, C, H, W) on the network's device. The network runs once, in eval mode, on the first `samples` training
     samples (spread evenly over the classes) and on all validation samples. A probe learns from the training samples
-    only. Its features are the block's output channels, averaged over positions, with mean 0 and standard deviation 1
-    on the training samples. All of this is our reading: the paper's probes are not in open text.
+    only. Its features are the block's output channels, averaged over positions or over all tokens, with mean 0 and
+    standard deviation 1 on the training samples. All of this is our reading: the paper's probes are not in open text.
     """
     started = time.perf_counter()
     train = Resident(splits.train.first(samples), splits, example.device)
@@ -88,18 +92,31 @@ def probe(model: nn.Module, example: Tensor, splits: Splits, samples: int) -> tu
 def pooled_outputs(model: nn.Module, chain: Sequence[Block], data: Resident) -> list[Tensor]:
     """Run a network on a split; return each block's output, averaged over positions: (N, features) in float64."""
     pooled: list[list[Tensor]] = [[] for _ in chain]
+    images = 0
 
-    def pooling_into(outputs: list[Tensor]) -> Callable[[nn.Module, object, Tensor], None]:
-        return lambda _, __, output: outputs.append(output.mean((2, 3)).double())
+    def pooling_into(outputs: list[Tensor], channels: int) -> Callable[[nn.Module, object, Tensor], None]:
+        others = [dim for dim in (1, 2, 3) if dim != channels]
+        return lambda _, __, output: outputs.append(output.mean(others).double())
 
-    last = [model.get_submodule(block.modules[-1]) for block in chain]
-    handles = [module.register_forward_hook(pooling_into(p)) for module, p in zip(last, pooled, strict=True)]
-    try:
+    def see(addition: int, operands: tuple[Tensor, Tensor], result: Tensor) -> None:
+        for outputs, stream in streams.get(addition, ()):
+            outputs.append(stream.pooled(operands, result, images).double())
+
+    streams = defaultdict[int, list[tuple[list[Tensor], Stream]]](list)
+    with ExitStack() as stack:
+        for outputs, block in zip(pooled, chain, strict=True):
+            if block.stream:
+                streams[block.stream.addition].append((outputs, block.stream))
+            else:
+                pool = pooling_into(outputs, block.channels)
+                hook = model.get_submodule(block.modules[-1]).register_forward_hook(pool)
+                stack.callback(hook.remove)
+        if streams:
+            stack.enter_context(unfused(model))
+            stack.enter_context(Additions(see))
         for batch in eval_batches(data, BATCH):
+            images = len(batch.images)
             model(batch.images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return [torch.cat(batches) for batches in pooled]
 
 

@@ -22,7 +22,13 @@ from trainables.checkpoints.sparse_tensors import pack, unpack
 from trainables.frozen import Frozen
 from trainables.mistakes import checked
 from trainables.models import hub
-from trainables.models.removed_blocks import ProjectionSpec, projections, remove_blocks, removed_modules
+from trainables.models.removed_blocks import (
+    ProjectionSpec,
+    projections,
+    remove_blocks,
+    removed_branches,
+    removed_modules,
+)
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.models.widths import cut_sizes, fit_widths, set_sizes
 from trainables.spec import DenseSpec, Width
@@ -44,6 +50,7 @@ class Architecture(Frozen):
     image: tuple[Extent, Extent, Extent]  # channels, height, width in pixels
     removed: tuple[str, ...] = ()  # modules of removed blocks
     projections: Mapping[str, ProjectionSpec] = {}  # what replaces removed blocks that changed shapes
+    branches: Mapping[str, Annotated[int, Field(ge=0, le=16)]] = {}  # modules of removed branches -> as `AddsNothing`
     sizes: Mapping[str, int] = {}  # "module.attribute" -> numbers of heads that no tensor's shape shows
 
     @model_validator(mode="after")
@@ -62,18 +69,23 @@ class Architecture(Frozen):
     def build(self) -> nn.Module:
         """Build the dense network with fresh weights and without the removed blocks."""
         model = hub.build(self.model, self.classes, self.image[0], self.width)
-        remove_blocks(model, self.removed, self.projections)
+        remove_blocks(model, self.removed, self.projections, self.branches)
         set_sizes(model, self.sizes)
         return model
 
     @property
     def whole(self) -> "Architecture":
         """The same network with all its blocks and heads."""
-        return self.model_copy(update={"removed": (), "projections": {}, "sizes": {}})
+        return self.model_copy(update={"removed": (), "projections": {}, "branches": {}, "sizes": {}})
 
     def cut_as(self, model: nn.Module) -> "Architecture":
         """Describe `model`, which this architecture built and which has lost blocks or heads since."""
-        update = {"removed": removed_modules(model), "projections": projections(model), "sizes": cut_sizes(model)}
+        update = {
+            "removed": removed_modules(model),
+            "projections": projections(model),
+            "branches": removed_branches(model),
+            "sizes": cut_sizes(model),
+        }
         return self.model_copy(update=update)
 
     def example(self) -> Tensor:

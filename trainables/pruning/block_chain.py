@@ -1,6 +1,6 @@
-"""The chain of blocks in a network, found by running it once."""
+"""The chain of blocks in a network, found by running it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.modes import run_with_hooks
+from trainables.pruning.additions import Stream
+from trainables.pruning.dataflow import follow
+from trainables.pruning.residual_branches import Branch, channels_of, find_branches, proven
 
 # the modules of norms and activations, which may follow a bare convolution in its block
 _FOLLOWERS = tuple(f"torch.nn.modules.{kind}" for kind in ("activation", "batchnorm", "instancenorm", "normalization"))
@@ -15,21 +18,26 @@ _FOLLOWERS = tuple(f"torch.nn.modules.{kind}" for kind in ("activation", "batchn
 
 @dataclass(frozen=True)
 class Block:
-    """Modules that run one after the other."""
+    """Modules that run one after the other, or a residual branch, or the stream before the first branch."""
 
-    modules: tuple[str, ...]  # names, in the order of the run
-    inputs: tuple[int, ...]  # (C, H, W), shape of one image's input to the first module
-    outputs: tuple[int, ...]  # (C, H, W), shape of one image's output of the last module
+    modules: tuple[str, ...]  # names, in the order of the run; none for a stream
+    inputs: tuple[int, ...]  # (C, H, W) or (channels, ...), shape of one image's input to the first module
+    outputs: tuple[int, ...]  # shape of one image's output of the last module; for a branch, of the sum behind it
+    channels: int = 1  # dimension of the channels of a batch of outputs
+    branch: Branch | None = None
+    stream: Stream | None = None  # its output, if no module returns it
 
     @property
     def name(self) -> str:
-        """The name of the first module."""
+        """The name of the first module; of the largest one in a branch."""
+        if self.branch:
+            return self.branch.name if self.modules else f"before {self.branch.name}"
         return self.modules[0]
 
     @property
     def keeps_shape(self) -> bool:
         """Tell whether inputs and outputs have the same shape, so that the block can be skipped."""
-        return self.inputs == self.outputs
+        return self.inputs == self.outputs and bool(self.modules)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +55,50 @@ class _Call:
 
 
 def find_chain(model: nn.Module, example: Tensor) -> tuple[Block, ...]:
-    """Find the blocks in the order in which `example` (1, C, H, W) runs through them. The model is not changed.
+    """Find the blocks in the order in which `example` (1, ...) runs through them. The model is not changed.
 
-    A block maps one tensor of feature maps to another, and runs once. It is one of two kinds: a module that contains
-    convolutions; or a single convolution with the norm and the activation directly behind it. The module is a child of
-    the network, or of a plain sequence in it. A depthwise convolution and the pointwise convolution directly behind it
-    are one block.
+    A block is one of three kinds. The first two map one tensor of feature maps to another, and run once: a module that
+    contains convolutions; or a single convolution with the norm and the activation directly behind it. The module is a
+    child of the network, or of a plain sequence in it. A depthwise convolution and the pointwise convolution directly
+    behind it are one block. The third kind is a residual branch, such as the attention or the MLP of a transformer,
+    that is not part of a block that can be removed. If a branch comes first, the stream before it is a block without
+    modules.
     """
+    blocks = _blocks_of_maps(model, example)
+    flow = follow(model, example)
+    removable = [block for block in blocks[1:] if block.keeps_shape]
+    branches = {
+        at: branch
+        for at, branch in find_branches(model, flow).items()
+        if not any(_overlap(block.modules, branch) for block in removable)
+    }
+    branches = dict(zip(branches, proven(model, example, [*branches.values()]), strict=True))
+    ends = [(flow.end_of(block.modules[-1]), block) for block in blocks if not _inside(block, branches.values())]
+    ends += [
+        (at, Block(tuple(name for name, _ in each.modules), each.shape, each.shape, branch=each, stream=each.behind))
+        for at, each in branches.items()
+    ]
+    chain = [block for _, block in sorted(ends, key=lambda end: end[0])]
+    if chain and chain[0].branch:
+        first = chain[0].branch
+        chain.insert(0, Block((), first.shape, first.shape, branch=first, stream=first.before))
+    return tuple(chain)
+
+
+def _overlap(modules: Sequence[str], branch: Branch) -> bool:
+    """Tell whether modules are inside those of a branch, or around them."""
+    pairs = ((f"{one}.", f"{other}.") for one in modules for other, _ in branch.modules)
+    return any(one.startswith(other) or other.startswith(one) for one, other in pairs)
+
+
+def _inside(block: Block, branches: Iterable[Branch]) -> bool:
+    """Tell whether a removable branch has a module of a block inside of it."""
+    removable = [name for branch in branches if not branch.stays for name, _ in branch.modules]
+    return any(f"{module}.".startswith(f"{name}.") for module in block.modules for name in removable)
+
+
+def _blocks_of_maps(model: nn.Module, example: Tensor) -> list[Block]:
+    """Find the blocks that consist of convolutions and what follows them."""
     blocks: list[list[_Call]] = []
     for call in _calls(model, example):
         if call.convolutions:
@@ -62,10 +107,15 @@ def find_chain(model: nn.Module, example: Tensor) -> tuple[Block, ...]:
             blocks[-1].append(call)
         elif blocks and _is_extensible(blocks[-1]) and _follows(call, blocks[-1]) and _may_follow(call.module):
             blocks[-1].append(call)
-    return tuple(
-        Block(tuple(call.name for call in calls), tuple(calls[0].input.shape[1:]), tuple(calls[-1].output.shape[1:]))
+    return [
+        Block(
+            tuple(call.name for call in calls),
+            tuple(calls[0].input.shape[1:]),
+            tuple(calls[-1].output.shape[1:]),
+            channels_of(calls[-1].output.shape, 0, [call.module for call in calls], usual=1),
+        )
         for calls in blocks
-    )
+    ]
 
 
 def _calls(model: nn.Module, example: Tensor) -> list[_Call]:

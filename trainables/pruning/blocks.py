@@ -8,11 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.layers import Layer, inventory
-from trainables.models.removed_blocks import Projection, ProjectionSpec, Removed, remove_blocks
+from trainables.models.removed_blocks import (
+    Projection,
+    ProjectionSpec,
+    Removed,
+    mask_module,
+    remove_blocks,
+    unmask_module,
+)
 from trainables.names import GranularityName
 from trainables.pruning.block_chain import Block, find_chain
 from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.pruning.held import not_pruned
+from trainables.pruning.residual_branches import mask_branch
 from trainables.spec import BudgetKind
 
 
@@ -37,7 +45,10 @@ class RemovableBlock:
 
 
 class Blocks:
-    """Whole blocks that keep the shape of their input; a stage may lose all of them. The first block always stays."""
+    """Whole blocks that keep the shape of their input; a stage may lose all of them. The first block always stays.
+
+    A layer of a transformer is two blocks, its attention and its MLP. Without both of them it adds nothing.
+    """
 
     granularity: ClassVar[GranularityName] = "block"
     stays: ClassVar[str] = "changes the shape"  # why a block cannot be removed
@@ -68,8 +79,7 @@ class Blocks:
             if at is None:
                 reasons[layer.name] = "in no block"
             elif at in self.fixed:
-                shares = "shares a weight" if self._shares(self.chain[at]) else self.stays
-                reasons.setdefault(self.chain[at].name, "the first block" if at == 0 else shares)
+                reasons.setdefault(self.chain[at].name, "the first block" if at == 0 else self._why(self.chain[at]))
         return reasons
 
     @property
@@ -97,30 +107,36 @@ class Blocks:
     def mask(self, kept_units: Mapping[str, Tensor]) -> None:
         """Skip all blocks but `kept_units`, or run their projections instead, until `unmask`."""
         for unit in self._removed_units(kept_units):
+            if unit.block.branch:
+                mask_branch(self.model, unit.block.branch)
+                continue
             first, *others = (self.model.get_submodule(name) for name in unit.block.modules)
-            replacement = Projection(unit.projection) if unit.projection else Removed()
-            vars(first)["forward"] = self._like_model(replacement).eval()  # hides the method of the class
+            mask_module(first, self._like_model(Projection(unit.projection) if unit.projection else Removed()).eval())
             for module in others:
-                vars(module)["forward"] = Removed()
+                mask_module(module, Removed())
 
     def unmask(self) -> None:
         """Run the skipped blocks again."""
         for block in self.chain:
             for name in block.modules:
-                vars(self.model.get_submodule(name)).pop("forward", None)
+                unmask_module(self.model.get_submodule(name))
 
     def remove(self, kept_units: Mapping[str, Tensor]) -> Cut:
         """Remove all blocks but `kept_units` in place. Layers that stay are whole."""
         removed: list[str] = []
         projections: dict[str, ProjectionSpec] = {}
+        branches: dict[str, int] = {}
         for unit in self._removed_units(kept_units):
+            if unit.block.branch:
+                branches |= dict(unit.block.branch.modules)
+                continue
             first, *others = unit.block.modules
             removed += others
             if unit.projection:
                 projections[first] = unit.projection
             else:
                 removed.append(first)
-        remove_blocks(self.model, tuple(removed), projections)
+        remove_blocks(self.model, tuple(removed), projections, branches)
         self._like_model(self.model)
         return Cut()
 
@@ -131,7 +147,7 @@ class Blocks:
         for block in self.chain[1:]:
             layers, products = self._layers_in(block), map(self._inventory.macs_fixed_in, block.modules)
             unit = RemovableBlock(block, layers, sum(products), None if block.keeps_shape else _projection(block))
-            if self._shares(block):
+            if self._shares(block) or self._encloses(block) or (block.branch and block.branch.stays):
                 continue
             if block.keeps_shape or (with_projections and unit.projection and min(unit.savings) > 0):
                 stages.setdefault((block.inputs, block.outputs, unit.savings), []).append(unit)
@@ -139,6 +155,16 @@ class Blocks:
 
     def _layers_in(self, block: Block) -> tuple[Layer, ...]:
         return tuple(layer for layer in self.layers if _is_in(layer.name, block))
+
+    def _why(self, block: Block) -> str:
+        """Say why a block other than the first one cannot be removed."""
+        if self._shares(block):
+            return "shares a weight"
+        return block.branch.stays if block.branch else self.stays
+
+    def _encloses(self, block: Block) -> bool:
+        """Tell whether other blocks are inside of a block."""
+        return any(other is not block and any(_is_in(n, block) for n in other.modules) for other in self.chain)
 
     def _shares(self, block: Block) -> bool:
         """Tell whether a module of a block shares a weight with another module."""

@@ -1,0 +1,58 @@
+"""The additions of a forward pass, in the order of the run: where residual streams can be read, or kept as they are."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from itertools import count
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_IN_PLACE = torch.ops.aten.add_.Tensor
+See = Callable[[int, tuple[Tensor, Tensor], Tensor], object]  # number of an addition, its operands, its result
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A tensor of a residual stream: the result of an addition, or one of its operands."""
+
+    addition: int  # counts from 0 in each forward pass
+    operand: int | None  # 0 or 1; None: the result
+    images: int  # dimension of the images; where one image has several entries there, they follow one another
+    channels: int  # dimension of the channels
+
+    def pooled(self, operands: tuple[Tensor, Tensor], result: Tensor, images: int) -> Tensor:
+        """Average over all dimensions but those of the images and the channels: (images, channels)."""
+        tensor = result if self.operand is None else operands[self.operand]
+        return (
+            tensor.movedim((self.images, self.channels), (0, -1))
+            .reshape(images, -1, tensor.shape[self.channels])
+            .mean(1)
+        )
+
+
+def is_addition(func: Any, args: Collection[Any]) -> bool:
+    """Tell whether an operation adds two tensors, of any shapes: so the numbers are the same for all batches."""
+    return func in (torch.ops.aten.add.Tensor, _IN_PLACE) and all(isinstance(arg, Tensor) for arg in args)
+
+
+class Additions(TorchDispatchMode):
+    """Sees each addition inside this context. An addition in `kept` returns the operand with this index instead."""
+
+    def __init__(self, see: See = lambda *_: None, kept: Mapping[int, int] = MappingProxyType({})) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._see, self._kept, self._number = see, kept, count()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation of torch."""
+        if not is_addition(func, args):
+            return func(*args, **kwargs or {})
+        number, operands = next(self._number), tuple(args)
+        if number in self._kept:
+            operand = args[self._kept[number]]
+            return args[0].copy_(operand) if func is _IN_PLACE else operand.clone()
+        result = func(*args, **kwargs or {})
+        self._see(number, operands, result)
+        return result
