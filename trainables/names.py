@@ -103,7 +103,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "variability",
         "correctness",
     ),
-    "model": ("vgg16", "resnet20", "resnet32", "resnet56", "mobilenet", "small_cnn"),  # the project's own
+    "model": ("vgg16", "resnet20", "resnet32", "resnet56", "mobilenet", "small_cnn", "vit"),  # the project's own
     "data.name": ("digits", "parquet", "folder", "cifar10", "cifar100", "fashion_mnist"),
 }
 

@@ -18,7 +18,8 @@ from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning_spec import Gates
 from trainables.spec import Recipe
-from trainables.training.train import TrainingPlan, hard_labels, sgd, train
+from trainables.training.train import TrainingPlan, label_loss, train
+from trainables.training.updates import Updates
 
 MODELS = ("resnet20:0.5", "resnet56:0.5", "vgg16:0.25", "mobilenet:0.25")
 BATCH = 128
@@ -32,10 +33,10 @@ def milliseconds(name: str, data: Resident, gated: bool) -> float:
     gates = ChannelGates(Channels(model, example), Gates(epochs=2), "macs", 0.5) if gated else None
 
     def loss(batch: Batch, logits: Tensor) -> Tensor:
-        return hard_labels(batch, logits) + (gates.penalty() if gates else 0.0)
+        return label_loss(recipe)(batch, logits) + (gates.penalty() if gates else 0.0)
 
     with gates.attached() if gates else nullcontext():
-        losses = train(model, data, TrainingPlan(recipe, loss=loss), sgd(model, recipe, gates))
+        losses = train(model, data, TrainingPlan(recipe, other_loss=loss), Updates(model, recipe, gates=gates))
         next(losses)
         started = time.perf_counter()
         next(losses)

@@ -34,7 +34,8 @@ from trainables.pruning.granularity import Cut, top_units
 from trainables.spec import LEVELS, ProfileSpec, Recipe
 from trainables.training.calibration import calibration_samples
 from trainables.training.process import WorkerResources, prepare_process
-from trainables.training.train import TrainingPlan, sgd, to_device, train
+from trainables.training.train import TrainingPlan, to_device, train
+from trainables.training.updates import Updates
 
 EPOCH = 45_000  # images
 STEP = 128
@@ -152,12 +153,12 @@ def against_epoch(granularity: GranularityName, images: int, steps: int) -> dict
 def step_seconds(model: nn.Module, splits: Splits, steps: int) -> float:
     """Measure the mean processor seconds of a training step, after one step that fills the caches."""
     recipe = Recipe(epochs=1, batch_size=STEP)
-    optimizer = sgd(model, recipe)
+    updates = Updates(model, recipe)
 
     def run(count: int) -> None:
         whole, size = splits.train, STEP * count
         data = Resident(Split(whole.images[:size], whole.labels[:size], whole.ids[:size]), splits, CPU)
-        list(train(model, data, TrainingPlan(recipe, "crop_flip"), optimizer))
+        list(train(model, data, TrainingPlan(recipe, "crop_flip"), updates))
 
     run(1)
     return timed(lambda: run(steps))[0] / steps

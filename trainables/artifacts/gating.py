@@ -21,7 +21,7 @@ from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit, residents, resume
 from trainables.training.record import TrainingRecord
 from trainables.training.team import ALONE, Team
-from trainables.training.train import TrainingPlan, hard_labels
+from trainables.training.train import TrainingPlan, label_loss
 
 
 def make_gating(
@@ -72,8 +72,10 @@ def _plan(spec: GatingSpec, gates: ChannelGates) -> TrainingPlan:
     """Plan the first epochs of fine-tuning: as many as the gates need, even where the recipe has fewer."""
     recipe = spec.finetune.model_copy(update={"epochs": max(spec.finetune.epochs, spec.gates.epochs)})
 
+    of_labels = label_loss(recipe)
+
     def loss(batch: Batch, logits: Tensor) -> Tensor:
-        return hard_labels(batch, logits) + gates.penalty()
+        return of_labels(batch, logits) + gates.penalty()
 
     skip_last = recipe.epochs - spec.gates.epochs
     return TrainingPlan(recipe, spec.dense.data.augment, spec.dense.seed, loss, skip_last=skip_last)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainables.models.vit import vit
+
 Builder = Callable[[int, int, float], nn.Module]  # num_classes, in_channels, width
 
 
@@ -182,4 +184,5 @@ CIFAR: dict[str, Builder] = {
     "resnet56": resnet56,
     "mobilenet": mobilenet,
     "small_cnn": small_cnn,
+    "vit": vit,
 }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import prod
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from trainables.models.parameters import (
 from trainables.models.usage import Product, Usage, watch
 
 Masks = Mapping[str, Tensor]  # parameter name -> bool tensor of its shape, True where the weight stays
+NO_MASKS: Masks = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
@@ -26,10 +26,12 @@ from trainables.storage.folder import Folder
 from trainables.training.record import TrainingRecord
 from trainables.training.recorder import EpochRecord, Recorder
 from trainables.training.team import ALONE, Team
-from trainables.training.train import DivergedError, Evaluation, Loss, TrainingPlan, evaluate, sgd, to_device, train
+from trainables.training.train import DivergedError, Evaluation, Loss, TrainingPlan, evaluate, to_device, train
+from trainables.training.updates import Memory, Updates
 
 Data = tuple[Resident, Resident]  # training and validation samples
 Gate = Callable[[nn.Module], ChannelGates]
+MEMORY = "momenta"  # group of a checkpoint: what updates remember
 K = TypeVar("K", bound=TrainingRecord)
 R = TypeVar("R", bound=TrainingRecord, covariant=True)
 
@@ -42,7 +44,7 @@ class State(Generic[R]):
     record: R  # its history and gates are those of the last checkpoint
     history: list[EpochReport]
     masks: Masks = field(default_factory=dict)
-    momenta: Mapping[str, Tensor] = field(default_factory=dict)  # parameter name -> momentum buffer
+    memory: Memory = field(default_factory=dict)  # of the updates so far
     gates: ChannelGates | None = None  # gates that train with the weights; the record has their reports
 
     @property
@@ -115,11 +117,11 @@ class Training:
         """
         state, plan = self.state, self.plan
         if self.epoch_record:
-            plan = replace(plan, loss=_recorded(plan.loss, self.epoch_record))
-        optimizer = sgd(state.model, plan.recipe, state.gates)
-        _restore(optimizer, state.model, state.momenta)
+            plan = replace(plan, other_loss=_recorded(plan.loss, self.epoch_record))
+        updates = Updates(state.model, plan.recipe, state.masks, state.gates)
+        updates.remember(state.memory)
         with team.synchronised(state.model):
-            for loss in train(state.model, data[0], plan, optimizer, state.masks, state.epoch, team):
+            for loss in train(state.model, data[0], plan, updates, state.epoch, team):
                 validation = evaluate(state.model, data[1], team)
                 if not math.isfinite(validation.loss):
                     raise DivergedError(
@@ -127,7 +129,7 @@ class Training:
                     )
                 if self.epoch_record:
                     self.epoch_record.merge(team)
-                state.momenta = _momenta(optimizer, state.model)
+                state.memory = updates.memory()
                 yield loss, validation
 
 
@@ -146,7 +148,7 @@ def save_epoch(folder: Folder, state: State[TrainingRecord]) -> None:
     apply(state.model, state.masks)  # training may leave -0.0 in masked weights; only 0.0 takes no space
     newest, best = epoch_name(state.epoch), _best(state.history)
     masks = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in state.masks.items()}
-    groups = {"network": state.model.state_dict(), "masks": masks, "momenta": state.momenta}
+    groups = {"network": state.model.state_dict(), "masks": masks, MEMORY: state.memory}
     if state.gates:
         groups["gates"] = state.gates.state_dict()
     groups = {name: group for name, group in groups.items() if group}
@@ -158,7 +160,7 @@ def save_epoch(folder: Folder, state: State[TrainingRecord]) -> None:
 def keep_best(folder: Folder, history: list[EpochReport]) -> None:
     """Delete all epochs but the best, and what only resuming needs: the training never resumes after this."""
     _keep(folder, {_best(history)})
-    manifest.drop_groups(folder / _best(history), ("masks", "momenta"))
+    manifest.drop_groups(folder / _best(history), ("masks", MEMORY))
 
 
 def resume(
@@ -187,7 +189,7 @@ def resume(
     gates = gate(network) if gate else None
     if gates:
         gates.load_state_dict(saved.tensors["gates"])
-    return State(network, record, list(record.history), masks, saved.tensors.get("momenta", {}), gates)
+    return State(network, record, list(record.history), masks, saved.tensors.get(MEMORY, {}), gates)
 
 
 def newest_epoch(folder: Folder, model: str, last: int | None = None) -> Checkpoint | None:
@@ -218,15 +220,3 @@ def _keep(folder: Folder, names: set[str]) -> None:
 def _unpacked(bits: Tensor, weight: Tensor) -> Tensor:
     mask = np.unpackbits(bits.numpy(), count=weight.numel()).astype(bool)
     return torch.from_numpy(mask).view(weight.shape).to(weight.device)
-
-
-def _momenta(optimizer: torch.optim.SGD, model: nn.Module) -> dict[str, Tensor]:
-    buffers = {name: optimizer.state[p].get("momentum_buffer") for name, p in model.named_parameters()}
-    return {name: buffer for name, buffer in buffers.items() if buffer is not None}
-
-
-def _restore(optimizer: torch.optim.SGD, model: nn.Module, momenta: Mapping[str, Tensor]) -> None:
-    for name, parameter in model.named_parameters():
-        if name in momenta:
-            buffer = torch.empty_like(parameter, requires_grad=False)  # in the layout of the weights
-            optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(momenta[name])

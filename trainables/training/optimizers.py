@@ -1,9 +1,13 @@
-"""Optimizers as torch has them, without the import of torch's compiler."""
+"""Optimizers by name, as torch has them, without the import of torch's compiler."""
 
 import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
+
+from trainables.spec import Recipe
 
 Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 
@@ -22,3 +26,25 @@ def eager(kind: type[Kind]) -> type[Kind]:
 
 
 SGD = eager(torch.optim.SGD)
+AdamW = eager(torch.optim.AdamW)
+
+
+def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Build stochastic gradient descent with momentum, or with Nesterov's momentum."""
+    return SGD(
+        model.parameters(),
+        recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+        foreach=True,
+    )
+
+
+def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Build AdamW (arXiv 1711.05101). The recipe's momentum is beta1; beta2 is 0.999."""
+    betas = (recipe.momentum, 0.999)
+    return AdamW(model.parameters(), recipe.lr, betas=betas, weight_decay=recipe.weight_decay, foreach=True)
+
+
+OPTIMIZERS: Mapping[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {"sgd": sgd, "adamw": adamw}

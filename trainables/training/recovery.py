@@ -14,7 +14,7 @@ from trainables.models.layers import Masks
 from trainables.pruning.masks import apply
 from trainables.pruning_spec import Distillation
 from trainables.spec import Recipe, TrialSpec
-from trainables.training.train import Loss, TrainingPlan, hard_labels
+from trainables.training.train import Loss, TrainingPlan, label_loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,9 @@ def rewind(pruned: Pruned) -> TrainingPlan:
 
 def distill(pruned: Pruned) -> TrainingPlan:
     """Fine-tune towards the labels and the dense network's predictions (Hinton et al., arXiv 1503.02531)."""
-    loss = distillation(pruned.dense(), pruned.spec.distillation)
-    return replace(finetune(pruned), loss=loss)
+    plan = finetune(pruned)
+    loss = distillation(pruned.dense(), pruned.spec.distillation, label_loss(plan.recipe))
+    return replace(plan, other_loss=loss)
 
 
 def scratch(pruned: Pruned) -> TrainingPlan:
@@ -74,14 +75,16 @@ def scratch_b(pruned: Pruned) -> TrainingPlan:
     multiply-accumulates of masked weights count as saved.
     """
     recipe = pruned.spec.dense.recipe
-    stretched = recipe.model_copy(update={"epochs": round(recipe.epochs * pruned.mac_ratio)})
+    longer = {"epochs": round(recipe.epochs * pruned.mac_ratio), "warmup": recipe.warmup * pruned.mac_ratio}
+    stretched = recipe.model_copy(update=longer)
     return pruned.plan(stretched, reinitialise=True)
 
 
-def distillation(teacher: nn.Module, settings: Distillation) -> Loss:
+def distillation(teacher: nn.Module, settings: Distillation, of_labels: Loss) -> Loss:
     """Return the loss (1 - a) CE(labels) + a T^2 KL(softmax(z_teacher / T) || softmax(z / T)), a mean over the batch.
 
-    z: logits. a: `settings.weight`. T: `settings.temperature`. The teacher is put in eval mode and stays there.
+    z: logits. CE: `of_labels`. a: `settings.weight`. T: `settings.temperature`. The teacher is put in eval mode and
+    stays there.
     """
     teacher.eval()
     a, t = settings.weight, settings.temperature
@@ -90,7 +93,7 @@ def distillation(teacher: nn.Module, settings: Distillation) -> Loss:
         with torch.no_grad():
             target = F.log_softmax(teacher(batch.images) / t, dim=1)
         divergence = F.kl_div(F.log_softmax(logits / t, dim=1), target, reduction="none", log_target=True).sum(1)
-        return (1 - a) * hard_labels(batch, logits) + a * t**2 * batch.mean(divergence)
+        return (1 - a) * of_labels(batch, logits) + a * t**2 * batch.mean(divergence)
 
     return loss
 

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trainables.models.layers import Masks
 from trainables.pruning.context import Calibration
 from trainables.spec import Recipe
-from trainables.training.train import sgd, zero
+from trainables.training.updates import Updates
 
 STEPS = 20  # of training, at least: whole passes through the samples (ours)
 BATCH = 64  # samples of a step, at most (ours)
@@ -21,7 +21,7 @@ def short_training(
 ) -> float:
     """Train a pruned network for a moment, in place. Return its mean divergence in nats from the dense network.
 
-    The training is fine-tuning by `recipe` with its first learning rate, on the calibration samples, towards the dense
+    The training is fine-tuning by `recipe` at its highest learning rate, on the calibration samples, towards the dense
     network's predictions instead of labels, without augmentation and dropout. The losses of all steps count, not only
     the last one: their sum predicts what a long training ends at (arXiv 2006.04492).
 
@@ -31,8 +31,8 @@ def short_training(
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     modes = [norm.training for norm in norms]
-    parameters = dict(model.named_parameters())
-    optimizer = sgd(model, recipe)
+    updates = Updates(model, recipe.model_copy(update={"ema": 0.0}), masks)
+    updates.set_progress(recipe.warmup / max(recipe.epochs, 1))
     draw = torch.Generator().manual_seed(seed)
     size = min(BATCH, recipe.batch_size, len(samples.images))
     steps = len(samples.images) // size
@@ -46,10 +46,7 @@ def short_training(
             for batch in order.split(size):
                 predicted = model(images[batch]).float().log_softmax(1)
                 loss = F.kl_div(predicted, dense[batch], reduction="batchmean", log_target=True)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                zero([parameters[name] for name in masks], list(masks.values()))
+                updates.step(loss)
                 losses.append(loss.detach())
     finally:
         model.zero_grad(set_to_none=True)

@@ -3,19 +3,16 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainables.data.batches import Augment, Batch, Drawn, Resident, eval_batches, train_batches
-from trainables.models.layers import Masks
-from trainables.pruning.gates import ChannelGates
 from trainables.spec import Recipe
 from trainables.training.cuda_graphs import graphed
-from trainables.training.optimizers import SGD
 from trainables.training.process import in_bfloat16
 from trainables.training.team import ALONE, Team
+from trainables.training.updates import Updates
 
 EVAL_BATCH = 512
 Loss = Callable[[Batch, Tensor], Tensor]  # a batch and its logits (B, classes) -> the scalar that a step minimises
@@ -71,27 +68,16 @@ def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Evaluation
     return Evaluation(int(team.total(hits)) / len(data), float(team.total(loss)) / len(data))
 
 
-def sgd(model: nn.Module, recipe: Recipe, gates: ChannelGates | None = None) -> torch.optim.SGD:
-    """Build the optimizer of a recipe. Gates, if any, are a parameter group with their own schedule.
+def label_loss(recipe: Recipe) -> Loss:
+    """Return the mean cross-entropy (nats) with the labels, smoothed as the recipe says."""
 
-    Gates have no weight decay, as it would close them, and no momentum, as it would take them past their budget (ours).
-    """
-    groups: list[dict[str, Any]] = [
-        {"params": model.parameters(), "initial_lr": recipe.lr, "end": 1.0, "progress": 0.0}
-    ]
-    if gates:
-        end = gates.settings.epochs / recipe.epochs  # fraction of the training after which gates no longer change
-        options = {"initial_lr": gates.lr, "end": end, "progress": 0.0, "momentum": 0.0, "weight_decay": 0.0}
-        groups.append({"params": gates.parameters(), **options})
-    optimizer = SGD(groups, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True)
-    if gates:
-        optimizer.register_step_post_hook(lambda *_: gates.step_to_target(optimizer.param_groups[-1]["progress"]))
-    return optimizer
+    def loss(batch: Batch, logits: Tensor) -> Tensor:
+        smoothing = recipe.label_smoothing
+        return batch.mean(
+            nn.functional.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=smoothing)
+        )
 
-
-def hard_labels(batch: Batch, logits: Tensor) -> Tensor:
-    """Return the mean cross-entropy (nats) with the labels: the loss of every training without a teacher."""
-    return batch.mean(nn.functional.cross_entropy(logits, batch.labels, reduction="none"))
+    return loss
 
 
 @dataclass(frozen=True)
@@ -101,7 +87,7 @@ class TrainingPlan:
     recipe: Recipe
     augment: Augment = "none"
     seed: int = 0
-    loss: Loss = hard_labels
+    other_loss: Loss | None = None  # what a step minimises instead of `label_loss`
     draw: Draw = lambda _: None  # epoch 0 is the first trained epoch
     skip_first: int = 0  # epochs that are left out at the beginning of the recipe
     skip_last: int = 0  # epochs that are left out at its end
@@ -112,33 +98,34 @@ class TrainingPlan:
         """The number of epochs that are trained."""
         return self.recipe.epochs - self.skip_first - self.skip_last
 
+    @property
+    def loss(self) -> Loss:
+        """What a step minimises."""
+        return self.other_loss or label_loss(self.recipe)
+
 
 def train(
     model: nn.Module,
     data: Resident,
     plan: TrainingPlan,
-    optimizer: torch.optim.SGD | None = None,
-    masks: Masks | None = None,
+    updates: Updates | None = None,
     done: int = 0,
     team: Team = ALONE,
 ) -> Iterator[float]:
-    """Train to the end of the plan and yield the mean loss after each epoch; masked weights stay zero in every step.
+    """Train to the end of the plan and yield the mean loss after each epoch.
 
-    optimizer: by default a new one for the recipe. masks: of parameters. done: epochs of the plan that are already
-    trained. The order, augmentation and dropout of an epoch depend only on the seed and the epoch, so a resumed
-    run repeats them. Each worker of a team trains its own copy on its share of each batch and draws its own dropout.
-    Raises DivergedError where the loss of an epoch is not finite.
+    updates: of this network; by default new ones for the recipe. done: epochs of the plan that are already trained. The
+    order, augmentation and dropout of an epoch depend only on the seed and the epoch, so a resumed run repeats them.
+    Each worker of a team trains its own copy on its share of each batch and draws its own dropout. Raises DivergedError
+    where the loss of an epoch is not finite.
     """
     epochs = range(plan.skip_first + done, plan.skip_first + plan.epochs)
     if not epochs:
         return  # a team that has nothing to train is not called, so its workers have no connection
-    device, recipe = data.device, plan.recipe
-    optimizer = optimizer or sgd(model, recipe)
-    masks = masks or {}
-    weights: list[Tensor] = [model.get_parameter(name) for name in masks]
-    kept = list(masks.values())
-    learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    device, recipe, loss_of = data.device, plan.recipe, plan.loss
+    updates = updates or Updates(model, recipe)
     alone = team.size == 1
+    learning = updates.learning
     forward = graphed(model, learning, recipe.batch_size, device) if alone else team.forward(model, learning)
     for epoch in epochs:
         epoch_seed = (plan.seed * 1_000_003 + epoch) % 2**63
@@ -149,32 +136,15 @@ def train(
         steps = math.ceil(len(data) / recipe.batch_size)
         drawn = plan.draw(epoch - plan.skip_first)
         batches = train_batches(data, recipe.batch_size, plan.augment, epoch_seed, drawn, team.share)
-        for step, batch in enumerate(batches):
-            set_lr(optimizer, recipe, (epoch + step / steps) / recipe.epochs)
-            with autocast(device):
-                loss = plan.loss(batch, forward(batch.images))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            zero(weights, kept)
-            total += loss.detach() * batch.size
-            samples += batch.size
+        with updates.training():
+            for step, batch in enumerate(batches):
+                updates.set_progress((epoch + step / steps) / recipe.epochs)
+                with autocast(device):
+                    loss = loss_of(batch, forward(batch.images))
+                updates.step(loss)
+                total += loss.detach() * batch.size
+                samples += batch.size
         mean = float(team.total(total)) / (samples * team.size)
         if not math.isfinite(mean):
             raise DivergedError(f"loss must stay finite, but became {mean} in epoch {epoch + 1}; lower lr {recipe.lr}")
         yield mean
-
-
-@torch.no_grad()
-def zero(weights: list[Tensor], kept: list[Tensor]) -> None:
-    """Zero all masked weights in place, with one call for all layers; kept: masks of the same shapes as the weights."""
-    if weights:
-        torch._foreach_mul_(weights, kept)
-
-
-def set_lr(optimizer: torch.optim.SGD, recipe: Recipe, progress: float) -> None:
-    """Set the learning rate of each parameter group; progress: fraction of the recipe's training that is done."""
-    for group in optimizer.param_groups:
-        group["progress"] = min(1.0, progress / group["end"])
-        factor = 0.5 * (1.0 + math.cos(math.pi * group["progress"])) if recipe.schedule == "cosine" else 1.0
-        group["lr"] = group["initial_lr"] * factor

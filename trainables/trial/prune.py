@@ -47,8 +47,8 @@ def prune(
 
     data: training and validation samples on the device. storage: has the dense network and the other shared artifacts.
     folder: for the epochs between two steps; pruning resumes from the newest one there. Between two steps the network
-    trains at the constant learning rate of the fine-tuning recipe, on all workers of the team; each step resets the
-    momentum. Raises ValueError where the budget cannot be met.
+    trains at the constant learning rate of the fine-tuning recipe, on all workers of the team; each step resets
+    the optimizer. Raises ValueError where the budget cannot be met.
     """
     device = data[0].device
     needs_samples = spec.compensate or any("samples" in pruning.inputs for pruning in spec.prunings)
@@ -62,7 +62,7 @@ def prune(
         until = step * spec.schedule.step_epochs
         if state.epoch > until:
             continue
-        recipe = spec.finetune.model_copy(update={"epochs": until, "schedule": "constant"})
+        recipe = spec.finetune.model_copy(update={"epochs": until, "schedule": "constant", "warmup": 0.0})
         training = TrainingPlan(recipe, spec.dense.data.augment, spec.seed)
         if taken and spec.compensate:
             spent = Meter(calibration)
@@ -72,7 +72,7 @@ def prune(
         spent = Meter(calibration)
         further = partial(prune_further, state.model, example, spec, calibration, state.masks, quota)
         taken = _Step.take(further, state.model, spec)
-        state.masks, state.momenta = taken.cut.masks, {}
+        state.masks, state.memory = taken.cut.masks, {}
         to_device(state.model, device)  # pruning may change the memory layout
         _charge(state, spent.read())
     assert taken is not None  # a call that resumes takes the last step: nothing is saved after it

@@ -26,7 +26,8 @@ from trainables.spec import BudgetKind, EpochReport, Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.recovery import RECOVERIES, Pruned
-from trainables.training.train import TrainingPlan, evaluate, sgd, train
+from trainables.training.train import TrainingPlan, evaluate, train
+from trainables.training.updates import Updates
 from trainables.trial.trainable import run_trial
 
 UNGATED = CHANNEL.model_copy(update={"finetune": Recipe(epochs=3, lr=0.02, batch_size=16)})
@@ -85,7 +86,7 @@ def test_training_alone_ends_within_one_channel_of_the_budget(
     recipe = Recipe(epochs=epochs, lr=lr, batch_size=32)
     plan = TrainingPlan(recipe, DATA.augment)
     with gates.attached():
-        for _ in train(model, residents(splits, CPU)[0], plan, sgd(model, recipe, gates)):
+        for _ in train(model, residents(splits, CPU)[0], plan, Updates(model, recipe, gates=gates)):
             report = gates.report()
     dearest = max(dense - channels.cost(units - one, budget) for one in np.eye(len(units), dtype=np.int64))
     assert 0 <= target - channels.cost(np.array([*report.open.values()]), budget) < dearest

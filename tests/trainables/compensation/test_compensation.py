@@ -72,7 +72,7 @@ def test_layers_are_fitted_in_turn_to_least_squares_of_torch() -> None:
         assert bool((layer.weight[~masks[f"{name}.weight"]] == 0).all())
 
 
-@pytest.mark.parametrize("name", ["small_cnn", "resnet20", "vgg16", "mobilenet"])
+@pytest.mark.parametrize("name", ["small_cnn", "resnet20", "vgg16", "mobilenet", "vit"])
 def test_a_network_that_lost_nothing_stays_the_same_to_the_bit(name: str) -> None:
     before = as_if_trained(hub.build(name, 10, 3, 0.25)).eval()
     network = deepcopy(before)
@@ -82,7 +82,7 @@ def test_a_network_that_lost_nothing_stays_the_same_to_the_bit(name: str) -> Non
         assert torch.equal(now, then) or (key.endswith("bias") and torch.allclose(now, then, atol=1e-4)), key
 
 
-@pytest.mark.parametrize("name", ["small_cnn", "resnet20", "mobilenet"])
+@pytest.mark.parametrize("name", ["small_cnn", "resnet20", "mobilenet", "vit"])
 @pytest.mark.parametrize("batch_statistics", [False, True])
 def test_masked_weights_stay_zero_and_the_outputs_come_closer(name: str, batch_statistics: bool) -> None:
     torch.manual_seed(0)
@@ -102,7 +102,7 @@ def test_masked_weights_stay_zero_and_the_outputs_come_closer(name: str, batch_s
         assert (network(images) - wanted).square().mean() < 0.5 * (far - wanted).square().mean()
 
 
-@pytest.mark.parametrize("name", ["small_cnn", "resnet20", "mobilenet"])
+@pytest.mark.parametrize("name", ["small_cnn", "resnet20", "mobilenet", "vit"])
 def test_cut_channels_are_fitted_as_channels_that_readers_ignore(name: str) -> None:
     """The cut network and the network at full width, whose readers ignore the same channels, compute the same."""
     torch.manual_seed(0)

@@ -51,6 +51,19 @@ def test_each_row_is_solved_for_its_own_inputs(samples: int, density: float, dam
     assert bool((gradient.norm(dim=2) <= 1e-3 * right.norm(dim=2)).all())  # in float32
 
 
+@pytest.mark.parametrize("samples", [20, 300])
+def test_rows_that_keep_the_same_inputs_are_solved_as_others_are(samples: int) -> None:
+    inputs, weight, targets = _problem(samples, 31)
+    inputs[1] = 0.0  # a group that reads nothing
+    kept = (torch.rand(2, 1, 31) < 0.5).expand(weight.shape)
+    fitted = MaskedRidge(inputs, targets, 0.01).fit(weight, kept)
+    assert bool((fitted[~kept] == 0).all())
+    torch.testing.assert_close(fitted[:1], _row_by_row(weight, kept, inputs, targets, 0.01)[:1], rtol=0.0, atol=1e-5)
+    assert torch.equal(fitted[1], weight[1] * kept[1])
+    single = MaskedRidge(inputs.float(), targets.float(), 0.01).fit(weight.float(), kept)
+    torch.testing.assert_close(single.double(), fitted, rtol=0.0, atol=1e-3)
+
+
 def test_nothing_changes_where_nothing_is_removed() -> None:
     inputs, weight, targets = _problem(300, 31)
     everything = torch.ones_like(weight, dtype=torch.bool)

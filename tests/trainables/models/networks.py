@@ -15,6 +15,8 @@ from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerB
 from torchvision.models.video import resnet as video
 from torchvision.models.video.resnet import VideoResNet
 
+from trainables.models import hub
+
 
 class Recurrent(nn.Module):
     """Token embeddings, two LSTM layers in both directions, a GRU and a linear head."""
@@ -161,6 +163,7 @@ def _backboned(name: str) -> Callable[[], nn.Module]:
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "vit": (lambda: tv.VisionTransformer(32, 8, 2, 4, 32, 64), lambda: _image(32)),
+    "own vit": (lambda: hub.build("vit", 10, 3, 0.5), lambda: _image(16)),
     "swin": (lambda: tv.SwinTransformer([4, 4], 24, [2, 2], [2, 4], [3, 3]), lambda: _image(32)),
     "swin_v2": (_swin_v2, lambda: _image(32)),
     "maxvit": (_maxvit, lambda: _image(64)),

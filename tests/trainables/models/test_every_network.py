@@ -21,7 +21,8 @@ from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
 from trainables.pruning.masks import Weights
-from trainables.training.train import zero
+from trainables.spec import Recipe
+from trainables.training.updates import Updates
 
 EVERY = pytest.mark.parametrize("name", NETWORKS)
 UNSEEN = {"own": 17 * 6 * 8 * 8}  # multiply-accumulates of nn.Bilinear, which torch's counter does not know
@@ -88,12 +89,9 @@ def test_pruning_keeps_the_budget_and_masks_hold_in_training(name: str) -> None:
 
 def step(model: nn.Module, example: Tensor, masks: Masks) -> None:
     """Take a step of training with momentum, as `train` does."""
-    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=0.01)
     output = model(example)
     output = output["out"] if isinstance(output, dict) else output
-    output.square().mean().backward()
-    optimizer.step()
-    zero([model.get_parameter(name) for name in masks], list(masks.values()))
+    Updates(model, Recipe(lr=0.1, weight_decay=0.01), masks).step(output.square().mean())
 
 
 def test_a_head_with_the_weight_of_an_embedding_is_fixed() -> None:

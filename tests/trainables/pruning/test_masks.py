@@ -17,7 +17,8 @@ from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
 from trainables.pruning.masks import Weights
 from trainables.spec import Recipe
-from trainables.training.train import TrainingPlan, sgd, train
+from trainables.training.train import TrainingPlan, train
+from trainables.training.updates import Updates
 
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -64,19 +65,20 @@ def test_pruned_weights_stay_zero_through_every_step(momentum: float, weight_dec
     splits = sources.load(DataSpec(max_train=128))
     torch.manual_seed(0)
     model = hub.build("small_cnn", 10, 1, width=0.5)
-    optimizer = sgd(model, recipe)
-    for p in model.parameters():
-        p.grad = torch.randn_like(p)
-    optimizer.step()  # leaves a momentum that pushes the removed weights
+    earlier = Updates(model, recipe)
+    torch.manual_seed(1)
+    earlier.step(sum((torch.randn_like(p) * p).sum() for p in model.parameters()))  # type: ignore[arg-type]
     prunable = Weights(model, torch.zeros(1, 1, 8, 8))
     masks = prunable.remove({p.name: torch.arange(p.units // 2) for p in prunable.parts}).masks
+    updates = Updates(model, recipe, masks)
+    updates.remember(earlier.memory())  # a momentum that pushes the removed weights
     nonzero = []
 
     def look(*_: Any) -> None:
         nonzero.append({name: weight != 0 for name, weight in weights_of(model).items()})
 
     model.register_forward_pre_hook(look)
-    losses = list(train(model, Resident(splits.train, splits, "cpu"), TrainingPlan(recipe), optimizer, masks))
+    losses = list(train(model, Resident(splits.train, splits, "cpu"), TrainingPlan(recipe), updates))
     look()
     assert len(losses) == 2
     assert len(nonzero) == 2 * 4 + 1  # before each step, and after the last

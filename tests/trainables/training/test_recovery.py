@@ -33,7 +33,8 @@ from trainables.spec import Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit, residents
 from trainables.training.recovery import RECOVERIES, Pruned, distillation, reinitialise
-from trainables.training.train import TrainingPlan, hard_labels, set_lr, train
+from trainables.training.train import TrainingPlan, label_loss, train
+from trainables.training.updates import Updates
 from trainables.trial.prune import prune
 from trainables.trial.record import TrialRecord
 from trainables.trial.trainable import run_trial
@@ -114,11 +115,12 @@ def test_rewinding_repeats_the_last_learning_rates_and_batches_of_dense_training
     seen: list[tuple[float, float]] = []
     data, model = residents(splits, CPU)[0], dense_network(storage)
 
-    def watched(optimizer: torch.optim.SGD, recipe: Recipe, progress: float) -> None:
-        set_lr(optimizer, recipe, progress)
-        seen.append((optimizer.param_groups[0]["lr"], 0.0))
+    class Watched(Updates):
+        def set_progress(self, done: float) -> None:
+            super().set_progress(done)
+            seen.append((self._weights.param_groups[0]["lr"], 0.0))
 
-    monkeypatch.setattr("trainables.training.train.set_lr", watched)
+    monkeypatch.setattr("trainables.training.train.Updates", Watched)
     model.register_forward_pre_hook(lambda _, inputs: seen.append((seen.pop()[0], float(inputs[0].sum()))))
     list(train(model, data, TrainingPlan(dense, spec.dense.data.augment, spec.seed)))
     whole = seen.copy()
@@ -141,7 +143,9 @@ def test_distillation_is_that_of_hinton_worked_by_hand() -> None:
     batch = Batch(torch.zeros(1, 1), labels, labels)
     apart = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
     for weight in (0.0, 0.5, 1.0):
-        loss = distillation(teacher, Distillation(temperature=2.0, weight=weight))(batch, torch.zeros(1, 2))
+        loss = distillation(teacher, Distillation(temperature=2.0, weight=weight), label_loss(Recipe()))(
+            batch, torch.zeros(1, 2)
+        )
         assert float(loss.detach()) == pytest.approx((1 - weight) * math.log(2) + weight * 4 * apart)
 
 
@@ -149,7 +153,7 @@ def test_distillation_is_that_of_torch() -> None:
     torch.manual_seed(0)
     teacher, images, labels = nn.Linear(5, 7), torch.randn(11, 5), torch.randint(7, (11,))
     logits = torch.randn(11, 7, requires_grad=True)
-    loss = distillation(teacher, Distillation())(Batch(images, labels, labels), logits)
+    loss = distillation(teacher, Distillation(), label_loss(Recipe()))(Batch(images, labels, labels), logits)
     of_teacher = torch.distributions.Categorical(logits=teacher(images).detach() / 4)
     of_student = torch.distributions.Categorical(logits=logits / 4)
     apart = torch.distributions.kl_divergence(of_teacher, of_student).mean()
@@ -163,7 +167,8 @@ def test_losses_are_multiplied_by_the_weights_of_the_samples() -> None:
     torch.manual_seed(0)
     teacher, images, labels, weights = nn.Linear(5, 7), torch.randn(11, 5), torch.randint(7, (11,)), torch.rand(11)
     logits = torch.randn(11, 7)
-    for loss in (hard_labels, distillation(teacher, Distillation())):
+    of_labels = label_loss(Recipe(label_smoothing=0.1))
+    for loss in (of_labels, distillation(teacher, Distillation(), of_labels)):
         each = [loss(Batch(images[[i]], labels[[i]], labels[[i]]), logits[[i]]) for i in range(11)]
         whole = loss(Batch(images, labels, labels, weights), logits)
         torch.testing.assert_close(whole, (weights * torch.stack(each)).mean())

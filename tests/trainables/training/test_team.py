@@ -42,6 +42,9 @@ RAGGED = WEIGHT.finetune.model_copy(
 CHANNEL = WEIGHT.model_copy(update={"granularity": "channel", "criterion": "l1", "sparsity": 0.5})
 SPECS = {
     "weights": WEIGHT.model_copy(update={"finetune": RAGGED}),
+    "clipped, averaged": WEIGHT.model_copy(
+        update={"finetune": RAGGED.model_copy(update={"grad_clip": 0.5, "ema": 0.8, "nesterov": True})}
+    ),
     "steps": WEIGHT.model_copy(update={"schedule": Schedule(name="iterative", steps=3)}),
     "gates, distilled": CHANNEL.model_copy(
         update={"policy": "gates-joint", "gates": Gates(epochs=2), "recovery": "distill"}

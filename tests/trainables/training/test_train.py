@@ -16,7 +16,7 @@ from trainables.spec import EpochReport, Recipe
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit
 from trainables.training.record import TrainingRecord
-from trainables.training.train import DivergedError, TrainingPlan, evaluate, set_lr, sgd, to_device, train
+from trainables.training.train import DivergedError, TrainingPlan, evaluate, to_device, train
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, lr=0.05, batch_size=50)
@@ -70,15 +70,6 @@ def test_training_repeats_itself_for_a_seed(data: Resident) -> None:
     one, again, other = state(trained(1)), state(trained(1)), state(trained(2))
     assert all(torch.equal(one[key], again[key]) for key in one)
     assert not torch.equal(one["head.weight"], other["head.weight"])
-
-
-def test_learning_rate_follows_its_schedule() -> None:
-    model = nn.Linear(1, 1)
-    optimizer = sgd(model, Recipe(lr=0.4))
-    for schedule, expected in (("cosine", [0.4, 0.2, 0.0]), ("constant", [0.4, 0.4, 0.4])):
-        for progress, lr in zip((0.0, 0.5, 1.0), expected, strict=True):
-            set_lr(optimizer, Recipe.model_validate({"lr": 0.4, "schedule": schedule}), progress)
-            assert optimizer.param_groups[0]["lr"] == pytest.approx(lr)
 
 
 def test_evaluation_is_that_of_numpy(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from trainables.pruning_spec import Schedule
 from trainables.spec import Recipe, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
+from trainables.training.updates import Updates
 from trainables.trial.prune import prune
 from trainables.trial.trainable import run_trial
 
@@ -116,10 +117,13 @@ def test_between_two_steps_the_learning_rate_is_that_of_fine_tuning(
 ) -> None:
     used: list[tuple[str, float, int]] = []
 
-    def watched(optimizer: Any, recipe: Recipe, progress: float) -> None:
-        used.append((recipe.schedule, recipe.lr, recipe.batch_size))
+    class Watched(Updates):
+        def set_progress(self, done: float) -> None:
+            super().set_progress(done)
+            rate = self._weights.param_groups[0]["lr"]
+            used.append((self._recipe.schedule, rate, self._recipe.batch_size))
 
-    monkeypatch.setattr("trainables.training.train.set_lr", watched)
+    monkeypatch.setattr("trainables.training.fit.Updates", Watched)
     prune(scheduled(WEIGHT, GRADUAL), splits, residents(splits, CPU), storage, Folder.at(str(tmp_path)))
     assert set(used) == {("constant", 0.02, 64)}
 

@@ -1,0 +1,117 @@
+"""One update of a network: the steps of its optimizers, their learning rates, and the average of its weights."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from trainables.models.layers import NO_MASKS, Masks
+from trainables.pruning.gates import ChannelGates
+from trainables.spec import Recipe
+from trainables.training.average import Average
+from trainables.training.learning_rate import factor
+from trainables.training.optimizers import OPTIMIZERS, SGD
+
+Memory = Mapping[str, Tensor]  # what updates remember of earlier ones: "momentum_buffer:conv1.weight" and the like
+
+
+class Updates:
+    """Updates the weights of a network by a recipe, and its gates, if any. Masked weights stay zero.
+
+    Gates have an optimizer and a learning rate of their own. They have no weight decay, as it would close them, and no
+    momentum, as it would take them past their budget (ours). If the recipe averages weights, the network has the
+    averaged weights outside `training`.
+    """
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, masks: Masks = NO_MASKS, gates: ChannelGates | None = None
+    ) -> None:
+        """masks: name of a parameter -> bool, True where a weight stays."""
+        self._model, self._recipe, self._gates = model, recipe, gates
+        self._masked: list[Tensor] = [model.get_parameter(name) for name in masks]
+        self._masks = list(masks.values())
+        self._weights = OPTIMIZERS[recipe.optimizer](model, recipe)
+        self._of_gates = SGD(gates.parameters(), gates.lr, foreach=True) if gates else None
+        self._average = Average(model, recipe.ema) if recipe.ema else None
+        self._done = 0.0
+
+    @property
+    def learning(self) -> list[Tensor]:
+        """All tensors that learn, those of gates included."""
+        optimizers = (self._weights, self._of_gates) if self._of_gates else (self._weights,)
+        return [tensor for optimizer in optimizers for group in optimizer.param_groups for tensor in group["params"]]
+
+    def set_progress(self, done: float) -> None:
+        """Set the learning rates. done: fraction of the recipe's training that is done."""
+        for group in self._weights.param_groups:
+            group["lr"] = self._recipe.lr * factor(self._recipe, done)
+        if self._gates and self._of_gates:
+            self._of_gates.param_groups[0]["lr"] = self._gates.lr * factor(self._recipe, self._of_gates_done(done))
+        self._done = done
+
+    def _of_gates_done(self, done: float) -> float:
+        """Gates no longer change after their own number of epochs."""
+        assert self._gates is not None
+        return min(1.0, done * self._recipe.epochs / self._gates.settings.epochs)
+
+    def step(self, loss: Tensor) -> None:
+        """Make one step down the gradient of a loss."""
+        optimizers = (self._weights, self._of_gates) if self._of_gates else (self._weights,)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self._recipe.grad_clip:
+            nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.grad_clip)
+        for optimizer in optimizers:
+            optimizer.step()
+        if self._gates:
+            self._gates.step_to_target(self._of_gates_done(self._done))
+        if self._masked:
+            with torch.no_grad():
+                torch._foreach_mul_(self._masked, self._masks)
+        if self._average:
+            self._average.update()
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Let the network have the weights that train, not their average."""
+        if self._average:
+            self._average.swap()
+        yield
+        if self._average:
+            self._average.swap()
+
+    def memory(self) -> dict[str, Tensor]:
+        """Return what the next updates need of the ones so far, outside `training`."""
+        memory = {
+            _key(entry, name): value
+            for name, parameter in self._model.named_parameters()
+            for entry, value in self._weights.state.get(parameter, {}).items()
+            if value is not None
+        }
+        return memory | (self._average.memory() if self._average else {})
+
+    def remember(self, memory: Memory) -> None:
+        """Go on after the updates that left this memory. An empty memory is that of no updates."""
+        for name, parameter in self._model.named_parameters():
+            for entry in ENTRIES:
+                if (saved := memory.get(_key(entry, name))) is not None:
+                    self._weights.state[parameter][entry] = _like(saved, parameter)
+        if self._average:
+            self._average.remember(memory)
+
+
+ENTRIES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")  # of the state of SGD and AdamW
+
+
+def _key(entry: str, name: str) -> str:
+    """Name an entry of a parameter's state. Checkpoints of older versions have SGD's by the parameter's name alone."""
+    return name if entry == "momentum_buffer" else f"{entry}:{name}"
+
+
+def _like(saved: Tensor, parameter: Tensor) -> Tensor:
+    """Copy an entry into the layout of the weights; the number of steps stays on the CPU, as torch has it."""
+    if saved.dim() == 0:
+        return saved.clone()
+    return torch.empty_like(parameter, requires_grad=False).copy_(saved)
