@@ -23,6 +23,8 @@ class DataSpec(Frozen):
         "",
         description="Checksum of the files, which each run computes; empty where the data set's library checks it.",
     )
+    image: str = Field("image", min_length=1, description="Column of Parquet files that holds the images.")
+    label: str = Field("label", min_length=1, description="Column of Parquet files that holds the labels.")
     size: int | None = Field(
         None,
         ge=1,

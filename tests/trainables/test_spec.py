@@ -65,7 +65,7 @@ def test_new_field_with_a_default_renames_nothing() -> None:
 OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (DataSpec, {"name": "x", "content": "c", "size": 9, "max_train": 9, "max_val": 9, "max_test": 9}),
     (DataSpec, {"val_fraction": 0.2, "test_fraction": 0.3, "split_seed": 1, "augment": "flip", "label_noise": 0.1}),
-    (DataSpec, {"fit": "crop", "normalise": "imagenet", "channels": "grey"}),
+    (DataSpec, {"image": "x", "label": "x", "fit": "crop", "normalise": "imagenet", "channels": "grey"}),
     (Recipe, {"epochs": 1, "lr": 0.3, "batch_size": 7, "momentum": 0.1, "weight_decay": 0.1, "schedule": "constant"}),
     (Recipe, {"optimizer": "adamw", "nesterov": True, "warmup": 1, "label_smoothing": 0.1, "grad_clip": 1, "ema": 0.9}),
     (DenseSpec, {"model": "x", "width": 2.0, "data": DataSpec(size=9), "recipe": Recipe(lr=0.3), "seed": 1}),

@@ -1,4 +1,4 @@
-"""Parquet folders: files with the columns `image` (an encoded image, or a struct with its `bytes`) and `label`."""
+"""Parquet folders: files with a column of encoded images, or of structs with their `bytes`, and one of labels."""
 
 import os
 from collections.abc import Iterator
@@ -153,7 +153,7 @@ def _caches(files: tuple[File, ...]) -> list[blob_cache.BlobCache]:
 
     return blob_cache.open_all(
         [
-            blob_cache.Source(f"{file.path.resolve()} {file.state}", file.state[0], partial(blobs, file))
+            blob_cache.Source(f"{file.path.resolve()} {file.image} {file.state}", file.state[0], partial(blobs, file))
             for file in files
         ]
     )
@@ -166,10 +166,10 @@ def _read(file: File, rows: Integers) -> Iterator[list[Encoded]]:
         edges = np.cumsum([0, *(parquet.metadata.row_group(g).num_rows for g in range(parquet.num_row_groups))])
         groups = np.unique(np.searchsorted(edges, rows, side="right") - 1)
         numbers = np.concatenate([np.arange(0), *(np.arange(edges[g], edges[g + 1]) for g in groups)])
-        for batch in parquet.iter_batches(ROWS, row_groups=groups.tolist(), columns=["image"]):
+        for batch in parquet.iter_batches(ROWS, row_groups=groups.tolist(), columns=[file.image]):
             here, numbers = numbers[: len(batch)], numbers[len(batch) :]
             wanted = rows[slice(*np.searchsorted(rows, (here[0], here[-1] + 1)))]
-            images = batch["image"].take(pa.array(np.searchsorted(here, wanted)))
+            images = batch[file.image].take(pa.array(np.searchsorted(here, wanted)))
             if pa.types.is_struct(images.type):
                 images = pc.struct_field(images, "bytes")
             contents = (content or b"" for content in images.to_pylist())

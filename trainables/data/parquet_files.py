@@ -26,6 +26,8 @@ class File(NamedTuple):
     path: Path
     role: Role
     rows: int
+    image: str  # names of its columns
+    label: str
     classes: tuple[str, ...]  # names from the schema; empty where it has none
     state: tuple[int, int]  # size in bytes, time of last change in ns
 
@@ -40,7 +42,7 @@ def open_files(data: DataSpec) -> list[File]:
     folder = Path(data.path).expanduser()
     if not folder.is_dir():
         raise ValueError(f"data.path must be a folder of Parquet files, but {data.path!r} is not a folder; correct it")
-    files = [_open(path) for path in sorted(folder.iterdir()) if _is_parquet(path)]
+    files = [_open(path, data.image, data.label) for path in sorted(folder.iterdir()) if _is_parquet(path)]
     if not any(file.role == "train" and file.rows for file in files):
         raise ValueError(
             f"{data.path!r} must hold Parquet files with training samples, but none of its {len(files)} is one; "
@@ -61,7 +63,7 @@ def open_files(data: DataSpec) -> list[File]:
     return sorted(files, key=lambda file: ROLES.index(file.role))
 
 
-def _open(path: Path) -> File:
+def _open(path: Path, image: str, label: str) -> File:
     with whole(path):
         with path.open("rb") as file:
             check_footer(file)  # first, as some footers crash Arrow
@@ -70,9 +72,11 @@ def _open(path: Path) -> File:
     if rows > status.st_size:  # each row needs some bytes for its image
         raise ValueError(f"{path.name} must hold an image in each row, but claims {rows:,} in {status.st_size:,} bytes")
     schema = metadata.schema.to_arrow_schema()
-    _check_columns(path.name, schema)
+    _check_columns(path.name, schema, image, label)
     role = split_names.of_file(path.name[: -len(SUFFIX)]) or "train"
-    return File(path, role, rows, _named_classes(path.name, schema), (status.st_size, status.st_mtime_ns))
+    return File(
+        path, role, rows, image, label, _named_classes(path.name, schema, label), (status.st_size, status.st_mtime_ns)
+    )
 
 
 def left_out(folder: Path) -> LeftOut:
@@ -101,32 +105,33 @@ def whole(path: Path) -> Iterator[None]:
         raise ValueError(f"{path.name} must be a Parquet file, but cannot be read ({error}); repair it") from error
 
 
-def _check_columns(name: str, schema: pa.Schema) -> None:
-    for column in ("image", "label"):
+def _check_columns(name: str, schema: pa.Schema, images: str, labels: str) -> None:
+    for column in (images, labels):
         if column not in schema.names:
             raise ValueError(
-                f"{name} must have the columns image and label, but has {', '.join(schema.names)}; rename its columns"
+                f"{name} must have the columns {images} and {labels}, but has {', '.join(schema.names)}; name its "
+                "columns by data.image and data.label"
             )
-    image, label = schema.field("image").type, schema.field("label").type
+    image, label = schema.field(images).type, schema.field(labels).type
     if pa.types.is_struct(image) and image.get_field_index("bytes") >= 0:
         image = image.field("bytes").type
     if not any(test(image) for test in (pa.types.is_binary, pa.types.is_large_binary)):
         raise ValueError(
-            f"column image must be binary (an encoded image, or a struct with its `bytes`), but in {name} it is "
+            f"column {images} must be binary (an encoded image, or a struct with its `bytes`), but in {name} it is "
             f"{image}; write the encoded PNG, JPEG or WebP"
         )
     if not pa.types.is_integer(label):
         raise ValueError(
-            f"column label must hold integers, but in {name} it is {label}; number the classes from 0, and name them "
-            "in a JSON list under the schema's metadata key `classes`"
+            f"column {labels} must hold integers, but in {name} it is {label}; number the classes from 0, and name "
+            "them in a JSON list under the schema's metadata key `classes`"
         )
 
 
-def _named_classes(name: str, schema: pa.Schema) -> tuple[str, ...]:
+def _named_classes(name: str, schema: pa.Schema, label: str) -> tuple[str, ...]:
     metadata = schema.metadata or {}
     text = metadata.get(b"classes")
     if text is None:
-        return _huggingface_names(metadata.get(b"huggingface", b"{}"))
+        return _huggingface_names(metadata.get(b"huggingface", b"{}"), label)
     try:
         classes = from_json(text.decode())
     except ValueError:
@@ -136,13 +141,13 @@ def _named_classes(name: str, schema: pa.Schema) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _huggingface_names(text: bytes) -> tuple[str, ...]:
-    """Return the names of ClassLabel `label` in the metadata of Hugging Face's datasets; empty where it has none."""
+def _huggingface_names(text: bytes, label: str) -> tuple[str, ...]:
+    """Return the names of the ClassLabel column in the metadata of Hugging Face's datasets; empty where it has none."""
     try:
         found = from_json(text.decode())
     except ValueError:
         return ()
-    for key in ("info", "features", "label", "names"):
+    for key in ("info", "features", label, "names"):
         found = found.get(key) if isinstance(found, dict) else None
     named = isinstance(found, list) and all(isinstance(name, str) for name in found)
     return tuple(found) if named and isinstance(found, list) else ()
@@ -161,7 +166,7 @@ def labels_and_classes(files: list[File]) -> tuple[Integers, tuple[str, ...]]:
 
 def _labels(file: File, limit: int) -> Integers:
     with whole(file.path):
-        column = pq.read_table(file.path, columns=["label"])["label"]
+        column = pq.read_table(file.path, columns=[file.label])[file.label]
     if len(column) != file.rows:
         raise ValueError(
             f"{file.path.name} must hold the {file.rows} rows that it counts, but has {len(column)}; repair it"
@@ -170,7 +175,7 @@ def _labels(file: File, limit: int) -> Integers:
     row = pc.index(legal, False).as_py()
     if row >= 0:
         raise ValueError(
-            f"label must be in 0..{limit - 1}, but {file.path.name} row {row} has {column[row].as_py()}; "
+            f"{file.label} must be in 0..{limit - 1}, but {file.path.name} row {row} has {column[row].as_py()}; "
             "correct it, or the list of classes in the schema"
         )
     return np.asarray(column.cast(pa.int64()).to_numpy(), np.int64)

@@ -140,6 +140,11 @@ def _refuse_channels(data: DataSpec, channels: int) -> None:
 
 
 def _source(data: DataSpec) -> Source:
+    if data.name != "parquet" and (data.image, data.label) != ("image", "label"):
+        raise ValueError(
+            "data.image and data.label must name columns of Parquet files, but data.name is "
+            f"{data.name!r}; leave them out, or set data.name to 'parquet'"
+        )
     return pick("data.name", data.name, SOURCES)
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.trainables.image_files import everything, grey, parquet_spec, png, write_parquet
 from trainables.data import parquet, sources
 from trainables.data.types import Shape
+from trainables.data_spec import DataSpec
 
 
 @pytest.mark.parametrize(("struct", "rows"), [(False, 1024), (True, 1024), (False, 3)])
@@ -35,6 +36,28 @@ def test_parquet_files_are_split_by_name_and_counted_in_order(
     assert found.tolist() == labels
     assert splits.classes == ("0", "1", "2")
     assert sources.peek(data) == Shape(1, 4, 4, 3)
+
+
+def test_columns_may_have_other_names(tmp_path: Path) -> None:
+    """As in Hugging Face's CIFAR-100: two columns of labels, with the names of each in the schema."""
+    features = {
+        name: {"names": [f"{name} {n}" for n in range(3)], "_type": "ClassLabel"} for name in ("fine", "coarse")
+    }
+    schema = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    images = [{"bytes": image, "path": None} for image in GOOD]
+    table = pa.table({"img": images, "fine": LABELS, "coarse": [2 - label for label in LABELS]})
+    pq.write_table(table.replace_schema_metadata(schema), tmp_path / "train.parquet")
+    plain = parquet_spec(tmp_path)
+    with pytest.raises(ValueError, match=r"must have the columns image and label, but has img, fine, coarse; name its"):
+        sources.load(plain)
+    for column, expected in (("fine", LABELS), ("coarse", [2 - label for label in LABELS])):
+        data = plain.model_copy(update={"image": "img", "label": column})
+        _, found, _ = everything(data)
+        assert found.tolist() == expected
+        assert sources.load(data).classes == tuple(f"{column} {n}" for n in range(3))
+        assert data.key() != plain.key()
+    with pytest.raises(ValueError, match=r"must name columns of Parquet files, but data\.name is 'digits'; leave them"):
+        sources.load(DataSpec(label="fine"))
 
 
 def test_images_that_are_not_used_are_not_decoded(tmp_path: Path) -> None:
