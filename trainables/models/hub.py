@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from trainables.lookup import did_you_mean
 from trainables.models import known, libraries
 from trainables.models.cifar import CIFAR
+from trainables.models.module_kinds import refuse_kinds
 from trainables.models.trust import is_external
 
 MOST_WEIGHTS = 1 << 30
@@ -74,19 +75,21 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
 
     Raises:
         ValueError: `check` refuses the name or width, the network has more than 2^30 weights, or the user's function
-            does not return an nn.Module.
+            does not return an nn.Module, or `refuse_kinds` refuses it.
     """
     check(name, width)
     if name in CIFAR:
         refuse_too_large(name, num_classes, in_channels, width)
         return CIFAR[name](num_classes, in_channels, width)
-    if libraries.is_of_library(name):
-        return libraries.build(name, num_classes, in_channels)
     if not is_external(name):
         return _torchvision(name, num_classes, in_channels)
-    model = _user_function(name)(num_classes=num_classes, in_channels=in_channels)
+    if libraries.is_of_library(name):
+        model: object = libraries.build(name, num_classes, in_channels)
+    else:
+        model = _user_function(name)(num_classes=num_classes, in_channels=in_channels)
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} must return an nn.Module, but returned a {type(model).__name__}; change the function")
+    refuse_kinds(name, model)
     return model
 
 

@@ -29,10 +29,16 @@ def owners_of(model: nn.Module) -> dict[nn.Parameter, Owners]:
 def refuse_computed(model: nn.Module, usage: Usage) -> None:
     """Raise ValueError for a layer that ran and computes its weight, as no mask holds that."""
     for name, module in model.named_modules():
-        if name in usage.ran and isinstance(module, _STORES):
-            for key in ("weight", "in_proj_weight", *getattr(module, "_flat_weights_names", ())):
-                if isinstance(getattr(module, key, None), Tensor) and module._parameters.get(key) is None:
-                    raise ValueError(f"layer {name} must store its weight, but computes it; remove its parametrization")
+        if name in usage.ran and computes_weight(module):
+            raise ValueError(f"layer {name} must store its weight, but computes it; remove its parametrization")
+
+
+def computes_weight(module: nn.Module) -> bool:
+    """Tell whether a layer of torch has a weight that is no parameter, as with weight normalisation."""
+    if not isinstance(module, _STORES):
+        return False
+    keys = ("weight", "in_proj_weight", *getattr(module, "_flat_weights_names", ()))
+    return any(isinstance(getattr(module, key, None), Tensor) and module._parameters.get(key) is None for key in keys)
 
 
 def kind_of(module: nn.Module) -> str:

@@ -19,7 +19,6 @@ from trainables.models.trust import is_external
 NARROW = 0.02  # width of the project's own networks where only shapes matter
 SAME = 1e-4  # of the largest logit: two outputs that differ by less are the same
 _SIZES = (8, 16, 32, 64, 128, 224, 256, 299, 512)  # side lengths in pixels, suggested where an image does not fit
-_WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
 _NOT_OWN = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))  # folders of code that is not the user's
 
 
@@ -56,8 +55,6 @@ def _try(name: str, num_classes: int, image: tuple[int, int, int]) -> None:
     """Build and run an external network: twice in eval mode, as a copy of its state, and in a step of training."""
     torch.manual_seed(0)
     model, twin = _built(name, num_classes, image[0]), _built(name, num_classes, image[0])
-    _refuse_kinds(name, model)
-    _refuse_state(name, model)
     try:
         copy.deepcopy(model)
         twin.load_state_dict(model.state_dict())
@@ -94,44 +91,6 @@ def _built(name: str, num_classes: int, in_channels: int) -> nn.Module:
         raise ValueError(
             f"{name} must build on a CPU, but failed with: {first_line(error)}; correct the function"
         ) from error
-
-
-def _refuse_kinds(name: str, model: nn.Module) -> None:
-    """Refuse scripted, compiled and wrapped modules, also inside the network."""
-    for path, module in model.named_modules():
-        kind = type(module).__name__
-        label = f"{path} is" if path else "is"
-        if isinstance(module, torch.jit.ScriptModule):
-            found, remedy = "scripted", "return the module before torch.jit"
-        elif type(module).__module__.startswith("torch._dynamo") or getattr(module, "_compiled_call_impl", None):
-            found, remedy = "compiled", "return the module before torch.compile"
-        elif kind in _WRAPPERS:
-            found, remedy = f"wrapped in {kind}", "return the module inside; resources.workers shares a training"
-        else:
-            continue
-        raise ValueError(f"{name} must be a plain nn.Module in float32, but {label} {found}; {remedy}")
-
-
-def _refuse_state(name: str, model: nn.Module) -> None:
-    """Refuse parameters that are not dense float32 tensors with a shape, and state that is no tensor."""
-    for key, parameter in model.named_parameters():
-        if torch.nn.parameter.is_lazy(parameter):
-            raise ValueError(
-                f"{name} must know its shapes once it is built, but {key} is lazy; give the layer its sizes"
-            )
-        if parameter.layout != torch.strided:
-            raise ValueError(f"{name} must have dense parameters, but {key} is {parameter.layout}; use a dense tensor")
-        if parameter.dtype != torch.float32:
-            raise ValueError(
-                f"{name} must be a plain nn.Module in float32, but {key} is {parameter.dtype}; return the module "
-                "before .half() or .double(), and set resources.precision for another precision"
-            )
-    for key, value in model.state_dict().items():
-        if not isinstance(value, Tensor) or value.is_quantized or value.layout != torch.strided:
-            raise ValueError(
-                f"{name} must keep its state in tensors, but {key} of its state dict is a {type(value).__name__}; "
-                "keep it as a tensor by register_buffer, or out of get_extra_state"
-            )
 
 
 def _refuse_values(name: str, logits: Tensor) -> None:
