@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -120,7 +121,7 @@ def _of_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if repeated := [name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1]:
+    if repeated := [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]:
         raise ValueError(f"it names {repeated[0]} more than once")
     return dict(pairs)
 

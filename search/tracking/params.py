@@ -26,6 +26,7 @@ def study_params(study: StudySpec) -> dict[str, Any]:
     """Nested settings of a study, those in `LISTS` as texts."""
     settings = study.model_dump(mode="json")
     settings["layers"] = rules_name(study.layers)
+    settings["densities"] = settings.pop("given")["densities"] or None
     settings["curricula"] = [curriculum_name(curriculum) for curriculum in study.all_curricula()]
     return {
         LISTS.get(name, name): ", ".join(map(str, value)) if name in LISTS else value

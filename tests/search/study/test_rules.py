@@ -28,6 +28,7 @@ from trainables.pruning_spec import LayerRule, Schedule
 from trainables.spec import DenseSpec, TrialSpec
 
 RULES = [{"match": "head", "keep": 1.0}, {"match": "*conv*", "at_least": 0.3}, {"type": "Linear", "density": 0.5}]
+FIXED = [{"match": "[!h]*", "density": 0.5}, {"match": "hidden", "density": 0.5}]
 SHORT = "head keep 1; *conv* at least 0.3; Linear 0.5"
 
 
@@ -130,6 +131,11 @@ def test_rows_of_other_rules_are_others_and_name_them(tmp_path: Path) -> None:
 def test_mlflow_has_rules_in_short() -> None:
     spec = study()
     assert study_params(spec)["layers"] == trial_params(spec.trials()[0])["layers"] == SHORT
+    given = read_study(
+        {"name": "s", "policies": ["given"], "given": {"densities": {"head": 1.0}}, "layers": FIXED}
+        | {"sparsities": [0.5]}
+    )
+    assert study_params(given)["densities"] == trial_params(given.trials()[0])["densities"] == {"head": 1.0}
 
 
 @pytest.mark.parametrize("space", ["layers", "stages", "blocks", "family"])

@@ -20,7 +20,7 @@ from trainables.pruning.granularity import Counts, Part
 from trainables.pruning.masks import Weights
 from trainables.pruning.rules import bounded
 from trainables.pruning_spec import LayerRule, Schedule
-from trainables.spec import BudgetKind, TrialSpec
+from trainables.spec import BudgetKind, Recipe, TrialSpec
 
 SHARES = ((1.0, 1.0), (0.5, 0.5), (0.3, 0.8), (0.0, 1.0))
 
@@ -59,6 +59,29 @@ def test_every_policy_spends_the_rest_among_the_other_parts(policy: str, network
     for p in np.flatnonzero(keep < most):
         assert prunable.cost(keep + np.eye(len(keep), dtype=int)[p], kind) > budget
     assert (keep == quotas(policy, asked)).all()
+
+
+@pytest.mark.parametrize(("policy", "network"), [pair for pair in PAIRS if not pair[1].startswith("awkward")])
+def test_every_policy_takes_the_only_allocation_that_rules_leave(policy: str, network: str) -> None:
+    _, free = NETWORKS[network]
+    prunable = bounded(free, [LayerRule(match="*", density=0.5)])
+    only = ceilings(prunable)
+    sparsity = 1.0 - prunable.cost(only, "params") / prunable.cost(dense_counts(free), "params")
+    assert (quotas(policy, known_to(policy, prunable, SAMPLES, sparsity, "params")) == only).all()
+
+
+@pytest.mark.parametrize("policy", ["capacity", "random-best"])
+@pytest.mark.parametrize("network", ["small_cnn-weight", "resnet20-channel", "resnet20-block"])
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_policies_that_measure_compensated_networks_keep_rules(policy: str, network: str, share: float) -> None:
+    _, free = NETWORKS[network]
+    rules = [LayerRule(match=part.name, density=share) for part in free.parts[: len(free.parts) // 2]]
+    prunable = bounded(free, rules if share == 1.0 else [LayerRule(match="*", density=0.5)])
+    ends = [prunable.cost(bound(prunable), "params") for bound in (floors, ceilings)]
+    sparsity = 1.0 - sum(ends) / 2 / prunable.cost(dense_counts(free), "params")
+    asked = known_to(policy, prunable, SAMPLES, sparsity, "params")
+    keep = quotas(policy, replace(asked, compensated=True, recalibrated=True, training=Recipe(epochs=1, lr=0.01)))
+    assert ((floors(prunable) <= keep) & (keep <= ceilings(prunable))).all()
 
 
 @st.composite

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from tests.trainables.conftest import assert_same
 from tests.trainables.pruning.test_channels import NETWORKS, KeptUnits, build, images, random_units
+from trainables.allocation.budget import ceilings, dense_counts, floors
 from trainables.models import hub
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import OPENS, SHAPINGS, ChannelGates, is_open, trainable_gate
+from trainables.pruning.rules import bounded
 from trainables.pruning.soundness import refuse_unsound_gates
-from trainables.pruning_spec import Gates
+from trainables.pruning_spec import Gates, LayerRule
 from trainables.spec import BudgetKind, Recipe
 from trainables.training.updates import Updates
 
@@ -169,6 +171,31 @@ def test_steps_meet_the_falling_target_and_converge(
     converged = gates.values.detach().clone()
     gates.step_to_target(done)
     assert torch.equal(gates.values, converged)  # converged
+
+
+@pytest.mark.parametrize("kind", ["params", "macs"])
+@settings(max_examples=20, deadline=None)
+@given(share=st.floats(0, 1), done=st.floats(0, 1), seed=st.integers(0, 99))
+def test_gates_stay_within_the_bounds_of_rules(kind: BudgetKind, share: float, done: float, seed: int) -> None:
+    free = COSTED[sorted(COSTED)[0]]
+    shares = [(1.0, 1.0), (0.5, 0.5), (0.25, 0.75), (0.0, 1.0)]
+    rules = [
+        LayerRule(match=part.name, at_least=low, at_most=high)
+        for part, (low, high) in zip(free.parts, shares, strict=False)
+    ]
+    channels = bounded(free, rules)
+    least, most = (channels.cost(bound(channels), kind) for bound in (floors, ceilings))
+    dense = channels.cost(dense_counts(channels), kind)
+    target = (least + share * (most - least)) / dense
+    gates = ChannelGates(channels, Gates(), kind, target)
+    with torch.no_grad():
+        gates.values.copy_(torch.rand(len(gates.values), generator=torch.Generator().manual_seed(seed)))
+    for _ in range(2):
+        gates.step_to_target(done)
+    counts = np.array([*gates.report().open.values()])
+    assert ((floors(channels) <= counts) & (counts <= ceilings(channels))).all()
+    now = max(least, (1.0 - 2.0 * min(done, 0.5) * (1.0 - target)) * dense)
+    assert channels.cost(counts, kind) <= now + 1
 
 
 @pytest.mark.parametrize("target", [0.3, 0.9])
