@@ -15,7 +15,7 @@ from trainables.frozen import Frozen
 from trainables.models.layers import count
 from trainables.names import SEARCHES, Source
 from trainables.pruning.granularities import view
-from trainables.pruning.rules import rounded, rule_of
+from trainables.pruning.rules import labels, rounded
 from trainables.spec import BudgetKind
 from trainables.training.calibration import calibration_samples
 
@@ -75,12 +75,7 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
     seconds = time.perf_counter() - started
     after = count(model, planned.carry_out().masks, built.example())
     kept, macs = (dict.fromkeys(before.weights, 0) | counts for counts in (after.weights, after.macs))
-    rules = {
-        layer.name: rule.label
-        for part in planned.prunable.parts
-        if (rule := rule_of(part, spec.layers))
-        for layer in part.layers
-    }
+    rules = labels(planned.prunable, spec.layers)
     layers = [
         LayerShare(
             name=name, size=size, keep=kept[name], density=kept[name] / size, macs=macs[name], rule=rules.get(name, "")

@@ -29,6 +29,7 @@ class Part:
     floor: int  # the fewest units that the network needs
     layers: tuple[Layer, ...]  # layers that hold the weights of the units
     multiple: int = 1  # the number of kept units is a multiple of this, or all units are kept
+    readers: tuple[Layer, ...] = ()  # other layers that lose weights with the units, as they read their channels
     bounds: tuple[int, int] | None = None  # the fewest and the most units that a rule lets it keep
 
     @property

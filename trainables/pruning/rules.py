@@ -34,8 +34,21 @@ def bounded(prunable: AnyPrunable, rules: Rules, at: Callable[[float], float] = 
 
 
 def rule_of(part: Part, rules: Rules) -> LayerRule | None:
-    """Find the first rule that matches a part, by its name or by one of its layers."""
+    """Find the first rule that matches a part: by its name or its layers; one that keeps all, also by its readers."""
     return next((rule for rule in rules if _matches_part(rule, part)), None)
+
+
+def labels(prunable: Prunable, rules: Rules) -> dict[str, str]:
+    """Name the rule that holds for each layer: that of its part, or one that matches the layer if it is in no part."""
+    of_layers = {
+        layer.name: rule.label for layer in prunable.layers for rule in reversed(rules) if _matches_layer(rule, layer)
+    }
+    of_parts = {
+        layer.name: rule.label if (rule := rule_of(part, rules)) else ""
+        for part in prunable.parts
+        for layer in part.layers
+    }
+    return of_layers | of_parts
 
 
 def rounded(prunable: Prunable, rules: Rules) -> dict[str, str]:
@@ -89,14 +102,17 @@ def _unmatched(prunable: Prunable, rule: LayerRule) -> str:
         return f"no layer has the type {rule.type!r}; the nearest types are {some(near)}"
     names = list(dict.fromkeys(name for part in prunable.parts for name in _names_of(part)))
     names += [layer.name for layer in prunable.layers if layer.name not in names]
-    near = get_close_matches(rule.match, names, n=3, cutoff=0.55)
+    ends = {name.rpartition(".")[2]: name for name in reversed(names)}  # the first name with each end
+    known = ends | {name: name for name in names}
+    near = list(dict.fromkeys(known[key] for key in get_close_matches(rule.match.strip("*?."), known, 3, 0.55)))
     hint = f"the nearest names are {some(near)}" if near else f"the names are {some(names)}"
     return f"no layer matches {rule.match!r}{f' and has the type {rule.type!r}' if rule.type else ''}; {hint}"
 
 
 def _matches_part(rule: LayerRule, part: Part) -> bool:
     by_name = not rule.type and fnmatchcase(part.name, rule.match)
-    return by_name or any(_matches_layer(rule, layer) for layer in part.layers)
+    layers = (*part.layers, *part.readers) if rule.keep else part.layers
+    return by_name or any(_matches_layer(rule, layer) for layer in layers)
 
 
 def _matches_layer(rule: LayerRule, layer: Layer) -> bool:

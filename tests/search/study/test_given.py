@@ -20,6 +20,7 @@ from search.study.given import Given, densities_of, read_given
 from search.study.reading import read_study
 from search.study.spec import StudySpec
 from tests.search.comparison.test_compare import outcome, study_of
+from tests.search.conftest import howcompact
 from tests.search.in_process import run_in_process
 from tests.search.study.test_rules import SMALL
 from tests.trainables.allocation.test_policies import NETWORKS
@@ -187,6 +188,22 @@ def test_allocations_that_were_printed_are_given_again(granularity: str, tmp_pat
     again = allocation(fresh("small_cnn", "1x8x8", 10, 0), settings, 0)
     assert again.parts == printed.parts
     assert [layer.keep for layer in again.layers] == [layer.keep for layer in printed.layers]
+
+
+def test_the_command_line_takes_rules_and_tables(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("- {match: head, keep: 1.0}\n- {type: Conv2d, at_most: 0.6}\n")
+    (tmp_path / "table.csv").write_text("".join(["part,density\n", *(f"{n},{d}\n" for n, d in DENSITIES.items())]))
+    network = ("allocate", "small_cnn", "--image", "1x8x8", "--policy", "given", "--given", "table.csv")
+    told = howcompact(*network, "--sparsity", "0.7", "--layers", "rules.yaml", "--json", cwd=tmp_path)
+    printed = json.loads(told.stdout)
+    assert printed["params_kept"] == round(0.3 * 69520)
+    assert printed["parts"]["head"] == 1.0
+    assert max(printed["parts"][name] for name in PARTS[:4]) <= 0.6
+    rules = {layer["name"]: layer["rule"] for layer in printed["layers"]}
+    assert rules == {**dict.fromkeys(PARTS[:4], "Conv2d at most 0.6"), "hidden": "", "head": "head keep 1"}
+    wrong = howcompact(*network, "--sparsity", "0.7", "--layers", "[{match: haed, keep: 1.0}]", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "no layer matches 'haed'; the nearest names are head" in wrong.stderr
 
 
 def test_a_study_takes_the_densities_of_another_studys_trial(tmp_path: Path) -> None:

@@ -225,6 +225,6 @@ def test_channels_keep_rules_and_so_do_earlier_prunings(tmp_path: Path) -> None:
     folder = run_in_process(tmp_path, asked)
     (row,) = folder.rows()
     assert row.status == "done", row.error
-    assert row.parts["block2_1.conv1"] == 1.0
+    assert row.parts["block2_1.conv1"] == row.layers["block2_1.conv1"] == 1.0
     assert all(share <= 0.31 for name, share in row.parts.items() if name.startswith("block3"))
     assert row.params_kept == round(0.2 * (row.params_total or 0))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainables.allocation.test_budget import Case, cases, sparsities
-from tests.trainables.allocation.test_policies import NETWORKS, PAIRS, SAMPLES, known_to
+from tests.trainables.allocation.test_policies import MONOTONE, NETWORKS, PAIRS, SAMPLES, known_to
 from tests.trainables.problems import linears, problem, quotas, random_profile
 from trainables.allocation import capacity, random_draws, synflow
 from trainables.allocation.budget import ceilings, dense_counts, floors, total
@@ -34,7 +34,7 @@ def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def rule(name: str, low: float, high: float) -> LayerRule:
     if low == high:
-        return LayerRule(match=name, keep=1.0) if low == 1.0 else LayerRule(match=name, density=low)
+        return LayerRule(match=name, density=low)
     return LayerRule(match=name, at_least=low, at_most=high)
 
 
@@ -82,6 +82,17 @@ def test_policies_that_measure_compensated_networks_keep_rules(policy: str, netw
     asked = known_to(policy, prunable, SAMPLES, sparsity, "params")
     keep = quotas(policy, replace(asked, compensated=True, recalibrated=True, training=Recipe(epochs=1, lr=0.01)))
     assert ((floors(prunable) <= keep) & (keep <= ceilings(prunable))).all()
+
+
+@pytest.mark.parametrize("policy", MONOTONE)
+def test_a_part_keeps_no_less_of_a_larger_budget_within_its_bounds(policy: str) -> None:
+    _, free = NETWORKS["small_cnn-weight"]
+    names = [part.name for part in free.parts]
+    rules = [LayerRule(match=names[0], keep=1.0), LayerRule(match=names[2], density=0.4)]
+    prunable = bounded(free, [*rules, LayerRule(match=names[3], at_least=0.2, at_most=0.6)])
+    problems = [known_to(policy, prunable, SAMPLES, sparsity, "params") for sparsity in (0.4, 0.5, 0.6, 0.7)]
+    kept = np.stack([quotas(policy, asked) for asked in problems])
+    assert (np.diff(kept, axis=0) <= 1).all()  # the last units of the budget may go to another part
 
 
 @st.composite

@@ -83,7 +83,21 @@ def test_a_rule_for_a_layer_holds_for_all_channels_that_go_along() -> None:
     free = resnet("channel")
     (stream,) = (part.name for part in free.parts if "stem.conv" in {layer.name for layer in part.layers})
     ruled = resnet("channel", LayerRule(match="block1_2.conv2", keep=1.0), LayerRule(match="stem*", density=0.5))
-    assert bounds(ruled) == {stream: (1.0, 1.0)}
+    assert bounds(ruled) == {stream: (1.0, 1.0), "block1_2.conv1": (1.0, 1.0)}  # the second one is what the layer reads
+
+
+@pytest.mark.parametrize("name", ["head", "block1_2.conv1", "block2_1.conv2", "stem.conv"])
+def test_a_layer_that_is_kept_loses_no_weight(name: str) -> None:
+    ruled = resnet("channel", LayerRule(match=name, keep=1.0), LayerRule(match="*", at_most=0.5))
+    (layer,) = (layer for layer in ruled.layers if layer.name == name)
+    kept = {part.name: torch.arange(part.least) for part in ruled.parts}
+    assert any(part.most < part.units for part in ruled.parts)
+    ruled.remove(kept)
+    assert tuple(ruled.model.get_parameter(layer.parameter).shape) == layer.shape
+
+
+def test_a_density_says_nothing_of_what_a_layer_reads() -> None:
+    assert bounds(resnet("channel", LayerRule(match="block1_2.conv2", density=1.0))).keys() == {"stem.conv"}
 
 
 def test_a_rule_for_a_layer_holds_for_all_blocks_of_its_part() -> None:
@@ -138,6 +152,9 @@ def test_rules_without_effect_are_named_with_the_reason() -> None:
         "block1_1.cnv1 keep 1": "no layer matches 'block1_1.cnv1'; the nearest names are block1_1.conv1, "
         "block3_1.conv1, block2_1.conv1",
         "Linaer 0.5": "no layer has the type 'Linaer'; the nearest types are Linear",
+    }
+    assert reasons("weight", LayerRule(match="*.conf2", keep=1.0)) == {
+        "*.conf2 keep 1": "no layer matches '*.conf2'; the nearest names are block1_1.conv2, stem.conv, block1_1.conv1"
     }
     both = LayerRule(match="stem*", type="Linear", keep=1.0)
     assert "no layer matches 'stem*' and has the type 'Linear'" in reasons("weight", both)["stem* Linear keep 1"]
