@@ -90,6 +90,9 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} must return an nn.Module, but returned a {type(model).__name__}; change the function")
     refuse_kinds(name, model)
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False  # layers that have lost heads or a branch cannot read nested tensors
     return model
 
 

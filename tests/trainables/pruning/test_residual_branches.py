@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from tests.trainables.models.networks import NETWORKS
 from trainables.checkpoints.checkpoint import Architecture, load, rebuild, save
-from trainables.exports.export import export
 from trainables.models.layers import count
 from trainables.models.removed_blocks import remove_blocks, removed_branches
 from trainables.pruning.block_chain import find_chain
@@ -140,16 +139,6 @@ def test_what_is_left_is_copied_trained_and_loses_channels_and_further_blocks(na
     assert {part.units for part in further.parts} == {1}
     further.remove(some(further, 0))
     assert count(model, {}, example).params_kept == further.cost(np.zeros(len(further.parts), np.int64), "params")
-
-
-@pytest.mark.parametrize("kind", ["torch", "onnx"])
-@pytest.mark.parametrize("name", ["vit", "swin", "encoder, batch first, post-norm", "encoder, batch first, pre-norm"])
-def test_what_is_left_is_exported(name: str, kind: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    model, example = network(name)
-    Blocks(model, example).remove(some(Blocks(model, example)))
-    channels = Channels(model, example)
-    channels.remove({part.name: torch.arange(max(part.floor, part.units // 2)) for part in channels.parts})
-    assert export(model, example, tmp_path_factory.mktemp("exported") / "network", kind).difference < 1e-5
 
 
 def test_a_checkpoint_keeps_which_branches_are_gone(tmp_path: pytest.TempPathFactory) -> None:
