@@ -1,6 +1,6 @@
 """The chain of blocks in a network, found by running it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -60,9 +60,9 @@ def find_chain(model: nn.Module, example: Tensor) -> tuple[Block, ...]:
     A block is one of three kinds. The first two map one tensor of feature maps to another, and run once: a module that
     contains convolutions; or a single convolution with the norm and the activation directly behind it. The module is a
     child of the network, or of a plain sequence in it. A depthwise convolution and the pointwise convolution directly
-    behind it are one block. The third kind is a residual branch, such as the attention or the MLP of a transformer,
-    that is not part of a block that can be removed. If a branch comes first, the stream before it is a block without
-    modules.
+    behind it are one block. The third kind is a residual branch, such as the attention or the MLP of a transformer.
+    A block that can be removed and has a branch inside of it stays one block; blocks inside of a branch are parts of
+    it. If a branch comes first, the stream before it is a block without modules.
     """
     blocks = _blocks_of_maps(model, example)
     flow = follow(model, example)
@@ -70,7 +70,7 @@ def find_chain(model: nn.Module, example: Tensor) -> tuple[Block, ...]:
     branches = {
         at: branch
         for at, branch in find_branches(model, flow).items()
-        if not any(_overlap(block.modules, branch) for block in removable)
+        if not any(_is_around(block, branch) for block in removable)
     }
     branches = dict(zip(branches, proven(model, example, [*branches.values()]), strict=True))
     ends = [(flow.end_of(block.modules[-1]), block) for block in blocks if not _inside(block, branches.values())]
@@ -85,10 +85,9 @@ def find_chain(model: nn.Module, example: Tensor) -> tuple[Block, ...]:
     return tuple(chain)
 
 
-def _overlap(modules: Sequence[str], branch: Branch) -> bool:
-    """Tell whether modules are inside those of a branch, or around them."""
-    pairs = ((f"{one}.", f"{other}.") for one in modules for other, _ in branch.modules)
-    return any(one.startswith(other) or other.startswith(one) for one, other in pairs)
+def _is_around(block: Block, branch: Branch) -> bool:
+    """Tell whether a block has a sum and its branch inside of it, as a block of a ResNet has."""
+    return any(name.startswith(f"{module}.") for module in block.modules for name, _ in branch.modules)
 
 
 def _inside(block: Block, branches: Iterable[Branch]) -> bool:

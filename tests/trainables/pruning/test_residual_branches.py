@@ -12,6 +12,8 @@ from tests.trainables.models.networks import NETWORKS
 from trainables.checkpoints.checkpoint import Architecture, load, rebuild, save
 from trainables.models.layers import count
 from trainables.models.removed_blocks import remove_blocks, removed_branches
+from trainables.models.usage import unfused
+from trainables.pruning.additions import Additions
 from trainables.pruning.block_chain import find_chain
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
@@ -215,6 +217,58 @@ def test_without_its_branches_the_stream_stays_and_the_norm_behind_a_sum_too(pre
     torch.testing.assert_close(model(TOKENS), mlp)
     Blocks(model, TOKENS).remove({"1.linear1": torch.arange(0)})
     torch.testing.assert_close(model(TOKENS), stream if pre else whole.norm2(normed))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "reader", "mean_of"),
+    [
+        ("encoder, batch first, pre-norm", "layers.layers.1", (1,)),
+        ("encoder, batch first, post-norm", "layers.layers.0.norm2", (1,)),
+        ("encoder, tokens first, post-norm", "layers.layers.0.norm2", (0,)),
+        ("swin", "features.1.1", (1, 2)),
+    ],
+)
+def test_a_probe_reads_the_sum_behind_a_branch_averaged_over_tokens(
+    name: str, reader: str, mean_of: tuple[int, ...]
+) -> None:
+    model, example = network(name)
+    images, read, pooled = torch.randn(3, *example.shape[1:]), list[Tensor](), list[Tensor]()
+    stream = find_chain(model, example)[2].stream  # behind the MLP of the first layer
+    assert stream
+
+    def see(addition: int, operands: tuple[Tensor, Tensor], result: Tensor) -> None:
+        if addition == stream.addition:
+            pooled.append(stream.pooled(operands, result, 3))
+
+    hook = model.get_submodule(reader).register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    with unfused(model), Additions(see):
+        model(images)
+    hook.remove()
+    torch.testing.assert_close(pooled, [read[0].mean(mean_of)])
+
+
+class Positions(nn.Module):
+    """A convolution that keeps the shape, and is all of a residual branch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.place, self.other, self.head = (nn.Conv2d(n, 4, 3, padding=1) for n in (3, 4, 4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to (B, 4, H, W)."""
+        x = self.stem(x)
+        out: Tensor = self.head(self.other(x + self.place(x)))
+        return out
+
+
+@torch.no_grad()
+def test_a_convolution_that_is_a_branch_adds_nothing_and_another_one_passes_its_input_on() -> None:
+    model, images = Positions(), torch.randn(1, 3, 6, 6)
+    blocks = Blocks(model, images)
+    assert [[unit.block.name for unit in units] for units in blocks.stages.values()] == [["place", "other", "head"]]
+    blocks.remove({"place": torch.tensor([2])})
+    torch.testing.assert_close(model(images), model.head(model.stem(images)))
 
 
 def shared(layer: Layer, x: Tensor) -> Tensor:

@@ -90,6 +90,21 @@ def test_blocks_then_channels_then_weights(
     assert facts.allocation_evaluations > 0
 
 
+def test_a_transformer_loses_branches_then_channels_then_weights(
+    splits: Splits, storage: Folder, tmp_path: Any
+) -> None:
+    dense = DENSE.model_copy(update={"model": "vit", "width": 0.25, "recipe": Recipe(epochs=2)})
+    spec, folder = changed(dense=dense, compensate=True, sparsity=0.8), Folder.at(str(tmp_path))
+    make_shared([spec], splits, storage)
+    list(run_trial(spec, splits, storage, folder, CPU))
+    facts, model = facts_of(folder), load_trial(folder, outcome_of(folder), CPU)
+    assert newest(folder).architecture.branches
+    left = count(model, {}, EXAMPLE)
+    assert left.params_kept <= round((1 - CHANNELS.sparsity) * facts.params_total)
+    nonzero = sum(int((weight_of(model.get_submodule(name)) != 0).sum()) for name in left.weights)
+    assert nonzero == facts.params_kept == round((1 - spec.sparsity) * facts.params_total)
+
+
 def probed(storage: Folder) -> Folder:
     found = artifact_store.find(storage, "probe", TRIAL.probing.key())
     assert found is not None

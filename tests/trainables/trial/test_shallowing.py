@@ -44,6 +44,14 @@ CELLS = {
     "distilled": RESNET.model_copy(update={"recovery": "distill", "budget": "macs"}),
     "projected": RESNET.model_copy(update={"granularity": "projected-block", "sparsity": 0.8}),
     "profiled": RESNET.model_copy(update={"policy": "rdp", "calibration": 50}),
+    "transformer": SMALL.model_copy(
+        update={
+            "dense": DENSE.model_copy(update={"model": "vit", "width": 0.25, "recipe": Recipe(epochs=2)}),
+            "recovery": "distill",
+            "budget": "macs",
+            "compensate": True,
+        }
+    ),
     "anew": SMALL.model_copy(update={"granularity": "projected-block", "recovery": "scratch", "sparsity": 0.7}),
 }
 
