@@ -1,6 +1,6 @@
 """The additions of a forward pass, in the order of the run: where residual streams can be read, or kept as they are."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from types import MappingProxyType
@@ -33,9 +33,14 @@ class Stream:
         )
 
 
-def is_addition(func: Any, args: Collection[Any]) -> bool:
-    """Tell whether an operation adds two tensors, of any shapes: so the numbers are the same for all batches."""
-    return func in (torch.ops.aten.add.Tensor, _IN_PLACE) and all(isinstance(arg, Tensor) for arg in args)
+def is_addition(func: Any, args: Sequence[Any]) -> bool:
+    """Tell whether an operation adds two tensors of as many dimensions.
+
+    So the numbers are the same for all batches. Whether a linear layer adds its bias, a vector, in an operation of its
+    own depends on the batch.
+    """
+    is_sum = func in (torch.ops.aten.add.Tensor, _IN_PLACE) and all(isinstance(arg, Tensor) for arg in args)
+    return is_sum and args[0].dim() == args[1].dim()
 
 
 class Additions(TorchDispatchMode):

@@ -124,9 +124,9 @@ def channels_of(shape: Sequence[int], images: int, modules: Sequence[nn.Module],
 
 def proven(model: nn.Module, example: Tensor, branches: Sequence[Branch]) -> tuple[Branch, ...]:
     """Mark the branches as staying without which the network computes something else than without their sums."""
-    images = example
+    images = torch.cat([example, example])  # two, so that the additions are seen to be the same for all batches
     if example.is_floating_point():
-        images = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
+        images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(example)
     removable = [branch for branch in branches if not branch.stays]
     if not removable or _is_proven(model, images, removable):
         return tuple(branches)
