@@ -13,7 +13,7 @@ METHODS = {
     *("unsafe_load", "full_load", "load_all", "unsafe_load_all", "full_load_all"),  # PyYAML
     *("read_pickle", "load_state_dict_from_url", "restore"),  # pandas, torchvision, Ray Tune
 }
-IMPORTERS = {"trainables.models.hub"}  # where a user's own model is found by its name
+IMPORTERS = {"trainables.own_function"}  # where a function of the user is found by its name
 PLAIN = {"search.study.strict_yaml": "_Plain"}  # room -> the loader that it gives yaml.load
 
 

@@ -113,9 +113,14 @@ def _one_of(kind: str) -> Any:
     return Field(json_schema_extra={"enum": [*NAMES[kind]]})
 
 
-PolicyName = Annotated[str, _one_of("policy")]
-CriterionName = Annotated[str, _one_of("criterion")]
-RecoveryName = Annotated[str, _one_of("recovery")]
+def _one_of_or_own(kind: str) -> Any:
+    """As `_one_of`, where a function of the user's own may stand for a name."""
+    return Field(json_schema_extra={"anyOf": [{"enum": [*NAMES[kind]]}, {"pattern": r"^[\w.]+:\w+$"}]})
+
+
+PolicyName = Annotated[str, _one_of_or_own("policy")]
+CriterionName = Annotated[str, _one_of_or_own("criterion")]
+RecoveryName = Annotated[str, _one_of_or_own("recovery")]
 ScheduleName = Annotated[str, _one_of("schedule")]
 ShapingName = Annotated[str, _one_of("shaping")]
 CurriculumName = Annotated[str, _one_of("curriculum")]

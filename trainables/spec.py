@@ -1,5 +1,6 @@
 """The settings of one trial. This is the only place that defines their defaults."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -16,10 +17,12 @@ from trainables.names import (
     CriterionName,
     GranularityName,
     ModelName,
+    Needs,
     PolicyName,
     RecoveryName,
     Source,
 )
+from trainables.plugins import FunctionKind, code_of, inputs_of, own_functions
 from trainables.pruning_spec import Distillation, Gates, LayerRule, Pruning, Schedule, Sparsity
 
 BudgetKind = Literal["params", "macs"]
@@ -100,6 +103,7 @@ class ProfileSpec(Frozen):
     calibration: int = Field(512, ge=1)  # training samples that the profile is measured on
     probe: int = Field(5000, ge=1)  # training samples of the linear probes, if the criterion reads them
     compensate: bool = False  # whether least squares re-fits the layers that lose weights
+    code: str = ""  # of a criterion of the user's own
     levels: int = Field(ge=2)  # sparsities from 0 to 1 that each part is measured at; no default, so always in the key
 
 
@@ -135,9 +139,7 @@ class TrialSpec(Frozen):
     layers: tuple[LayerRule, ...] = ()  # what some layers keep; the first rule that matches a part holds for it
     densities: dict[str, float] | None = None  # relative density of each part, from a search or given
     calibration: int = Field(512, ge=1)  # training samples that a policy or a criterion may read
-    recalibrate: int = Field(
-        100, ge=0
-    )  # batches that re-estimate batch norms after pruning; 0 keeps the old statistics
+    recalibrate: int = Field(100, ge=0)  # batches that re-estimate batch norms after pruning; 0: as they were
     compensate: bool = False  # whether least squares re-fits each layer after pruning, on the calibration samples
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
     schedule: Schedule = Schedule()
@@ -148,6 +150,7 @@ class TrialSpec(Frozen):
     latency: bool = False  # whether the latency of the pruned network is measured
     curriculum: Curriculum = Curriculum()  # of recovery; the one of dense training is in `dense`
     record: Taken = "off"  # when recovery records each training sample: during its epoch, after the epoch, or never
+    code: str = ""  # of the user's own policies, criteria and recovery: see `plugins.code_of`; each run finds it
 
     @property
     def seed(self) -> int:
@@ -157,7 +160,22 @@ class TrialSpec(Frozen):
     @property
     def inputs(self) -> set[Source]:
         """The measurements that the criterion and the policy read in addition to the weights."""
-        return {*CRITERION_NEEDS[self.criterion].inputs, *POLICY_NEEDS[self.policy].inputs}
+        named = (CRITERION_NEEDS.get(self.criterion, Needs()), POLICY_NEEDS.get(self.policy, Needs()))
+        own = (inputs_of(self.code, self.criterion), inputs_of(self.code, self.policy))
+        return {*named[0].inputs, *named[1].inputs, *own[0], *own[1]}
+
+    @property
+    def functions(self) -> dict[str, FunctionKind]:
+        """The user's own policies, criteria and recovery: name -> kind."""
+        return own_functions(
+            [self.policy, *(p.policy for p in self.before)],
+            [self.criterion, *(p.criterion for p in self.before)],
+            [self.recovery],
+        )
+
+    def with_code(self, known: Mapping[str, str]) -> "TrialSpec":
+        """Return the same trial with what is known of its functions: name -> checksum and inputs."""
+        return self.model_copy(update={"code": code_of(self.functions, known, self.code)})
 
     @property
     def joint(self) -> bool:
@@ -199,8 +217,9 @@ class TrialSpec(Frozen):
     @property
     def profile(self) -> ProfileSpec:
         """The settings of the profile that a policy may read."""
-        inputs = {name: getattr(self, name) for name in ProfileSpec.model_fields if name != "levels"}
-        return ProfileSpec(**inputs, levels=LEVELS)
+        inputs = {name: getattr(self, name) for name in ProfileSpec.model_fields if name not in ("levels", "code")}
+        code = code_of([self.criterion], {}, self.code)
+        return ProfileSpec(**inputs, levels=LEVELS, code=code)
 
     @property
     def probing(self) -> ProbeSpec:

@@ -21,6 +21,7 @@ from trainables.lookup import pick
 from trainables.models.cifar import CIFAR
 from trainables.models.known import torchvision_names
 from trainables.names import CRITERION_NEEDS, POLICY_NEEDS, Needs, Source
+from trainables.plugins import FunctionKind, installed
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import GRANULARITIES
 from trainables.training.recovery import RECOVERIES
@@ -39,11 +40,20 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
     tables: Mapping[str, Callable[[], dict[str, str]]] = {
         "models": _models,
         "datasets": lambda: {name: source.about for name, source in SOURCES.items()},
-        "criteria": lambda: {name: _with_needs(score, CRITERION_NEEDS[name]) for name, score in CRITERIA.items()},
+        "criteria": lambda: (
+            {name: _with_needs(score, CRITERION_NEEDS[name]) for name, score in CRITERIA.items()}
+            | _own("criterion", "function(context: PruningContext) -> Scores")
+        ),
         "granularities": lambda: {name: _about(view) for name, view in GRANULARITIES.items()},
-        "policies": lambda: {name: _with_needs(policy.path, POLICY_NEEDS[name]) for name, policy in POLICIES.items()},
+        "policies": lambda: (
+            {name: _with_needs(policy.path, POLICY_NEEDS[name]) for name, policy in POLICIES.items()}
+            | _own("policy", "function(problem: Problem) -> Path")
+        ),
         "schedules": lambda: {name: _about(curve) for name, curve in SCHEDULES.items()},
-        "recoveries": lambda: {name: _about(recovery) for name, recovery in RECOVERIES.items()},
+        "recoveries": lambda: (
+            {name: _about(recovery) for name, recovery in RECOVERIES.items()}
+            | _own("recovery", "function(pruned: Pruned) -> TrainingPlan")
+        ),
         "curricula": lambda: {name: _of_curriculum(name, kind) for name, kind in CURRICULA.items()},
         "pacings": lambda: {
             name: f"half-way, {pace(HALF)[0]:.0%} of the later samples are in use" for name, pace in PACINGS.items()
@@ -67,6 +77,12 @@ def _models() -> dict[str, str]:
     }
     users = {"package.module:function": "a model of your own: function(num_classes=..., in_channels=...) -> nn.Module"}
     return ours | others | libraries | users
+
+
+def _own(kind: FunctionKind, call: str) -> dict[str, str]:
+    """Describe the functions that installed packages show, and how a user names one of their own."""
+    shown = {name: f"of the package {package}" for name, package in installed(kind).items()}
+    return shown | {"package.module:function": f"a {kind} of your own: {call}"}
 
 
 def _of_curriculum(name: str, kind: Kind) -> str:

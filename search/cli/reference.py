@@ -1,7 +1,7 @@
 """The commands that print which settings exist."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,6 +29,27 @@ def catalog(
         print(name)
         for entry, about in entries.items():
             print(f"  {entry:22} {about}")
+    return None
+
+
+@reference.command()
+def check(
+    function: Annotated[str, typer.Argument(help="The function: package.module:function.")],
+    kind: Annotated[Literal["policy", "criterion", "recovery"], typer.Option("--as", help="What it is used as.")],
+    as_json: Json = False,
+) -> None:
+    """Check a policy, a criterion or a recovery of your own on a small network, as trials call it.
+
+    Example: howcompact check myrules:halves --as policy
+    """
+    from trainables.catalog.contract import check_function
+
+    held = check_function(kind, function)
+    if as_json:
+        return print(to_json({"function": function, "kind": kind, "checked": held}))
+    print(f"{function} can be used as a {kind}")
+    for line in held:
+        print(f"  {line}")
     return None
 
 

@@ -74,7 +74,7 @@ def _misfits_here(study: StudySpec) -> list[str]:
 
 
 def pack(study: StudySpec, folder: Path) -> None:
-    """Write the study as STUDY_FILE into a folder, with the code of this project and of the user's own models.
+    """Write the study as STUDY_FILE into a folder, with the code of this project and of the user's own functions.
 
     The project is sent whole, with its version, so the nodes need only its dependencies.
     """
@@ -86,7 +86,7 @@ def pack(study: StudySpec, folder: Path) -> None:
     models = [model.partition(":")[0] for model in study.models if is_users_own(model)]
     for name, package in OURS.items():
         shutil.copytree(package, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    for path in own_code(models):
+    for path in own_code([*models, *(name.partition(":")[0] for name in study.functions())]):
         if path.is_dir():
             shutil.copytree(path, folder / path.name, ignore=_not_code, dirs_exist_ok=True)
         else:

@@ -12,6 +12,7 @@ from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
 from trainables.catalog import feasibility
 from trainables.frozen import Frozen
+from trainables.models import own_code
 from trainables.models.layers import count
 from trainables.names import SEARCHES, Source
 from trainables.pruning.granularities import view
@@ -51,6 +52,7 @@ class Allocation(Frozen):
 def allocation(network: Network, settings: Mapping[str, object], seed: int) -> Allocation:
     """Plan an allocation for a network. settings: fields of the TrialSpec. Raises ValueError with all that is wrong."""
     spec = trial_spec(settings, seed)
+    spec = spec.with_code(own_code.known(spec.functions))
     if spec.policy in SEARCHES:
         raise ValueError(f"policy must be one that runs no trials, but got {spec.policy!r}; run a study")
     if "gates" in spec.inputs:

@@ -9,7 +9,8 @@ from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
 from trainables.frozen import Frozen
 from trainables.models.layers import prunable_layers
-from trainables.names import CRITERION_NEEDS, GranularityName, Source
+from trainables.names import GranularityName, Source
+from trainables.plugins import needs_of
 from trainables.pruning.granularities import view
 from trainables.training.process import own_device
 from trainables.training.train import to_device
@@ -62,7 +63,7 @@ def compactness(
     samples = network.calibration(spec.calibration, "profile", device)
     started = time.perf_counter()
     shared: dict[Source, Any] = {}
-    if "probe" in CRITERION_NEEDS[spec.criterion].inputs:
+    if "probe" in needs_of("criterion", spec.criterion).inputs:
         shared["probe"], _ = probe(model, example, network.splits("profile"), spec.probe)
     profile = measure_profile(model, example, spec, samples, shared)
     seconds = time.perf_counter() - started

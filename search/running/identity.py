@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
-    """Set the checksums of the study's data set, files with weights, models of the user's own, and tables of scores.
+    """Set the checksums of the study's data set, files with weights, code of the user's own, and tables of scores.
 
     Raises ValueError as `sources.identified` does, and for weights, a model or a table that cannot be read.
     """
@@ -34,6 +34,7 @@ def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
         curriculum.model_copy(update={"content": _content_of_scores(curriculum, data)})
         for curriculum in study.curricula
     )
+    contents |= own_code.known(study.functions())
     known = {model: content for model, content in contents.items() if content}
     return study.model_copy(update={"data": data, "contents": known, "curricula": curricula})
 
@@ -53,6 +54,9 @@ def warn_of_changes(study: StudySpec, folder: StudyFolder, warn: Say) -> None:
                     f"{changed} of {model} differs from what study {study.name} was trained with: its networks are "
                     "trained anew"
                 )
+        for name in study.functions():
+            if earlier.contents.get(name, study.contents[name]) != study.contents[name]:
+                warn(f"the code of {name} differs from what study {study.name} ran with: its trials run anew")
         for line in _changed_scores(earlier, study):
             warn(line)
 

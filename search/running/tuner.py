@@ -29,7 +29,7 @@ from trainables.outcome import Outcome
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.process import WorkerResources
-from trainables.training.recovery import RECOVERIES, Pruned
+from trainables.training.recovery import Pruned, recovery
 from trainables.trial.trainable import prune_and_finetune, write_outcome
 
 NAMED = 3  # missing artifacts that a message names
@@ -189,4 +189,4 @@ def search_of(trial: Any) -> SearchKey | None:
 def first_epoch_of(trial: Any) -> int:
     """First epoch that distinguishes allocations: 1 if the recovery reinitialises the weights of epoch 0."""
     spec = spec_of(trial)
-    return int(RECOVERIES[spec.recovery](Pruned(spec, 1.0, nn.Identity)).reinitialise)
+    return int(recovery(spec.recovery)(Pruned(spec, 1.0, nn.Identity)).reinitialise)

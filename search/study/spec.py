@@ -28,6 +28,7 @@ from trainables.names import (
     PolicyName,
     RecoveryName,
 )
+from trainables.plugins import FunctionKind, own_functions
 from trainables.pruning_spec import Distillation, Gates, LayerRule, Pruning, Schedule, Sparsity
 from trainables.spec import BudgetKind, DenseSpec, Recipe, TrialSpec, Width
 from trainables.storage.credentials import Address
@@ -163,7 +164,7 @@ class StudySpec(Frozen):
 
     def under(self, policy: str, cell: TrialSpec) -> TrialSpec:
         """Return the trial of a named policy in a cell."""
-        trial = cell.under(policy, self.gates)
+        trial = cell.under(policy, self.gates).with_code(self.contents)
         return trial.model_copy(update={"densities": dict(self.given.densities) or None}) if policy == GIVEN else trial
 
     def searches(self) -> list[tuple[str, list[TrialSpec]]]:
@@ -174,6 +175,12 @@ class StudySpec(Frozen):
             shared = cell.model_copy(update={"sparsity": TrialSpec().sparsity}) if proposes_sparsity else cell
             groups.setdefault(shared.key(), []).append(cell)
         return [(policy, cells) for policy in self.policies if policy in SEARCHES for cells in groups.values()]
+
+    def functions(self) -> dict[str, FunctionKind]:
+        """Return the user's own policies, criteria and recoveries: name -> kind."""
+        policies = [*self.all_policies(), *(pruning.policy for pruning in self.before)]
+        criteria = [*self.criteria, *(pruning.criterion for pruning in self.before)]
+        return own_functions(policies, criteria, self.recoveries)
 
     def all_policies(self) -> tuple[str, ...]:
         """Return the policies of the study and the policies that its searches start from."""
@@ -227,4 +234,5 @@ class StudySpec(Frozen):
                 self.seeds, self.models, self.criteria, self._trainings(), self.sparsities
             )
         ]
+        cells = [cell.with_code(self.contents) for cell in cells]
         return [following(cell, curriculum) for cell, curriculum in product(cells, self.all_curricula())]

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from trainables.allocation.budget import reachable
-from trainables.allocation.policies import POLICIES, allocate
+from trainables.allocation.policies import allocate, policy
 from trainables.allocation.problem import Problem
 from trainables.allocation.schedules import sparsities
 from trainables.models.layers import Count, Masks
 from trainables.names import Source
 from trainables.outcome import Cost
 from trainables.pruning.context import Calibration, Meter, PruningContext
-from trainables.pruning.criteria import CRITERIA, Scores
+from trainables.pruning.criteria import Scores, criterion
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Cut, Prunable, top_units
 from trainables.pruning.rules import bounded
@@ -70,7 +70,7 @@ def plan(
     spent = Meter(calibration)
     prunable = view(model, spec.granularity, example, spec.round_to, spec.layers)
     context = PruningContext(prunable, spec.seed, calibration, shared)
-    scores = CRITERIA["gates" if spec.joint else spec.criterion](context)
+    scores = criterion("gates" if spec.joint else spec.criterion)(context)
     steps = quotas(spec, context, scores)
     return Plan(prunable, steps, _pick(scores, steps[0]), spent.read())
 
@@ -81,7 +81,7 @@ def quotas(spec: TrialSpec, context: PruningContext, scores: Scores) -> tuple[Qu
     The shares of rules fall along the schedule, as the sparsity does. A step before the last one comes as close to its
     sparsity as they allow.
     """
-    policy = POLICIES[spec.policy]
+    rule = policy(spec.policy)
     problem = Problem(
         context,
         scores,
@@ -92,13 +92,13 @@ def quotas(spec: TrialSpec, context: PruningContext, scores: Scores) -> tuple[Qu
         training=spec.finetune if spec.trains_kept_weights else None,
         densities=spec.densities,
     )
-    steps = [allocate(policy, problem)]
+    steps = [allocate(rule, problem)]
     for step in reversed(range(spec.schedule.steps - 1)):
         at = partial(_share_at, spec.schedule, step)
         prunable = bounded(context.prunable, spec.layers, at)
-        low, high = reachable(prunable, spec.budget, policy.least(prunable))
+        low, high = reachable(prunable, spec.budget, rule.least(prunable))
         sparsity = min(max(sparsities(spec.schedule, spec.sparsity)[step], low), high)
-        share = allocate(policy, replace(problem, context=replace(context, prunable=prunable), sparsity=sparsity))
+        share = allocate(rule, replace(problem, context=replace(context, prunable=prunable), sparsity=sparsity))
         steps.insert(0, {name: max(units, steps[0][name]) for name, units in share.items()})
     return tuple(steps)
 
@@ -113,7 +113,7 @@ def prune_further(
 ) -> Cut:
     """Take a later step in place: keep the units that score highest now among those that are left."""
     prunable = view(model, spec.granularity, example)
-    scores = CRITERIA[spec.criterion](PruningContext(prunable, spec.seed, calibration))
+    scores = criterion(spec.criterion)(PruningContext(prunable, spec.seed, calibration))
     gone = {
         part.name: ~layer.of(masks[layer.parameter]).flatten()
         for part in prunable.parts

@@ -25,10 +25,11 @@ from trainables.compensation.compensation import put
 from trainables.data.splits import Splits
 from trainables.models.layers import weight_name
 from trainables.models.modes import eval_mode
-from trainables.names import CRITERION_NEEDS, Source
+from trainables.names import Source
 from trainables.outcome import Cost
+from trainables.plugins import needs_of
 from trainables.pruning.context import Calibration, Meter, PruningContext
-from trainables.pruning.criteria import CRITERIA, Scores
+from trainables.pruning.criteria import Scores, criterion
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable, top_units
 from trainables.pruning.masked_norms import has_masked_norms
@@ -48,7 +49,7 @@ def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Fol
     saved = saved_dense(storage, spec.dense)
     example = saved.architecture.example().to(device)
     shared: dict[Source, Any] = {}
-    if "probe" in CRITERION_NEEDS[spec.criterion].inputs:
+    if "probe" in needs_of("criterion", spec.criterion).inputs:
         probes = artifact_store.find(storage, "probe", ProbeSpec(dense=spec.dense, samples=spec.probe).key())
         assert probes is not None, "probes must be made before the profiles that read them"
         shared["probe"], _ = load_probes(probes)
@@ -81,7 +82,7 @@ def measure_profile(
     """
     levels = levels_of(spec.levels)
     prunable = view(dense, spec.granularity, example)
-    scores = CRITERIA[spec.criterion](PruningContext(prunable, spec.dense.seed, calibration, shared))
+    scores = criterion(spec.criterion)(PruningContext(prunable, spec.dense.seed, calibration, shared))
     counts = {part.name: [units_at(part, level) for level in levels] for part in prunable.parts}
     unharmed: list[Tensor] = []
     harm: dict[tuple[str, int], list[Tensor]] = defaultdict(list)

@@ -19,6 +19,7 @@ from trainables.names import (
     Needs,
     unknown,
 )
+from trainables.plugins import FunctionKind, name_complaints, needs_of
 from trainables.pruning_spec import Distillation, Gates, Schedule
 from trainables.spec import TrialSpec
 
@@ -82,15 +83,15 @@ def _of_dense(spec: TrialSpec) -> list[str]:
     return problems
 
 
-def _of_needs(kind: str, name: str, spec: TrialSpec, table: Mapping[str, Needs]) -> list[str]:
-    if problems := unknown(kind, name):
+def _of_needs(kind: FunctionKind, name: str, spec: TrialSpec, table: Mapping[str, Needs]) -> list[str]:
+    if problems := name_complaints(kind, name):
         return problems
-    if spec.granularity in table[name].granularities:
+    if spec.granularity in (fits := needs_of(kind, name).granularities):
         return []
-    fits = sorted(other for other, needs in table.items() if spec.granularity in needs.granularities)
+    others = sorted(other for other, needs in table.items() if spec.granularity in needs.granularities)
     return [
-        f"{kind} {name!r} must go with granularity {' or '.join(table[name].granularities)}, "
-        f"but got {spec.granularity!r}; for that use one of: {', '.join(fits)}"
+        f"{kind} {name!r} must go with granularity {' or '.join(fits)}, "
+        f"but got {spec.granularity!r}; for that use one of: {', '.join(others)}"
     ]
 
 
@@ -144,7 +145,7 @@ def _of_schedule(spec: TrialSpec) -> list[str]:
 
 def _of_recovery(spec: TrialSpec) -> list[str]:
     dense, finetune = spec.dense.recipe.epochs, spec.finetune.epochs
-    if problems := unknown("recovery", spec.recovery):
+    if problems := name_complaints("recovery", spec.recovery):
         return problems
     if spec.recovery in DRAWN_AGAIN and spec.compensate:
         return [f"compensate must be false with recovery {spec.recovery!r}, which draws new weights; leave it out"]

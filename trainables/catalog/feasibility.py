@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from trainables.allocation import budget
 from trainables.allocation.plan import of_what_is_left, plan
-from trainables.allocation.policies import POLICIES
+from trainables.allocation.policies import policy
 from trainables.allocation.problem import Problem
 from trainables.checkpoints import pretrained
 from trainables.checkpoints.checkpoint import Architecture
@@ -17,9 +17,9 @@ from trainables.models import trial_run
 from trainables.models.layers import Count, count
 from trainables.models.trial_run import first_line
 from trainables.models.trust import is_external
-from trainables.names import CRITERION_NEEDS
+from trainables.plugins import needs_of
 from trainables.pruning.context import PruningContext
-from trainables.pruning.criteria import CRITERIA
+from trainables.pruning.criteria import criterion
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable
 from trainables.pruning.rules import without_effect
@@ -41,7 +41,7 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
     shape = sources.peek(specs[0].dense.data)
     for spec in specs:
         structure = (spec.dense.model, spec.granularity, "gates" in spec.inputs, spec.before, spec.budget)
-        least = POLICIES[spec.policy].least
+        least = policy(spec.policy).least
         subject = spec.dense.model if least is budget.floors else f"{spec.dense.model}, policy {spec.policy!r}"
         try:
             if structure not in views:
@@ -50,14 +50,14 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
                 idle[spec.dense.model] = without_effect(built.prunable, spec.layers, built.whole.weights)
             if (blank := views[structure]) is not None:
                 prunable, asked = blank.prunable, of_what_is_left(spec, blank.whole, blank.left)
-                if (*structure, spec.criterion) not in scored and not CRITERION_NEEDS[spec.criterion].inputs:
+                if (*structure, spec.criterion) not in scored and not needs_of("criterion", spec.criterion).inputs:
                     scored.add((*structure, spec.criterion))
-                    CRITERIA[spec.criterion](PruningContext(prunable))
+                    criterion(spec.criterion)(PruningContext(prunable))
                 budget.total(prunable, asked.sparsity, spec.budget, least(prunable))
                 if spec.densities is not None:
                     _refuse_densities(spec, prunable)
         except Exception as error:
-            if not (isinstance(error, ValueError) or is_external(spec.dense.model)):
+            if not (isinstance(error, ValueError) or is_external(spec.dense.model) or spec.functions):
                 raise
             problems.append(_complaint(subject, spec.dense.model, error))
     model, first = next(iter(idle.items()), ("", {}))
@@ -70,7 +70,7 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
 def _refuse_densities(spec: TrialSpec, prunable: Prunable) -> None:
     """Raise ValueError if densities are not those of the parts of a network."""
     problem = Problem(PruningContext(prunable), {}, spec.sparsity, spec.budget, densities=spec.densities)
-    POLICIES[spec.policy].path(problem)
+    policy(spec.policy).path(problem)
 
 
 def refuse_idle_rules(prunable: Prunable, rules: Sequence[LayerRule]) -> None:

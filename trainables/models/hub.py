@@ -3,8 +3,6 @@
 A name that the project and torchvision share (vgg16) means the project's network.
 """
 
-import importlib
-import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainables.lookup import did_you_mean
 from trainables.models import known, libraries
 from trainables.models.cifar import CIFAR
 from trainables.models.module_kinds import refuse_kinds
 from trainables.models.trust import is_external
+from trainables.own_function import load_function
 
 MOST_WEIGHTS = 1 << 30
 
@@ -60,7 +58,7 @@ def check(name: str, width: float = 1.0) -> None:
     if libraries.is_of_library(name):
         libraries.check(name)
     elif is_external(name):
-        _user_function(name)
+        _load(name)
 
 
 def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> nn.Module:
@@ -86,7 +84,7 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
     if libraries.is_of_library(name):
         model: object = libraries.build(name, num_classes, in_channels)
     else:
-        model = _user_function(name)(num_classes=num_classes, in_channels=in_channels)
+        model = _load(name)(num_classes=num_classes, in_channels=in_channels)
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} must return an nn.Module, but returned a {type(model).__name__}; change the function")
     refuse_kinds(name, model)
@@ -146,24 +144,5 @@ def build_blank(name: str, num_classes: int, in_channels: int) -> nn.Module:
             return build(name, num_classes, in_channels)
 
 
-def _user_function(name: str) -> Callable[..., object]:
-    module_name, _, function_name = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ValueError(
-            f"model {name!r} must name a module that can be imported, but {module_name!r} failed with: {error}; "
-            "install it, or put its folder on PYTHONPATH"
-        ) from error
-    function: Callable[..., object] | None = getattr(module, function_name, None)
-    if not callable(function):
-        public = [name for name in dir(module) if callable(getattr(module, name)) and not name.startswith("_")]
-        raise did_you_mean(f"function of {module_name}", function_name, public)
-    try:
-        inspect.signature(function).bind(num_classes=2, in_channels=3)
-    except TypeError as error:
-        raise ValueError(
-            f"model {name!r} must be callable as {function_name}(num_classes=..., in_channels=...), but: {error}; "
-            "give it these two parameters"
-        ) from error
-    return function
+def _load(name: str) -> Callable[..., object]:
+    return load_function("model", name, num_classes=2, in_channels=3)

@@ -8,7 +8,7 @@ import hashlib
 import io
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from trainables.models import hub
+from trainables.plugins import FunctionKind, needs_of
 
 OURS = ("search", "trainables")
 SKIPPED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING)  # tokens that change no program
@@ -33,9 +34,31 @@ def fingerprint(model: str, num_classes: int, in_channels: int) -> str:
     for name, tensor in hub.build_blank(model, num_classes, in_channels).state_dict(keep_vars=True).items():
         if isinstance(tensor, torch.Tensor):
             whole.update(f"{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\n".encode())
-    for module, file in sorted(sources(model.partition(":")[0]).items()):
-        whole.update(f"{module}\0{_program(file.read_bytes())}\n".encode())
+    _add_sources(whole, model.partition(":")[0])
     return whole.hexdigest()[:16]
+
+
+def checksum(module: str) -> str:
+    """Return 16 hexadecimal digits that change with the sources of a module, as in `fingerprint`."""
+    whole = hashlib.sha256()
+    _add_sources(whole, module)
+    return whole.hexdigest()[:16]
+
+
+def known(functions: Mapping[str, FunctionKind]) -> dict[str, str]:
+    """Say of policies, criteria and recoveries what `plugins.code_of` takes: name -> checksum and inputs.
+
+    functions: name -> kind. Imports them. Raises ValueError as `plugins.load`.
+    """
+    return {
+        name: " ".join([checksum(name.partition(":")[0]), *(() if kind == "recovery" else needs_of(kind, name).inputs)])
+        for name, kind in functions.items()
+    }
+
+
+def _add_sources(whole: "hashlib._Hash", module: str) -> None:
+    for name, file in sorted(sources(module).items()):
+        whole.update(f"{name}\0{_program(file.read_bytes())}\n".encode())
 
 
 def own_paths(name: str) -> list[Path]:

@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainables.models.modes import eval_mode
+from trainables.own_function import is_own
+from trainables.plugins import load
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.context import PruningContext
@@ -138,3 +140,8 @@ CRITERIA: Mapping[str, Callable[[PruningContext], Scores]] = {  # `names.CRITERI
     "probe": probe,
     "random": random,
 }
+
+
+def criterion(name: str) -> Callable[[PruningContext], Scores]:
+    """Find a criterion: one of the catalog, or a function of the user's own. Raises ValueError as `plugins.load`."""
+    return load("criterion", name) if is_own(name) else CRITERIA[name]

@@ -19,7 +19,7 @@ from trainables.storage.folder import Folder, StorageError
 from trainables.training.fit import State, fit, keep_best, residents, resume, save_epoch
 from trainables.training.process import WorkerResources, own_device, prepare_process
 from trainables.training.recorder import Recorder
-from trainables.training.recovery import RECOVERIES, Pruned, reinitialise
+from trainables.training.recovery import Pruned, recovery, reinitialise
 from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, evaluate
 from trainables.training.workers import team
@@ -65,7 +65,7 @@ def run_trial(
     pruned = Pruned(
         spec, facts.macs_total / facts.macs_kept, lambda: load_dense(saved_dense(storage, spec.dense), device)
     )
-    plan = RECOVERIES[spec.recovery](pruned)
+    plan = recovery(spec.recovery)(pruned)
     batch_size = plan.recipe.batch_size
     draw = draw_by(spec.curriculum, spec.dense, splits.train, storage, plan.epochs, batch_size)
     if resumed is None:

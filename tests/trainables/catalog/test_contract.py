@@ -1,0 +1,215 @@
+"""Functions of the user's own as policies, criteria and recoveries: what they get, and how faults are named."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.trainables.trials import CPU, DENSE, WEIGHT, facts_of, outcome_of
+from trainables.allocation.policies import policy
+from trainables.catalog.checks import conflicts
+from trainables.catalog.contract import check_function
+from trainables.data.splits import Splits
+from trainables.models import own_code
+from trainables.names import GranularityName
+from trainables.plugins import FunctionKind, needs, needs_of
+from trainables.pruning.criteria import CRITERIA
+from trainables.spec import TrialSpec
+from trainables.storage.folder import Folder
+from trainables.trial.trainable import run_trial
+
+RULES = """
+import numpy as np
+import torch
+from trainables.allocation.from_shapes import erk
+from trainables.plugins import needs
+from trainables.pruning.criteria import l1
+from trainables.training.recovery import finetune
+
+
+@needs(granularities=("weight", "channel"))
+def halves(problem):
+    parts = problem.prunable.parts
+    density = np.where(np.arange(len(parts)) < len(parts) / 2, 1.0, 2.0)
+    return lambda scale: scale * density * np.array([part.units for part in parts])
+
+
+@needs("samples", "profile", granularities=("weight",))
+def reads_all(problem):
+    assert len(problem.measured.levels) > 1 and len(problem.context.samples.images) > 1
+    return erk(problem)
+
+
+def magnitudes(context):
+    return l1(context)
+
+
+def twice(pruned):
+    return finetune(pruned)
+
+
+def falls(problem):
+    units = np.array([part.units for part in problem.prunable.parts])
+    return lambda scale: units / scale
+
+
+def too_few(problem):
+    return lambda scale: np.ones(1)
+
+
+def nothing(problem):
+    return lambda scale: np.full(len(problem.prunable.parts), np.nan)
+
+
+def breaks(problem):
+    raise KeyError("layer7")
+
+
+def changes(problem):
+    with torch.no_grad():
+        next(problem.prunable.model.parameters()).add_(1.0)
+    return erk(problem)
+
+
+def dices(problem):
+    densities = np.random.default_rng().uniform(0.1, 1.0, len(problem.prunable.parts))
+    return lambda scale: scale * densities * np.array([part.units for part in problem.prunable.parts])
+
+
+def scores_parts(context):
+    return {part.name: torch.ones(1) for part in context.prunable.parts}
+
+
+def not_finite(context):
+    return {part.name: torch.full((part.units,), torch.inf) for part in context.prunable.parts}
+
+
+def no_plan(pruned):
+    return pruned.spec.finetune
+
+
+def two(first, second):
+    pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delitem(sys.modules, "tried_rules", raising=False)  # of another test's folder
+    file = tmp_path / "tried_rules.py"
+    file.write_text(RULES)
+    monkeypatch.syspath_prepend(tmp_path)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "granularities"),
+    [
+        ("policy", "halves", ["weight", "channel"]),
+        ("policy", "reads_all", ["weight"]),
+        ("criterion", "magnitudes", ["weight", "channel", "block", "projected-block"]),
+    ],
+)
+def test_a_sound_function_passes(kind: FunctionKind, name: str, granularities: list[str]) -> None:
+    held = check_function(kind, f"tried_rules:{name}")
+    assert [line.partition(":")[0] for line in held] == granularities
+
+
+def test_a_sound_recovery_passes() -> None:
+    assert check_function("recovery", "tried_rules:twice")[0].startswith("3 epochs for a trial with finetune.epochs 3")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("policy", "falls", "must give no part fewer units at a larger scale"),
+        ("policy", "too_few", r"an array of shape \(6,\), but at scale 1 it gives array\(\[1\.\]\)"),
+        ("policy", "nothing", r"finite units of each part.* gives array\(\[nan"),
+        ("policy", "breaks", "tried_rules:breaks must run on small_cnn, but failed with KeyError: 'layer7'"),
+        ("policy", "changes", "policy 'tried_rules:changes' must leave the network as it is"),
+        ("policy", "dices", "must share a budget the same way twice"),
+        ("criterion", "scores_parts", r"must score each unit of each part: .*'block1\.conv': \d+.* gives .*\(1,\)"),
+        ("criterion", "not_finite", "the scores of criterion 'tried_rules:not_finite' must be finite"),
+        ("recovery", "no_plan", "must return a TrainingPlan, but returned a Recipe"),
+        ("recovery", "two", r"must be callable as two\(pruned\), but: missing a required argument: 'second'"),
+        ("policy", "half", "did you mean 'halves'"),
+    ],
+)
+def test_a_fault_is_named(kind: FunctionKind, name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_function(kind, f"tried_rules:{name}")
+
+
+@pytest.mark.parametrize("name", ["uniform-plus", "lamp", "snip", "rdp"])
+def test_our_own_policies_keep_the_contract(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainables.catalog.contract.policy", lambda _: policy(name))
+    monkeypatch.setattr("trainables.catalog.contract.needs_of", lambda kind, _: needs_of(kind, name))
+    assert check_function("policy", name)
+
+
+@pytest.mark.parametrize("name", sorted(set(CRITERIA) - {"gates", "probe", "bn-scale"}))
+def test_our_own_criteria_keep_the_contract(name: str) -> None:
+    """Those that read trained gates or probes have none here. Not every layer of small_cnn has a batch norm."""
+    assert check_function("criterion", name)
+
+
+def test_only_what_a_function_may_read_can_be_declared() -> None:
+    with pytest.raises(ValueError, match="may read 'samples' or 'profile', but got 'gates'"):
+        needs("gates")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"policy": "tried_rules:half"}, "did you mean 'halves'"),
+        ({"policy": "no_such_rules:halves"}, "must name a module that can be imported"),
+        (
+            {"policy": "tried_rules:reads_all", "granularity": "channel", "criterion": "l1"},
+            "must go with granularity weight",
+        ),
+        ({"recovery": "tried_rules:two"}, "give it this parameter"),
+        ({"criterion": "tried_rules:nope"}, "function of tried_rules must be a known name"),
+    ],
+)
+def test_a_trial_is_refused_before_it_runs(settings: dict[str, str], message: str) -> None:
+    (complaint,) = conflicts(WEIGHT.model_copy(update=settings))
+    assert message in complaint
+
+
+@pytest.mark.parametrize("granularity", ["weight", "channel"])
+def test_a_trial_runs_with_functions_as_with_the_same_names(
+    granularity: GranularityName, splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
+    update = {"granularity": granularity, "criterion": "l1" if granularity == "channel" else "magnitude"}
+    named = WEIGHT.model_copy(update={**update, "policy": "uniform", "recovery": "finetune"})
+    own = named.model_copy(
+        update={"policy": "tried_rules:halves", "criterion": "tried_rules:magnitudes", "recovery": "tried_rules:twice"}
+    )
+    folder = Folder.at(str(tmp_path / "own"))
+    assert conflicts(own) == []
+    list(run_trial(own, splits, storage, folder, CPU))
+    facts = facts_of(folder)
+    assert outcome_of(folder).status == "done"
+    first, second = np.split(np.array(list(facts.parts.values())), [(len(facts.parts) + 1) // 2])
+    assert second.mean() > 1.5 * first.mean()
+    assert facts.params_kept <= round((1 - own.sparsity) * facts.params_total)
+
+
+def test_the_code_counts_in_the_key_of_its_trials_only(rules: Path) -> None:
+    names = {"policy": "tried_rules:halves", "dense": DENSE}
+    before = {"tried_rules:halves": own_code.checksum("tried_rules"), "tried_rules:twice": "0" * 16}
+    trial = TrialSpec.model_validate(names).with_code(before)
+    assert trial.code == f"tried_rules:halves {before['tried_rules:halves']}"
+    assert TrialSpec(dense=DENSE).with_code(before) == TrialSpec(dense=DENSE)
+    reading = TrialSpec(policy="tried_rules:reads_all", dense=DENSE)
+    assert reading.inputs == set()  # nothing is imported to read a trial
+    assert reading.with_code(own_code.known(reading.functions)).inputs == {"samples", "profile"}
+    rules.write_text(f"# a comment\n{RULES}")
+    assert own_code.checksum("tried_rules") == before["tried_rules:halves"]
+    rules.write_text(RULES.replace("1.0, 2.0", "1.0, 3.0"))
+    after = {"tried_rules:halves": own_code.checksum("tried_rules")}
+    assert TrialSpec.model_validate(names).with_code(after).key() != trial.key()
+    assert trial.profile.code == ""
+    scored = trial.model_copy(update={"criterion": "tried_rules:magnitudes"}).with_code({"tried_rules:magnitudes": "1"})
+    assert scored.profile.code == "tried_rules:magnitudes 1"

@@ -1,0 +1,97 @@
+"""Policies, criteria and recoveries of the user's own: functions in place of the names of the catalog."""
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, Literal, TypeVar, get_args
+
+from trainables.names import CRITERION_NEEDS, NAMES, POLICY_NEEDS, GranularityName, Needs, Source, unknown
+from trainables.own_function import is_own, load_function
+
+FunctionKind = Literal["policy", "criterion", "recovery"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+ARGUMENTS: Mapping[str, str] = {"policy": "problem", "criterion": "context", "recovery": "pruned"}
+GROUPS: Mapping[str, str] = {  # kind -> the group of entry points by which a package shows its functions
+    "policy": "howcompact.policies",
+    "criterion": "howcompact.criteria",
+    "recovery": "howcompact.recoveries",
+}
+READABLE = ("samples", "profile")  # what a function of the user's own may read
+_TABLES: Mapping[str, Mapping[str, Needs]] = {"policy": POLICY_NEEDS, "criterion": CRITERION_NEEDS}
+
+
+def needs(
+    *inputs: Literal["samples", "profile"], granularities: tuple[GranularityName, ...] = get_args(GranularityName)
+) -> Callable[[Function], Function]:
+    """Declare what a policy or a criterion reads, and the granularities that it works on; without this, none and all.
+
+    inputs: "samples", the calibration samples, which `problem.context.samples` or `context.samples` then has, and
+    "profile", which `problem.measured` then has. Raises ValueError for any other input.
+    """
+    for each in inputs:
+        if each not in READABLE:
+            raise ValueError(f"a function may read {' or '.join(map(repr, READABLE))}, but got {each!r}; correct it")
+
+    def declare(function: Function) -> Function:
+        function.needs = Needs(granularities, inputs)  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
+def load(kind: FunctionKind, name: str) -> Callable[..., Any]:
+    """Import a policy, a criterion or a recovery of the user's own. Raises ValueError as `load_function`."""
+    return load_function(kind, name, ARGUMENTS[kind])
+
+
+def needs_of(kind: FunctionKind, name: str) -> Needs:
+    """Return what a policy or a criterion needs. Raises ValueError where its function cannot be imported."""
+    if not is_own(name):
+        return _TABLES[kind][name]
+    declared: Needs = getattr(load(kind, name), "needs", Needs())
+    return declared
+
+
+def name_complaints(kind: FunctionKind, name: str) -> list[str]:
+    """List what is wrong with a name; empty if the catalog has it, or if its function can be called."""
+    if not is_own(name):
+        return unknown(kind, name)
+    try:
+        load(kind, name)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def installed(kind: FunctionKind) -> dict[str, str]:
+    """Find the functions that installed packages show by entry points: "package.module:function" -> its distribution.
+
+    The functions are not imported.
+    """
+    found = entry_points(group=GROUPS[kind])
+    return {entry.value: entry.dist.name if entry.dist else "" for entry in found if entry.value not in NAMES[kind]}
+
+
+def own_functions(
+    policies: Iterable[str], criteria: Iterable[str], recoveries: Iterable[str]
+) -> dict[str, FunctionKind]:
+    """Find the functions of the user's own among names: name -> kind."""
+    kinds: tuple[tuple[FunctionKind, Iterable[str]], ...]
+    kinds = (("policy", policies), ("criterion", criteria), ("recovery", recoveries))
+    return {name: kind for kind, names in kinds for name in names if is_own(name)}
+
+
+def code_of(functions: Iterable[str], known: Mapping[str, str], before: str = "") -> str:
+    """Write what is known of functions: "package.module:function 0123456789abcdef samples, ...".
+
+    known: name -> checksum of the code and the inputs. before: what is known already. A trial that has this can be read
+    without an import of the user's code.
+    """
+    entries = {entry.partition(" ")[0]: entry.partition(" ")[2] for entry in before.split(", ")} | {**known}
+    return ", ".join(f"{name} {entries[name]}" for name in functions if name in entries and is_own(name))
+
+
+def inputs_of(code: str, name: str) -> tuple[Source, ...]:
+    """Return the inputs of a function of the user's own, from what `code_of` wrote; none if it does not have it."""
+    entries = (entry.split(" ") for entry in code.split(", "))
+    return next((tuple(inputs) for known, _, *inputs in (e for e in entries if len(e) > 1) if known == name), ())  # type: ignore[arg-type]
