@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from trainables.models.cifar import PadShortcut
 from trainables.pruning.channels import Channels
 
+_EPSILON = "variance_epsilon"  # attribute of the root-mean-square norms of transformers
+
 
 @contextmanager
 def attached(channels: Channels, factors_of: Callable[[], Tensor]) -> Iterator[None]:
@@ -48,7 +50,6 @@ def attached(channels: Channels, factors_of: Callable[[], Tensor]) -> Iterator[N
         return output * copied[module].to(output.dtype)[:, None, None]
 
     def weigh(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
         return _weighed(norm, inputs[0], weighed[norm], norms[names[norm]][0]).to(output.dtype)
 
     names = {model.get_submodule(name): name for name in norms}
@@ -58,7 +59,7 @@ def attached(channels: Channels, factors_of: Callable[[], Tensor]) -> Iterator[N
         for module in model.modules():
             if isinstance(module, PadShortcut):
                 stack.callback(module.register_forward_hook(scale_output).remove)
-            if module in names and isinstance(module, nn.LayerNorm | nn.RMSNorm):
+            if module in names and (isinstance(module, nn.LayerNorm | nn.RMSNorm) or hasattr(module, _EPSILON)):
                 stack.callback(module.register_forward_hook(weigh).remove)
         yield
 
@@ -78,14 +79,15 @@ class _Positions:
         return spread
 
 
-def _weighed(norm: nn.LayerNorm | nn.RMSNorm, x: Tensor, factors: Tensor, dim: int) -> Tensor:
+def _weighed(norm: nn.Module, x: Tensor, factors: Tensor, dim: int) -> Tensor:
     """Normalise with weighted statistics over the channels. factors: (channels,)."""
     x = x.movedim(dim, -1)
     shares = factors / factors.sum()
     if isinstance(norm, nn.LayerNorm):
         x = x - (x * shares).sum(-1, keepdim=True)
-    eps = torch.finfo(x.dtype).eps if norm.eps is None else norm.eps
+    eps = getattr(norm, _EPSILON) if hasattr(norm, _EPSILON) else getattr(norm, "eps", None)
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
     x = x * ((x.square() * shares).sum(-1, keepdim=True) + eps).rsqrt()
-    x = x if norm.weight is None else x * norm.weight
-    bias = getattr(norm, "bias", None)
+    weight, bias = getattr(norm, "weight", None), getattr(norm, "bias", None)
+    x = x if weight is None else x * weight
     return (x if bias is None else x + bias).movedim(-1, dim)
