@@ -93,5 +93,15 @@ def code_of(functions: Iterable[str], known: Mapping[str, str], before: str = ""
 
 def inputs_of(code: str, name: str) -> tuple[Source, ...]:
     """Return the inputs of a function of the user's own, from what `code_of` wrote; none if it does not have it."""
-    entries = (entry.split(" ") for entry in code.split(", "))
-    return next((tuple(inputs) for known, _, *inputs in (e for e in entries if len(e) > 1) if known == name), ())  # type: ignore[arg-type]
+    return tuple(_entry(code, name)[1:])  # type: ignore[arg-type]
+
+
+def checksums_of(code: str, name: str) -> tuple[str, ...]:
+    """Return the checksum of a function's code, from what `code_of` wrote; none if it does not have it."""
+    return tuple(_entry(code, name)[:1])
+
+
+def _entry(code: str, name: str) -> list[str]:
+    """Find the checksum and the inputs of a function."""
+    entries = (entry.partition(" ") for entry in code.split(", "))
+    return next((rest.split(" ") for known, _, rest in entries if known == name and rest), [])

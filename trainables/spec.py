@@ -234,7 +234,7 @@ class TrialSpec(Frozen):
     def under(self, policy: str, gates: Gates) -> "TrialSpec":
         """Return the same trial with another policy. It has `gates` only if its criterion or its policy reads them."""
         used = self.criterion in GATED or policy in GATED
-        return self.model_copy(update={"policy": policy, "gates": gates if used else Gates()})
+        return self.model_copy(update={"policy": policy, "gates": gates if used else Gates()}).with_code({})
 
 
 class EpochReport(Frozen):

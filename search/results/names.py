@@ -8,6 +8,8 @@ from typing import Protocol
 from trainables.curriculum_spec import Curriculum
 from trainables.learnability.curriculum_kinds import label_of
 from trainables.names import GIVEN
+from trainables.own_function import is_own
+from trainables.plugins import checksums_of
 from trainables.pruning_spec import LayerRule, Schedule
 from trainables.spec import TrialSpec
 
@@ -101,7 +103,13 @@ def pruning_name(result: Pruned) -> str:
 
 
 def policy_label(spec: TrialSpec) -> str:
-    """Name the policy of a trial. Given densities are told apart by a checksum: "given-0123abcd"."""
+    """Name the policy of a trial.
+
+    Given densities are told apart by a checksum, "given-0123abcd", and functions of the user's own by that of their
+    code, "package.module:function-0123abcd".
+    """
+    if is_own(spec.policy):
+        return "-".join([spec.policy, *(checksum[:8] for checksum in checksums_of(spec.code, spec.policy))])
     if spec.policy != GIVEN:
         return spec.policy
     text = json.dumps(spec.densities, sort_keys=True)
