@@ -32,7 +32,5 @@ def test_a_criterion_of_the_users_own_is_a_setting() -> None:
 
 
 def test_a_search_does_not_start_from_a_policy_of_the_users_own() -> None:
-    with pytest.raises(
-        ValueError, match="must name policies of the catalog, but got 'rules:halves'"
-    ):
+    with pytest.raises(ValueError, match="must name policies of the catalog, but got 'rules:halves'"):
         read_study("digits", ["search.warm_start=[uniform,'rules:halves']"])
