@@ -130,6 +130,19 @@ class Tied(nn.Module):
         return out
 
 
+class Pixels(nn.Module):
+    """A network for segmentation that returns its main output alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to logits (B, classes, H, W)."""
+        logits: Tensor = self.network(x)["out"]
+        return logits
+
+
 def _maxvit() -> Any:
     return MaxVit((64, 64), 16, 2, [16, 32], [1, 1], 8, 0.0, num_classes=10)
 

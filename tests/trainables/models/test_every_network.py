@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.trainables.models.library_networks import LIBRARY_NETWORKS
 from tests.trainables.models.networks import NETWORKS
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
@@ -24,14 +25,14 @@ from trainables.pruning.masks import Weights
 from trainables.spec import Recipe
 from trainables.training.updates import Updates
 
-EVERY = pytest.mark.parametrize("name", NETWORKS)
+EVERY = pytest.mark.parametrize("name", [*NETWORKS, *LIBRARY_NETWORKS])
 UNSEEN = {"own": 17 * 6 * 8 * 8}  # multiply-accumulates of nn.Bilinear, which torch's counter does not know
 
 
 @lru_cache(maxsize=1)
 def network(name: str) -> tuple[nn.Module, Tensor, Inventory]:
     torch.manual_seed(0)
-    build, example_of = NETWORKS[name]
+    build, example_of = (NETWORKS | LIBRARY_NETWORKS)[name]
     model, example = build().eval(), example_of()
     return model, example, inventory(model, example)
 

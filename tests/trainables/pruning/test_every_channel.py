@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.conftest import assert_same
-from tests.trainables.models.networks import NETWORKS
+from tests.trainables.models.library_networks import LIBRARY_NETWORKS
+from tests.trainables.models.networks import NETWORKS, Pixels
 from trainables.checkpoints.checkpoint import resize
 from trainables.models.layers import count
 from trainables.models.widths import cut_sizes, set_sizes
@@ -29,15 +30,19 @@ HELD = {  # network -> layers that keep their channels, beside those of its outp
 PRUNED = (
     *("vit", "swin", "swin_v2", "maxvit", "convnext", "mobilenet_v3_small", "shufflenet_v2_x0_5", "r3d"),
     *("signal", "unet", "own", "language model"),
+    *LIBRARY_NETWORKS,
 )
+LARGE = ("googlenet", "lraspp_mobilenet_v3_large", "fcn_resnet")  # which take long
 EVERY = pytest.mark.parametrize("name", PRUNED)
 
 
 @lru_cache(maxsize=1)
 def network(name: str) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
-    build, example_of = NETWORKS[name]
+    build, example_of = (NETWORKS | LIBRARY_NETWORKS)[name]
     model = build().eval()
+    if name in ("lraspp_mobilenet_v3_large", "fcn_resnet"):
+        model = Pixels(model)
     with torch.no_grad():
         for parameter in model.parameters():  # so that every channel has an effect
             if parameter.dim() == 1 or not parameter.any():
@@ -60,7 +65,7 @@ def cut_of(model: nn.Module, example: Tensor) -> nn.Module:
     return smaller
 
 
-@EVERY
+@pytest.mark.parametrize("name", [*PRUNED, *LARGE])
 @torch.no_grad()
 def test_the_cut_network_is_the_masked_one_and_costs_what_is_counted(name: str) -> None:
     model, example = network(name)
@@ -87,7 +92,7 @@ def test_the_cut_network_is_rebuilt_copied_trained_and_cut_again(name: str) -> N
     model, example = network(name)
     smaller = cut_of(model, example)
     expected = smaller(example).detach()
-    again = NETWORKS[name][0]().eval()
+    again = (NETWORKS | LIBRARY_NETWORKS)[name][0]().eval()
     set_sizes(again, cut_sizes(smaller))
     resize(again, smaller.state_dict())
     again.load_state_dict(smaller.state_dict())
@@ -101,7 +106,7 @@ def test_the_cut_network_is_rebuilt_copied_trained_and_cut_again(name: str) -> N
     refuse_unsound_cuts(again, example)
 
 
-@pytest.mark.parametrize("name", ["vit", "swin", "maxvit"])
+@pytest.mark.parametrize("name", ["vit", "swin", "maxvit", "deit", "hf vit"])
 def test_the_cut_network_is_exported(name: str) -> None:
     model, example = network(name)
     smaller = cut_of(model, example)
@@ -121,3 +126,8 @@ def test_only_these_layers_keep_their_channels(name: str) -> None:
     for other in ("vit", "swin", "swin_v2", "maxvit", "convnext", "unet"):
         if name == "signal":
             assert {*Channels(*network(other)).held.values()} == {"the network's output"}
+
+
+def test_recurrent_layers_are_refused_by_their_name() -> None:
+    with pytest.raises(ValueError, match=r"has none; not pruned: .*lstm.* \(LSTM lstm\).*; use granularity 'weight'"):
+        Channels(*network("recurrent"))
