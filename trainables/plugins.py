@@ -87,21 +87,20 @@ def code_of(functions: Iterable[str], known: Mapping[str, str], before: str = ""
     known: name -> checksum of the code and the inputs. before: what is known already. A trial that has this can be read
     without an import of the user's code.
     """
-    entries = {entry.partition(" ")[0]: entry.partition(" ")[2] for entry in before.split(", ")} | {**known}
+    entries = {**known_of(before), **known}
     return ", ".join(f"{name} {entries[name]}" for name in functions if name in entries and is_own(name))
+
+
+def known_of(code: str) -> dict[str, str]:
+    """Read what `code_of` wrote: name -> checksum and inputs."""
+    return {name: known for name, _, known in (entry.partition(" ") for entry in code.split(", ")) if known}
 
 
 def inputs_of(code: str, name: str) -> tuple[Source, ...]:
     """Return the inputs of a function of the user's own, from what `code_of` wrote; none if it does not have it."""
-    return tuple(_entry(code, name)[1:])  # type: ignore[arg-type]
+    return tuple(known_of(code).get(name, "").split(" ")[1:])  # type: ignore[arg-type]
 
 
 def checksums_of(code: str, name: str) -> tuple[str, ...]:
-    """Return the checksum of a function's code, from what `code_of` wrote; none if it does not have it."""
-    return tuple(_entry(code, name)[:1])
-
-
-def _entry(code: str, name: str) -> list[str]:
-    """Find the checksum and the inputs of a function."""
-    entries = (entry.partition(" ") for entry in code.split(", "))
-    return next((rest.split(" ") for known, _, rest in entries if known == name and rest), [])
+    """Return the checksum of a function's code, from what `code_of` wrote; empty if it does not have it."""
+    return tuple(known.split(" ")[0] for each, known in known_of(code).items() if each == name)

@@ -8,6 +8,7 @@ from typing import Any
 
 from search.results.names import curriculum_name, rules_name
 from search.study.spec import StudySpec
+from trainables.plugins import known_of
 from trainables.spec import DenseSpec, TrialSpec
 
 LISTS = {  # setting of a study with several values -> its name in MLflow
@@ -50,7 +51,9 @@ def dense_params(spec: DenseSpec) -> dict[str, Any]:
 
 def trial_params(spec: TrialSpec) -> dict[str, Any]:
     """Nested settings of a trial, with those of its dense network."""
-    own = spec.model_dump(mode="json", exclude={"dense", "record", "curriculum"})
+    own = spec.model_dump(mode="json", exclude={"dense", "record", "curriculum", "code"})
     records = {"dense": spec.dense.record, "finetune": spec.record}
     names = {"curriculum": curriculum_name(spec.followed), "layers": rules_name(spec.layers)}
-    return {**dense_params(spec.dense), **own, **names, "records": records}
+    dense = dense_params(spec.dense)
+    contents = {**dense["contents"], **known_of(spec.code)}
+    return {**dense, **own, **names, "records": records, "contents": contents}
