@@ -14,7 +14,7 @@ from search.retrieval.copying import Registered, Retrieved
 from search.retrieval.record import VerifiedRecord
 from search.tracking.mlflow_store import PARENT, STUDY, TRIAL, cause_of, client, experiment, tracking_at, tracking_store
 from trainables.checkpoints import checkpoint
-from trainables.exports.served import REQUIREMENTS
+from trainables.exports.served import requirements
 from trainables.models.trust import Trust
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder
@@ -23,6 +23,7 @@ ALIAS = "best"  # of the version that was registered last
 CODE = (  # of trainables: the folders and files that loading a network imports, and no more
     *("checkpoints", "exports", "models", "storage"),
     *("__init__.py", "curriculum_spec.py", "data_spec.py", "frozen.py", "lookup.py", "mistakes.py", "names.py"),
+    *("own_function.py", "plugins.py"),
     *("outcome.py", "pruning_spec.py", "py.typed", "spec.py"),
 )
 TIMEOUT = 60  # seconds without an answer
@@ -150,7 +151,7 @@ def save(path: Path, folder: Path, model_name: str, run: str, model_id: str) -> 
                 Schema([TensorSpec(kind, (-1, *built.image))]), Schema([TensorSpec(kind, (-1, built.classes))])
             ),
             input_example=built.example().numpy(),
-            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in requirements(model_name)],
             metadata=saved.read(VerifiedRecord).input.model_dump(mode="json"),
         )
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trainables.checkpoints import checkpoint, manifest
+from trainables.models.libraries import PACKAGES, is_of_library
 from trainables.models.trust import Trust
 from trainables.storage.folder import Folder
 
@@ -18,6 +19,11 @@ REQUIREMENTS = (
     "torch",
     "torchvision",
 )  # what loading imports
+
+
+def requirements(model: str) -> tuple[str, ...]:
+    """Name the packages that loading a network imports. model: its name; one of a library needs this library, too."""
+    return (*REQUIREMENTS, PACKAGES[model.partition(":")[0]]) if is_of_library(model) else REQUIREMENTS
 
 
 class Served:

@@ -19,7 +19,7 @@ from tests.search.mlflow_server import Seen, Server
 from tests.search.ports import free_port
 from tests.test_imports import GRAPH, MODULES, ROOT, imports_of
 from trainables import load_pruned
-from trainables.exports.served import REQUIREMENTS
+from trainables.exports.served import requirements
 
 LOAD = """
 import sys
@@ -91,7 +91,11 @@ def test_a_model_brings_the_code_and_names_the_libraries_that_loading_imports() 
     parts = {MODULES[module].relative_to(ROOT / "trainables").parts[0] for module in needed}
     assert parts | {"__init__.py", "py.typed"} == {*CODE}
     libraries = {name.partition(".")[0] for module in needed for name in imports_of(MODULES[module])}
-    assert libraries - sys.stdlib_module_names - {"trainables"} == {*REQUIREMENTS}
+    named = {
+        name for model in ("resnet20", "timm:resnet18", "hf:ViTForImageClassification") for name in requirements(model)
+    }
+    assert libraries - sys.stdlib_module_names - {"trainables"} == named
+    assert {*requirements("timm:resnet18")} - {*requirements("resnet20")} == {"timm"}
 
 
 def test_a_network_is_registered_where_it_is_tracked_by_default(
