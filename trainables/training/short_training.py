@@ -32,7 +32,7 @@ def short_training(
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     modes = [norm.training for norm in norms]
     updates = Updates(model, recipe.model_copy(update={"ema": 0.0}), masks)
-    updates.set_progress(recipe.warmup / max(recipe.epochs, 1))
+    updates.set_progress(recipe.warmup / max(recipe.epochs, 1))  # the highest learning rate
     draw = torch.Generator().manual_seed(seed)
     size = min(BATCH, recipe.batch_size, len(samples.images))
     steps = len(samples.images) // size

@@ -13,7 +13,8 @@ from trainables.training.average import Average
 from trainables.training.learning_rate import factor
 from trainables.training.optimizers import OPTIMIZERS, SGD
 
-Memory = Mapping[str, Tensor]  # what updates remember of earlier ones: "momentum_buffer:conv1.weight" and the like
+Memory = Mapping[str, Tensor]  # what updates need of earlier ones: "exp_avg:conv1.weight" and the like
+ENTRIES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")  # of the state of SGD and AdamW
 
 
 class Updates:
@@ -32,41 +33,36 @@ class Updates:
         self._masked: list[Tensor] = [model.get_parameter(name) for name in masks]
         self._masks = list(masks.values())
         self._weights = OPTIMIZERS[recipe.optimizer](model, recipe)
-        self._of_gates = SGD(gates.parameters(), gates.lr, foreach=True) if gates else None
+        self._optimizers = [self._weights, *([SGD(gates.parameters(), gates.lr, foreach=True)] if gates else [])]
         self._average = Average(model, recipe.ema) if recipe.ema else None
-        self._done = 0.0
+        self._gates_done = 0.0  # fraction of the gates' training
 
     @property
     def learning(self) -> list[Tensor]:
         """All tensors that learn, those of gates included."""
-        optimizers = (self._weights, self._of_gates) if self._of_gates else (self._weights,)
-        return [tensor for optimizer in optimizers for group in optimizer.param_groups for tensor in group["params"]]
+        groups = (group for optimizer in self._optimizers for group in optimizer.param_groups)
+        return [tensor for group in groups for tensor in group["params"]]
 
     def set_progress(self, done: float) -> None:
         """Set the learning rates. done: fraction of the recipe's training that is done."""
         for group in self._weights.param_groups:
             group["lr"] = self._recipe.lr * factor(self._recipe, done)
-        if self._gates and self._of_gates:
-            self._of_gates.param_groups[0]["lr"] = self._gates.lr * factor(self._recipe, self._of_gates_done(done))
-        self._done = done
-
-    def _of_gates_done(self, done: float) -> float:
-        """Gates no longer change after their own number of epochs."""
-        assert self._gates is not None
-        return min(1.0, done * self._recipe.epochs / self._gates.settings.epochs)
+        if self._gates:  # they no longer change after their own number of epochs
+            self._gates_done = min(1.0, done * self._recipe.epochs / self._gates.settings.epochs)
+            for group in self._optimizers[-1].param_groups:
+                group["lr"] = self._gates.lr * factor(self._recipe, self._gates_done)
 
     def step(self, loss: Tensor) -> None:
         """Make one step down the gradient of a loss."""
-        optimizers = (self._weights, self._of_gates) if self._of_gates else (self._weights,)
-        for optimizer in optimizers:
+        for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self._recipe.grad_clip:
             nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.grad_clip)
-        for optimizer in optimizers:
+        for optimizer in self._optimizers:
             optimizer.step()
         if self._gates:
-            self._gates.step_to_target(self._of_gates_done(self._done))
+            self._gates.step_to_target(self._gates_done)
         if self._masked:
             with torch.no_grad():
                 torch._foreach_mul_(self._masked, self._masks)
@@ -100,9 +96,6 @@ class Updates:
                     self._weights.state[parameter][entry] = _like(saved, parameter)
         if self._average:
             self._average.remember(memory)
-
-
-ENTRIES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")  # of the state of SGD and AdamW
 
 
 def _key(entry: str, name: str) -> str:
