@@ -2,11 +2,13 @@
 
 import copy
 import math
+import time
 
 import torch
 
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.data.splits import Splits
+from trainables.outcome import total
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
@@ -16,19 +18,24 @@ from trainables.trial.record import TrialRecord
 
 
 @torch.no_grad()
-def promise(
+def give_promise(
     spec: TrialSpec, state: State[TrialRecord], splits: Splits, storage: Folder, device: torch.device
-) -> tuple[float, int]:
-    """Train a copy of the pruned network for a moment. Return its promise, and the number of images that this took.
+) -> None:
+    """Give the report of epoch 0 a promise: train a copy of the pruned network for a moment, and charge its cost.
 
     The promise is exp(-loss), with the mean loss in nats of `short_training`: 1 for a network that predicts as the
     dense network does from the first step on, 0 for one whose training diverges. Where accuracy before training ranks
-    allocations badly, the promise ranks them well: tests/benchmarks/RESULTS.md, "Which number foretells".
+    allocations badly, the promise ranks them well (tests/benchmarks/RESULTS.md).
     """
+    started = time.perf_counter()
     samples = calibration_samples(splits, spec.calibration, device)
     dense = load_dense(saved_dense(storage, spec.dense), device).eval()
     predicted = torch.cat([dense(images).float().log_softmax(1) for images, _ in samples.batches(BATCH)])
     model = copy.deepcopy(state.model).eval()
     with torch.enable_grad():
         loss = short_training(model, state.masks, predicted, samples, spec.finetune, spec.seed)
-    return math.exp(-loss), samples.evaluations * len(samples.labels)
+    first = state.history[0]
+    seconds = first.seconds + time.perf_counter() - started
+    images = total((first.images, samples.evaluations * len(samples.labels)))
+    update = {"promise": math.exp(-loss), "seconds": seconds, "images": images}
+    state.history = [first.model_copy(update=update)]

@@ -23,7 +23,7 @@ from trainables.training.recovery import Pruned, recovery, reinitialise
 from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, evaluate
 from trainables.training.workers import team
-from trainables.trial.promise import promise
+from trainables.trial.promise import give_promise
 from trainables.trial.prune import prune
 from trainables.trial.record import TrialRecord
 from trainables.trial.reports import TrialFailed, TrialLost, to_tune
@@ -71,7 +71,7 @@ def run_trial(
     if resumed is None:
         _start(state, plan, data[1], spec.seed)
         if judged and spec.trains_kept_weights:
-            _promise(spec, state, splits, storage, device)
+            give_promise(spec, state, splits, storage, device)
         if recorder and recorder.first == 0:
             recorder.end(0, state.model, data[0])
         save_epoch(folder, state)
@@ -94,16 +94,6 @@ def _start(state: State[TrialRecord], plan: TrainingPlan, val: Resident, seed: i
         update |= {"val_accuracy": validation.accuracy, "val_loss": validation.loss}
         update |= {"images": total((state.history[0].images, len(val)))}
     state.history = [state.history[0].model_copy(update=update)]
-
-
-def _promise(spec: TrialSpec, state: State[TrialRecord], splits: Splits, storage: Folder, device: torch.device) -> None:
-    """Give epoch 0 a promise, and charge its time and images to this epoch."""
-    started = time.perf_counter()
-    value, images = promise(spec, state, splits, storage, device)
-    first = state.history[0]
-    seconds = first.seconds + time.perf_counter() - started
-    update = {"promise": value, "seconds": seconds, "images": total((first.images, images))}
-    state.history = [first.model_copy(update=update)]
 
 
 def _tidy(folder: Folder, outcome: Outcome) -> None:
