@@ -8,8 +8,8 @@ from typing import Any
 from trainables.lookup import did_you_mean
 
 
-def is_own(name: str) -> bool:
-    """Whether a name is that of a function, and not one of the catalog."""
+def is_external(name: str) -> bool:
+    """Whether a name with a colon names something outside the catalog: a function, or a network of a library."""
     return ":" in name
 
 
@@ -35,10 +35,9 @@ def load_function(kind: str, name: str, *arguments: str, **parameters: object) -
     try:
         inspect.signature(function).bind(*arguments, **parameters)
     except TypeError as error:
-        call = ", ".join([*arguments, *(f"{parameter}=..." for parameter in parameters)])
-        count = f"{'this' if len([*arguments, *parameters]) == 1 else 'these two'}"
+        expected = [*arguments, *(f"{parameter}=..." for parameter in parameters)]
         raise ValueError(
-            f"{kind} {name!r} must be callable as {function_name}({call}), but: {error}; give it {count} "
-            f"parameter{'' if count == 'this' else 's'}"
+            f"{kind} {name!r} must be callable as {function_name}({', '.join(expected)}), but: {error}; give it "
+            f"{'this parameter' if len(expected) == 1 else 'these two parameters'}"
         ) from error
     return function

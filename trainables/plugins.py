@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, get_args
 
 from trainables.names import CRITERION_NEEDS, NAMES, POLICY_NEEDS, GranularityName, Needs, Source, unknown
-from trainables.own_function import is_own, load_function
+from trainables.own_function import is_external, load_function
 
 FunctionKind = Literal["policy", "criterion", "recovery"]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -23,10 +23,11 @@ _TABLES: Mapping[str, Mapping[str, Needs]] = {"policy": POLICY_NEEDS, "criterion
 def needs(
     *inputs: Literal["samples", "profile"], granularities: tuple[GranularityName, ...] = get_args(GranularityName)
 ) -> Callable[[Function], Function]:
-    """Declare what a policy or a criterion reads, and the granularities that it works on; without this, none and all.
+    """Declare what a policy or a criterion reads, and the granularities that it works on.
 
-    inputs: "samples", the calibration samples, which `problem.context.samples` or `context.samples` then has, and
-    "profile", which `problem.measured` then has. Raises ValueError for any other input.
+    A function without this reads nothing and works on all granularities. inputs: "samples" are the calibration samples,
+    as `problem.context.samples` or `context.samples`. "profile" is `problem.measured`, for policies. Raises ValueError
+    for any other input.
     """
     for each in inputs:
         if each not in READABLE:
@@ -46,7 +47,7 @@ def load(kind: FunctionKind, name: str) -> Callable[..., Any]:
 
 def needs_of(kind: FunctionKind, name: str) -> Needs:
     """Return what a policy or a criterion needs. Raises ValueError where its function cannot be imported."""
-    if not is_own(name):
+    if not is_external(name):
         return _TABLES[kind][name]
     declared: Needs = getattr(load(kind, name), "needs", Needs())
     return declared
@@ -54,7 +55,7 @@ def needs_of(kind: FunctionKind, name: str) -> Needs:
 
 def name_complaints(kind: FunctionKind, name: str) -> list[str]:
     """List what is wrong with a name; empty if the catalog has it, or if its function can be called."""
-    if not is_own(name):
+    if not is_external(name):
         return unknown(kind, name)
     try:
         load(kind, name)
@@ -78,7 +79,7 @@ def own_functions(
     """Find the functions of the user's own among names: name -> kind."""
     kinds: tuple[tuple[FunctionKind, Iterable[str]], ...]
     kinds = (("policy", policies), ("criterion", criteria), ("recovery", recoveries))
-    return {name: kind for kind, names in kinds for name in names if is_own(name)}
+    return {name: kind for kind, names in kinds for name in names if is_external(name)}
 
 
 def code_of(functions: Iterable[str], known: Mapping[str, str], before: str = "") -> str:
@@ -88,7 +89,7 @@ def code_of(functions: Iterable[str], known: Mapping[str, str], before: str = ""
     without an import of the user's code.
     """
     entries = {**known_of(before), **known}
-    return ", ".join(f"{name} {entries[name]}" for name in functions if name in entries and is_own(name))
+    return ", ".join(f"{name} {entries[name]}" for name in functions if name in entries and is_external(name))
 
 
 def known_of(code: str) -> dict[str, str]:
@@ -99,8 +100,3 @@ def known_of(code: str) -> dict[str, str]:
 def inputs_of(code: str, name: str) -> tuple[Source, ...]:
     """Return the inputs of a function of the user's own, from what `code_of` wrote; none if it does not have it."""
     return tuple(known_of(code).get(name, "").split(" ")[1:])  # type: ignore[arg-type]
-
-
-def checksums_of(code: str, name: str) -> tuple[str, ...]:
-    """Return the checksum of a function's code, from what `code_of` wrote; empty if it does not have it."""
-    return tuple(known.split(" ")[0] for each, known in known_of(code).items() if each == name)

@@ -52,7 +52,7 @@ class Allocation(Frozen):
 def allocation(network: Network, settings: Mapping[str, object], seed: int) -> Allocation:
     """Plan an allocation for a network. settings: fields of the TrialSpec. Raises ValueError with all that is wrong."""
     spec = trial_spec(settings, seed)
-    spec = spec.with_code(own_code.known(spec.functions))
+    spec = spec.with_code(own_code.described(spec.functions))
     if spec.policy in SEARCHES:
         raise ValueError(f"policy must be one that runs no trials, but got {spec.policy!r}; run a study")
     if "gates" in spec.inputs:

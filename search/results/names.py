@@ -8,8 +8,8 @@ from typing import Protocol
 from trainables.curriculum_spec import Curriculum
 from trainables.learnability.curriculum_kinds import label_of
 from trainables.names import GIVEN
-from trainables.own_function import is_own
-from trainables.plugins import checksums_of
+from trainables.own_function import is_external
+from trainables.plugins import known_of
 from trainables.pruning_spec import LayerRule, Schedule
 from trainables.spec import TrialSpec
 
@@ -108,8 +108,8 @@ def policy_label(spec: TrialSpec) -> str:
     Given densities are told apart by a checksum, "given-0123abcd", and functions of the user's own by that of their
     code, "package.module:function-0123abcd".
     """
-    if is_own(spec.policy):
-        return "-".join([spec.policy, *(checksum[:8] for checksum in checksums_of(spec.code, spec.policy))])
+    if is_external(spec.policy):
+        return f"{spec.policy}-{known_of(spec.code).get(spec.policy, '')[:8]}"
     if spec.policy != GIVEN:
         return spec.policy
     text = json.dumps(spec.densities, sort_keys=True)

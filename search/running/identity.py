@@ -14,7 +14,7 @@ from trainables.data import sources
 from trainables.data_spec import DataSpec
 from trainables.learnability.scores import table_checksum
 from trainables.models import own_code
-from trainables.models.trust import is_external
+from trainables.own_function import is_external
 from trainables.spec import DenseSpec
 from trainables.storage.folder import Folder
 
@@ -34,7 +34,7 @@ def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
         curriculum.model_copy(update={"content": _content_of_scores(curriculum, data)})
         for curriculum in study.curricula
     )
-    contents |= own_code.known(study.functions())
+    contents |= own_code.described(study.functions())
     known = {model: content for model, content in contents.items() if content}
     return study.model_copy(update={"data": data, "contents": known, "curricula": curricula})
 

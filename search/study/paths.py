@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from search.study.spec import StudySpec
-from trainables.models.trust import is_external
+from trainables.own_function import is_external
 
 TORCHVISION = re.compile(r"[A-Z0-9_]+")  # names of torchvision's weights, such as IMAGENET1K_V1
 

@@ -7,7 +7,7 @@ from search.methods import names
 from search.study.search_spec import ACCURACY, CAPACITY, GOALS, SearchSpec
 from trainables.lookup import did_you_mean
 from trainables.names import GIVEN, OF_DENSITIES
-from trainables.own_function import is_own
+from trainables.own_function import is_external
 from trainables.spec import TrialSpec
 
 BOUND = rf"\s*({'|'.join(GOALS[1:])})\s*(<=|<|>=|>)\s*(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*"
@@ -22,7 +22,7 @@ def complaints(search: SearchSpec, starts: int) -> list[str]:
     for policy in sorted({*OF_DENSITIES} & {*search.warm_start}):
         rule = "find densities by a rule" if policy == GIVEN else "are not searches"
         problems.append(f"search.warm_start must name policies that {rule}, but got {policy!r}; leave it out")
-    for policy in filter(is_own, search.warm_start):
+    for policy in filter(is_external, search.warm_start):
         problems.append(f"search.warm_start must name policies of the catalog, but got {policy!r}; leave it out")
     for kind, name, known in (
         ("scheduler", search.scheduler, names.SCHEDULERS),

@@ -14,7 +14,7 @@ from trainables.allocation.ranked import gates, gates_joint, global_magnitude, l
 from trainables.allocation.spectral import alpha_pruning
 from trainables.allocation.synflow import synflow
 from trainables.names import GATES_JOINT, GIVEN, SEARCHES
-from trainables.own_function import is_own
+from trainables.own_function import is_external
 from trainables.plugins import load
 from trainables.pruning.granularity import Counts, Prunable
 
@@ -68,4 +68,4 @@ POLICIES: Mapping[str, Policy] = {
 
 def policy(name: str) -> Policy:
     """Find a policy: one of the catalog, or a function of the user's own. Raises ValueError as `plugins.load`."""
-    return Policy(load("policy", name)) if is_own(name) else POLICIES[name]
+    return Policy(load("policy", name)) if is_external(name) else POLICIES[name]

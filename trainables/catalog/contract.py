@@ -48,7 +48,7 @@ def _policy(name: str) -> Iterator[str]:
     rule = policy(name)
     for granularity in needs_of("policy", name).granularities:
         model, context = _context("policy", name, granularity)
-        scores = _any_criterion(granularity)(context)
+        scores = CRITERIA[_fitting(granularity)](context)
         before = deepcopy(model.state_dict())
         low, high = reachable(context.prunable, "params", rule.least(context.prunable))
         for share in SHARES:
@@ -149,10 +149,6 @@ def _profile(prunable: Prunable) -> Profile:
 def _fitting(granularity: GranularityName) -> str:
     """Name a criterion that reads nothing."""
     return next(n for n, needs in CRITERION_NEEDS.items() if granularity in needs.granularities and not needs.inputs)
-
-
-def _any_criterion(granularity: GranularityName) -> Callable[[PruningContext], Scores]:
-    return CRITERIA[_fitting(granularity)]
 
 
 def _called(name: str, function: Callable[..., Any], *arguments: object) -> Any:

@@ -4,7 +4,7 @@ from trainables.curriculum_spec import Curriculum
 from trainables.learnability.curriculum_kinds import CURRICULA, is_scored
 from trainables.models import known
 from trainables.names import DRAWN_AGAIN, NAMES, unknown
-from trainables.own_function import is_own
+from trainables.own_function import is_external
 from trainables.spec import TrialSpec
 
 NONE = Curriculum()
@@ -85,7 +85,7 @@ def _of_epochs(spec: TrialSpec) -> list[str]:
     label, dense = f"curriculum {spec.followed.name!r}", spec.dense.recipe.epochs
     if spec.followed.phase == "dense":
         return [] if dense else [f"{label} must have a training that follows it, but got 0 epochs; raise dense.epochs"]
-    if (spec.recovery not in NAMES["recovery"] and not is_own(spec.recovery)) or epochs_of_recovery(spec) > 0:
+    if (spec.recovery not in NAMES["recovery"] and not is_external(spec.recovery)) or epochs_of_recovery(spec) > 0:
         return []
     return [
         f"{label} must have a training that follows it, but recovery {spec.recovery!r} has no epochs; raise "

@@ -16,7 +16,7 @@ from trainables.data.types import Shape
 from trainables.models import trial_run
 from trainables.models.layers import Count, count
 from trainables.models.trial_run import first_line
-from trainables.models.trust import is_external
+from trainables.own_function import is_external
 from trainables.plugins import needs_of
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import criterion

@@ -14,8 +14,7 @@ from torch.overrides import TorchFunctionMode
 from trainables.models import known, libraries
 from trainables.models.cifar import CIFAR
 from trainables.models.module_kinds import refuse_kinds
-from trainables.models.trust import is_external
-from trainables.own_function import load_function
+from trainables.own_function import is_external, load_function
 
 MOST_WEIGHTS = 1 << 30
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from trainables.lookup import did_you_mean
 from trainables.models import libraries
-from trainables.models.trust import is_external
 from trainables.names import NAMES
+from trainables.own_function import is_external
 
 OWN = NAMES["model"]
 _REGISTERED = re.compile(r'^@register_model\((?:name="(\w+)")?\)\n(?:@.*\n)*def (\w+)', re.MULTILINE)

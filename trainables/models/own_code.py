@@ -45,8 +45,8 @@ def checksum(module: str) -> str:
     return whole.hexdigest()[:16]
 
 
-def known(functions: Mapping[str, FunctionKind]) -> dict[str, str]:
-    """Say of policies, criteria and recoveries what `plugins.code_of` takes: name -> checksum and inputs.
+def described(functions: Mapping[str, FunctionKind]) -> dict[str, str]:
+    """Describe policies, criteria and recoveries as `plugins.code_of` takes them: name -> checksum and inputs.
 
     functions: name -> kind. Imports them. Raises ValueError as `plugins.load`.
     """

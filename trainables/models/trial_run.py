@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trainables.models import hub
 from trainables.models.cifar import CIFAR
-from trainables.models.trust import is_external
+from trainables.own_function import is_external
 
 NARROW = 0.02  # width of the project's own networks where only shapes matter
 SAME = 1e-4  # of the largest logit: two outputs that differ by less are the same

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainables.models.modes import eval_mode
-from trainables.own_function import is_own
+from trainables.own_function import is_external
 from trainables.plugins import load
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
@@ -144,4 +144,4 @@ CRITERIA: Mapping[str, Callable[[PruningContext], Scores]] = {  # `names.CRITERI
 
 def criterion(name: str) -> Callable[[PruningContext], Scores]:
     """Find a criterion: one of the catalog, or a function of the user's own. Raises ValueError as `plugins.load`."""
-    return load("criterion", name) if is_own(name) else CRITERIA[name]
+    return load("criterion", name) if is_external(name) else CRITERIA[name]

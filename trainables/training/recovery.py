@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data.batches import Batch
 from trainables.models.layers import Masks
-from trainables.own_function import is_own
+from trainables.own_function import is_external
 from trainables.plugins import load
 from trainables.pruning.masks import apply
 from trainables.pruning_spec import Distillation
@@ -135,4 +135,4 @@ RECOVERIES: Mapping[str, Callable[[Pruned], TrainingPlan]] = {
 
 def recovery(name: str) -> Callable[[Pruned], TrainingPlan]:
     """Find a recovery: one of the catalog, or a function of the user's own. Raises ValueError as `plugins.load`."""
-    return load("recovery", name) if is_own(name) else RECOVERIES[name]
+    return load("recovery", name) if is_external(name) else RECOVERIES[name]

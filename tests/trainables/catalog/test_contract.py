@@ -204,7 +204,7 @@ def test_the_code_counts_in_the_key_of_its_trials_only(rules: Path) -> None:
     assert TrialSpec(dense=DENSE).with_code(before) == TrialSpec(dense=DENSE)
     reading = TrialSpec(policy="tried_rules:reads_all", dense=DENSE)
     assert reading.inputs == set()  # nothing is imported to read a trial
-    assert reading.with_code(own_code.known(reading.functions)).inputs == {"samples", "profile"}
+    assert reading.with_code(own_code.described(reading.functions)).inputs == {"samples", "profile"}
     rules.write_text(f"# a comment\n{RULES}")
     assert own_code.checksum("tried_rules") == before["tried_rules:halves"]
     rules.write_text(RULES.replace("1.0, 2.0", "1.0, 3.0"))
