@@ -21,7 +21,10 @@ def as_if_trained(model: nn.Module) -> nn.Module:
 
     Weights keep the variance and offsets are small, so that a fault of an early layer reaches the output.
     """
+    stored = model.state_dict().keys()
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if name not in stored:
+            continue  # a buffer that no checkpoint restores, such as the frequencies of rotary positions
         if name.endswith(("bias", "running_mean")):
             tensor.uniform_(-0.2, 0.2)
         elif tensor.is_floating_point() and tensor.numel() == max(tensor.shape, default=1):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainables.conftest import assert_same
+from tests.trainables.conftest import as_if_trained, assert_same
 from tests.trainables.models.library_networks import LIBRARY_NETWORKS
 from tests.trainables.models.networks import NETWORKS, Pixels
 from trainables.checkpoints.checkpoint import resize
@@ -40,14 +40,10 @@ EVERY = pytest.mark.parametrize("name", PRUNED)
 def network(name: str) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     build, example_of = (NETWORKS | LIBRARY_NETWORKS)[name]
-    model = build().eval()
+    model = build()
     if name in ("lraspp_mobilenet_v3_large", "fcn_resnet"):
         model = Pixels(model)
-    with torch.no_grad():
-        for parameter in model.parameters():  # so that every channel has an effect
-            if parameter.dim() == 1 or not parameter.any():
-                parameter.add_(torch.rand_like(parameter))
-    return model, example_of()
+    return as_if_trained(model), example_of()
 
 
 def halves(channels: Channels, seed: int = 0) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from tests.trainables.conftest import as_if_trained
 from trainables.models.layers import count
 from trainables.models.removed_blocks import remove_blocks, removed_branches
 from trainables.pruning.blocks import Blocks
@@ -71,11 +72,7 @@ TOKENS = ("bert", "distilbert", "llama")
 def test_branches_of_library_networks_are_blocks(name: str) -> None:
     build, parts = CASES[name]
     torch.manual_seed(0)
-    model = build().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 1 or not parameter.any():
-                parameter.add_(torch.rand_like(parameter))
+    model = as_if_trained(build())
     inputs = torch.randint(1, 90, (2, 12)) if name in TOKENS else torch.randn(2, 3, 32, 32)
     blocks = Blocks(model, inputs[:1])
     assert {part.name: part.units for part in blocks.parts} == parts
