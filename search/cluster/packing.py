@@ -74,7 +74,7 @@ def _misfits_here(study: StudySpec) -> list[str]:
 
 
 def pack(study: StudySpec, folder: Path) -> None:
-    """Write the study as STUDY_FILE into a folder, with the code of this project and of the user's own functions.
+    """Write the study as STUDY_FILE into a folder, with the code of this project and of the user.
 
     The project is sent whole, with its version, so the nodes need only its dependencies.
     """
@@ -83,10 +83,10 @@ def pack(study: StudySpec, folder: Path) -> None:
     release = version("howcompact")
     (folder / f"howcompact-{release}.dist-info").mkdir()
     (folder / f"howcompact-{release}.dist-info" / "METADATA").write_text(f"Name: howcompact\nVersion: {release}\n")
-    models = [model.partition(":")[0] for model in study.models if is_users_own(model)]
+    written = [*filter(is_users_own, study.models), *study.functions()]  # by the user
     for name, package in OURS.items():
         shutil.copytree(package, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    for path in own_code([*models, *(name.partition(":")[0] for name in study.functions())]):
+    for path in own_code(name.partition(":")[0] for name in written):
         if path.is_dir():
             shutil.copytree(path, folder / path.name, ignore=_not_code, dirs_exist_ok=True)
         else:

@@ -1,4 +1,4 @@
-"""Identifies data, weights, the user's own models and tables by checksums of their contents, and warns of changes.
+"""Identifies data, weights, the user's own code and tables by checksums of their contents, and warns of changes.
 
 This happens before any key is used.
 """
@@ -24,23 +24,22 @@ Say = Callable[[str], None]
 def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
     """Set the checksums of the study's data set, files with weights, code of the user's own, and tables of scores.
 
-    Raises ValueError as `sources.identified` does, and for weights, a model or a table that cannot be read.
+    Raises ValueError as `sources.identified` does, and for weights, code or a table that cannot be read.
     """
     data = sources.identified(study.data, storage, say)
-    contents = {
+    models = {
         model: _content(DenseSpec(model=model, weights=study.weights.get(model, "")), data) for model in study.models
     }
     curricula = tuple(
         curriculum.model_copy(update={"content": _content_of_scores(curriculum, data)})
         for curriculum in study.curricula
     )
-    contents |= own_code.described(study.functions())
-    known = {model: content for model, content in contents.items() if content}
-    return study.model_copy(update={"data": data, "contents": known, "curricula": curricula})
+    contents = {model: content for model, content in models.items() if content} | own_code.described(study.functions())
+    return study.model_copy(update={"data": data, "contents": contents, "curricula": curricula})
 
 
 def warn_of_changes(study: StudySpec, folder: StudyFolder, warn: Say) -> None:
-    """Warn where data, weights, models or tables have changed since the study last ran. What they gave runs anew."""
+    """Warn where data, weights, code or tables have changed since the study last ran. What they gave runs anew."""
     with suppress(FileNotFoundError, ValueError):  # the study has not run yet, or what it left is damaged
         earlier = folder.study
         if earlier.data.name == study.data.name and earlier.data.content != study.data.content:
@@ -54,10 +53,7 @@ def warn_of_changes(study: StudySpec, folder: StudyFolder, warn: Say) -> None:
                     f"{changed} of {model} differs from what study {study.name} was trained with: its networks are "
                     "trained anew"
                 )
-        for name in study.functions():
-            if earlier.contents.get(name, study.contents[name]) != study.contents[name]:
-                warn(f"the code of {name} differs from what study {study.name} ran with: its trials run anew")
-        for line in _changed_scores(earlier, study):
+        for line in (*_changed_functions(earlier, study), *_changed_scores(earlier, study)):
             warn(line)
 
 
@@ -77,6 +73,15 @@ def _content_of_scores(curriculum: Curriculum, data: DataSpec) -> str:
     if curriculum.table:
         return f"table {table_checksum(curriculum)}"
     return _content(DenseSpec(model=curriculum.network), data) if curriculum.network else ""
+
+
+def _changed_functions(earlier: StudySpec, study: StudySpec) -> list[str]:
+    """Say which policies, criteria and recoveries of the user's own have changed."""
+    now = {name: study.contents[name] for name in study.functions()}
+    changed = [name for name, content in now.items() if earlier.contents.get(name, content) != content]
+    return [
+        f"the code of {name} differs from what study {study.name} ran with: its trials run anew" for name in changed
+    ]
 
 
 def _changed_scores(earlier: StudySpec, study: StudySpec) -> list[str]:

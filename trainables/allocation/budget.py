@@ -53,8 +53,8 @@ def ceilings(prunable: Prunable) -> Counts:
 def total(prunable: Prunable, sparsity: float, kind: BudgetKind, at_least: Counts | None = None) -> int:
     """Return the integer budget of a sparsity.
 
-    Raises ValueError where `at_least` (default: the floors) needs more, and where the ceilings leave less. The message
-    names what is not pruned.
+    Raises ValueError if `at_least` (default: the floors) costs more than the budget, or the ceilings cost less. The
+    message names what is not pruned.
     """
     fewest = floors(prunable) if at_least is None else at_least
     dense, least, most = (prunable.cost(keep, kind) for keep in (dense_counts(prunable), fewest, ceilings(prunable)))
@@ -80,7 +80,10 @@ def reachable(prunable: Prunable, kind: BudgetKind, at_least: Counts) -> tuple[f
 
 
 def _sparsities(least: int, most: int, dense: int) -> tuple[float, float]:
-    """Find the range of sparsities whose budgets lie between `least` and `most`, with few digits, but four at least."""
+    """Find the smallest and the largest sparsity whose budget lies between `least` and `most`, in at least four digits.
+
+    There are more digits only where four name no such sparsity.
+    """
     low, high = 1.0 - (most + 0.49) / dense, 1.0 - (least - 0.49) / dense  # budgets are rounded to whole numbers
     steps = next(10**n for n in range(4, 16) if math.ceil(low * 10**n) <= math.floor(high * 10**n))
     return max(0, math.ceil(low * steps)) / steps, math.floor(high * steps) / steps
@@ -105,7 +108,7 @@ def _rounded(prunable: Prunable) -> str:
 def spend(path: Path, prunable: Prunable, budget: int, kind: BudgetKind, at_least: Counts | None = None) -> Counts:
     """Go as far along the path as the budget allows, then add units one by one until no unit fits.
 
-    Returns (parts,) units to keep. Each count lies between `at_least` (default: the part's fewest) and the part's most.
+    Returns (parts,) units to keep. Each count lies between `at_least` (default: the floors) and the ceilings.
     Weights meet a budget in params exactly. Otherwise the rest of the budget is smaller than the price of any further
     unit. Where a part keeps a multiple of units, the same holds for blocks of that size; the last block may be smaller.
     """

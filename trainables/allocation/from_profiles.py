@@ -56,15 +56,13 @@ def _least_sum(problem: Problem, curves: Mapping[str, tuple[float, ...]]) -> Pat
     dense = prunable.cost(units, problem.budget)
     prices = np.array([dense - prunable.cost(units - one, problem.budget) for one in np.eye(len(units), dtype=int)])
     within = [levels_within(part, problem.measured.levels) for part in prunable.parts]
-    keep = np.array([of_part for _, of_part in within])
+    index, keep = (np.array(of_parts) for of_parts in zip(*within, strict=True))  # (parts, levels) each
     whole = int(prices @ units)
     most = problem.total if whole == dense else whole
     bin_size = max(1, -(-most // (BINS - len(units))))
     costs = -(-keep * prices[:, None] // bin_size)  # (parts, levels) in bins, rounded up
     bins = min(-(-most // bin_size) + len(units), int(costs.max(1).sum()))  # each part may round up by a bin
-    distortions = np.array(
-        [np.array(curves[p.name])[of_p] for p, (of_p, _) in zip(prunable.parts, within, strict=True)]
-    )
+    distortions = np.take_along_axis(np.array([curves[part.name] for part in prunable.parts]), index, axis=1)
     answers = np.take_along_axis(keep, cheapest(distortions, costs, bins), axis=1)  # (parts, budgets)
     first = int(costs.min(1).sum())
     changes = np.flatnonzero((np.diff(answers) != 0).any(0)) + 1

@@ -24,7 +24,7 @@ def uniform_plus(problem: Problem) -> Path:
 def ends_kept(prunable: Prunable) -> Counts:
     """Return all units of the first part, a fifth of the last part (in module order), and the floor of every other.
 
-    A part keeps no more than its most: rules come first.
+    No part keeps more than its ceiling, as rules for layers come first.
     """
     units = dense_counts(prunable)
     least = floors(prunable)
@@ -72,8 +72,8 @@ def searched(problem: Problem) -> Path:
 
 
 def given(problem: Problem) -> Path:
-    """Densities of a table, or of a trial of another study. One factor for all parts bends them to the budget.
+    """Densities of a table, or of a trial of another study. One factor scales all of them to the budget.
 
-    A table with the problem's budget is kept as it is. Raises ValueError as `searched` does.
+    Densities that have the problem's budget stay as they are. Raises ValueError as `searched` does.
     """
     return searched(problem)

@@ -78,10 +78,10 @@ def plan(
 def quotas(spec: TrialSpec, context: PruningContext, scores: Scores) -> tuple[Quota, ...]:
     """Share the budget of each step of the schedule: the units that each part keeps after each step.
 
-    The shares of rules fall along the schedule, as the sparsity does. A step before the last one comes as close to its
-    sparsity as they allow.
+    The shares that rules for layers ask for fall along the schedule, as the budget does. A step before the last one
+    comes as close to its sparsity as the rules allow.
     """
-    rule = policy(spec.policy)
+    chosen = policy(spec.policy)
     problem = Problem(
         context,
         scores,
@@ -92,13 +92,13 @@ def quotas(spec: TrialSpec, context: PruningContext, scores: Scores) -> tuple[Qu
         training=spec.finetune if spec.trains_kept_weights else None,
         densities=spec.densities,
     )
-    steps = [allocate(rule, problem)]
-    for step in reversed(range(spec.schedule.steps - 1)):
+    steps, targets = [allocate(chosen, problem)], sparsities(spec.schedule, spec.sparsity)
+    for step in reversed(range(len(targets) - 1)):
         at = partial(_share_at, spec.schedule, step)
         prunable = bounded(context.prunable, spec.layers, at)
-        low, high = reachable(prunable, spec.budget, rule.least(prunable))
-        sparsity = min(max(sparsities(spec.schedule, spec.sparsity)[step], low), high)
-        share = allocate(rule, replace(problem, context=replace(context, prunable=prunable), sparsity=sparsity))
+        low, high = reachable(prunable, spec.budget, chosen.least(prunable))
+        sparsity = min(max(targets[step], low), high)
+        share = allocate(chosen, replace(problem, context=replace(context, prunable=prunable), sparsity=sparsity))
         steps.insert(0, {name: max(units, steps[0][name]) for name, units in share.items()})
     return tuple(steps)
 

@@ -40,8 +40,8 @@ def units_at(part: Part, level: float) -> int:
 def levels_within(part: Part, levels: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Move each level to the nearest one whose number of units is within the bounds of the part.
 
-    levels: rising. Returns (levels,) indices of these levels, and (levels,) their units. Where the bounds lie between
-    two levels, the units are those of the nearest bound.
+    levels: rising. Returns the indices of these levels and their units, (levels,) each. If no level is within the
+    bounds, the units are those of the nearest bound.
     """
     units = np.array([units_at(part, level) for level in levels])
     within = np.clip(units, part.least, part.most)

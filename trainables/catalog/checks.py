@@ -33,33 +33,31 @@ def conflicts(spec: TrialSpec) -> list[str]:
 
 def mismatches(spec: TrialSpec) -> list[str]:
     """List what is wrong with the settings of pruning and recovery."""
+    return [*_of_densities(spec), *_of_prunings(spec)]
+
+
+def _of_densities(spec: TrialSpec) -> list[str]:
     if spec.densities is None and spec.policy == GIVEN:
-        return [
-            "policy 'given' must have its densities, but none are given; set given to a table, or to a trial",
-            *_mismatches(spec),
-        ]
-    return _mismatches(spec)
+        return ["policy 'given' must have its densities, but none are given; set given to a table, or to a trial"]
+    if spec.densities is not None and spec.policy not in OF_DENSITIES:
+        return [f"densities must come with policy 'searched' or 'given', but got {spec.policy!r}; leave them out"]
+    return []
 
 
-def _mismatches(spec: TrialSpec) -> list[str]:
+def _of_prunings(spec: TrialSpec) -> list[str]:
     if spec.round_to > 1 and all(pruning.granularity != "channel" for pruning in spec.prunings):
         return [f"round_to must come with granularity 'channel', but got {spec.granularity!r}; leave it out"]
     if spec.before:
         prunings = (pruning.model_copy(update={"round_to": 1}) for pruning in spec.prunings)  # weights ignore it
-        problems = [complaint for pruning in prunings for complaint in _mismatches(pruning)]
+        problems = [complaint for pruning in prunings for complaint in _of_prunings(pruning)]
         return problems or _of_order(spec)
-    problems = [
+    return [
         *_of_needs("criterion", spec.criterion, spec, CRITERION_NEEDS),
         *_of_needs("policy", spec.policy, spec, POLICY_NEEDS),
         *_of_schedule(spec),
         *_of_recovery(spec),
         *_of_gates(spec),
     ]
-    if spec.densities is not None and spec.policy not in OF_DENSITIES:
-        problems.append(
-            f"densities must come with policy 'searched' or 'given', but got {spec.policy!r}; leave them out"
-        )
-    return problems
 
 
 def _of_data(data: DataSpec) -> list[str]:

@@ -1,6 +1,6 @@
 """Checks that need the network itself: whether it can be pruned as the settings of a trial ask."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
     problems: list[str] = []
     scored: set[tuple[object, ...]] = set()
     views: dict[tuple[object, ...], _Blank | None] = {}
-    idle: dict[str, dict[LayerRule, str]] = {}  # model -> its rules without effect
+    idle: dict[str, dict[LayerRule, str]] = {}  # model -> rules without effect on it -> the reason
     shape = sources.peek(specs[0].dense.data)
     for spec in specs:
         structure = (spec.dense.model, spec.granularity, "gates" in spec.inputs, spec.before, spec.budget)
@@ -60,15 +60,21 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
             if not (isinstance(error, ValueError) or is_external(spec.dense.model) or spec.functions):
                 raise
             problems.append(_complaint(subject, spec.dense.model, error))
+    return list(dict.fromkeys([*problems, *_idle_everywhere(idle)]))
+
+
+def _idle_everywhere(idle: Mapping[str, Mapping[LayerRule, str]]) -> list[str]:
+    """List the rules that have no effect on any model, with the reason of the first one."""
     model, first = next(iter(idle.items()), ("", {}))
-    for rule, reason in first.items():
-        if all(rule in others for others in idle.values()):
-            problems.append(f"{model}: {_without_effect(rule, reason)}")
-    return list(dict.fromkeys(problems))
+    return [
+        f"{model}: {_complaint_of_rule(rule, reason)}"
+        for rule, reason in first.items()
+        if all(rule in rules for rules in idle.values())
+    ]
 
 
 def _refuse_densities(spec: TrialSpec, prunable: Prunable) -> None:
-    """Raise ValueError if densities are not those of the parts of a network."""
+    """Raise ValueError if densities name parts that a network lacks, or lack parts that it has."""
     problem = Problem(PruningContext(prunable), {}, spec.sparsity, spec.budget, densities=spec.densities)
     policy(spec.policy).path(problem)
 
@@ -76,10 +82,10 @@ def _refuse_densities(spec: TrialSpec, prunable: Prunable) -> None:
 def refuse_idle_rules(prunable: Prunable, rules: Sequence[LayerRule]) -> None:
     """Raise ValueError if rules have no effect on a network."""
     if idle := without_effect(prunable, rules):
-        raise ValueError("\n".join(_without_effect(rule, reason) for rule, reason in idle.items()))
+        raise ValueError("\n".join(_complaint_of_rule(rule, reason) for rule, reason in idle.items()))
 
 
-def _without_effect(rule: LayerRule, reason: str) -> str:
+def _complaint_of_rule(rule: LayerRule, reason: str) -> str:
     return f"rule {rule.label!r} in layers must change what a part keeps, but {reason}"
 
 

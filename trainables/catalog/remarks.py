@@ -1,4 +1,4 @@
-"""What a run says of networks at its start: frozen layers, whole layers, fixed parameters, and rules for layers."""
+"""What a run says of networks at its start: frozen and whole layers, fixed parameters, rules, given densities."""
 
 from collections.abc import Iterable
 
@@ -18,7 +18,7 @@ from trainables.pruning.rules import rounded
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.tracing.trace import OUTPUT
 
-AGREES = 0.001  # largest difference of two sparsities that counts as none
+AGREES = 0.001  # the largest difference at which two sparsities count as equal
 
 
 def remarks(networks: Iterable[DenseSpec]) -> list[str]:
@@ -59,7 +59,7 @@ def whole_layers(trials: Iterable[TrialSpec]) -> list[str]:
 def ruled(trials: Iterable[TrialSpec]) -> list[str]:
     """List, for each network, how many parts the rules for layers bind, and the parts whose shares are rounded.
 
-    Trials with earlier prunings are left out, as `whole_layers` does.
+    Trials with earlier prunings are left out, as in `whole_layers`.
     """
     lines: list[str] = []
     for spec in {trial.dense.model: trial for trial in trials if trial.layers and not trial.before}.values():
@@ -75,13 +75,14 @@ def ruled(trials: Iterable[TrialSpec]) -> list[str]:
 
 
 def bent(trials: Iterable[TrialSpec]) -> list[str]:
-    """List, for each network, the sparsities to which given densities are bent because their own one differs."""
-    found: dict[str, tuple[TrialSpec, dict[float, None]]] = {}
-    for trial in trials:
-        if trial.policy == GIVEN and not trial.before:
-            found.setdefault(trial.dense.model, (trial, {}))[1][trial.sparsity] = None
+    """List, for each network, the sparsities to which given densities are bent, as they have another sparsity.
+
+    Trials with earlier prunings are left out, as in `whole_layers`.
+    """
+    given = [trial for trial in trials if trial.policy == GIVEN and not trial.before]
     lines: list[str] = []
-    for spec, asked in found.values():
+    for spec in {trial.dense.model: trial for trial in given}.values():
+        asked = dict.fromkeys(trial.sparsity for trial in given if trial.dense.model == spec.dense.model)
         prunable, densities = feasibility.blank(spec), spec.densities or {}
         shares = [round(densities.get(part.name, 1.0) * part.units) for part in prunable.parts]
         units = np.clip(np.array(shares, dtype=np.int64), floors(prunable), ceilings(prunable))
