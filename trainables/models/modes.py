@@ -1,21 +1,42 @@
 """Runs of a network that leave no trace in it."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-def run_with_hooks(model: nn.Module, example: Tensor, hooks: Iterable[torch.utils.hooks.RemovableHandle]) -> None:
-    """Run a network once in eval mode on `example` (1, C, H, W), then remove the hooks."""
+def run_with_hooks(model: nn.Module, images: Tensor, hooks: Iterable[torch.utils.hooks.RemovableHandle]) -> Any:
+    """Run a network once in eval mode on images (B, C, H, W), then remove the hooks. Return its output."""
     handles = list(hooks)
     try:
         with eval_mode(model), torch.no_grad():
-            model(example)
+            return model(images)
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def watched_modules(
+    model: nn.Module,
+    enter: Callable[[str, nn.Module, tuple[Any, ...]], None],
+    leave: Callable[[nn.Module, tuple[Any, ...], Any], None],
+) -> Iterator[None]:
+    """Watch, within the context, each run of a module inside the network.
+
+    enter: called before the run with the module's name, the module and its inputs.
+    leave: called after the run with the module, its inputs and its output.
+    """
+    with ExitStack() as stack:
+        for name, module in model.named_modules():
+            if name:
+                stack.callback(module.register_forward_pre_hook(partial(enter, name)).remove)
+                stack.callback(module.register_forward_hook(leave).remove)
+        yield
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainables.models.modes import eval_mode
+from trainables.models.modes import eval_mode, watched_modules
 
 aten = torch.ops.aten
 
@@ -63,9 +63,17 @@ def watch(model: nn.Module, images: Tensor, seen: Seen = lambda product, result:
 
     The fused kernels of attention and of recurrent layers are switched off, so that each product is seen.
     """
-    usage = Usage()
+    usage, running = Usage(ran={""}), [""]  # the network itself runs, too
+
+    def enter(name: str, *_: object) -> None:
+        usage.ran.add(name)
+        running.append(name)
+
+    def leave(*_: object) -> None:
+        running.pop()
+
     with (
-        _watched_modules(model, usage) as running,
+        watched_modules(model, enter, leave),
         eval_mode(model),
         torch.no_grad(),
         unfused(model),
@@ -73,29 +81,6 @@ def watch(model: nn.Module, images: Tensor, seen: Seen = lambda product, result:
     ):
         model(images)
     return usage
-
-
-@contextmanager
-def _watched_modules(model: nn.Module, usage: Usage) -> Iterator[list[str]]:
-    """Keep the names of the modules that run at this moment, the innermost last."""
-    running = [""]
-
-    def hooks(name: str, module: nn.Module) -> tuple[torch.utils.hooks.RemovableHandle, ...]:
-        def enter(*_: object) -> None:
-            usage.ran.add(name)
-            running.append(name)
-
-        def leave(*_: object) -> None:
-            running.pop()
-
-        return module.register_forward_pre_hook(enter), module.register_forward_hook(leave)
-
-    handles = [handle for name, module in model.named_modules() for handle in hooks(name, module)]
-    try:
-        yield running
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager

@@ -1,9 +1,6 @@
 """Which operations of a forward pass need the results of which other ones, and in which modules they run."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import accumulate, count
 from typing import Any
 
@@ -12,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from trainables.models.modes import eval_mode
+from trainables.models.modes import eval_mode, watched_modules
 from trainables.models.usage import unfused
 from trainables.pruning.additions import is_addition
 from trainables.tracing.views import tensors
@@ -79,7 +76,8 @@ class Dataflow:
 def follow(model: nn.Module, example: Tensor) -> Dataflow:
     """Run a network once in eval mode, and follow what its operations read. The model is not changed."""
     follower = _Follower(model)
-    with eval_mode(model), torch.no_grad(), unfused(model), follower.watched_modules(), follower:
+    watched = watched_modules(model, follower.enter, follower.leave)
+    with eval_mode(model), torch.no_grad(), unfused(model), watched, follower:
         output = model(example)
     follower.flow.outputs = [follower.source(tensor) for tensor in tensors(output)]
     return follower.flow
@@ -96,10 +94,10 @@ class _Follower(TorchDispatchMode):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.model, self.flow = model, Dataflow()
+        self.flow = Dataflow()
         self._computed: Any = WeakIdKeyDictionary()  # tensor -> the last operation that has written it
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
-        self._running: list[Call | None] = [None]
+        self._running: list[Call | None] = [None]  # runs of modules at this moment, the innermost last
         self._additions = count()
 
     def source(self, tensor: Tensor) -> int:
@@ -117,32 +115,22 @@ class _Follower(TorchDispatchMode):
             self._computed[tensor] = at
         return at
 
-    @contextmanager
-    def watched_modules(self) -> Iterator[None]:
-        """Keep the modules that run at this moment, the innermost last."""
+    def enter(self, name: str, module: nn.Module, _: object) -> None:
+        """Take note of a module that starts to run."""
+        call = Call(name, module, self._running[-1], len(self.flow.operations))
+        self.flow.calls.append(call)
+        self._running.append(call)
 
-        def enter(name: str, module: nn.Module, _: object) -> None:
-            call = Call(name, module, self._running[-1], len(self.flow.operations))
-            self.flow.calls.append(call)
-            self._running.append(call)
-
-        def leave(_module: nn.Module, _inputs: object, output: object) -> None:
-            call = self._running.pop()
-            assert call is not None
-            call.stop, call.returned = len(self.flow.operations), _returned(output)
-
-        with ExitStack() as stack:
-            for name, module in self.model.named_modules():
-                if name:
-                    stack.callback(module.register_forward_pre_hook(partial(enter, name)).remove)
-                    stack.callback(module.register_forward_hook(leave).remove)
-            yield
+    def leave(self, _module: nn.Module, _inputs: object, output: object) -> None:
+        """Take note of a module that has run."""
+        call = self._running.pop()
+        assert call is not None
+        call.stop, call.returned = len(self.flow.operations), _returned(output)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **kwargs or {})
-        results = tensors([result] if isinstance(result, Tensor) else result)
-        if results:
-            sources = [self.source(tensor) for tensor in (*tensors(args), *tensors(kwargs))]
+        if results := tensors(result):
+            sources = [self.source(tensor) for tensor in tensors((args, kwargs))]
             addition = next(self._additions) if is_addition(func, args) else None
             self._add(Operation(sources, tuple(results[0].shape), addition), results)
         return result

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.layers import count
+from trainables.models.modes import run_with_hooks
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.held import some
@@ -102,12 +103,11 @@ def _cause(model: nn.Module, example: Tensor) -> str:
     return f" without half the channels of {parts[0]}{f', which pass {suspects}' if suspects else ''}"
 
 
-@torch.no_grad()
 def _outputs(model: nn.Module, images: Tensor, kept_outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Run a network. Return the outputs of its convolutions and linear layers as they ran, and its own last, as "".
+    """Return the outputs of a network's convolutions and linear layers, in the order of the run, and its own as "".
 
     A fault shows best right behind its cause: the layers after it may make it small.
-    kept_outputs: layer -> the output channels to return; all those of other layers are returned.
+    kept_outputs: layer -> the output channels to return. Other layers return all.
     """
     outputs = dict[str, Tensor]()
 
@@ -122,9 +122,7 @@ def _outputs(model: nn.Module, images: Tensor, kept_outputs: Mapping[str, Tensor
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     ]
-    logits = model(images)
-    for hook in hooks:
-        hook.remove()
+    logits = run_with_hooks(model, images, hooks)
     return outputs | {"": logits}
 
 

@@ -1,10 +1,7 @@
 """A traced forward pass: which channels of which stored tensors go together, and what each product costs."""
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from trainables.models.cifar import PadShortcut
-from trainables.models.modes import eval_mode
+from trainables.models.modes import eval_mode, watched_modules
 from trainables.models.usage import PRODUCTS, macs_of, unfused
 from trainables.tracing.labels import Ids, Labels, Traced
 from trainables.tracing.operation import Operation, elementwise, hold_all
@@ -78,7 +75,7 @@ def trace(model: nn.Module, example: Tensor) -> Trace:
     Labels of channels that reach the network's output, or an operation that mixes them, are held.
     """
     tracer = _Tracer(model)
-    with eval_mode(model), torch.no_grad(), unfused(model), tracer.watched_modules(), tracer:
+    with eval_mode(model), torch.no_grad(), unfused(model), watched_modules(model, tracer.enter, tracer.leave), tracer:
         output = model(example)
     for tensor in tensors(output):
         traced = tracer.of(tensor)
@@ -105,11 +102,12 @@ class _Tracer(TorchDispatchMode):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.model, self.found = model, Trace()
+        self.found = Trace()
         self._traced: Any = WeakIdKeyDictionary()
         stored = model.state_dict().keys()  # a checkpoint cannot give back the width of other buffers
         tensors_of = dict(model.named_parameters()) | dict(model.named_buffers())
         self._names = {id(tensor): name for name, tensor in tensors_of.items() if name in stored}
+        # the modules that run at this moment, the innermost last: name, module, its first input
         self._running: list[tuple[str, nn.Module, Traced | None]] = [("", model, None)]
 
     @property
@@ -157,25 +155,16 @@ class _Tracer(TorchDispatchMode):
         """Take note of labels of a stored tensor over which a product sums."""
         self.found.read.append(ids)
 
-    @contextmanager
-    def watched_modules(self) -> Iterator[None]:
-        """Keep the modules that run at this moment, the innermost last."""
+    def enter(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Take note of a module that starts to run."""
+        entered = self.of(inputs[0]) if inputs and isinstance(inputs[0], Tensor) else None
+        self._running.append((name, module, entered))
 
-        def enter(name: str, module: nn.Module, inputs: Any) -> None:
-            entered = self.of(inputs[0]) if inputs and isinstance(inputs[0], Tensor) else None
-            self._running.append((name, module, entered))
-
-        def leave(module: nn.Module, inputs: Any, output: Any) -> None:
-            self._running.pop()
-            if isinstance(module, PadShortcut):
-                self._copied(module, inputs[0], output)
-
-        with ExitStack() as stack:
-            for name, module in self.model.named_modules():
-                if name:
-                    stack.callback(module.register_forward_pre_hook(partial(enter, name)).remove)
-                    stack.callback(module.register_forward_hook(leave).remove)
-            yield
+    def leave(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        """Take note of a module that has run."""
+        self._running.pop()
+        if isinstance(module, PadShortcut):
+            self._copied(module, inputs[0], output)
 
     def _copied(self, shortcut: PadShortcut, source: Tensor, output: Tensor) -> None:
         """Follow a shortcut that copies channels: its inputs and outputs go apart."""
