@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from trainables.pruning.additions import IN_PLACE, is_addition
+
 FLAT = 0.05  # least scale of a batch norm, as a share of its largest one, because the fit divides by it (ours)
 Add = Callable[["End", Tensor], Tensor | None]  # what is added to a layer's end -> the sum; None: the plain sum
 
@@ -50,14 +52,13 @@ class Ends(TorchDispatchMode):
         super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        in_place = func is torch.ops.aten.add_.Tensor
-        if (in_place or func is torch.ops.aten.add.Tensor) and not kwargs and self._last:
+        if self._last and is_addition(func, args) and not kwargs:
             first, second = args
             other = second if first is self._last.output else first if second is self._last.output else None
-            if isinstance(other, Tensor) and other.shape == self._last.output.shape:
+            if other is not None and other.shape == self._last.output.shape:
                 last, self._last = self._last, None
                 if (total := self._add(last, other)) is not None:
-                    return first.copy_(total) if in_place else total
+                    return first.copy_(total) if func is IN_PLACE else total
         return func(*args, **(kwargs or {}))
 
 

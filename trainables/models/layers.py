@@ -1,6 +1,6 @@
 """The layers of a network: the weights that can be pruned, and what is fixed; weights and multiply-accumulates."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -87,9 +87,7 @@ class Inventory:
 
     layers: tuple[Layer, ...]
     fixed: Mapping[str, Fixed]  # parameter name -> parameter, in the order of the modules
-    products: Mapping[
-        str, int
-    ]  # module -> multiply-accumulates for one image of its products without the weights of a layer
+    products: Mapping[str, int]  # module -> multiply-accumulates for one image of products without a layer's weights
 
     @property
     def params(self) -> int:
@@ -108,7 +106,7 @@ class Inventory:
 
     def macs_fixed_in(self, module: str) -> int:
         """The part of `macs_fixed` that a module and the modules inside of it compute."""
-        return sum(macs for name, macs in self.products.items() if f"{name}.".startswith(f"{module}."))
+        return sum(macs for name, macs in self.products.items() if is_inside(name, [module]))
 
 
 def inventory(model: nn.Module, example: Tensor) -> Inventory:
@@ -159,6 +157,11 @@ def weight_of(module: nn.Module) -> Tensor:
     weight = module.weight
     assert isinstance(weight, Tensor)
     return weight
+
+
+def is_inside(name: str, modules: Iterable[str]) -> bool:
+    """Tell whether a name is that of one of these modules, or of a module or parameter inside of one."""
+    return any(f"{name}.".startswith(f"{module}.") for module in modules)
 
 
 def weight_name(module: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_IN_PLACE = torch.ops.aten.add_.Tensor
+IN_PLACE = torch.ops.aten.add_.Tensor
 See = Callable[[int, tuple[Tensor, Tensor], Tensor], object]  # number of an addition, its operands, its result
 
 
@@ -20,7 +20,7 @@ class Stream:
 
     addition: int  # counts from 0 in each forward pass
     operand: int | None  # 0 or 1; None: the result
-    images: int  # dimension of the images; where one image has several entries there, they follow one another
+    images: int  # dimension of the images; one image may have several entries there, one after the other
     channels: int  # dimension of the channels
 
     def pooled(self, operands: tuple[Tensor, Tensor], result: Tensor, images: int) -> Tensor:
@@ -34,19 +34,20 @@ class Stream:
 
 
 def is_addition(func: Any, args: Sequence[Any]) -> bool:
-    """Tell whether an operation adds two tensors of as many dimensions.
+    """Tell whether an operation adds two tensors with the same number of dimensions.
 
-    So the numbers are the same for all batches. Whether a linear layer adds its bias, a vector, in an operation of its
-    own depends on the batch.
+    The addition of a bias, a vector, does not count: the batch decides whether a linear layer adds it in an operation
+    of its own, and additions must have the same numbers for all batches.
     """
-    is_sum = func in (torch.ops.aten.add.Tensor, _IN_PLACE) and all(isinstance(arg, Tensor) for arg in args)
+    is_sum = func in (torch.ops.aten.add.Tensor, IN_PLACE) and all(isinstance(arg, Tensor) for arg in args)
     return is_sum and args[0].dim() == args[1].dim()
 
 
 class Additions(TorchDispatchMode):
-    """Sees each addition inside this context. An addition in `kept` returns the operand with this index instead."""
+    """Sees each addition inside this context."""
 
     def __init__(self, see: See = lambda *_: None, kept: Mapping[int, int] = MappingProxyType({})) -> None:
+        """kept: number of an addition -> index of the operand that it returns instead of the sum."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._see, self._kept, self._number = see, kept, count()
 
@@ -57,7 +58,7 @@ class Additions(TorchDispatchMode):
         number, operands = next(self._number), tuple(args)
         if number in self._kept:
             operand = args[self._kept[number]]
-            return args[0].copy_(operand) if func is _IN_PLACE else operand.clone()
+            return args[0].copy_(operand) if func is IN_PLACE else operand.clone()
         result = func(*args, **kwargs or {})
         self._see(number, operands, result)
         return result

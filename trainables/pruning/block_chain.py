@@ -7,6 +7,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
+from trainables.models.layers import is_inside
 from trainables.models.modes import run_with_hooks
 from trainables.pruning.additions import Stream
 from trainables.pruning.dataflow import follow
@@ -93,7 +94,7 @@ def _is_around(block: Block, branch: Branch) -> bool:
 def _inside(block: Block, branches: Iterable[Branch]) -> bool:
     """Tell whether a removable branch has a module of a block inside of it."""
     removable = [name for branch in branches if not branch.stays for name, _ in branch.modules]
-    return any(f"{module}.".startswith(f"{name}.") for module in block.modules for name in removable)
+    return any(is_inside(module, removable) for module in block.modules)
 
 
 def _blocks_of_maps(model: nn.Module, example: Tensor) -> list[Block]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainables.models.layers import Layer, inventory
+from trainables.models.layers import Layer, inventory, is_inside
 from trainables.models.removed_blocks import (
     Projection,
     ProjectionSpec,
@@ -154,7 +154,7 @@ class Blocks:
         return {units[0].block.name: units for units in stages.values()}
 
     def _layers_in(self, block: Block) -> tuple[Layer, ...]:
-        return tuple(layer for layer in self.layers if _is_in(layer.name, block))
+        return tuple(layer for layer in self.layers if is_inside(layer.name, block.modules))
 
     def _why(self, block: Block) -> str:
         """Say why a block other than the first one cannot be removed."""
@@ -164,12 +164,13 @@ class Blocks:
 
     def _encloses(self, block: Block) -> bool:
         """Tell whether other blocks are inside of a block."""
-        return any(other is not block and any(_is_in(n, block) for n in other.modules) for other in self.chain)
+        others = (other for other in self.chain if other is not block)
+        return any(is_inside(name, block.modules) for other in others for name in other.modules)
 
     def _shares(self, block: Block) -> bool:
         """Tell whether a module of a block shares a weight with another module."""
         shared = (layer for layer in self.layers if layer.shared)
-        return any(_is_in(name, block) for layer in shared for name in (layer.name, *layer.shared))
+        return any(is_inside(name, block.modules) for layer in shared for name in (layer.name, *layer.shared))
 
     def _like_model(self, module: nn.Module) -> nn.Module:
         """Move a module to the network's device and dtype."""
@@ -189,10 +190,6 @@ class ProjectedBlocks(Blocks):
 
     granularity = "projected-block"
     stays = "a projection has another shape or saves nothing"
-
-
-def _is_in(name: str, block: Block) -> bool:
-    return any(f"{name}.".startswith(f"{module}.") for module in block.modules)
 
 
 def _projection(block: Block) -> ProjectionSpec | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from trainables.models.layers import is_inside
 from trainables.models.modes import eval_mode
 from trainables.models.removed_blocks import AddsNothing, mask_module, unmask_module
 from trainables.models.usage import unfused
@@ -88,14 +89,11 @@ def _branch(model: nn.Module, flow: Dataflow, at: int, operand: int, needed: set
 
 
 def _why_it_stays(calls: Mapping[str, Call], kept: set[Call], matrices: Sequence[str]) -> str:
-    def inside(name: str) -> bool:
-        return any(f"{name}.".startswith(f"{module}.") for module in calls)
-
-    if shared := [call.name for call in kept if inside(call.name)]:
+    if shared := [call.name for call in kept if is_inside(call.name, calls)]:
         return f"{min(shared)} runs elsewhere, too"
     if other := [name for name, call in calls.items() if call.returned is None]:
         return f"{other[0]} returns neither a tensor nor a tuple"
-    if outside := [name for name in matrices if not inside(name)]:
+    if outside := [name for name in matrices if not is_inside(name, calls)]:
         return f"{min(outside)} is in none of its modules"
     return ""
 
