@@ -6,7 +6,7 @@ from search.retrieval.best import Front
 from search.retrieval.copying import Retrieved
 from trainables.counts import quantity
 from trainables.exports.latency import table
-from trainables.pruning.held import beside
+from trainables.pruning.held import outside_budgets
 
 USE = """\
 import torch
@@ -27,7 +27,7 @@ def print_network(network: Retrieved) -> None:
         f"kept: {quantity(network.params_kept, 'weight')} ({100 * weights:.1f} %), "
         f"{network.macs_kept:,} multiply-accumulates ({100 * macs:.1f} %), {network.bytes:,} bytes on disk"
     )
-    if fixed := beside([(network.params_fixed, network.params_kept)]):
+    if fixed := outside_budgets([(network.params_fixed, network.params_kept)]):
         print(fixed)
     print(f"validation accuracy: reported {network.reported_accuracy:.4f}, verified {network.verified_accuracy:.4f}")
     print(table(network.speeds))

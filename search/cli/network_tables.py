@@ -6,7 +6,7 @@ from search.networks.probe import KINDS, Probing
 from search.networks.profile import Compactness
 from trainables.allocation.profiles import FALLS
 from trainables.counts import quantity
-from trainables.pruning.held import Held, beside, much_fixed, with_reasons
+from trainables.pruning.held import Held, much_fixed, outside_budgets, with_reasons
 
 
 def print_allocation(allocation: Allocation) -> None:
@@ -25,7 +25,7 @@ def print_allocation(allocation: Allocation) -> None:
     table.add_row("all", "", f"{allocation.params_kept:,}", "", f"{allocation.macs_kept:,}")
     terminal().print(table)
     weights = sum(layer.size for layer in allocation.layers)
-    if fixed := beside([(allocation.params_fixed, weights)]):
+    if fixed := outside_budgets([(allocation.params_fixed, weights)]):
         print(fixed)
     if line := much_fixed(allocation.params_fixed, weights + allocation.params_fixed):
         print(f"warning: {line}")

@@ -10,7 +10,7 @@ from search.comparison.headline import Gap
 from search.comparison.pairs import MOST_MORE, Pair
 from search.results.names import model_name, pruning_name
 from trainables.curriculum_spec import Curriculum
-from trainables.pruning.held import beside
+from trainables.pruning.held import outside_budgets
 
 TOO_FEW = "too few seeds"  # in place of an interval that tells nothing
 IN_BRACKETS = f" ({TOO_FEW})"
@@ -137,7 +137,7 @@ def warnings_of(rows: Sequence[ComparisonRow]) -> list[str]:
 
 def fixed_in(rows: Sequence[ComparisonRow]) -> str:
     """Say how many parameters of the networks in these rows are never pruned; an empty text if there are none."""
-    return beside((row.params_fixed or 0, row.params_kept) for row in rows)
+    return outside_budgets((row.params_fixed or 0, row.params_kept) for row in rows)
 
 
 def covered(row: ComparisonRow) -> str:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trainables.checkpoints import checkpoint, manifest
-from trainables.models.libraries import PACKAGES, is_of_library
+from trainables.models.libraries import package_of
 from trainables.models.trust import Trust
 from trainables.storage.folder import Folder
 
@@ -22,8 +22,9 @@ REQUIREMENTS = (
 
 
 def requirements(model: str) -> tuple[str, ...]:
-    """Name the packages that loading a network imports. model: its name; one of a library needs this library, too."""
-    return (*REQUIREMENTS, PACKAGES[model.partition(":")[0]]) if is_of_library(model) else REQUIREMENTS
+    """Name the packages that loading a network imports, given the name of the network."""
+    package = package_of(model)
+    return (*REQUIREMENTS, package) if package else REQUIREMENTS
 
 
 class Served:

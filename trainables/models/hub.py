@@ -54,7 +54,7 @@ def check(name: str, width: float = 1.0) -> None:
         ValueError: the name is unknown, the user's function cannot be found or called, or the width cannot be scaled.
     """
     known.check(name, width)
-    if libraries.is_of_library(name):
+    if libraries.package_of(name):
         libraries.check(name)
     elif is_external(name):
         _load(name)
@@ -80,7 +80,7 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
         return CIFAR[name](num_classes, in_channels, width)
     if not is_external(name):
         return _torchvision(name, num_classes, in_channels)
-    if libraries.is_of_library(name):
+    if libraries.package_of(name):
         model: object = libraries.build(name, num_classes, in_channels)
     else:
         model = _load(name)(num_classes=num_classes, in_channels=in_channels)

@@ -38,7 +38,7 @@ def check(name: str, width: float = 1.0) -> None:
             f"model {name!r} must be in a file that the workers can import, but lies in the script or notebook that "
             f"runs; put the function into a file mymodel.py beside it, and name it mymodel:{name.partition(':')[2]}"
         )
-    if libraries.is_of_library(name):
+    if libraries.package_of(name):
         libraries.refuse_missing(name)
     elif not is_external(name) and name not in torchvision_names():
         raise did_you_mean("model", name, {*OWN, *torchvision_names()})

@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-PACKAGES = {"timm": "timm", "hf": "transformers"}  # prefix of a name -> package
+_PACKAGES = {"timm": "timm", "hf": "transformers"}  # prefix of a name -> package
 
 
-def is_of_library(name: str) -> bool:
-    """Tell whether a name is that of a network of timm or transformers, by its prefix."""
+def package_of(name: str) -> str | None:
+    """Return the package that a network comes with, by the prefix of its name; None for other networks."""
     prefix, colon, _ = name.partition(":")
-    return bool(colon) and prefix in PACKAGES
+    return _PACKAGES.get(prefix) if colon else None
 
 
 def refuse_missing(name: str) -> None:
     """Raise ValueError if the package of a network is not installed. Imports no package."""
-    package = PACKAGES[name.partition(":")[0]]
-    if find_spec(package) is None:
+    package = package_of(name)
+    if package and find_spec(package) is None:
         raise ValueError(
             f"model {name!r} must come with the package {package}, but it is not installed; run pip install {package}"
         )
 
 
 def check(name: str) -> None:
-    """Refuse a network that its package does not have. What a package would download is none of its networks.
+    """Refuse a network that its package does not have. A network that the package would download is refused, too.
 
     Raises:
         ValueError: the package is not installed, timm has no model of this name, or transformers has no class of this
@@ -46,7 +46,7 @@ def check(name: str) -> None:
     if model not in names:
         near = get_close_matches(model, names, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(f'{library}:{each}' for each in near)}?" if near else where
-        raise ValueError(f"model {name!r} must name {kind}, but there is no such one; {hint}")
+        raise ValueError(f"model {name!r} must name {kind}, but there is none of this name; {hint}")
 
 
 def build(name: str, num_classes: int, in_channels: int) -> nn.Module:
@@ -63,7 +63,7 @@ def build(name: str, num_classes: int, in_channels: int) -> nn.Module:
 
 
 def with_logits(model_class: Any, **config: Any) -> nn.Module:
-    """Build a network of transformers that returns its logits alone. All names are those of the class.
+    """Build a network of transformers that returns only its logits. Its modules have the same names as in the class.
 
     config: values that differ from the class's own configuration.
     """
@@ -72,8 +72,8 @@ def with_logits(model_class: Any, **config: Any) -> nn.Module:
         logits: Tensor = model_class.forward(self, inputs, return_dict=True).logits
         return logits
 
-    of_logits = type(model_class.__name__, (model_class,), {"forward": forward, "__module__": model_class.__module__})
-    network: nn.Module = of_logits(model_class.config_class(**config))
+    subclass = type(model_class.__name__, (model_class,), {"forward": forward, "__module__": model_class.__module__})
+    network: nn.Module = subclass(model_class.config_class(**config))
     return network
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from trainables.models.libraries import is_of_library
+from trainables.models.libraries import package_of
 from trainables.own_function import is_external
 
 
 def is_users_own(model: str) -> bool:
     """Whether a model is a function of the user, "package.module:function", and comes with no library."""
-    return is_external(model) and not is_of_library(model)
+    return is_external(model) and not package_of(model)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ def with_reasons(held: Held) -> str:
     return some(f"{name} ({reason})" for name, reason in held.items())
 
 
-def beside(counts: Iterable[tuple[float, float]]) -> str:
-    """Say how many parameters of some networks no budget counts; empty if there are none.
+def outside_budgets(counts: Iterable[tuple[float, float]]) -> str:
+    """Say how many parameters of some networks are in no budget; empty if there are none.
 
     counts: of each network, the fixed parameters and the others.
     """

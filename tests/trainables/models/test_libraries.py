@@ -69,12 +69,12 @@ def test_logits_come_alone_and_names_are_those_of_the_class() -> None:
     [
         (
             "timm:vit_tiny_patch16_225",
-            "must name a model of timm, but there is no such one; did you mean timm:vit_tiny",
+            "must name a model of timm, but there is none of this name; did you mean timm:vit_tiny",
         ),
-        ("timm:hf-hub:timm/vit_tiny_patch16_224", "must name a model of timm, but there is no such one; "),
-        ("timm:?", r"there is no such one; timm.list_models\(\) lists them"),
+        ("timm:hf-hub:timm/vit_tiny_patch16_224", "must name a model of timm, but there is none of this name; "),
+        ("timm:?", r"there is none of this name; timm.list_models\(\) lists them"),
         ("hf:BertForSequenceClassification", "must name a class of transformers for image classification, but"),
-        ("hf:set_seed", "must name a class of transformers for image classification, but there is no such one; "),
+        ("hf:set_seed", "must name a class of transformers for image classification, but there is none of this name; "),
     ],
 )
 def test_what_a_library_does_not_have_is_refused(name: str, message: str) -> None:
