@@ -11,7 +11,7 @@ from trainables.pruning.held import much_fixed, some
 def print_inspection(found: Inspection) -> None:
     """Print the layers, why some cannot be pruned, and what is fixed."""
     layers = [part for part in found.parts if part.units]
-    table = plain(f"{found.params:,} parameters, {found.macs:,} multiply-accumulates for one image")
+    table = plain(f"{found.params:,} parameters, {found.macs:,} multiply-accumulates for one input")
     table.add_column("layer", overflow="fold")  # the end of a name tells the layers apart
     for name in ("kind", "units", "weights", "MACs", "prunable by", "coupled with"):
         table.add_column(name, justify="right" if name in ("units", "weights", "MACs") else "left")

@@ -81,7 +81,10 @@ def allocate(
 @networks.command()
 def inspect(
     network: Model,
-    image: Image = "3x32x32",
+    image: Annotated[str | None, typer.Option(help="Channels x height x width; default: 3x32x32.")] = None,
+    tensor: Annotated[
+        str | None, typer.Option("--input", help="For no images: extents[:type], as 16:int64 for tokens, or 2x128.")
+    ] = None,
     classes: Classes = 10,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
@@ -89,11 +92,22 @@ def inspect(
     """Show what a network consists of: weights, multiply-accumulates, and what can be pruned at which granularity.
 
     Example: howcompact inspect vit_b_16 --image 3x224x224 --classes 1000
+
+    Example: howcompact inspect hf:BertModel --input 16:int64
     """
     from search.networks.inspection import inspection
-    from search.networks.network import fresh, saved
+    from search.networks.network import any_fresh, fresh, saved
 
-    found = inspection(saved(network, Trust(trust)) or fresh(network, image, classes, seed=0))
+    opened = saved(network, Trust(trust))
+    if tensor is not None and (opened or image is not None):
+        other = "a checkpoint, which knows its input" if opened else "--image"
+        raise ValueError(f"--input must go with a model's name alone, but got also {other}; leave one out")
+    if tensor is not None:
+        model, example = any_fresh(network, tensor, classes, seed=0)
+    else:
+        opened = opened or fresh(network, image or "3x32x32", classes, seed=0)
+        model, example = opened.model, opened.architecture.example()
+    found = inspection(network, model, example)
     if as_json:
         return print(to_json(found))
     from search.cli.inspection_tables import print_inspection

@@ -5,7 +5,6 @@ from typing import get_args
 
 from torch import Tensor, nn
 
-from search.networks.network import Network
 from trainables.catalog import feasibility
 from trainables.frozen import Frozen
 from trainables.models.layers import Layer, inventory
@@ -24,7 +23,7 @@ class InspectedPart(Frozen):
     kind: str  # class of its module; "products" for products without weights
     units: int  # output channels of a layer
     weights: int
-    macs: int  # for one image
+    macs: int  # for one input
     coupled: list[str]  # layers whose channels go along, or that share the weight
     prunable: Prunable
 
@@ -35,15 +34,17 @@ class Inspection(Frozen):
     params: int
     params_prunable: int  # weights of layers; budgets count these
     params_fixed: int
-    macs: int  # for one image
+    macs: int  # for one input
     parts: list[InspectedPart]
 
 
-def inspection(network: Network) -> Inspection:
-    """List what a network consists of: layers, fixed parameters, and products without weights."""
-    model, example = network.model, network.architecture.example()
+def inspection(name: str, model: nn.Module, example: Tensor) -> Inspection:
+    """List what a network consists of: layers, fixed parameters, and products without weights.
+
+    name: what errors and reasons call it. example: its input, one image (1, C, H, W) or whatever else it reads.
+    """
     found = inventory(model, example)
-    views = {name: _View.of(name, network.name, model, example) for name in GRANULARITIES}
+    views = {each: _View.of(each, name, model, example) for each in GRANULARITIES}
     parts = [
         InspectedPart(
             name=layer.name,
@@ -52,7 +53,7 @@ def inspection(network: Network) -> Inspection:
             weights=layer.size,
             macs=layer.macs,
             coupled=[*dict.fromkeys((*layer.shared, *views["channel"].beside(layer)))],
-            prunable={name: seen.prunable(layer) for name, seen in views.items()},
+            prunable={each: seen.prunable(layer) for each, seen in views.items()},
         )
         for layer in found.layers
     ]

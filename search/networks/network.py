@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainables.catalog import checks
 from trainables.checkpoints import checkpoint, manifest
@@ -18,9 +18,12 @@ from trainables.mistakes import checked
 from trainables.models import trial_run
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.pruning.context import Calibration
+from trainables.pruning.held import some
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
+
+DTYPES = {"float32": torch.float32, "int64": torch.int64, "int32": torch.int32}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,26 @@ def fresh(name: str, image: str, classes: int, seed: int) -> Network:
     torch.manual_seed(seed)
     built = Architecture(model=name, width=1.0, classes=classes, image=(channels, height, width))
     return Network(name, built, built.build(), None)
+
+
+def any_fresh(name: str, tensor: str, classes: int, seed: int) -> tuple[nn.Module, Tensor]:
+    """Build a model that reads one tensor, and return it with an example (1, ...).
+
+    tensor: its input without the batch, as "16:int64" or "2x128"; the type is float32 by default. Numbers are 0, whole
+    ones in turn 0 and 1, which every table has. Raises ValueError if one does not fit.
+    """
+    found = re.fullmatch(rf"([1-9]\d*(?:x[1-9]\d*)*)(?::({'|'.join(DTYPES)}))?", tensor)
+    if not found:
+        raise ValueError(
+            f"--input must be the extents of one input and its type, {some(DTYPES)}, as 16:int64 for token ids or "
+            f"2x128 for a signal of two channels, but got {tensor!r}"
+        )
+    shape, dtype = [int(extent) for extent in found[1].split("x")], DTYPES[found[2] or "float32"]
+    example = torch.zeros(1, *shape, dtype=dtype)
+    if not dtype.is_floating_point:
+        example.view(-1)[1::2] = 1
+    torch.manual_seed(seed)
+    return trial_run.built_for(name, classes, example), example
 
 
 def trial_spec(settings: Mapping[str, object], seed: int) -> TrialSpec:

@@ -81,9 +81,29 @@ def build(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> 
     if not is_external(name):
         return _torchvision(name, num_classes, in_channels)
     if libraries.package_of(name):
-        model: object = libraries.build(name, num_classes, in_channels)
-    else:
-        model = _load(name)(num_classes=num_classes, in_channels=in_channels)
+        return _plain(name, libraries.build(name, num_classes, in_channels))
+    return _plain(name, _load(name)(num_classes=num_classes, in_channels=in_channels))
+
+
+def build_any(name: str, num_classes: int, in_channels: int) -> nn.Module:
+    """As `build`, for a network that may read and return anything: "hf:CLASS" may be any class of transformers.
+
+    Raises ValueError as `build`, and for a class of transformers whose network has more than 2^30 weights.
+    """
+    if libraries.package_of(name) != "transformers":
+        return build(name, num_classes, in_channels)
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        weights = sum(p.numel() for p in libraries.build_any(name, num_classes, in_channels).parameters())
+    if weights > MOST_WEIGHTS:
+        raise ValueError(
+            f"{name} must have at most {MOST_WEIGHTS:,} weights, but has {weights:,} with its usual configuration; write "
+            "a function that builds a smaller one, and name it package.module:function"
+        )
+    return _plain(name, libraries.build_any(name, num_classes, in_channels))
+
+
+def _plain(name: str, model: object) -> nn.Module:
+    """Return a network of others as it can be pruned. Raises ValueError as `build`."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} must return an nn.Module, but returned a {type(model).__name__}; change the function")
     refuse_kinds(name, model)

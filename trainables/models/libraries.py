@@ -10,8 +10,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor, nn
 
+_OTHERS = "howcompact inspect --input takes its other classes"
 _PACKAGES = {"timm": "timm", "hf": "transformers"}  # prefix of a name -> package
 
 
@@ -42,11 +45,16 @@ def check(name: str) -> None:
     if library == "timm":
         names, kind, where = _timm_names(), "a model of timm", "timm.list_models() lists them"
     else:
-        names, kind, where = _image_classifiers(), "a class of transformers for image classification", "see its models"
+        names, kind, where = _image_classifiers(), "a class of transformers for image classification", _OTHERS
     if model not in names:
-        near = get_close_matches(model, names, n=2, cutoff=0.5)
-        hint = f"did you mean {' or '.join(f'{library}:{each}' for each in near)}?" if near else where
-        raise ValueError(f"model {name!r} must name {kind}, but there is none of this name; {hint}")
+        raise _unknown(name, names, kind, where)
+
+
+def _unknown(name: str, names: Sequence[str], kind: str, where: str) -> ValueError:
+    library, _, model = name.partition(":")
+    near = get_close_matches(model, names, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(f'{library}:{each}' for each in near)}?" if near else where
+    return ValueError(f"model {name!r} must name {kind}, but there is none of this name; {hint}")
 
 
 def build(name: str, num_classes: int, in_channels: int) -> nn.Module:
@@ -60,6 +68,26 @@ def build(name: str, num_classes: int, in_channels: int) -> nn.Module:
     import transformers
 
     return with_logits(getattr(transformers, model), num_labels=num_classes, num_channels=in_channels)
+
+
+def build_any(name: str, num_labels: int, num_channels: int) -> nn.Module:
+    """Build "hf:CLASS", any class of transformers, with its usual configuration. It returns what the class returns.
+
+    num_channels counts where the configuration has it. Raises ValueError: the package is not installed, or has no such
+    class.
+    """
+    refuse_missing(name)
+    import transformers
+
+    kind = getattr(transformers, name.partition(":")[2], None)
+    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel) and kind.config_class):
+        names = [each for each in dir(transformers) if ("Model" in each or "For" in each) and "Auto" not in each]
+        raise _unknown(name, names, "a model class of transformers", "see its models")
+    config = kind.config_class(num_labels=num_labels)
+    if hasattr(config, "num_channels"):
+        config.num_channels = num_channels
+    network: nn.Module = kind(config)
+    return network
 
 
 def with_logits(model_class: Any, **config: Any) -> nn.Module:

@@ -20,6 +20,15 @@ def run_with_hooks(model: nn.Module, images: Tensor, hooks: Iterable[torch.utils
             handle.remove()
 
 
+def tensors(value: object) -> list[Tensor]:
+    """List the tensors in nested arguments or results."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [tensor for each in value for tensor in tensors(each)] if isinstance(value, list | tuple) else []
+
+
 @contextmanager
 def watched_modules(
     model: nn.Module,

@@ -6,6 +6,7 @@ External networks are built on the CPU and run there with real tensors. Other ne
 import copy
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from trainables.models import hub
 from trainables.models.cifar import CIFAR
+from trainables.models.modes import run_with_hooks, tensors
 from trainables.own_function import is_external
 
 NARROW = 0.02  # width of the project's own networks where only shapes matter
@@ -42,6 +44,36 @@ def check_images(name: str, num_classes: int, image: tuple[int, int, int], width
             _try(name, num_classes, image)
         else:
             _logits(name, _for_shapes(name, num_classes, image[0], width), num_classes, image)
+
+
+def built_for(name: str, num_classes: int, example: Tensor) -> nn.Module:
+    """Build a network for one tensor of any kind, and run it once. It may return anything that has tensors.
+
+    Args:
+        name: as for `hub.build_any`.
+        num_classes: logits for each input, where the network has any.
+        example: (1, channels, ...).
+
+    Raises:
+        ValueError: `hub.build_any` refuses, or the network fails on the example, or returns no tensors.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = _built(name, num_classes, example.shape[1], hub.build_any)
+    shape, dtype = "x".join(map(str, example.shape[1:])), str(example.dtype).removeprefix("torch.")
+    try:
+        output = run_with_hooks(model, example, [])
+    except Exception as error:
+        raise ValueError(
+            f"{name} must run on one tensor {shape}:{dtype}, but failed with: {first_line(error)}; give an input that fits, "
+            "such as 16:int64 for token ids"
+        ) from error
+    if not tensors(output):
+        raise ValueError(
+            f"{name} must return tensors, alone or in lists, tuples and dictionaries, but returned a "
+            f"{type(output).__name__}; correct the model"
+        )
+    return model
 
 
 def first_line(error: Exception) -> str:
@@ -81,10 +113,12 @@ def _try(name: str, num_classes: int, image: tuple[int, int, int]) -> None:
     _refuse_training(name, model.train(), num_classes, images)
 
 
-def _built(name: str, num_classes: int, in_channels: int) -> nn.Module:
-    """Build an external network. Its class is checked by `hub.build`, whose ValueErrors name the network."""
+def _built(
+    name: str, num_classes: int, in_channels: int, build: Callable[[str, int, int], nn.Module] = hub.build
+) -> nn.Module:
+    """Build an external network. Its class is checked by `build`, whose ValueErrors name the network."""
     try:
-        return hub.build(name, num_classes, in_channels)
+        return build(name, num_classes, in_channels)
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith((name, f"model {name!r}")):
             raise

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from trainables.models.modes import eval_mode, watched_modules
+from trainables.models.modes import eval_mode, tensors, watched_modules
 from trainables.models.usage import unfused
 from trainables.pruning.additions import is_addition
-from trainables.tracing.views import tensors
 
 
 @dataclass(eq=False)

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.layers import is_inside
-from trainables.models.modes import eval_mode
+from trainables.models.modes import eval_mode, tensors
 from trainables.models.removed_blocks import AddsNothing, mask_module, unmask_module
 from trainables.models.usage import unfused
 from trainables.pruning.additions import Additions, Stream
 from trainables.pruning.dataflow import Call, Dataflow
-from trainables.tracing.views import tensors
 
 CLOSE = 1e-4  # of the largest output: two outputs that differ by less are the same
 _FAILS = "the network fails, or computes something else, where its modules return 0"

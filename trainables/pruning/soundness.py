@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.layers import count
-from trainables.models.modes import run_with_hooks
+from trainables.models.modes import run_with_hooks, tensors
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.held import some
 from trainables.pruning_spec import Gates
 
 TOLERANCE = 1e-4  # of the largest logit; a correct cut differs by at most 1e-6 in float32
+Outputs = dict[str | int, Tensor]  # of layers by name, and of the network by position
 
 
 def refuse_unsound_gates(model: nn.Module, example: Tensor) -> None:
@@ -77,10 +78,11 @@ def _fault(model: nn.Module, example: Tensor, parts: Collection[str] | None = No
     except Exception as error:
         return f"the cut network failed with: {error}"
     for name, output in expected.items():
-        if name and actual[name].shape != output.shape:
+        is_layer = isinstance(name, str)
+        if is_layer and actual[name].shape != output.shape:
             continue  # a layer that mixes tokens has channels along another dimension
         if _differ(actual[name], output):
-            return f"the cut network has another output{f' of {name}' if name else ''}"
+            return f"the cut network has another output{f' of {name}' if is_layer else ''}"
     widths = torch.tensor([len(kept_units.get(p.name, range(p.units))) for p in from_cut.parts]).numpy()
     counted = count(cut, {}, example)
     if from_whole.cost(widths, "params") != counted.params_kept:
@@ -103,13 +105,13 @@ def _cause(model: nn.Module, example: Tensor) -> str:
     return f" without half the channels of {parts[0]}{f', which pass {suspects}' if suspects else ''}"
 
 
-def _outputs(model: nn.Module, images: Tensor, kept_outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the outputs of a network's convolutions and linear layers, in the order of the run, and its own as "".
+def _outputs(model: nn.Module, images: Tensor, kept_outputs: Mapping[str, Tensor]) -> Outputs:
+    """Return the outputs of a network's convolutions and linear layers, in the order of the run, and its own.
 
     A fault shows best right behind its cause: the layers after it may make it small.
     kept_outputs: layer -> the output channels to return. Other layers return all.
     """
-    outputs = dict[str, Tensor]()
+    outputs = Outputs()
 
     def keep(name: str, module: nn.Module, _: object, output: Tensor) -> None:
         channels = -1 if isinstance(module, nn.Linear) else 1
@@ -122,8 +124,8 @@ def _outputs(model: nn.Module, images: Tensor, kept_outputs: Mapping[str, Tensor
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     ]
-    logits = run_with_hooks(model, images, hooks)
-    return outputs | {"": logits}
+    own = tensors(run_with_hooks(model, images, hooks))
+    return outputs | {n: tensor for n, tensor in enumerate(own) if tensor.is_floating_point()}
 
 
 def _inputs(example: Tensor) -> Tensor:

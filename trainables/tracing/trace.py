@@ -11,12 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from trainables.models.cifar import PadShortcut
-from trainables.models.modes import eval_mode, watched_modules
+from trainables.models.modes import eval_mode, tensors, watched_modules
 from trainables.models.usage import PRODUCTS, macs_of, unfused
 from trainables.tracing.labels import Ids, Labels, Traced
 from trainables.tracing.operation import Operation, elementwise, hold_all
 from trainables.tracing.products import COMPUTE
-from trainables.tracing.views import MOVE, tensors
+from trainables.tracing.views import MOVE
 
 OUTPUT = "the network's output"  # what holds the channels of the last layers
 _RULES = MOVE | COMPUTE

@@ -5,7 +5,6 @@ from itertools import pairwise
 from math import gcd
 
 import numpy as np
-from torch import Tensor
 
 from trainables.tracing.labels import Ids, Traced, combine, reshape, without
 from trainables.tracing.operation import Operation, Rule, elementwise, hold_all, same
@@ -201,15 +200,6 @@ def _shuffle(op: Operation) -> list[Traced]:
 def _strided(op: Operation) -> list[Traced]:
     """Change the order in memory only."""
     return same(op) if op.shape == op.first.shape else hold_all(op)
-
-
-def tensors(value: object) -> list[Tensor]:
-    """List the tensors in nested arguments or results."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [tensor for each in value for tensor in tensors(each)] if isinstance(value, list | tuple) else []
 
 
 MOVE: dict[str, Rule] = {

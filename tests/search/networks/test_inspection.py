@@ -1,12 +1,17 @@
 """An inspection lists every parameter and multiply-accumulate of a network, and why some of it cannot be pruned."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
 from search.cli.inspection_tables import print_inspection
-from search.networks.inspection import GRANULARITIES, inspection
-from search.networks.network import fresh
+from search.networks.inspection import GRANULARITIES, Inspection, inspection
+from search.networks.network import any_fresh, fresh
+from tests.search.conftest import howcompact
+from tests.trainables.models.test_every_network import torchs_count
 from trainables.models.layers import count
 
 NETS = """
@@ -29,6 +34,45 @@ class Attentive(nn.Module):
 
 def attentive(num_classes, in_channels):
     return Attentive(num_classes, in_channels)
+
+
+def bert(num_classes, in_channels):
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    return BertModel(BertConfig(vocab_size=20, **sizes))
+
+
+def llama(num_classes, in_channels):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=20, hidden_size=16, intermediate_size=24, num_hidden_layers=2, **heads))
+
+
+def signal(num_classes, in_channels):
+    from tests.trainables.models.networks import Signal
+
+    return Signal()
+
+
+def recurrent(num_classes, in_channels):
+    from tests.trainables.models.networks import Recurrent
+
+    return Recurrent()
+
+
+def features(num_classes, in_channels):
+    return nn.Sequential(nn.Linear(in_channels, 8), nn.ReLU(), nn.Linear(8, num_classes))
+
+
+class Wordy(nn.Linear):
+    def forward(self, x):
+        return str(super().forward(x))
+
+
+def wordy(num_classes, in_channels):
+    return Wordy(in_channels, num_classes)
 """
 
 
@@ -38,10 +82,15 @@ def _nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
+def inspected(name: str) -> Inspection:
+    network = fresh(name, "3x8x8", 10, 0)
+    return inspection(name, network.model, network.architecture.example())
+
+
 @pytest.mark.parametrize("name", ["resnet20", "inspected_nets:attentive"])
 def test_the_parts_add_up_to_the_network(name: str) -> None:
     network = fresh(name, "3x8x8", 10, 0)
-    found = inspection(network)
+    found = inspected(name)
     parameters = {name: parameter.numel() for name, parameter in network.model.named_parameters()}
     counted = count(network.model, {}, network.architecture.example())
     assert found.params == sum(parameters.values()) == sum(part.weights for part in found.parts)
@@ -54,7 +103,7 @@ def test_the_parts_add_up_to_the_network(name: str) -> None:
 
 
 def test_a_resnet_says_what_goes_together_and_what_stays() -> None:
-    parts = {part.name: part for part in inspection(fresh("resnet20", "3x8x8", 10, 0)).parts}
+    parts = {part.name: part for part in inspected("resnet20").parts}
     assert parts["stem.conv"].coupled == ["block1_1.conv2", "block1_2.conv2", "block1_3.conv2"]
     assert parts["stem.conv"].prunable == {
         "weight": True,
@@ -74,7 +123,7 @@ def test_a_resnet_says_what_goes_together_and_what_stays() -> None:
 
 
 def test_attention_says_what_masks_do_not_save(capsys: pytest.CaptureFixture[str]) -> None:
-    found = inspection(fresh("inspected_nets:attentive", "3x8x8", 10, 0))
+    found = inspected("inspected_nets:attentive")
     parts = {(part.name, part.kind): part for part in found.parts}
     products = parts["attend", "products"]
     assert (products.weights, products.macs) == (0, 2 * 4 * 4 * 16)
@@ -87,3 +136,93 @@ def test_attention_says_what_masks_do_not_save(capsys: pytest.CaptureFixture[str
     assert "products without weights: 512 multiply-accumulates, in attend; masked weights do not save them" in printed
     assert f"fixed: {found.params_fixed:,} parameters" in printed
     assert "64 of Attentive: no product has it as its matrix" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("bert", "16:int64"),
+        ("llama", "9:int64"),
+        ("signal", "2x64"),
+        ("recurrent", "9:int32"),
+        ("features", "12"),
+        ("attentive", "3x8x8:float32"),
+    ],
+)
+def test_a_network_may_read_any_tensor(name: str, tensor: str) -> None:
+    model, example = any_fresh(f"inspected_nets:{name}", tensor, 4, 0)
+    found = inspection(name, model, example)
+    assert found.params == sum(part.weights for part in found.parts) == sum(p.numel() for p in model.parameters())
+    assert found.macs == sum(part.macs for part in found.parts) == torchs_count(model, example)
+
+
+def test_the_example_has_the_shape_and_ids_that_every_table_has() -> None:
+    _, example = any_fresh("inspected_nets:bert", "5:int64", 4, 0)
+    assert example.tolist() == [[0, 1, 0, 1, 0]]
+    _, example = any_fresh("inspected_nets:signal", "2x64", 4, 0)
+    assert (example.shape, example.dtype) == ((1, 2, 64), torch.float32)
+
+
+def test_a_network_whose_output_is_an_object_says_what_is_pruned_how() -> None:
+    model, example = any_fresh("inspected_nets:bert", "16:int64", 4, 0)
+    parts = {part.name: part for part in inspection("bert", model, example).parts}
+    query = parts["encoder.layer.1.attention.self.query"]
+    assert query.coupled == [f"encoder.layer.1.attention.self.{name}" for name in ("key", "value")]
+    assert all(by is True for by in query.prunable.values())
+    assert parts["encoder.layer.0.intermediate.dense"].prunable["channel"] is True
+    assert parts["encoder.layer.0.output.dense"].prunable["channel"] == "the network's output"
+    assert parts["pooler.dense"].prunable == {
+        "weight": True,
+        "channel": "the network's output",
+        "block": "in no block",
+        "projected-block": "in no block",
+    }
+
+
+def test_a_class_of_transformers_is_built_by_its_name(tmp_path: Path) -> None:
+    printed = json.loads(howcompact("inspect", "hf:PatchTSTModel", "--input", "32x1", "--json", cwd=tmp_path).stdout)
+    config = transformers.PatchTSTConfig()
+    model = transformers.PatchTSTModel(config)
+    assert printed["params"] == sum(parameter.numel() for parameter in model.parameters())
+    assert printed["macs"] == torchs_count(model.eval(), torch.zeros(1, 32, 1))
+    layers = [part for part in printed["parts"] if part["prunable"]["channel"] is True]
+    assert len(layers) == 4 * config.num_hidden_layers  # queries, keys, values, and the hidden layer of the MLP
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["hf:BertModel", "--input", "16"],
+            "hf:BertModel must run on one tensor 16:float32, but failed with: RuntimeError: Expected tensor for argument",
+        ),
+        (
+            ["hf:LlamaModel", "--input", "16:int64"],
+            "hf:LlamaModel must have at most 1,073,741,824 weights, but has 6,607,343,616 with its usual configuration",
+        ),
+        (
+            ["hf:BertModl", "--input", "16:int64"],
+            "model 'hf:BertModl' must name a model class of transformers, but there is none of this name; did you mean "
+            "hf:BertModel",
+        ),
+        (
+            ["hf:BertModel"],
+            "for image classification, but there is none of this name; howcompact inspect --input takes",
+        ),
+        (["resnet20", "--input", "16:int8"], "--input must be the extents of one input and its type, float32, int64"),
+        (["resnet20", "--input", "3x0x8"], "but got '3x0x8'"),
+        (
+            ["resnet20", "--input", "3x8x8", "--image", "3x8x8"],
+            "--input must go with a model's name alone, but got also --image; leave one out",
+        ),
+        (
+            ["inspected_nets:wordy", "--input", "8"],
+            "inspected_nets:wordy must return tensors, alone or in lists, tuples and dictionaries, but returned a str",
+        ),
+    ],
+)
+def test_an_input_that_does_not_fit_is_one_sentence(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = howcompact("inspect", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
