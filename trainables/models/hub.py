@@ -96,8 +96,8 @@ def build_any(name: str, num_classes: int, in_channels: int) -> nn.Module:
         weights = sum(p.numel() for p in libraries.build_any(name, num_classes, in_channels).parameters())
     if weights > MOST_WEIGHTS:
         raise ValueError(
-            f"{name} must have at most {MOST_WEIGHTS:,} weights, but has {weights:,} with its usual configuration; write "
-            "a function that builds a smaller one, and name it package.module:function"
+            f"{name} must have at most {MOST_WEIGHTS:,} weights, but has {weights:,} with its usual configuration; "
+            "write a function that builds a smaller one, and name it package.module:function"
         )
     return _plain(name, libraries.build_any(name, num_classes, in_channels))
 

@@ -79,8 +79,9 @@ def build_any(name: str, num_labels: int, num_channels: int) -> nn.Module:
     refuse_missing(name)
     import transformers
 
-    kind = getattr(transformers, name.partition(":")[2], None)
-    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel) and kind.config_class):
+    kind: Any = getattr(transformers, name.partition(":")[2], None)
+    known = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
+    if not known or kind.config_class is None:
         names = [each for each in dir(transformers) if ("Model" in each or "For" in each) and "Auto" not in each]
         raise _unknown(name, names, "a model class of transformers", "see its models")
     config = kind.config_class(num_labels=num_labels)

@@ -65,8 +65,8 @@ def built_for(name: str, num_classes: int, example: Tensor) -> nn.Module:
         output = run_with_hooks(model, example, [])
     except Exception as error:
         raise ValueError(
-            f"{name} must run on one tensor {shape}:{dtype}, but failed with: {first_line(error)}; give an input that fits, "
-            "such as 16:int64 for token ids"
+            f"{name} must run on one tensor {shape}:{dtype}, but failed with: {first_line(error)}; give an input that "
+            "fits, such as 16:int64 for token ids"
         ) from error
     if not tensors(output):
         raise ValueError(

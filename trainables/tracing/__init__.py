@@ -1,4 +1,4 @@
 """Which channels of which tensors of a network go together, followed through one forward pass.
 
-Hands out: labels, trace, views.
+Hands out: labels, trace.
 """
