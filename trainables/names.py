@@ -44,6 +44,7 @@ POLICY_NEEDS: Mapping[str, Needs] = {
     "igq": Needs(),
     "global": Needs(),
     "by-score": Needs(),
+    "isomorphic": Needs(),
     "lamp": Needs(),
     "snip": Needs(inputs=("samples",)),
     "synflow": Needs(),

@@ -10,7 +10,7 @@ from trainables.allocation.from_profiles import rdp, rdp_worst, sensitivity
 from trainables.allocation.from_shapes import ends_kept, erk, given, igq, searched, uniform, uniform_plus
 from trainables.allocation.problem import Problem
 from trainables.allocation.random_draws import random, random_best
-from trainables.allocation.ranked import gates, gates_joint, global_magnitude, lamp, own_scores, snip
+from trainables.allocation.ranked import gates, gates_joint, global_magnitude, isomorphic, lamp, own_scores, snip
 from trainables.allocation.spectral import alpha_pruning
 from trainables.allocation.synflow import synflow
 from trainables.names import GATES_JOINT, GIVEN, SEARCHES
@@ -47,6 +47,7 @@ POLICIES: Mapping[str, Policy] = {
     "igq": Policy(igq),
     "global": Policy(global_magnitude),
     "by-score": Policy(own_scores),
+    "isomorphic": Policy(isomorphic),
     "lamp": Policy(lamp),
     "snip": Policy(snip),
     "synflow": Policy(synflow),

@@ -26,6 +26,26 @@ def own_scores(problem: Problem) -> Path:
     return by_score(problem, problem.scores)
 
 
+def isomorphic(problem: Problem) -> Path:
+    """Rank by the scores of the criterion among units of one kind; all kinds keep the same share.
+
+    After Isomorphic Pruning (arXiv 2407.04616), which ranks within substructures whose graphs are isomorphic. Raw
+    scores of heads, of hidden units and of channels are not on one scale.
+    """
+    parts = problem.prunable.parts
+    scores = [problem.scores[part.name].double().cpu().numpy() for part in parts]
+    shares = [np.zeros(len(of_part)) for of_part in scores]
+    for kind in {part.kind for part in parts}:
+        alike = [p for p, part in enumerate(parts) if part.kind == kind]
+        ends = np.cumsum([len(scores[p]) for p in alike])
+        order = np.concatenate([scores[p] for p in alike]).argsort(kind="stable")
+        share = np.empty(ends[-1])
+        share[order] = np.arange(1, ends[-1] + 1) / ends[-1]  # 1 for the unit of highest score
+        for p, of_part in zip(alike, np.split(share, ends[:-1]), strict=True):
+            shares[p] = of_part
+    return ranked(shares)
+
+
 def gates(problem: Problem) -> Path:
     """One threshold on the values of trained gates (arXiv 1904.10921): open gates keep their channels first."""
     return by_score(problem, criteria.gates(problem.context))

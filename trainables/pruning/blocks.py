@@ -66,7 +66,9 @@ class Blocks:
                 f"{not_pruned(self.held)}; use granularity 'weight'"
             )
         self.parts = tuple(
-            Part(name, len(units), 0, tuple(layer for unit in units for layer in unit.layers))
+            Part(
+                name, len(units), 0, tuple(layer for unit in units for layer in unit.layers), kind=self._kind(units[0])
+            )
             for name, units in self.stages.items()
         )
 
@@ -155,6 +157,10 @@ class Blocks:
 
     def _layers_in(self, block: Block) -> tuple[Layer, ...]:
         return tuple(layer for layer in self.layers if is_inside(layer.name, block.modules))
+
+    def _kind(self, unit: RemovableBlock) -> str:
+        """Name the classes of the modules of a block: attentions agree with one another, and MLPs do."""
+        return " ".join(sorted(type(self.model.get_submodule(name)).__name__ for name in unit.block.modules))
 
     def _why(self, block: Block) -> str:
         """Say why a block other than the first one cannot be removed."""

@@ -201,6 +201,19 @@ def _named(groups: list[Group]) -> list[Group]:
     return named
 
 
+def kind_of(model: nn.Module, group: Group) -> str:
+    """Name what each unit takes from which classes of modules: one position of a dimension, or a range of them.
+
+    Hidden units of all MLPs that are built alike agree. A head takes ranges, whether one parameter packs q, k and v or
+    not, so it is of another kind.
+    """
+    taken = (
+        f"{type(model.get_submodule(side.module)).__name__}.{side.key}[{side.dim}{':' * (side.positions.shape[1] > 1)}]"
+        for side in group.sides
+    )
+    return " ".join(sorted(taken))
+
+
 def batch_norm_of(model: nn.Module, side: Side) -> _BatchNorm | None:
     """Return the batch norm whose scale or shift this is."""
     owner = model.get_submodule(side.module)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.models.layers import Layer, inventory
-from trainables.pruning.channel_groups import Group, batch_norm_of, group, is_scale, values_of
+from trainables.pruning.channel_groups import Group, batch_norm_of, group, is_scale, kind_of, values_of
 from trainables.pruning.channel_prices import layer_cost, product_cost
 from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.pruning.held import not_pruned
@@ -38,7 +38,7 @@ class Channels:
         self.example = example
         self._trace = trace(model, example)
         self._groups, held = group(model, found.layers, self._trace)
-        self.parts = tuple(_part(each, multiple, found.layers) for each in self._groups.values())
+        self.parts = tuple(_part(model, each, multiple, found.layers) for each in self._groups.values())
         groups = tuple(self._groups.values())
         self._layer_cost = layer_cost(found.layers, self._trace, groups)
         self._costs = {"params": self._layer_cost, "macs": product_cost(self._trace, groups)}
@@ -191,10 +191,10 @@ def _without(group: Group, kept: Tensor) -> NDArray[np.int64]:
     return np.setdiff1d(np.arange(group.units), kept.cpu().numpy())
 
 
-def _part(group: Group, multiple: int, layers: Sequence[Layer]) -> Part:
+def _part(model: nn.Module, group: Group, multiple: int, layers: Sequence[Layer]) -> Part:
     per_unit = (side.positions.shape[1] for side in group.outputs)
     units = lcm(*(multiple // gcd(multiple, positions) for positions in per_unit))
     floor = min(group.units, -(-group.floor // units) * units)
     read = {side.tensor for side in group.sides if side.is_read}
     readers = tuple(layer for layer in layers if layer.parameter in read and layer not in group.layers)
-    return Part(group.name, group.units, floor, group.layers, units, readers)
+    return Part(group.name, group.units, floor, group.layers, units, readers, kind=kind_of(model, group))

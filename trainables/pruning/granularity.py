@@ -31,6 +31,7 @@ class Part:
     multiple: int = 1  # the number of kept units is a multiple of this, or all units are kept
     readers: tuple[Layer, ...] = ()  # other layers that lose weights with the units, as they read their channels
     bounds: tuple[int, int] | None = None  # the fewest and the most units that a rule lets it keep
+    kind: str = ""  # what its units consist of; scores of units of one kind are on one scale
 
     @property
     def least(self) -> int:

@@ -19,7 +19,9 @@ class Weights:
         self.layers = found.layers
         if not self.layers:
             raise ValueError(f"granularity 'weight' must find matrices to prune, but {type(model).__name__} has none")
-        self.parts = tuple(Part(layer.name, layer.size, layer.outputs, (layer,)) for layer in self.layers)
+        self.parts = tuple(
+            Part(layer.name, layer.size, layer.outputs, (layer,), kind=layer.kind) for layer in self.layers
+        )
         self.held = {part.name: "a weight for each output" for part in self.parts if part.floor == part.units}
         self.model = model
         self.example = example

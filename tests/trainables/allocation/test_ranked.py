@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from trainables.allocation.ranked import lamp_scores
 from trainables.models import hub
 from trainables.pruning.context import Calibration
 from trainables.pruning.granularities import view
+from trainables.pruning.granularity import Counts
 from trainables.pruning.masks import Weights
 
 
@@ -78,3 +80,36 @@ def test_snip_ranks_by_finite_differences_of_gates() -> None:
     best = [p for _, p in sorted(effects, reverse=True)[:20]]
     asked = problem(Weights(model, images[:1]), 1 - 20 / 39, calibration=Calibration(images, labels))
     assert quotas("snip", asked).tolist() == [best.count(0), best.count(1)]
+
+
+def of_kinds(kinds: str, scores: list[list[float]], sparsity: float) -> Counts:
+    """Share a budget by `isomorphic` among layers of these kinds, one letter each, and scores of their weights."""
+    prunable = linears(*([of_part] for of_part in scores))
+    prunable.parts = tuple(replace(part, kind=kind) for part, kind in zip(prunable.parts, kinds, strict=True))
+    by_part = {part.name: torch.tensor(of_part) for part, of_part in zip(prunable.parts, scores, strict=True)}
+    return quotas("isomorphic", replace(problem(prunable, sparsity), scores=by_part))
+
+
+def test_isomorphic_ranks_within_a_kind_and_gives_all_kinds_the_same_share() -> None:
+    scores = [[5.0, 7.0, 6.0, 2.0], [1.0, 3.0, 4.0, 0.5], [900.0, 800.0, 100.0, 200.0]]
+    assert of_kinds("aab", scores, 0.5).tolist() == [3, 1, 2]  # 7, 6, 5 and 4 of the first kind
+    assert of_kinds("abb", scores, 0.5).tolist() == [2, 1, 3]  # the floor, where all large scores are in one layer
+    assert of_kinds("abc", scores, 0.5).tolist() == [2, 2, 2]
+    assert of_kinds("aaa", scores, 0.5).tolist() == [1, 1, 4]
+
+
+def test_isomorphic_does_not_read_the_scale_of_a_kind() -> None:
+    random = np.random.default_rng(0)
+    scores = [random.exponential(1.0, n) for n in (30, 50, 40)]
+    plain = of_kinds("aab", [each.tolist() for each in scores], 0.6).tolist()
+    assert of_kinds("aab", [each.tolist() for each in (scores[0], scores[1], 1000 * scores[2])], 0.6).tolist() == plain
+    assert of_kinds("aab", [each.tolist() for each in (100 * scores[0], scores[1], scores[2])], 0.6).tolist() != plain
+
+
+def test_heads_and_hidden_units_of_a_transformer_are_kinds_of_their_own() -> None:
+    torch.manual_seed(0)
+    prunable = view(hub.build("vit", 10, 1), "channel", torch.zeros(1, 1, 16, 16))
+    by_kind: dict[str, set[str]] = {}
+    for part in prunable.parts:
+        by_kind.setdefault(part.kind, set()).add(part.name.rpartition(".layers.")[2].partition(".")[2] or part.name)
+    assert len(by_kind) == 3, by_kind  # heads, hidden units, the width of the residual stream
