@@ -18,6 +18,9 @@ Image = Annotated[str, typer.Option(help="Channels x height x width, for a model
 Classes = Annotated[int, typer.Option(help="Number of classes, for a model's name.")]
 Granularity = Annotated[str, typer.Option(help="weight, channel, block or projected-block.")]
 Criterion = Annotated[str | None, typer.Option(help="Default: magnitude for weights, l1 for channels and blocks.")]
+Rules = Annotated[
+    str | None, typer.Option(help="Rules for layers: a YAML file, as a study's setting layers, or the YAML itself.")
+]
 Out = Annotated[Path | None, typer.Option(help="Write JSON, the curves and a picture to this folder.")]
 
 
@@ -36,9 +39,7 @@ def allocate(
         float | None,
         typer.Option(help="Share the budget as in a trial that fine-tunes at this learning rate; matters to capacity."),
     ] = None,
-    layers: Annotated[
-        str | None, typer.Option(help="Rules for layers: a YAML file, as a study's setting layers, or the YAML itself.")
-    ] = None,
+    layers: Rules = None,
     given: Annotated[
         str | None, typer.Option(help='The densities of policy "given": a CSV, Parquet, JSON or YAML file.')
     ] = None,
@@ -85,6 +86,7 @@ def inspect(
     tensor: Annotated[
         str | None, typer.Option("--input", help="For no images: extents[:type], as 16:int64 for tokens, or 2x128.")
     ] = None,
+    layers: Rules = None,
     classes: Classes = 10,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
@@ -97,7 +99,9 @@ def inspect(
     """
     from search.networks.inspection import inspection
     from search.networks.network import any_fresh, fresh, saved
+    from search.study.rules import checked_rules
 
+    rules = checked_rules(layers)
     opened = saved(network, Trust(trust))
     if tensor is not None and (opened or image is not None):
         other = "a checkpoint, which knows its input" if opened else "--image"
@@ -107,7 +111,7 @@ def inspect(
     else:
         opened = opened or fresh(network, image or "3x32x32", classes, seed=0)
         model, example = opened.model, opened.architecture.example()
-    found = inspection(network, model, example)
+    found = inspection(network, model, example, rules, opened.rules if opened else "")
     if as_json:
         return print(to_json(found))
     from search.cli.inspection_tables import print_inspection

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from search.results.names import rules_name
 from trainables.catalog import checks
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Architecture
-from trainables.checkpoints.record import TrainedRecord
+from trainables.checkpoints.record import Record, TrainedRecord
 from trainables.data import sources
 from trainables.data.splits import Splits
 from trainables.data_spec import DataSpec
@@ -19,6 +20,7 @@ from trainables.models import trial_run
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.pruning.context import Calibration
 from trainables.pruning.held import some
+from trainables.pruning_spec import LayerRule
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
@@ -34,6 +36,7 @@ class Network:
     architecture: Architecture
     model: nn.Module
     data: DataSpec | None  # None: the weights are fresh
+    rules: str = ""  # for layers, of the trial that has pruned it
 
     def splits(self, asker: str) -> Splits:
         """Load the data that it was trained on. Raises ValueError, in the name of `asker`, if the weights are fresh."""
@@ -44,6 +47,16 @@ class Network:
     def calibration(self, samples: int, asker: str, device: torch.device) -> Calibration:
         """Load the first training samples. Raises ValueError as `splits` does."""
         return calibration_samples(self.splits(asker), samples, device)
+
+
+class _Ruled(Record):
+    layers: tuple[LayerRule, ...] = ()
+
+
+class _RulesRecord(Record):
+    """The record of a network, which has the settings of its trial if a trial has pruned it."""
+
+    spec: _Ruled | None = None
 
 
 def untrained(asker: str, name: str) -> ValueError:
@@ -60,7 +73,9 @@ def saved(name: str, trust: Trust = NO_TRUST) -> Network | None:
     if not manifest.is_whole(folder):
         return None
     found = checkpoint.load(folder, trust)
-    return Network(name, found.architecture, found.network(), found.read(TrainedRecord).data)
+    pruned_by = found.read(_RulesRecord).spec
+    rules = rules_name(pruned_by.layers) if pruned_by else ""
+    return Network(name, found.architecture, found.network(), found.read(TrainedRecord).data, rules)
 
 
 def trained(name: str, asker: str, trust: Trust = NO_TRUST) -> Network:

@@ -4,6 +4,18 @@ from pathlib import Path
 from typing import Any
 
 from search.study import strict_yaml
+from trainables.frozen import Frozen
+from trainables.mistakes import checked
+from trainables.pruning_spec import LayerRule
+
+
+class _Ruled(Frozen):
+    layers: tuple[LayerRule, ...]
+
+
+def checked_rules(source: str | None) -> tuple[LayerRule, ...]:
+    """Read rules as `read_rules`; None has none. Raises ValueError as it does, and for a rule that is wrong."""
+    return () if source is None else checked(_Ruled, {"layers": read_rules(source)}).layers
 
 
 def read_rules(source: str) -> list[Any]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from search.results.folder import SPEC, StudyFolder
+from search.verification.rules import beyond_rules
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.epochs import epoch_name
@@ -65,13 +66,13 @@ def _of_network(folder: StudyFolder, outcome: Outcome, checked: Checked) -> list
 
 
 def _of_counts(saved: Checkpoint, spec: TrialSpec, facts: Facts) -> list[str]:
-    """Rebuild a network, count its weights and multiply-accumulates, and compare them with what was reported."""
+    """Rebuild a network, count its weights and multiply-accumulates, and compare them with reports and rules."""
     network, example = saved.network(), saved.architecture.example()
     masks = {}
     if any(pruning.granularity == "weight" for pruning in spec.prunings):
         names = {layer.parameter for layer in prunable_layers(network, example)}
         masks = {name: network.get_parameter(name) != 0 for name in names}
-    counted = count(network, masks, example)
+    counted = found_there = count(network, masks, example)
     if facts.params_fixed is None:  # an older version, which knew fewer kinds of layers
         known = (*facts.layers, *(f"{block}.conv" for block in saved.architecture.projections))
         weights, macs = ({n: kept[n] for n in known if n in kept} for kept in (counted.weights, counted.macs))
@@ -84,7 +85,7 @@ def _of_counts(saved: Checkpoint, spec: TrialSpec, facts: Facts) -> list[str]:
     ):
         if reported is not None and found != reported:
             problems.append(f"its network has {found:,} {name}, but {reported:,} were reported")
-    return problems
+    return [*problems, *beyond_rules(saved, spec, facts, found_there)]
 
 
 def _of_budget(spec: TrialSpec, facts: Facts) -> list[str]:

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from search.results.folder import StudyFolder
 from search.study.spec import StudySpec
 from tests.search.mlflow_server import Server
 from tests.search.waiting import LIMIT
+from trainables.spec import TrialSpec
 
 SMALL = (
     *("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]"),
@@ -81,19 +82,40 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """A study folder of four real trials on few digits, run without Ray: two cut weights, two cut channels."""
-    from tests.trainables.trials import CHANNEL, CPU, DATA, WEIGHT, storage_with_dense
+    from tests.trainables.trials import CHANNEL, WEIGHT
+
+    specs = [spec.model_copy(update={"sparsity": sparsity}) for spec in (WEIGHT, CHANNEL) for sparsity in (0.5, 0.8)]
+    return run_trials(tmp_path_factory.mktemp("trained"), specs)
+
+
+@pytest.fixture(scope="session")
+def ruled(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    """A study folder of three real trials with rules for layers: of weights, of channels, of channels then weights."""
+    from tests.trainables.trials import CHANNEL, WEIGHT
+
+    head, blocks = {"match": "head", "keep": 1.0}, {"match": "block*", "at_least": 0.3, "at_most": 0.8}
+    earlier = {"granularity": "channel", "criterion": "l1", "policy": "uniform", "sparsity": 0.3}
+    trials = [
+        {**WEIGHT.model_dump(), "sparsity": 0.6, "layers": [head, blocks]},
+        {**CHANNEL.model_dump(), "sparsity": 0.6, "layers": [head, blocks]},
+        {**WEIGHT.model_dump(), "sparsity": 0.6, "before": [earlier], "layers": [{"type": "Linear", "density": 0.5}]},
+    ]
+    return run_trials(tmp_path_factory.mktemp("ruled"), map(TrialSpec.model_validate, trials))
+
+
+def run_trials(home: Path, specs: Iterable[TrialSpec]) -> StudyFolder:
+    """Run trials of one dense network on few digits, without Ray."""
+    from tests.trainables.trials import CPU, DATA, storage_with_dense
     from trainables.data import sources
     from trainables.trial.trainable import run_trial
 
     splits = sources.load(DATA)
-    storage = storage_with_dense(str(tmp_path_factory.mktemp("trained")), splits)
+    storage = storage_with_dense(str(home), splits)
     study = StudyFolder(storage / "small")
     study.write_study(StudySpec.model_validate({"name": "small", "data": DATA, "tracking": "off"}))
-    for spec in (WEIGHT, CHANNEL):
-        for sparsity in (0.5, 0.8):
-            trial = spec.model_copy(update={"sparsity": sparsity})
-            study.start_trial(trial)
-            list(run_trial(trial, splits, storage, study.trial(trial.key()), CPU))
+    for trial in specs:
+        study.start_trial(trial)
+        list(run_trial(trial, splits, storage, study.trial(trial.key()), CPU))
     return study
 
 

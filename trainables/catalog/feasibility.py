@@ -67,7 +67,7 @@ def _idle_everywhere(idle: Mapping[str, Mapping[LayerRule, str]]) -> list[str]:
     """List the rules that have no effect on any model, with the reason of the first one."""
     model, first = next(iter(idle.items()), ("", {}))
     return [
-        f"{model}: {_complaint_of_rule(rule, reason)}"
+        f"{model}: {complaint_of_rule(rule, reason)}"
         for rule, reason in first.items()
         if all(rule in rules for rules in idle.values())
     ]
@@ -82,10 +82,11 @@ def _refuse_densities(spec: TrialSpec, prunable: Prunable) -> None:
 def refuse_idle_rules(prunable: Prunable, rules: Sequence[LayerRule]) -> None:
     """Raise ValueError if rules have no effect on a network."""
     if idle := without_effect(prunable, rules):
-        raise ValueError("\n".join(_complaint_of_rule(rule, reason) for rule, reason in idle.items()))
+        raise ValueError("\n".join(complaint_of_rule(rule, reason) for rule, reason in idle.items()))
 
 
-def _complaint_of_rule(rule: LayerRule, reason: str) -> str:
+def complaint_of_rule(rule: LayerRule, reason: str) -> str:
+    """Word the error for a rule that has no effect, with one reason of `without_effect`."""
     return f"rule {rule.label!r} in layers must change what a part keeps, but {reason}"
 
 
