@@ -100,7 +100,9 @@ def has_windows(module: nn.Module) -> bool:
 
 
 def _cut(original: type[nn.Module], forward: type) -> type[nn.Module]:
-    """Return the class with another forward pass, one for each class."""
+    """Return the class with another forward pass, one for each class; a class that has it stays."""
+    if issubclass(original, forward):
+        return original
     if original not in _CUT:
         _CUT[original] = type(f"Cut{original.__name__}", (forward, original), {})
-    return original if issubclass(original, forward) else _CUT[original]
+    return _CUT[original]

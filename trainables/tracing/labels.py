@@ -168,8 +168,14 @@ def _components(dims: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     return [tuple(sorted(each)) for each in merged]
 
 
-def reshape(labels: Labels, tensor: Traced, shape: tuple[int, ...], reason: str) -> tuple[Traced, list[Ids]]:
-    """Return a view of another shape, and its labels: over several dimensions where it splits one."""
+def reshape(
+    labels: Labels, tensor: Traced, shape: tuple[int, ...], reason: str, inferred: int | None = None
+) -> tuple[Traced, list[Ids]]:
+    """Return a view of another shape, and its labels: over several dimensions where it splits one.
+
+    inferred: the dimension whose extent follows from the others, given as -1. If a split has it, the view fixes the
+    other extents, so units go along this one: along the heads in (..., -1, width), with one head along none.
+    """
     out = Traced(shape, {}, tensor.stored)
     if not tensor.entries:
         return out, []
@@ -193,6 +199,11 @@ def reshape(labels: Labels, tensor: Traced, shape: tuple[int, ...], reason: str)
         if not axes:
             labels.hold(ids, reason)
             continue
+        fixed = [axis for axis in axes if inferred in new and new[axis] != inferred]
+        if len(fixed) == len(axes):
+            labels.hold(spread, reason)
+        for axis in fixed:
+            labels.collapse(spread, axis, reason)
         rest = spread[tuple(slice(None) if axis in axes else 0 for axis in range(spread.ndim))]
         out.entries[tuple(new[axis] for axis in axes)] = rest
         splits.append(rest)

@@ -14,7 +14,9 @@ def _view(op: Operation) -> list[Traced]:
     """Split and merge dimensions."""
     if 0 in op.first.shape:
         return hold_all(op)
-    out, splits = reshape(op.labels, op.first, op.shape, op.reason)
+    sizes = op.arg(1, "size") if op.name in ("view", "unsafe_view") else None
+    inferred = sizes.index(-1) if isinstance(sizes, list) and -1 in sizes else None
+    out, splits = reshape(op.labels, op.first, op.shape, op.reason, inferred)
     for ids in splits:
         op.tracer.split(ids)
     return [out]

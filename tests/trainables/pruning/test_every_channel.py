@@ -102,6 +102,28 @@ def test_the_cut_network_is_rebuilt_copied_trained_and_cut_again(name: str) -> N
     refuse_unsound_cuts(again, example)
 
 
+@pytest.mark.parametrize("name", ["hf vit", "bert", "distilbert", "llama", "vit", "swin"])
+@torch.no_grad()
+def test_attention_that_is_cut_to_one_head_is_kept_by_the_next_cut(name: str) -> None:
+    model, example = network(name)
+    smaller = copy.deepcopy(model)
+    channels = Channels(smaller, example)
+    heads = {part.name: part.units for part in channels.parts if part.units <= 4}
+    assert heads
+    channels.remove({part: torch.tensor([units - 1]) for part, units in heads.items()})
+    whole = copy.deepcopy(smaller)
+    again, masked = Channels(smaller, example), Channels(whole, example)
+    assert {*heads} <= {*again.held}
+    assert {part.name for part in again.parts} == {part.name for part in channels.parts} - {*heads}
+    kept = halves(again)
+    masked.mask(kept)
+    expected = whole(example)
+    again.remove(kept)
+    assert_same(smaller(example), expected)
+    masked.unmask()
+    refuse_unsound_cuts(smaller, example)
+
+
 @pytest.mark.parametrize("name", ["vit", "swin", "maxvit", "deit", "hf vit"])
 def test_the_cut_network_is_exported(name: str) -> None:
     model, example = network(name)
