@@ -6,14 +6,13 @@ from itertools import groupby
 from rich.table import Table
 
 from search.cli.terminal import plain
-from search.comparison.best_rivals import RowKey, key_of
+from search.comparison.best_rivals import AgainstBest, RowKey, key_of
 from search.comparison.compare import ComparisonRow
-from search.comparison.pairs import Pair
 from search.comparison.wording import holm_of, percent, seeds_more_of, verdict_of
 from search.results.names import differing, policy_name
 
 
-def against_best_table(rows: Sequence[ComparisonRow], pairs: Mapping[RowKey, Pair], margin: float) -> Table:
+def against_best_table(rows: Sequence[ComparisonRow], pairs: Mapping[RowKey, AgainstBest], margin: float) -> Table:
     """Tell for each row whether it is better than, worse than or equivalent to the best policy of its cell.
 
     pairs: as `against_best` finds them. margin: a fraction.
@@ -29,10 +28,10 @@ def against_best_table(rows: Sequence[ComparisonRow], pairs: Mapping[RowKey, Pai
         table.add_column(name, justify="left" if words else "right", no_wrap=name not in ("policy", "verdict"))
     shown = [(row, pairs[key_of(row)]) for row in rows if key_of(row) in pairs]
     for _, same_sparsity in groupby(shown, key=lambda each: each[0].sparsity):
-        for row, pair in same_sparsity:
+        for row, (pair, seeds) in same_sparsity:
             table.add_row(
                 *(f"{row.sparsity:g}", policy_name(row, differs), pair.rival),
-                *(percent(pair.gap, signed=True, too_few=" ±?", digits=2), verdict_of(pair)),
+                *(percent(pair.gap, signed=True, too_few=" ±?", digits=2), verdict_of(pair, seeds)),
                 *(seeds_more_of(pair), holm_of(pair)),
             )
         table.add_section()

@@ -38,11 +38,14 @@ def much_fixed_in(fixed: Iterable[tuple[str, float | None, int]]) -> list[str]:
     return [f"{model}: {line}" for model, line in lines.items() if line]
 
 
+OTHER_SEEDS = "seeds differ from uniform's"
+
+
 def incomparable(
     trials: Sequence[Winner], baseline: BySeed, budgets: Mapping[int, float], mismatch: str | None
 ) -> list[str]:
     """Say why a row may not be comparable: other seeds, another budget, or another training in the same arm."""
-    texts = ["seeds differ from uniform's"] if baseline and {trial.seed for trial in trials} != set(baseline) else []
+    texts = [OTHER_SEEDS] if baseline and {trial.seed for trial in trials} != set(baseline) else []
     if unmatched := [trial for trial in trials if not matched(trial.spent, budgets[trial.seed])]:
         off = max(abs(trial.spent / budgets[trial.seed] - 1) for trial in unmatched)
         kind, rival = trials[0].budget, "uniform's" if baseline else "the rivals' median"

@@ -9,6 +9,7 @@ from search.comparison.estimates import Estimate, tells_nothing
 from search.comparison.headline import Gap
 from search.comparison.pairs import MOST_MORE, Pair
 from search.results.names import model_name, pruning_name
+from trainables.counts import quantity
 from trainables.curriculum_spec import Curriculum
 from trainables.pruning.held import outside_budgets
 
@@ -94,10 +95,14 @@ def _ends(mean: float, low: float | None, high: float | None, digits: int = 3, s
     return f"{mean_text} [{low_text}, {high_text}]"
 
 
-def verdict_of(pair: Pair) -> str:
-    """Write a verdict; it tells where a policy is ahead or behind, but by less than the margin."""
+def verdict_of(pair: Pair, seeds: int | None = None) -> str:
+    """Write a verdict; it tells where a policy is ahead or behind, but by less than the margin.
+
+    seeds: of the rival; the verdict tells where the pair has fewer.
+    """
     by_less = pair.within_margin and pair.verdict != "equivalent"
-    return f"{pair.verdict}, within the margin" if by_less else pair.verdict
+    some = "" if seeds is None or seeds == len(pair.seeds) else f" on {len(pair.seeds)} of {quantity(seeds, 'seed')}"
+    return f"{pair.verdict}{some}{', within the margin' if by_less else ''}"
 
 
 def seeds_more_of(pair: Pair) -> str:

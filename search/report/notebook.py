@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from search.comparison.best_rivals import against_best, key_of
+from search.comparison.best_rivals import AgainstBest, against_best, key_of
 from search.comparison.compare import BASELINE, Comparison, ComparisonRow
-from search.comparison.pairs import Pair
 from search.comparison.wording import in_order, network_of, percent, verdict_of, warnings_of
 from search.report.columns import pairs_to_columns, to_columns
 from search.report.html import render
@@ -76,13 +75,13 @@ class Compared(Comparison):
         )
 
 
-def _cells(row: ComparisonRow, pair: Pair | None) -> tuple[str, ...]:
+def _cells(row: ComparisonRow, best: AgainstBest | None) -> tuple[str, ...]:
     return (
         *(network_of(row), f"{row.sparsity:g}", row.policy + (" (control)" if row.control else "")),
         *map(percent, (row.one_shot_accuracy, row.recalibrated_accuracy)),
         *map(percent, (row.compensated_accuracy, row.best_val_accuracy)),
         "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
-        f"{percent(pair.gap, signed=True, digits=2)}, {verdict_of(pair)}" if pair else "",
+        f"{percent(best.pair.gap, signed=True, digits=2)}, {verdict_of(*best)}" if best else "",
         percent(row.test_accuracy),
         f"{row.params_kept:,} ({row.params_density:.1%})",
         f"{row.macs_kept:,} ({row.macs_density:.1%})",

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from search.comparison.compare import BASELINE, ComparisonRow, Estimate
+from search.comparison.best_rivals import best_of
+from search.comparison.compare import BASELINE, Estimate
 from search.comparison.wording import percent, warnings_of
 from search.figures.chart import inline
 from search.figures.section import Section
@@ -63,13 +64,13 @@ def _summary(evidence: Evidence) -> Summary:
     """Say which policy is ahead, and what a reader needs to know."""
     lines = []
     for name, rows in evidence.settings.items():
-        best: dict[float, ComparisonRow] = {}
-        for row in [row for row in rows if not row.warnings] or rows:
-            if row.sparsity not in best or row.best_val_accuracy.mean > best[row.sparsity].best_val_accuracy.mean:
-                best[row.sparsity] = row
+        sparsities = dict.fromkeys(row.sparsity for row in rows)
+        best = {sparsity: best_of(row for row in rows if row.sparsity == sparsity) for sparsity in sparsities}
         (policy, wins), highest = Counter(row.policy for row in best.values()).most_common(1)[0], max(best)
+        uneven = any(len(row.seeds) < len(best[row.sparsity].seeds) for row in rows)
+        among = " of those with the most seeds" if uneven else ""
         text = (
-            f"the dense network has {_percent(rows[0].dense_accuracy)}. {policy} has the highest mean accuracy at "
+            f"the dense network has {_percent(rows[0].dense_accuracy)}. {policy} has the highest mean accuracy{among} at "
             f"{wins} of {quantity(len(best), 'sparsity', 'sparsities')}. At sparsity {highest:g}, the highest, "
             f"the best policy is {best[highest].policy} with {_percent(best[highest].best_val_accuracy)}."
         )

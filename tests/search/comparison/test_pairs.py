@@ -169,10 +169,49 @@ def test_each_policy_stands_beside_the_best_one_of_its_cell(tmp_path: Path) -> N
     accuracies = {"uniform": [0.3, 0.31, 0.32], "erk": [0.4, 0.42, 0.43], "lamp": [0.45, 0.44, 0.47]}
     accuracies["random"] = [0.9, 0.91, 0.92]  # of another budget, so it is not the best
     found = comparison(tmp_path, accuracies, 0.3, random=520)
-    best = {policy: pair for (_, _, policy), pair in against_best(found).items()}
+    best = {policy: each.pair for (_, _, policy), each in against_best(found).items()}
     assert {policy: pair.rival for policy, pair in best.items()} == {"uniform": "lamp", "erk": "lamp"}
     assert best["uniform"].gap.mean == pytest.approx(0.31 - 0.4533333)
     assert best["uniform"].verdict == "worse"
+
+
+def test_a_policy_with_fewer_seeds_is_not_the_best_and_says_on_how_many_it_is_ahead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last seeds are the easy ones, which erk has not run yet: its mean is lower, and it is ahead on its own."""
+    accuracies = {"uniform": [0.3, 0.31, 0.32, 0.9], "lamp": [0.4, 0.41, 0.42, 0.95], "erk": [0.5, 0.51, 0.521]}
+    found = comparison(tmp_path, accuracies, 0.3)
+    best = {policy: each for (_, _, policy), each in against_best(found).items()}
+    assert {policy: (each.pair.rival, each.seeds) for policy, each in best.items()} == {
+        "uniform": ("lamp", 4),
+        "erk": ("lamp", 4),
+    }
+    assert verdict_of(*best["erk"]) == "better on 3 of 4 seeds"
+    assert verdict_of(*best["uniform"]) == "worse"
+    print_comparison(found)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert any(line.startswith("0.5 erk lamp +10.03 ±") and "better on 3 of 4 seeds" in line for line in lines)
+
+
+def test_a_high_mean_over_fewer_seeds_makes_no_policy_the_best(tmp_path: Path) -> None:
+    """Without this, lamp would be better than the best policy: erk has the higher mean over the easy seeds alone."""
+    accuracies = {"uniform": [0.9], "erk": [0.89, 0.88], "lamp": [0.89, 0.89, 0.3, 0.31]}
+    best = against_best(comparison(tmp_path, accuracies, 0.3))
+    assert {policy: each.pair.rival for (_, _, policy), each in best.items()} == {"uniform": "lamp", "erk": "lamp"}
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.lists(st.integers(0, 100).map(lambda hits: hits / 100), min_size=1, max_size=5), min_size=2, max_size=4)
+)
+def test_no_policy_is_better_than_the_best_one_on_all_its_seeds(
+    tmp_path_factory: pytest.TempPathFactory, accuracies: list[list[float]]
+) -> None:
+    found = comparison(
+        tmp_path_factory.mktemp("study"), dict(zip(("uniform", "erk", "lamp", "random"), accuracies, strict=False)), 0.3
+    )
+    for pair, seeds in against_best(found).values():
+        assert len(pair.seeds) < seeds or (pair.gap.mean <= 1e-9 and pair.verdict != "better")
 
 
 def test_the_terminal_shows_each_policy_beside_the_best_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +220,8 @@ def test_the_terminal_shows_each_policy_beside_the_best_one(tmp_path: Path, caps
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     start = lines.index("sparsity policy best gap verdict seeds more Holm")
     assert lines[start - 2] == "0.3 points, seeds more that would decide, p after Holm"
-    pairs = {policy: pair for (_, _, policy), pair in against_best(comparison(tmp_path, accuracies, 0.3)).items()}
+    best = against_best(comparison(tmp_path, accuracies, 0.3))
+    pairs = {policy: each.pair for (_, _, policy), each in best.items()}
     p = stats.ttest_1samp([0.15, 0.13, 0.15], 0).pvalue  # the larger one of the two with uniform counts once
     half = 100 * stats.t.ppf(0.975, 2) * stats.sem([0.15, 0.13, 0.15])
     assert p == pytest.approx(pairs["uniform"].p)
