@@ -70,8 +70,8 @@ def _summary(evidence: Evidence) -> Summary:
         uneven = any(len(row.seeds) < len(best[row.sparsity].seeds) for row in rows)
         among = " of those with the most seeds" if uneven else ""
         text = (
-            f"the dense network has {_percent(rows[0].dense_accuracy)}. {policy} has the highest mean accuracy{among} at "
-            f"{wins} of {quantity(len(best), 'sparsity', 'sparsities')}. At sparsity {highest:g}, the highest, "
+            f"the dense network has {_percent(rows[0].dense_accuracy)}. {policy} has the highest mean accuracy{among} "
+            f"at {wins} of {quantity(len(best), 'sparsity', 'sparsities')}. At sparsity {highest:g}, the highest, "
             f"the best policy is {best[highest].policy} with {_percent(best[highest].best_val_accuracy)}."
         )
         lines.append((name, text))
