@@ -44,7 +44,7 @@ def is_addition(func: Any, args: Sequence[Any]) -> bool:
 
 
 class Additions(TorchDispatchMode):
-    """Sees each addition inside this context."""
+    """Sees each addition of one forward pass inside this context."""
 
     def __init__(self, see: See = lambda *_: None, kept: Mapping[int, int] = MappingProxyType({})) -> None:
         """kept: number of an addition -> index of the operand that it returns instead of the sum."""

@@ -18,7 +18,15 @@ from tests.trainables.trials import CPU, DENSE, dense_network
 from trainables.allocation.budget import dense_counts
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
-from trainables.artifacts.probes import load_probes, logistic_regression, make_probes, pooled_outputs, probe, to_parquet
+from trainables.artifacts.probes import (
+    BATCH,
+    load_probes,
+    logistic_regression,
+    make_probes,
+    pooled_outputs,
+    probe,
+    to_parquet,
+)
 from trainables.checkpoints import artifact_store
 from trainables.data.batches import Resident
 from trainables.data.splits import Splits
@@ -163,6 +171,27 @@ def test_features_are_what_the_blocks_give(splits: Splits, storage: Folder) -> N
             after = given[name] = module(after)
         for n, pooled in enumerate(pooled_outputs(model, find_chain(model, EXAMPLE), data), start=1):
             torch.testing.assert_close(pooled, given[f"block{n}"].mean((2, 3)).double())
+
+
+def test_features_of_residual_streams_are_those_of_all_batches(splits: Splits) -> None:
+    torch.manual_seed(0)
+    model, data = hub.build("vit", 10, 1, 0.25).eval(), Resident(splits.train, splits, CPU)
+    images = data.normalise(data.images)
+    assert len(images) > BATCH
+    with torch.no_grad():
+        grid = model.patches(images)
+        expected = [grid.mean((2, 3))]
+        grid = grid + model.positions(grid)
+        expected.append(grid.mean((2, 3)))
+        tokens = grid.flatten(2).transpose(1, 2)
+        for layer in model.layers:
+            between = tokens + layer.attention(layer.norm1(tokens))
+            tokens = layer(tokens)
+            expected += [between.mean(1), tokens.mean(1)]
+    pooled = pooled_outputs(model, find_chain(model, EXAMPLE), data)
+    assert [each.shape for each in pooled] == [(300, 16)] * 14
+    for found, own in zip(pooled, expected, strict=True):
+        torch.testing.assert_close(found, own.double(), rtol=1e-4, atol=1e-5)
 
 
 def test_probing_leaves_the_network_as_it_was_and_gives_the_same_again(splits: Splits, storage: Folder) -> None:
