@@ -31,6 +31,7 @@ from trainables.checkpoints import artifact_store
 from trainables.data.batches import Resident
 from trainables.data.splits import Splits
 from trainables.models import hub
+from trainables.models.vit import SmallViT, TransformerLayer, vit
 from trainables.pruning.block_chain import find_chain
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.context import PruningContext
@@ -175,7 +176,8 @@ def test_features_are_what_the_blocks_give(splits: Splits, storage: Folder) -> N
 
 def test_features_of_residual_streams_are_those_of_all_batches(splits: Splits) -> None:
     torch.manual_seed(0)
-    model, data = hub.build("vit", 10, 1, 0.25).eval(), Resident(splits.train, splits, CPU)
+    model, data = vit(10, 1, 0.25).eval(), Resident(splits.train, splits, CPU)
+    assert isinstance(model, SmallViT)
     images = data.normalise(data.images)
     assert len(images) > BATCH
     with torch.no_grad():
@@ -185,6 +187,7 @@ def test_features_of_residual_streams_are_those_of_all_batches(splits: Splits) -
         expected.append(grid.mean((2, 3)))
         tokens = grid.flatten(2).transpose(1, 2)
         for layer in model.layers:
+            assert isinstance(layer, TransformerLayer)
             between = tokens + layer.attention(layer.norm1(tokens))
             tokens = layer(tokens)
             expected += [between.mean(1), tokens.mean(1)]
