@@ -31,7 +31,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.outcome",),
     ("trainables.models", "trainables.spec"),
     ("trainables.curriculum_spec", "trainables.data_spec", "trainables.plugins", "trainables.pruning_spec"),
-    ("trainables.mistakes", "trainables.names", "trainables.own_function"),
+    ("trainables.mistakes", "trainables.names", "trainables.own_function", "trainables.task"),
     ("trainables.counts", "trainables.frozen", "trainables.lookup", "trainables.storage"),
 )
 

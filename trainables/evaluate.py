@@ -61,7 +61,7 @@ def rebuild(saved: Checkpoint, device: torch.device) -> nn.Module:
 
 def accuracy_of(model: nn.Module, split: Split, splits: Splits, device: torch.device) -> float:
     """Measure accuracy on a split. Images are normalised by the training statistics of `splits`."""
-    return evaluate(model, Resident(split, splits, device)).accuracy
+    return evaluate(model, Resident(split, splits, device)).metric
 
 
 def _main(paths: Sequence[str], trust: Trust) -> None:

@@ -87,7 +87,7 @@ def compactness(
         model=network.architecture.model,
         granularity=spec.granularity,
         criterion=spec.criterion,
-        calibration=len(samples.labels),
+        calibration=len(samples),
         compensated=compensate,
         most_compact={points: max(parts, key=lambda part: part.tolerated[points]).name for points in FALLS},
         parts=tuple(parts),

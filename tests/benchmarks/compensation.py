@@ -83,7 +83,7 @@ class Beside:
     def __init__(self, storage: Folder, spec: DenseSpec, calibration: int) -> None:
         splits = sources.load(spec.data)
         self._train, self.val = residents(splits, CPU)
-        self.images = calibration_samples(splits, calibration, CPU).images
+        self.images = calibration_samples(splits, calibration, CPU).inputs
         self.dense = load_dense(saved_dense(storage, spec), CPU).eval()
 
     def erk(self, sparsity: float) -> tuple[dict[str, float], Masks]:
@@ -102,7 +102,7 @@ class Beside:
     def accuracy(self, network: nn.Module) -> float:
         """Recalibrate a network and evaluate it, in %."""
         recalibrate(network, self._train, 20, 128, 0)
-        return 100 * evaluate(network, self.val).accuracy
+        return 100 * evaluate(network, self.val).metric
 
     def masked(self, masks: Masks) -> float:
         """Prune a copy and leave it so."""
@@ -140,7 +140,7 @@ def main() -> None:
         masks = {f"{name}.weight": weight_of(pruned.get_submodule(name)) != 0 for name in density}
         print(
             f"{spec.model} x {spec.width}, seed {spec.seed}: "
-            f"dense {100 * evaluate(beside.dense, beside.val).accuracy:.1f}, "
+            f"dense {100 * evaluate(beside.dense, beside.val).metric:.1f}, "
             f"SparseGPT's masks alone {beside.masked(masks):.1f}, "
             f"SparseGPT {beside.accuracy(pruned):.1f} [{seconds:.1f}], "
             f"its masks compensated here {beside.compensated(masks)}, "

@@ -18,7 +18,8 @@ from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning_spec import Gates
 from trainables.spec import Recipe
-from trainables.training.train import TrainingPlan, label_loss, train
+from trainables.task.classification import CLASSIFICATION
+from trainables.training.train import TrainingPlan, task_loss, train
 from trainables.training.updates import Updates
 
 MODELS = ("resnet20:0.5", "resnet56:0.5", "vgg16:0.25", "mobilenet:0.25")
@@ -33,7 +34,7 @@ def milliseconds(name: str, data: Resident, gated: bool) -> float:
     gates = ChannelGates(Channels(model, example), Gates(epochs=2), "macs", 0.5) if gated else None
 
     def loss(batch: Batch, logits: Tensor) -> Tensor:
-        return label_loss(recipe)(batch, logits) + (gates.penalty() if gates else 0.0)
+        return task_loss(CLASSIFICATION, recipe)(batch, logits) + (gates.penalty() if gates else 0.0)
 
     with gates.attached() if gates else nullcontext():
         losses = train(model, data, TrainingPlan(recipe, other_loss=loss), Updates(model, recipe, gates=gates))

@@ -70,7 +70,7 @@ def main() -> None:
         pruned, trial = copy.deepcopy(network.model), TrialSpec()
         view(pruned, "weight", example).remove({name: top_units(scores[name], n) for name, n in quota.items()})
         recalibrate(pruned, data[0], trial.recalibrate, trial.finetune.batch_size, 0)
-        return evaluate(pruned, data[1]).accuracy
+        return evaluate(pruned, data[1]).metric
 
     print(f"{network.architecture.model}: {len(prunable.parts)} layers, dense {100 * accuracy({}):.1f} %")
     print("| policy | S | levels | measured | sum | elsewhere % | change of a density | accuracy |")

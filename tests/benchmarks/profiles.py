@@ -46,7 +46,7 @@ CRITERION: dict[GranularityName, str] = {"weight": "magnitude", "channel": "l1"}
 
 def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration) -> Profile:
     """Measure a profile by its definition: for every part and level, copy the network, remove units, evaluate."""
-    example, levels = calibration.images[:1], levels_of(spec.levels)
+    example, levels = calibration.inputs[:1], levels_of(spec.levels)
     whole = view(copy.deepcopy(dense), spec.granularity, example)
     scores = CRITERIA[spec.criterion](PruningContext(whole, spec.dense.seed, calibration))
     expected = _logits(dense, calibration)
@@ -71,13 +71,13 @@ def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration)
 
 def _repair(model: nn.Module, dense: nn.Module, cut: Cut, spec: ProfileSpec, calibration: Calibration) -> None:
     """Fit the layers that lose weights, or all where a block is gone."""
-    targets = Targets.read(copy.deepcopy(dense).eval(), calibration.images, spec.dense.seed)
+    targets = Targets.read(copy.deepcopy(dense).eval(), calibration.inputs, spec.dense.seed)
     whole = dict(dense.named_modules())
     if spec.granularity not in BLOCKS:
         readers = {name for name, m in model.named_modules() if name in whole and _reads_less(m, whole[name])}
         lose = {n for n in targets.outputs if n in readers or weight_name(n) in cut.masks}
         targets = replace(targets, outputs={n: targets.outputs[n] for n in lose})
-    compensate(model, targets, cut, calibration.images, batch_statistics=False)
+    compensate(model, targets, cut, calibration.inputs, batch_statistics=False)
 
 
 def _reads_less(layer: nn.Module, whole: nn.Module) -> bool:
@@ -89,13 +89,13 @@ def _reads_less(layer: nn.Module, whole: nn.Module) -> bool:
 def _logits(model: nn.Module, calibration: Calibration) -> Tensor:
     """Return the logits in eval mode: (N, classes) in float64."""
     training = model.training
-    logits = torch.cat([model.eval()(images) for images, _ in calibration.batches(BATCH)]).double()
+    logits = torch.cat([model.eval()(images) for images in calibration.inputs_of(BATCH)]).double()
     model.train(training)
     return logits
 
 
 def _accuracy(logits: Tensor, calibration: Calibration) -> float:
-    return float((logits.argmax(1) == calibration.labels).double().mean())
+    return float((logits.argmax(1) == calibration.content[1]).double().mean())
 
 
 def main() -> None:
@@ -117,7 +117,7 @@ def against_plain_loop(model: str, granularity: GranularityName) -> dict[str, fl
     """Profile a network of width 0.25 on 256 images, both ways."""
     dense, calibration = to_device(hub.build(model, 10, 3, 0.25), CPU), calibration_samples(noise(256), 256, CPU)
     spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity], levels=LEVELS)
-    seconds, fast = timed(lambda: measure_profile(dense, calibration.images[:1], spec, calibration))
+    seconds, fast = timed(lambda: measure_profile(dense, calibration.inputs[:1], spec, calibration))
     plain_seconds, plain = timed(lambda: plain_profile(dense, spec, calibration))
     differences = [
         np.abs(np.subtract(fast.distortion[name], curve)).max() / max(curve) for name, curve in plain.distortion.items()
@@ -136,7 +136,7 @@ def against_epoch(granularity: GranularityName, images: int, steps: int) -> dict
     calibration = calibration_samples(splits, images, CPU)
     spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity], levels=LEVELS)
     before = step_seconds(dense, splits, steps // 2)
-    seconds, profile = timed(lambda: measure_profile(dense, calibration.images[:1], spec, calibration))
+    seconds, profile = timed(lambda: measure_profile(dense, calibration.inputs[:1], spec, calibration))
     after = step_seconds(dense, splits, steps // 2)
     epoch = (before + after) / 2 * EPOCH / STEP
     return {

@@ -144,7 +144,7 @@ def kept(dense: Encoder, spec: TrialSpec, sentences: Sentences, expected: Tensor
     tokens = sentences.calibration[draw[: spec.calibration]]
     example, started = tokens[:1], time.perf_counter()
     pruned = deepcopy(dense)
-    decided = plan(pruned, example, spec, Calibration(tokens, dense(tokens).argmax(1)))
+    decided = plan(pruned, example, spec, Calibration((tokens, dense(tokens).argmax(1))))
     cut = decided.carry_out()
     if spec.compensate:
         compensate(pruned, Targets.read(dense, tokens, spec.seed), cut, tokens, batch_statistics=False)

@@ -21,7 +21,7 @@ class CompensatedLoss(MeasuredLoss):
     def __init__(self, problem: Problem) -> None:
         """The network is in eval mode."""
         model, context = problem.prunable.model, problem.context
-        self._targets = Targets.read(model, context.samples.all_images(), context.seed)
+        self._targets = Targets.read(model, context.samples.all_inputs(), context.seed)
         self._layers = [name for name in self._targets.outputs if can_be_fitted(model.get_submodule(name))]
         super().__init__(problem)
 
@@ -45,23 +45,23 @@ class CompensatedLoss(MeasuredLoss):
         return losses
 
     def _prune_to(self, keep: Counts) -> None:
-        self._logits(keep)
+        self._outputs(keep)
 
-    def _dense_logits(self) -> Tensor:
-        return self._targets.logits
+    def _dense_outputs(self) -> Tensor:
+        return self._targets.final
 
-    def _logits(self, keep: Counts) -> Tensor:
-        logits, _ = self._compensate(self._prepare(keep))
-        return logits
+    def _outputs(self, keep: Counts) -> Tensor:
+        outputs, _ = self._compensate(self._prepare(keep))
+        return outputs
 
     def _compensate(self, masks: Masks, others: Sequence[Masks] = ()) -> tuple[Tensor, list[dict[str, Fitted]]]:
-        images, fresh = self._problem.context.samples.all_images(), self._problem.recalibrated
-        return compensate(self._model, self._targets, Cut(masks), images, fresh, others=others)
+        inputs, fresh = self._problem.context.samples.all_inputs(), self._problem.recalibrated
+        return compensate(self._model, self._targets, Cut(masks), inputs, fresh, others=others)
 
     @torch.no_grad()
     def _run(self) -> Tensor:
-        logits: Tensor = self._model(self._problem.context.samples.all_images())
-        return logits
+        outputs: Tensor = self._model(self._problem.context.samples.all_inputs())
+        return outputs
 
     @torch.no_grad()
     def _prepare(self, keep: Counts) -> dict[str, Tensor]:

@@ -9,16 +9,12 @@ from trainables.allocation.problem import Problem
 from trainables.pruning.granularity import Counts, top_units
 
 BATCH = 256  # samples at a time: enough for batch norms that use their statistics
-SCALES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25)  # of the logits
 
 
 class MeasuredLoss:
     """What is lost, as a mean over samples, under allocations (parts,) of kept units. Each is measured once.
 
-    The loss has two terms. The first is the divergence in nats from the dense network's predictions, with the pruned
-    logits at their best scale: pruning shrinks logits, which changes no answer, and without the scale a silent network
-    looks better than one that answers. The second is the dense network's confidence (a probability) that is forgone by
-    answering as the pruned network does; it tells more where the pruned network says little.
+    The task's distance from the dense network's outputs says what is lost.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -28,12 +24,13 @@ class MeasuredLoss:
         self._state = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         self._saved = {name: tensor.detach().clone() for name, tensor in self._state.items()}
         self._known: dict[bytes, float] = {}
-        self.dense = self._dense_logits().float().log_softmax(1)  # (N, classes)
+        self._distance = problem.context.samples.objective.distance
+        self.dense = self._distance.reference(self._dense_outputs())
 
     def __call__(self, keep: Counts) -> float:
         """Measure an allocation."""
         if (key := keep.tobytes()) not in self._known:
-            self._known[key] = self._lost(self._logits(keep))
+            self._known[key] = self._lost(self._outputs(keep))
         return self._known[key]
 
     def around(self, keep: Counts, others: Sequence[Counts]) -> list[float]:
@@ -63,21 +60,17 @@ class MeasuredLoss:
     def _prune_to(self, keep: Counts) -> None:
         self._mask(keep)
 
-    def _dense_logits(self) -> Tensor:
+    def _dense_outputs(self) -> Tensor:
         return self._run()
 
-    def _logits(self, keep: Counts) -> Tensor:
+    def _outputs(self, keep: Counts) -> Tensor:
         self._mask(keep)
         return self._run()
 
     @torch.no_grad()
     def _run(self) -> Tensor:
-        """Run the network as it is now: logits (N, classes)."""
-        return torch.cat([self._model(images) for images, _ in self._problem.context.samples.batches(BATCH)])
+        """Run the network as it is now: outputs (N, ...)."""
+        return torch.cat([self._model(inputs) for inputs in self._problem.context.samples.inputs_of(BATCH)])
 
-    def _lost(self, logits: Tensor) -> float:
-        pruned = torch.stack([(scale * logits.float()).log_softmax(1) for scale in SCALES])  # (scales, N, classes)
-        divergence = (self.dense.exp() * (self.dense - pruned)).sum(2).mean(1).min()
-        answers = pruned[-1].argmax(1, keepdim=True)  # the same at every scale but 0
-        forgone = self.dense.amax(1).exp() - self.dense.gather(1, answers)[:, 0].exp()
-        return float(divergence + forgone.mean())
+    def _lost(self, outputs: Tensor) -> float:
+        return self._distance.lost(self.dense, outputs)

@@ -43,11 +43,11 @@ def output_variances(context: PruningContext) -> dict[str, Tensor]:
             first = product.start * len(model.get_parameter(name)) // model.get_parameter(name).numel()
             total[:, first : first + len(result)] += moments
 
-    for images, _ in samples.batches(BATCH) if unscaled else ():
-        watch(model, images, add)
+    for inputs in samples.inputs_of(BATCH) if unscaled else ():
+        watch(model, inputs, add)
     if not outputs.keys() <= sums.keys():  # torch copies some matrices for each image of a larger batch
         sums.clear()
-        for image, _ in samples.batches(1):
+        for image in samples.inputs_of(1):
             watch(model, image, add)
     for layer in unscaled:
         count, total, squares = layer.of(sums[layer.parameter].mT).unbind(1)

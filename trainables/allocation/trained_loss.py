@@ -8,7 +8,7 @@ from trainables.training.short_training import short_training
 
 
 class TrainedLoss:
-    """The mean divergence (nats) from the dense network's predictions over the steps of a short training."""
+    """The mean distance from the dense network's outputs over the steps of a short training."""
 
     def __init__(self, problem: Problem, untrained: MeasuredLoss, recipe: Recipe) -> None:
         """untrained: measures and restores the network that the training starts from. recipe: of the trial."""

@@ -18,10 +18,11 @@ from trainables.pruning.gates import ChannelGates, TrainedGates
 from trainables.pruning.rules import bounded
 from trainables.spec import GatingSpec
 from trainables.storage.folder import Folder
+from trainables.task.objective import Objective
 from trainables.training.fit import State, fit, residents, resume
 from trainables.training.record import TrainingRecord
 from trainables.training.team import ALONE, Team
-from trainables.training.train import TrainingPlan, label_loss
+from trainables.training.train import TrainingPlan, task_loss
 
 
 def make_gating(
@@ -29,7 +30,7 @@ def make_gating(
 ) -> None:
     """Train gates together with the weights of a dense network that `storage` has, into `folder`.
 
-    It resumes an earlier attempt that `storage` has. The loss is cross-entropy + lambda |target - ratio|^p, where ratio
+    It resumes an earlier attempt that `storage` has. The loss is the task's + lambda |target - ratio|^p, where ratio
     is the kept fraction of the cost. The weights train by the first epochs of the fine-tuning recipe. For each epoch,
     the record has under "gates" how many gates were open in each part, how many flipped, and the cost that is left.
     """
@@ -47,7 +48,7 @@ def make_gating(
         model = load_dense(dense, device)
         state = State(model, TrainingRecord(architecture=dense.architecture), [], gates=gate(model))
     assert state.gates is not None
-    data, plan = residents(splits, device), _plan(spec, state.gates)
+    data, plan = residents(splits, device), _plan(spec, state.gates, splits.objective)
     with state.gates.attached():
         deque(fit(state, data, plan, unfinished, team=team), maxlen=0)
     cost = Cost(
@@ -68,14 +69,14 @@ def make_gating(
     unfinished.delete()
 
 
-def _plan(spec: GatingSpec, gates: ChannelGates) -> TrainingPlan:
+def _plan(spec: GatingSpec, gates: ChannelGates, objective: Objective) -> TrainingPlan:
     """Plan the first epochs of fine-tuning: as many as the gates need, even where the recipe has fewer."""
     recipe = spec.finetune.model_copy(update={"epochs": max(spec.finetune.epochs, spec.gates.epochs)})
 
-    of_labels = label_loss(recipe)
+    of_task = task_loss(objective, recipe)
 
-    def loss(batch: Batch, logits: Tensor) -> Tensor:
-        return of_labels(batch, logits) + gates.penalty()
+    def loss(batch: Batch, outputs: Tensor) -> Tensor:
+        return of_task(batch, outputs) + gates.penalty()
 
     skip_last = recipe.epochs - spec.gates.epochs
     return TrainingPlan(recipe, spec.dense.data.augment, spec.dense.seed, loss, skip_last=skip_last)

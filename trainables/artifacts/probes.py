@@ -114,9 +114,9 @@ def pooled_outputs(model: nn.Module, chain: Sequence[Block], data: Resident) -> 
         if streams:
             stack.enter_context(unfused(model))
         for batch in eval_batches(data, BATCH):
-            images = len(batch.images)
+            images = len(batch.inputs)
             with Additions(see) if streams else nullcontext():  # it counts the additions of one forward pass
-                model(batch.images)
+                model(batch.inputs)
     return [torch.cat(batches) for batches in pooled]
 
 

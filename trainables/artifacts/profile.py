@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from trainables.allocation import profiles
 from trainables.allocation.profiles import Profile, levels_of, units_at
@@ -36,6 +35,8 @@ from trainables.pruning.masked_norms import has_masked_norms
 from trainables.spec import ProbeSpec, ProfileSpec
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import damage_as_error, from_json
+from trainables.task.distance import squared_error
+from trainables.task.objective import Objective
 from trainables.training.calibration import calibration_samples
 
 MEMORY = 2**30  # bytes of the dense network's results that one turn of samples keeps for reruns
@@ -84,8 +85,8 @@ def measure_profile(
     prunable = view(dense, spec.granularity, example)
     scores = criterion(spec.criterion)(PruningContext(prunable, spec.dense.seed, calibration, shared))
     counts = {part.name: [units_at(part, level) for level in levels] for part in prunable.parts}
-    unharmed: list[Tensor] = []
-    harm: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
+    unharmed: list[Harm] = []
+    harm: dict[tuple[str, int], list[Harm]] = defaultdict(list)
     repair = Repair(dense, calibration, spec.dense.seed) if spec.compensate else None  # it leaves frozen layers alone
     with eval_mode(dense):
         pruning = _Pruning(prunable, scores, repair)
@@ -95,28 +96,41 @@ def measure_profile(
             fits = pruning.fits(part.name, fewer)
             unharmed = []
             for batches in samples.turns(pruning.changed[part.name]):
-                unharmed += [batch.harm(batch.logits) for batch in batches]
+                unharmed += [batch.harm(batch.outputs) for batch in batches]
                 for units in fewer:
                     with pruning.to(part.name, units, fits[units]) as changed:
-                        logits = [batch.logits_after(changed, part.name in pruning.traced) for batch in batches]
-                    harm[part.name, units] += map(_Batch.harm, batches, logits)
+                        outputs = [batch.outputs_after(changed, part.name in pruning.traced) for batch in batches]
+                    harm[part.name, units] += map(_Batch.harm, batches, outputs)
     calibration.evaluations += len(harm)  # one for each pruned network
     harm |= {(part.name, part.units): unharmed for part in prunable.parts}
-    by_sample = {key: torch.cat(batches, dim=1).double() for key, batches in harm.items()}
+    whole = {key: Harm.of_all(batches) for key, batches in harm.items()}
+    metric = calibration.objective.metric
 
-    def curves(statistic: Callable[[Tensor], Tensor]) -> dict[str, tuple[float, ...]]:
-        return {
-            name: tuple(statistic(by_sample[name, units]).item() for units in kept) for name, kept in counts.items()
-        }
+    def curves(statistic: Callable[[Harm], float]) -> dict[str, tuple[float, ...]]:
+        return {name: tuple(statistic(whole[name, units]) for units in kept) for name, kept in counts.items()}
 
     return Profile(
         levels=levels,
-        dense_accuracy=torch.cat(unharmed, dim=1)[0].double().mean().item(),
-        accuracy=curves(lambda harm: harm[0].mean()),
-        divergence=curves(lambda harm: harm[1].mean()),
-        distortion=curves(lambda harm: harm[2].mean()),
-        worst_distortion=curves(lambda harm: harm[2].max()),
+        dense_accuracy=metric.value(Harm.of_all(unharmed).sums),
+        accuracy=curves(lambda harm: metric.value(harm.sums)),
+        divergence=curves(lambda harm: harm.distance.mean().item()),
+        distortion=curves(lambda harm: harm.distortion.mean().item()),
+        worst_distortion=curves(lambda harm: harm.distortion.max().item()),
     )
+
+
+class Harm(NamedTuple):
+    """What pruning does to the outputs for some samples, in float64 on the CPU."""
+
+    sums: Tensor  # of the metric
+    distance: Tensor  # (B,), from the dense network's outputs: of logits, in nats
+    distortion: Tensor  # (B,), mean squared difference from the dense network's outputs
+
+    @classmethod
+    def of_all(cls, batches: Sequence["Harm"]) -> Self:
+        """Put batches together."""
+        sums, distance, distortion = zip(*batches, strict=True)
+        return cls(torch.stack(sums).sum(0), torch.cat(distance), torch.cat(distortion))
 
 
 class _Pruning:
@@ -180,26 +194,29 @@ class _Samples:
     def __init__(self, dense: nn.Module, example: Tensor, calibration: Calibration) -> None:
         self._dense, self._calibration, self._example = dense, calibration, example
         self._single = Replay(dense, example)
-        self._traced = cache(lambda size: Replay(dense, calibration.images[:size]))
+        self._traced = cache(lambda size: Replay(dense, calibration.inputs[:size]))
 
     def turns(self, changed: set[str]) -> Iterator[list["_Batch"]]:
         """Run the dense network on all samples, in turns. What reruns need from one turn fits in `MEMORY`.
 
-        changed: names of the weights and buffers that may differ in a rerun. A turn has at least one image, even where
-        this image takes more than `MEMORY`.
+        changed: names of the weights and buffers that may differ in a rerun. A turn has at least one sample, even where
+        it takes more than `MEMORY`.
         """
 
-        def run(replay: Replay, images: Tensor) -> tuple[Tensor, Values]:
-            return replay.run(images, replay.read_by([replay.dependents(changed)]))
+        def run(replay: Replay, inputs: Tensor) -> tuple[Tensor, Values]:
+            return replay.run(inputs, replay.read_by([replay.dependents(changed)]))
+
+        objective = self._calibration.objective
 
         turn = max(1, MEMORY // max(1, self._single.size(run(self._single, self._example)[1])))
         at_once = min(turn, BATCH) if self._example.device.type == "cpu" else turn
-        for images, labels in self._calibration.batches(turn - turn % at_once):
+        for of_turn in self._calibration.batches(turn - turn % at_once):
             batches = []
-            for some_images, some_labels in Calibration(images, labels).batches(at_once):
-                replay = self._traced(len(some_images))
-                logits, values = run(replay, some_images)
-                batches.append(_Batch(self._dense, some_images, replay, values, logits, some_labels))
+            for content in Calibration(of_turn, objective).batches(at_once):
+                inputs = objective.inputs(content)
+                replay = self._traced(len(inputs))
+                outputs, values = run(replay, inputs)
+                batches.append(_Batch(self._dense, objective, content, replay, values, outputs))
             yield batches
             batches.clear()  # frees the memory before the next turn
 
@@ -209,26 +226,30 @@ class _Batch:
     """Calibration samples, and what the dense network computed from them."""
 
     model: nn.Module
-    images: Tensor  # (B, C, H, W)
+    objective: Objective
+    content: Any
     replay: Replay
     values: Values
-    logits: Tensor  # (B, classes)
-    labels: Tensor  # (B,)
+    outputs: Tensor  # (B, ...)
 
-    def logits_after(self, changed: set[str], traced: bool) -> Tensor:
-        """Compute the logits (B, classes) of the network as it is now.
+    def outputs_after(self, changed: set[str], traced: bool) -> Tensor:
+        """Compute the outputs (B, ...) of the network as it is now.
 
         changed: names of the weights and buffers that may differ. traced: whether nothing else differs. Otherwise
         pruning skips modules, or norms read fewer channels, which the replay cannot do, so the network itself runs.
         """
         if not traced:
             with torch.no_grad():
-                logits: Tensor = self.model(self.images)
-            return logits
+                outputs: Tensor = self.model(self.objective.inputs(self.content))
+            return outputs
         return self.replay.rerun(self.replay.dependents(changed), self.values)
 
-    def harm(self, logits: Tensor) -> Tensor:
-        """Compare logits (B, classes) with the dense network's: hit, divergence in nats, distortion: (3, B)."""
-        divergence = F.kl_div(logits.log_softmax(1), self.logits.log_softmax(1), reduction="none", log_target=True)
-        distortion = (logits - self.logits).square()
-        return torch.stack(((logits.argmax(1) == self.labels).float(), divergence.sum(1), distortion.mean(1))).cpu()
+    def harm(self, outputs: Tensor) -> Harm:
+        """Judge outputs (B, ...), and compare them with the dense network's."""
+        objective, distance = self.objective, self.objective.distance
+        found = (
+            objective.metric.sums(outputs, self.content),
+            distance.of_samples(distance.reference(self.outputs), outputs),
+            squared_error(self.outputs, outputs),
+        )
+        return Harm(*(each.double().cpu() for each in found))

@@ -20,7 +20,7 @@ class Repair:
         """seed: of the draw of the outputs that are fitted. The network is in eval mode whenever it is fitted."""
         self._model, self._calibration = dense, calibration
         training = dense.training
-        self._targets = Targets.read(dense.eval(), calibration.all_images(), seed)
+        self._targets = Targets.read(dense.eval(), calibration.all_inputs(), seed)
         dense.train(training)
         names = (name for name in self._targets.outputs if can_be_fitted(dense.get_submodule(name)))
         self.layers = {name: dense.get_submodule(name) for name in names}
@@ -54,8 +54,8 @@ class Repair:
 
     def _compensate(self, names: Collection[str], cut: Cut, others: Sequence[Masks] = ()) -> Sequence[Fits]:
         targets = replace(self._targets, outputs={name: self._targets.outputs[name] for name in names})
-        images = self._calibration.all_images()
-        _, fitted = compensate(self._model, targets, cut, images, batch_statistics=False, others=others)
+        inputs = self._calibration.all_inputs()
+        _, fitted = compensate(self._model, targets, cut, inputs, batch_statistics=False, others=others)
         return fitted
 
     def _parameters(self, names: Collection[str]) -> Fits:

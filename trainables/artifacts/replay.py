@@ -29,15 +29,15 @@ class Replay:
         """Trace the network on images (B, C, H, W). All later images must have the same shape, type and device."""
         self.state = dict(model.named_parameters()) | dict(model.named_buffers())
 
-        def logits(*inputs: Tensor) -> Any:
+        def outputs(*inputs: Tensor) -> Any:
             return functional_call(model, dict(zip(self.state, inputs, strict=False)), inputs[-1:])
 
         inputs = (*self.state.values(), images)
         try:
             with torch.no_grad():
-                self._traced = make_fx(functionalize(logits, remove="mutations"))(*inputs)
+                self._traced = make_fx(functionalize(outputs, remove="mutations"))(*inputs)
         except Exception:  # a network that cannot run raises its error at the first run
-            self._traced = _single_step(logits, len(inputs))
+            self._traced = _single_step(outputs, len(inputs))
         fold_batch_norms(self._traced.graph)
         self._traced.graph.eliminate_dead_code()
         *steps, self._output = self._traced.graph.nodes
@@ -67,7 +67,7 @@ class Replay:
 
     @torch.inference_mode()
     def run(self, images: Tensor, wanted: Steps) -> tuple[Tensor, Values]:
-        """Compute logits (B, classes), and return the results of the wanted steps with them."""
+        """Compute the outputs (B, ...), and return the results of the wanted steps with them."""
         recorder = _Recorder(self._traced, wanted)
         return recorder.run(*self.state.values(), images), recorder.values
 
@@ -78,11 +78,11 @@ class Replay:
 
     @torch.inference_mode()
     def rerun(self, dependents: Steps, values: Values) -> Tensor:
-        """Compute logits (B, classes) again: only the dependents run, all other results are those in `values`."""
+        """Compute the outputs (B, ...) again: only the dependents run, all other results are those in `values`."""
         known = {step: values.get(step) for step in self._steps if step not in dependents}
         known |= dict(zip(self._state, self.state.values(), strict=True))
-        logits: Tensor = fx.Interpreter(self._traced).run(initial_env=known)
-        return logits
+        outputs: Tensor = fx.Interpreter(self._traced).run(initial_env=known)
+        return outputs
 
 
 class _Recorder(fx.Interpreter):

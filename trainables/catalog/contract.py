@@ -22,6 +22,7 @@ from trainables.pruning.criteria import CRITERIA, Scores, criterion
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable
 from trainables.spec import TrialSpec
+from trainables.task.classification import CLASSIFICATION
 from trainables.training.recovery import Pruned, recovery
 from trainables.training.train import TrainingPlan
 
@@ -117,7 +118,8 @@ def _recovery(name: str) -> Iterator[str]:
     )
     images, labels = torch.randn(16, *EXAMPLE[1:]), torch.randint(10, (16,))
     logits: Tensor = model.train()(images)
-    loss = _called(name, made.loss, Batch(images, labels, torch.arange(16)), logits)
+    batch = Batch((images, labels), images, torch.arange(16))
+    loss = _called(name, made.loss(CLASSIFICATION), batch, logits)
     _must(
         isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad and bool(loss.isfinite()),
         f"the loss of recovery {name!r} must be a finite scalar with a gradient, but is {_short(loss)}",
@@ -129,7 +131,7 @@ def _context(kind: FunctionKind, name: str, granularity: GranularityName) -> tup
     """Give a function a network, and what it reads."""
     model = hub.build("small_cnn", 10, 1, 0.5).eval()
     example = torch.zeros(EXAMPLE)
-    samples = Calibration(torch.randn(64, *EXAMPLE[1:]), torch.randint(10, (64,)))
+    samples = Calibration((torch.randn(64, *EXAMPLE[1:]), torch.randint(10, (64,))))
     inputs = needs_of(kind, name).inputs
     shared: dict[Source, Any] = {}
     if "profile" in inputs:

@@ -37,13 +37,13 @@ class Fitted(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What a network computes before pruning: sampled outputs of each layer that runs once, and its logits."""
+    """What a network computes before pruning: sampled outputs of each layer that runs once, and its last outputs."""
 
     outputs: Mapping[str, Tensor]  # layer name -> (samples, outputs)
     rows: Mapping[str, Tensor]  # layer name -> (samples,) indices of the sampled rows of its output
     normalised: frozenset[str]  # layers whose mean outputs a batch norm subtracts
     sums: Mapping[str, Sum]  # layer name -> what is added to its output, or to that of its batch norm
-    logits: Tensor
+    final: Tensor  # what the network returns, (N, ...)
 
     @classmethod
     @torch.no_grad()
@@ -78,10 +78,10 @@ class Targets:
                     )
                     stack.callback(hook.remove)
             ends = stack.enter_context(Ends(network, add))
-            logits = network(images)
+            final = network(images)
         for name in repeated | _sharing(network) & outputs.keys():
             del outputs[name]
-        return cls(outputs, rows, frozenset(ends.normalised), sums, logits)
+        return cls(outputs, rows, frozenset(ends.normalised), sums, final)
 
 
 @torch.no_grad()
@@ -117,7 +117,7 @@ def compensate(
             does not get these parameters.
 
     Returns:
-        The logits (N, classes) of the re-fitted network, and for each of `others` the parameters of its layers by name.
+        The outputs (N, ...) of the re-fitted network, and for each of `others` the parameters of its layers by name.
     """
     fitted: list[dict[str, Fitted]] = [{} for _ in others]
     waiting = dict[str, tuple[_Fit, nn.Conv2d | nn.Linear, Tensor]]()  # layers that will be fitted at their sum
@@ -148,8 +148,8 @@ def compensate(
                 fit = partial(run, _Fit(targets, name, cut, damping, others, fitted))
                 stack.callback(module.register_forward_pre_hook(fit).remove)
         stack.enter_context(Ends(model, add))
-        logits: Tensor = model(images)
-    return logits, fitted
+        outputs: Tensor = model(images)
+    return outputs, fitted
 
 
 def _sharing(network: nn.Module) -> set[str]:

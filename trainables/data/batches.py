@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,8 +31,8 @@ WHOLE = Share()
 class Batch:
     """The samples of one step, or a worker's share of them, on the resident's device."""
 
-    images: Tensor  # (B, C, H, W) float32; each channel of the train split has mean 0 and deviation 1
-    labels: Tensor  # (B,) int64
+    content: Any  # as the objective reads it: images (B, C, H, W) of mean 0 and deviation 1, and labels (B,) int64
+    inputs: Tensor  # (B, ...), what the network is called with: the images
     index: Tensor  # (B,) int64, positions in the split
     weights: Tensor | None = None  # (B,) float32, of the samples' losses; None: 1 each
     mean_share: float | None = None  # samples of the whole batch per worker; None: this is the whole batch
@@ -40,7 +40,7 @@ class Batch:
     @property
     def size(self) -> float:
         """The divisor of a mean: B, or for a share the mean of B over the workers."""
-        return len(self.labels) if self.mean_share is None else self.mean_share
+        return len(self.index) if self.mean_share is None else self.mean_share
 
     def mean(self, losses: Tensor) -> Tensor:
         """Sum the samples' losses (B,), each times its weight, and divide by `size`, whatever the weights' sum.
@@ -68,6 +68,7 @@ class Resident:
 
     def __init__(self, split: Split, splits: Splits, device: torch.device | str) -> None:
         """Put `split`, which may be the test split, on `device`. The statistics of `splits` normalise it."""
+        self.objective = splits.objective
         self.labels = from_dlpack(split.labels).to(device)  # (N,) int64
         self.held = _on_device(split.held, self.device)
         self.shape = split.held.shape  # (N, C, H, W)
@@ -155,7 +156,9 @@ def train_batches(
             images = vary(images, margin, shifts[:, step], flips[step])
         resident.taken += size
         mean_share = None if share == WHOLE else size / share.of
-        yield Batch(images, resident.labels[index], index, None if weights is None else weights[step], mean_share)
+        content = (images, resident.labels[index])
+        inputs = resident.objective.inputs(content)
+        yield Batch(content, inputs, index, None if weights is None else weights[step], mean_share)
 
 
 def eval_batches(resident: Resident, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
@@ -165,7 +168,8 @@ def eval_batches(resident: Resident, batch_size: int, share: Share = WHOLE) -> I
     sizes, steps = _parts(len(resident), batch_size, share)
     for size, step, pixels in zip(sizes, steps, resident.pixels(order, steps), strict=True):
         resident.taken += size
-        yield Batch(resident.normalise(pixels), resident.labels[step], index[step])
+        content = (resident.normalise(pixels), resident.labels[step])
+        yield Batch(content, resident.objective.inputs(content), index[step])
 
 
 def _parts(count: int, batch_size: int, share: Share) -> tuple[list[int], list[slice]]:

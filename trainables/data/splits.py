@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from trainables.data.types import ROLES, Integers, Pixels, Role
 from trainables.data_spec import DataSpec
+from trainables.task.classification import CLASSIFICATION
+from trainables.task.objective import Objective
 
 if TYPE_CHECKING:
     from trainables.data.stream import Stream
@@ -52,6 +54,7 @@ class Splits:
     mean: tuple[float, ...]  # (C,), of the train split's pixels scaled to [0, 1], unless the settings give other values
     std: tuple[float, ...]  # (C,)
     about: tuple[str, ...] = ()  # lines that say what was read: classes, splits, what is left out, colour
+    objective: Objective = CLASSIFICATION
 
     @property
     def image(self) -> tuple[int, int, int]:

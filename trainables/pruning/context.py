@@ -10,25 +10,39 @@ from torch import Tensor
 from trainables.names import Source
 from trainables.outcome import Cost
 from trainables.pruning.granularity import Prunable
+from trainables.task.classification import CLASSIFICATION
+from trainables.task.objective import Objective
 
 
 @dataclass(eq=False)
 class Calibration:
-    """A few training samples, on the network's device."""
+    """A few training samples in one batch, on the network's device."""
 
-    images: Tensor  # (N, C, H, W), normalised as for training
-    labels: Tensor  # (N,) int64
+    content: Any  # as the objective reads it: images (N, C, H, W), normalised as for training, and labels (N,) int64
+    objective: Objective = CLASSIFICATION
     evaluations: int = 0  # passes of all samples through the network so far, as in `Cost`
 
-    def all_images(self) -> Tensor:
-        """Return all images. Counts one evaluation."""
-        self.evaluations += 1
-        return self.images
+    def __len__(self) -> int:
+        return len(self.inputs)
 
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all samples in order, `size` at a time: (images, labels). Counts one evaluation."""
+    @property
+    def inputs(self) -> Tensor:
+        """What the network is called with, (N, ...): the images."""
+        return self.objective.inputs(self.content)
+
+    def all_inputs(self) -> Tensor:
+        """Return the inputs of all samples. Counts one evaluation."""
         self.evaluations += 1
-        return zip(self.images.split(size), self.labels.split(size), strict=True)
+        return self.inputs
+
+    def batches(self, size: int) -> Iterator[Any]:
+        """Yield all samples in order, `size` at a time, as the objective reads them. Counts one evaluation."""
+        self.evaluations += 1
+        return (_part(self.content, slice(start, start + size)) for start in range(0, len(self), size))
+
+    def inputs_of(self, size: int) -> Iterator[Tensor]:
+        """Yield the inputs of all samples in order, `size` at a time. Counts one evaluation."""
+        return map(self.objective.inputs, self.batches(size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +66,15 @@ class PruningContext:
         return self.shared[source]
 
 
+def _part(content: Any, of_samples: slice) -> Any:
+    """Take some samples of a batch: tensors (N, ...), or tuples, lists and dictionaries of them."""
+    if isinstance(content, Tensor):
+        return content[of_samples]
+    if isinstance(content, Mapping):
+        return {name: _part(each, of_samples) for name, each in content.items()}
+    return tuple(_part(each, of_samples) for each in content)
+
+
 class Meter:
     """Measures time and evaluations on calibration samples, from its construction on."""
 
@@ -66,4 +89,4 @@ class Meter:
         if self._samples is None:
             return Cost(seconds=seconds, evaluations=0, images=0)
         evaluations = self._samples.evaluations - self._evaluations_before
-        return Cost(seconds=seconds, evaluations=evaluations, images=evaluations * len(self._samples.labels))
+        return Cost(seconds=seconds, evaluations=evaluations, images=evaluations * len(self._samples))

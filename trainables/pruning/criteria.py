@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from trainables.models.modes import eval_mode
 from trainables.own_function import is_external
@@ -112,7 +111,7 @@ def random(context: PruningContext) -> Scores:
 
 
 def weight_gradients(context: PruningContext) -> dict[str, Tensor]:
-    """Differentiate the mean cross-entropy over all calibration samples, in eval mode.
+    """Differentiate the mean loss over all calibration samples, in eval mode.
 
     Returns parameter name -> gradient (float32, its shape) for every layer with units. The model is not changed.
     """
@@ -121,11 +120,11 @@ def weight_gradients(context: PruningContext) -> dict[str, Tensor]:
     weights = [model.get_parameter(name) for name in names]
     sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
     with eval_mode(model), torch.enable_grad():
-        for images, labels in samples.batches(BATCH):
-            loss = F.cross_entropy(model(images), labels, reduction="sum")
+        for batch in samples.batches(BATCH):
+            loss = samples.objective.losses(model(samples.objective.inputs(batch)), batch).sum()
             for total, gradient in zip(sums, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True):
                 total += gradient
-    return {name: total / len(samples.labels) for name, total in zip(names, sums, strict=True)}
+    return {name: total / len(samples) for name, total in zip(names, sums, strict=True)}
 
 
 CRITERIA: Mapping[str, Callable[[PruningContext], Scores]] = {  # `names.CRITERION_NEEDS` says what each one needs

@@ -15,4 +15,5 @@ def calibration_samples(splits: Splits, size: int, device: torch.device) -> Cali
     Every prefix of a split is spread evenly over the classes.
     """
     data = Resident(splits.train.first(size), splits, device)
-    return Calibration(torch.cat([batch.images for batch in eval_batches(data, BATCH)]), data.labels)
+    images = torch.cat([batch.inputs for batch in eval_batches(data, BATCH)])
+    return Calibration((images, data.labels), splits.objective)

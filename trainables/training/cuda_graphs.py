@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 CAPTURABLE = {"torch", "torchvision", "trainables"}  # packages whose modules run the same operations in each step
-Forward = Callable[[Tensor], Tensor]  # images (B, C, H, W) -> logits (B, classes) with gradients
+Forward = Callable[[Tensor], Tensor]  # inputs (B, ...) -> outputs (B, ...) with gradients
 
 
 def graphed(model: nn.Module, parameters: Iterable[Tensor], batch_size: int, device: torch.device) -> Forward:
@@ -33,8 +33,8 @@ class _Graphed:
 
     def __call__(self, images: Tensor) -> Tensor:
         if len(images) != self._batch_size:
-            logits: Tensor = self._model(images)
-            return logits
+            outputs: Tensor = self._model(images)
+            return outputs
         if self._replay is None:
             self._replay = self._capture(images)
         return self._replay(images)
@@ -86,6 +86,6 @@ class Learner(nn.Module):
         self.learning = nn.ParameterList(parameters)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, classes) for images (B, C, H, W)."""
-        logits: Tensor = self.model(images)
-        return logits
+        """Return the outputs (B, ...) of the network."""
+        outputs: Tensor = self.model(images)
+        return outputs

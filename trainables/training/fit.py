@@ -87,7 +87,7 @@ def fit(
             recorder.end(state.epoch + 1, state.model, data[0])
         report = EpochReport(
             epoch=state.epoch + 1,
-            val_accuracy=validation.accuracy,
+            val_accuracy=validation.metric,
             val_loss=validation.loss,
             train_loss=loss,
             seconds=time.perf_counter() - started,
@@ -117,7 +117,7 @@ class Training:
         """
         state, plan = self.state, self.plan
         if self.epoch_record:
-            plan = replace(plan, other_loss=_recorded(plan.loss, self.epoch_record))
+            plan = replace(plan, other_loss=_recorded(plan.loss(data[0].objective), self.epoch_record))
         updates = Updates(state.model, plan.recipe, state.masks, state.gates)
         updates.remember(state.memory)
         with team.synchronised(state.model):

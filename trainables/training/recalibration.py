@@ -33,7 +33,7 @@ def recalibrate(model: nn.Module, data: Resident, batches: int, batch_size: int,
         norm.train()
     for batch in islice(train_batches(data, batch_size, "none", seed), batches):
         with autocast(data.device):
-            model(batch.images)
+            model(batch.inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.train(training)

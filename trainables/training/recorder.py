@@ -54,7 +54,7 @@ class EpochRecord:
 
         logits: (B, classes).
         """
-        logits, labels = logits.float(), batch.labels[:, None]
+        logits, labels = logits.float(), batch.content[1][:, None]
         probabilities = logits.softmax(1)
         probability, top = probabilities.gather(1, labels), logits.argmax(1, keepdim=True)
         margin = logits.gather(1, labels) - logits.scatter(1, labels, -torch.inf).amax(1, keepdim=True)
@@ -151,7 +151,7 @@ class Recorder:
         model.eval()
         for batch in eval_batches(data, EVAL_BATCH):
             with autocast(data.device):
-                logits = model(batch.images)
+                logits = model(batch.inputs)
             self.epoch_record.add(batch, logits)
         model.train(training)
 

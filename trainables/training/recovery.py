@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.checkpoints.checkpoint import Architecture
@@ -16,7 +15,10 @@ from trainables.plugins import load
 from trainables.pruning.masks import apply
 from trainables.pruning_spec import Distillation
 from trainables.spec import Recipe, TrialSpec
-from trainables.training.train import Loss, TrainingPlan, label_loss
+from trainables.task.classification import CLASSIFICATION
+from trainables.task.distance import Distance
+from trainables.task.objective import Objective
+from trainables.training.train import Loss, TrainingPlan, task_loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,7 @@ class Pruned:
     spec: TrialSpec
     mac_ratio: float  # dense multiply-accumulates divided by kept ones
     dense: Callable[[], nn.Module]  # loads the dense network
+    objective: Objective = CLASSIFICATION
 
     @property
     def trained_epochs(self) -> int:
@@ -57,7 +60,9 @@ def rewind(pruned: Pruned) -> TrainingPlan:
 def distill(pruned: Pruned) -> TrainingPlan:
     """Fine-tune towards the labels and the dense network's predictions (Hinton et al., arXiv 1503.02531)."""
     plan = finetune(pruned)
-    loss = distillation(pruned.dense(), pruned.spec.distillation, label_loss(plan.recipe))
+    objective = pruned.objective
+    of_task = task_loss(objective, plan.recipe)
+    loss = distillation(pruned.dense(), pruned.spec.distillation, of_task, objective.distance)
     return replace(plan, other_loss=loss)
 
 
@@ -82,20 +87,19 @@ def scratch_b(pruned: Pruned) -> TrainingPlan:
     return pruned.plan(stretched, reinitialise=True)
 
 
-def distillation(teacher: nn.Module, settings: Distillation, of_labels: Loss) -> Loss:
-    """Return the loss (1 - a) CE(labels) + a T^2 KL(softmax(z_teacher / T) || softmax(z / T)), a mean over the batch.
+def distillation(teacher: nn.Module, settings: Distillation, of_task: Loss, distance: Distance) -> Loss:
+    """Return the loss (1 - a) L + a T^2 D(z_teacher / T, z / T), a mean over the batch.
 
-    z: logits. CE: `of_labels`. a: `settings.weight`. T: `settings.temperature`. The teacher is put in eval mode and
-    stays there.
+    L: `of_task`. z: outputs. D: `distance`; of logits it is KL(softmax(z_teacher / T) || softmax(z / T)). a:
+    `settings.weight`. T: `settings.temperature`. The teacher is put in eval mode and stays there.
     """
     teacher.eval()
     a, t = settings.weight, settings.temperature
 
-    def loss(batch: Batch, logits: Tensor) -> Tensor:
+    def loss(batch: Batch, outputs: Tensor) -> Tensor:
         with torch.no_grad():
-            target = F.log_softmax(teacher(batch.images) / t, dim=1)
-        divergence = F.kl_div(F.log_softmax(logits / t, dim=1), target, reduction="none", log_target=True).sum(1)
-        return (1 - a) * of_labels(batch, logits) + a * t**2 * batch.mean(divergence)
+            target = distance.reference(teacher(batch.inputs) / t)
+        return (1 - a) * of_task(batch, outputs) + a * t**2 * batch.mean(distance.of_samples(target, outputs / t))
 
     return loss
 

@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.models.layers import Masks
@@ -19,33 +18,32 @@ BATCH = 64  # samples of a step, at most (ours)
 def short_training(
     model: nn.Module, masks: Masks, dense: Tensor, samples: Calibration, recipe: Recipe, seed: int
 ) -> float:
-    """Train a pruned network for a moment, in place. Return its mean divergence in nats from the dense network.
+    """Train a pruned network for a moment, in place. Return its mean distance from the dense network.
 
     The training is fine-tuning by `recipe` at its highest learning rate, on the calibration samples, towards the dense
-    network's predictions instead of labels, without augmentation and dropout. The losses of all steps count, not only
+    network's outputs instead of labels, without augmentation and dropout. The losses of all steps count, not only
     the last one: their sum predicts what a long training ends at (arXiv 2006.04492).
 
     model: in eval mode, but for its batch norms, which may be in any. masks: name of a parameter -> bool, True where a
-    weight stays. dense: log-probabilities (samples, classes). seed: of the order of the samples. The loss is infinite
-    where the training diverges.
+    weight stays. dense: its outputs for the samples, as `Distance.reference` prepares them. seed: of the order of the
+    samples. The loss is infinite where the training diverges.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     modes = [norm.training for norm in norms]
     updates = Updates(model, recipe.model_copy(update={"ema": 0.0}), masks)
     updates.set_progress(recipe.warmup / max(recipe.epochs, 1))  # the highest learning rate
     draw = torch.Generator().manual_seed(seed)
-    size = min(BATCH, recipe.batch_size, len(samples.images))
-    steps = len(samples.images) // size
+    size = min(BATCH, recipe.batch_size, len(samples))
+    steps = len(samples) // size
     losses = []
     try:
         for norm in norms:
             norm.train()
         for _ in range(math.ceil(STEPS / steps)):
-            images = samples.all_images()
-            order = torch.randperm(len(images), generator=draw)[: steps * size].to(images.device)
+            inputs = samples.all_inputs()
+            order = torch.randperm(len(inputs), generator=draw)[: steps * size].to(inputs.device)
             for batch in order.split(size):
-                predicted = model(images[batch]).float().log_softmax(1)
-                loss = F.kl_div(predicted, dense[batch], reduction="batchmean", log_target=True)
+                loss = samples.objective.distance.mean(dense[batch], model(inputs[batch]))
                 updates.step(loss)
                 losses.append(loss.detach())
     finally:

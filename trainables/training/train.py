@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from trainables.data.batches import Augment, Batch, Drawn, Resident, eval_batches, train_batches
 from trainables.spec import Recipe
+from trainables.task.objective import Objective
 from trainables.training.cuda_graphs import graphed
 from trainables.training.process import in_bfloat16
 from trainables.training.team import ALONE, Team
 from trainables.training.updates import Updates
 
 EVAL_BATCH = 512
-Loss = Callable[[Batch, Tensor], Tensor]  # a batch and its logits (B, classes) -> the scalar that a step minimises
+Loss = Callable[[Batch, Tensor], Tensor]  # a batch and its outputs (B, ...) -> the scalar that a step minimises
 Draw = Callable[[int], Drawn | None]  # number of an epoch, from 0 on -> its samples; None: every sample once
 
 
@@ -25,10 +26,10 @@ class DivergedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The accuracy and loss of a network on a split."""
+    """The metric and the mean loss of a network on a split, by the objective of its task."""
 
-    accuracy: float  # top-1, in [0, 1]
-    loss: float  # mean cross-entropy in nats
+    metric: float
+    loss: float
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -57,25 +58,24 @@ def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Evaluation
     training = model.training
     model.eval()
     device = data.device
-    hits = torch.zeros((), dtype=torch.long, device=device)
-    loss = torch.zeros((), device=device)
+    objective = data.objective
+    sums: list[Tensor] = []  # of each batch
+    loss = torch.zeros((), dtype=torch.float64, device=device)
     for batch in eval_batches(data, EVAL_BATCH, team.share):
         with autocast(device):
-            logits = model(batch.images).float()
-        hits += (logits.argmax(1) == batch.labels).sum()
-        loss += nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
+            outputs = model(batch.inputs).float()
+        sums.append(objective.metric.sums(outputs, batch.content).double())
+        loss += objective.losses(outputs, batch.content).double().sum()
     model.train(training)
-    return Evaluation(int(team.total(hits)) / len(data), float(team.total(loss)) / len(data))
+    totals = team.total(torch.stack(sums).sum(0))
+    return Evaluation(objective.metric.value(totals.cpu()), float(team.total(loss)) / len(data))
 
 
-def label_loss(recipe: Recipe) -> Loss:
-    """Return the mean cross-entropy (nats) with the labels, smoothed as the recipe says."""
+def task_loss(objective: Objective, recipe: Recipe) -> Loss:
+    """Return the mean loss of the task, with labels smoothed as the recipe says."""
 
-    def loss(batch: Batch, logits: Tensor) -> Tensor:
-        smoothing = recipe.label_smoothing
-        return batch.mean(
-            nn.functional.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=smoothing)
-        )
+    def loss(batch: Batch, outputs: Tensor) -> Tensor:
+        return batch.mean(objective.losses(outputs, batch.content, recipe.label_smoothing))
 
     return loss
 
@@ -87,7 +87,7 @@ class TrainingPlan:
     recipe: Recipe
     augment: Augment = "none"
     seed: int = 0
-    other_loss: Loss | None = None  # what a step minimises instead of `label_loss`
+    other_loss: Loss | None = None  # what a step minimises instead of `task_loss`
     draw: Draw = lambda _: None  # epoch 0 is the first trained epoch
     skip_first: int = 0  # epochs that are left out at the beginning of the recipe
     skip_last: int = 0  # epochs that are left out at its end
@@ -98,10 +98,9 @@ class TrainingPlan:
         """The number of epochs that are trained."""
         return self.recipe.epochs - self.skip_first - self.skip_last
 
-    @property
-    def loss(self) -> Loss:
-        """What a step minimises."""
-        return self.other_loss or label_loss(self.recipe)
+    def loss(self, objective: Objective) -> Loss:
+        """Return what a step minimises."""
+        return self.other_loss or task_loss(objective, self.recipe)
 
 
 def train(
@@ -122,7 +121,7 @@ def train(
     epochs = range(plan.skip_first + done, plan.skip_first + plan.epochs)
     if not epochs:
         return  # a team that has nothing to train is not called, so its workers have no connection
-    device, recipe, loss_of = data.device, plan.recipe, plan.loss
+    device, recipe, loss_of = data.device, plan.recipe, plan.loss(data.objective)
     updates = updates or Updates(model, recipe)
     alone = team.size == 1
     learning = updates.learning
@@ -140,7 +139,7 @@ def train(
             for step, batch in enumerate(batches):
                 updates.set_progress((epoch + step / steps) / recipe.epochs)
                 with autocast(device):
-                    loss = loss_of(batch, forward(batch.images))
+                    loss = loss_of(batch, forward(batch.inputs))
                 updates.step(loss)
                 total += loss.detach() * batch.size
                 samples += batch.size

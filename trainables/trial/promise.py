@@ -23,19 +23,20 @@ def give_promise(
 ) -> None:
     """Give the report of epoch 0 a promise: train a copy of the pruned network for a moment, and charge its cost.
 
-    The promise is exp(-loss), with the mean loss in nats of `short_training`: 1 for a network that predicts as the
-    dense network does from the first step on, 0 for one whose training diverges. Where accuracy before training ranks
-    allocations badly, the promise ranks them well (tests/benchmarks/RESULTS.md).
+    The promise is exp(-loss), with the mean loss of `short_training` (of logits, in nats): 1 for a network that
+    predicts as the dense network does from the first step on, 0 for one whose training diverges. Where accuracy before
+    training ranks allocations badly, the promise ranks them well (tests/benchmarks/RESULTS.md).
     """
     started = time.perf_counter()
     samples = calibration_samples(splits, spec.calibration, device)
     dense = load_dense(saved_dense(storage, spec.dense), device).eval()
-    predicted = torch.cat([dense(images).float().log_softmax(1) for images, _ in samples.batches(BATCH)])
+    outputs = torch.cat([dense(inputs) for inputs in samples.inputs_of(BATCH)])
+    reference = samples.objective.distance.reference(outputs)
     model = copy.deepcopy(state.model).eval()
     with torch.enable_grad():
-        loss = short_training(model, state.masks, predicted, samples, spec.finetune, spec.seed)
+        loss = short_training(model, state.masks, reference, samples, spec.finetune, spec.seed)
     first = state.history[0]
     seconds = first.seconds + time.perf_counter() - started
-    images = total((first.images, samples.evaluations * len(samples.labels)))
+    images = total((first.images, samples.evaluations * len(samples)))
     update = {"promise": math.exp(-loss), "seconds": seconds, "images": images}
     state.history = [first.model_copy(update=update)]

@@ -96,8 +96,8 @@ class _Step:
         """Re-fit the pruned network to the network before this step. The trial must compensate."""
         assert self.before is not None
         assert calibration is not None
-        targets = Targets.read(self.before, calibration.all_images(), spec.seed)
-        compensate(model, targets, self.cut, calibration.all_images(), spec.recalibrate > 0)
+        targets = Targets.read(self.before, calibration.all_inputs(), spec.seed)
+        compensate(model, targets, self.cut, calibration.all_inputs(), spec.recalibrate > 0)
 
 
 def _charge(state: State[PruningRecord], cost: Cost) -> None:
@@ -179,9 +179,9 @@ def _evaluated(
         **pruning.model_dump(include={"dense_accuracy", "params_total", "macs_total", "parts"}),
         **{f"allocation_{name}": value for name, value in pruning.allocation},
         **{f"profile_{name}": value for name, value in pruning.profile},
-        one_shot_accuracy=one_shot.accuracy,
-        recalibrated_accuracy=recalibrated.accuracy,
-        compensated_accuracy=start.accuracy if spec.compensate else None,
+        one_shot_accuracy=one_shot.metric,
+        recalibrated_accuracy=recalibrated.metric,
+        compensated_accuracy=start.metric if spec.compensate else None,
         compensation_seconds=compensation_seconds,
         params_kept=after.params_kept,
         macs_kept=after.macs_kept,
@@ -194,7 +194,7 @@ def _evaluated(
     record = TrialRecord(architecture=pruning.architecture, spec=spec, data=spec.dense.data, facts=facts)
     first = EpochReport(
         epoch=0,
-        val_accuracy=start.accuracy,
+        val_accuracy=start.metric,
         val_loss=start.loss,
         seconds=seconds,
         images=total(

@@ -63,7 +63,10 @@ def run_trial(
     state = resumed or prune(spec, splits, data, storage, folder / STEPS, team)
     facts = state.record.facts
     pruned = Pruned(
-        spec, facts.macs_total / facts.macs_kept, lambda: load_dense(saved_dense(storage, spec.dense), device)
+        spec,
+        facts.macs_total / facts.macs_kept,
+        lambda: load_dense(saved_dense(storage, spec.dense), device),
+        splits.objective,
     )
     plan = recovery(spec.recovery)(pruned)
     batch_size = plan.recipe.batch_size
@@ -91,7 +94,7 @@ def _start(state: State[TrialRecord], plan: TrainingPlan, val: Resident, seed: i
     if plan.reinitialise:
         reinitialise(state.model, state.masks, state.record.architecture, seed)
         validation = evaluate(state.model, val)
-        update |= {"val_accuracy": validation.accuracy, "val_loss": validation.loss}
+        update |= {"val_accuracy": validation.metric, "val_loss": validation.loss}
         update |= {"images": total((state.history[0].images, len(val)))}
     state.history = [state.history[0].model_copy(update=update)]
 

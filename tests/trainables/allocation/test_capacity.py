@@ -12,7 +12,7 @@ from tests.trainables.problems import problem as bare_problem
 from trainables.allocation.budget import dense_counts, spend
 from trainables.allocation.candidates import candidates
 from trainables.allocation.capacity import STARTS, Floats, capacity, equalised, exchanged
-from trainables.allocation.measured_loss import SCALES, MeasuredLoss
+from trainables.allocation.measured_loss import MeasuredLoss
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.random_draws import random_best
@@ -22,6 +22,7 @@ from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts, top_units
+from trainables.task.distance import SCALES
 
 GRANULARITIES = pytest.mark.parametrize("granularity", ["weight", "channel"])
 
@@ -37,7 +38,7 @@ def network() -> nn.Module:
 
 def samples() -> Calibration:
     generator = torch.Generator().manual_seed(1)
-    return Calibration(torch.randn(64, 1, 8, 8, generator=generator), torch.arange(64) % 10)
+    return Calibration((torch.randn(64, 1, 8, 8, generator=generator), torch.arange(64) % 10))
 
 
 def problem(
@@ -57,7 +58,7 @@ def logits_of_a_cut_copy(dense: nn.Module, posed: Problem, granularity: Granular
         if isinstance(module, nn.BatchNorm2d):
             module.train(posed.recalibrated)
     with torch.no_grad():
-        logits: Tensor = model(samples().images)
+        logits: Tensor = model(samples().inputs)
     return logits
 
 
@@ -69,7 +70,7 @@ def test_the_loss_is_the_divergence_of_a_cut_copy(granularity: GranularityName, 
     posed = problem(model, granularity, recalibrated=recalibrated)
     units = dense_counts(posed.prunable)
     with torch.no_grad():
-        dense = copy.deepcopy(model).eval()(samples().images).log_softmax(1)
+        dense = copy.deepcopy(model).eval()(samples().inputs).log_softmax(1)
     with candidates(posed) as loss:
         for keep in (np.maximum(units // 2, 2), np.maximum(units // 4, 2)):
             cut = logits_of_a_cut_copy(model_like(before), posed, granularity, keep)
@@ -140,7 +141,8 @@ def test_capacity_is_never_worse_than_what_it_starts_from(
     monkeypatch.setattr("trainables.allocation.capacity.EXCHANGES", 10)
     posed = problem(network(), granularity)
     keep = np.array(list(allocate(POLICIES["capacity"], posed).values()))
-    labels = replace(posed.context, calibration=replace(samples(), labels=samples().labels.flip(0)))
+    images, wrong = samples().inputs, samples().content[1].flip(0)
+    labels = replace(posed.context, calibration=Calibration((images, wrong)))
     assert keep.tolist() == list(allocate(POLICIES["capacity"], replace(posed, context=labels)).values())
     starts = [spend(rule(posed), posed.prunable, posed.total, "params") for rule in STARTS]
     with candidates(posed) as loss:

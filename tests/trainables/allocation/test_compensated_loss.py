@@ -13,7 +13,6 @@ from tests.trainables.allocation.test_capacity import GRANULARITIES, network, pr
 from trainables.allocation.budget import dense_counts, spend
 from trainables.allocation.candidates import candidates
 from trainables.allocation.capacity import STARTS, capacity
-from trainables.allocation.measured_loss import SCALES
 from trainables.allocation.plan import plan
 from trainables.allocation.problem import Problem
 from trainables.compensation.compensation import Targets, compensate
@@ -21,6 +20,7 @@ from trainables.names import GranularityName
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts, top_units
 from trainables.spec import Recipe, TrialSpec
+from trainables.task.distance import SCALES
 
 
 def compensated_problem(model: nn.Module, granularity: GranularityName, recalibrated: bool = True) -> Problem:
@@ -33,7 +33,7 @@ def compensated_copy(dense: nn.Module, posed: Problem, granularity: GranularityN
     prunable = view(pruned, granularity, torch.zeros(1, 1, 8, 8))
     counts = zip(prunable.parts, keep.tolist(), strict=True)
     cut = prunable.remove({part.name: top_units(posed.scores[part.name], units) for part, units in counts})
-    compensate(pruned, Targets.read(before, samples().images, 0), cut, samples().images, posed.recalibrated)
+    compensate(pruned, Targets.read(before, samples().inputs, 0), cut, samples().inputs, posed.recalibrated)
     return pruned
 
 
@@ -42,8 +42,8 @@ def loss_of(pruned: nn.Module, dense: nn.Module, recalibrated: bool) -> float:
         if isinstance(module, nn.BatchNorm2d):
             module.train(recalibrated)
     with torch.no_grad():
-        expected = copy.deepcopy(dense).eval()(samples().images).log_softmax(1)
-        logits: Tensor = pruned(samples().images)
+        expected = copy.deepcopy(dense).eval()(samples().inputs).log_softmax(1)
+        logits: Tensor = pruned(samples().inputs)
     divergences = [
         F.kl_div((s * logits).log_softmax(1), expected, reduction="batchmean", log_target=True) for s in SCALES
     ]

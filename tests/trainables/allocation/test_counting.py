@@ -56,7 +56,7 @@ def network() -> torch.nn.Module:
 
 def some_samples() -> Calibration:
     torch.manual_seed(0)
-    return Calibration(torch.randn(SAMPLES, 1, 8, 8), torch.arange(SAMPLES) % CLASSES)
+    return Calibration((torch.randn(SAMPLES, 1, 8, 8), torch.arange(SAMPLES) % CLASSES))
 
 
 LOOKING = [

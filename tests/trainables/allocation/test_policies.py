@@ -63,7 +63,7 @@ def dense_networks() -> Iterator[tuple[str, GranularityName, Prunable]]:
 
 NETWORKS = {f"{name}-{granularity}": (granularity, prunable) for name, granularity, prunable in dense_networks()}
 PAIRS = [(p, n) for p in sorted(POLICIES) for n, (g, _) in NETWORKS.items() if g in POLICY_NEEDS[p].granularities]
-SAMPLES = Calibration(torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8))
+SAMPLES = Calibration((torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8)))
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +131,7 @@ def test_order_of_the_layers_does_not_matter(policy: str) -> None:
     for order in ([0, 1, 2], [2, 0, 1]):
         outputs = [len(matrices[i]) for i in order]
         offset = sum(outputs[: order.index(1)])  # all labels are outputs of the second matrix
-        samples = Calibration(images, torch.arange(6) + offset)
+        samples = Calibration((images, torch.arange(6) + offset))
         prunable = linears(*(matrices[i] for i in order))
         asked = known_to(policy, prunable, samples, 0.6, "params")
         if "profile" in POLICY_NEEDS[policy].inputs:

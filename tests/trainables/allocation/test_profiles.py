@@ -110,7 +110,7 @@ def build(name: str) -> nn.Module:
 
 
 def some_samples(side: int = 16) -> Calibration:
-    return Calibration(torch.randn(SAMPLES, 3, side, side), torch.arange(SAMPLES) % 10)
+    return Calibration((torch.randn(SAMPLES, 3, side, side), torch.arange(SAMPLES) % 10))
 
 
 def spec_of(granularity: GranularityName, levels: int = 6) -> ProfileSpec:
@@ -118,7 +118,7 @@ def spec_of(granularity: GranularityName, levels: int = 6) -> ProfileSpec:
 
 
 def measured(model: nn.Module, granularity: GranularityName, calibration: Calibration) -> Profile:
-    return measure_profile(model, calibration.images[:1], spec_of(granularity), calibration)
+    return measure_profile(model, calibration.inputs[:1], spec_of(granularity), calibration)
 
 
 @pytest.mark.parametrize(("name", "granularity"), PAIRS)
@@ -157,7 +157,7 @@ def test_profile_is_that_of_a_plain_loop(
 def test_a_compensated_profile_is_that_of_a_plain_loop(name: str, granularity: GranularityName) -> None:
     model, calibration = build(name), some_samples()
     spec = spec_of(granularity, 4).model_copy(update={"compensate": True})
-    got = measure_profile(model, calibration.images[:1], spec, calibration)
+    got = measure_profile(model, calibration.inputs[:1], spec, calibration)
     expected = plain_profile(model, spec, calibration)
     rtol = 0.3 if granularity == "channel" else 1e-2  # the pull of a fit differs between masked and cut layers
     for part in expected.distortion:
@@ -167,9 +167,9 @@ def test_a_compensated_profile_is_that_of_a_plain_loop(name: str, granularity: G
 @pytest.mark.parametrize("granularity", ["channel", "weight"])
 def test_a_hundred_levels_measure_each_count_of_units_once(granularity: GranularityName) -> None:
     model, calibration = build("residual"), some_samples()
-    parts = view(model, granularity, calibration.images[:1]).parts
+    parts = view(model, granularity, calibration.inputs[:1]).parts
     counts = {part.name: {units_at(part, level) for level in levels_of(101)} - {part.units} for part in parts}
-    profile = measure_profile(model, calibration.images[:1], spec_of(granularity, 101), calibration)
+    profile = measure_profile(model, calibration.inputs[:1], spec_of(granularity, 101), calibration)
     dense = len(parts)  # once for each part
     assert calibration.evaluations - dense == sum(map(len, counts.values()))
     for part in parts:
@@ -200,7 +200,7 @@ def test_network_stays_as_it_was(granularity: GranularityName) -> None:
 
 
 def test_only_what_depends_on_a_change_is_computed_anew() -> None:
-    model, images = as_if_trained(hub.build("resnet20", 10, 3, 0.25)), some_samples().images
+    model, images = as_if_trained(hub.build("resnet20", 10, 3, 0.25)), some_samples().inputs
     replay = Replay(model, images)
     convolutions = {step for step in replay.dependents(replay.state) if "convolution" in str(step.target)}
     assert len(convolutions) == 19
@@ -231,8 +231,9 @@ def test_calibration_takes_the_first_training_samples_at_most() -> None:
     splits = sources.load(DataSpec(max_train=100))
     for size, taken in ((30, 30), (1000, 100)):
         samples = calibration_samples(splits, size, torch.device("cpu"))
-        assert samples.labels.tolist() == splits.train.labels[:taken].tolist()
+        assert samples.content[1].tolist() == splits.train.labels[:taken].tolist()
         pixels = torch.tensor(splits.train.images[:taken]) / 255
         expected = (pixels - torch.tensor(splits.mean)[:, None, None]) / torch.tensor(splits.std)[:, None, None]
-        torch.testing.assert_close(samples.images, expected)
-    assert np.bincount(calibration_samples(splits, 30, torch.device("cpu")).labels, minlength=10).tolist() == [3] * 10
+        torch.testing.assert_close(samples.inputs, expected)
+    few = calibration_samples(splits, 30, torch.device("cpu"))
+    assert np.bincount(few.content[1], minlength=10).tolist() == [3] * 10

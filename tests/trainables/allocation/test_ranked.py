@@ -78,7 +78,7 @@ def test_snip_ranks_by_finite_differences_of_gates() -> None:
             sides.append(loss(gated))
         effects.append((abs(float(sides[0] - sides[1])), p))
     best = [p for _, p in sorted(effects, reverse=True)[:20]]
-    asked = problem(Weights(model, images[:1]), 1 - 20 / 39, calibration=Calibration(images, labels))
+    asked = problem(Weights(model, images[:1]), 1 - 20 / 39, calibration=Calibration((images, labels)))
     assert quotas("snip", asked).tolist() == [best.count(0), best.count(1)]
 
 

@@ -33,7 +33,7 @@ def trained_problem(model: nn.Module, granularity: GranularityName = "weight") -
 def losses_of_a_copy(dense: nn.Module, posed: Problem, granularity: GranularityName, keep: Counts) -> list[float]:
     """Prune a copy as a trial does, and train it: passes through the samples until the steps are done."""
     before, model = copy.deepcopy(dense).eval(), copy.deepcopy(dense).eval()
-    images = samples().images
+    images = samples().inputs
     prunable = view(model, granularity, torch.zeros(1, 1, 8, 8))
     counts = zip(prunable.parts, keep.tolist(), strict=True)
     cut = prunable.remove({part.name: top_units(posed.scores[part.name], units) for part, units in counts})

@@ -136,7 +136,7 @@ def test_gates_serve_as_criterion_as_policy_and_as_a_whole(
     if criterion == "gates" or policy == "gates-joint":
         assert all(gating.values[name][kept].min() == by_gate[name] for name, kept in chosen.kept_units.items())
     chosen.carry_out()
-    assert facts.one_shot_accuracy == evaluate(pruned, residents(splits, CPU)[1]).accuracy
+    assert facts.one_shot_accuracy == evaluate(pruned, residents(splits, CPU)[1]).metric
 
 
 @pytest.mark.parametrize("open_at", [0.3, 0.52, 0.7])

@@ -37,7 +37,7 @@ def halves(problem):
 
 @needs("samples", "profile", granularities=("weight",))
 def reads_all(problem):
-    assert len(problem.measured.levels) > 1 and len(problem.context.samples.images) > 1
+    assert len(problem.measured.levels) > 1 and len(problem.context.samples.inputs) > 1
     return erk(problem)
 
 

@@ -58,7 +58,7 @@ def test_a_dense_network_is_what_the_file_holds_where_nothing_is_trained(name: s
     saved = checkpoint.load(folder)
     state = given.state_dict()
     assert all(torch.equal(tensor, state[key]) for key, tensor in load_dense(saved, CPU).state_dict().items())
-    assert saved.read(DenseRecord).val_accuracy == evaluate(given, Resident(splits.val, splits, CPU)).accuracy
+    assert saved.read(DenseRecord).val_accuracy == evaluate(given, Resident(splits.val, splits, CPU)).metric
 
 
 def test_training_goes_on_from_the_weights(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ def resident(count: int, side: int = 8, device: str = "cpu") -> Resident:
 
 
 def together(batches: Any) -> tuple[Tensor, Tensor, Tensor]:
-    parts = list(batches)
-    return tuple(torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels", "index"))  # type: ignore[return-value]
+    images, labels, index = zip(*((part.inputs, part.content[1], part.index) for part in batches), strict=True)
+    return torch.cat(images), torch.cat(labels), torch.cat(index)
 
 
 def test_augmentations_are_those_of_the_settings() -> None:
@@ -56,7 +56,7 @@ def test_normalised_train_split_has_mean_zero_and_deviation_one() -> None:
 def test_eval_batches_are_in_order_and_normalised_as_torchvision_does() -> None:
     there = resident(23)
     batches = list(eval_batches(there, 11))
-    assert [len(batch.labels) for batch in batches] == [11, 11, 1]
+    assert [len(batch.content[1]) for batch in batches] == [11, 11, 1]
     images, labels, index = together(batches)
     expected = transforms.normalize(transforms.to_dtype(there.images, torch.float32, scale=True), list(MEAN), list(STD))
     torch.testing.assert_close(images, expected)
@@ -81,16 +81,16 @@ def test_a_pass_visits_every_sample_once_in_an_order_set_by_the_seed_alone(augme
 
 @pytest.mark.parametrize(("count", "sizes"), [(9, [4, 4]), (10, [4, 4, 2]), (1, [1]), (4, [4])])
 def test_a_last_batch_of_one_is_dropped_unless_it_is_all_there_is(count: int, sizes: list[int]) -> None:
-    assert [len(batch.labels) for batch in train_batches(resident(count), 4, "none", 0)] == sizes
+    assert [len(batch.content[1]) for batch in train_batches(resident(count), 4, "none", 0)] == sizes
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_drawn_samples_come_in_their_order_with_their_weights(augment: Augment) -> None:
     there, index = resident(7), torch.tensor([3, 3, 0, 6, 1, 1, 3, 2, 5])
     batches = list(train_batches(there, 4, augment, 0, Drawn(index, index / 2)))
-    assert [len(batch.labels) for batch in batches] == [4, 4]
+    assert [len(batch.content[1]) for batch in batches] == [4, 4]
     for batch, expected in zip(batches, index.split(4), strict=False):
-        assert batch.index.tolist() == batch.labels.tolist() == expected.tolist()
+        assert batch.index.tolist() == batch.content[1].tolist() == expected.tolist()
         assert batch.weights is not None
         assert batch.weights.tolist() == (expected / 2).tolist()
     if augment == "none":
@@ -100,7 +100,7 @@ def test_drawn_samples_come_in_their_order_with_their_weights(augment: Augment) 
 def test_the_mean_of_losses_goes_by_the_weights_of_the_samples() -> None:
     losses, labels = torch.tensor([1.0, 2.0, 6.0]), torch.arange(3)
     for weights, mean in ((None, 3.0), (torch.ones(3), 3.0), (torch.tensor([0.5, 2.0, 0.25]), 2.0)):
-        assert float(Batch(losses, labels, labels, weights).mean(losses)) == mean
+        assert float(Batch((losses, labels), losses, labels, weights).mean(losses)) == mean
 
 
 @pytest.mark.parametrize(("side", "margin"), [(8, 1), (32, 4), (5, 1)])
@@ -133,7 +133,7 @@ def test_every_variant_occurs_equally_often_and_no_other(
             for left in range(2 * margin + 1)
             for crop in [padded[:, :, top : top + side, left : left + side]]
         ]
-        matches = torch.stack([(batch.images == variant).flatten(1).all(1) for variant in possible])
+        matches = torch.stack([(batch.inputs == variant).flatten(1).all(1) for variant in possible])
         assert (matches.sum(0) == 1).all()
         seen += matches.sum(1).numpy()
     expected = 2000 / variants

@@ -67,7 +67,7 @@ def test_training_labels_of_every_source_are_flipped(tmp_path: Path, source: Cal
 
 def test_what_looks_at_training_samples_first_is_spread_over_the_noisy_classes() -> None:
     splits = sources.load(DataSpec(label_noise=0.4))
-    labels = calibration_samples(splits, 500, CPU).labels.numpy()
+    labels = calibration_samples(splits, 500, CPU).content[1].numpy()
     assert np.bincount(labels).tolist() == [50] * 10
     wrong = np.isin(splits.train.ids[:500], sources.flipped(DataSpec(label_noise=0.4)))
     assert wrong.mean() == pytest.approx(0.4, abs=4 * np.sqrt(0.4 * 0.6 / 500))

@@ -54,8 +54,8 @@ def both(data: DataSpec) -> tuple[Splits, Splits]:
 def assert_same_batches(one: Iterator[Batch], other: Iterator[Batch]) -> None:
     for mine, yours in zip(one, other, strict=True):
         assert torch.equal(mine.index, yours.index)
-        assert torch.equal(mine.labels, yours.labels)
-        assert torch.equal(mine.images, yours.images)
+        assert torch.equal(mine.content[1], yours.content[1])
+        assert torch.equal(mine.inputs, yours.inputs)
 
 
 @pytest.mark.parametrize("augment", [name for name in get_args(Augment) if name not in CUTTING])
@@ -80,7 +80,7 @@ def test_workers_share_the_batches_of_a_stream(data: DataSpec) -> None:
     shares = [train_batches(here, 5, "crop_flip", 5, Drawn(torch.arange(62)), Share(first, 3)) for first in range(3)]
     for batch, *taken in zip(whole, *shares, strict=True):
         for first, part in enumerate(taken):
-            assert torch.equal(part.images, batch.images[first::3])
+            assert torch.equal(part.inputs, batch.inputs[first::3])
             assert torch.equal(part.index, batch.index[first::3])
             assert part.mean_share == len(batch.index) / 3
     assert here.taken == 3 * there.taken
@@ -122,12 +122,12 @@ def test_random_parts_are_cut_from_whole_images_and_follow_from_the_seed(tmp_pat
     splits = sources.load(data)
     there = Resident(splits.train, splits, CPU)
     first, again, other = (
-        torch.cat([batch.images for batch in train_batches(there, 8, data.augment, seed)]) for seed in (1, 1, 2)
+        torch.cat([batch.inputs for batch in train_batches(there, 8, data.augment, seed)]) for seed in (1, 1, 2)
     )
     assert first.shape[1:] == (1, 16, 16)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    plain = torch.cat([batch.images for batch in train_batches(there, 8, "none", 1)])
+    plain = torch.cat([batch.inputs for batch in train_batches(there, 8, "none", 1)])
     assert not any(torch.equal(a, b) for a, b in zip(first, plain, strict=True))
 
 

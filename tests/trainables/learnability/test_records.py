@@ -87,7 +87,7 @@ def assert_equal(one: Records, other: Records) -> None:
 def test_every_sample_of_every_epoch_is_recorded_by_its_formula(taken: Taken, splits: Splits, tmp_path: Path) -> None:
     model = linear()
     (batch,) = eval_batches(Resident(splits.train, splits, CPU), 210)
-    logits = model(batch.images).detach().double().numpy()
+    logits = model(batch.inputs).detach().double().numpy()
     order = np.argsort(splits.train.ids)
     records = recorded(model, splits, taken, Folder.at(str(tmp_path)))
     assert (records.taken, records.about["model"], records.about["data"]["max_train"]) == (taken, "small_cnn", 300)
@@ -128,13 +128,13 @@ def test_recording_changes_no_training(splits: Splits, tmp_path: Path) -> None:
 def test_shares_of_several_workers_make_the_whole(splits: Splits, tmp_path: Path) -> None:
     model, data, train = linear(), Resident(splits.train, splits, CPU), splits.train
     (batch,) = eval_batches(data, 210)
-    logits = model(batch.images)
+    logits = model(batch.inputs)
 
     def record_of(positions: np.ndarray[Any, Any], name: str) -> pa.Table:
         share = Split(train.images[positions], train.labels[positions], train.ids[positions])
         recorder = Recorder(share, "during", Folder.at(str(tmp_path / name)), {})
         recorder.epoch_record.add(
-            Batch(batch.images, batch.labels[positions], torch.arange(len(positions))), logits[positions]
+            Batch((None, batch.content[1][positions]), batch.inputs, torch.arange(len(positions))), logits[positions]
         )
         recorder.end(1, model, data)
         recorder.finish(Folder.at(str(tmp_path / name)), 1)
@@ -151,12 +151,14 @@ def test_the_last_draw_of_an_epoch_counts_and_samples_not_drawn_are_not_seen(spl
     images = torch.zeros(2, 1, 8, 8)
     for sign in (1.0, -1.0):
         logits = sign * 3.0 * nn.functional.one_hot(torch.tensor(train.labels[[5, 7]]), 10)
-        recorder.epoch_record.add(Batch(images, torch.tensor(train.labels[[5, 7]]), torch.tensor([5, 7])), logits)
+        labels = torch.tensor(train.labels[[5, 7]])
+        recorder.epoch_record.add(Batch((images, labels), images, torch.tensor([5, 7])), logits)
     recorder.end(1, linear(), data)
     for label in range(10):
         chosen = torch.from_numpy(np.flatnonzero(train.labels == label))
         logits = torch.eye(10)[label].expand(len(chosen), 10)
-        recorder.epoch_record.add(Batch(images, torch.full((len(chosen),), label), chosen), logits)
+        labels = torch.full((len(chosen),), label)
+        recorder.epoch_record.add(Batch((images, labels), images, chosen), logits)
     recorder.end(2, linear(), data)
     recorder.finish(home, 2)
     records = read_records(home)

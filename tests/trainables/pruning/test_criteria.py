@@ -53,9 +53,8 @@ def trained(name: str) -> nn.Module:
 
 def samples(n: int = 12) -> Calibration:
     generator = torch.Generator().manual_seed(1)
-    return Calibration(
-        torch.randn(n, 1, 8, 8, generator=generator), torch.randint(10, (n,), generator=generator, dtype=torch.int64)
-    )
+    images = torch.randn(n, 1, 8, 8, generator=generator)
+    return Calibration((images, torch.randint(10, (n,), generator=generator, dtype=torch.int64)))
 
 
 def score(name: str, granularity: GranularityName, model: nn.Module, seed: int = 0) -> Mapping[str, Tensor]:
@@ -74,7 +73,7 @@ def loss_of(model: nn.Module, calibration: Calibration, weights: Mapping[str, Te
     """The mean cross-entropy with some weights replaced, in eval mode and double precision."""
     double = copy.deepcopy(model).double().eval()
     replaced = {f"{name}.weight": weight for name, weight in weights.items()}
-    return F.cross_entropy(functional_call(double, replaced, calibration.images.double()), calibration.labels)
+    return F.cross_entropy(functional_call(double, replaced, calibration.inputs.double()), calibration.content[1])
 
 
 @pytest.mark.parametrize(("name", "granularity", "model_name"), list(pairings()))
@@ -156,7 +155,7 @@ def test_taylor_and_snip_are_those_of_a_network_worked_by_hand() -> None:
     weight = torch.tensor([[1.0, -2.0], [3.0, 0.5]])
     model[1].weight = nn.Parameter(weight)
     image = torch.tensor([1.0, 2.0]).view(1, 1, 1, 2)
-    context = PruningContext(Weights(model, image), calibration=Calibration(image, torch.tensor([0])))
+    context = PruningContext(Weights(model, image), calibration=Calibration((image, torch.tensor([0]))))
     p = torch.softmax(torch.tensor([1.0 - 4.0, 3.0 + 1.0]), 0)
     change = weight * torch.outer(p - torch.tensor([1.0, 0.0]), torch.tensor([1.0, 2.0]))  # (p - onehot) x^T
     torch.testing.assert_close(CRITERIA["taylor"](context)["1"], change.abs().flatten())

@@ -31,9 +31,11 @@ from trainables.pruning.granularities import view
 from trainables.pruning_spec import Distillation
 from trainables.spec import Recipe, TrialSpec
 from trainables.storage.folder import Folder
+from trainables.task.classification import CLASSIFICATION
+from trainables.task.distance import Divergence
 from trainables.training.fit import State, fit, residents
 from trainables.training.recovery import RECOVERIES, Pruned, distillation, reinitialise
-from trainables.training.train import TrainingPlan, label_loss, train
+from trainables.training.train import TrainingPlan, task_loss, train
 from trainables.training.updates import Updates
 from trainables.trial.prune import prune
 from trainables.trial.record import TrialRecord
@@ -140,20 +142,21 @@ def test_distillation_is_that_of_hinton_worked_by_hand() -> None:
         torch.zeros(2, 1),
         torch.tensor([2 * math.log(3), 0.0]),
     )  # at T = 2: 3/4, 1/4
-    batch = Batch(torch.zeros(1, 1), labels, labels)
+    batch = Batch((torch.zeros(1, 1), labels), torch.zeros(1, 1), labels)
     apart = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
     for weight in (0.0, 0.5, 1.0):
-        loss = distillation(teacher, Distillation(temperature=2.0, weight=weight), label_loss(Recipe()))(
-            batch, torch.zeros(1, 2)
-        )
-        assert float(loss.detach()) == pytest.approx((1 - weight) * math.log(2) + weight * 4 * apart)
+        settings = Distillation(temperature=2.0, weight=weight)
+        loss_of = distillation(teacher, settings, task_loss(CLASSIFICATION, Recipe()), Divergence())
+        loss = float(loss_of(batch, torch.zeros(1, 2)).detach())
+        assert loss == pytest.approx((1 - weight) * math.log(2) + weight * 4 * apart)
 
 
 def test_distillation_is_that_of_torch() -> None:
     torch.manual_seed(0)
     teacher, images, labels = nn.Linear(5, 7), torch.randn(11, 5), torch.randint(7, (11,))
     logits = torch.randn(11, 7, requires_grad=True)
-    loss = distillation(teacher, Distillation(), label_loss(Recipe()))(Batch(images, labels, labels), logits)
+    loss_of = distillation(teacher, Distillation(), task_loss(CLASSIFICATION, Recipe()), Divergence())
+    loss = loss_of(Batch((images, labels), images, labels), logits)
     of_teacher = torch.distributions.Categorical(logits=teacher(images).detach() / 4)
     of_student = torch.distributions.Categorical(logits=logits / 4)
     apart = torch.distributions.kl_divergence(of_teacher, of_student).mean()
@@ -167,13 +170,13 @@ def test_losses_are_multiplied_by_the_weights_of_the_samples() -> None:
     torch.manual_seed(0)
     teacher, images, labels, weights = nn.Linear(5, 7), torch.randn(11, 5), torch.randint(7, (11,)), torch.rand(11)
     logits = torch.randn(11, 7)
-    of_labels = label_loss(Recipe(label_smoothing=0.1))
-    for loss in (of_labels, distillation(teacher, Distillation(), of_labels)):
-        each = [loss(Batch(images[[i]], labels[[i]], labels[[i]]), logits[[i]]) for i in range(11)]
-        whole = loss(Batch(images, labels, labels, weights), logits)
+    of_labels = task_loss(CLASSIFICATION, Recipe(label_smoothing=0.1))
+    for loss in (of_labels, distillation(teacher, Distillation(), of_labels, Divergence())):
+        each = [loss(Batch((images[[i]], labels[[i]]), images[[i]], labels[[i]]), logits[[i]]) for i in range(11)]
+        whole = loss(Batch((images, labels), images, labels, weights), logits)
         torch.testing.assert_close(whole, (weights * torch.stack(each)).mean())
-        ones = loss(Batch(images, labels, labels, torch.ones(11)), logits)
-        torch.testing.assert_close(ones, loss(Batch(images, labels, labels), logits), rtol=0, atol=0)
+        ones = loss(Batch((images, labels), images, labels, torch.ones(11)), logits)
+        torch.testing.assert_close(ones, loss(Batch((images, labels), images, labels), logits), rtol=0, atol=0)
 
 
 def test_the_teacher_is_untouched(splits: Splits, storage: Folder, tmp_path: Path) -> None:

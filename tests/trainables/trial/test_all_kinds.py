@@ -81,8 +81,8 @@ def pruned() -> tuple[nn.Module, nn.Module, Weights, Calibration]:
     """A network, its copy at a density of a half, and samples."""
     torch.manual_seed(0)
     model = kinds(10, 1).eval()
-    samples = Calibration(torch.randn(20, 1, 8, 8), torch.arange(20) % 10)
-    return model, deepcopy(model), Weights(model, samples.images[:1]), samples
+    samples = Calibration((torch.randn(20, 1, 8, 8), torch.arange(20) % 10))
+    return model, deepcopy(model), Weights(model, samples.inputs[:1]), samples
 
 
 def test_masks_hold_and_a_killed_trial_goes_on_the_same(
@@ -112,7 +112,7 @@ def test_scores_are_those_of_the_rows_of_a_packed_projection(
 ) -> None:
     model, _, prunable, samples = pruned
     scores = CRITERIA["taylor"](PruningContext(prunable, calibration=samples))
-    nn.functional.cross_entropy(model(samples.images), samples.labels).backward()
+    nn.functional.cross_entropy(model(samples.inputs), samples.content[1]).backward()
     packed, shared = model.get_parameter("attend.in_proj_weight"), model.get_parameter("first.weight")
     assert packed.grad is not None
     assert shared.grad is not None
@@ -128,7 +128,7 @@ def test_output_variances_are_those_of_the_packed_projections(
     model, _, prunable, samples = pruned
     variances = output_variances(PruningContext(prunable, calibration=samples))
     attend = model.get_submodule("attend")
-    tokens = model.get_submodule("patches")(samples.images).flatten(2).mT
+    tokens = model.get_submodule("patches")(samples.inputs).flatten(2).mT
     outputs = nn.functional.linear(tokens, attend.get_parameter("in_proj_weight")).flatten(0, 1).double()
     expected = outputs.var(0, unbiased=False).detach().split(12)
     for name, of_rows in zip(("q_proj", "k_proj", "v_proj"), expected, strict=True):
@@ -145,10 +145,10 @@ def test_compensation_leaves_what_it_cannot_fit_as_pruning_left_it(
     scores = CRITERIA["magnitude"](PruningContext(prunable))
     cut = prunable.remove({part.name: top_units(scores[part.name], part.units // 2) for part in prunable.parts})
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    compensate(model, Targets.read(dense, samples.images, 0), cut, samples.images)
+    compensate(model, Targets.read(dense, samples.inputs, 0), cut, samples.inputs)
     changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert changed == {"patches.weight", "patches.bias", "head.weight", "head.bias"}
-    kept = count(model, cut.masks, samples.images[:1])
+    kept = count(model, cut.masks, samples.inputs[:1])
     assert kept.params_kept == prunable.cost(np.array([part.units // 2 for part in prunable.parts]), "params")
     assert not any(model.get_parameter(name)[~mask].any() for name, mask in cut.masks.items())
 
@@ -159,11 +159,11 @@ def test_a_later_step_removes_weights_among_those_that_are_left(
     model, _, prunable, samples = pruned
     first = prunable.remove({part.name: torch.arange(0, part.units, 2) for part in prunable.parts}).masks
     quota = {part.name: part.units // 4 for part in prunable.parts}
-    second = prune_further(model, samples.images[:1], TrialSpec(), None, first, quota).masks
+    second = prune_further(model, samples.inputs[:1], TrialSpec(), None, first, quota).masks
     assert second.keys() == first.keys()
     for name, mask in second.items():
         assert not (mask & ~first[name]).any()
-    assert count(model, second, samples.images[:1]).weights == quota
+    assert count(model, second, samples.inputs[:1]).weights == quota
 
 
 def test_a_trial_of_an_older_version_goes_on(

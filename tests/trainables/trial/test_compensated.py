@@ -55,14 +55,14 @@ def test_each_stage_is_the_accuracy_of_its_network(
     facts, (first, *_) = facts_of(folder), outcome_of(folder).history
     before, network = dense_network(storage).eval(), dense_network(storage)
     train, val = residents(splits, CPU)
-    images = calibration_samples(splits, 100, CPU).images
+    images = calibration_samples(splits, 100, CPU).inputs
     cut = plan(network, images[:1], spec).carry_out()
-    assert facts.one_shot_accuracy == evaluate(network, val).accuracy
+    assert facts.one_shot_accuracy == evaluate(network, val).metric
     recalibrate(network, train, spec.recalibrate, spec.finetune.batch_size, spec.seed)
-    assert facts.recalibrated_accuracy == evaluate(network, val).accuracy
+    assert facts.recalibrated_accuracy == evaluate(network, val).metric
     compensate(network, Targets.read(before, images, spec.seed), cut, images)
     recalibrate(network, train, spec.recalibrate, spec.finetune.batch_size, spec.seed)
-    assert facts.compensated_accuracy == first.val_accuracy == evaluate(network, val).accuracy
+    assert facts.compensated_accuracy == first.val_accuracy == evaluate(network, val).metric
     assert facts.compensation_seconds is not None
     assert 0.0 < facts.compensation_seconds < facts.prune_seconds
 

@@ -47,7 +47,7 @@ def test_the_promise_is_of_the_network_at_epoch_0_and_changes_nothing(
     assert [first.val_accuracy, first.val_loss] == [without.val_accuracy, without.val_loss]
     assert_identical(newest(judged), newest(plain))
 
-    images = calibration_samples(splits, 96, CPU).images
+    images = calibration_samples(splits, 96, CPU).inputs
     expected = dense_network(storage).eval()(images).softmax(1).detach()
     size = min(64, spec.finetune.batch_size)
     gone = {name: value == 0 for name, value in start.named_parameters() if spec.granularity == "weight"}

@@ -87,7 +87,7 @@ def test_a_killed_trial_goes_on_and_its_network_is_read_back(
     assert spent <= round((1 - spec.sparsity) * total)
     assert {name for name, density in facts.layers.items() if density == 0} == {*facts.layers} - {*counted.weights}
     assert outcome.best is not None
-    assert evaluate(model, residents(splits, CPU)[1]).accuracy == pytest.approx(outcome.best.val_accuracy, abs=1e-6)
+    assert evaluate(model, residents(splits, CPU)[1]).metric == pytest.approx(outcome.best.val_accuracy, abs=1e-6)
     assert facts.profile_images
     assert facts.profile_images >= 200 + 90  # images that the probes read
 

@@ -119,10 +119,10 @@ def test_facts_are_those_of_the_network_on_disk(
     assert facts.parts == chosen.parts
     masks = chosen.carry_out().masks
     train, val = residents(splits, CPU)
-    assert facts.one_shot_accuracy == evaluate(pruned, val).accuracy
+    assert facts.one_shot_accuracy == evaluate(pruned, val).metric
     recalibrate(pruned, train, spec.recalibrate, spec.finetune.batch_size, spec.seed)
     judged, first = evaluate(pruned, val), outcome_of(folder).history[0]
-    assert (facts.recalibrated_accuracy, first.val_accuracy, first.val_loss) == (*[judged.accuracy] * 2, judged.loss)
+    assert (facts.recalibrated_accuracy, first.val_accuracy, first.val_loss) == (*[judged.metric] * 2, judged.loss)
     assert facts.dense_accuracy == saved_dense(storage, DENSE).read(DenseRecord).val_accuracy
     assert facts.params_total == count(dense_network(storage), {}, example).params_kept
     saved = newest(folder)
