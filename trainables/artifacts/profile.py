@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainables.allocation import profiles
 from trainables.allocation.profiles import Profile, levels_of, units_at
 from trainables.artifacts.dense import load_dense, saved_dense
+from trainables.artifacts.harm import Harm
 from trainables.artifacts.probes import load_probes
 from trainables.artifacts.record import CostRecord, ProfileRecord
 from trainables.artifacts.repair import Fits, Repair
@@ -35,7 +36,6 @@ from trainables.pruning.masked_norms import has_masked_norms
 from trainables.spec import ProbeSpec, ProfileSpec
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import damage_as_error, from_json
-from trainables.task.distance import squared_error
 from trainables.task.objective import Objective
 from trainables.training.calibration import calibration_samples
 
@@ -117,20 +117,6 @@ def measure_profile(
         distortion=curves(lambda harm: harm.distortion.mean().item()),
         worst_distortion=curves(lambda harm: harm.distortion.max().item()),
     )
-
-
-class Harm(NamedTuple):
-    """What pruning does to the outputs for some samples, in float64 on the CPU."""
-
-    sums: Tensor  # of the metric
-    distance: Tensor  # (B,), from the dense network's outputs: of logits, in nats
-    distortion: Tensor  # (B,), mean squared difference from the dense network's outputs
-
-    @classmethod
-    def of_all(cls, batches: Sequence["Harm"]) -> Self:
-        """Put batches together."""
-        sums, distance, distortion = zip(*batches, strict=True)
-        return cls(torch.stack(sums).sum(0), torch.cat(distance), torch.cat(distortion))
 
 
 class _Pruning:
@@ -246,10 +232,4 @@ class _Batch:
 
     def harm(self, outputs: Tensor) -> Harm:
         """Judge outputs (B, ...), and compare them with the dense network's."""
-        objective, distance = self.objective, self.objective.distance
-        found = (
-            objective.metric.sums(outputs, self.content),
-            distance.of_samples(distance.reference(self.outputs), outputs),
-            squared_error(self.outputs, outputs),
-        )
-        return Harm(*(each.double().cpu() for each in found))
+        return Harm.of(self.objective, self.content, self.outputs, outputs)
