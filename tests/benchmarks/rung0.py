@@ -97,7 +97,7 @@ class Network:
         recalibrate(model, self._data[0], cell.recalibrate, cell.finetune.batch_size, cell.seed)
         model.eval()
         with torch.inference_mode(), autocast(self._device):
-            hits = sum(int((model(b.inputs).argmax(1) == b.content[1]).sum()) for b in eval_batches(val, BATCH))
+            hits = sum(int((model(b.images).argmax(1) == b.labels).sum()) for b in eval_batches(val, BATCH))
         return hits / len(val)
 
     @cached_property

@@ -38,6 +38,17 @@ class Batch:
     mean_share: float | None = None  # samples of the whole batch per worker; None: this is the whole batch
 
     @property
+    def images(self) -> Tensor:
+        """The images, for functions that train classifiers."""
+        return self.inputs
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels (B,), for functions that train classifiers."""
+        labels: Tensor = self.content[1]
+        return labels
+
+    @property
     def size(self) -> float:
         """The divisor of a mean: B, or for a share the mean of B over the workers."""
         return len(self.index) if self.mean_share is None else self.mean_share

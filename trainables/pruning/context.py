@@ -35,6 +35,10 @@ class Calibration:
         self.evaluations += 1
         return self.inputs
 
+    def all_images(self) -> Tensor:
+        """Do the same, for functions that prune classifiers of images."""
+        return self.all_inputs()
+
     def batches(self, size: int) -> Iterator[Any]:
         """Yield all samples in order, `size` at a time, as the objective reads them. Counts one evaluation."""
         self.evaluations += 1

@@ -54,7 +54,7 @@ class EpochRecord:
 
         logits: (B, classes).
         """
-        logits, labels = logits.float(), batch.content[1][:, None]
+        logits, labels = logits.float(), batch.labels[:, None]
         probabilities = logits.softmax(1)
         probability, top = probabilities.gather(1, labels), logits.argmax(1, keepdim=True)
         margin = logits.gather(1, labels) - logits.scatter(1, labels, -torch.inf).amax(1, keepdim=True)

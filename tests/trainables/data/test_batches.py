@@ -56,7 +56,7 @@ def test_normalised_train_split_has_mean_zero_and_deviation_one() -> None:
 def test_eval_batches_are_in_order_and_normalised_as_torchvision_does() -> None:
     there = resident(23)
     batches = list(eval_batches(there, 11))
-    assert [len(batch.content[1]) for batch in batches] == [11, 11, 1]
+    assert [len(batch.labels) for batch in batches] == [11, 11, 1]
     images, labels, index = together(batches)
     expected = transforms.normalize(transforms.to_dtype(there.images, torch.float32, scale=True), list(MEAN), list(STD))
     torch.testing.assert_close(images, expected)
@@ -81,16 +81,16 @@ def test_a_pass_visits_every_sample_once_in_an_order_set_by_the_seed_alone(augme
 
 @pytest.mark.parametrize(("count", "sizes"), [(9, [4, 4]), (10, [4, 4, 2]), (1, [1]), (4, [4])])
 def test_a_last_batch_of_one_is_dropped_unless_it_is_all_there_is(count: int, sizes: list[int]) -> None:
-    assert [len(batch.content[1]) for batch in train_batches(resident(count), 4, "none", 0)] == sizes
+    assert [len(batch.labels) for batch in train_batches(resident(count), 4, "none", 0)] == sizes
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_drawn_samples_come_in_their_order_with_their_weights(augment: Augment) -> None:
     there, index = resident(7), torch.tensor([3, 3, 0, 6, 1, 1, 3, 2, 5])
     batches = list(train_batches(there, 4, augment, 0, Drawn(index, index / 2)))
-    assert [len(batch.content[1]) for batch in batches] == [4, 4]
+    assert [len(batch.labels) for batch in batches] == [4, 4]
     for batch, expected in zip(batches, index.split(4), strict=False):
-        assert batch.index.tolist() == batch.content[1].tolist() == expected.tolist()
+        assert batch.index.tolist() == batch.labels.tolist() == expected.tolist()
         assert batch.weights is not None
         assert batch.weights.tolist() == (expected / 2).tolist()
     if augment == "none":

@@ -134,7 +134,7 @@ def test_shares_of_several_workers_make_the_whole(splits: Splits, tmp_path: Path
         share = Split(train.images[positions], train.labels[positions], train.ids[positions])
         recorder = Recorder(share, "during", Folder.at(str(tmp_path / name)), {})
         recorder.epoch_record.add(
-            Batch((None, batch.content[1][positions]), batch.inputs, torch.arange(len(positions))), logits[positions]
+            Batch((None, batch.labels[positions]), batch.inputs, torch.arange(len(positions))), logits[positions]
         )
         recorder.end(1, model, data)
         recorder.finish(Folder.at(str(tmp_path / name)), 1)

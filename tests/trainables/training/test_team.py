@@ -172,11 +172,11 @@ def test_shares_of_a_batch_are_the_batch(augment: Any, splits: Splits) -> None:
     drawn = Drawn(torch.randint(0, 300, (151,)), torch.rand(151))
     shares = [list(train_batches(data, 50, augment, 3, drawn, Share(rank, SIZE))) for rank in range(SIZE)]
     whole = list(train_batches(data, 50, augment, 3, drawn))
-    assert [len(batch.content[1]) for batch in whole] == [50, 50, 50]
+    assert [len(batch.labels) for batch in whole] == [50, 50, 50]
     for batch, *parts in zip(whole, *shares, strict=True):
         losses, means = batch.inputs.square().mean((1, 2, 3)), []
         for rank, part in enumerate(parts):
-            assert torch.equal(part.content[1], batch.content[1][rank::SIZE])
+            assert torch.equal(part.content[1], batch.labels[rank::SIZE])
             for field in ("inputs", "index", "weights"):
                 assert torch.equal(getattr(part, field), getattr(batch, field)[rank::SIZE])
             means.append(part.mean(losses[rank::SIZE]))

@@ -51,11 +51,11 @@ def test_training_is_sgd_with_momentum_as_torch_writes_it(data: Resident) -> Non
         total = 0.0
         for step, batch in enumerate(train_batches(data, 50, "none", 7 * 1_000_003 + epoch)):
             optimizer.param_groups[0]["lr"] = 0.05 * (1 + math.cos(math.pi * (epoch * steps + step) / (3 * steps))) / 2
-            loss = nn.functional.cross_entropy(reference(batch.inputs), batch.content[1])
+            loss = nn.functional.cross_entropy(reference(batch.inputs), batch.labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total += float(loss.detach()) * len(batch.content[1])
+            total += float(loss.detach()) * len(batch.labels)
         assert losses[epoch] == pytest.approx(total / 180, rel=1e-5)
     for key, tensor in reference.state_dict().items():
         torch.testing.assert_close(model.state_dict()[key], tensor)

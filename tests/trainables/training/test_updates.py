@@ -77,7 +77,7 @@ def test_training_is_what_torch_does_by_hand(recipe: Recipe, few: Splits) -> Non
             left = (count - warm) / (steps - warm)
             falls = 1 - left if recipe.schedule == "linear" else 0.1 ** ((left >= 0.5) + (left >= 0.75))
             optimizer.param_groups[0]["lr"] = 0.01 * (count / warm if count < warm else falls)
-            targets = 0.9 * nn.functional.one_hot(batch.content[1], 10) + 0.1 / 10
+            targets = 0.9 * nn.functional.one_hot(batch.labels, 10) + 0.1 / 10
             loss = -(targets * reference(batch.inputs).log_softmax(1)).sum(1).mean()
             optimizer.zero_grad()
             loss.backward()
