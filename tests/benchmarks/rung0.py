@@ -1,4 +1,6 @@
-"""Rung 0 of a trial: an allocation of a dense network is filled, pruned, recalibrated and evaluated, not fine-tuned.
+"""A trial before its training: an allocation of a dense network is filled, pruned, repaired and evaluated.
+
+Repaired means recalibrated, and compensated before that if the study compensates.
 
 Every evaluation is written to a log at once and never repeated.
 """
@@ -13,12 +15,14 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from search.results.folder import StudyFolder
 from search.study.cells import cell_key
 from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.artifacts.dense import load_dense, saved_dense
+from trainables.compensation.compensation import Targets, compensate
 from trainables.data import sources
 from trainables.data.batches import Resident, eval_batches
 from trainables.data.splits import Split, Splits
@@ -30,6 +34,7 @@ from trainables.pruning.granularities import view
 from trainables.pruning.granularity import top_units
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
+from trainables.training.calibration import calibration_samples
 from trainables.training.recalibration import recalibrate
 from trainables.training.train import autocast
 
@@ -93,12 +98,22 @@ class Network:
     def _evaluate(self, quota: Mapping[str, int], val: Resident) -> float:
         model, cell = copy.deepcopy(self._dense), self.cell
         kept_units = {name: top_units(self._problem.scores[name], units) for name, units in quota.items()}
-        view(model, cell.granularity, self._example).remove(kept_units)
+        cut = view(model, cell.granularity, self._example).remove(kept_units)
+        if cell.compensate:
+            targets, images = self._targets
+            compensate(model.eval(), targets, cut, images, cell.recalibrate > 0)
         recalibrate(model, self._data[0], cell.recalibrate, cell.finetune.batch_size, cell.seed)
         model.eval()
         with torch.inference_mode(), autocast(self._device):
             hits = sum(int((model(b.images).argmax(1) == b.labels).sum()) for b in eval_batches(val, BATCH))
         return hits / len(val)
+
+    @cached_property
+    def _targets(self) -> tuple[Targets, Tensor]:
+        """What compensation fits the layers to, and the calibration images."""
+        calibration = calibration_samples(load_images(self.cell.dense.data), self.cell.calibration, self._device)
+        images = calibration.all_inputs()
+        return Targets.read(self._dense.eval(), images, self.cell.seed), images
 
     @cached_property
     def _data(self) -> tuple[Resident, Resident, Resident]:
