@@ -72,7 +72,7 @@ def _of_counts(saved: Checkpoint, spec: TrialSpec, facts: Facts) -> list[str]:
     if any(pruning.granularity == "weight" for pruning in spec.prunings):
         names = {layer.parameter for layer in prunable_layers(network, example)}
         masks = {name: network.get_parameter(name) != 0 for name in names}
-    counted = found_there = count(network, masks, example)
+    whole = counted = count(network, masks, example)
     if facts.params_fixed is None:  # an older version, which knew fewer kinds of layers
         known = (*facts.layers, *(f"{block}.conv" for block in saved.architecture.projections))
         weights, macs = ({n: kept[n] for n in known if n in kept} for kept in (counted.weights, counted.macs))
@@ -85,7 +85,7 @@ def _of_counts(saved: Checkpoint, spec: TrialSpec, facts: Facts) -> list[str]:
     ):
         if reported is not None and found != reported:
             problems.append(f"its network has {found:,} {name}, but {reported:,} were reported")
-    return [*problems, *beyond_rules(saved, spec, facts, found_there)]
+    return [*problems, *beyond_rules(saved, spec, facts, whole)]
 
 
 def _of_budget(spec: TrialSpec, facts: Facts) -> list[str]:

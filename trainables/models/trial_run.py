@@ -47,7 +47,7 @@ def check_images(name: str, num_classes: int, image: tuple[int, int, int], width
 
 
 def built_for(name: str, num_classes: int, example: Tensor) -> nn.Module:
-    """Build a network for one tensor of any kind, and run it once. It may return anything that has tensors.
+    """Build a network for one tensor of any kind, and run it on a batch of two. It may return anything with tensors.
 
     Args:
         name: as for `hub.build_any`.
@@ -62,10 +62,10 @@ def built_for(name: str, num_classes: int, example: Tensor) -> nn.Module:
         model = _built(name, num_classes, example.shape[1], hub.build_any)
     shape, dtype = "x".join(map(str, example.shape[1:])), str(example.dtype).removeprefix("torch.")
     try:
-        output = run_with_hooks(model, example, [])
+        output = run_with_hooks(model, torch.cat([example, example]), [])
     except Exception as error:
         raise ValueError(
-            f"{name} must run on one tensor {shape}:{dtype}, but failed with: {first_line(error)}; give an input that "
+            f"{name} must run on a batch of {shape}:{dtype}, but failed with: {first_line(error)}; give an input that "
             "fits, such as 16:int64 for token ids"
         ) from error
     if not tensors(output):

@@ -67,6 +67,15 @@ def features(num_classes, in_channels):
     return nn.Sequential(nn.Linear(in_channels, 8), nn.ReLU(), nn.Linear(8, num_classes))
 
 
+class Single(nn.Linear):
+    def forward(self, x):
+        return super().forward(x.view(1, -1))
+
+
+def single(num_classes, in_channels):
+    return Single(in_channels, num_classes)
+
+
 class Wordy(nn.Linear):
     def forward(self, x):
         return str(super().forward(x))
@@ -256,7 +265,7 @@ def test_rules_that_change_nothing_or_are_wrong_are_refused(rules: str, message:
     [
         (
             ["hf:BertModel", "--input", "16"],
-            "hf:BertModel must run on one tensor 16:float32, but failed with: RuntimeError: Expected tensor for",
+            "hf:BertModel must run on a batch of 16:float32, but failed with: RuntimeError: Expected tensor for",
         ),
         (
             ["hf:LlamaModel", "--input", "16:int64"],
@@ -276,6 +285,10 @@ def test_rules_that_change_nothing_or_are_wrong_are_refused(rules: str, message:
         (
             ["resnet20", "--input", "3x8x8", "--image", "3x8x8"],
             "--input must go with a model's name alone, but got also --image; leave one out",
+        ),
+        (
+            ["inspected_nets:single", "--input", "8"],
+            "inspected_nets:single must run on a batch of 8:float32, but failed",
         ),
         (
             ["inspected_nets:wordy", "--input", "8"],
