@@ -211,11 +211,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("wheel", type=Path)
     arguments.add_argument("--out", type=Path, required=True, help="folder of results")
-    arguments.add_argument("--policies", nargs="+", default=["uniform", "global", "lamp", "by-score", "capacity"])
+    arguments.add_argument(
+        "--policies", nargs="+", default=["uniform", "isomorphic", "global", "lamp", "by-score", "capacity"]
+    )
     arguments.add_argument("--sparsities", nargs="+", type=float, default=[0.2, 0.35, 0.5])
     arguments.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     arguments.add_argument("--criterion", default="taylor")
-    arguments.add_argument("--calibration", type=int, default=256)
+    arguments.add_argument("--calibration", type=int, default=1024)
     arguments.add_argument("--held-out", type=int, default=400)
     arguments.add_argument("--anchors", type=int, default=256)
     arguments.add_argument("--ways", nargs="+", choices=("plain", "compensated"), default=["plain", "compensated"])
