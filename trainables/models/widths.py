@@ -10,6 +10,7 @@ from trainables.models.window_attention import fit_windows, has_windows
 HEADS = ("num_heads", "num_attention_heads", "num_key_value_heads", "n_heads", "n_head", "nhead", "heads")
 HEADS_TIMES_WIDTH = ("attn_dim", "all_head_size", "inner_dim")
 WIDTHS = ("hidden_dim", "embed_dim", "hidden_size", "d_model", "dim")
+PARTS = ("split_size",)  # the width of each equal part of a dimension
 _CUT = "_cut_sizes"  # attribute of a module: its attributes that a cut has changed
 
 
@@ -29,6 +30,9 @@ def fit_widths(module: nn.Module) -> None:
         module.num_channels = len(module.weight)
     elif isinstance(module, nn.Embedding):
         module.embedding_dim = module.weight.shape[1]
+    elif type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # a linear layer of transformers
+        for name, size in zip(("nx", "nf"), module.get_parameter("weight").shape, strict=True):
+            setattr(module, name, size)
     elif isinstance(getattr(module, "normalized_shape", None), tuple) and module._parameters.get("weight") is not None:
         setattr(module, "normalized_shape", tuple(module.get_parameter("weight").shape))  # noqa: B010
     fit_attention(module)
@@ -64,7 +68,7 @@ def set_sizes(model: nn.Module, sizes: Mapping[str, int]) -> None:
         except AttributeError:
             module = nn.Identity()
         before = getattr(module, attribute, None)
-        known = attribute in HEADS + HEADS_TIMES_WIDTH + WIDTHS
+        known = attribute in HEADS + HEADS_TIMES_WIDTH + WIDTHS + PARTS
         if not (known and isinstance(before, int) and 0 < size <= before):
             raise ValueError(f"cut sizes must be those of a {type(model).__name__}, but {name} cannot be {size}")
         set_size(module, attribute, size)

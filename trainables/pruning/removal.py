@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainables.models.cifar import PadShortcut
 from trainables.models.parameters import owners_of
-from trainables.models.widths import HEADS, HEADS_TIMES_WIDTH, WIDTHS, counts_its_heads, fit_widths, set_size
+from trainables.models.widths import HEADS, HEADS_TIMES_WIDTH, PARTS, WIDTHS, counts_its_heads, fit_widths, set_size
 from trainables.tracing.labels import Ids
 from trainables.tracing.trace import Trace
 
@@ -64,7 +64,7 @@ def sizes_without(model: nn.Module, trace: Trace, gone: Ids) -> dict[tuple[str, 
         if left == before:
             continue
         width = split.ids.shape[-1] if axes[0] < split.ids.ndim - 1 else 0  # of a head
-        named = dict.fromkeys(WIDTHS, (before, left)) if split.ids.ndim == 1 else dict.fromkeys(HEADS, (before, left))
+        named = dict.fromkeys(WIDTHS if split.ids.ndim == 1 else HEADS + PARTS, (before, left))
         named |= dict.fromkeys(HEADS_TIMES_WIDTH, (before * width, left * width)) if width else {}
         for attribute, (old, new) in named.items():
             if old == getattr(module, attribute, None):

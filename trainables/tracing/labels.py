@@ -173,8 +173,8 @@ def reshape(
 ) -> tuple[Traced, list[Ids]]:
     """Return a view of another shape, and its labels: over several dimensions where it splits one.
 
-    inferred: the dimension whose extent follows from the others, given as -1. If a split has it, the view fixes the
-    other extents, so units go along this one: along the heads in (..., -1, width), with one head along none.
+    inferred: the dimension whose extent follows from the others, given as -1. A view as (..., -1, width) asks for the
+    number of heads and fixes their width: channels of the only head stay. Dimension 0 is the batch of one.
     """
     out = Traced(shape, {}, tensor.stored)
     if not tensor.entries:
@@ -199,11 +199,8 @@ def reshape(
         if not axes:
             labels.hold(ids, reason)
             continue
-        fixed = [axis for axis in axes if inferred in new and new[axis] != inferred]
-        if len(fixed) == len(axes):
-            labels.hold(spread, reason)
-        for axis in fixed:
-            labels.collapse(spread, axis, reason)
+        if inferred in new and shape[inferred] == 1 and 0 < inferred < new[axes[0]]:
+            labels.hold(spread, reason)  # the width of the only head
         rest = spread[tuple(slice(None) if axis in axes else 0 for axis in range(spread.ndim))]
         out.entries[tuple(new[axis] for axis in axes)] = rest
         splits.append(rest)

@@ -18,6 +18,10 @@ _LAYERS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, 
 _DISTILBERT = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 40}
 _LLAMA = {**_LAYERS, "num_attention_heads": 8, "num_key_value_heads": 4, "tie_word_embeddings": True}
 
+_GPT2 = {"vocab_size": 50, "n_positions": 20, "n_embd": 32, "n_layer": 2, "n_head": 4} | dict.fromkeys(
+    ("bos_token_id", "eos_token_id"), 0
+)
+
 
 def _timm(name: str, **settings: Any) -> Callable[[], nn.Module]:
     return partial(timm.create_model, name, pretrained=False, **settings)
@@ -43,5 +47,6 @@ LIBRARY_NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]
     "hf vit": (_hf("ViTForImageClassification", image_size=16, patch_size=8, **_LAYERS), lambda: _image(16)),
     "bert": (_hf("BertForSequenceClassification", **_LAYERS, **_BERT), _tokens),
     "distilbert": (_hf("DistilBertForSequenceClassification", **_DISTILBERT, **_BERT), _tokens),
+    "gpt2": (_hf("GPT2LMHeadModel", **_GPT2), _tokens),
     "llama": (_hf("LlamaForCausalLM", vocab_size=50, **_LLAMA), _tokens),
 }

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 
 from tests.trainables.conftest import as_if_trained, assert_same
@@ -18,6 +19,7 @@ from tests.trainables.models.library_networks import LIBRARY_NETWORKS
 from tests.trainables.models.networks import NETWORKS, Pixels
 from trainables.checkpoints.checkpoint import resize
 from trainables.models.layers import count
+from trainables.models.libraries import with_logits
 from trainables.models.widths import cut_sizes, set_sizes
 from trainables.pruning.channels import Channels
 from trainables.pruning.soundness import refuse_unsound_cuts
@@ -102,7 +104,7 @@ def test_the_cut_network_is_rebuilt_copied_trained_and_cut_again(name: str) -> N
     refuse_unsound_cuts(again, example)
 
 
-@pytest.mark.parametrize("name", ["hf vit", "bert", "distilbert", "llama", "vit", "swin"])
+@pytest.mark.parametrize("name", ["hf vit", "bert", "distilbert", "gpt2", "llama", "vit", "swin"])
 @torch.no_grad()
 def test_attention_that_is_cut_to_one_head_is_kept_by_the_next_cut(name: str) -> None:
     model, example = network(name)
@@ -122,6 +124,16 @@ def test_attention_that_is_cut_to_one_head_is_kept_by_the_next_cut(name: str) ->
     assert_same(smaller(example), expected)
     masked.unmask()
     refuse_unsound_cuts(smaller, example)
+
+
+def test_heads_are_cut_where_views_infer_the_width_of_heads_or_the_batch() -> None:
+    torch.manual_seed(0)
+    layers = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 40}
+    model = with_logits(transformers.DebertaV2ForSequenceClassification, vocab_size=50, **layers).eval()
+    example = torch.randint(1, 50, (1, 9))
+    attention = "deberta.encoder.layer.0.attention.self"
+    assert {part.name: part.units for part in Channels(model, example).parts}[f"{attention}.query_proj"] == 4
+    refuse_unsound_cuts(model, example)
 
 
 @pytest.mark.parametrize("name", ["vit", "swin", "maxvit", "deit", "hf vit"])
