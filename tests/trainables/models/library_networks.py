@@ -17,7 +17,6 @@ _BERT = {"vocab_size": 50, "max_position_embeddings": 20, "num_labels": 4}
 _LAYERS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
 _DISTILBERT = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 40}
 _LLAMA = {**_LAYERS, "num_attention_heads": 8, "num_key_value_heads": 4, "tie_word_embeddings": True}
-
 _GPT2 = {"vocab_size": 50, "n_positions": 20, "n_embd": 32, "n_layer": 2, "n_head": 4} | dict.fromkeys(
     ("bos_token_id", "eos_token_id"), 0
 )
