@@ -67,7 +67,7 @@ def inspection(
         trial_rules: what the inspection says of the rules that the network was pruned by.
 
     Raises:
-        ValueError: a rule has no effect at any granularity, or a layer computes its weight.
+        ValueError: a rule has no effect at any granularity that has units to prune, or a layer computes its weight.
     """
     found = inventory(model, example)
     views = {each: _View.of(each, name, model, example, rules) for each in GRANULARITIES}
@@ -129,7 +129,7 @@ def _by_label(reasons: Mapping[LayerRule, str]) -> dict[str, str]:
 def _refuse_idle(rules: Sequence[LayerRule], views: Sequence["_View"]) -> None:
     """Raise ValueError for rules that change nothing at any granularity."""
     by_view = [seen.idle for seen in views if seen.parts]
-    idle = [rule for rule in rules if all(rule in idle for idle in by_view)]
+    idle = [rule for rule in rules if by_view and all(rule in idle for idle in by_view)]
     if idle:
         raise ValueError("\n".join(feasibility.complaint_of_rule(rule, by_view[0][rule]) for rule in idle))
 

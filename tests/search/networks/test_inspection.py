@@ -67,6 +67,10 @@ def features(num_classes, in_channels):
     return nn.Sequential(nn.Linear(in_channels, 8), nn.ReLU(), nn.Linear(8, num_classes))
 
 
+def linear(num_classes, in_channels):
+    return nn.Linear(in_channels, num_classes)
+
+
 class Single(nn.Linear):
     def forward(self, x):
         return super().forward(x.view(1, -1))
@@ -230,6 +234,14 @@ def test_rules_say_which_layer_they_take_and_what_they_let_it_keep(tmp_path: Pat
     assert f"block2.conv {blocks} 1,383 to 3,686 of 4,608 10 to 25 of 32 all 1" in printed
     assert "hidden Linear 0.5 4,096 of 8,192 hidden head keep 1 all 128" in printed
     assert "no effect by block: Linear 0.5: all units of hidden, head stay (in no block); leave it out" in printed
+
+
+def test_rules_for_a_network_without_units_to_prune_are_shown(tmp_path: Path) -> None:
+    rules = ("--layers", "[{type: Linear, density: 0.5}]")
+    done = howcompact("inspect", "inspected_nets:linear", "--input", "1", *rules, "--json", cwd=tmp_path)
+    (layer, _) = json.loads(done.stdout)["parts"]
+    assert layer["prunable"]["weight"] == "a weight for each output"
+    assert layer["rules"]["weight"] == {"rule": "Linear 0.5", "part": "", "units": 10, "least": 10, "most": 10}
 
 
 def test_an_allocation_keeps_within_the_bounds_that_the_inspection_shows(tmp_path: Path) -> None:
