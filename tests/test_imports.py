@@ -30,8 +30,11 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.checkpoints", "trainables.data", "trainables.tracing"),
     ("trainables.outcome",),
     ("trainables.models", "trainables.spec"),
-    ("trainables.curriculum_spec", "trainables.data_spec", "trainables.plugins", "trainables.pruning_spec"),
-    ("trainables.mistakes", "trainables.names", "trainables.own_function", "trainables.task"),
+    (
+        *("trainables.curriculum_spec", "trainables.data_spec", "trainables.plugins", "trainables.pruning_spec"),
+        "trainables.task",
+    ),
+    ("trainables.mistakes", "trainables.names", "trainables.own_function", "trainables.task_spec"),
     ("trainables.counts", "trainables.frozen", "trainables.lookup", "trainables.storage"),
 )
 

@@ -6,13 +6,15 @@ from pydantic import Field
 
 from trainables.frozen import NOT_IN_KEY, Frozen
 from trainables.names import DataName
+from trainables.task_spec import TaskSpec
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class DataSpec(Frozen):
-    """A data set, how it is split, and how its images are varied in training."""
+    """A data set, how it is split, how its images are varied in training, and what networks are trained for."""
 
+    task: TaskSpec = Field(TaskSpec(), description="The task of the user's own; the setting `task` of a study.")
     name: DataName = Field(
         "digits", description='The data set: a name of the catalog; "folder" and "parquet" read images of your own.'
     )

@@ -1,4 +1,4 @@
-"""Loads a saved network as a plain nn.Module and measures its accuracy.
+"""Loads a saved network as a plain nn.Module and measures its metric.
 
 `python -m trainables.evaluate FOLDER...` does this in a clean process.
 """
@@ -15,8 +15,9 @@ from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.epochs import epoch_name
 from trainables.checkpoints.record import TrainedRecord
 from trainables.data import sources
-from trainables.data.batches import Resident
-from trainables.data.splits import Split, Splits
+from trainables.data.collated import on_device
+from trainables.data.samples import Samples
+from trainables.data.splits import AnySplits, Split
 from trainables.frozen import Frozen
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.outcome import Outcome
@@ -26,7 +27,10 @@ from trainables.training.train import evaluate, to_device
 
 
 class NetworkInput(Frozen):
-    """The images that a network takes, as (pixels / 255 - mean) / std, and the classes of its logits."""
+    """The images that a network takes, as (pixels / 255 - mean) / std, and the classes of its logits.
+
+    All are empty for the network of a task: its inputs are those of the Task.
+    """
 
     mean: tuple[float, ...]  # of each channel
     std: tuple[float, ...]  # of each channel
@@ -36,7 +40,7 @@ class NetworkInput(Frozen):
 class Verification(Frozen):
     """What a clean process finds about a saved network."""
 
-    val_accuracy: float
+    val_accuracy: float  # or the metric of the task
     hardware: str
     input: NetworkInput
 
@@ -59,25 +63,26 @@ def rebuild(saved: Checkpoint, device: torch.device) -> nn.Module:
     return to_device(saved.network(), device).eval()
 
 
-def accuracy_of(model: nn.Module, split: Split, splits: Splits, device: torch.device) -> float:
-    """Measure accuracy on a split. Images are normalised by the training statistics of `splits`."""
-    return evaluate(model, Resident(split, splits, device)).metric
+def metric_of(model: nn.Module, split: Split | Samples, splits: AnySplits, device: torch.device) -> float:
+    """Measure the metric on a split. Images are normalised by the training statistics of `splits`."""
+    return evaluate(model, on_device(split, splits, device)).metric
 
 
 def _main(paths: Sequence[str], trust: Trust) -> None:
     """Print a JSON list: for each folder the validation accuracy, the hardware and the network's input."""
     device = own_device()
-    loaded: dict[str, Splits] = {}
+    loaded: dict[str, AnySplits] = {}
     verifications = []
     for path in paths:
         saved = checkpoint.load(Folder.at(path), trust)
         data = saved.read(TrainedRecord).data
+        trust.check_task(data.task.function)
         if data.key() not in loaded:
-            loaded[data.key()] = sources.load(data)
+            loaded[data.key()] = sources.load_any(data)
         splits = loaded[data.key()]
         verifications.append(
             Verification(
-                val_accuracy=accuracy_of(rebuild(saved, device), splits.val, splits, device),
+                val_accuracy=metric_of(rebuild(saved, device), splits.val, splits, device),
                 hardware=hardware(device),
                 input=NetworkInput(mean=splits.mean, std=splits.std, classes=splits.classes),
             )

@@ -1,6 +1,6 @@
 """The outcome of a trial: its measurements, each epoch, and how it ended."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import model_validator
@@ -8,6 +8,7 @@ from pydantic import model_validator
 from trainables.frozen import Frozen
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.sealed_json import sealed, unsealed
+from trainables.task_spec import MetricSpec
 
 Status = Literal["done", "stopped", "failed"]
 
@@ -35,7 +36,10 @@ class Cost(Frozen):
 
 
 class Facts(Frozen):
-    """What is known after pruning; sizes are counted on the pruned network."""
+    """What is known after pruning; sizes are counted on the pruned network.
+
+    Accuracies are the metric of the task where it is another one.
+    """
 
     dense_accuracy: float
     one_shot_accuracy: float  # right after the last pruning
@@ -87,8 +91,8 @@ class Outcome(Frozen):
 
     @property
     def best(self) -> EpochReport | None:
-        """The first epoch of highest validation accuracy."""
-        return max(self.history, key=lambda report: report.val_accuracy, default=None)
+        """The first epoch with the best validation metric."""
+        return best_of(self.history, self.spec.dense.data.task.metric)
 
     @property
     def seconds(self) -> float:
@@ -99,6 +103,11 @@ class Outcome(Frozen):
     def images(self) -> int | None:
         """Images that passed through the network in these seconds: to share the budget, to train and to validate."""
         return total(report.images for report in self.history)
+
+
+def best_of(history: Sequence[EpochReport], metric: MetricSpec) -> EpochReport | None:
+    """Find the first epoch with the best validation metric; None where there is no epoch."""
+    return max(history, key=lambda report: metric.sign * report.val_accuracy, default=None)
 
 
 def total(counts: Iterable[int | None]) -> int | None:

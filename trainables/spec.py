@@ -241,7 +241,7 @@ class EpochReport(Frozen):
     """The results of one epoch; epoch 0 is the start of recovery: the recalibrated network, or fresh weights."""
 
     epoch: int
-    val_accuracy: float
+    val_accuracy: float  # or the metric of the task
     val_loss: float
     train_loss: float | None = None
     seconds: float  # of this epoch and its validation, without writing its checkpoint

@@ -14,6 +14,11 @@ from trainables import load_pruned
 model = load_pruned({folder!r}{trust})  # a plain nn.Module with its pruned widths, in eval mode
 images = torch.zeros(1, {image})  # normalised: (pixels / 255 - mean) / std; "input" in record.json gives mean and std
 print(model(images).softmax(1))"""
+OTHER_USE = """\
+import torch
+from trainables import load_pruned
+model = load_pruned({folder!r}{trust})  # a plain nn.Module with its pruned widths, in eval mode
+print(model(torch.zeros(1, {image}, dtype=torch.{dtype})))  # inputs as the Task gives them"""
 
 
 def print_network(network: Retrieved) -> None:
@@ -29,7 +34,8 @@ def print_network(network: Retrieved) -> None:
     )
     if fixed := outside_budgets([(network.params_fixed, network.params_kept)]):
         print(fixed)
-    print(f"validation accuracy: reported {network.reported_accuracy:.4f}, verified {network.verified_accuracy:.4f}")
+    reported, verified = f"{network.reported_accuracy:.4f}", f"{network.verified_accuracy:.4f}"
+    print(f"validation {network.metric}: reported {reported}, verified {verified}")
     print(table(network.speeds))
     print(f"checkpoint: {network.checkpoint}")
     for path in network.exports:
@@ -40,7 +46,8 @@ def print_network(network: Retrieved) -> None:
     print("use it:")
     trust = f", trust=[{network.model!r}]" if ":" in network.model else ""
     image = ", ".join(map(str, network.image))
-    for line in USE.format(folder=network.checkpoint, trust=trust, image=image).splitlines():
+    use = OTHER_USE if network.task else USE
+    for line in use.format(folder=network.checkpoint, trust=trust, image=image, dtype=network.dtype).splitlines():
         print(f"  {line}")
 
 

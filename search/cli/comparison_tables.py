@@ -21,18 +21,19 @@ from search.comparison.wording import (
     in_order,
     network_of,
     of_dense,
-    percent,
     recovery_of,
     warnings_of,
+    written,
 )
 from search.results.names import differing, policy_name
+from search.results.scale import ACCURACY, Scale, scale_of
 from trainables.counts import quantity
 
 MOST_LAYERS = 6  # columns; a deeper network's layers are in compare --json and on its page
 NO_INTERVAL = "±?"  # in a narrow table, for an interval that tells nothing
 MOST_ROWS = 200  # policies and sparsities
 
-_percent = partial(percent, too_few=f" {NO_INTERVAL}")
+_written = partial(written, too_few=f" {NO_INTERVAL}")
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -63,14 +64,16 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(f"{quantity(reads.trials, 'trial has', 'trials have')} read the test split{repeated}")
     estimates = [value for row in comparison.rows for _, value in row if isinstance(value, Estimate)]
     intervals: list[Estimate | Gap] = [*estimates, *comparison.headline.values()]
-    if any(tells_nothing(each.low, each.high) for each in intervals):
+    fractions = any(row.metric == ACCURACY for row in comparison.rows)
+    if fractions and any(tells_nothing(each.low, each.high) for each in intervals):
         console.print(f"{NO_INTERVAL}: {TOO_FEW}, the interval is longer than the scale of all accuracies")
     for text in [*warnings_of(comparison.rows), *comparison.warnings]:
         console.print(f"! {text}")
 
 
 def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
-    differs, test = differing(rows), any(row.test_accuracy for row in rows)
+    differs, test, scale = differing(rows), any(row.test_accuracy for row in rows), scale_of(rows[0].metric)
+    shown = partial(_written, scale=scale)
     intervals = sorted({row.best_val_accuracy.method for row in rows if row.best_val_accuracy.method})
     kind = {"student": "Student's", "bootstrap": "studentised bootstrap"}
     interval = f", 95 % interval ({', '.join(kind[name] for name in intervals)})" if intervals else ""
@@ -78,7 +81,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
     recovery += "" if "curriculum" in differs else after(rows[0])
     title = (
         f"{rows[0].dataset}: {network}{recovery}",
-        f"validation accuracy in %, mean{interval} over",
+        f"validation {scale.title}, mean{interval} over",
         f"{covered(rows[0])}; * is a control, ! has a warning below",
         fixed_in(rows),
     )
@@ -89,19 +92,19 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
         table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     dense = {of_dense(row.curriculum): row.dense_accuracy for row in reversed(rows)}
     for name, accuracy in sorted(dense.items()):
-        table.add_row("0", f"{name or 'dense'} *", "", "", *["" for _ in compensated], _percent(accuracy))
+        table.add_row("0", f"{name or 'dense'} *", "", "", *["" for _ in compensated], shown(accuracy))
     table.add_section()
     for _, same_sparsity in groupby(rows, key=lambda row: row.sparsity):
         for row in same_sparsity:
             table.add_row(
                 f"{row.sparsity:g}",
                 _label(row, differs),
-                _percent(row.one_shot_accuracy),
-                _percent(row.recalibrated_accuracy),
-                *(_percent(row.compensated_accuracy) for _ in compensated),
-                _percent(row.best_val_accuracy),
-                "" if row.policy == BASELINE else _percent(row.gap_to_uniform, signed=True),
-                _percent(row.test_accuracy) if test else _short(row.search_cost_images),
+                shown(row.one_shot_accuracy),
+                shown(row.recalibrated_accuracy),
+                *(shown(row.compensated_accuracy) for _ in compensated),
+                shown(row.best_val_accuracy),
+                "" if row.policy == BASELINE else shown(row.gap_to_uniform, signed=True),
+                shown(row.test_accuracy) if test else _short(row.search_cost_images),
                 f"{row.search_cost_seconds:.2f}",
                 str(row.networks),
             )
@@ -139,8 +142,10 @@ def _kept(rows: Sequence[ComparisonRow]) -> Table:
 def _against_control(rows: Sequence[ComparisonRow]) -> Table:
     differs = [name for name in differing(rows) if name != "curriculum"]  # which has a column
     names = {(row.setting, row.sparsity, row.policy): row.curriculum for row in rows}
+    scale = scale_of(rows[0].metric)
+    shown = partial(_written, scale=scale)
     table = plain(
-        "curricula: accuracy in points above the control (the same draws by shuffled scores) and above no curriculum,\n"
+        f"curricula: {scale.ahead} ahead of the control (the same draws by shuffled scores) and of no curriculum,\n"
         "with the same policy, sparsity, epochs and images; mean and 95 % interval over paired seeds"
     )
     for name in ("sparsity", "policy", "curriculum", "recovered", "vs control", "vs none", "control"):
@@ -152,9 +157,9 @@ def _against_control(rows: Sequence[ComparisonRow]) -> Table:
                 f"{row.sparsity:g}",
                 policy_name(row, differs),
                 f"{row.curriculum}{' *' if row.control else ''}",
-                _percent(row.best_val_accuracy),
-                _percent(row.gap_to_control, signed=True),
-                _percent(row.gap_to_standard, signed=True),
+                shown(row.best_val_accuracy),
+                shown(row.gap_to_control, signed=True),
+                shown(row.gap_to_standard, signed=True),
                 names.get((row.control_setting, row.sparsity, row.policy), ""),
             )
     return table
@@ -162,10 +167,12 @@ def _against_control(rows: Sequence[ComparisonRow]) -> Table:
 
 def _against_uniform(comparison: Comparison) -> Table:
     rivals = {", ".join(filter(None, (v.policy, v.arm))): v for v in comparison.versus if v.rival == BASELINE}
+    metrics = {headline.metric for headline in comparison.headline.values()}
     smallest = max(v.smallest_p or 0.0 for v in rivals.values())
+    ahead = " and ".join(scale_of(metric).ahead for metric in sorted(metrics))
     table = plain(
-        "accuracy in points above uniform: mean over sparsities, with its 95 % interval\n"
-        "over seeds, and maximum; w-t-l: cells of equal budgets won, tied and lost;\n"
+        f"{ahead} ahead of uniform: mean over sparsities,\n"
+        "95 % interval over seeds, and maximum; w-t-l: cells of equal budgets won, tied and lost;\n"
         f"p: sign-flip test over seeds, at least {smallest:.2g} with these; Holm: the corrected p"
     )
     table.add_column("policy")
@@ -174,8 +181,9 @@ def _against_uniform(comparison: Comparison) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for name, headline in comparison.headline.items():
         versus = rivals[name]
+        scale = scale_of(headline.metric)
         before = (headline.one_shot, headline.recalibrated, *([headline.compensated] if compensated else []))
-        gaps = (text for gap in (*before, headline) for text in _gap(gap))
+        gaps = (text for gap in (*before, headline) for text in _gap(gap, scale))
         tests = ("" if p is None else f"{p:.2g}" for p in (versus.p, versus.holm_p))
         table.add_row(name, *gaps, f"{versus.wins}-{versus.ties}-{versus.losses}", *tests)
     return table
@@ -188,8 +196,9 @@ def _short(count: float | None) -> str:
     return f"{count:.0f}" if count < 1e4 else f"{count / 1e3:.0f}k" if count < 1e7 else f"{count / 1e6:.0f}M"
 
 
-def _gap(gap: Gap | None) -> tuple[str, str]:
-    return _percent(gap, signed=True), "" if gap is None else f"{100 * gap.max_gap:+.1f}"
+def _gap(gap: Gap | None, scale: Scale) -> tuple[str, str]:
+    largest = "" if gap is None else scale.number(gap.max_gap, signed=True)
+    return _written(gap, signed=True, scale=scale), largest
 
 
 def _label(row: ComparisonRow, differs: Sequence[str]) -> str:

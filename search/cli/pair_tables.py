@@ -8,20 +8,21 @@ from rich.table import Table
 from search.cli.terminal import plain
 from search.comparison.best_rivals import AgainstBest, RowKey, key_of
 from search.comparison.compare import ComparisonRow
-from search.comparison.wording import holm_of, percent, seeds_more_of, verdict_of
+from search.comparison.wording import holm_of, seeds_more_of, verdict_of, written
 from search.results.names import differing, policy_name
+from search.results.scale import scale_of
 
 
 def against_best_table(rows: Sequence[ComparisonRow], pairs: Mapping[RowKey, AgainstBest], margin: float) -> Table:
     """Tell for each row whether it is better than, worse than or equivalent to the best policy of its cell.
 
-    pairs: as `against_best` finds them. margin: a fraction.
+    pairs: as `against_best` finds them. margin: as a comparison has it.
     """
-    differs = differing(rows)
+    differs, scale = differing(rows), scale_of(rows[0].metric)
     table = plain(
-        "points ahead of the best policy of the cell, paired by seed:\n"
+        f"{scale.points or scale.metric} ahead of the best policy of the cell, paired by seed:\n"
         f"mean, 95 % interval (Student's), verdict at 5 % with a margin of\n"
-        f"{100 * margin:g} points, seeds more that would decide, p after Holm"
+        f"{scale.difference(margin)}, seeds more that would decide, p after Holm"
     )
     for name in ("sparsity", "policy", "best", "gap", "verdict", "seeds more", "Holm"):
         words = name in ("policy", "best", "verdict")
@@ -31,7 +32,7 @@ def against_best_table(rows: Sequence[ComparisonRow], pairs: Mapping[RowKey, Aga
         for row, (pair, seeds) in same_sparsity:
             table.add_row(
                 *(f"{row.sparsity:g}", policy_name(row, differs), pair.rival),
-                *(percent(pair.gap, signed=True, too_few=" ±?", digits=2), verdict_of(pair, seeds)),
+                *(written(pair.gap, signed=True, too_few=" ±?", more_digits=1, scale=scale), verdict_of(pair, seeds)),
                 *(seeds_more_of(pair), holm_of(pair)),
             )
         table.add_section()

@@ -4,7 +4,7 @@ from rich.table import Table
 
 from search.cli.terminal import plain, terminal
 from search.comparison.importance import Importance, Importances
-from search.comparison.wording import correlation, percent
+from search.comparison.wording import correlation, written
 from search.results.names import network_name, pruning_name, training_name
 from search.study.search_spec import CAPACITY
 from trainables.counts import noun, quantity
@@ -25,7 +25,7 @@ def print_importances(result: Importances) -> None:
         terminal().print(_importance(row))
         if row.agreement:
             print(f"rank correlation with the densities of {CAPACITY}: {correlation(row.agreement)}\n")
-    print("importance: how much a part's density influenced the accuracy in these trials, not how much of it is needed")
+    print("importance: how much a part's density influenced the metric in these trials, not how much of it is needed")
     print("(the budget makes the densities depend on each other)")
     for text in result.left_out:
         print(f"! {text}")
@@ -37,7 +37,7 @@ def _importance(row: Importance) -> Table:
         table.add_column(name, justify="left" if name == "part" else "right", no_wrap=True)
     for part in sorted(row.parts, key=lambda part: -part.importance.mean)[:MOST_PARTS]:
         kept = "" if part.capacity is None else f"{100 * part.capacity:.1f}"
-        table.add_row(part.part, percent(part.importance), kept)
+        table.add_row(part.part, written(part.importance), kept)
     if len(row.parts) > MOST_PARTS:
         table.add_row(f"and {len(row.parts) - MOST_PARTS} more")
     return table

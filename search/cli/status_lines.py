@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from search.cli.artifact_lines import print_artifacts
 from search.results.durations import about
+from search.results.scale import scale_of
 from search.results.status import StudyStatus
 from trainables.counts import quantity
 
@@ -27,8 +28,8 @@ def print_status(progress: StudyStatus) -> None:
     ends = not (epochs_left or counts["unfinished"] or counts["missing"])
     print(f"{quantity(progress.epochs, 'epoch')} of trials{'' if ends else f'; {_time_left(progress)}'}")
     for policy, row in progress.best.items():
-        accuracy = f"{100 * (row.best_val_accuracy or 0):.1f} %"
-        print(f"best trial of {policy}: accuracy {accuracy} at sparsity {row.sparsity:g} (trial {row.trial})")
+        reached = scale_of(row.metric).text(row.best_val_accuracy)
+        print(f"best trial of {policy}: {row.metric} {reached} at sparsity {row.sparsity:g} (trial {row.trial})")
     print_artifacts(progress.artifacts)
 
 

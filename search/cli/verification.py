@@ -16,7 +16,7 @@ verification = typer.Typer()
 def verify(
     context: typer.Context,
     folder: StudyDir,
-    sample: Annotated[int, typer.Option(min=0, help="Number of networks whose accuracy is measured again.")] = 3,
+    sample: Annotated[int, typer.Option(min=0, help="Number of networks that are measured again.")] = 3,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -33,7 +33,7 @@ def verify(
         print(
             f"{quantity(verified.trials, 'trial')}: {quantity(verified.files, 'file')} checked, "
             f"{quantity(verified.networks, 'network')} rebuilt and "
-            f"counted, {quantity(verified.measured, 'accuracy', 'accuracies')} measured again"
+            f"counted, {verified.measured} measured again"
         )
         if verified.unfinished:
             one, many = "trial has not ended; no table shows it", "trials have not ended; no table shows them"

@@ -83,7 +83,7 @@ def pack(study: StudySpec, folder: Path) -> None:
     release = version("howcompact")
     (folder / f"howcompact-{release}.dist-info").mkdir()
     (folder / f"howcompact-{release}.dist-info" / "METADATA").write_text(f"Name: howcompact\nVersion: {release}\n")
-    written = [*filter(is_users_own, study.models), *study.functions()]  # by the user
+    written = [*filter(is_users_own, study.models), *study.functions(), *filter(None, [study.task])]  # by the user
     for name, package in OURS.items():
         shutil.copytree(package, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for path in own_code(name.partition(":")[0] for name in written):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from search.comparison.compare import Comparison, ComparisonRow
 from search.comparison.left_out import OTHER_SEEDS
 from search.comparison.pairs import Pair
+from search.results.scale import sign_of
 
 RowKey = tuple[str, float, str]
 
@@ -23,12 +24,16 @@ def key_of(row: ComparisonRow) -> RowKey:
 
 
 def best_of(rows: Iterable[ComparisonRow]) -> ComparisonRow:
-    """Find the best row of a cell: the highest mean accuracy after recovery among the rows with the most seeds.
+    """Find the best row of a cell: the best mean of the metric after recovery among the rows with the most seeds.
 
     A mean over fewer seeds does not make a row the best: the seeds that it lacks may be the hard ones. Rows with a
     warning, other than on their seeds, count only where all rows have one. Of equal rows the first one is the best.
     """
-    return max(rows, key=lambda row: ({*row.warnings} <= {OTHER_SEEDS}, len(row.seeds), row.best_val_accuracy.mean))
+
+    def rank(row: ComparisonRow) -> tuple[bool, int, float]:
+        return {*row.warnings} <= {OTHER_SEEDS}, len(row.seeds), sign_of(row) * row.best_val_accuracy.mean
+
+    return max(rows, key=rank)
 
 
 def against_best(comparison: Comparison) -> Mapping[RowKey, AgainstBest]:

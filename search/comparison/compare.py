@@ -32,7 +32,10 @@ class Accuracies(NamedTuple):
 
 
 class ComparisonRow(Frozen):
-    """One policy at one sparsity, over seeds. Accuracies are on validation samples."""
+    """One policy at one sparsity, over seeds.
+
+    Accuracies, or the values of another metric, are on validation samples.
+    """
 
     policy: str
     criterion: str
@@ -46,6 +49,8 @@ class ComparisonRow(Frozen):
     model: str
     width: float
     dataset: str
+    metric: str  # what judges the networks; it names the fields of its values
+    higher_is_better: bool
     sparsity: float
     budget: BudgetKind
     setting: str  # rows of one setting were trained and pruned alike
@@ -68,7 +73,7 @@ class ComparisonRow(Frozen):
     recalibrated_accuracy: Estimate
     compensated_accuracy: Estimate | None  # compensated and recalibrated; None where the network was not compensated
     best_val_accuracy: Estimate  # of the best epoch
-    gap_to_uniform: Estimate | None  # of best_val_accuracy, paired by seed, where budgets match
+    gap_to_uniform: Estimate | None  # of best_val_accuracy, above 0 if better; paired by seed, where budgets match
     gap_to_control: Estimate | None  # the same to the curriculum's control, where epochs and images match, too
     gap_to_standard: Estimate | None  # the same to training without a curriculum
     search_cost_seconds: float  # mean over seeds, of allocation, profile and every trial that a search evaluated
@@ -101,7 +106,7 @@ class Comparison(Frozen):
     headline: dict[str, Headline]  # by policy, and by the arm where there are several: "erk, scratch"
     versus: list[Versus]
     warnings: list[str]  # what the headline, the rows and the counts leave out
-    margin: float | None  # of the accuracy, within which two policies count as equivalent
+    margin: float | None  # of the metric, within which two policies count as equivalent
     pairs: list[Pair]  # every pair of policies of a cell; none without a margin
     held_out: HeldOut | None = None
 
@@ -109,11 +114,13 @@ class Comparison(Frozen):
 def compare(folders: Sequence[StudyFolder], margin: float | None = None) -> Comparison:
     """Compare the policies of all finished trials in these study folders.
 
-    margin: in points of accuracy; with it, every pair of policies of a cell is tested for equivalence. Raises
-    ValueError where no trial has finished, and for a margin that is not above 0 and at most 100.
+    margin: in points of accuracy, or in the unit of another metric; with it, every pair of policies of a cell is tested
+    for equivalence. Raises ValueError where no trial has finished, for a margin that is not above 0 and at most 100,
+    and for a margin of several metrics.
     """
-    fraction = None if margin is None else checked_margin(margin)
     found = winners(folders)
+    metrics = {winner.metric for by_seed in found.cells.values() for winner in by_seed.values()}
+    fraction = None if margin is None else checked_margin(margin, metrics)
     if not found.cells:
         raise ValueError("a comparison must have finished trials, but there are none; run the study first")
     odd_settings = mismatches(found.cells, folders)
@@ -179,6 +186,8 @@ def _row(
         model=first.model,
         width=first.width,
         dataset=first.dataset,
+        metric=first.metric,
+        higher_is_better=first.higher_is_better,
         sparsity=first.sparsity,
         budget=first.budget,
         setting=first.setting,

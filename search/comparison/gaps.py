@@ -7,10 +7,11 @@ from search.comparison.budgets import matched
 from search.comparison.estimates import Estimate
 from search.comparison.headline import BASELINE
 from search.comparison.winners import BySeed, Cell, Cells, Winner
+from search.results.scale import rank
 
 
 class Gaps(NamedTuple):
-    """How far a cell's validation accuracy is ahead of each rival's; None where no seed has a fair rival."""
+    """How far a cell is ahead of each rival, above 0 if better; None where no seed has a fair rival."""
 
     gap_to_uniform: Estimate | None
     gap_to_control: Estimate | None
@@ -60,7 +61,7 @@ def gaps(cells: Cells) -> dict[Cell, Gaps]:
 def _differences(own: BySeed, rivals: BySeed, rival: Rival) -> Iterator[float]:
     for seed in sorted(own.keys() & rivals):
         if rival.fair(own[seed], rivals[seed]):
-            yield own[seed].best_val_accuracy - rivals[seed].best_val_accuracy
+            yield rank(own[seed]) - rank(rivals[seed])
 
 
 def unfair(cell: Cell, own: BySeed, cells: Cells) -> list[str]:

@@ -13,6 +13,7 @@ from search.comparison.budgets import matched
 from search.comparison.estimates import Estimate, Floats, holm, sign_flip
 from search.comparison.winners import BySeed, Cell, Cells, Winner
 from search.results.names import network_name
+from search.results.scale import sign_of
 from trainables.frozen import Frozen
 from trainables.names import GranularityName
 from trainables.spec import BudgetKind
@@ -23,7 +24,10 @@ RECOVERED = ACCURACIES.index("best_val_accuracy")
 
 
 class Gap(Frozen):
-    """How far accuracy is ahead of uniform's: the mean over cells, its interval over seeds, and the largest mean."""
+    """How far the metric is ahead of uniform's, above 0 if better.
+
+    The mean over cells, its interval over seeds, and the largest mean.
+    """
 
     mean_gap: float
     max_gap: float  # largest mean over seeds, among settings and sparsities
@@ -35,6 +39,7 @@ class Gap(Frozen):
 class Headline(Gap):
     """A policy's gap after recovery, and before it. All cells have the same seeds."""
 
+    metric: str  # of the networks; a gap is in its unit, and above 0 if better
     one_shot: Gap
     recalibrated: Gap
     compensated: Gap | None  # None where the networks were not compensated
@@ -46,7 +51,7 @@ class Headline(Gap):
 
 
 class Versus(Frozen):
-    """Two policies, by accuracy after recovery, over the cells that both reached with matched budgets.
+    """Two policies, by the metric after recovery, over the cells that both reached with matched budgets.
 
     The test flips the signs of each seed's mean difference. Few seeds cannot give a small p: `smallest_p` is the least
     possible. Holm's correction is over all pairs with uniform, and over all other pairs.
@@ -54,6 +59,7 @@ class Versus(Frozen):
 
     policy: str
     rival: str
+    metric: str
     arm: str  # as in the headline's names; empty where all trials were pruned and recovered alike
     wins: int
     ties: int
@@ -77,6 +83,7 @@ class Arm(NamedTuple):
     recovery: str
     curriculum: str
     budget: BudgetKind
+    metric: str
 
     @classmethod
     def of(cls, winner: Winner) -> "Arm":
@@ -115,24 +122,27 @@ class _Grid:
         self.policies = sorted({cell.policy for cell in cells})
         self.targets = sorted(firsts)
         self.networks = [network_name(firsts[target]) for target in self.targets]
+        self.metric = next(iter(firsts.values())).metric
         self.seeds = sorted({seed for own in cells.values() for seed in own})
         policy_at = {policy: index for index, policy in enumerate(self.policies)}
         target_at = {target: index for index, target in enumerate(self.targets)}
         seed_at = {seed: index for index, seed in enumerate(self.seeds)}
         shape = (len(self.policies), len(self.targets), len(self.seeds))
-        self.accuracy = np.full((len(ACCURACIES), *shape), np.nan)
+        self.ranks = np.full((len(ACCURACIES), *shape), np.nan)
         self.spent = np.full(shape, np.nan)
         accuracies = attrgetter(*ACCURACIES)
         for cell, own in cells.items():
             for seed, winner in own.items():
                 at = policy_at[cell.policy], target_at[Target(cell.setting, cell.sparsity)], seed_at[seed]
-                self.accuracy[:, *at] = [np.nan if value is None else value for value in accuracies(winner)]
+                self.ranks[:, *at] = [
+                    np.nan if value is None else sign_of(winner) * value for value in accuracies(winner)
+                ]
                 self.spent[at] = winner.spent
 
     def differences(self, policy: str, rival: str) -> Floats:
         """(accuracies, targets, seeds): how far a policy is ahead; NaN where budgets do not match."""
         a, b = self.policies.index(policy), self.policies.index(rival)
-        ahead = self.accuracy[:, a] - self.accuracy[:, b]
+        ahead = self.ranks[:, a] - self.ranks[:, b]
         return np.where(matched(self.spent[a], self.spent[b]), ahead, np.nan)
 
     def headlines(self) -> Iterator[tuple[str, Headline]]:
@@ -152,6 +162,7 @@ class _Grid:
                 policy,
                 Headline(
                     **dict(self._gap(recovered, targets, seeds)),
+                    metric=self.metric,
                     one_shot=self._gap(one_shot, targets, seeds),
                     recalibrated=self._gap(recalibrated, targets, seeds),
                     compensated=None if uncompensated else self._gap(compensated, targets, seeds),
@@ -187,6 +198,7 @@ class _Grid:
             yield Versus(
                 policy=policy,
                 rival=rival,
+                metric=self.metric,
                 arm=arm,
                 wins=int((ahead > 0).sum()),
                 ties=int((ahead == 0).sum()),

@@ -17,6 +17,7 @@ from search.comparison.search_trials import SearchTrials, TrialsBySeed, trials_o
 from search.results.folder import StudyFolder
 from search.results.names import network_name
 from search.results.rows import TrialRow
+from search.results.scale import rank
 from search.study.search_spec import CAPACITY
 from trainables.counts import noun
 from trainables.frozen import Frozen
@@ -89,7 +90,7 @@ def _unusable(trials: Sequence[TrialRow]) -> str:
     if len(trials) < FEWEST:
         return f"fewer than {FEWEST} finished trials; raise search.trials"
     return (
-        "finished trials of one and the same accuracy"
+        f"finished trials of one and the same {trials[0].metric}"
         if len({trial.best_val_accuracy for trial in trials}) == 1
         else ""
     )
@@ -143,7 +144,7 @@ def part_importances(trials: Sequence[TrialRow], evaluator: str) -> dict[str, fl
     for trial, row in zip(trials, scaled.tolist(), strict=True):
         params = {part: value for part, value, span in zip(parts, row, spans, strict=True) if span > 0}
         distributions = dict.fromkeys(params, scale)
-        study.add_trial(create_trial(params=params, distributions=distributions, value=trial.best_val_accuracy))
+        study.add_trial(create_trial(params=params, distributions=distributions, value=rank(trial)))
     shares = EVALUATORS[evaluator](study)
     return {part: float(shares.get(part, 0.0)) for part in parts}
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from itertools import combinations
 from typing import Literal
@@ -15,7 +15,9 @@ from search.comparison.estimates import Estimate, Floats, holm
 from search.comparison.gaps import same_budget
 from search.comparison.headline import BASELINE
 from search.comparison.winners import BySeed, Cells
+from search.results.scale import ACCURACY, rank
 from trainables.frozen import Frozen
+from trainables.mistakes import listed
 
 LEVEL = 0.05  # of each test
 FEWEST = 3  # seeds; the deviation of two gaps has one degree of freedom
@@ -27,7 +29,7 @@ Verdict = Literal["better", "worse", "equivalent", "undecided", "too few seeds"]
 
 
 class Pair(Frozen):
-    """Two policies in one cell, by accuracy after recovery, over the seeds in which both kept the same budget.
+    """Two policies in one cell, by the metric after recovery, over the seeds in which both kept the same budget.
 
     All numbers are of Student's t over the paired gaps, at any number of seeds: then intervals, tests and `seeds_more`
     follow from one formula. The p-values are None for fewer than `FEWEST` seeds, and if all gaps are the same.
@@ -37,8 +39,9 @@ class Pair(Frozen):
     rival: str  # uniform, if the pair has it
     setting: str  # as in a row of the comparison; so is the sparsity
     sparsity: float
+    metric: str
     seeds: list[int]
-    gap: Estimate  # accuracy of the policy minus that of the rival, with its 95 % interval
+    gap: Estimate  # how far the policy is ahead of the rival, with its 95 % interval
     verdict: Verdict  # better or worse: the 95 % interval excludes 0; equivalent: within the margin, and neither
     within_margin: bool  # two one-sided tests at 5 %: the 90 % interval lies within the margin
     seeds_more: int | None  # that would decide, with this mean and deviation; 0: decided; None: over 1,000, or unknown
@@ -62,15 +65,25 @@ class Pair(Frozen):
         )
 
 
-def checked_margin(points: float) -> float:
-    """Return a margin in points as a fraction. ValueError unless it is above 0 and at most 100."""
-    if not 0 < points <= MOST_POINTS:
-        raise ValueError(f"margin must be above 0 and at most {MOST_POINTS} points of accuracy, but got {points:g}")
-    return points / 100
+def checked_margin(margin: float, metrics: Collection[str] = (ACCURACY,)) -> float:
+    """Return a margin in the unit in which results are kept: points of accuracy as a fraction.
+
+    metrics: of the results. ValueError for several, and unless a margin of accuracy is above 0 and at most 100, and any
+    other one above 0.
+    """
+    if len(metrics) > 1:
+        raise ValueError(f"margin must be of one metric, but the studies have {listed(metrics)}; compare each alone")
+    if metrics and ACCURACY not in metrics:
+        if not 0 < margin < math.inf:
+            raise ValueError(f"margin must be above 0, in the unit of {listed(metrics)}, but got {margin:g}")
+        return margin
+    if not 0 < margin <= MOST_POINTS:
+        raise ValueError(f"margin must be above 0 and at most {MOST_POINTS} points of accuracy, but got {margin:g}")
+    return margin / 100
 
 
 def pairs_of(cells: Cells, margin: float) -> list[Pair]:
-    """Compare every two policies of each setting and sparsity. margin: of the accuracy, as a fraction."""
+    """Compare every two policies of each setting and sparsity. margin: as `checked_margin` returns it."""
     rivals: dict[tuple[str, float], dict[str, BySeed]] = defaultdict(dict)
     for cell, own in cells.items():
         rivals[cell.setting, cell.sparsity][cell.policy] = own
@@ -80,7 +93,8 @@ def pairs_of(cells: Cells, margin: float) -> list[Pair]:
         for policy, rival in combinations(sorted(by_policy, key=lambda policy: (policy == BASELINE, policy)), 2):
             gaps = _gaps(by_policy[policy], by_policy[rival])
             if gaps:
-                names = {"policy": policy, "rival": rival, "setting": setting, "sparsity": sparsity}
+                metric = next(iter(by_policy[policy].values())).metric
+                names = {"policy": policy, "rival": rival, "setting": setting, "sparsity": sparsity, "metric": metric}
                 own_pairs.append(
                     Pair.model_validate(names | {"seeds": [*gaps]} | student_tests([*gaps.values()], margin))
                 )
@@ -91,7 +105,7 @@ def pairs_of(cells: Cells, margin: float) -> list[Pair]:
 def _gaps(own: BySeed, other: BySeed) -> dict[int, float]:
     """Find how far one policy is ahead of another one in each seed in which their budgets match."""
     return {
-        seed: own[seed].best_val_accuracy - other[seed].best_val_accuracy
+        seed: rank(own[seed]) - rank(other[seed])
         for seed in sorted(own.keys() & other)
         if same_budget(own[seed], other[seed])
     }

@@ -35,6 +35,8 @@ class Winner(NamedTuple):
     model: str
     width: float
     dataset: str
+    metric: str
+    higher_is_better: bool
     sparsity: float
     budget: BudgetKind
     seed: int
@@ -75,7 +77,7 @@ Cells = Mapping[Cell, BySeed]
 
 
 DECISIVE = [  # columns that decide who wins and at what cost
-    *("trial", "cell", "policy", "status", "best_val_accuracy", "starts", "feasible"),
+    *("trial", "cell", "policy", "status", "best_val_accuracy", "higher_is_better", "starts", "feasible"),
     *search_costs.COLUMNS,
 ]
 COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE, "layers", "parts")]
@@ -125,7 +127,9 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
         [own.append_column("search", own["policy"]), starts.append_column("search", pa.repeat(SEARCHED, len(starts)))]
     )
     seen = seen.append_column("network", search_costs.marks_of_networks(table["parts"].take(seen["row"])))
-    order = [("best_val_accuracy", "descending"), ("starts", "descending"), ("trial", "ascending")]
+    signs = pc.if_else(seen["higher_is_better"], 1.0, -1.0)
+    seen = seen.append_column("rank", pc.multiply(seen["best_val_accuracy"], signs))
+    order = [("rank", "descending"), ("starts", "descending"), ("trial", "ascending")]
     reached = seen.filter(done & pc.field("feasible")).sort_by(order)
     best = reached.group_by(["search", "cell"], use_threads=False).aggregate([("row", "first")])
     spent, spent_by_rule = search_costs.of_searches(seen), search_costs.of_rules(named)

@@ -9,6 +9,7 @@ from search.comparison.estimates import Estimate, tells_nothing
 from search.comparison.headline import Gap
 from search.comparison.pairs import MOST_MORE, Pair
 from search.results.names import model_name, pruning_name
+from search.results.scale import PERCENT, Scale
 from trainables.counts import quantity
 from trainables.curriculum_spec import Curriculum
 from trainables.pruning.held import outside_budgets
@@ -57,18 +58,25 @@ def after(row: ComparisonRow) -> str:
     return "" if row.curriculum == STANDARD else f", {row.curriculum}"
 
 
-def percent(value: Estimate | Gap | None, signed: bool = False, too_few: str = IN_BRACKETS, digits: int = 1) -> str:
-    """Write an accuracy, or a difference of two accuracies, in percent with its interval; an empty text for None.
+def written(
+    value: Estimate | Gap | None,
+    signed: bool = False,
+    too_few: str = IN_BRACKETS,
+    more_digits: int = 0,
+    scale: Scale = PERCENT,
+) -> str:
+    """Write the value of a metric, or a difference of two values, with its interval; an empty text for None.
 
     A symmetric interval is written as half its length, any other interval by its two ends. too_few: text in place of an
-    interval that tells nothing.
+    interval that tells nothing. scale: of the metric; by default percent.
     """
     if value is None:
         return ""
-    mean = 100 * (value.mean_gap if isinstance(value, Gap) else value.mean)
-    low, high = (None if end is None else 100 * end for end in (value.low, value.high))
+    digits = scale.digits + more_digits
+    mean = scale.factor * (value.mean_gap if isinstance(value, Gap) else value.mean)
+    low, high = (None if end is None else scale.factor * end for end in (value.low, value.high))
     symmetric = low is None or high is None or math.isclose(high - mean, mean - low, rel_tol=1e-6, abs_tol=1e-7)
-    if tells_nothing(low, high, scale=100.0):
+    if tells_nothing(low, high, scale=scale.length):
         return f"{mean:{'+' * signed}.{digits}f}{too_few}"
     return (_half_length if symmetric else _ends)(mean, low, high, digits=digits, signed=signed)
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainables.spec import EpochReport
+from trainables.task_spec import MetricSpec
 from trainables.trial.reports import METRIC, from_tune
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
 
+ACCURACY = MetricSpec()
 AGE = "age"  # number of epochs judged so far, epoch 0 included: Ray has no rung before 1
 FURTHEST = 1_000_000  # epochs; a rung that no trial reaches costs nothing
 
@@ -50,8 +52,9 @@ def hyperband() -> "TrialScheduler":
 def median() -> "TrialScheduler":
     """Stop a trial whose best value is below the median of the other trials' running averages, from epoch 0 on.
 
-    A value is the accuracy, or the promise at epoch 0. This is the rule of Vizier (Golovin et al., KDD 2017, section
-    3.2.2). It applies once three other trials have reached the same epoch.
+    A value is the metric, negative where lower is better, or the promise at epoch 0. This is the rule of Vizier
+    (Golovin et al., KDD 2017, section 3.2.2). It applies once three other trials have reached the same epoch.
+
     """
     from ray.tune.schedulers import MedianStoppingRule
 
@@ -96,13 +99,15 @@ def per_search(
     search_of: Callable[[Any], SearchKey | None],
     first_epoch_of: Callable[[Any], int],
     ended: Callable[[SearchKey], Histories],
+    metric: MetricSpec = ACCURACY,
 ) -> "TrialScheduler":
     """Give each search its own scheduler, which knows the trials of the search that have already ended.
 
-    search_of: names the search of a Tune trial; None for a trial that is never stopped. first_epoch_of: the first
-    epoch by which a trial can be judged. ended: reports of the trials that a search starts from, and of its trials of
-    earlier runs. Epoch 0 is judged by its promise; without one, as in trials of a run without a scheduler, it is not
-    judged.
+    search_of: names the search of a Tune trial; None for a trial that is never stopped. first_epoch_of: the first epoch
+    by which a trial can be judged. ended: reports of the trials that a search starts from, and of its trials of earlier
+    runs. metric: of the study. Epoch 0 is judged by its promise; without one, as in trials of a run without a
+    scheduler, it is not judged.
+
     """
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
@@ -110,7 +115,7 @@ def per_search(
         return report.epoch > 0 or first_epoch_of(trial) > 0 or report.promise is not None
 
     def judged(trial: Any, report: EpochReport) -> dict[str, Any]:
-        value = report.val_accuracy if report.promise is None else report.promise
+        value = metric.sign * report.val_accuracy if report.promise is None else report.promise
         return {METRIC: value, AGE: report.epoch - first_epoch_of(trial) + 1}
 
     def scheduler_of(search: SearchKey, newcomer: Any) -> TrialScheduler:

@@ -42,6 +42,11 @@ class Network:
         """Load the data that it was trained on. Raises ValueError, in the name of `asker`, if the weights are fresh."""
         if self.data is None:
             raise untrained(asker, self.name)
+        if self.data.task.function:
+            raise ValueError(
+                f"{asker} must measure a network of images, but {self.name!r} was trained for task "
+                f"{self.data.task.function!r}; compare its trials instead"
+            )
         return sources.load(self.data)
 
     def calibration(self, samples: int, asker: str, device: torch.device) -> Calibration:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from search.comparison.compare import Comparison, ComparisonRow, Estimate
 from search.comparison.pairs import Pair
 from search.comparison.wording import in_order
+from search.results.scale import ACCURACY, public_name
 
 MAP = pa.map_(pa.string(), pa.float64())
 TYPES: dict[Any, pa.DataType] = {  # of columns that may hold nothing to tell their type by
@@ -43,7 +44,9 @@ def _columns(model: type[BaseModel], rows: Sequence[BaseModel]) -> pa.Table:
             columns[name] = pa.array([list(densities.items()) for densities in values], MAP)
         else:
             columns[name] = pa.array(values, TYPES.get(field.annotation))
-    return pa.table(columns)
+    metrics = {row.metric for row in rows if isinstance(row, ComparisonRow)}
+    metric = metrics.pop() if len(metrics) == 1 else ACCURACY
+    return pa.table({public_name(name, metric): column for name, column in columns.items()})
 
 
 def to_csv(table: pa.Table) -> bytes:

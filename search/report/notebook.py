@@ -1,14 +1,16 @@
 """A comparison in Python: as columns, as a figure, as a table in a notebook."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from search.comparison.best_rivals import AgainstBest, against_best, key_of
 from search.comparison.compare import BASELINE, Comparison, ComparisonRow
-from search.comparison.wording import in_order, network_of, percent, verdict_of, warnings_of
+from search.comparison.wording import in_order, network_of, verdict_of, warnings_of, written
 from search.report.columns import pairs_to_columns, to_columns
 from search.report.html import render
+from search.results.scale import scale_of
 from trainables.counts import quantity
 
 if TYPE_CHECKING:
@@ -19,13 +21,13 @@ HEAD = (
         "network",
         "sparsity",
         "policy",
-        "one-shot %",
-        "recalibrated %",
-        "compensated %",
-        "recovered %",
+        "one-shot",
+        "recalibrated",
+        "compensated",
+        "recovered",
         "vs uniform",
         "vs best",
-        "test %",
+        "test",
     ),
     *("params kept", "MACs kept", "search cost s", "trials", "seeds"),
 )
@@ -58,7 +60,7 @@ class Compared(Comparison):
     __str__ = __repr__
 
     def plot(self, **options: Any) -> "Figure":
-        """Draw accuracy against sparsity, as `search.report.plot` does with these options."""
+        """Draw accuracy, or another metric, against sparsity, as `search.report.plot` does with these options."""
         from search.report.write import plot  # importing it takes a second
 
         return plot(self, **options)
@@ -76,13 +78,14 @@ class Compared(Comparison):
 
 
 def _cells(row: ComparisonRow, best: AgainstBest | None) -> tuple[str, ...]:
+    shown = partial(written, scale=scale_of(row.metric))
     return (
         *(network_of(row), f"{row.sparsity:g}", row.policy + (" (control)" if row.control else "")),
-        *map(percent, (row.one_shot_accuracy, row.recalibrated_accuracy)),
-        *map(percent, (row.compensated_accuracy, row.best_val_accuracy)),
-        "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
-        f"{percent(best.pair.gap, signed=True, digits=2)}, {verdict_of(*best)}" if best else "",
-        percent(row.test_accuracy),
+        *map(shown, (row.one_shot_accuracy, row.recalibrated_accuracy)),
+        *map(shown, (row.compensated_accuracy, row.best_val_accuracy)),
+        "" if row.policy == BASELINE else shown(row.gap_to_uniform, signed=True),
+        f"{shown(best.pair.gap, signed=True, more_digits=1)}, {verdict_of(*best)}" if best else "",
+        shown(row.test_accuracy),
         f"{row.params_kept:,} ({row.params_density:.1%})",
         f"{row.macs_kept:,} ({row.macs_density:.1%})",
         *(f"{row.search_cost_seconds:.2f}", str(row.trials), ", ".join(map(str, row.seeds))),

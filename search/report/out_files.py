@@ -12,6 +12,7 @@ FIGURES = (
     *("gap", "accuracy", "macs", "curricula", "layers", "compact", "gates", "probes", "pareto", "cost", "progress"),
     *("ranking", "importance"),
 )  # names of the sections that may have charts
+OTHER_METRIC = "sparsity"  # name of the section "accuracy" where the metric is another
 FILES = {
     PAGE,
     JSON,
@@ -19,7 +20,7 @@ FILES = {
     PARQUET,
     PAIRS_CSV,
     PAIRS_PARQUET,
-    *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")),
+    *(f"{name}.{kind}" for name in (*FIGURES, OTHER_METRIC) for kind in ("png", "svg")),
 }
 
 

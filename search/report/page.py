@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from search.comparison.best_rivals import best_of
-from search.comparison.compare import BASELINE, Estimate
-from search.comparison.wording import percent, warnings_of
+from search.comparison.compare import BASELINE, ComparisonRow, Estimate
+from search.comparison.wording import warnings_of, written
 from search.figures.chart import inline
 from search.figures.section import Section
 from search.report.html import render
 from search.report.provenance import Provenance
 from search.report.sections.evidence import Evidence
 from search.results.rows import TABLE
+from search.results.scale import scale_of
 from trainables.counts import quantity
 
 MOST_ROWS, MOST_WARNINGS = 400, 8  # of a table; at the top
@@ -70,15 +71,16 @@ def _summary(evidence: Evidence) -> Summary:
         uneven = any(len(row.seeds) < len(best[row.sparsity].seeds) for row in rows)
         among = " of those with the most seeds" if uneven else ""
         text = (
-            f"the dense network has {_percent(rows[0].dense_accuracy)}. {policy} has the highest mean accuracy{among} "
-            f"at {wins} of {quantity(len(best), 'sparsity', 'sparsities')}. At sparsity {highest:g}, the highest, "
-            f"the best policy is {best[highest].policy} with {_percent(best[highest].best_val_accuracy)}."
+            f"the dense network has {_shown(rows[0], rows[0].dense_accuracy)}. {policy} has the "
+            f"{'highest' if rows[0].higher_is_better else 'lowest'} mean {rows[0].metric}{among} at "
+            f"{wins} of {quantity(len(best), 'sparsity', 'sparsities')}. At sparsity {highest:g}, the highest, "
+            f"the best policy is {best[highest].policy} with {_shown(rows[0], best[highest].best_val_accuracy)}."
         )
         lines.append((name, text))
     text = (
         f"{quantity(len(evidence.trials), 'trial')} of "
-        f"{quantity(len(evidence.style_of), 'policy', 'policies')}. Accuracy is measured on validation "
-        "samples: mean ± half of the 95 % interval over seeds. A gap is the difference to "
+        f"{quantity(len(evidence.style_of), 'policy', 'policies')}. {evidence.metrics.capitalize()} is measured on "
+        "validation samples: mean ± half of the 95 % interval over seeds. A gap is the difference to "
         f"{BASELINE} at the same budget and seed."
     )
     lines.append(("", text))
@@ -93,8 +95,9 @@ def _summary(evidence: Evidence) -> Summary:
     return Summary(lines, warnings)
 
 
-def _percent(estimate: Estimate) -> str:
-    return f"{percent(estimate)} %"
+def _shown(row: ComparisonRow, estimate: Estimate) -> str:
+    scale = scale_of(row.metric)
+    return f"{written(estimate, scale=scale)}{scale.unit}"
 
 
 def _figure(section: Section) -> Figure | None:

@@ -1,5 +1,5 @@
 """The study folder: trials as rows, constraints on rows, the Pareto front.
 
 Hands out: constraints, data_at_hand, dense_networks, durations, failures, folder, measured_again, names, out_folder,
-pareto, proposal, rows, searches, shared_artifacts, status, storage_needs, to_json, unneeded, versions.
+pareto, proposal, rows, scale, searches, shared_artifacts, status, storage_needs, to_json, unneeded, versions.
 """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.results.rows import TrialRow
+from search.results.scale import ACCURACY, public_name, sign_of
 from trainables.lookup import did_you_mean
 
 FRACTIONS = {"params": ("params_kept", "params_total"), "macs": ("macs_kept", "macs_total")}  # of the dense network
@@ -43,10 +44,15 @@ def conditions(where: Sequence[str], rows: Sequence[TrialRow]) -> list[Condition
     return [_condition(text, rows) for text in where]
 
 
-def refuse_unknown(metric: str) -> None:
-    """Raise ValueError for a metric that cannot rank networks."""
-    if metric not in METRICS:
-        raise did_you_mean("--metric", metric, METRICS)
+def ranking_field(metric: str, rows: Sequence[TrialRow]) -> str:
+    """Find the field that ranks networks. Raises ValueError for a name that cannot rank them."""
+    if (found := field_of(metric, rows)) not in METRICS:
+        raise did_you_mean("--metric", metric, _shown(METRICS, rows))
+    return found
+
+
+def _shown(names: Sequence[str], rows: Sequence[TrialRow]) -> list[str]:
+    return [public_name(name, rows[0].metric) if rows else name for name in names]
 
 
 def value_of(row: TrialRow, name: str) -> float | str | None:
@@ -58,16 +64,28 @@ def value_of(row: TrialRow, name: str) -> float | str | None:
     return kept / total if total else None
 
 
-def penalty(metric: str, value: float) -> float:
-    """Turn a metric into a penalty (lower is better): high accuracy and sparsity are good, other numbers are costs."""
-    return -value if metric.endswith("accuracy") or metric == "sparsity" else value
+def penalty(row: TrialRow, name: str, value: float) -> float:
+    """Turn a number of a trial into a penalty (lower is better).
+
+    A high accuracy is good, or whatever its metric prefers, and so is a high sparsity; other numbers are costs.
+    """
+    if name.endswith(ACCURACY):
+        return -sign_of(row) * value
+    return -value if name == "sparsity" else value
+
+
+def field_of(name: str, rows: Sequence[TrialRow]) -> str:
+    """Find the field behind a public name: "best_val_r2" is `best_val_accuracy` where r2 judges the trials."""
+    public = {public_name(field, row.metric): field for row in rows[:1] for field in COLUMNS}
+    return public.get(name, name)
 
 
 def _condition(text: str, rows: Sequence[TrialRow]) -> Condition:
     match = re.fullmatch(r"\s*(\w+)\s*(>=|<=|==|!=|>|<)\s*(.*\S)\s*", text)
     if not match:
         raise ValueError(f"--where must be like 'sparsity>=0.9' or 'policy==lamp', but got {text!r}")
-    name, comparison, bound = match.groups()
+    public, comparison, bound = match.groups()
+    name = field_of(public, rows)
     if name in TEXTS:
         if comparison not in ("==", "!="):
             raise ValueError(f"--where must compare the text {name} by == or !=, but got {text!r}")
@@ -76,11 +94,11 @@ def _condition(text: str, rows: Sequence[TrialRow]) -> Condition:
             raise did_you_mean(name, bound, known)
         return Condition(name, comparison, bound)
     if name not in NUMBERS:
-        raise did_you_mean("--where", name, [*NUMBERS, *TEXTS])
+        raise did_you_mean("--where", public, _shown([*NUMBERS, *TEXTS], rows))
     try:
         number = float(bound)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"--where must compare {name} with a number, but got {text!r}")
+        raise ValueError(f"--where must compare {public} with a number, but got {text!r}")
     return Condition(name, comparison, number)

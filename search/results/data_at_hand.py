@@ -45,8 +45,10 @@ def data_at_hand(folder: StudyFolder, rows: Iterable[TrialRow]) -> dict[DataName
 
 def _unchanged(data: DataSpec, folder: StudyFolder) -> DataSpec:
     """Return the data set. Raises ValueError if its files do not match its checksum."""
+    folder.trust.check_task(data.task.function)
     if data.content:
         now = sources.identified(data, folder.folder.parent, lambda text: print(text, file=sys.stderr))
         if now.content != data.content:
-            raise ValueError(f"the data at {data.path} must be the data that a trial was trained on, but has changed")
+            where = f"of task {data.task.function}" if data.task.function else f"at {data.path}"
+            raise ValueError(f"the data {where} must be the data that a trial was trained on, but has changed")
     return data

@@ -5,6 +5,7 @@ from contextlib import suppress
 from statistics import fmean
 
 from search.results.durations import about
+from search.results.scale import scale_of
 from search.study.spec import StudySpec
 from trainables.checkpoints import artifact_store, manifest
 from trainables.checkpoints.epochs import newest_record
@@ -72,8 +73,10 @@ def seconds_left(networks: Sequence[DenseNetwork]) -> float | None:
 
 
 def epoch_text(network: DenseNetwork, report: EpochReport) -> str:
-    """Describe an epoch: its number and its accuracy."""
-    return f"epoch {report.epoch} of {network.spec.recipe.epochs}, {100 * report.val_accuracy:.1f} %"
+    """Describe an epoch: its number and its accuracy, or the metric of the task."""
+    scale = scale_of(network.spec.data.task.metric.name)
+    named = "" if scale.unit else f"{scale.metric} "
+    return f"epoch {report.epoch} of {network.spec.recipe.epochs}, {named}{scale.text(report.val_accuracy)}"
 
 
 def progress_line(networks: Sequence[DenseNetwork]) -> str:
@@ -88,11 +91,11 @@ def progress_line(networks: Sequence[DenseNetwork]) -> str:
 
 
 def warnings_of(networks: Iterable[DenseNetwork]) -> list[str]:
-    """Warn of networks that were still gaining when their training ended, and of networks near chance."""
+    """Warn of classifiers that were still gaining when their training ended, and of those near chance."""
     messages = []
     for network in networks:
         epochs = network.spec.recipe.epochs
-        if not (network.trained and epochs and network.history and network.classes):
+        if network.spec.data.task.function or not (network.trained and epochs and network.history and network.classes):
             continue
         accuracy, chance = network.history[-1].val_accuracy, 1 / network.classes
         if accuracy < chance + ABOVE_CHANCE * (1 - chance):

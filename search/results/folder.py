@@ -7,7 +7,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, row_of, to_table, with_aliases
+from search.results.rows import SCHEMA, TABLE, TrialRow, from_parquet, from_table, published, row_of, to_table
 from search.study.spec import StudySpec
 from trainables.checkpoints.epochs import newest_record
 from trainables.checkpoints.record import ProgressRecord
@@ -135,7 +135,7 @@ class StudyFolder:
     def write_table(self) -> list[TrialRow]:
         """Write all rows as Parquet and return them."""
         table = self.table()
-        self.folder.write(TABLE, to_parquet(with_aliases(table)))
+        self.folder.write(TABLE, to_parquet(published(table)))
         return from_table(table)
 
 

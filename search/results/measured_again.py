@@ -7,8 +7,9 @@ from search.results.data_at_hand import data_at_hand, name_of
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from trainables.data import sources
-from trainables.data.splits import Split, Splits
-from trainables.evaluate import accuracy_of, load_trial
+from trainables.data.samples import Samples
+from trainables.data.splits import AnySplits, Split
+from trainables.evaluate import load_trial, metric_of
 from trainables.outcome import Outcome
 from trainables.training.process import own_device
 
@@ -23,13 +24,13 @@ def measured_again(
     """
     known = data_at_hand(folder, rows.values()) if rows else {}
     device = own_device()
-    loaded: dict[str, tuple[Split, Splits]] = {}
+    loaded: dict[str, tuple[Split | Samples, AnySplits]] = {}
     for key in sorted(key for key, row in rows.items() if name_of(row) in known):
         outcome = folder.outcome(key)
         assert outcome is not None, "data_at_hand refuses rows without an outcome"
         data = outcome.spec.dense.data.found_by(known[name_of(rows[key])])
         if data.key() not in loaded:
-            splits = sources.load(data)
-            loaded[data.key()] = splits.val if split == "val" else sources.load_test(data), splits
+            splits = sources.load_any(data)
+            loaded[data.key()] = splits.val if split == "val" else sources.load_any_test(data), splits
         network = load_trial(folder.trial(key), outcome, device, folder.trust)
-        yield outcome, accuracy_of(network, *loaded[data.key()], device)
+        yield outcome, metric_of(network, *loaded[data.key()], device)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from trainables.curriculum_spec import Curriculum
+from trainables.data_spec import DataSpec
 from trainables.learnability.curriculum_kinds import label_of
 from trainables.names import GIVEN
 from trainables.own_function import is_external
@@ -114,6 +115,11 @@ def policy_label(spec: TrialSpec) -> str:
         return spec.policy
     text = json.dumps(spec.densities, sort_keys=True)
     return f"{GIVEN}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def data_name(data: DataSpec) -> str:
+    """Name a data set: by its name, or by the function of the user's task."""
+    return data.task.function or data.name
 
 
 def rules_name(rules: Sequence[LayerRule]) -> str:

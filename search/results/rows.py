@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from search.results.names import COMPENSATED, curriculum_name, policy_label, rules_name
+from search.results.names import COMPENSATED, curriculum_name, data_name, policy_label, rules_name
+from search.results.scale import ACCURACY, public_name
 from search.study.cells import cell_key, following
 from trainables.curriculum_spec import Curriculum
 from trainables.frozen import Frozen
@@ -24,7 +25,10 @@ ALIASES = {"val_accuracy": "best_val_accuracy"}  # former name of a column -> it
 
 
 class TrialRow(Frozen):
-    """An ended trial as a flat row. Accuracies are on validation samples; None means that it was not reached."""
+    """An ended trial as a flat row.
+
+    Accuracies, or the values of another metric, are on validation samples; None means that it was not reached.
+    """
 
     trial: str = Field(description="key of the trial; name of its folder in trials/")
     cell: str = Field(description="key of the settings that compared trials share: all but policy and densities")
@@ -45,6 +49,8 @@ class TrialRow(Frozen):
     width: float = Field(description="factor on the network's channels")
     dataset: str = Field(description="name of the data set")
     content: str = Field("", description="checksum of the data set's files; empty if its library checks them")
+    metric: str = Field(ACCURACY, description="what judges the network; it names the columns of its values")
+    higher_is_better: bool = Field(True, description="whether a higher value of the metric is better")
     sparsity: float = Field(description="requested fraction of the budget to remove")
     budget: BudgetKind = Field(description="unit of the sparsity: params or macs")
     seed: int = Field(description="seed of dense training, pruning and recovery")
@@ -55,7 +61,7 @@ class TrialRow(Frozen):
     recalibrated_accuracy: float | None = Field(None, description="accuracy with batch-norm statistics estimated again")
     compensated_accuracy: float | None = Field(None, description="accuracy compensated, then recalibrated")
     best_val_accuracy: float | None = Field(description="accuracy of the best epoch; epoch 0 is the start of recovery")
-    best_epoch: int | None = Field(None, description="the first epoch of highest validation accuracy")
+    best_epoch: int | None = Field(None, description="the first epoch of best validation accuracy")
     epochs: int = Field(0, description="number of reported epochs, with epoch 0")
     params_kept: int | None = Field(None, description="kept weights of all layers")
     params_total: int | None = Field(None, description="weights of the dense network's layers")
@@ -93,6 +99,7 @@ class Settings(NamedTuple):
 def row_of(outcome: Outcome) -> TrialRow:
     """Flatten an outcome."""
     spec, facts, best = outcome.spec, outcome.facts, outcome.best
+    metric = spec.dense.data.task.metric
     shared = spec.under(TrialSpec().policy, spec.gates).model_copy(update={"densities": None, "sparsity": 0.5})
     known = facts.model_dump(exclude={"prune_seconds"}) if facts else {}
     return TrialRow(
@@ -110,8 +117,10 @@ def row_of(outcome: Outcome) -> TrialRow:
         granularity=spec.granularity,
         model=spec.dense.model,
         width=spec.dense.width,
-        dataset=spec.dense.data.name,
+        dataset=data_name(spec.dense.data),
         content=spec.dense.data.content,
+        metric=metric.name,
+        higher_is_better=metric.higher_is_better,
         sparsity=spec.sparsity,
         budget=spec.budget,
         seed=spec.seed,
@@ -143,7 +152,12 @@ def _settings(seedless: TrialSpec) -> Settings:
 
 
 def _arrow(annotation: Any) -> pa.DataType:
-    kinds = {int: pa.int64(), float: pa.float64(), dict[str, float]: pa.map_(pa.string(), pa.float64())}
+    kinds = {
+        int: pa.int64(),
+        float: pa.float64(),
+        bool: pa.bool_(),
+        dict[str, float]: pa.map_(pa.string(), pa.float64()),
+    }
     return next((kinds[kind] for kind in (annotation, *get_args(annotation)) if kind in kinds), pa.string())
 
 
@@ -158,12 +172,25 @@ def to_table(rows: Iterable[TrialRow]) -> pa.Table:
     return pa.Table.from_pylist([_maps(row.model_dump()) for row in rows], SCHEMA)
 
 
-def with_aliases(table: pa.Table) -> pa.Table:
-    """Append each column of `ALIASES` under its former name, for readers of results.parquet that still use it."""
+def published(table: pa.Table) -> pa.Table:
+    """Name the columns of a study's trials by its metric, and append each column of `ALIASES` under its former name."""
     for former, name in ALIASES.items():
         description = {"description": f"alias of {name}, the new name"}
         table = table.append_column(pa.field(former, SCHEMA.field(name).type, metadata=description), table[name])
-    return table
+    metric = _metric_of(table)
+    fields = [
+        field.with_name(public_name(field.name, metric)).with_metadata(
+            {key: value.replace(ACCURACY.encode(), metric.encode()) for key, value in field.metadata.items()}
+        )
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields)) if metric == ACCURACY else pa.table(table.columns, pa.schema(fields))
+
+
+def _metric_of(table: pa.Table) -> str:
+    """Return the metric that names columns: the trials' one; accuracy where they have several or none."""
+    metrics = pc.unique(table["metric"]).to_pylist() if "metric" in table.column_names else []
+    return metrics[0] if len(metrics) == 1 else ACCURACY
 
 
 def from_table(table: pa.Table) -> list[TrialRow]:
@@ -178,7 +205,10 @@ def from_parquet(content: bytes, columns: Sequence[str] = SCHEMA.names) -> pa.Ta
     """
     fields = [field for field in SCHEMA if field.name in columns]
     with damage_as_error(TABLE):
-        table = read_columns(content, [field.name for field in fields])
+        metric = _metric_of(read_columns(content, ["metric"]))
+        own = {public_name(field.name, metric): field.name for field in fields}
+        table = read_columns(content, list(own))
+        table = table.rename_columns([own[name] for name in table.column_names])
         return pa.table([_column(table, field) for field in fields], pa.schema(fields))
 
 

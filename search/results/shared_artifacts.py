@@ -84,7 +84,7 @@ def _artifact(kind: Kind, spec: Frozen, key: str, path: str) -> SharedArtifact:
 
 
 def _of_data(data: DataSpec, storage: Folder) -> list[SharedArtifact]:
-    if not data.content:  # the data set's library checks the files
+    if not data.content or data.task.function:  # the data set's library checks the files; a task has none
         return []
     root = content.root_of(data)
     known = (storage / "artifacts" / "data").has(record := content.record_name(root))

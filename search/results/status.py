@@ -10,6 +10,7 @@ from search.results.failures import reasons
 from search.results.folder import StudyFolder
 from search.results.names import differing, policy_name
 from search.results.rows import TrialRow
+from search.results.scale import rank
 from search.results.searches import is_exhausted, known_exhausted, name_of, settings_of
 from search.results.shared_artifacts import SharedArtifact, shared_artifacts
 from search.study.cells import cell_key
@@ -30,7 +31,7 @@ class StudyStatus(Frozen):
     networks: int  # different ones among done trials: those of one cell differ in what a part keeps
     exhausted: list[str]  # searches that ended early, because they found no new network
     epochs: int  # of all trials, with unfinished ones
-    best: dict[str, TrialRow]  # policy (and what differs in training) -> its trial of highest accuracy
+    best: dict[str, TrialRow]  # policy (and what differs in training) -> its best trial
     dense_seconds_left: float | None  # by the mean of the epochs that have ended; None before the first
     seconds_left: float | None  # of dense training and trials, by the mean of what has ended; None if nothing has
     artifacts: list[SharedArtifact]  # what the trials start from
@@ -52,7 +53,7 @@ def status_of(folder: StudyFolder) -> StudyStatus:
         left = left + remaining * fmean(done) if done else None
     best: dict[str, TrialRow] = {}
     differs = differing(rows)
-    for row in sorted(rows, key=lambda row: row.best_val_accuracy or 0.0):
+    for row in sorted(rows, key=rank):
         if row.status == "done":
             best[policy_name(row, differs)] = row
     return StudyStatus(

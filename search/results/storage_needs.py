@@ -36,7 +36,11 @@ def needs_of_storage(storage: Folder, names: Sequence[str]) -> Needs:
         if trials:
             needs.studies.append(name)
             needs.artifacts |= artifacts_needed(trials).keys()
-            needs.records |= {content.record_name(content.root_of(data)) for data in {t.dense.data for t in trials}}
+            needs.records |= {
+                content.record_name(content.root_of(data))
+                for data in {t.dense.data for t in trials}
+                if not data.task.function
+            }
     if problems:
         raise ValueError("\n".join(problems))
     return needs

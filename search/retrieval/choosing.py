@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from search.results.constraints import Condition, conditions, penalty, refuse_unknown, value_of
+from search.results.constraints import Condition, conditions, penalty, ranking_field, value_of
 from search.results.pareto import pareto
 from search.results.rows import TrialRow
 from search.study.search_spec import LATENCY
@@ -28,9 +28,11 @@ class BestRequest:
 def choose(rows: Sequence[TrialRow], request: BestRequest, latency: Milliseconds) -> TrialRow:
     """Choose the finished trial that is best by the metric among those that meet every constraint.
 
-    Accuracies and sparsity are better high, every other number is better low. Of equal trials, the one with fewest
-    weights is chosen. Latency is measured only where the request names it: in the order of the metric, until a network
-    is fast enough. Raises ValueError where no trial is left, and for a name that results do not have.
+    A high accuracy is better, or whatever the task's metric prefers, a high sparsity, and a low value of every other
+    number. Of equal trials, the one with fewest weights is chosen. Latency is measured only where the request names it:
+    in the order of the metric, until a network is fast enough. Raises ValueError where no trial is left, and for a name
+    that results do not have.
+
     """
     fitting, bounds = _fitting(rows, request)
     if request.metric == LATENCY:
@@ -58,9 +60,10 @@ def choose_front(rows: Sequence[TrialRow], request: BestRequest, latency: Millis
         fitting = [r for r, ms in zip(fitting, measured, strict=True) if all(bound.holds(ms) for bound in bounds)]
         if not fitting:
             raise _too_slow(measured, request.runtime)
-    names = [*dict.fromkeys((request.metric, *SIZES, *([LATENCY] if timed else [])))]
+    metric = ranking_field(request.metric, rows)
+    names = [*dict.fromkeys((metric, *SIZES, *([LATENCY] if timed else [])))]
     penalties = [
-        tuple(penalty(name, latency(row) if name == LATENCY else _number(row, name)) for name in names)
+        tuple(penalty(row, name, latency(row) if name == LATENCY else _number(row, name)) for name in names)
         for row in fitting
     ]
     return [fitting[index] for index in pareto(penalties)]
@@ -68,8 +71,7 @@ def choose_front(rows: Sequence[TrialRow], request: BestRequest, latency: Millis
 
 def _fitting(rows: Sequence[TrialRow], request: BestRequest) -> tuple[list[TrialRow], list[Condition]]:
     """Find the trials that meet all constraints but those on latency, best first; return them and those on latency."""
-    metric = request.metric
-    refuse_unknown(metric)
+    metric = ranking_field(request.metric, rows)
     finished = [row for row in rows if row.status == "done"]
     if not finished:
         raise ValueError(f"a trial must be finished, but none of {len(rows)} is; run the study first")
@@ -94,7 +96,7 @@ def _fitting(rows: Sequence[TrialRow], request: BestRequest) -> tuple[list[Trial
         )
 
     def rank(row: TrialRow) -> tuple[float, int, str]:
-        by_metric = 0.0 if metric == LATENCY else penalty(metric, _number(row, metric))
+        by_metric = 0.0 if metric == LATENCY else penalty(row, metric, _number(row, metric))
         return by_metric, row.params_kept or 0, row.trial
 
     return sorted(fitting, key=rank), bounds

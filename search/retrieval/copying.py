@@ -27,7 +27,7 @@ from trainables.models.layers import inventory
 from trainables.models.trust import Trust
 from trainables.storage.folder import Folder
 
-SAME_HARDWARE, OTHER_HARDWARE = 0.001, 0.005  # largest difference between verified and reported accuracy
+SAME_HARDWARE, OTHER_HARDWARE = 0.001, 0.005  # largest difference of verified and reported, as a share above 1
 LIBRARIES = ("howcompact", "torch", "torchvision", "numpy", "safetensors")
 CPU = torch.device("cpu")
 
@@ -41,13 +41,15 @@ class Registered(Frozen):
 
 
 class Retrieved(Frozen):
-    """A network that was copied and verified. Accuracies are on validation samples."""
+    """A network that was copied and verified. Accuracies, or values of another metric, are on validation samples."""
 
     checkpoint: str  # the folder of the copy
     study: str
     trial: str
     model: str
-    image: tuple[int, int, int]  # channels, height, width in pixels
+    image: tuple[int, ...]  # channels, height, width in pixels; the shape of another input
+    dtype: str  # of the input
+    task: str  # function of the user's Task; empty for the classification of images
     policy: str
     criterion: str
     schedule: str
@@ -63,6 +65,8 @@ class Retrieved(Frozen):
     macs_kept: int
     macs_total: int
     params_fixed: int  # parameters that are never pruned, beside `params_kept`
+    metric: str  # it names the next two fields
+    higher_is_better: bool
     reported_accuracy: float
     verified_accuracy: float
     layers: dict[str, float]  # layer -> density
@@ -127,20 +131,20 @@ def _evaluate(paths: Sequence[Path], trust: Trust) -> list[Verification]:
 
 
 def _compare(row: TrialRow, verification: Verification) -> None:
-    """Raise ValueError where the copy of a network does not reach the accuracy that its trial reported."""
+    """Raise ValueError where the copy of a network does not reach what its trial reported."""
     assert row.best_val_accuracy is not None
-    allowed = allowed_difference(row.hardware, verification.hardware)
+    allowed = allowed_difference(row.hardware, verification.hardware, row.best_val_accuracy)
     if abs(verification.val_accuracy - row.best_val_accuracy) > allowed:
         raise ValueError(
-            f"the copied network of trial {row.trial} must reach its reported accuracy {row.best_val_accuracy:.4f} "
-            f"within {allowed}, but reached {verification.val_accuracy:.4f}; its data or its checkpoint has changed "
+            f"the copied network of trial {row.trial} must reach its reported {row.metric} {row.best_val_accuracy:.4f} "
+            f"within {allowed:g}, but reached {verification.val_accuracy:.4f}; its data or its checkpoint has changed "
             "since"
         )
 
 
-def allowed_difference(hardware: str, other: str) -> float:
-    """Return how far two measurements of one accuracy may differ. hardware, other: where they were made."""
-    return SAME_HARDWARE if hardware == other else OTHER_HARDWARE
+def allowed_difference(hardware: str, other: str, value: float = 1.0) -> float:
+    """Return how far two measurements of one value may differ. hardware, other: where they were made."""
+    return (SAME_HARDWARE if hardware == other else OTHER_HARDWARE) * max(1.0, abs(value))
 
 
 def _complete(
@@ -183,6 +187,8 @@ def _complete(
         checkpoint=destination.final,
         study=record.study,
         image=copied.architecture.image,
+        dtype=copied.architecture.dtype,
+        task=destination.data.task.function,
         epoch=record.epoch,
         params_fixed=record.params_fixed,
         reported_accuracy=record.reported_accuracy,

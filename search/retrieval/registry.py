@@ -24,7 +24,7 @@ CODE = (  # of trainables: the folders and files that loading a network imports,
     *("checkpoints", "exports", "models", "storage"),
     *("__init__.py", "curriculum_spec.py", "data_spec.py", "frozen.py", "lookup.py", "mistakes.py", "names.py"),
     *("own_function.py", "plugins.py"),
-    *("outcome.py", "pruning_spec.py", "py.typed", "spec.py"),
+    *("outcome.py", "pruning_spec.py", "py.typed", "spec.py", "task_spec.py"),
 )
 TIMEOUT = 60  # seconds without an answer
 TAGS = (  # of a version: fields of Retrieved, without empty ones
@@ -44,6 +44,10 @@ class Registry:
         if not name.strip() or set(name) & set("/:'"):
             raise ValueError(f"--register must be a name without '/', ':' and quotes, but got {name!r}; choose another")
         study, storage = folder.study, folder.folder.parent
+        if study.task:
+            raise ValueError(
+                f"--register must get a network of images, but the study has task {study.task!r}; leave --register out"
+            )
         uri, artifacts = tracking_store("auto" if study.tracking == "off" else study.tracking, storage)
         if uri is None:
             raise ValueError(f"--register must find an MLflow, but {storage.uri} has none; set MLFLOW_TRACKING_URI")
@@ -102,7 +106,7 @@ class Registry:
         for run in sorted(runs, key=lambda run: run.data.tags.get(PARENT) not in parents):
             return str(run.info.run_id)
         run = self._client.create_run(self._experiment, tags={TRIAL: network.trial}, run_name=network.trial)
-        self._client.log_metric(run.info.run_id, "best_val_accuracy", network.reported_accuracy)
+        self._client.log_metric(run.info.run_id, f"best_val_{network.metric}", network.reported_accuracy)
         self._client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
 
@@ -111,7 +115,7 @@ class Registry:
             f"**{network.model}**, pruned by `{network.policy}` and `{network.criterion}` to sparsity "
             f"{network.sparsity:g}, then `{training_name(network)}`, seed {network.seed}: trial `{network.trial}` "
             f"of study `{network.study}`.\n\n"
-            f"- validation accuracy {network.verified_accuracy:.4f}, verified in a clean process "
+            f"- validation {network.metric} {network.verified_accuracy:.4f}, verified in a clean process "
             f"({network.reported_accuracy:.4f} reported)\n"
             f"- keeps {network.params_kept:,} of {network.params_total:,} weights\n"
             f"- keeps {network.macs_kept:,} of {network.macs_total:,} multiply-accumulates\n\n"
@@ -169,4 +173,4 @@ def _copy_code(target: Path) -> None:
 
 def _tags(network: Retrieved) -> dict[str, str]:
     named = {name: str(getattr(network, name)) for name in TAGS if getattr(network, name) != ""}
-    return named | {"accuracy": f"{network.verified_accuracy:.4f}"}
+    return named | {network.metric: f"{network.verified_accuracy:.4f}"}

@@ -6,6 +6,7 @@ from statistics import fmean
 
 from search.results.dense_networks import DenseNetwork, networks_of, read_networks, seconds_left
 from search.results.folder import STUDY, StudyFolder
+from search.results.names import data_name
 from search.results.rows import TrialRow
 from search.results.shared_artifacts import SharedArtifact, shared_artifacts
 from search.running.identity import Say, identified
@@ -86,7 +87,7 @@ def _seconds_per_epoch(rows: Iterable[TrialRow], study: StudySpec) -> float | No
     alike = [
         row.seconds / row.epochs
         for row in rows
-        if row.status == "done" and row.epochs and row.model in study.models and row.dataset == study.data.name
+        if row.status == "done" and row.epochs and row.model in study.models and row.dataset == data_name(study.data)
     ]
     return fmean(alike) if alike else None
 

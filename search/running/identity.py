@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from search.results.folder import StudyFolder
+from search.results.names import data_name
 from search.study.spec import StudySpec
 from trainables.checkpoints import pretrained
 from trainables.curriculum_spec import Curriculum
@@ -23,6 +24,8 @@ Say = Callable[[str], None]
 
 def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
     """Set the checksums of the study's data set, files with weights, code of the user's own, and tables of scores.
+
+    Of a task the metric, too.
 
     Raises ValueError as `sources.identified` does, and for weights, code or a table that cannot be read.
     """
@@ -42,11 +45,12 @@ def warn_of_changes(study: StudySpec, folder: StudyFolder, warn: Say) -> None:
     """Warn where data, weights, code or tables have changed since the study last ran. What they gave runs anew."""
     with suppress(FileNotFoundError, ValueError):  # the study has not run yet, or what it left is damaged
         earlier = folder.study
-        if earlier.data.name == study.data.name and earlier.data.content != study.data.content:
-            warn(
-                f"the data at {study.data.path} differs from what study {study.name} was trained on: its networks are "
-                "trained anew"
-            )
+        if data_name(earlier.data) == data_name(study.data) and earlier.data.content != study.data.content:
+            where = f"of task {study.task}" if study.task else f"at {study.data.path}"
+            warn(f"the data {where} differs from what study {study.name} was trained on: its networks are trained anew")
+        if earlier.task == study.task and earlier.data.task.code != study.data.task.code:
+            what = f"the code of task {study.task}"
+            warn(f"{what} differs from what study {study.name} was trained with: its networks are trained anew")
         for model in earlier.models:
             if model in study.models and (changed := _changed(model, earlier, study)):
                 warn(
@@ -61,8 +65,8 @@ def _content(dense: DenseSpec, data: DataSpec) -> str:
     """Return "code 0123456789abcdef, weights 0123456789abcdef", or the part of it that is the user's own."""
     parts = []
     if is_external(dense.model):
-        shape = sources.peek(data)
-        parts.append(f"code {own_code.fingerprint(dense.model, shape.classes, shape.channels)}")
+        inputs = sources.inputs(data)
+        parts.append(f"code {own_code.fingerprint(dense.model, inputs.classes, inputs.image[0])}")
     if weights := pretrained.checksum(dense):
         parts.append(f"weights {weights}")
     return ", ".join(parts)

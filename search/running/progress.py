@@ -13,6 +13,7 @@ from rich.table import Table
 from search.results.dense_networks import DenseNetwork
 from search.results.durations import about
 from search.results.rows import TrialRow
+from search.results.scale import ACCURACY, rank, scale_of
 from search.running.messages import Messages, Verbosity, to_stderr
 from trainables.counts import quantity
 from trainables.spec import EpochReport, TrialSpec
@@ -97,9 +98,7 @@ class Progress(Messages):
             self._warned.add(row.error)
             self.warn(f"a trial of {row.policy} at sparsity {row.sparsity:g} failed: {row.error}")
         known = self._best.get(row.policy)
-        if row.best_val_accuracy is not None and (
-            known is None or row.best_val_accuracy > (known.best_val_accuracy or 0.0)
-        ):
+        if row.best_val_accuracy is not None and (known is None or rank(row) > rank(known)):
             self._best[row.policy] = row
         if self.verbose:
             self.say(f"{_described(row)}; {self._counts()}, {self._time_left()}")
@@ -124,18 +123,19 @@ class Progress(Messages):
     def _table(self) -> Table:
         spent = time.monotonic() - self._started
         done = self._counts() if self._done else self._message
+        metric = next((row.metric for row in self._best.values()), ACCURACY)
         table = Table(title=f"{done} · {spent:.0f} s · {self._time_left()}", title_justify="left")
-        for name in ("policy", "done", "running", "best accuracy", "at sparsity"):
+        for name in ("policy", "done", "running", f"best {metric}", "at sparsity"):
             table.add_column(name, justify="left" if name == "policy" else "right")
         running = Counter(self._running.values())
         for policy in sorted({*self._done, *running}):
             best = self._best.get(policy)
-            accuracy = f"{100 * (best.best_val_accuracy or 0.0):.1f} %" if best else ""
+            reached = scale_of(best.metric).text(best.best_val_accuracy) if best else ""
             table.add_row(
                 policy,
                 str(self._done[policy]),
                 str(running[policy]),
-                accuracy,
+                reached,
                 f"{best.sparsity:g}" if best else "",
             )
         return table
@@ -143,6 +143,6 @@ class Progress(Messages):
 
 def _described(row: TrialRow) -> str:
     """Say how a trial has ended."""
-    reached = "" if row.best_val_accuracy is None else f", {100 * row.best_val_accuracy:.1f} %"
+    reached = "" if row.best_val_accuracy is None else f", {scale_of(row.metric).text(row.best_val_accuracy)}"
     name = f"{row.model}, {row.policy} by {row.criterion} at sparsity {row.sparsity:g}, seed {row.seed}"
     return f"trial {row.trial} ({name}): {row.status}{reached}, {row.seconds:.1f} s"

@@ -13,6 +13,7 @@ from search.results.failures import reasons
 from search.results.folder import StudyFolder
 from search.results.proposal import best_command
 from search.results.rows import TrialRow
+from search.results.scale import rank
 from search.running.identity import identified, warn_of_changes
 from search.running.lease import Lease
 from search.running.messages import Verbosity
@@ -38,7 +39,7 @@ class RunSummary(Frozen):
     folder: str
     trials: dict[str, int]  # total, done, new, failed (with those that could not start), stopped
     failures: dict[str, int]  # error -> number of failed trials
-    best: TrialRow | None  # of highest validation accuracy
+    best: TrialRow | None  # by the validation metric
     best_command: str | None  # that takes the best network, for a shell
     comparison: Comparison | None
     tracking: str | None  # where MLflow is
@@ -123,7 +124,7 @@ def _run(
         folder=folder.folder.uri,
         trials={"total": len(rows) + left_out.total(), "new": len(new), **states},
         failures=dict((left_out + Counter(reasons(rows))).most_common()),
-        best=max(reached, key=lambda row: row.best_val_accuracy or 0.0, default=None),
+        best=max(reached, key=rank, default=None),
         best_command=best_command(folder.folder.uri, rows),
         comparison=comparison,
         tracking=redacted(uri) if uri else None,

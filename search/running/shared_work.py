@@ -23,7 +23,7 @@ from trainables.checkpoints.artifact_store import Kind, find_or_make, is_sound
 from trainables.counts import noun
 from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
-from trainables.data.splits import Splits
+from trainables.data.splits import AnySplits
 from trainables.data_spec import DataSpec
 from trainables.learnability.scores import scores
 from trainables.spec import DenseSpec, TrialSpec
@@ -214,9 +214,9 @@ def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
         return [key for key, found in zip(keys, sound, strict=True) if not found]
 
 
-def read_images(data: DataSpec) -> tuple[Splits, tuple[str, ...]]:
+def read_images(data: DataSpec) -> tuple[AnySplits, tuple[str, ...]]:
     """Read a data set; also return the messages on what it holds."""
-    splits = sources.load(data)
+    splits = sources.load_any(data)
     return splits, sources.start_messages(data, splits)
 
 

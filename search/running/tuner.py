@@ -152,7 +152,9 @@ def _fit(
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=per_search(SCHEDULERS[study.search.scheduler], search_of, first_epoch_of, searcher.ended),
+            scheduler=per_search(
+                SCHEDULERS[study.search.scheduler], search_of, first_epoch_of, searcher.ended, study.data.task.metric
+            ),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,

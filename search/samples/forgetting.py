@@ -10,6 +10,7 @@ from search.comparison.estimates import Estimate
 from search.results.folder import StudyFolder
 from search.results.names import pruning_name, training_name
 from search.results.rows import TrialRow
+from search.results.scale import rank
 from search.samples.runs import Run, ease
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
@@ -104,7 +105,7 @@ def _recorded(folder: StudyFolder, cells: Mapping[str, Run]) -> dict[Treatment, 
     for row in folder.rows():
         if row.status == "done" and row.cell in cells and folder.trial(row.trial).has(SAMPLES):
             key = Treatment.of(row), row.seed
-            if key not in best or (row.best_val_accuracy or 0.0) > (best[key].best_val_accuracy or 0.0):
+            if key not in best or rank(row) > rank(best[key]):
                 best[key] = row
     by_treatment: dict[Treatment, list[TrialRow]] = {}
     for (treatment, _), row in sorted(best.items(), key=lambda each: each[0]):

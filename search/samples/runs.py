@@ -52,6 +52,10 @@ def networks(study: StudySpec) -> list[DenseSpec]:
 
     Raises ValueError if the study does not record the samples of dense training.
     """
+    if study.task:
+        raise ValueError(
+            f"learnability must have images with labels, but the study has task {study.task!r}; leave the task out"
+        )
     if study.records.dense == "off":
         raise ValueError("records.dense must be during or after for learnability, but got off; leave it out")
     specs = dict.fromkeys(cell.dense for cell in study.cells() if cell.dense.curriculum == Curriculum())

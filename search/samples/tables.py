@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from search.comparison.estimates import Estimate
-from search.comparison.wording import percent, plus_minus, with_ends
+from search.comparison.wording import plus_minus, with_ends, written
 from search.figures.section import Table
 from search.samples.agreement import Agreement, Interval
 from search.samples.forgetting import STAGES, Forgotten, FoundAgain
@@ -91,7 +91,7 @@ def forgotten_table(summary: Learnability) -> Table:
     for treatment, each in groupby(summary.forgotten, _treatment):
         by_stage = {row.stage: row for row in each}
         stages = [by_stage.get(stage) for stage in STAGES]
-        shares = (percent(row.share) if row else "" for row in stages)
+        shares = (written(row.share) if row else "" for row in stages)
         rows.append((*treatment, *shares, *(_mean(row.auc) if row else "" for row in stages)))
     head = (*TREATMENT_COLUMNS, "% before", "% after", "AUC before", "AUC after")
     caption = (

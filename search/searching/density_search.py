@@ -17,7 +17,6 @@ from search.searching.networks import Network, network_of, network_of_row
 from search.searching.optuna_results import ERROR, POLICY, SAME, result_of
 from search.searching.search_history import SearchHistory
 from search.searching.search_space import Densities, Params, SearchSpace
-from search.study.search_spec import ACCURACY
 from trainables.outcome import Outcome
 from trainables.spec import TrialSpec
 
@@ -60,12 +59,12 @@ class DensitySearch:
             study_name=history.name,
             storage=storage,
             sampler=self._sampler.make(history.seed, history.settings.trials),
-            directions=["maximize" if goal == ACCURACY else "minimize" for goal in history.settings.goals],
+            directions=history.directions,
             load_if_exists=True,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.study.set_metric_names(list(history.settings.goals))
+            self.study.set_metric_names(history.goals)
         self._replay()
 
     @property
@@ -94,12 +93,12 @@ class DensitySearch:
                 return self._taken(self._open(self._started(params)))
         return None
 
-    def report(self, key: str, epoch: int, accuracy: float) -> None:
-        """Note the accuracy of an epoch; a search with several goals keeps none."""
+    def report(self, key: str, epoch: int, value: float) -> None:
+        """Note the metric of an epoch; a search with several goals keeps none."""
         running = self._running[key]
         if len(self._settings.goals) == 1 and epoch not in running.epochs:
             running.epochs.add(epoch)
-            running.trial.report(accuracy, epoch)
+            running.trial.report(value, epoch)
 
     def tell(self, key: str, row: TrialRow) -> None:
         """Note how a proposal ended."""
@@ -154,8 +153,8 @@ class DensitySearch:
     def _tell_same(self, trial: optuna.Trial, ended: FrozenTrial) -> None:
         """Tell a proposal the result of an ended trial that has its network."""
         trial.set_user_attr(SAME, ended.user_attrs[KEY])
-        for epoch, accuracy in ended.intermediate_values.items():
-            trial.report(accuracy, epoch)
+        for epoch, value in ended.intermediate_values.items():
+            trial.report(value, epoch)
         for constraint, violation in ended.constraints.items():
             trial.set_constraint(constraint, violation)
         if ERROR in ended.user_attrs:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from search.results.rows import TrialRow
+from search.results.scale import public_name
 from search.results.searches import hash_of, name_of, settings_of
-from search.study.search_spec import SearchSpec
+from search.study.search_spec import ACCURACY, SearchSpec
 from trainables.spec import TrialSpec
 
 
@@ -49,6 +51,17 @@ class SearchHistory:
     def seed(self) -> int:
         """Seed of the sampler: a continued search has another one, so that it does not draw its first points again."""
         return int(hash_of(self.name, str(len(self.earlier) + len(self.unfinished))), 16)
+
+    @property
+    def goals(self) -> list[str]:
+        """The goals, as results name them."""
+        return [public_name(goal, self.cells[0].dense.data.task.metric.name) for goal in self.settings.goals]
+
+    @property
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
+        """Optuna's direction of each goal: costs are minimised, and the metric as it prefers."""
+        higher = self.cells[0].dense.data.task.metric.higher_is_better
+        return ["maximize" if goal == ACCURACY and higher else "minimize" for goal in self.settings.goals]
 
     @property
     def name(self) -> str:

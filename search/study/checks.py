@@ -10,6 +10,7 @@ from trainables.catalog import checks
 from trainables.names import GATED, GIVEN
 from trainables.pruning_spec import Distillation, Gates
 from trainables.spec import TrialSpec
+from trainables.task_spec import TaskSpec
 
 MOST_TRIALS = 100_000  # of a study; a search counts as one
 MOST_COMPLAINTS = 100
@@ -37,6 +38,8 @@ def complaints_of_settings(study: StudySpec) -> list[str]:
         )
     if study.data.content:
         problems.append(f"data.content must be left out, as each run finds it, but got {study.data.content!r}; drop it")
+    if study.data.task != TaskSpec(function=study.task):
+        problems.append("data.task must be left out, as the setting task gives it; drop it")
     if study.contents or any(curriculum.content for curriculum in study.curricula):
         problems.append("contents must be left out, as each run finds them; drop them")
     for field in ("models", "criteria", "recoveries", "curricula", "policies", "sparsities", "seeds"):

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from itertools import chain, product
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from search.study.cells import following
 from search.study.given import Given, GivenSetting
 from search.study.resources import Recording, Resources, off_if_false
 from search.study.search_spec import SearchSpec
+from search.study.task_setting import task_of_the_data
 from trainables.curriculum_spec import Curriculum
 from trainables.data_spec import DataSpec, Seed
 from trainables.frozen import Frozen
@@ -66,6 +67,7 @@ class StudySpec(Frozen):
         {}, description="Checksums of the user's own models and weights files by model, which each run computes."
     )
     data: DataSpec = Field(DataSpec(), description="The data set.")
+    task: str = Field("", description='A function "package.module:function" that returns a Task; empty: images.')
     dense: Recipe = Field(Recipe(), description="How the dense networks are trained.")
     granularity: GranularityName = Field("weight", description="The units that are removed.")
     criteria: tuple[CriterionName, ...] = Field(
@@ -129,6 +131,8 @@ class StudySpec(Frozen):
         "auto",
         description="Where MLflow is: a URI or off; auto: MLFLOW_TRACKING_URI, else a local store beside the study.",
     )
+
+    _handed_on = model_validator(mode="before")(task_of_the_data)
 
     def identity(self) -> Self:
         """Leave out the paths of weights whose checksums are known."""

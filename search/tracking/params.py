@@ -44,6 +44,7 @@ def dense_params(spec: DenseSpec) -> dict[str, Any]:
         "dense": settings["recipe"],
         "curriculum": curriculum_name(spec.curriculum),
         "records": {"dense": spec.record},
+        "task": spec.data.task.function,
         "weights": files,
         "contents": contents,
     }

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.results.dense_networks import DenseNetwork
+from search.results.names import data_name
 from search.results.rows import TrialRow, row_of
+from search.results.scale import public_name
 from search.study.spec import StudySpec
 from search.tracking.params import dense_params, trial_params
 from search.tracking.tracker import Finished, Status, Tracker, UsedData
@@ -42,7 +44,7 @@ class MlflowWatcher:
 
     def epoch(self, spec: TrialSpec, report: EpochReport) -> None:
         """Add an epoch's metrics."""
-        self._tracker.epoch(spec.key(), report.epoch, _epoch_metrics(report))
+        self._tracker.epoch(spec.key(), report.epoch, _epoch_metrics(report, spec.dense))
 
     def ended(self, row: TrialRow) -> None:
         """End the trial's run."""
@@ -54,8 +56,12 @@ def finished_network(network: DenseNetwork) -> Finished:
     return Finished(
         key=network.spec.key(),
         params=dense_params(network.spec),
-        epochs={report.epoch: _epoch_metrics(report) for report in network.history},
-        metrics={"dense_accuracy": network.history[-1].val_accuracy} if network.history else {},
+        epochs={report.epoch: _epoch_metrics(report, network.spec) for report in network.history},
+        metrics=(
+            {public_name("dense_accuracy", network.spec.data.task.metric.name): network.history[-1].val_accuracy}
+            if network.history
+            else {}
+        ),
         tags={KIND: "dense network", NAME: f"dense network: {network.name}", **_network_tags(network.spec)},
         data=used_data(network.spec.data),
     )
@@ -67,7 +73,7 @@ def finished_trial(outcome: Outcome) -> Finished:
     return Finished(
         key=row.trial,
         params=trial_params(outcome.spec),
-        epochs={report.epoch: _epoch_metrics(report) for report in outcome.history},
+        epochs={report.epoch: _epoch_metrics(report, outcome.spec.dense) for report in outcome.history},
         metrics=_metrics(row),
         status=STATUS[row.status],
         tags=_tags(outcome.spec) | ({"error": row.error} if row.error else {}),
@@ -77,12 +83,12 @@ def finished_trial(outcome: Outcome) -> Finished:
 
 def used_data(data: DataSpec) -> UsedData:
     """Name a data set for MLflow. Its digest is the checksum of its files; its name where a library checks them."""
-    return UsedData(data.name, data.content or data.name, data.path)
+    return UsedData(data_name(data), data.content or data.name, data.path)
 
 
 def study_tags(study: StudySpec) -> dict[str, str]:
     """Tag a study's run by its models and its data set."""
-    return {MODEL: ", ".join(study.models), DATASET: study.data.name}
+    return {MODEL: ", ".join(study.models), DATASET: data_name(study.data)}
 
 
 def _tags(spec: TrialSpec) -> dict[str, str]:
@@ -91,11 +97,12 @@ def _tags(spec: TrialSpec) -> dict[str, str]:
 
 
 def _network_tags(spec: DenseSpec) -> dict[str, str]:
-    return {MODEL: spec.model, DATASET: spec.data.name}
+    return {MODEL: spec.model, DATASET: data_name(spec.data)}
 
 
-def _epoch_metrics(report: EpochReport) -> dict[str, float]:
-    return {name: value for name, value in report.model_dump(exclude={"epoch", "final"}).items() if value is not None}
+def _epoch_metrics(report: EpochReport, dense: DenseSpec) -> dict[str, float]:
+    metric, values = dense.data.task.metric.name, report.model_dump(exclude={"epoch", "final"})
+    return {public_name(name, metric): value for name, value in values.items() if value is not None}
 
 
 def _metrics(row: TrialRow) -> dict[str, float]:
@@ -110,4 +117,5 @@ def _metrics(row: TrialRow) -> dict[str, float]:
     }
     metrics = {name: columns[name] for name in names} | accuracies | {"trial_seconds": row.seconds}
     densities = {f"density/{layer}": value for layer, value in row.layers.items()}
-    return {name: float(value) for name, value in (metrics | densities).items() if value is not None}
+    known = {public_name(name, row.metric): value for name, value in metrics.items()} | densities
+    return {name: float(value) for name, value in known.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Verifies the accuracy of some networks of a study: they are rebuilt and measured again."""
+"""Verifies the accuracy, or another metric, of some networks of a study: they are rebuilt and measured again."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -25,12 +25,10 @@ def disagreeing(
         assert outcome.best is not None
         assert outcome.facts is not None
         number += 1
-        if abs(accuracy - outcome.best.val_accuracy) > allowed_difference(
-            outcome.facts.hardware, hardware(own_device())
-        ):
+        key, reported, here = outcome.spec.key(), outcome.best.val_accuracy, hardware(own_device())
+        if abs(accuracy - reported) > allowed_difference(outcome.facts.hardware, here, reported):
             problems.append(
-                f"trial {outcome.spec.key()} reports accuracy {outcome.best.val_accuracy:.4f}, but its network has "
-                f"{accuracy:.4f}"
+                f"trial {key} reports {rows[key].metric} {reported:.4f}, but its network has {accuracy:.4f}"
             )
-        say(f"accuracies measured again: {number} of {len(chosen)}")
+        say(f"networks measured again: {number} of {len(chosen)}")
     return number, problems

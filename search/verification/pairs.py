@@ -48,7 +48,8 @@ def _gaps(own: BySeed, other: BySeed) -> dict[int, float]:
         one, two = own[seed], other[seed]
         kept = [(row.params_kept if row.budget == "params" else row.macs_kept) or 0 for row in (one, two)]
         if max(kept) - min(kept) <= BUDGET * max(kept):
-            found[seed] = (one.best_val_accuracy or 0.0) - (two.best_val_accuracy or 0.0)
+            ahead = (one.best_val_accuracy or 0.0) - (two.best_val_accuracy or 0.0)
+            found[seed] = ahead if one.higher_is_better else -ahead
     return found
 
 

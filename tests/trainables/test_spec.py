@@ -13,6 +13,7 @@ from trainables.frozen import NOT_IN_KEY, Frozen
 from trainables.pruning_spec import Distillation, Gates, LayerRule, Pruning, Schedule
 from trainables.spec import DenseSpec, EpochReport, GatingSpec, ProbeSpec, ProfileSpec, Recipe, TrialSpec
 from trainables.storage.strict_json import from_json
+from trainables.task_spec import MetricSpec, TaskSpec
 
 Changes = dict[str, Any]
 
@@ -65,6 +66,9 @@ def test_new_field_with_a_default_renames_nothing() -> None:
 OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (DataSpec, {"name": "x", "content": "c", "size": 9, "max_train": 9, "max_val": 9, "max_test": 9}),
     (DataSpec, {"val_fraction": 0.2, "test_fraction": 0.3, "split_seed": 1, "augment": "flip", "label_noise": 0.1}),
+    (DataSpec, {"task": TaskSpec(function="a:b")}),
+    (TaskSpec, {"function": "a:b", "code": "c", "metric": MetricSpec(name="r2")}),
+    (MetricSpec, {"name": "r2", "higher_is_better": False}),
     (DataSpec, {"image": "x", "label": "x", "fit": "crop", "normalise": "imagenet", "channels": "grey"}),
     (Recipe, {"epochs": 1, "lr": 0.3, "batch_size": 7, "momentum": 0.1, "weight_decay": 0.1, "schedule": "constant"}),
     (Recipe, {"optimizer": "adamw", "nesterov": True, "warmup": 1, "label_smoothing": 0.1, "grad_clip": 1, "ema": 0.9}),

@@ -20,7 +20,7 @@ class Profile:
     """What the dense network loses when one part is pruned, for every part and level, on calibration samples."""
 
     levels: tuple[float, ...]  # (levels,) sparsities, rising from 0 to 1
-    dense_accuracy: float
+    dense_accuracy: float  # or the metric of the task, negative where lower is better; so are the curves
     accuracy: Mapping[str, tuple[float, ...]]  # part name -> (levels,), as in the next three
     divergence: Mapping[str, tuple[float, ...]]  # KL(dense || pruned) of the predictions, in nats
     distortion: Mapping[str, tuple[float, ...]]  # squared difference of the logits, mean over classes and samples

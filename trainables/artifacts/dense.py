@@ -8,7 +8,7 @@ import torch
 from trainables.artifacts.record import DenseRecord
 from trainables.checkpoints import artifact_store, checkpoint, pretrained
 from trainables.checkpoints.checkpoint import Architecture, Checkpoint
-from trainables.data.splits import Splits
+from trainables.data.splits import AnySplits
 from trainables.learnability.scores import draw_by
 from trainables.models.trust import Trust
 from trainables.spec import DenseSpec, EpochReport
@@ -21,7 +21,7 @@ from trainables.training.train import TrainingPlan, evaluate, to_device
 
 
 def make_dense(
-    spec: DenseSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
+    spec: DenseSpec, splits: AnySplits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
 ) -> None:
     """Train the dense network of `spec` into `folder`; resume from the epochs that `storage` has of it.
 
@@ -36,7 +36,7 @@ def make_dense(
     state = resume(unfinished, TrainingRecord, spec.model, device, last=last)
     if state is None:
         started = time.perf_counter()
-        architecture = Architecture.of(spec, splits.image, len(splits.classes))
+        architecture = Architecture.of(spec, splits.inputs)
         torch.manual_seed(spec.seed)
         fresh = architecture.build()
         pretrained.fill(fresh, spec)

@@ -10,7 +10,7 @@ from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import CostRecord, GatingRecord
 from trainables.checkpoints import artifact_store, checkpoint
 from trainables.data.batches import Batch
-from trainables.data.splits import Splits
+from trainables.data.splits import AnySplits
 from trainables.outcome import Cost
 from trainables.outcome import total as sum_of
 from trainables.pruning.channels import Channels
@@ -26,7 +26,7 @@ from trainables.training.train import TrainingPlan, task_loss
 
 
 def make_gating(
-    spec: GatingSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
+    spec: GatingSpec, splits: AnySplits, storage: Folder, folder: Folder, device: torch.device, team: Team = ALONE
 ) -> None:
     """Train gates together with the weights of a dense network that `storage` has, into `folder`.
 

@@ -22,7 +22,7 @@ from trainables.artifacts.replay import Replay, Values
 from trainables.checkpoints import artifact_store, manifest
 from trainables.checkpoints.manifest import RECORD
 from trainables.compensation.compensation import put
-from trainables.data.splits import Splits
+from trainables.data.splits import AnySplits
 from trainables.models.layers import weight_name
 from trainables.models.modes import eval_mode
 from trainables.names import Source
@@ -43,7 +43,7 @@ MEMORY = 2**30  # bytes of the dense network's results that one turn of samples 
 BATCH = 128  # samples that a CPU computes at once, as its caches are small; a GPU computes a whole turn at once
 
 
-def make_profile(spec: ProfileSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
+def make_profile(spec: ProfileSpec, splits: AnySplits, storage: Folder, folder: Folder, device: torch.device) -> None:
     """Measure the profile of a dense network that `storage` has, on calibration samples, into `folder`."""
     calibration = calibration_samples(splits, spec.calibration, device)
     spent = Meter(calibration)
@@ -111,8 +111,8 @@ def measure_profile(
 
     return Profile(
         levels=levels,
-        dense_accuracy=metric.value(Harm.of_all(unharmed).sums),
-        accuracy=curves(lambda harm: metric.value(harm.sums)),
+        dense_accuracy=metric.spec.sign * metric.value(Harm.of_all(unharmed).sums),
+        accuracy=curves(lambda harm: metric.spec.sign * metric.value(harm.sums)),
         divergence=curves(lambda harm: harm.distance.mean().item()),
         distortion=curves(lambda harm: harm.distortion.mean().item()),
         worst_distortion=curves(lambda harm: harm.distortion.max().item()),

@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from trainables.allocation import budget
 from trainables.allocation.plan import of_what_is_left, plan
 from trainables.allocation.policies import policy
 from trainables.allocation.problem import Problem
+from trainables.catalog.task_checks import distillation_complaint
 from trainables.checkpoints import pretrained
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
-from trainables.data.types import Shape
 from trainables.models import trial_run
+from trainables.models.inputs import Inputs
 from trainables.models.layers import Count, count
 from trainables.models.trial_run import first_line
 from trainables.own_function import is_external
@@ -25,7 +27,9 @@ from trainables.pruning.granularity import Prunable
 from trainables.pruning.rules import without_effect
 from trainables.pruning.soundness import refuse_unsound_cuts, refuse_unsound_gates
 from trainables.pruning_spec import Gates, LayerRule
-from trainables.spec import TrialSpec
+from trainables.spec import DenseSpec, TrialSpec
+from trainables.task.fit_check import refuse_unfit
+from trainables.task.loading import load_task
 
 
 def unreachable(specs: list[TrialSpec]) -> list[str]:
@@ -34,11 +38,11 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
     These are images and files with weights that do not fit, criteria that cannot score a network, budgets that cannot
     be reached, and rules for layers that have no effect on any network of the trials.
     """
-    problems: list[str] = []
+    problems = _temperatures(specs)
     scored: set[tuple[object, ...]] = set()
     views: dict[tuple[object, ...], _Blank | None] = {}
     idle: dict[str, dict[LayerRule, str]] = {}  # model -> rules without effect on it -> the reason
-    shape = sources.peek(specs[0].dense.data)
+    inputs = sources.inputs(specs[0].dense.data)
     for spec in specs:
         structure = (spec.dense.model, spec.granularity, "gates" in spec.inputs, spec.before, spec.budget)
         least = policy(spec.policy).least
@@ -46,7 +50,7 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
         try:
             if structure not in views:
                 views[structure] = None
-                views[structure] = built = _view(spec, shape)
+                views[structure] = built = _view(spec, inputs)
                 idle[spec.dense.model] = without_effect(built.prunable, spec.layers, built.whole.weights)
             if (blank := views[structure]) is not None:
                 prunable, asked = blank.prunable, of_what_is_left(spec, blank.whole, blank.left)
@@ -61,6 +65,16 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
                 raise
             problems.append(_complaint(subject, spec.dense.model, error))
     return list(dict.fromkeys([*problems, *_idle_everywhere(idle)]))
+
+
+def _temperatures(specs: Sequence[TrialSpec]) -> list[str]:
+    """List the temperature of distillation where outputs are no logits."""
+    return [
+        complaint
+        for spec in specs
+        if spec.recovery == "distill" and (function := spec.dense.data.task.function)
+        for complaint in distillation_complaint(spec.distillation, load_task(function).logits)
+    ]
 
 
 def _idle_everywhere(idle: Mapping[str, Mapping[LayerRule, str]]) -> list[str]:
@@ -116,10 +130,10 @@ class _Blank:
     left: Count
 
 
-def _view(spec: TrialSpec, shape: Shape) -> _Blank:
+def _view(spec: TrialSpec, inputs: Inputs) -> _Blank:
     """Build a trial's network and carry out its earlier prunings with the uniform policy and random units."""
-    built = Architecture.of(spec.dense, shape.image, shape.classes)
-    trial_run.check_images(built.model, built.classes, built.image, built.width)
+    built = Architecture.of(spec.dense, inputs)
+    _try(spec.dense, built)
     model, example = built.build(), built.example()
     _refuse_frozen(spec, model)
     pretrained.try_file(model, spec.dense)
@@ -136,6 +150,17 @@ def _view(spec: TrialSpec, shape: Shape) -> _Blank:
     return _Blank(view(model, spec.granularity, example, spec.round_to, spec.layers), whole, left)
 
 
+def _try(dense: DenseSpec, built: Architecture) -> None:
+    """Refuse a network that no trial can train: images or one batch of the task go through it."""
+    if function := dense.data.task.function:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            refuse_unfit(function, load_task(function), built.build(), dense.model)
+        return
+    channels, height, width = built.image
+    trial_run.check_images(built.model, built.classes, (channels, height, width), built.width)
+
+
 def _refuse_frozen(spec: TrialSpec, model: nn.Module) -> None:
     """Refuse to train a network of which all parameters are frozen. Without epochs of training it can be pruned."""
     epochs = {"dense.epochs": spec.dense.recipe.epochs, "finetune.epochs": spec.finetune.epochs}
@@ -149,6 +174,5 @@ def _refuse_frozen(spec: TrialSpec, model: nn.Module) -> None:
 
 def blank(spec: TrialSpec) -> Prunable:
     """Return the prunable units of a trial's network with fresh weights; see `unreachable` for the checks."""
-    shape = sources.peek(spec.dense.data)
-    built = Architecture.of(spec.dense, shape.image, shape.classes)
+    built = Architecture.of(spec.dense, sources.inputs(spec.dense.data))
     return view(built.build(), spec.granularity, built.example(), spec.round_to, spec.layers)

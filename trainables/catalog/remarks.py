@@ -97,7 +97,6 @@ def bent(trials: Iterable[TrialSpec]) -> list[str]:
 
 def _fresh(spec: DenseSpec) -> tuple[nn.Module, Tensor]:
     """Build a network with fresh weights, and a blank image batch (1, C, H, W)."""
-    shape = sources.peek(spec.data)
-    built = Architecture.of(spec, shape.image, shape.classes)
+    built = Architecture.of(spec, sources.inputs(spec.data))
     with torch.random.fork_rng(devices=[]):
         return built.build(), built.example()

@@ -7,9 +7,9 @@ the name of a user's own model. This model is imported only if it is trusted.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import torch
 from pydantic import Field, model_validator
@@ -22,6 +22,7 @@ from trainables.checkpoints.sparse_tensors import pack, unpack
 from trainables.frozen import Frozen
 from trainables.mistakes import checked
 from trainables.models import hub
+from trainables.models.inputs import Inputs
 from trainables.models.removed_blocks import (
     ProjectionSpec,
     projections,
@@ -47,7 +48,8 @@ class Architecture(Frozen):
     model: str
     width: Width
     classes: int = Field(ge=1, le=1 << 20)
-    image: tuple[Extent, Extent, Extent]  # channels, height, width in pixels
+    image: Annotated[tuple[Extent, ...], Field(min_length=1, max_length=8)]  # of one input; channels, height, width
+    dtype: Literal["float32", "int64", "int32"] = "float32"  # of the input
     removed: tuple[str, ...] = ()  # modules of removed blocks
     projections: Mapping[str, ProjectionSpec] = {}  # what replaces removed blocks that changed shapes
     branches: Mapping[str, Annotated[int, Field(ge=0, le=16)]] = {}  # modules of removed branches -> as `AddsNothing`
@@ -62,9 +64,9 @@ class Architecture(Frozen):
         return self
 
     @classmethod
-    def of(cls, spec: DenseSpec, image: Sequence[int], classes: int) -> Self:
-        """Describe the dense network of `spec`. image: (channels, height, width)."""
-        return cls(model=spec.model, width=spec.width, classes=classes, image=tuple(image))
+    def of(cls, spec: DenseSpec, inputs: Inputs) -> Self:
+        """Describe the dense network of `spec`."""
+        return cls.model_validate({"model": spec.model, "width": spec.width, **inputs._asdict()})
 
     def build(self) -> nn.Module:
         """Build the dense network with fresh weights and without the removed blocks."""
@@ -89,8 +91,11 @@ class Architecture(Frozen):
         return self.model_copy(update=update)
 
     def example(self) -> Tensor:
-        """A blank image batch (1, C, H, W)."""
-        return torch.zeros(1, *self.image)
+        """A batch (1, ...) of one input: a blank image, or whole numbers that are 0 and 1 in turn, as ids may be."""
+        example = torch.zeros(1, *self.image, dtype=getattr(torch, self.dtype))
+        if not example.is_floating_point():
+            example.view(-1)[1::2] = 1
+        return example
 
 
 @dataclass(frozen=True)

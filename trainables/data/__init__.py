@@ -1,4 +1,4 @@
-"""Images: their sources, their splits, and the batches for training.
+"""Images and samples of tasks: their sources, their splits, and the batches for training.
 
-Hands out: batches, content, sources, splits, types.
+Hands out: batches, collated, content, samples, sources, splits.
 """

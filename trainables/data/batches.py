@@ -25,6 +25,7 @@ class Share(NamedTuple):
 
 
 WHOLE = Share()
+WHOLE_BATCH = 256  # images at a time, where all are wanted
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,32 @@ class Resident:
         """Turn uint8 images (B, C, H, W) into float32 images of mean 0 and deviation 1."""
         return images.to(torch.float32).sub_(self.mean).div_(self.std)
 
+    def whole(self) -> Any:
+        """Return all samples as one batch: images and labels."""
+        return torch.cat([batch.inputs for batch in eval_batches(self, WHOLE_BATCH)]), self.labels
+
+    def contents(self, order: Tensor, steps: Sequence[slice]) -> Iterator[Any]:
+        """Yield what the objective reads for each step, a slice of `order` (n,), positions on the CPU."""
+        labels = self.labels[order.to(self.device)]
+        for step, pixels in zip(steps, self.pixels(order, steps), strict=True):
+            yield self.normalise(pixels), labels[step]
+
+    def varied(
+        self, order: Tensor, steps: Sequence[slice], augment: Augment, generator: torch.Generator
+    ) -> Iterator[Any]:
+        """Yield the same with random variation, as `train_batches` describes it."""
+        device, count = self.device, len(order)
+        margin = max(1, min(self.shape[2:]) // 8) if augment in ("crop", "crop_flip") else 0
+        shifts = torch.randint(0, 2 * margin + 1, (2, count), generator=generator).to(device)
+        flips = torch.randint(0, 2 if augment.endswith("flip") else 1, (count,), generator=generator).bool().to(device)
+        cuts = torch.randint(2**63 - 1, (count,), generator=generator) if augment in CUTTING else None
+        labels = self.labels[order.to(device)]
+        for step, pixels in zip(steps, self.pixels(order, steps, cuts), strict=True):
+            images = self.normalise(pixels)
+            if margin or augment.endswith("flip"):
+                images = vary(images, margin, shifts[:, step], flips[step])
+            yield images, labels[step]
+
     def pixels(self, order: Tensor, steps: Sequence[slice], cuts: Tensor | None = None) -> Iterator[Tensor]:
         """Yield uint8 images (B, C, H, W) for each step, a slice of `order` (n,), positions on the CPU.
 
@@ -151,25 +178,17 @@ def train_batches(
     a random part of the whole image, see `resizing.cut`. "flip" mirrors half of the images left to right. Batch norm
     cannot use a last batch of one sample, so it is dropped unless it is the only batch.
     """
-    generator, device = torch.Generator().manual_seed(generator_seed), resident.device
+    generator = torch.Generator().manual_seed(generator_seed)
     drawn = drawn or Drawn(torch.randperm(len(resident), generator=generator))
-    order, count = drawn.index.to(device), len(drawn.index)
-    weights = None if drawn.weights is None else drawn.weights.to(device)
-    margin = max(1, min(resident.shape[2:]) // 8) if augment in ("crop", "crop_flip") else 0
-    shifts = torch.randint(0, 2 * margin + 1, (2, count), generator=generator).to(device)
-    flips = torch.randint(0, 2 if augment.endswith("flip") else 1, (count,), generator=generator).bool().to(device)
-    cuts = torch.randint(2**63 - 1, (count,), generator=generator) if augment in CUTTING else None
+    order, count = drawn.index.to(resident.device), len(drawn.index)
+    weights = None if drawn.weights is None else drawn.weights.to(resident.device)
     sizes, steps = _parts(count - (count % batch_size == 1 < count), batch_size, share)
-    for size, step, pixels in zip(sizes, steps, resident.pixels(drawn.index, steps, cuts), strict=True):
-        index = order[step]
-        images = resident.normalise(pixels)
-        if margin or augment.endswith("flip"):
-            images = vary(images, margin, shifts[:, step], flips[step])
+    contents = resident.varied(drawn.index, steps, augment, generator)
+    for size, step, content in zip(sizes, steps, contents, strict=True):
         resident.taken += size
         mean_share = None if share == WHOLE else size / share.of
-        content = (images, resident.labels[index])
         inputs = resident.objective.inputs(content)
-        yield Batch(content, inputs, index, None if weights is None else weights[step], mean_share)
+        yield Batch(content, inputs, order[step], None if weights is None else weights[step], mean_share)
 
 
 def eval_batches(resident: Resident, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
@@ -177,9 +196,8 @@ def eval_batches(resident: Resident, batch_size: int, share: Share = WHOLE) -> I
     order = torch.arange(len(resident))
     index = order.to(resident.device)
     sizes, steps = _parts(len(resident), batch_size, share)
-    for size, step, pixels in zip(sizes, steps, resident.pixels(order, steps), strict=True):
+    for size, step, content in zip(sizes, steps, resident.contents(order, steps), strict=True):
         resident.taken += size
-        content = (resident.normalise(pixels), resident.labels[step])
         yield Batch(content, resident.objective.inputs(content), index[step])
 
 

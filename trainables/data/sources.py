@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.data import arrays, content, folders, memory, parquet
+from trainables.data import arrays, content, folders, memory, parquet, tasks
 from trainables.data.description import described
 from trainables.data.noise import flips, noisy_labels
-from trainables.data.splits import Listing, Split, Splits, divide, refuse_few_classes, spread
+from trainables.data.samples import Samples
+from trainables.data.splits import AnySplits, Listing, Split, Splits, divide, refuse_few_classes, spread
 from trainables.data.statistics import IMAGENET, Statistics, statistics
 from trainables.data.stream import Stream
 from trainables.data.types import Integers, Pixels, Role, Shape
 from trainables.data_spec import DataSpec
 from trainables.lookup import pick
+from trainables.models.inputs import Inputs
 from trainables.names import CUTTING
 from trainables.storage.folder import Folder
 
@@ -31,14 +33,17 @@ class Source:
 
 def check(data: DataSpec) -> None:
     """Raise ValueError for all errors that show without reading images, such as wrong labels."""
-    _source(data).check(data)
+    tasks.check(data) if data.task.function else _source(data).check(data)
 
 
 def identified(data: DataSpec, storage: Folder, say: Callable[[str], None]) -> DataSpec:
     """Set data.content to the checksum of the current files (see `content.checksum`).
 
-    Raises ValueError for a missing data set, and for a file that cannot be read.
+    Of a task also the checksum of its code and its metric. Raises ValueError for a missing data set, and for a file or
+    a sample that cannot be read.
     """
+    if data.task.function:
+        return tasks.identified(data)
     stored = _source(data).stored(data)
     checksum = content.checksum(stored, storage, say) if stored else ""
     return data.model_copy(update={"content": checksum})
@@ -50,6 +55,16 @@ def peek(data: DataSpec) -> Shape:
     refuse_few_classes(data, shape.classes)
     _refuse_channels(data, shape.channels)
     return shape
+
+
+def inputs(data: DataSpec) -> Inputs:
+    """Return what a model of the data is built for. Raises ValueError as `check` and `peek` do."""
+    return tasks.inputs(data) if data.task.function else peek(data).inputs
+
+
+def load_any(data: DataSpec) -> AnySplits:
+    """Load the splits that a search may read, of images or of a task. Raises ValueError as `load` and `check` do."""
+    return tasks.load(data) if data.task.function else load(data)
 
 
 def load(data: DataSpec) -> Splits:
@@ -71,6 +86,11 @@ def load(data: DataSpec) -> Splits:
     return Splits(train, val, listing.classes, *_statistics(data, train.held), about)
 
 
+def load_any_test(data: DataSpec) -> Split | Samples:
+    """Load the test split of images or of a task. Raises ValueError as `load_any`, and for a task that has none."""
+    return tasks.load_test(data) if data.task.function else load_test(data)
+
+
 def load_test(data: DataSpec) -> Split:
     """Load the test split, which only a final comparison may look at. Raises ValueError as `load` does."""
     listing, dealt = _dealt(data)
@@ -78,9 +98,9 @@ def load_test(data: DataSpec) -> Split:
     return Split(_images(listing, ids, data), listing.labels[ids], ids)
 
 
-def start_messages(data: DataSpec, splits: Splits) -> tuple[str, ...]:
+def start_messages(data: DataSpec, splits: AnySplits) -> tuple[str, ...]:
     """Return lines that say what was read, and where the images are."""
-    return *splits.about, loading_message(data, splits)
+    return (*splits.about, loading_message(data, splits)) if isinstance(splits, Splits) else splits.about
 
 
 def loading_message(data: DataSpec, splits: Splits) -> str:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.samples import Samples
 from trainables.data.types import ROLES, Integers, Pixels, Role
 from trainables.data_spec import DataSpec
+from trainables.models.inputs import Inputs
 from trainables.task.classification import CLASSIFICATION
 from trainables.task.objective import Objective
 
@@ -57,10 +59,26 @@ class Splits:
     objective: Objective = CLASSIFICATION
 
     @property
-    def image(self) -> tuple[int, int, int]:
-        """The extents of an image: channels, height, width."""
-        channels, height, width = self.train.held.shape[1:]
-        return channels, height, width
+    def inputs(self) -> Inputs:
+        """What a model of these images is built for."""
+        return Inputs(tuple(self.train.held.shape[1:]), len(self.classes))
+
+
+@dataclass(frozen=True, eq=False)
+class TaskSplits:
+    """The same of a task of the user's own."""
+
+    train: Samples
+    val: Samples
+    inputs: Inputs
+    objective: Objective
+    about: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()  # none that a name is known of
+    mean: tuple[float, ...] = ()  # inputs are as the task gives them
+    std: tuple[float, ...] = ()
+
+
+AnySplits = Splits | TaskSplits
 
 
 @dataclass(frozen=True, eq=False)

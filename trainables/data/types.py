@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.models.inputs import Inputs
+
 Role = Literal["train", "val", "test"]
 ROLES: tuple[Role, ...] = ("train", "val", "test")
 Integers = NDArray[np.int64]
@@ -23,3 +25,8 @@ class Shape(NamedTuple):
     def image(self) -> tuple[int, int, int]:
         """The extents of an image: channels, height, width."""
         return self.channels, self.height, self.width
+
+    @property
+    def inputs(self) -> Inputs:
+        """What a model of these images is built for."""
+        return Inputs(self.image, self.classes)

@@ -66,6 +66,10 @@ def export(model: nn.Module, example: Tensor, path: Path, kind: str) -> Exported
     by more than 1e-4 of the largest logit.
     """
     check(kind)
+    if not example.is_floating_point():
+        raise ValueError(
+            f"export must get a network that reads float32, but it reads {example.dtype}; leave --export out"
+        )
     file_format = KINDS[kind]
     network = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()
     images = torch.randn(TRACED, *example.shape[1:], generator=torch.Generator().manual_seed(0))

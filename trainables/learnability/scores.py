@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from trainables.checkpoints import artifact_store
 from trainables.curriculum_spec import Curriculum
+from trainables.data.samples import Samples
 from trainables.data.splits import Split
 from trainables.learnability.curricula import draws
 from trainables.learnability.curriculum_kinds import is_scored
@@ -21,9 +22,11 @@ Scores = tuple[NDArray[np.int64], NDArray[np.float64]]  # ids (N,), and how easy
 
 
 def draw_by(
-    curriculum: Curriculum, dense: DenseSpec, split: Split, storage: Folder, epochs: int, batch_size: int
+    curriculum: Curriculum, dense: DenseSpec, split: Split | Samples, storage: Folder, epochs: int, batch_size: int
 ) -> Draw:
     """Return what each epoch of a training draws from the training split. The seed is that of `dense`."""
+    if isinstance(split, Samples):
+        return lambda _: None  # checks refuse curricula with a task
     easy = scores(curriculum, dense, split, storage) if is_scored(curriculum) else None
     return draws(curriculum, easy, split.labels, epochs, batch_size, dense.seed)
 

@@ -14,7 +14,7 @@ def is_users_own(model: str) -> bool:
 
 @dataclass(frozen=True)
 class Trust:
-    """The models of the user's own that may be built from what a checkpoint says."""
+    """The models and tasks of the user's own that may be imported for what a checkpoint says."""
 
     models: Collection[str] = ()
 
@@ -24,6 +24,14 @@ class Trust:
             raise ValueError(
                 f"a checkpoint's own model must be trusted, as building it imports code, but this one names "
                 f"{model!r}; if you know that code, add --trust {model}, in Python trust=[{model!r}]"
+            )
+
+    def check_task(self, function: str) -> None:
+        """Raise ValueError for a task that is not one of these; an empty text is the classification of images."""
+        if function and function not in self.models:
+            raise ValueError(
+                f"a checkpoint's task must be trusted, as its data and its metric are code, but this one names "
+                f"{function!r}; if you know that code, add --trust {function}, in Python trust=[{function!r}]"
             )
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from trainables.task_spec import MetricSpec
+
 
 def ratio(totals: Tensor) -> float:
     """Divide the first total by the second: the mean of what the first one adds up."""
@@ -24,3 +26,8 @@ class Metric:
     sums: Callable[[Tensor, Any], Tensor]  # outputs and batch -> (sums,), of its samples
     value: Callable[[Tensor], float] = ratio  # totals (sums,) over all samples, float64 on the CPU -> the metric
     higher_is_better: bool = True
+
+    @property
+    def spec(self) -> MetricSpec:
+        """What settings and results say of the metric."""
+        return MetricSpec(name=self.name, higher_is_better=self.higher_is_better)

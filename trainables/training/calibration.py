@@ -2,18 +2,14 @@
 
 import torch
 
-from trainables.data.batches import Resident, eval_batches
-from trainables.data.splits import Splits
+from trainables.data.collated import on_device
+from trainables.data.splits import AnySplits
 from trainables.pruning.context import Calibration
 
-BATCH = 256  # samples at a time
 
-
-def calibration_samples(splits: Splits, size: int, device: torch.device) -> Calibration:
+def calibration_samples(splits: AnySplits, size: int, device: torch.device) -> Calibration:
     """Return the first `size` training samples, or all where there are fewer, on a device.
 
-    Every prefix of a split is spread evenly over the classes.
+    Every prefix of a split of images is spread evenly over the classes; that of a task is a random draw.
     """
-    data = Resident(splits.train.first(size), splits, device)
-    images = torch.cat([batch.inputs for batch in eval_batches(data, BATCH)])
-    return Calibration((images, data.labels), splits.objective)
+    return Calibration(on_device(splits.train.first(size), splits, device).whole(), splits.objective)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
@@ -16,13 +16,16 @@ from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.epochs import epoch_name, epoch_names
 from trainables.checkpoints.record import ProgressRecord
 from trainables.data.batches import Batch, Resident
-from trainables.data.splits import Splits
+from trainables.data.collated import on_device
+from trainables.data.splits import AnySplits
 from trainables.models.layers import Masks, weight_name
 from trainables.models.trust import Trust
+from trainables.outcome import best_of
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning.masks import apply
 from trainables.spec import EpochReport
 from trainables.storage.folder import Folder
+from trainables.task_spec import MetricSpec
 from trainables.training.record import TrainingRecord
 from trainables.training.recorder import EpochRecord, Recorder
 from trainables.training.team import ALONE, Team
@@ -53,9 +56,9 @@ class State(Generic[R]):
         return self.history[-1].epoch if self.history else 0
 
 
-def residents(splits: Splits, device: torch.device) -> Data:
+def residents(splits: AnySplits, device: torch.device) -> Data:
     """Put the training and the validation samples on a device."""
-    return Resident(splits.train, splits, device), Resident(splits.val, splits, device)
+    return on_device(splits.train, splits, device), on_device(splits.val, splits, device)
 
 
 def images_taken(data: Data) -> int:
@@ -97,7 +100,7 @@ def fit(
         state.history.append(report)
         if state.gates:
             state.record = state.record.model_copy(update={"gates": (*state.record.gates, state.gates.report())})
-        save_epoch(folder, state)
+        save_epoch(folder, state, data[0].objective.metric.spec)
         yield report
         started, before = time.perf_counter(), images_taken(data)
 
@@ -143,10 +146,10 @@ def _recorded(loss_of: Loss, epoch_record: EpochRecord) -> Loss:
     return recorded
 
 
-def save_epoch(folder: Folder, state: State[TrainingRecord]) -> None:
-    """Save the newest epoch with everything that resuming needs, then delete all others but the best epoch."""
+def save_epoch(folder: Folder, state: State[TrainingRecord], metric: MetricSpec) -> None:
+    """Save the newest epoch with everything that resuming needs, then delete all others but the best by the metric."""
     apply(state.model, state.masks)  # training may leave -0.0 in masked weights; only 0.0 takes no space
-    newest, best = epoch_name(state.epoch), _best(state.history)
+    newest, best = epoch_name(state.epoch), _best(state.history, metric)
     masks = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in state.masks.items()}
     groups = {"network": state.model.state_dict(), "masks": masks, MEMORY: state.memory}
     if state.gates:
@@ -157,10 +160,11 @@ def save_epoch(folder: Folder, state: State[TrainingRecord]) -> None:
     _keep(folder, {newest, best})
 
 
-def keep_best(folder: Folder, history: list[EpochReport]) -> None:
+def keep_best(folder: Folder, history: Sequence[EpochReport], metric: MetricSpec) -> None:
     """Delete all epochs but the best, and what only resuming needs: the training never resumes after this."""
-    _keep(folder, {_best(history)})
-    manifest.drop_groups(folder / _best(history), ("masks", MEMORY))
+    best = _best(history, metric)
+    _keep(folder, {best})
+    manifest.drop_groups(folder / best, ("masks", MEMORY))
 
 
 def resume(
@@ -207,8 +211,10 @@ def newest_epoch(folder: Folder, model: str, last: int | None = None) -> Checkpo
     return None
 
 
-def _best(history: list[EpochReport]) -> str:
-    return epoch_name(max(history, key=lambda report: report.val_accuracy).epoch)
+def _best(history: Sequence[EpochReport], metric: MetricSpec) -> str:
+    best = best_of(history, metric)
+    assert best is not None, "a training that saves has an epoch"
+    return epoch_name(best.epoch)
 
 
 def _keep(folder: Folder, names: set[str]) -> None:

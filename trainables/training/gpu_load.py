@@ -8,8 +8,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from trainables.checkpoints.checkpoint import Architecture
-from trainables.data.batches import Resident
-from trainables.data.splits import Splits
+from trainables.data.collated import on_device
+from trainables.data.splits import AnySplits
 from trainables.spec import DenseSpec
 from trainables.training.fit import residents
 from trainables.training.process import CUDA_CONTEXT
@@ -35,16 +35,16 @@ class Load:
         return cls(memory, busy, each[0].total, each[0].device)
 
 
-def measure(spec: DenseSpec, splits: Splits, device: torch.device) -> Load:
+def measure(spec: DenseSpec, splits: AnySplits, device: torch.device) -> Load:
     """Train a new network of `spec` for some steps, evaluate it, and return how much of the device this takes."""
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     data = residents(splits, device)  # every trial holds all samples on its device
-    network = to_device(Architecture.of(spec, splits.image, len(splits.classes)).build(), device)
+    network = to_device(Architecture.of(spec, splits.inputs).build(), device)
     recipe = spec.recipe.model_copy(update={"epochs": 3})
-    samples = Resident(splits.train.first(STEPS * recipe.batch_size), splits, device)
+    samples = on_device(splits.train.first(STEPS * recipe.batch_size), splits, device)
     passes = train(network, samples, TrainingPlan(recipe, spec.data.augment, spec.seed))
     next(passes)  # chooses the fastest kernels and captures graphs
     wall = _seconds(passes)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.batches import Batch, Resident, eval_batches
+from trainables.data.samples import Samples
 from trainables.data.splits import Split
 from trainables.frozen import Frozen
 from trainables.spec import Taken
@@ -100,9 +101,14 @@ class Recorder:
         self.epoch_record = EpochRecord(len(split))
 
     @classmethod
-    def of(cls, taken: Taken, split: Split, folder: Folder, about: Frozen, first: int = 1) -> Self | None:
-        """Build the recorder that a setting asks for; None for "off". about: the spec of what is trained."""
-        return None if taken == "off" else cls(split, taken, folder, about.model_dump(mode="json"), first)
+    def of(cls, taken: Taken, split: Split | Samples, folder: Folder, about: Frozen, first: int = 1) -> Self | None:
+        """Build the recorder that a setting asks for; None for "off", and for a task, whose samples have no hits.
+
+        about: the spec of what is trained.
+        """
+        if taken == "off" or isinstance(split, Samples):
+            return None
+        return cls(split, taken, folder, about.model_dump(mode="json"), first)
 
     def end(self, epoch: int, model: nn.Module, data: Resident) -> None:
         """Save the measures of an epoch that has ended.

@@ -7,7 +7,7 @@ import time
 import torch
 
 from trainables.artifacts.dense import load_dense, saved_dense
-from trainables.data.splits import Splits
+from trainables.data.splits import AnySplits
 from trainables.outcome import total
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
@@ -19,7 +19,7 @@ from trainables.trial.record import TrialRecord
 
 @torch.no_grad()
 def give_promise(
-    spec: TrialSpec, state: State[TrialRecord], splits: Splits, storage: Folder, device: torch.device
+    spec: TrialSpec, state: State[TrialRecord], splits: AnySplits, storage: Folder, device: torch.device
 ) -> None:
     """Give the report of epoch 0 a promise: train a copy of the pruned network for a moment, and charge its cost.
 

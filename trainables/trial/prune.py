@@ -16,7 +16,7 @@ from trainables.artifacts import kinds
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import DenseRecord
 from trainables.compensation.compensation import Targets, compensate
-from trainables.data.splits import Splits
+from trainables.data.splits import AnySplits
 from trainables.exports.latency import ENGINES, latency
 from trainables.models.layers import count
 from trainables.outcome import Cost, Facts, total
@@ -35,7 +35,7 @@ from trainables.trial.record import PruningRecord, TrialRecord
 
 def prune(
     spec: TrialSpec,
-    splits: Splits,
+    splits: AnySplits,
     data: Data,
     storage: Folder,
     folder: Folder,

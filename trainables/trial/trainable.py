@@ -10,7 +10,7 @@ import torch
 
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.data.batches import Resident
-from trainables.data.splits import Splits
+from trainables.data.splits import AnySplits
 from trainables.learnability.scores import draw_by
 from trainables.mistakes import in_one_line
 from trainables.outcome import Outcome, total
@@ -36,7 +36,7 @@ RECORDED = "samples"  # folder of the epochs recorded so far; deleted after `fin
 
 def run_trial(
     spec: TrialSpec,
-    splits: Splits,
+    splits: AnySplits,
     storage: Folder,
     folder: Folder,
     device: torch.device,
@@ -77,7 +77,7 @@ def run_trial(
             give_promise(spec, state, splits, storage, device)
         if recorder and recorder.first == 0:
             recorder.end(0, state.model, data[0])
-        save_epoch(folder, state)
+        save_epoch(folder, state, splits.objective.metric.spec)
     (folder / STEPS).delete()
     yield from tuple(state.history)
     yield from fit(state, data, replace(plan, draw=draw), folder, recorder, team)
@@ -100,7 +100,7 @@ def _start(state: State[TrialRecord], plan: TrainingPlan, val: Resident, seed: i
 
 
 def _tidy(folder: Folder, outcome: Outcome) -> None:
-    keep_best(folder, list(outcome.history))
+    keep_best(folder, outcome.history, outcome.spec.dense.data.task.metric)
     (folder / RECORDED).delete()
 
 

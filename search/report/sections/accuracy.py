@@ -1,4 +1,4 @@
-"""Accuracy of each policy against sparsity and against multiply-accumulates."""
+"""Accuracy, or another metric, of each policy against sparsity and against multiply-accumulates."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,13 @@ from matplotlib.transforms import ScaledTranslation, Transform
 
 from search.comparison.compare import BASELINE, ComparisonRow, Estimate
 from search.comparison.estimates import telling
-from search.comparison.wording import percent
+from search.comparison.wording import written
 from search.figures.axes import readable, round_numbers
 from search.figures.bands import LEFT_OUT, band
 from search.figures.chart import INK, Panel, Style, end_labels, label_width
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence, seeds_of
+from search.results.scale import ACCURACY, PERCENT, Scale, scale_of, sign_of
 
 STAGES = {
     "one_shot_accuracy": "one-shot",
@@ -40,7 +41,8 @@ def sparsity_section(evidence: Evidence) -> Section:
         for name, rows in evidence.settings.items()
     }
     text = f"{INTERVALS} The axis is logarithmic in the kept fraction, so that high sparsities are spread out."
-    return Section("accuracy", "Accuracy against sparsity", text, groups, [_reached(evidence)])
+    name = ACCURACY if evidence.metrics == ACCURACY else "sparsity"
+    return Section(name, f"{evidence.metrics.capitalize()} against sparsity", text, groups, [_reached(evidence)])
 
 
 def macs_section(evidence: Evidence) -> Section:
@@ -53,7 +55,8 @@ def macs_section(evidence: Evidence) -> Section:
         f"{INTERVALS} Multiply-accumulates are counted on the pruned network. Those of masked weights count as saved, "
         "but dense hardware still computes them."
     )
-    return Section("macs", "Accuracy against multiply-accumulates", text, groups, [_kept(evidence)])
+    title = f"{evidence.metrics.capitalize()} against multiply-accumulates"
+    return Section("macs", title, text, groups, [_kept(evidence)])
 
 
 def _stages(rows: Sequence[ComparisonRow]) -> dict[str, str]:
@@ -80,21 +83,30 @@ def _reached(evidence: Evidence) -> Table:
             name,
             row.policy + (" (control)" if row.control else ""),
             f"{row.sparsity:g}",
-            *(percent(getattr(row, stage)) for stage in stages),
-            *([percent(row.test_accuracy)] if tested else []),
-            "" if row.policy == BASELINE else percent(row.gap_to_uniform, signed=True),
+            *(written(getattr(row, stage), scale=scale_of(row.metric)) for stage in stages),
+            *([written(row.test_accuracy, scale=scale_of(row.metric))] if tested else []),
+            "" if row.policy == BASELINE else written(row.gap_to_uniform, signed=True, scale=scale_of(row.metric)),
             ", ".join(map(str, row.seeds)),
         )
         for name, own in evidence.settings.items()
         for row in own
     ]
-    caption = "Accuracy in %, mean ± half of the 95 % interval over seeds"
+    caption = f"{evidence.title_of_metrics}, mean ± half of the 95 % interval over seeds"
     return Table(caption, (*head, "gap to uniform", "seeds"), rows, words=2)
 
 
 def _kept(evidence: Evidence) -> Table:
     more = ["fixed parameters"] if any(row.params_fixed for row in evidence.comparison.rows) else []
-    head = ("network", "policy", "sparsity", "weights kept", *more, "MACs kept", "MACs kept (%)", "accuracy (%)")
+    head = (
+        "network",
+        "policy",
+        "sparsity",
+        "weights kept",
+        *more,
+        "MACs kept",
+        "MACs kept (%)",
+        evidence.head_of_metrics,
+    )
     rows = [
         (
             name,
@@ -104,13 +116,13 @@ def _kept(evidence: Evidence) -> Table:
             *(["" if row.params_fixed is None else f"{row.params_fixed:,.0f}"] if more else []),
             f"{row.macs_kept:,}",
             f"{100 * row.macs_density:.1f}",
-            percent(row.best_val_accuracy),
+            written(row.best_val_accuracy, scale=scale_of(row.metric)),
         )
         for name, own in evidence.settings.items()
         for row in own
     ]
     return Table(
-        "Weights and multiply-accumulates kept, and the accuracy of the recovered network", head, rows, words=2
+        f"Weights and multiply-accumulates kept, and {evidence.metrics} of the recovered network", head, rows, words=2
     )
 
 
@@ -119,16 +131,21 @@ def _curve(
 ) -> Panel:
     policies = evidence.policies(rows)
     style_of, one = evidence.style_of, len({row.sparsity for row in rows}) == 1
+    scale = scale_of(rows[0].metric)
     same_x = len(set(map(x, rows))) == 1  # policies are drawn side by side, or they would cover each other
 
     def draw(axis: Axes) -> None:
-        dense = max(100 * row.dense_accuracy.mean for row in rows)
-        shown = [100 * getattr(row, stage).mean for row in rows]
+        dense = max(
+            (scale.factor * row.dense_accuracy.mean for row in rows), key=lambda value: sign_of(rows[0]) * value
+        )
+        shown = [scale.factor * getattr(row, stage).mean for row in rows]
         if one:  # intervals are bars, which must be visible from end to end
-            shown += [100 * end for row in rows for end in _ends(getattr(row, stage))]
+            shown += [scale.factor * end for row in rows for end in _ends(getattr(row, stage), scale)]
             axis.set_xlim(min(map(x, rows)) - 0.1, max(map(x, rows)) + 0.1)
-        margin = 0.06 * (max(*shown, dense) - min(shown)) + 0.3
-        axis.set_ylim(max(0.0, min(shown) - margin), min(100.0, max(*shown, dense) + margin))
+        low, high = min(*shown, dense), max(*shown, dense)
+        margin = 0.06 * (high - low) + 0.003 * scale.factor
+        least, most = (0.0, 100.0) if scale is PERCENT else (-math.inf, math.inf)
+        axis.set_ylim(max(least, low - margin), min(most, high + margin))
         axis.axhline(dense, color=INK, lw=0.8, ls=(0, (1, 2)))
         ends = {}
         for i, policy in enumerate(policies):
@@ -136,19 +153,22 @@ def _curve(
             xs, estimates = [x(row) for row in own], [getattr(row, stage) for row in own]
             transform = _shifted(axis, i - (len(policies) - 1) / 2 if same_x else 0.0)
             if one:
-                _bar(axis, xs[0], estimates[0], style_of[policy], transform)
+                _bar(axis, xs[0], estimates[0], style_of[policy], transform, scale)
             else:
-                found = (telling(estimate.low, estimate.high) for estimate in estimates)
-                band(axis, xs, [ends and (100 * ends[0], 100 * ends[1]) for ends in found], style_of[policy].hue)
-            axis.plot(xs, [100 * e.mean for e in estimates], **style_of[policy].line, transform=transform)
-            ends[policy] = 100 * max(zip(xs, estimates, strict=True), key=lambda pair: pair[0])[1].mean
-        axis.set_ylabel("validation accuracy (%)")
+                found = (telling(estimate.low, estimate.high, scale.length / scale.factor) for estimate in estimates)
+                shown_ends = [ends and (scale.factor * ends[0], scale.factor * ends[1]) for ends in found]
+                band(axis, xs, shown_ends, style_of[policy].hue)
+            axis.plot(xs, [scale.factor * e.mean for e in estimates], **style_of[policy].line, transform=transform)
+            ends[policy] = scale.factor * max(zip(xs, estimates, strict=True), key=lambda pair: pair[0])[1].mean
+        axis.set_ylabel(f"validation {scale.axis}")
         set_axis(axis, rows)
         end_labels(axis, ends, style_of)
 
     last = max(row.sparsity for row in rows)
-    values = ", ".join(f"{row.policy} {percent(getattr(row, stage))}" for row in rows if row.sparsity == last)
-    description = f"Validation accuracy in %, {title}, {seeds_of(rows)}. At sparsity {last:g}: {values}."
+    values = ", ".join(
+        f"{row.policy} {written(getattr(row, stage), scale=scale)}" for row in rows if row.sparsity == last
+    )
+    description = f"Validation {scale.title}, {title}, {seeds_of(rows)}. At sparsity {last:g}: {values}."
     return Panel(title, description, draw, right=label_width(policies))
 
 
@@ -157,15 +177,15 @@ def _shifted(axis: Axes, steps: float) -> Transform:
     return axis.transData + ScaledTranslation(steps * STEP / 72, 0, axis.figure.dpi_scale_trans)
 
 
-def _bar(axis: Axes, x: float, estimate: Estimate, style: Style, transform: Transform) -> None:
-    ends = [100 * end for end in _ends(estimate)]
+def _bar(axis: Axes, x: float, estimate: Estimate, style: Style, transform: Transform, scale: Scale) -> None:
+    ends = [scale.factor * end for end in _ends(estimate, scale)]
     axis.plot([x, x], ends, color=style.hue, lw=0.9, alpha=0.6, transform=transform)
 
 
-def _ends(estimate: Estimate) -> tuple[float, float]:
-    """Give the ends of an interval, clipped to [0, 1]; the mean twice where too few seeds give no interval."""
-    low, high = telling(estimate.low, estimate.high) or (estimate.mean, estimate.mean)
-    return max(0.0, low), min(1.0, high)
+def _ends(estimate: Estimate, scale: Scale) -> tuple[float, float]:
+    """Give the ends of an interval; the mean twice where too few seeds give none. Those of accuracy end at 0 and 1."""
+    low, high = telling(estimate.low, estimate.high, scale.length / scale.factor) or (estimate.mean, estimate.mean)
+    return (max(0.0, low), min(1.0, high)) if scale is PERCENT else (low, high)
 
 
 def _depth(row: ComparisonRow) -> float:

@@ -11,7 +11,8 @@ from search.figures.chart import INK, SMALL, Panel
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
 from search.results.folder import StudyFolder
-from search.results.names import curriculum_name, model_name
+from search.results.names import curriculum_name, data_name, model_name
+from search.results.scale import ACCURACY
 from trainables.allocation.profiles import FALLS, Profile, tolerated
 from trainables.artifacts.profile import load_profile
 from trainables.checkpoints import artifact_store
@@ -30,7 +31,7 @@ def compact_section(evidence: Evidence) -> Section:
         return Section(
             "compact",
             title,
-            "No policy of these studies uses a profile, so none was measured. "
+            "No policy of these studies uses a profile in points, so none was measured. "
             "`howcompact profile CHECKPOINT` measures one.",
         )
     groups, tables = {}, []
@@ -50,13 +51,15 @@ def compact_section(evidence: Evidence) -> Section:
 
 def _profiles(folder: StudyFolder) -> dict[str, list[Profile]]:
     """Load the profiles that the storage of a study has: name of a network -> one profile for each seed."""
+    if folder.study.data.task.metric.name != ACCURACY:
+        return {}  # points are of accuracy
     specs: dict[str, ProfileSpec] = {cell.profile.key(): cell.profile for cell in folder.study.cells()}
     profiles: dict[str, list[Profile]] = defaultdict(list)
     for key, spec in specs.items():
         stored = artifact_store.find(folder.folder.parent, "profile", key)
         if stored is not None:
             network = model_name(spec.dense.model, spec.dense.width)
-            name = f"{spec.dense.data.name}: {network}, {spec.granularity}s by {spec.criterion}"
+            name = f"{data_name(spec.dense.data)}: {network}, {spec.granularity}s by {spec.criterion}"
             name = ", ".join(filter(None, (name, of_dense(curriculum_name(spec.dense.curriculum)))))
             profiles[name].append(load_profile(stored)[0])
     return profiles

@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from search.comparison.compare import BASELINE, ComparisonRow, Estimate
-from search.comparison.wording import network_of, percent, recovery_of
+from search.comparison.wording import network_of, recovery_of, written
 from search.figures.chart import Panel
 from search.figures.dots import dots
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
+from search.results.scale import scale_of
 
 RIVALS = {"gap_to_control": "its control", "gap_to_standard": "no curriculum"}
 TITLE, LABEL = "Curricula against their controls", "points; a marker for each sparsity"
@@ -22,7 +23,7 @@ def curricula_section(evidence: Evidence) -> Section:
         return Section("curricula", TITLE, none)
     groups = {name: _panels(evidence, rows) for name, rows in found.items()}
     text = (
-        "Gain in validation accuracy, in points, over the control and over training without a curriculum. Markers, one "
+        f"Gain in validation {evidence.metrics} over the control and over training without a curriculum. Markers, one "
         "for each sparsity, are means over the same seeds; bars are their 95 % intervals. Policy, epochs and number of "
         "images are the same. A control (*) draws samples as its curriculum does, but by random scores, so that its "
         "gain does not come from the order of the samples. A curriculum helps where its bars are to the right of the "
@@ -61,8 +62,9 @@ def _series(rows: Sequence[ComparisonRow], field: str) -> Mapping[str, Mapping[s
     series: dict[str, dict[str, Estimate]] = defaultdict(dict)
     for row in sorted(rows, key=lambda row: (row.sparsity, row.control, row.curriculum)):
         gap: Estimate = getattr(row, field)
-        ends = {end: None if value is None else 100 * value for end, value in (("low", gap.low), ("high", gap.high))}
-        points = gap.model_copy(update={"mean": 100 * gap.mean, **ends})
+        factor = scale_of(row.metric).factor
+        ends = {end: None if value is None else factor * value for end, value in (("low", gap.low), ("high", gap.high))}
+        points = gap.model_copy(update={"mean": factor * gap.mean, **ends})
         series[f"{row.sparsity:g}"][row.curriculum + (" *" if row.control else "")] = points
     return series
 
@@ -76,8 +78,8 @@ def _table(found: Mapping[str, Sequence[ComparisonRow]]) -> Table:
             row.curriculum,
             names.get((row.control_setting, row.sparsity, row.policy), ""),
             f"{row.sparsity:g}",
-            percent(row.best_val_accuracy),
-            *(percent(getattr(row, field), signed=True) for field in RIVALS),
+            written(row.best_val_accuracy, scale=scale_of(row.metric)),
+            *(written(getattr(row, field), signed=True, scale=scale_of(row.metric)) for field in RIVALS),
             ", ".join(map(str, row.seeds)),
         )
         for name, own in found.items()
@@ -89,7 +91,7 @@ def _table(found: Mapping[str, Sequence[ComparisonRow]]) -> Table:
         "curriculum",
         "control",
         "sparsity",
-        "accuracy (%)",
+        "reached",
         "ahead of control",
         "ahead of none",
     )

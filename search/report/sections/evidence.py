@@ -10,6 +10,7 @@ from search.comparison.wording import in_order, network_of
 from search.figures.chart import Style, styles
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
+from search.results.scale import scale_of
 from search.study.spec import StudySpec
 from trainables.artifacts.needs import needed
 from trainables.checkpoints import artifact_store
@@ -29,6 +30,22 @@ class Evidence:
     trials: Sequence[TrialRow]  # each once, without failed ones
     style_of: Mapping[str, Style]  # policy -> its style
     settings: Mapping[str, list[ComparisonRow]]  # name of a network and its training -> rows by sparsity and policy
+
+    @property
+    def metrics(self) -> str:
+        """The metrics of the comparison: "accuracy", or "accuracy or r2"."""
+        return " or ".join(sorted({row.metric for row in self.comparison.rows}))
+
+    @property
+    def head_of_metrics(self) -> str:
+        """The head of a column with values of the metrics: "accuracy (%)"."""
+        return " or ".join(sorted({scale_of(row.metric).axis for row in self.comparison.rows}))
+
+    @property
+    def title_of_metrics(self) -> str:
+        """The metrics in the title of a table: "Accuracy in %"."""
+        title = " or ".join(sorted({scale_of(row.metric).title for row in self.comparison.rows}))
+        return title[:1].upper() + title[1:]
 
     @property
     def finished(self) -> list[TrialRow]:

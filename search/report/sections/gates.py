@@ -15,7 +15,7 @@ from search.figures.chart import INK, SMALL, WIDTH, Panel, end_labels, label_wid
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence, shared_by
 from search.report.sections.layers import ROW, SHADES
-from search.results.names import curriculum_name, model_name
+from search.results.names import curriculum_name, data_name, model_name
 from trainables.checkpoints import checkpoint, manifest
 from trainables.counts import quantity
 from trainables.pruning.gates import GatesReport
@@ -91,7 +91,7 @@ def _trainings(evidence: Evidence) -> dict[str, dict[float, Training]]:
     found: dict[str, dict[float, Training]] = {}
     for key, specs in alike.items():
         dense = specs[0].dense
-        name = f"{dense.data.name}: {model_name(dense.model, dense.width)}, gates for {specs[0].budget}"
+        name = f"{data_name(dense.data)}: {model_name(dense.model, dense.width)}, gates for {specs[0].budget}"
         name = ", ".join(filter(None, (name, of_dense(curriculum_name(dense.curriculum)))))
         found[f"{name} ({key[:6]})" if name in found else name] = {
             sparsity: _training(evidence, {s.dense.seed: stored[s] for s in specs if s.sparsity == sparsity})

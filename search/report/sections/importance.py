@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from search.comparison.estimates import Estimate
 from search.comparison.importance import FEWEST, Importance, importances_of
-from search.comparison.wording import correlation, percent
+from search.comparison.wording import correlation, written
 from search.figures.chart import HUES, INK, SMALL, WIDTH, Panel
 from search.figures.section import Section, Table
 from search.report.sections.evidence import Evidence
@@ -64,7 +64,7 @@ def _panel(row: Importance) -> Panel:
     most = sorted(row.parts, key=lambda part: -part.importance.mean)[:3]
     description = (
         f"{quantity(len(parts), 'part')}. Most important: "
-        f"{', '.join(f'{m.part} {percent(m.importance)} %' for m in most)}."
+        f"{', '.join(f'{m.part} {written(m.importance)} %' for m in most)}."
     )
     height = 66 + ROW * len(parts)
     return Panel(f"sparsity {row.sparsity:g}", description, draw, height=height, left=left, right=BESIDE, top=30)
@@ -82,7 +82,7 @@ def _parts(names: Mapping[str, str], found: Sequence[Importance]) -> Table:
             names[row.setting],
             part.part,
             f"{row.sparsity:g}",
-            percent(part.importance),
+            written(part.importance),
             "" if part.capacity is None else f"{100 * part.capacity:.1f}",
             str(row.trials),
             ", ".join(map(str, row.seeds)),

@@ -14,6 +14,7 @@ from search.report.sections.evidence import Evidence
 from search.results.names import network_name
 from search.results.pareto import pareto
 from search.results.rows import TrialRow
+from search.results.scale import PERCENT, rank, scale_of
 from trainables.counts import quantity
 
 GRID = 110  # cells along an axis; a policy has one marker in a cell, at most
@@ -57,19 +58,30 @@ def pareto_section(evidence: Evidence) -> Section:
             str(trial.seed),
             f"{trial.params_kept:,}",
             f"{trial.macs_kept:,}",
-            f"{100 * (trial.best_val_accuracy or 0):.2f}",
+            scale_of(trial.metric).number(trial.best_val_accuracy or 0.0, more_digits=1),
             "" if trial.latency_ms is None else f"{trial.latency_ms:.2f}",
             ", ".join(PRICES[kind].name for kind, best in own.items() if trial in best),
             trial.trial,
         )
         for name, own in fronts.items()
-        for trial in sorted({t.trial: t for best in own.values() for t in best}.values(), key=_accuracy, reverse=True)
+        for trial in sorted({t.trial: t for best in own.values() for t in best}.values(), key=rank, reverse=True)
     ]
-    head = ("network", "policy", "sparsity", "seed", "weights", "MACs", "accuracy (%)", "ms", "front of", "trial")
+    head = (
+        "network",
+        "policy",
+        "sparsity",
+        "seed",
+        "weights",
+        "MACs",
+        evidence.head_of_metrics,
+        "ms",
+        "front of",
+        "trial",
+    )
     text = (
-        f"Each marker is one of the {len(evidence.finished):,} finished trials, one seed each: the validation accuracy "
+        f"Each marker is one of the {len(evidence.finished):,} finished trials, one seed each: the validation metric "
         "of its best epoch against what it keeps and, where it was measured, latency. Circles joined by a line are the "
-        "Pareto front: no other trial has more accuracy at the same or lower cost. Where markers of a policy would "
+        "Pareto front: no other trial is better at the same or lower cost. Where markers of a policy would "
         "cover each other, one is drawn; the front is exact."
     )
     return Section(
@@ -77,58 +89,60 @@ def pareto_section(evidence: Evidence) -> Section:
         "Pareto front",
         text,
         groups,
-        [Table("Trials on a front, by accuracy", head, rows, words=2)],
+        [Table(f"Trials on a front, by {evidence.metrics}", head, rows, words=2)],
         columns=2,
     )
 
 
 def front(trials: Sequence[TrialRow], kind: str) -> list[TrialRow]:
-    """Give the trials of the Pareto front of accuracy and a price in `PRICES`, the lowest price first."""
+    """Give the trials of the Pareto front of the metric and a price in `PRICES`, the lowest price first."""
     priced = [(price, trial) for trial in trials if (price := PRICES[kind].of(trial)) is not None]
-    return [priced[position][1] for position in pareto([(price, -_accuracy(trial)) for price, trial in priced])]
+    return [priced[position][1] for position in pareto([(price, -rank(trial)) for price, trial in priced])]
 
 
 def _scatter(evidence: Evidence, trials: Sequence[TrialRow], kind: str) -> Panel:
     price = PRICES[kind]
     priced = [trial for trial in trials if price.of(trial) is not None]
-    policies = evidence.policies(priced)
+    policies, scale = evidence.policies(priced), scale_of(trials[0].metric)
 
     def points(own: Sequence[TrialRow]) -> list[tuple[float, float]]:
-        return [(paid, 100 * _accuracy(trial)) for trial in own if (paid := price.of(trial)) is not None]
+        shown = ((price.of(trial), scale.factor * (trial.best_val_accuracy or 0.0)) for trial in own)
+        return [(paid, value) for paid, value in shown if paid is not None]
 
     front_points = points(best := front(trials, kind))
+    values_of_all = [value for _, value in points(priced)]
+    spread = (0.0, 100.0) if scale is PERCENT else (min(values_of_all), max(values_of_all))
 
     def draw(axis: Axes) -> None:
         axis.set_xscale("log")
         for policy in policies:
             style = {**evidence.style_of[policy].point, "markersize": 3.2, "alpha": 0.75}
-            shown = _thinned(points([trial for trial in priced if trial.policy == policy]))
+            shown = _thinned(points([trial for trial in priced if trial.policy == policy]), *spread)
             axis.plot(*zip(*shown, strict=True), **style)
         axis.step(*zip(*front_points, strict=True), where="post", color=INK, lw=0.8)
         axis.plot(*zip(*front_points, strict=True), "o", markersize=6.5, mfc="none", mec=INK, mew=0.7)
         log_ticks(axis)
         axis.set_xlabel(price.label)
-        axis.set_ylabel("validation accuracy (%)")
+        axis.set_ylabel(f"validation {scale.axis}")
         legend(axis, policies, evidence.style_of)
 
     last = zip(best[-8:], front_points[-8:], strict=True)
-    values = "; ".join(f"{accuracy:.1f} % at {paid:.2g} ({trial.policy})" for trial, (paid, accuracy) in last)
-    description = f"{quantity(len(priced), 'trial')}. Front, accuracy at {price.label}: {values}."
+    values = "; ".join(
+        f"{scale.text(trial.best_val_accuracy)} at {paid:.2g} ({trial.policy})" for trial, (paid, _) in last
+    )
+    description = f"{quantity(len(priced), 'trial')}. Front, {scale.metric} at {price.label}: {values}."
     return Panel(f"by {price.name}", description, draw, right=label_width(policies))
 
 
-def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Keep one point in each cell of a grid. The grid is even in accuracy and in the logarithm of what is kept."""
+def _thinned(points: Sequence[tuple[float, float]], low: float, high: float) -> list[tuple[float, float]]:
+    """Keep one point in each cell of a grid. The grid is even in the metric and in the logarithm of what is kept."""
+    length = (high - low) or 1.0
     cells = {
-        (round(GRID * math.log10(kept) / 2.5), round(GRID * accuracy / 100)): (kept, accuracy)
-        for kept, accuracy in points
+        (round(GRID * math.log10(kept) / 2.5), round(GRID * (value - low) / length)): (kept, value)
+        for kept, value in points
     }
     return list(cells.values())
 
 
 def _share(kept: int | None, total: int | None) -> float | None:
     return 100 * kept / total if kept is not None and total else None
-
-
-def _accuracy(trial: TrialRow) -> float:
-    return trial.best_val_accuracy or 0.0

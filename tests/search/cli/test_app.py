@@ -216,7 +216,7 @@ def test_quiet_and_verbose_stand_anywhere_and_not_together(
     verify = ("verify", study.folder.uri, "--sample", "1")
     capfd.readouterr()
     normal = howcompact(*verify, cwd=tmp_path)
-    assert "accuracies measured again: 1 of 1" in capfd.readouterr().err
+    assert "networks measured again: 1 of 1" in capfd.readouterr().err
     for words in (("-q", *verify), (*verify, "--quiet"), (*verify, "--json", "-q")):
         quiet = howcompact(*words, cwd=tmp_path)
         assert (quiet.returncode, quiet.stderr, capfd.readouterr().err) == (0, "", "")

@@ -18,7 +18,7 @@ from tests.search.comparison.test_compare import outcome, study_of
 from trainables.spec import Recipe
 
 GAPS = st.lists(st.integers(-100, 100).map(lambda hits: hits / 1000), min_size=FEWEST, max_size=12)
-NAMES = {"policy": "erk", "rival": "uniform", "setting": "s", "sparsity": 0.9, "seeds": []}
+NAMES = {"metric": "accuracy", "policy": "erk", "rival": "uniform", "setting": "s", "sparsity": 0.9, "seeds": []}
 
 
 def pair_of(gaps: list[float], margin: float) -> Pair:

@@ -4,7 +4,7 @@ import pytest
 
 from search.comparison.estimates import Estimate
 from search.comparison.headline import Gap
-from search.comparison.wording import correlation, percent, plus_minus, with_ends
+from search.comparison.wording import correlation, plus_minus, with_ends, written
 from search.results.names import model_name, network_name, pruning_name
 from search.results.rows import row_of
 from tests.search.comparison.test_compare import outcome
@@ -24,17 +24,17 @@ from trainables.spec import DenseSpec
     ],
 )
 def test_an_estimate_in_percent(value: Estimate | Gap | None, signed: bool, text: str) -> None:
-    assert percent(value, signed) == text
+    assert written(value, signed) == text
 
 
 def test_an_interval_longer_than_the_scale_says_too_few_seeds() -> None:
     two_seeds = Estimate.of([0.40, 0.61])  # Student's t with one degree of freedom is 12.7
     assert (two_seeds.low, two_seeds.high) == pytest.approx((0.505 - 1.334, 0.505 + 1.334), abs=1e-3)
-    assert percent(two_seeds) == "50.5 (too few seeds)"
-    assert percent(two_seeds, signed=True, too_few=" ±?") == "+50.5 ±?"
+    assert written(two_seeds) == "50.5 (too few seeds)"
+    assert written(two_seeds, signed=True, too_few=" ±?") == "+50.5 ±?"
     assert plus_minus(0.5, -0.1, 1.1) == with_ends(0.5, -0.1, 1.1) == "0.500 (too few seeds)"
-    assert percent(Estimate(mean=0.5, low=0.0, high=1.0)) == "50.0 ±50.0"
-    assert percent(Gap(mean_gap=0.1, max_gap=0.1, max_sparsity=0.5, low=-0.5, high=0.7)) == "10.0 (too few seeds)"
+    assert written(Estimate(mean=0.5, low=0.0, high=1.0)) == "50.0 ±50.0"
+    assert written(Gap(mean_gap=0.1, max_gap=0.1, max_sparsity=0.5, low=-0.5, high=0.7)) == "10.0 (too few seeds)"
 
 
 def test_an_interval_is_half_its_length_or_its_ends() -> None:

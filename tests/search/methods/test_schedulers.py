@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from search.methods.schedulers import SCHEDULERS, Histories, SearchKey, per_search
+from search.methods.schedulers import ACCURACY, SCHEDULERS, Histories, SearchKey, per_search
 from search.running.tuner import first_epoch_of
 from trainables.spec import EpochReport, TrialSpec
+from trainables.task_spec import MetricSpec
 from trainables.training.recovery import RECOVERIES
 from trainables.trial.reports import TrialFailed, to_tune
 
@@ -35,9 +36,15 @@ def epoch_report(epoch: int, value: float, final: bool) -> EpochReport:
 class Fed:
     """A scheduler of Ray that gets its trials and results by hand. Trial "a1" belongs to search "a"."""
 
-    def __init__(self, name: str, first_epoch: int = 0, ended: Histories = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        name: str,
+        first_epoch: int = 0,
+        ended: Histories = MappingProxyType({}),
+        metric: MetricSpec = ACCURACY,
+    ) -> None:
         self.scheduler: Any = per_search(
-            SCHEDULERS[name], lambda trial: trial.search, lambda trial: first_epoch, lambda search: ended
+            SCHEDULERS[name], lambda trial: trial.search, lambda trial: first_epoch, lambda search: ended, metric
         )
         self.trials: dict[str, Trial] = {}
 
@@ -54,6 +61,15 @@ class Fed:
         if decision == STOP or final:
             self.scheduler.on_trial_complete(None, self.trials[name], result)
         return decision
+
+
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_a_metric_that_is_better_low_stops_the_highest(name: str) -> None:
+    fed = Fed(name, first_epoch=1, metric=MetricSpec(name="perplexity", higher_is_better=False))
+    fed.add("a1", "a2", "a3", "a4")
+    heard = [fed.hear(trial, 1, value) for trial, value in (("a1", 8.0), ("a2", 8.5), ("a3", 9.0))]
+    assert heard[0] == CONTINUE
+    assert fed.hear("a4", 1, 20.0) == STOP
 
 
 def test_a_trial_is_compared_with_its_own_search_only() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.results.constraints import METRICS, TEXTS, conditions, penalty, refuse_unknown, value_of
+from search.results.constraints import METRICS, TEXTS, conditions, penalty, ranking_field, value_of
 from search.results.rows import row_of
 from search.study.search_spec import LATENCY
 from tests.search.comparison.test_compare import outcome
@@ -57,7 +57,7 @@ def test_a_wrong_condition_is_refused(text: str, complaint: str) -> None:
 
 
 def test_accuracy_and_sparsity_are_best_high_and_every_cost_low() -> None:
-    high = {name for name in METRICS if penalty(name, 2.0) < penalty(name, 1.0)}
+    high = {name for name in METRICS if penalty(ROW, name, 2.0) < penalty(ROW, name, 1.0)}
     assert high == {
         "sparsity",
         *(f"{n}_accuracy" for n in ("dense", "one_shot", "recalibrated", "compensated", "best_val")),
@@ -68,7 +68,7 @@ def test_accuracy_and_sparsity_are_best_high_and_every_cost_low() -> None:
 @pytest.mark.parametrize("name", ["seed", "policy", "val_acuracy"])
 def test_what_ranks_nothing_is_no_metric(name: str) -> None:
     with pytest.raises(ValueError, match="--metric must be a known name"):
-        refuse_unknown(name)
+        ranking_field(name, [ROW])
 
 
 def test_every_text_of_a_row_can_be_asked_for() -> None:

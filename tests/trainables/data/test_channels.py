@@ -76,7 +76,7 @@ def test_the_setting_decides(tmp_path: Path, kind: str, channels: Any, mode: str
 )
 def test_arrays_follow_the_setting(name: Any, channels: Any, number: int) -> None:
     data = DataSpec(name=name, channels=channels, size=9, max_train=10)
-    assert sources.peek(data).image == sources.load(data).image == (number, 9, 9)
+    assert sources.peek(data).image == sources.load(data).inputs.image == (number, 9, 9)
     assert line(data).startswith(f"images are read in {'colour' if number == 3 else 'grey'}: ")
 
 

@@ -1,0 +1,233 @@
+"""Tasks of the user's own: the examples run as studies, and what a study says of a task."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from search.cluster.packing import pack
+from search.results.folder import StudyFolder
+from search.results.proposal import best_command
+from search.results.rows import TABLE, row_of
+from search.running.identity import identified
+from search.study.checks import complaints_of_settings
+from search.study.reading import parse_study, read_study
+from search.study.spec import StudySpec
+from tests.search.comparison.test_metrics import of_text
+from tests.search.conftest import howcompact
+from tests.search.waiting import LIMIT, until
+from trainables.data import sources
+from trainables.data_spec import DataSpec
+from trainables.models.trust import NO_TRUST, Trust
+from trainables.storage.folder import Folder
+from trainables.task.loading import load_task
+
+EXAMPLES = Path(__file__).parents[1] / "tasks"
+TINY = (
+    *("dense.epochs=1", "finetune.epochs=1", "sparsities=[0.5]", "seeds=[0]", "calibration=16", "tracking=off"),
+    *("data.max_train=64", "data.max_val=20", "policies=[uniform,capacity]", "search={}"),
+)
+METRICS = {"table": "r2", "text": "perplexity", "scenes": "mean_iou", "series": "accuracy"}
+TRUSTED = ("--trust", "table:mlp", "--trust", "table:diabetes")
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let this process, and those that it starts, import the examples."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")]))
+    load_task.cache_clear()
+    yield EXAMPLES
+    for name in METRICS:
+        sys.modules.pop(name, None)
+
+
+def start(home: Path, name: str, *settings: str) -> subprocess.Popen[str]:
+    """Start the study of an example by the installed command, in a process group of its own."""
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", str(EXAMPLES / f"{name}.yaml"), "--json"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*command, "--set", *settings], cwd=home, start_new_session=True, **pipes)
+
+
+def finish(driver: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = driver.communicate(timeout=LIMIT)
+    assert driver.returncode == 0, err
+    summary: dict[str, Any] = json.loads(out)
+    return summary
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_an_example_runs_as_a_study(name: str, tasks: Path, tmp_path: Path) -> None:
+    summary = finish(start(tmp_path, name, *TINY))
+    assert (summary["trials"]["done"], summary["trials"]["failed"]) == (2, 0)
+    table = pq.read_table(Path(summary["folder"]) / TABLE)
+    assert table["metric"].to_pylist() == [METRICS[name]] * 2
+    values = table[f"best_val_{METRICS[name]}"].to_pylist()
+    wanted = (min if METRICS[name] == "perplexity" else max)(values)
+    assert summary["best"][f"best_val_{METRICS[name]}"] == wanted
+    assert ("accuracy" in json.dumps(summary)) is (METRICS[name] == "accuracy")
+
+
+def test_a_killed_study_of_a_table_ends_as_an_undisturbed_one(tasks: Path, tmp_path: Path) -> None:
+    settings = (
+        *("tracking=off", "seeds=[0,1]", "dense.epochs=4", "finetune.epochs=4", "sparsities=[0.8]"),
+        *("policies=[uniform,capacity,searched]", "search.warm_start=[uniform,capacity]", "search.trials=4"),
+        "search.scheduler=asha",
+    )
+    homes = [tmp_path / "calm", tmp_path / "killed"]
+    for home in homes:
+        home.mkdir()
+    finish(start(homes[0], "table", *settings))
+    driver = start(homes[1], "table", *settings)
+    trials = homes[1] / "howcompact-runs" / "table" / "trials"
+    until(lambda: any(trials.glob("*/epoch-*/manifest.json")) or driver.poll() is not None, LIMIT)
+    with suppress(ProcessLookupError):
+        os.killpg(driver.pid, signal.SIGKILL)
+    driver.communicate(timeout=LIMIT)
+    finish(start(homes[1], "table", *settings))
+    named = ["uniform", "capacity"]
+    one, other = (
+        {
+            row.trial: (row.dense_accuracy, row.best_val_accuracy, row.best_epoch, row.parts)
+            for row in StudyFolder.open(str(home / "howcompact-runs" / "table")).rows()
+            if row.policy in named
+        }
+        for home in homes
+    )
+    assert one == other
+    assert len(one) == 2 * len(named)
+    folder = str(homes[1] / "howcompact-runs" / "table")
+    for words, code in (
+        (("best", folder, "--out", "c"), 2),
+        (("compare", folder, "--test"), 2),
+        (("verify", folder), 1),
+    ):
+        refused = howcompact(*words, "--trust", "table:mlp", cwd=homes[1])
+        assert refused.returncode == code, words
+        assert "a checkpoint's task must be trusted" in refused.stdout + refused.stderr
+    seen = howcompact("best", folder, "--out", "b", *TRUSTED, "--json", cwd=homes[1])
+    assert seen.returncode == 0, seen.stderr
+    network = json.loads(seen.stdout)
+    assert network["verified_r2"] == pytest.approx(network["reported_r2"], abs=1e-3)
+    assert (network["image"], network["dtype"], network["task"]) == ([10], "float32", "table:diabetes")
+    seen = howcompact("compare", folder, "--test", "--out", "page", *TRUSTED, cwd=homes[1])
+    assert seen.returncode == 0, seen.stderr
+    assert "validation r2, mean" in seen.stdout
+    page = (homes[1] / "page" / "index.html").read_text()
+    assert "R2 against sparsity" in page
+    assert "accuracy" not in page.lower().replace("best_val_accuracy", "")  # a setting: the goal of searches
+    assert howcompact("verify", folder, *TRUSTED, cwd=homes[1]).returncode == 0
+    register = howcompact("best", folder, "--register", "name", *TRUSTED, cwd=homes[1])
+    assert "--register must get a network of images, but the study has task 'table:diabetes'" in register.stderr
+
+
+def study(*settings: str, name: str = "table") -> StudySpec:
+    return parse_study(str(EXAMPLES / f"{name}.yaml"), settings)
+
+
+def test_a_study_without_a_task_has_the_keys_that_it_had() -> None:
+    assert DataSpec().key() == DataSpec.model_validate({"task": {}}).key()
+    assert "task" not in DataSpec().model_dump(exclude_defaults=True)
+
+
+def test_code_and_samples_count_in_keys(tasks: Path, tmp_path: Path) -> None:
+    storage = Folder.at(str(tmp_path))
+    found = identified(read_study(str(EXAMPLES / "table.yaml")), storage, lambda _: None)
+    task = found.data.task
+    assert (task.function, task.metric.name, len(task.code), len(found.data.content)) == (
+        "table:diabetes",
+        "r2",
+        16,
+        32,
+    )
+    again = identified(read_study(str(EXAMPLES / "table.yaml")), storage, lambda _: None)
+    keys = {cell.key() for cell in found.cells()}
+    assert keys == {cell.key() for cell in again.cells()}
+    for changed in ({"task": task.model_copy(update={"code": "0" * 16})}, {"content": "0" * 32}):
+        other = found.model_copy(update={"data": found.data.model_copy(update=changed)})
+        assert keys.isdisjoint(cell.key() for cell in other.cells())
+    assert StudySpec.model_validate_json(found.model_dump_json()) == found
+
+
+def test_the_order_of_samples_is_drawn_and_limits_hold(tasks: Path) -> None:
+    data = study("data.max_train=50").data
+    splits, other = sources.load_any(data), sources.load_any(data.model_copy(update={"split_seed": 1}))
+    assert (len(splits.train), len(splits.val)) == (50, 88)
+    assert splits.train.ids.tolist() != sorted(splits.train.ids.tolist())
+    assert splits.train.ids.tolist() != other.train.ids.tolist()
+    assert len(sources.load_any_test(data)) == 88
+    with pytest.raises(ValueError, match="splits of task 'text:docstrings' must have 'test', but have only train, val"):
+        sources.load_any_test(study(name="text").data)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (["task=table"], "task must be package.module:function, but got 'table'"),
+        (["data.augment=flip"], "data.augment must be left out with a task"),
+        (["data.name=cifar10"], "data.name must be left out with a task"),
+        (["data.label_noise=0.2"], "data.label_noise must be left out with a task"),
+        (["finetune.label_smoothing=0.1"], "finetune.label_smoothing must be left out with a task"),
+        (["policies=[capacity-functional]"], "policy 'capacity-functional' must have images with labels"),
+        (["curricula=[easy-first]"], "curricula must have images with labels"),
+        (["records.finetune=during"], "records.finetune must be off with a task"),
+    ],
+)
+def test_what_a_task_cannot_do_is_refused_without_importing_it(settings: list[str], complaint: str) -> None:
+    assert "table" not in sys.modules
+    found = complaints_of_settings(study(*settings))
+    assert [line for line in found if line.startswith(complaint)], found
+    assert "table" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (["task='table:diabets'"], "did you mean 'diabetes'"),
+        (["task='no_such_module:task'"], "task 'no_such_module:task' must name a module that can be imported"),
+        (["task='table:r2'"], "task 'table:r2' must return a Task, but returned a Metric; return Task"),
+        (["models=['scenes:unet']"], "scenes:unet must run on the inputs of the task"),
+        (
+            ["recoveries=[distill]"],
+            "distillation.temperature must be 1 for a task whose outputs are no logits, but got 4",
+        ),
+    ],
+)
+def test_a_task_that_does_not_fit_is_refused_before_the_first_trial(
+    settings: list[str], complaint: str, tasks: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"must|did you mean") as raised:
+        read_study(str(EXAMPLES / "table.yaml"), settings)
+    assert complaint in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_only_a_trusted_task_is_imported() -> None:
+    Trust(["table:diabetes"]).check_task("table:diabetes")
+    NO_TRUST.check_task("")
+    with pytest.raises(ValueError, match=r"a checkpoint's task must be trusted, .* add --trust table:diabetes"):
+        NO_TRUST.check_task("table:diabetes")
+
+
+def test_a_job_gets_the_code_of_the_task(tasks: Path, tmp_path: Path) -> None:
+    pack(study(), tmp_path)
+    assert (tmp_path / "table.py").read_text() == (EXAMPLES / "table.py").read_text()
+    sent = yaml.safe_load((tmp_path / "study.yaml").read_text())
+    assert sent["task"] == "table:diabetes"
+    assert StudySpec.model_validate(sent) == study()
+
+
+def test_the_command_for_the_best_network_trusts_the_task(tmp_path: Path) -> None:
+    row = row_of(of_text("uniform", 0, 8.0)).model_copy(update={"model": "text:gpt"})
+    assert best_command("f", [row]) == (
+        "howcompact best f --where 'sparsity>=0.5' --out best/ --trust text:docs --trust text:gpt"
+    )

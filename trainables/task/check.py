@@ -1,0 +1,147 @@
+"""What is wrong with a task, found before anything runs: one sentence that names the field."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.task.metric import Metric
+from trainables.task.task import SPLITS, Task
+
+DTYPES = (torch.float32, torch.int64, torch.int32)  # of inputs
+SAMPLES = 4  # in the batch that tries a task
+FUNCTIONS = {"loss": 2, "inputs": 1, "collate": 1, "distance": 2}  # fields -> arguments
+
+
+def refuse_wrong(name: str, task: Task) -> None:
+    """Raise ValueError for a field of a wrong type, an empty split, and samples that do not become a batch.
+
+    It reads the first samples of each split.
+    """
+    _refuse_types(name, task)
+    _refuse_splits(name, task)
+    for split in task.splits:
+        for size in {1, min(SAMPLES, len(task.splits[split]))}:
+            batch_of(name, task, split, size)
+
+
+def _refuse_types(name: str, task: Task) -> None:
+    for field, arguments in FUNCTIONS.items():
+        value = getattr(task, field)
+        if value is None and field == "distance":
+            continue
+        if not callable(value):
+            raise wrong(name, field, "be a function", value)
+        try:
+            inspect.signature(value).bind(*range(arguments))
+        except TypeError as error:
+            raise wrong(
+                name, field, f"take {arguments} positional arguments", f"a function for which {error}"
+            ) from None
+        except ValueError:  # a function of C has no signature
+            pass
+    if not isinstance(task.metric, Metric):
+        raise wrong(name, "metric", "be a Metric", task.metric)
+    for part in ("sums", "value"):
+        if not callable(getattr(task.metric, part)):
+            raise wrong(name, f"metric.{part}", "be a function", getattr(task.metric, part))
+    try:
+        spec = task.metric.spec
+    except ValueError:
+        raise wrong(name, "metric.name", "be a lower-case word of at most 32 characters", task.metric.name) from None
+    if spec.name == "accuracy" and not spec.higher_is_better:
+        raise wrong(name, "metric.higher_is_better", "be true for accuracy", False)
+    if not isinstance(task.example, Tensor) or task.example.dim() < 2 or len(task.example) != 1:
+        raise wrong(name, "example", "be a tensor (1, ...) of one input", task.example)
+    if task.example.dtype not in DTYPES:
+        raise wrong(name, "example", f"have type {' or '.join(map(str, DTYPES))}", task.example.dtype)
+    for field, least in (("outputs", 1), ("logits", None)):
+        value = getattr(task, field)
+        if value is None and field == "logits":
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
+            raise wrong(name, field, "be a whole number" + (" above 0" if least else ", or None"), value)
+
+
+def _refuse_splits(name: str, task: Task) -> None:
+    if not isinstance(task.splits, Mapping):
+        raise wrong(name, "splits", "be a dictionary of data sets", task.splits)
+    for split in ("train", "validation"):
+        if split not in task.splits:
+            raise wrong(name, "splits", f"have {split!r}", f"only {sorted(map(str, task.splits))}")
+    for split, data in task.splits.items():
+        if split not in SPLITS:
+            raise wrong(name, "splits", f"be named {', '.join(map(repr, SPLITS))}", split)
+        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+            raise wrong(name, f"splits[{split!r}]", "be a map-style data set, with len() and [item]", data)
+        if not len(data):
+            raise wrong(name, f"splits[{split!r}]", "hold a sample", "none")
+
+
+def batch_of(name: str, task: Task, split: str, size: int) -> Any:
+    """Collate the first samples of a split. Raises ValueError where the result is no batch of so many samples."""
+    samples = []
+    for item in range(size):
+        samples.append(called(name, f"splits[{split!r}]", task.splits[split].__getitem__, item))
+    batch = called(name, "collate", task.collate, samples)
+    for tensor in _tensors(name, batch):
+        if not tensor.dim() or len(tensor) != size:
+            rule = f"return tensors whose first axis is the {size} samples"
+            raise wrong(name, "collate", rule, f"a tensor {shape_of(tensor)}")
+    inputs = called(name, "inputs", task.inputs, batch)
+    if not isinstance(inputs, Tensor) or not inputs.dim() or len(inputs) != size:
+        raise wrong(name, "inputs", f"return one tensor ({size}, ...)", inputs)
+    if inputs.dim() != task.example.dim() or inputs.dtype != task.example.dtype:
+        raise wrong(
+            name,
+            "example",
+            f"have as many axes and the type of the inputs, {shape_of(inputs)} of {inputs.dtype}",
+            f"{shape_of(task.example)} of {task.example.dtype}",
+        )
+    return batch
+
+
+def _tensors(name: str, value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    parts = list(value.values()) if isinstance(value, Mapping) else value
+    if not isinstance(parts, tuple | list) or not parts:
+        raise wrong(name, "collate", "return a tensor, or tuples, lists and dictionaries of tensors", value)
+    return [tensor for part in parts for tensor in _tensors(name, part)]
+
+
+def called(name: str, field: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of a task. Raises ValueError that names its field where it fails."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise ValueError(
+            f"{field} of task {name!r} must run, but failed with {type(error).__name__}: {line(error)}; correct it"
+        ) from error
+
+
+def wrong(name: str, field: str, rule: str, value: Any) -> ValueError:
+    """Build the error for a wrong field. value: what the field is; a text stands as it is."""
+    if isinstance(value, Tensor):
+        values = "" if value.numel() > SAMPLES else f": {value.tolist()}"
+        value = f"a tensor {shape_of(value)} of {value.dtype}{values}"
+    text = value if isinstance(value, str) else short(value)
+    return ValueError(f"{field} of task {name!r} must {rule}, but got {text}; correct it")
+
+
+def shape_of(tensor: Tensor) -> str:
+    """Write the shape of a tensor."""
+    return str(tuple(tensor.shape))
+
+
+def short(value: Any) -> str:
+    """Write a value in at most 100 characters."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def line(error: Exception) -> str:
+    """Return the first line of an error's text."""
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,120 @@
+"""Whether a model and a task go together: one batch goes through everything before any trial."""
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.task.check import SAMPLES, batch_of, called, line, shape_of, short, wrong
+from trainables.task.metric import Metric
+from trainables.task.task import Task
+
+SAME = 1e-3  # of a sum: two sums that differ by less are the same
+
+
+def refuse_unfit(name: str, task: Task, model: nn.Module, model_name: str) -> None:
+    """Raise ValueError where a model and a task do not go together: one batch goes through everything.
+
+    The model runs on a copy of the first training samples, in training mode with a gradient, and in eval mode. It is
+    left with gradients and with other batch-norm statistics.
+    """
+    batch, one = (
+        batch_of(name, task, "train", min(SAMPLES, len(task.splits["train"]))),
+        batch_of(name, task, "train", 1),
+    )
+    inputs = task.inputs(batch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.train()
+        outputs = _outputs(model_name, model, inputs, " in training mode")
+        _refuse_loss(name, task, outputs, batch, any(p.requires_grad for p in model.parameters()))
+        model.eval()
+        with torch.no_grad():
+            outputs, single = (_outputs(model_name, model, task.inputs(each), "") for each in (batch, one))
+            _refuse_loss(name, task, single, one, gradient=False)
+            _refuse_metric(name, task.metric, outputs, batch)
+            _refuse_metric(name, task.metric, single, one)
+            _refuse_parts(name, task, model)
+            _refuse_distance(name, task, outputs)
+
+
+def _outputs(model_name: str, model: nn.Module, inputs: Tensor, mode: str) -> Tensor:
+    try:
+        outputs = model(inputs)
+    except Exception as error:
+        raise ValueError(
+            f"{model_name} must run on the inputs of the task, {shape_of(inputs)} of {inputs.dtype}{mode}, but failed "
+            f"with {type(error).__name__}: {line(error)}; correct the model, or the Task's inputs"
+        ) from error
+    if not isinstance(outputs, Tensor):
+        raise ValueError(
+            f"{model_name} must return one tensor, which the Task's loss and metric get as outputs, but returned a "
+            f"{type(outputs).__name__}{mode}; return the tensor alone"
+        )
+    if not outputs.dim() or len(outputs) != len(inputs):
+        raise ValueError(
+            f"{model_name} must return a tensor whose first axis is the {len(inputs)} samples, but returned "
+            f"{shape_of(outputs)}{mode}; correct the model"
+        )
+    return outputs
+
+
+def _refuse_loss(name: str, task: Task, outputs: Tensor, batch: Any, gradient: bool) -> None:
+    losses = called(name, "loss", task.loss, outputs.float(), batch)
+    if not isinstance(losses, Tensor) or losses.shape not in ((), (len(outputs),)):
+        raise wrong(
+            name, "loss", f"return the losses of {len(outputs)} samples ({len(outputs)},), or their mean", losses
+        )
+    if not bool(losses.isfinite().all()):
+        raise wrong(name, "loss", "be finite", losses)
+    if gradient and not losses.requires_grad:
+        raise wrong(name, "loss", "have a gradient", "one without; leave out detach() and item()")
+    if gradient:
+        called(name, "loss", losses.mean().backward)
+
+
+def _refuse_metric(name: str, metric: Metric, outputs: Tensor, batch: Any) -> Tensor:
+    sums = called(name, "metric.sums", metric.sums, outputs.float(), batch)
+    if not isinstance(sums, Tensor) or sums.dim() != 1:
+        raise wrong(name, "metric.sums", "return a tensor (sums,)", sums)
+    return sums.double()
+
+
+def _refuse_parts(name: str, task: Task, model: nn.Module) -> None:
+    """Refuse sums that do not add up over batches, and a value that is no number or out of range."""
+    size = min(SAMPLES, len(task.splits["validation"]))
+    samples = [task.splits["validation"][item] for item in range(size)]
+    sums = []
+    for each in ([samples], [[sample] for sample in samples]):
+        parts = []
+        for some in each:
+            batch = task.collate(some)
+            parts.append(_refuse_metric(name, task.metric, model(task.inputs(batch)), batch))
+        sums.append(torch.stack(parts).sum(0))
+    whole, added = sums
+    if not torch.allclose(whole, added, rtol=SAME, atol=SAME):
+        raise wrong(
+            name,
+            "metric.sums",
+            f"add up over batches, so that one of {size} samples has the sum of {size} of one",
+            f"{short(whole.tolist())} and {short(added.tolist())}",
+        )
+    if size < SAMPLES:
+        return  # a value of so few samples may not be defined
+    value = called(name, "metric.value", task.metric.value, whole.cpu())
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise wrong(name, "metric.value", "return a finite number", value)
+    if task.metric.name == "accuracy" and not 0.0 <= value <= 1.0:
+        raise wrong(name, "metric.value", "be a fraction from 0 to 1 for accuracy", value)
+
+
+def _refuse_distance(name: str, task: Task, outputs: Tensor) -> None:
+    if task.logits is not None and not -outputs.dim() <= task.logits < outputs.dim():
+        raise wrong(name, "logits", f"be an axis of the outputs {shape_of(outputs)}", task.logits)
+    field = "distance" if task.distance is not None else "logits"
+    distance = task.objective.distance
+    found = called(name, field, lambda: distance.of_samples(distance.reference(outputs), outputs))
+    if not isinstance(found, Tensor) or found.shape != (len(outputs),) or not bool(found.isfinite().all()):
+        raise wrong(name, field, f"give a finite distance of each of {len(outputs)} samples", found)

@@ -1,0 +1,54 @@
+"""A task of the user's own: the data, and what a network is trained for on them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from trainables.task.distance import Distance, Divergence
+from trainables.task.metric import Metric
+from trainables.task.objective import Losses, Objective
+
+SPLITS = {"train": "train", "validation": "val", "test": "test"}  # names in a Task -> roles
+
+
+def first(batch: Any) -> Tensor:
+    """Return the first part of a batch."""
+    inputs: Tensor = batch[0]
+    return inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a function that a study names as its `task` returns.
+
+    A batch is what `collate` makes of some samples: a tensor, or tuples, lists and dictionaries of tensors. The first
+    axis of each tensor holds the samples.
+    """
+
+    splits: Mapping[str, Any]  # "train", "validation" and perhaps "test" -> a map-style data set of samples
+    example: Tensor  # (1, ...), one input of the model; only its shape and its type count
+    loss: Losses  # outputs and batch -> the loss of each sample (B,), or their mean
+    metric: Metric  # what judges a network
+    outputs: int = 1  # what the function of a model gets as num_classes
+    logits: int | None = None  # the axis of the classes where outputs are logits; None: they are no logits
+    inputs: Callable[[Any], Tensor] = first  # batch -> what the model is called with, (B, ...)
+    collate: Callable[[list[Any]], Any] = default_collate  # samples -> a batch
+    distance: Callable[[Tensor, Tensor], Tensor] | None = None  # dense outputs and outputs -> (B,); None: see below
+
+    @property
+    def objective(self) -> Objective:
+        """What training and evaluation read.
+
+        Outputs are compared with the dense network's by `distance`, by default the Kullback-Leibler divergence of
+        logits and the mean squared difference of anything else.
+        """
+        return Objective(self.loss, self.metric, self._distance, self.inputs)
+
+    @property
+    def _distance(self) -> Distance:
+        if self.distance is not None:
+            return Distance(self.distance)
+        return Distance() if self.logits is None else Divergence(axis=self.logits)
