@@ -24,7 +24,7 @@ def importance_section(evidence: Evidence) -> Section:
     found, left_out = importances_of(evidence.trials, evidence.starts)
     without = f" Left out: {'; '.join(left_out)}." if left_out else ""
     if not found:
-        text = f"No search has {FEWEST} finished trials with different accuracies. An estimate needs that many."
+        text = f"No search has {FEWEST} finished trials with different results. An estimate needs that many."
         return Section("importance", title, text + without)
     names = {rows[0].setting: name for name, rows in evidence.settings.items()}
     groups: dict[str, list[Panel]] = {}
