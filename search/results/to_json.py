@@ -31,5 +31,5 @@ def _published(value: Any) -> Any:
         return [_published(each) for each in value]
     if not isinstance(value, dict):
         return value
-    metric = value["metric"] if "higher_is_better" in value else ACCURACY
+    metric = value.get("metric", ACCURACY) if "higher_is_better" in value else ACCURACY  # settings have another one
     return {public_name(name, metric): _published(each) for name, each in value.items()}

@@ -106,6 +106,8 @@ def test_accuracy_keeps_its_names() -> None:
     assert (row.metric, row.higher_is_better) == ("accuracy", True)
     assert '"best_val_accuracy":0.9' in to_json(row)
     assert public_name("best_val_accuracy", "accuracy") == "best_val_accuracy"
+    data = DataSpec(task=PERPLEXITY)  # settings that say what the metric is stay as they are
+    assert DataSpec.model_validate({n: v for n, v in json.loads(to_json(data)).items() if n != "format"}) == data
     assert public_name("macs_kept", "r2") == "macs_kept"
 
 
