@@ -89,7 +89,7 @@ def _reached(network: str, rows: Sequence[ComparisonRow]) -> Table:
     compensated = ["compensated"] if any(row.compensated_accuracy for row in rows) else []
     names = ["sparsity", "policy", "one-shot", "recalibrated", *compensated, "recovered", "vs uniform"]
     for name in [*names, "test" if test else "images", "cost s", "networks"]:  # the width holds one of the two
-        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=name != "policy")
     dense = {of_dense(row.curriculum): row.dense_accuracy for row in reversed(rows)}
     for name, accuracy in sorted(dense.items()):
         table.add_row("0", f"{name or 'dense'} *", "", "", *["" for _ in compensated], shown(accuracy))

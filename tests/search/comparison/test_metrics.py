@@ -1,11 +1,14 @@
 """A metric other than accuracy: its name in columns and JSON, and its direction wherever results are compared."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from search.cli.comparison_tables import print_comparison
+from search.cli.terminal import WIDTH
 from search.comparison.best_rivals import against_best
 from search.comparison.compare import Comparison, compare
 from search.report.columns import to_columns
@@ -124,6 +127,24 @@ def test_a_margin_is_of_one_metric(folder: StudyFolder, tmp_path: Path) -> None:
         compare([folder, images], margin=0.1)
     with pytest.raises(ValueError, match="margin must be above 0, in the unit of perplexity, but got -1"):
         compare([folder], margin=-1.0)
+
+
+def test_long_names_of_policies_leave_room_for_the_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def trial(compensate: bool, recovery: str, seed: int, value: float) -> Outcome:
+        done = of_text("capacity-functional", seed, value)
+        assert done.facts is not None
+        facts = done.facts.model_copy(update={"compensated_accuracy": value if compensate else None})
+        spec = done.spec.model_copy(update={"compensate": compensate, "recovery": recovery})
+        return done.model_copy(update={"spec": spec, "facts": facts})
+
+    ways = list(product((True, False), ("finetune", "scratch-b"), enumerate((8.125, 9.25, 8.75))))
+    outcomes = [trial(compensate, recovery, *each) for compensate, recovery, each in ways]
+    data = {"task": PERPLEXITY.model_dump()}
+    print_comparison(compare([study_of(tmp_path / "s", outcomes, task="text:docs", data=data)]))
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert printed.count(" 26.125 ±4.201 ") == len(ways) / 3  # three times the mean of the values, one-shot
+    assert max(map(len, printed.splitlines())) <= WIDTH
 
 
 def test_a_search_minimises_what_is_better_low() -> None:
