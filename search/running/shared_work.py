@@ -175,11 +175,11 @@ def decode(networks: Iterable[DenseSpec], say: Say, local: bool) -> References:
         for key, spec in data.items():
             splits, messages = read_images(spec)
             references[key] = ray.put(splits)
-            for message in (f"images read: {len(references)} of {len(data)}", *messages):
+            for message in (f"data read: {len(references)} of {len(data)}", *messages):
                 say(message)
         return references
     tasks = {key: _decode.options(num_returns=2).remote(spec) for key, spec in data.items()}
-    for error in finish(dict.fromkeys(messages for _, messages in tasks.values()), "images read", say).values():
+    for error in finish(dict.fromkeys(messages for _, messages in tasks.values()), "data read", say).values():
         raise raised(error)
     for _, messages in tasks.values():
         for message in ray.get(messages):
