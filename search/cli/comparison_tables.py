@@ -171,8 +171,8 @@ def _against_uniform(comparison: Comparison) -> Table:
     smallest = max(v.smallest_p or 0.0 for v in rivals.values())
     ahead = " and ".join(scale_of(metric).ahead for metric in sorted(metrics))
     table = plain(
-        f"{ahead} ahead of uniform: mean over sparsities,\n"
-        "95 % interval over seeds, and maximum; w-t-l: cells of equal budgets won, tied and lost;\n"
+        f"{ahead} ahead of uniform: mean over sparsities, 95 % interval\n"
+        "over seeds, and maximum; w-t-l: cells of equal budgets won, tied and lost;\n"
         f"p: sign-flip test over seeds, at least {smallest:.2g} with these; Holm: the corrected p"
     )
     table.add_column("policy")
