@@ -12,7 +12,7 @@ def print_inspection(found: Inspection) -> None:
     """Print the layers, why some cannot be pruned, and what is fixed."""
     layers = [part for part in found.parts if part.units]
     table = plain(f"{found.params:,} parameters, {found.macs:,} multiply-accumulates for one input")
-    table.add_column("layer", overflow="fold")  # the end of a name tells the layers apart
+    table.add_column("layer")
     for name in ("kind", "units", "weights", "MACs", "prunable by", "coupled with"):
         table.add_column(name, justify="right" if name in ("units", "weights", "MACs") else "left")
     for part in layers:
@@ -49,7 +49,7 @@ def _print_rules(found: Inspection) -> None:
     seen = [name for name in GRANULARITIES if any(name in part.rules for part in found.parts)]
     if seen:
         table = plain("what the rules let each part keep, in units")
-        table.add_column("layer", overflow="fold")
+        table.add_column("layer")
         for name in ("rule", *seen):
             table.add_column(name)
         for part in found.parts:

@@ -1,5 +1,7 @@
 """How tables look in a terminal, a file or a pipe."""
 
+from typing import Any
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -16,5 +18,14 @@ def terminal() -> Console:
 
 
 def plain(title: str) -> Table:
-    """Make a table without frames."""
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    """Make a table without frames, in which columns of words break a long name instead of cutting it."""
+    return _Breaking(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+class _Breaking(Table):
+    def add_column(self, *header: Any, **settings: Any) -> None:
+        """Add a column as in rich. A number at the right is marked where it is cut: broken, it would be two numbers."""
+        super().add_column(*header, **settings)
+        column = self.columns[-1]
+        if column.justify == "left" and not column.no_wrap:
+            column.overflow = "fold"
