@@ -173,7 +173,7 @@ def decode(networks: Iterable[DenseSpec], say: Say, local: bool) -> References:
     references: dict[str, Any] = {}
     if local:
         for key, spec in data.items():
-            splits, messages = read_images(spec)
+            splits, messages = read_data(spec)
             references[key] = ray.put(splits)
             for message in (f"data read: {len(references)} of {len(data)}", *messages):
                 say(message)
@@ -214,14 +214,14 @@ def _lacking(storage: Folder, kind: Kind, keys: Iterable[str]) -> list[str]:
         return [key for key, found in zip(keys, sound, strict=True) if not found]
 
 
-def read_images(data: DataSpec) -> tuple[AnySplits, tuple[str, ...]]:
+def read_data(data: DataSpec) -> tuple[AnySplits, tuple[str, ...]]:
     """Read a data set; also return the messages on what it holds."""
     splits = sources.load_any(data)
     return splits, sources.start_messages(data, splits)
 
 
 # It runs again if its node dies, while trials that wait for it hold all CPUs.
-_decode: Any = ray.remote(num_cpus=0, max_retries=20)(read_images)
+_decode: Any = ray.remote(num_cpus=0, max_retries=20)(read_data)
 
 
 @ray.remote
