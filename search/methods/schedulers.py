@@ -12,7 +12,6 @@ from trainables.trial.reports import METRIC, from_tune
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
 
-ACCURACY = MetricSpec()
 AGE = "age"  # number of epochs judged so far, epoch 0 included: Ray has no rung before 1
 FURTHEST = 1_000_000  # epochs; a rung that no trial reaches costs nothing
 
@@ -54,7 +53,6 @@ def median() -> "TrialScheduler":
 
     A value is the metric, negative where lower is better, or the promise at epoch 0. This is the rule of Vizier
     (Golovin et al., KDD 2017, section 3.2.2). It applies once three other trials have reached the same epoch.
-
     """
     from ray.tune.schedulers import MedianStoppingRule
 
@@ -99,7 +97,7 @@ def per_search(
     search_of: Callable[[Any], SearchKey | None],
     first_epoch_of: Callable[[Any], int],
     ended: Callable[[SearchKey], Histories],
-    metric: MetricSpec = ACCURACY,
+    metric: MetricSpec,
 ) -> "TrialScheduler":
     """Give each search its own scheduler, which knows the trials of the search that have already ended.
 
@@ -107,7 +105,6 @@ def per_search(
     by which a trial can be judged. ended: reports of the trials that a search starts from, and of its trials of earlier
     runs. metric: of the study. Epoch 0 is judged by its promise; without one, as in trials of a run without a
     scheduler, it is not judged.
-
     """
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 

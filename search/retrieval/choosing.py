@@ -32,7 +32,6 @@ def choose(rows: Sequence[TrialRow], request: BestRequest, latency: Milliseconds
     number. Of equal trials, the one with fewest weights is chosen. Latency is measured only where the request names it:
     in the order of the metric, until a network is fast enough. Raises ValueError where no trial is left, and for a name
     that results do not have.
-
     """
     fitting, bounds = _fitting(rows, request)
     if request.metric == LATENCY:

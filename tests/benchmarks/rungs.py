@@ -26,6 +26,7 @@ from trainables.data import sources
 from trainables.outcome import Outcome
 from trainables.spec import EpochReport
 from trainables.storage.folder import Folder
+from trainables.task_spec import MetricSpec
 from trainables.trial.reports import to_tune
 from trainables.trial.trainable import run_trial
 
@@ -53,7 +54,7 @@ def with_promise(outcome: Outcome, storage: Folder) -> tuple[EpochReport, ...]:
 
 def halved(histories: Sequence[Sequence[EpochReport]], order: Sequence[int]) -> tuple[int, float]:
     """Let asha read trials one after the other. Return the epochs that are trained, and the best final accuracy."""
-    scheduler: Any = per_search(SCHEDULERS["asha"], lambda _: SEARCH, lambda _: 0, lambda _: {})
+    scheduler: Any = per_search(SCHEDULERS["asha"], lambda _: SEARCH, lambda _: 0, lambda _: {}, MetricSpec())
     epochs, best = 0, 0.0
     for number in order:
         trial = Fed(str(number))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from search.methods.schedulers import ACCURACY, SCHEDULERS, Histories, SearchKey, per_search
+from search.methods.schedulers import SCHEDULERS, Histories, SearchKey, per_search
 from search.running.tuner import first_epoch_of
 from trainables.spec import EpochReport, TrialSpec
 from trainables.task_spec import MetricSpec
@@ -16,6 +16,7 @@ from trainables.training.recovery import RECOVERIES
 from trainables.trial.reports import TrialFailed, to_tune
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
+ACCURACY = MetricSpec()
 
 
 @dataclass(frozen=True, eq=False)
