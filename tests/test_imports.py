@@ -32,6 +32,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.models", "trainables.spec"),
     (
         *("trainables.curriculum_spec", "trainables.data_spec", "trainables.plugins", "trainables.pruning_spec"),
+        "trainables.recipe",
         "trainables.task",
     ),
     ("trainables.mistakes", "trainables.names", "trainables.own_function", "trainables.task_spec"),

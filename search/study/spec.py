@@ -31,7 +31,8 @@ from trainables.names import (
 )
 from trainables.plugins import FunctionKind, own_functions
 from trainables.pruning_spec import Distillation, Gates, LayerRule, Pruning, Schedule, Sparsity
-from trainables.spec import BudgetKind, DenseSpec, Recipe, TrialSpec, Width
+from trainables.recipe import Recipe
+from trainables.spec import BudgetKind, DenseSpec, TrialSpec, Width
 from trainables.storage.credentials import Address
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]

@@ -17,7 +17,7 @@ from trainables.data.batches import Batch, Resident
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates
 from trainables.pruning_spec import Gates
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 from trainables.task.classification import CLASSIFICATION
 from trainables.training.train import TrainingPlan, task_loss, train
 from trainables.training.updates import Updates

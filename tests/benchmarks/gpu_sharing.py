@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from tests.benchmarks.graphs import STEPS, network, random_images
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 from trainables.training.train import TrainingPlan, train
 
 BATCH = 256

@@ -18,7 +18,7 @@ import torch
 from trainables.data.batches import Resident
 from trainables.data.splits import Split, Splits
 from trainables.models import hub
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 from trainables.training.train import TrainingPlan, to_device, train
 
 T = TypeVar("T")

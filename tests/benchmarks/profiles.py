@@ -31,7 +31,8 @@ from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Cut, top_units
-from trainables.spec import LEVELS, ProfileSpec, Recipe
+from trainables.recipe import Recipe
+from trainables.spec import LEVELS, ProfileSpec
 from trainables.training.calibration import calibration_samples
 from trainables.training.process import WorkerResources, prepare_process
 from trainables.training.train import TrainingPlan, to_device, train

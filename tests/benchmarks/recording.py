@@ -16,7 +16,8 @@ import torch
 
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data.splits import Split, Splits
-from trainables.spec import DenseSpec, EpochReport, Recipe, Taken
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, EpochReport, Taken
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit, residents
 from trainables.training.record import TrainingRecord

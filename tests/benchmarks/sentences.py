@@ -39,7 +39,8 @@ from trainables.allocation.plan import plan
 from trainables.compensation.compensation import Targets, compensate
 from trainables.models.layers import count
 from trainables.pruning.context import Calibration
-from trainables.spec import DenseSpec, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, TrialSpec
 
 SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"  # of the wheel
 TOKENS = 16  # of each sentence, with padding

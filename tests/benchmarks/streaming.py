@@ -21,7 +21,7 @@ from trainables.data import sources
 from trainables.data.batches import Augment, Resident, train_batches
 from trainables.data_spec import DataSpec
 from trainables.models import hub
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 from trainables.training.train import TrainingPlan, to_device, train
 
 ROUNDS = 3

@@ -25,7 +25,8 @@ from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.gates import SHAPINGS
 from trainables.pruning.granularities import GRANULARITIES
 from trainables.pruning_spec import Gates
-from trainables.spec import DenseSpec, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, TrialSpec
 from trainables.training.recovery import RECOVERIES, Pruned
 
 TABLES: dict[str, Iterable[str]] = {

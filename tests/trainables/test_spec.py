@@ -11,7 +11,8 @@ from trainables.curriculum_spec import Curriculum
 from trainables.data_spec import DataSpec
 from trainables.frozen import NOT_IN_KEY, Frozen
 from trainables.pruning_spec import Distillation, Gates, LayerRule, Pruning, Schedule
-from trainables.spec import DenseSpec, EpochReport, GatingSpec, ProbeSpec, ProfileSpec, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, EpochReport, GatingSpec, ProbeSpec, ProfileSpec, TrialSpec
 from trainables.storage.strict_json import from_json
 from trainables.task_spec import MetricSpec, TaskSpec
 

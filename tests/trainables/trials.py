@@ -19,7 +19,8 @@ from trainables.frozen import Frozen
 from trainables.models.trust import Trust
 from trainables.names import Source
 from trainables.outcome import Facts, Outcome
-from trainables.spec import DenseSpec, EpochReport, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import OUTCOME
 

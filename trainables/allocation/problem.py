@@ -8,7 +8,8 @@ from trainables.allocation.profiles import Profile
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import Scores
 from trainables.pruning.granularity import Prunable
-from trainables.spec import BudgetKind, Recipe
+from trainables.recipe import Recipe
+from trainables.spec import BudgetKind
 
 
 @dataclass(frozen=True, eq=False)

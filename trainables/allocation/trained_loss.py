@@ -3,7 +3,7 @@
 from trainables.allocation.measured_loss import MeasuredLoss
 from trainables.allocation.problem import Problem
 from trainables.pruning.granularity import Counts
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 from trainables.training.short_training import short_training
 
 

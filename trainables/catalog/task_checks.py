@@ -3,7 +3,8 @@
 from trainables.data_spec import DataSpec
 from trainables.own_function import is_external
 from trainables.pruning_spec import Distillation
-from trainables.spec import Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import TrialSpec
 
 OF_TASKS = ("task", "content", "max_train", "max_val", "max_test", "split_seed")  # fields of the data that a task has
 OF_LABELS = {"capacity-functional": "reads the share of correct answers"}  # policies

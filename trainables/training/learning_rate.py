@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 
 MILESTONES = (0.5, 0.75)  # of the training; there the learning rate falls to a tenth (He et al., arXiv 1512.03385)
 

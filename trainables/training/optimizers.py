@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 
 Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 

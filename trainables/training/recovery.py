@@ -14,7 +14,8 @@ from trainables.own_function import is_external
 from trainables.plugins import load
 from trainables.pruning.masks import apply
 from trainables.pruning_spec import Distillation
-from trainables.spec import Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import TrialSpec
 from trainables.task.classification import CLASSIFICATION
 from trainables.task.distance import Distance
 from trainables.task.objective import Objective

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.models.layers import Masks
 from trainables.pruning.context import Calibration
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 from trainables.training.updates import Updates
 
 STEPS = 20  # of training, at least: whole passes through the samples (ours)

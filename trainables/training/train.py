@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.batches import Augment, Batch, Drawn, Resident, eval_batches, train_batches
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 from trainables.task.objective import Objective
 from trainables.training.cuda_graphs import graphed
 from trainables.training.process import in_bfloat16

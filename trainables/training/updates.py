@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainables.models.layers import NO_MASKS, Masks
 from trainables.pruning.gates import ChannelGates
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 from trainables.training.average import Average
 from trainables.training.learning_rate import factor
 from trainables.training.optimizers import OPTIMIZERS, SGD

@@ -11,7 +11,8 @@ from search.results.folder import StudyFolder
 from search.study.spec import StudySpec
 from trainables.outcome import Facts, Outcome
 from trainables.pruning_spec import Schedule
-from trainables.spec import DenseSpec, EpochReport, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import write_outcome
 

@@ -15,7 +15,7 @@ from search.comparison.compare import Comparison, compare
 from search.comparison.pairs import FEWEST, MOST_MORE, Pair, seeds_more, student_tests
 from search.comparison.wording import holm_of, seeds_more_of, verdict_of
 from tests.search.comparison.test_compare import outcome, study_of
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 
 GAPS = st.lists(st.integers(-100, 100).map(lambda hits: hits / 1000), min_size=FEWEST, max_size=12)
 NAMES = {"metric": "accuracy", "policy": "erk", "rival": "uniform", "setting": "s", "sparsity": 0.9, "seeds": []}

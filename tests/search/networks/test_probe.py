@@ -21,7 +21,8 @@ from trainables.artifacts.probes import probe
 from trainables.data import sources
 from trainables.data_spec import DataSpec
 from trainables.models.layers import count
-from trainables.spec import DenseSpec, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder
 
 THRESHOLDS = (-1.0, 0.005, 0.02, 0.05, 1.0)

@@ -19,7 +19,8 @@ from trainables.allocation.profiles import FALLS, from_parquet, tolerated
 from trainables.artifacts.dense import make_dense
 from trainables.data import sources
 from trainables.data_spec import DataSpec
-from trainables.spec import DenseSpec, Recipe
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec
 from trainables.storage.folder import Folder
 
 OUTPUTS = {"block1.conv": 8, "block2.conv": 16, "block3.conv": 32, "block4.conv": 32, "hidden": 64, "head": 10}

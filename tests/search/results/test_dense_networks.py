@@ -17,7 +17,8 @@ from tests.trainables.trials import CPU, DATA
 from trainables.artifacts.dense import make_dense
 from trainables.checkpoints import artifact_store
 from trainables.data import sources
-from trainables.spec import DenseSpec, EpochReport, Recipe
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, EpochReport
 from trainables.storage.folder import Folder
 
 

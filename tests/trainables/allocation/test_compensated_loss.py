@@ -19,7 +19,8 @@ from trainables.compensation.compensation import Targets, compensate
 from trainables.names import GranularityName
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts, top_units
-from trainables.spec import Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import TrialSpec
 from trainables.task.distance import SCALES
 
 

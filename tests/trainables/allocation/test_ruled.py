@@ -20,7 +20,8 @@ from trainables.pruning.granularity import Counts, Part
 from trainables.pruning.masks import Weights
 from trainables.pruning.rules import bounded
 from trainables.pruning_spec import LayerRule, Schedule
-from trainables.spec import BudgetKind, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import BudgetKind, TrialSpec
 
 SHARES = ((1.0, 1.0), (0.5, 0.5), (0.3, 0.8), (0.0, 1.0))
 

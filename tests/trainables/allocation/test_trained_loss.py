@@ -20,7 +20,8 @@ from trainables.compensation.compensation import Targets, compensate
 from trainables.names import GranularityName
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Counts, top_units
-from trainables.spec import Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import TrialSpec
 from trainables.training.short_training import STEPS
 
 RECIPE = Recipe(epochs=3, lr=0.02, batch_size=16, weight_decay=0.01)

@@ -22,7 +22,8 @@ from trainables.outcome import Cost
 from trainables.pruning.channels import Channels
 from trainables.pruning.gates import ChannelGates, TrainedGates, is_open
 from trainables.pruning_spec import Gates, Schedule
-from trainables.spec import BudgetKind, EpochReport, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import BudgetKind, EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.recovery import RECOVERIES, Pruned

@@ -8,7 +8,8 @@ from trainables.catalog import checks
 from trainables.catalog.curriculum_checks import complaints
 from trainables.curriculum_spec import Curriculum
 from trainables.pruning_spec import Gates
-from trainables.spec import DenseSpec, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, TrialSpec
 
 EASY = Curriculum(name="easy-first")
 

@@ -21,7 +21,8 @@ from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.data_spec import DataSpec
 from trainables.models import hub
-from trainables.spec import DenseSpec, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.train import evaluate
 

@@ -22,7 +22,8 @@ from trainables.data.splits import Splits
 from trainables.data.stream import Stream
 from trainables.data_spec import DataSpec
 from trainables.names import CUTTING
-from trainables.spec import DenseSpec, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 

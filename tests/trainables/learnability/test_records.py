@@ -36,7 +36,8 @@ from trainables.data.batches import Batch, Resident, eval_batches
 from trainables.data.splits import Split, Splits
 from trainables.data_spec import DataSpec
 from trainables.learnability.records import Records, read_records
-from trainables.spec import EpochReport, Recipe, Taken
+from trainables.recipe import Recipe
+from trainables.spec import EpochReport, Taken
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit
 from trainables.training.record import TrainingRecord

@@ -14,7 +14,7 @@ from trainables.data import sources
 from trainables.data.splits import Split, Splits
 from trainables.learnability.records import read_records
 from trainables.learnability.scores import draw_by, scores
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 from trainables.storage.folder import Folder
 from trainables.training.recorder import SAMPLES
 from trainables.trial.trainable import run_trial

@@ -22,7 +22,7 @@ from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
 from trainables.pruning.masks import Weights
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 from trainables.training.updates import Updates
 
 EVERY = pytest.mark.parametrize("name", [*NETWORKS, *LIBRARY_NETWORKS])

@@ -11,7 +11,8 @@ from trainables.artifacts.dense import saved_dense
 from trainables.catalog import feasibility
 from trainables.data import sources
 from trainables.names import RecoveryName
-from trainables.spec import DenseSpec, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 

@@ -14,7 +14,8 @@ from trainables.pruning.channels import Channels
 from trainables.pruning.gates import OPENS, SHAPINGS, ChannelGates, is_open, trainable_gate
 from trainables.pruning.soundness import refuse_unsound_gates
 from trainables.pruning_spec import Gates
-from trainables.spec import BudgetKind, Recipe
+from trainables.recipe import Recipe
+from trainables.spec import BudgetKind
 from trainables.training.updates import Updates
 
 

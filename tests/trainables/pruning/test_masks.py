@@ -16,7 +16,7 @@ from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
 from trainables.pruning.masks import Weights
-from trainables.spec import Recipe
+from trainables.recipe import Recipe
 from trainables.training.train import TrainingPlan, train
 from trainables.training.updates import Updates
 

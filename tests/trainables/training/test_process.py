@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from trainables.data import sources
 from trainables.data_spec import DataSpec
-from trainables.spec import Precision, Recipe
+from trainables.recipe import Recipe
+from trainables.spec import Precision
 from trainables.training.fit import residents
 from trainables.training.process import WorkerResources, hardware, prepare_process
 from trainables.training.recalibration import recalibrate

@@ -29,7 +29,8 @@ from trainables.data.splits import Splits
 from trainables.names import GranularityName
 from trainables.pruning.granularities import view
 from trainables.pruning_spec import Distillation
-from trainables.spec import Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.task.classification import CLASSIFICATION
 from trainables.task.distance import Divergence

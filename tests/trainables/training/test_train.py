@@ -12,7 +12,8 @@ from trainables.data.batches import Resident, train_batches
 from trainables.data.splits import Splits
 from trainables.data_spec import DataSpec
 from trainables.models import hub
-from trainables.spec import EpochReport, Recipe
+from trainables.recipe import Recipe
+from trainables.spec import EpochReport
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit
 from trainables.training.record import TrainingRecord

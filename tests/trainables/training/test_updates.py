@@ -17,7 +17,8 @@ from trainables.data import sources
 from trainables.data.batches import Resident, train_batches
 from trainables.data.splits import Splits
 from trainables.data_spec import DataSpec
-from trainables.spec import EpochReport, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import State, fit, resume
 from trainables.training.learning_rate import factor

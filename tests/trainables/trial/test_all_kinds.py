@@ -31,7 +31,8 @@ from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularity import top_units
 from trainables.pruning.masks import Weights
-from trainables.spec import Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 

@@ -26,7 +26,8 @@ from trainables.data.splits import Splits
 from trainables.evaluate import load_trial
 from trainables.models.layers import count, weight_of
 from trainables.pruning_spec import Pruning, Schedule
-from trainables.spec import Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 

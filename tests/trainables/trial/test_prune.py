@@ -28,7 +28,8 @@ from trainables.artifacts.dense import load_dense
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.data.splits import Splits
 from trainables.pruning_spec import Schedule
-from trainables.spec import Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.updates import Updates

@@ -26,7 +26,8 @@ from trainables.evaluate import load_trial
 from trainables.models.layers import count
 from trainables.pruning.blocks import Blocks
 from trainables.pruning_spec import Schedule
-from trainables.spec import Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.train import evaluate

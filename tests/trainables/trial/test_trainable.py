@@ -27,7 +27,8 @@ from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.epochs import epoch_name
 from trainables.data.splits import Splits
 from trainables.models.layers import count
-from trainables.spec import EpochReport, Recipe, TrialSpec
+from trainables.recipe import Recipe
+from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.fit import residents
 from trainables.training.recalibration import recalibrate
