@@ -30,10 +30,10 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.checkpoints", "trainables.data", "trainables.tracing"),
     ("trainables.outcome",),
     ("trainables.models", "trainables.spec"),
+    ("trainables.task",),
     (
         *("trainables.curriculum_spec", "trainables.data_spec", "trainables.plugins", "trainables.pruning_spec"),
         "trainables.recipe",
-        "trainables.task",
     ),
     ("trainables.mistakes", "trainables.names", "trainables.own_function", "trainables.task_spec"),
     ("trainables.counts", "trainables.frozen", "trainables.lookup", "trainables.storage"),

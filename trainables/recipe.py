@@ -1,6 +1,6 @@
 """The settings of a training."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,17 @@ class Recipe(Frozen):
         0.0, ge=0.0, description="Epochs in which the learning rate rises in a line from 0; the schedule has the rest."
     )
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="Share of each label spread over all classes.")
+    loss_weights: Literal["balanced"] | tuple[Annotated[float, Field(ge=0.0)], ...] = Field(
+        (),
+        description="Weight of each class in the loss; balanced weighs classes with few training samples more, with a "
+        "mean of 1 over the samples.",
+    )
+    mixup: float = Field(
+        0.0, ge=0.0, description="Mix pairs of images and of their losses, in a share drawn from Beta(mixup, mixup)."
+    )
+    cutmix: float = Field(
+        0.0, ge=0.0, description="Paste a box of one image into another, of an area drawn from Beta(cutmix, cutmix)."
+    )
     grad_clip: float = Field(0.0, ge=0.0, description="Largest norm of all gradients together; 0 does not clip.")
     ema: float = Field(
         0.0,
@@ -33,6 +44,11 @@ class Recipe(Frozen):
         lt=1.0,
         description="Decay of a moving average of the weights after each step, which is evaluated and kept; 0: none.",
     )
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed in pairs."""
+        return self.mixup > 0 or self.cutmix > 0
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from itertools import pairwise
 
-from trainables.catalog import curriculum_checks, task_checks
+from trainables.catalog import curriculum_checks, recipe_checks, task_checks
 from trainables.counts import quantity
 from trainables.data_spec import DataSpec
 from trainables.models import known
@@ -28,7 +28,8 @@ FINENESS = {"block": 0, "projected-block": 0, "channel": 1, "weight": 2}
 
 def conflicts(spec: TrialSpec) -> list[str]:
     """List the names that are unknown, and the settings that do not go together."""
-    return [*_of_dense(spec), *mismatches(spec), *curriculum_checks.complaints(spec), *task_checks.complaints(spec)]
+    others = (recipe_checks, curriculum_checks, task_checks)
+    return [*_of_dense(spec), *mismatches(spec), *(text for checks in others for text in checks.complaints(spec))]
 
 
 def mismatches(spec: TrialSpec) -> list[str]:

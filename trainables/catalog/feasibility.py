@@ -10,6 +10,7 @@ from trainables.allocation import budget
 from trainables.allocation.plan import of_what_is_left, plan
 from trainables.allocation.policies import policy
 from trainables.allocation.problem import Problem
+from trainables.catalog.recipe_checks import weight_complaints
 from trainables.catalog.task_checks import distillation_complaint
 from trainables.checkpoints import pretrained
 from trainables.checkpoints.checkpoint import Architecture
@@ -38,11 +39,11 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
     These are images and files with weights that do not fit, criteria that cannot score a network, budgets that cannot
     be reached, and rules for layers that have no effect on any network of the trials.
     """
-    problems = _temperatures(specs)
+    inputs = sources.inputs(specs[0].dense.data)
+    problems = [*_temperatures(specs), *(text for spec in specs for text in weight_complaints(spec, inputs.classes))]
     scored: set[tuple[object, ...]] = set()
     views: dict[tuple[object, ...], _Blank | None] = {}
     idle: dict[str, dict[LayerRule, str]] = {}  # model -> rules without effect on it -> the reason
-    inputs = sources.inputs(specs[0].dense.data)
     for spec in specs:
         structure = (spec.dense.model, spec.granularity, "gates" in spec.inputs, spec.before, spec.budget)
         least = policy(spec.policy).least

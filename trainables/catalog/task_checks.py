@@ -7,6 +7,7 @@ from trainables.recipe import Recipe
 from trainables.spec import TrialSpec
 
 OF_TASKS = ("task", "content", "max_train", "max_val", "max_test", "split_seed")  # fields of the data that a task has
+RECIPES_OF_LABELS = ("label_smoothing", "loss_weights", "mixup", "cutmix")  # settings of recipes for images with labels
 OF_LABELS = {"capacity-functional": "reads the share of correct answers"}  # policies
 
 
@@ -21,8 +22,11 @@ def complaints(spec: TrialSpec) -> list[str]:
         if name not in OF_TASKS and getattr(data, name) != getattr(plain, name):
             found.append(f"data.{name} must be left out with a task, which gives its own samples; leave it out")
     for name, recipe in (("dense", spec.dense.recipe), ("finetune", spec.finetune)):
-        if recipe.label_smoothing != Recipe().label_smoothing:
-            found.append(f"{name}.label_smoothing must be left out with a task, which has its own loss; leave it out")
+        found += [
+            f"{name}.{setting} must be left out with a task, which has its own loss; leave it out"
+            for setting in RECIPES_OF_LABELS
+            if getattr(recipe, setting) != getattr(Recipe(), setting)
+        ]
     for pruning in spec.prunings:
         if pruning.policy in OF_LABELS:
             found.append(

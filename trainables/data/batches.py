@@ -37,6 +37,8 @@ class Batch:
     index: Tensor  # (B,) int64, positions in the split
     weights: Tensor | None = None  # (B,) float32, of the samples' losses; None: 1 each
     mean_share: float | None = None  # samples of the whole batch per worker; None: this is the whole batch
+    partner: "Batch | None" = None  # the same inputs with the labels of the samples that were mixed in; None: none were
+    own: float = 1.0  # the samples' share of the loss; the partner has the rest
 
     @property
     def images(self) -> Tensor:

@@ -18,6 +18,7 @@ from trainables.lookup import pick
 from trainables.models.inputs import Inputs
 from trainables.names import CUTTING
 from trainables.storage.folder import Folder
+from trainables.task.classification import classification
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def load(data: DataSpec) -> Splits:
     train = Split(images[:size], labels[:size], ids[:size])
     val = Split(images[size:], labels[size:], ids[size:])
     about = tuple(described(listing, dealt, data, images.shape[1:]))
-    return Splits(train, val, listing.classes, *_statistics(data, train.held), about)
+    objective = classification(np.bincount(train.labels, minlength=len(listing.classes)).tolist())
+    return Splits(train, val, listing.classes, *_statistics(data, train.held), about, objective)
 
 
 def load_any_test(data: DataSpec) -> Split | Samples:

@@ -1,11 +1,13 @@
 """Classification: the built-in task. A batch is images (B, C, H, W) and labels (B,); outputs are logits."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainables.recipe import Recipe
 from trainables.task.distance import Divergence
 from trainables.task.metric import Metric
 from trainables.task.objective import Losses, Objective
@@ -13,9 +15,13 @@ from trainables.task.objective import Losses, Objective
 Batch = tuple[Tensor, Tensor]
 
 
-def cross_entropy(logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
-    """Return the cross-entropy of each sample in nats: (B,). smoothing: share of its label spread over all classes."""
-    return F.cross_entropy(logits, batch[1], reduction="none", label_smoothing=smoothing)
+def cross_entropy(logits: Tensor, batch: Batch, weights: Sequence[float] = (), smoothing: float = 0.0) -> Tensor:
+    """Return the cross-entropy of each sample in nats: (B,).
+
+    weights: of the classes; empty: 1 each. smoothing: share of a label that is spread over all classes.
+    """
+    of_classes = torch.tensor(weights, device=logits.device) if weights else None
+    return F.cross_entropy(logits, batch[1], of_classes, reduction="none", label_smoothing=smoothing)
 
 
 def hits(logits: Tensor, batch: Batch) -> Tensor:
@@ -25,14 +31,27 @@ def hits(logits: Tensor, batch: Batch) -> Tensor:
     return torch.stack([found, torch.full_like(found, len(labels))])
 
 
-def smoothed(smoothing: float) -> Losses:
-    """Return the cross-entropy with smoothed labels."""
-    return partial(cross_entropy, smoothing=smoothing)
-
-
 def images_of(batch: Batch) -> Tensor:
     """Return the images of a batch."""
     return batch[0]
 
 
-CLASSIFICATION = Objective(cross_entropy, Metric("accuracy", hits), Divergence(), images_of, smoothed)
+def trained_loss(counts: Sequence[int], recipe: Recipe) -> Losses:
+    """Return the loss that a recipe asks for. counts: training samples of each class, which "balanced" reads.
+
+    Balanced weights are inversely proportional to the counts, and their mean over the training samples is 1.
+    """
+    weights = recipe.loss_weights
+    if weights == "balanced":
+        weights = tuple(sum(counts) / (len(counts) * count) for count in counts)
+    return partial(cross_entropy, weights=weights, smoothing=recipe.label_smoothing)
+
+
+def classification(counts: Sequence[int] = ()) -> Objective:
+    """Return the objective of classes with so many training samples each."""
+    return Objective(
+        cross_entropy, Metric("accuracy", hits), Divergence(), images_of, partial(trained_loss, tuple(counts))
+    )
+
+
+CLASSIFICATION = classification()

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from trainables.recipe import Recipe
 from trainables.task.distance import Distance
 from trainables.task.metric import Metric
 
@@ -23,10 +24,17 @@ class Objective:
     metric: Metric
     distance: Distance
     inputs: Callable[[Any], Tensor]  # batch -> what the network is called with, (B, ...)
-    smooth: Callable[[float], Losses] | None = None  # share -> the loss with so much of each label spread; None: none
+    of_recipe: Callable[[Recipe], Losses] | None = None  # the loss that training minimises; None: `loss` in any case
 
-    def losses(self, outputs: Tensor, batch: Any, smoothing: float = 0.0) -> Tensor:
+    def losses(self, outputs: Tensor, batch: Any) -> Tensor:
         """Return the loss of each sample: (B,). Each one has the batch's mean where the task gives no others."""
-        loss = self.smooth(smoothing) if smoothing and self.smooth else self.loss
-        losses = loss(outputs, batch)
-        return losses if losses.dim() else losses.expand(len(outputs))
+        return _of_samples(self.loss(outputs, batch), outputs)
+
+    def trained(self, recipe: Recipe) -> Losses:
+        """Return the loss of each sample that a training by this recipe minimises."""
+        loss = self.of_recipe(recipe) if self.of_recipe else self.loss
+        return lambda outputs, batch: _of_samples(loss(outputs, batch), outputs)
+
+
+def _of_samples(losses: Tensor, outputs: Tensor) -> Tensor:
+    return losses if losses.dim() else losses.expand(len(outputs))

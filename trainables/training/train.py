@@ -11,6 +11,7 @@ from trainables.data.batches import Augment, Batch, Drawn, Resident, eval_batche
 from trainables.recipe import Recipe
 from trainables.task.objective import Objective
 from trainables.training.cuda_graphs import graphed
+from trainables.training.mixing import mixed
 from trainables.training.process import in_bfloat16
 from trainables.training.team import ALONE, Team
 from trainables.training.updates import Updates
@@ -72,10 +73,12 @@ def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Evaluation
 
 
 def task_loss(objective: Objective, recipe: Recipe) -> Loss:
-    """Return the mean loss of the task, with labels smoothed as the recipe says."""
+    """Return the mean loss of the task by a recipe. Where samples are mixed, each has its share."""
+    losses = objective.trained(recipe)
 
     def loss(batch: Batch, outputs: Tensor) -> Tensor:
-        return batch.mean(objective.losses(outputs, batch.content, recipe.label_smoothing))
+        own = batch.mean(losses(outputs, batch.content))
+        return batch.own * own + (1 - batch.own) * loss(batch.partner, outputs) if batch.partner else own
 
     return loss
 
@@ -135,6 +138,8 @@ def train(
         steps = math.ceil(len(data) / recipe.batch_size)
         drawn = plan.draw(epoch - plan.skip_first)
         batches = train_batches(data, recipe.batch_size, plan.augment, epoch_seed, drawn, team.share)
+        if recipe.mixes:
+            batches = mixed(batches, recipe, seed=(epoch_seed, team.rank))
         with updates.training():
             for step, batch in enumerate(batches):
                 updates.set_progress((epoch + step / steps) / recipe.epochs)

@@ -41,6 +41,8 @@ RECIPES = [
     Recipe(**EVERYTHING, optimizer="sgd", nesterov=True, schedule="step"),
 ]
 EVERY = pytest.mark.parametrize("recipe", RECIPES, ids=["adamw", "sgd"])
+MIXES = Recipe(epochs=3, batch_size=50, mixup=0.2, cutmix=1.0, loss_weights="balanced")
+RESUMED = pytest.mark.parametrize("recipe", [*RECIPES, MIXES], ids=["adamw", "sgd", "mixes"])
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def floats(model: nn.Module) -> list[Tensor]:
     return [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
 
 
-@EVERY
+@RESUMED
 def test_a_training_that_stops_goes_on_to_the_same_weights(recipe: Recipe, few: Splits, tmp_path: Path) -> None:
     data = (Resident(few.train, few, CPU), Resident(few.val, few, CPU))
     start = [EpochReport(epoch=0, val_accuracy=0.1, val_loss=2.3, seconds=0.0)]
@@ -122,7 +124,7 @@ def test_a_training_that_stops_goes_on_to_the_same_weights(recipe: Recipe, few: 
 
 
 @SPECS
-@EVERY
+@RESUMED
 def test_a_trial_recovers_by_any_recipe(
     spec: TrialSpec, recipe: Recipe, splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
