@@ -23,7 +23,7 @@ from trainables.models.trust import NO_TRUST, Trust
 from trainables.outcome import Outcome
 from trainables.storage.folder import Folder
 from trainables.training.process import hardware, own_device
-from trainables.training.train import evaluate, to_device
+from trainables.training.train import Evaluation, evaluate, to_device
 
 
 class NetworkInput(Frozen):
@@ -41,6 +41,7 @@ class Verification(Frozen):
     """What a clean process finds about a saved network."""
 
     val_accuracy: float  # or the metric of the task
+    other_metrics: dict[str, float]  # of the task: name -> value
     hardware: str
     input: NetworkInput
 
@@ -63,9 +64,9 @@ def rebuild(saved: Checkpoint, device: torch.device) -> nn.Module:
     return to_device(saved.network(), device).eval()
 
 
-def metric_of(model: nn.Module, split: Split | Samples, splits: AnySplits, device: torch.device) -> float:
-    """Measure the metric on a split. Images are normalised by the training statistics of `splits`."""
-    return evaluate(model, on_device(split, splits, device)).metric
+def evaluated(model: nn.Module, split: Split | Samples, splits: AnySplits, device: torch.device) -> Evaluation:
+    """Evaluate on a split. Images are normalised by the training statistics of `splits`."""
+    return evaluate(model, on_device(split, splits, device))
 
 
 def _main(paths: Sequence[str], trust: Trust) -> None:
@@ -80,9 +81,11 @@ def _main(paths: Sequence[str], trust: Trust) -> None:
         if data.key() not in loaded:
             loaded[data.key()] = sources.load_any(data)
         splits = loaded[data.key()]
+        found = evaluated(rebuild(saved, device), splits.val, splits, device)
         verifications.append(
             Verification(
-                val_accuracy=metric_of(rebuild(saved, device), splits.val, splits, device),
+                val_accuracy=found.metric,
+                other_metrics=found.other_metrics,
                 hardware=hardware(device),
                 input=NetworkInput(mean=splits.mean, std=splits.std, classes=splits.classes),
             )

@@ -210,4 +210,5 @@ class EpochReport(Frozen):
     seconds: float  # of this epoch and its validation, without writing its checkpoint
     images: int | None = None  # that passed through the network in this time; None: an older version did not count them
     final: bool = False  # whether no epoch follows
+    other_metrics: dict[str, float] = Field({})  # of the task, on validation samples: name -> value
     promise: float | None = None  # of epoch 0, which schedulers judge by it: see `trainables.trial.promise`

@@ -36,6 +36,8 @@ def print_network(network: Retrieved) -> None:
         print(fixed)
     reported, verified = f"{network.reported_accuracy:.4f}", f"{network.verified_accuracy:.4f}"
     print(f"validation {network.metric}: reported {reported}, verified {verified}")
+    for name, value in network.other_metrics.items():
+        print(f"validation {name}: verified {value:.4f}")
     print(table(network.speeds))
     print(f"checkpoint: {network.checkpoint}")
     for path in network.exports:

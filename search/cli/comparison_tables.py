@@ -46,6 +46,8 @@ def print_comparison(comparison: Comparison) -> None:
     for (network, _), rows in families.items():
         console.print(_reached(network, rows))
         console.print(_kept(rows))
+        if any(row.other_metrics for row in rows):
+            console.print(_other_metrics(rows))
         if any(row.gap_to_standard for row in rows):
             console.print(_against_control(rows))
         if comparison.margin is not None and any(key_of(row) in pairs for row in rows):
@@ -136,6 +138,24 @@ def _kept(rows: Sequence[ComparisonRow]) -> Table:
         if timed:
             sizes.append("" if row.latency_ms is None else f"{row.latency_ms:.2f}")
         table.add_row(f"{row.sparsity:g}", _label(row, differs), *sizes, *density)
+    return table
+
+
+def _other_metrics(rows: Sequence[ComparisonRow]) -> Table:
+    differs = differing(rows)
+    found = {
+        f"{split}{name}": {
+            index: getattr(row, field)[name] for index, row in enumerate(rows) if name in getattr(row, field)
+        }
+        for split, field in (("", "other_metrics"), ("test ", "test_other_metrics"))
+        for name in dict.fromkeys(name for row in rows for name in getattr(row, field))
+    }
+    table = plain(f"other metrics of the epoch with the best {rows[0].metric}, on validation samples")
+    for name in ("sparsity", "policy", *found):
+        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=name != "policy")
+    for index, row in enumerate(rows):
+        values = (_written(own.get(index), scale=scale_of(name.removeprefix("test "))) for name, own in found.items())
+        table.add_row(f"{row.sparsity:g}", _label(row, differs), *values)
     return table
 
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from search.comparison.estimates import Estimate
+from pydantic import Field
+
+from search.comparison.estimates import Estimate, of_each
 from search.comparison.gaps import Gaps, gaps, unfair
 from search.comparison.headline import BASELINE, Headline, Versus, summarised
 from search.comparison.left_out import expected_budgets, incomparable, left_out, much_fixed_in
@@ -73,6 +75,7 @@ class ComparisonRow(Frozen):
     recalibrated_accuracy: Estimate
     compensated_accuracy: Estimate | None  # compensated and recalibrated; None where the network was not compensated
     best_val_accuracy: Estimate  # of the best epoch
+    other_metrics: dict[str, Estimate]  # of this epoch: name -> value
     gap_to_uniform: Estimate | None  # of best_val_accuracy, above 0 if better; paired by seed, where budgets match
     gap_to_control: Estimate | None  # the same to the curriculum's control, where epochs and images match, too
     gap_to_standard: Estimate | None  # the same to training without a curriculum
@@ -86,6 +89,7 @@ class ComparisonRow(Frozen):
     differs: str  # settings that tell this row from rows that look alike, as "recalibrate=20"; empty if none do
     warnings: list[str]  # why the row may not be comparable
     test_accuracy: Estimate | None = None
+    test_other_metrics: dict[str, Estimate] = Field({})
 
 
 class HeldOut(Frozen):
@@ -207,6 +211,7 @@ def _row(
         latency_ms=_mean([trial.latency_ms for trial in trials]),
         **accuracies._asdict(),
         compensated_accuracy=_estimate([trial.compensated_accuracy for trial in trials]),
+        other_metrics=of_each([trial.other_metrics for trial in trials]),
         **gaps._asdict(),
         search_cost_seconds=fmean([trial.cost_seconds for trial in trials]),
         search_cost_evaluations=_mean([trial.cost_evaluations for trial in trials]),

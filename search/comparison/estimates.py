@@ -1,7 +1,7 @@
 """Statistics over a few seeds: a mean with its interval, a paired test, and Holm's correction."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 from statistics import fmean
@@ -75,6 +75,12 @@ class Estimate(Frozen):
         low, high = bootstrapped or (-_student(n), _student(n))
         method: Literal["student", "bootstrap"] = "bootstrap" if bootstrapped else "student"
         return cls(mean=mean, sd=sd, low=mean + low * error, high=mean + high * error, n=n, method=method)
+
+
+def of_each(numbers: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
+    """Estimate each number that all seeds have: name -> its mean."""
+    shared = [name for name in numbers[0] if all(name in own for own in numbers)]
+    return dict(zip(shared, Estimate.of_all([[own[name] for own in numbers] for name in shared]), strict=True))
 
 
 def telling(low: float | None, high: float | None, scale: float = 1.0) -> tuple[float, float] | None:

@@ -4,9 +4,10 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from pydantic import RootModel
+from pydantic import Field, RootModel
 
 from search.comparison.compare import Comparison, ComparisonRow, Estimate, HeldOut
+from search.comparison.estimates import of_each
 from search.results.folder import StudyFolder
 from search.results.measured_again import measured_again
 from trainables.counts import quantity
@@ -21,6 +22,7 @@ class Reading(Frozen):
     """A trial's accuracy on the test split, and who read it when."""
 
     accuracy: float
+    other_metrics: dict[str, float] = Field({})  # of the task: name -> value
     read: str  # time in UTC, ISO 8601
     by: str = ""  # the comparison: its studies
 
@@ -74,17 +76,21 @@ def copied_reading(folder: StudyFolder, key: str) -> Reading | None:
 def _with(row: ComparisonRow, readings: dict[str, Reading]) -> ComparisonRow:
     if not readings.keys() >= set(row.trial_keys):
         return row
-    estimate = Estimate.of([readings[key].accuracy for key in row.trial_keys])
-    return row.model_copy(update={"test_accuracy": estimate})
+    own = [readings[key] for key in row.trial_keys]
+    estimates = {
+        "test_accuracy": Estimate.of([reading.accuracy for reading in own]),
+        "test_other_metrics": of_each([reading.other_metrics for reading in own]),
+    }
+    return row.model_copy(update=estimates)
 
 
 def _read(folder: StudyFolder, keys: set[str], by: str) -> dict[str, Reading]:
     """Read the test split for these trials; save each reading before the next trial is measured."""
     rows = {row.trial: row for row in folder.rows() if row.trial in keys}
     found: dict[str, Reading] = {}
-    for outcome, accuracy in measured_again(folder, rows, "test"):
+    for outcome, evaluation in measured_again(folder, rows, "test"):
         key, now = outcome.spec.key(), datetime.now(UTC).isoformat(timespec="seconds")
-        found[key] = Reading(accuracy=accuracy, read=now, by=by)
+        found[key] = Reading(accuracy=evaluation.metric, other_metrics=evaluation.other_metrics, read=now, by=by)
         _write_list(folder, readings_of(folder) | {key: found[key]})
         _write_copy(folder, key, found[key])
     return found

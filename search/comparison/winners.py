@@ -46,6 +46,7 @@ class Winner(NamedTuple):
     recalibrated_accuracy: float
     compensated_accuracy: float | None
     best_val_accuracy: float
+    other_metrics: dict[str, float]
     epochs: int
     params_kept: int
     params_total: int
@@ -139,7 +140,7 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
 
     won = table.take(pa.array(np.concatenate([named["row"].to_numpy(), best["row_first"].to_numpy()])))
     columns = {
-        **{name: won[name].to_pylist() for name in Winner._fields if name in won.column_names},
+        **{name: won[name].to_pylist(maps_as_pydicts="strict") for name in Winner._fields if name in won.column_names},
         "spent": pc.if_else(pc.equal(won["budget"], "params"), won["params_kept"], won["macs_kept"]).to_pylist(),
         "trained_images": pc.subtract(won["images"], won["allocation_images"]).to_pylist(),
         "reached_by": [*named["policy"].to_pylist(), *searches],

@@ -15,6 +15,7 @@ from search.comparison.wording import in_order
 from search.results.scale import ACCURACY, public_name
 
 MAP = pa.map_(pa.string(), pa.float64())
+OTHERS = {"other_metrics": "best_val", "test_other_metrics": "test"}  # field -> how its columns begin
 TYPES: dict[Any, pa.DataType] = {  # of columns that may hold nothing to tell their type by
     list[str]: pa.list_(pa.string()),
     float | None: pa.float64(),
@@ -23,7 +24,10 @@ TYPES: dict[Any, pa.DataType] = {  # of columns that may hold nothing to tell th
 
 
 def to_columns(comparison: Comparison) -> pa.Table:
-    """Rows by policy, sparsity and setting. An estimate has three columns: its mean, and its ends, _low and _high."""
+    """Rows by policy, sparsity and setting. An estimate has three columns: its mean, and its ends, _low and _high.
+
+    The other metrics of a task have columns of their own: best_val_r2, test_r2.
+    """
     return _columns(ComparisonRow, in_order(comparison.rows))
 
 
@@ -37,9 +41,10 @@ def _columns(model: type[BaseModel], rows: Sequence[BaseModel]) -> pa.Table:
     for name, field in model.model_fields.items():
         values = [getattr(row, name) for row in rows]
         if field.annotation in (Estimate, Estimate | None):
-            for end in ("mean", "low", "high"):
-                numbers = [getattr(estimate, end, None) for estimate in values]
-                columns[name if end == "mean" else f"{name}_{end}"] = pa.array(numbers, pa.float64())
+            columns |= _of_estimates(name, values)
+        elif field.annotation == dict[str, Estimate]:
+            for metric in dict.fromkeys(metric for own in values for metric in own):
+                columns |= _of_estimates(f"{OTHERS[name]}_{metric}", [own.get(metric) for own in values])
         elif name == "layers":
             columns[name] = pa.array([list(densities.items()) for densities in values], MAP)
         else:
@@ -47,6 +52,15 @@ def _columns(model: type[BaseModel], rows: Sequence[BaseModel]) -> pa.Table:
     metrics = {row.metric for row in rows if isinstance(row, ComparisonRow)}
     metric = metrics.pop() if len(metrics) == 1 else ACCURACY
     return pa.table({public_name(name, metric): column for name, column in columns.items()})
+
+
+def _of_estimates(name: str, estimates: Sequence[Estimate | None]) -> dict[str, pa.Array]:
+    return {
+        name if end == "mean" else f"{name}_{end}": pa.array(
+            [getattr(own, end, None) for own in estimates], pa.float64()
+        )
+        for end in ("mean", "low", "high")
+    }
 
 
 def to_csv(table: pa.Table) -> bytes:

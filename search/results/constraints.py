@@ -16,6 +16,7 @@ COLUMNS = {name: field.annotation for name, field in TrialRow.model_fields.items
 NUMBERS = [*FRACTIONS, *(n for n, kind in COLUMNS.items() if kind in (int, float, int | None, float | None))]
 TEXTS = [name for name, kind in COLUMNS.items() if name not in NUMBERS and kind != dict[str, float]]
 METRICS = [name for name in NUMBERS if name not in ("seed", "width", "best_epoch")]
+OTHER = "other_metrics."  # and the name of one of the task's other metrics
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -33,6 +34,7 @@ class Condition:
     name: str
     operator: str  # one of `COMPARE`
     bound: float | str
+    public: str  # the name as the user wrote it
 
     def holds(self, value: float | str | None) -> bool:
         """Tell whether a value meets the constraint; a missing value does not."""
@@ -57,6 +59,8 @@ def _shown(names: Sequence[str], rows: Sequence[TrialRow]) -> list[str]:
 
 def value_of(row: TrialRow, name: str) -> float | str | None:
     """Return the value of a column; "params" and "macs" are fractions of the dense network."""
+    if name.startswith(OTHER):
+        return row.other_metrics.get(name.removeprefix(OTHER))
     if name not in FRACTIONS:
         value: float | str | None = getattr(row, name)
         return value
@@ -85,20 +89,21 @@ def _condition(text: str, rows: Sequence[TrialRow]) -> Condition:
     if not match:
         raise ValueError(f"--where must be like 'sparsity>=0.9' or 'policy==lamp', but got {text!r}")
     public, comparison, bound = match.groups()
-    name = field_of(public, rows)
+    others = {f"best_val_{metric}": f"{OTHER}{metric}" for row in rows for metric in row.other_metrics}
+    name = others.get(public) or field_of(public, rows)
     if name in TEXTS:
         if comparison not in ("==", "!="):
             raise ValueError(f"--where must compare the text {name} by == or !=, but got {text!r}")
         known = {str(value_of(row, name)) for row in rows}
         if bound not in known:
             raise did_you_mean(name, bound, known)
-        return Condition(name, comparison, bound)
-    if name not in NUMBERS:
-        raise did_you_mean("--where", public, _shown([*NUMBERS, *TEXTS], rows))
+        return Condition(name, comparison, bound, public)
+    if name not in (*NUMBERS, *others.values()):
+        raise did_you_mean("--where", public, [*_shown([*NUMBERS, *TEXTS], rows), *others])
     try:
         number = float(bound)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"--where must compare {public} with a number, but got {text!r}")
-    return Condition(name, comparison, number)
+    return Condition(name, comparison, number, public)

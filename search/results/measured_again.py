@@ -1,4 +1,4 @@
-"""Measures the accuracy of trials' networks again."""
+"""Evaluates trials' networks again."""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal
@@ -9,15 +9,16 @@ from search.results.rows import TrialRow
 from trainables.data import sources
 from trainables.data.samples import Samples
 from trainables.data.splits import AnySplits, Split
-from trainables.evaluate import load_trial, metric_of
+from trainables.evaluate import evaluated, load_trial
 from trainables.outcome import Outcome
 from trainables.training.process import own_device
+from trainables.training.train import Evaluation
 
 
 def measured_again(
     folder: StudyFolder, rows: Mapping[str, TrialRow], split: Literal["val", "test"]
-) -> Iterator[tuple[Outcome, float]]:
-    """Yield trials in the order of their keys, each with the accuracy of its best epoch's network on a split.
+) -> Iterator[tuple[Outcome, Evaluation]]:
+    """Yield trials in the order of their keys, each with the evaluation of its best epoch's network on a split.
 
     rows: of finished trials, by key. A trial whose data set is missing or has changed is left out, with a warning on
     stderr. Raises ValueError if no data set is left, and for a network that is damaged or not trusted.
@@ -33,4 +34,4 @@ def measured_again(
             splits = sources.load_any(data)
             loaded[data.key()] = splits.val if split == "val" else sources.load_any_test(data), splits
         network = load_trial(folder.trial(key), outcome, device, folder.trust)
-        yield outcome, metric_of(network, *loaded[data.key()], device)
+        yield outcome, evaluated(network, *loaded[data.key()], device)

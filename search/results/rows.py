@@ -61,6 +61,7 @@ class TrialRow(Frozen):
     recalibrated_accuracy: float | None = Field(None, description="accuracy with batch-norm statistics estimated again")
     compensated_accuracy: float | None = Field(None, description="accuracy compensated, then recalibrated")
     best_val_accuracy: float | None = Field(description="accuracy of the best epoch; epoch 0 is the start of recovery")
+    other_metrics: dict[str, float] = Field({}, description="other metric of the task -> its value in the best epoch")
     best_epoch: int | None = Field(None, description="the first epoch of best validation accuracy")
     epochs: int = Field(0, description="number of reported epochs, with epoch 0")
     params_kept: int | None = Field(None, description="kept weights of all layers")
@@ -127,6 +128,7 @@ def row_of(outcome: Outcome) -> TrialRow:
         status=outcome.status,
         dense_epochs=spec.dense.recipe.epochs,
         best_val_accuracy=best.val_accuracy if best else None,
+        other_metrics=best.other_metrics if best else {},
         best_epoch=best.epoch if best else None,
         epochs=len(outcome.history),
         seconds=outcome.seconds,
@@ -227,4 +229,4 @@ def _column(table: pa.Table, field: pa.Field) -> Any:
 
 
 def _maps(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "layers": list(row["layers"].items()), "parts": list(row["parts"].items())}
+    return {name: list(value.items()) if isinstance(value, dict) else value for name, value in row.items()}

@@ -86,7 +86,7 @@ def _fitting(rows: Sequence[TrialRow], request: BestRequest) -> tuple[list[Trial
     fitting = [row for row, met in zip(finished, meeting, strict=True) if all(met)]
     if not fitting:
         each = ", ".join(
-            f"{condition.name}{condition.operator}{condition.bound}: {sum(met[index] for met in meeting)}"
+            f"{condition.public}{condition.operator}{condition.bound}: {sum(met[index] for met in meeting)}"
             for index, condition in enumerate(others)
         )
         raise ValueError(

@@ -69,6 +69,7 @@ class Retrieved(Frozen):
     higher_is_better: bool
     reported_accuracy: float
     verified_accuracy: float
+    other_metrics: dict[str, float]  # of the task, verified: name -> value
     layers: dict[str, float]  # layer -> density
     bytes: int  # of its tensors on disk
     exports: list[str]  # files beside them
@@ -133,13 +134,14 @@ def _evaluate(paths: Sequence[Path], trust: Trust) -> list[Verification]:
 def _compare(row: TrialRow, verification: Verification) -> None:
     """Raise ValueError where the copy of a network does not reach what its trial reported."""
     assert row.best_val_accuracy is not None
-    allowed = allowed_difference(row.hardware, verification.hardware, row.best_val_accuracy)
-    if abs(verification.val_accuracy - row.best_val_accuracy) > allowed:
-        raise ValueError(
-            f"the copied network of trial {row.trial} must reach its reported {row.metric} {row.best_val_accuracy:.4f} "
-            f"within {allowed:g}, but reached {verification.val_accuracy:.4f}; its data or its checkpoint has changed "
-            "since"
-        )
+    reached = {row.metric: verification.val_accuracy} | verification.other_metrics
+    for name, reported in ({row.metric: row.best_val_accuracy} | row.other_metrics).items():
+        allowed = allowed_difference(row.hardware, verification.hardware, reported)
+        if abs(reached[name] - reported) > allowed:
+            raise ValueError(
+                f"the copied network of trial {row.trial} must reach its reported {name} {reported:.4f} within "
+                f"{allowed:g}, but reached {reached[name]:.4f}; its data or its checkpoint has changed since"
+            )
 
 
 def allowed_difference(hardware: str, other: str, value: float = 1.0) -> float:
@@ -181,7 +183,7 @@ def _complete(
     speeds = [meter.speed(row)]
     if "onnx" in exports and meter.engine != "onnxruntime":
         speeds.append(measure(copied, "onnxruntime"))
-    shared = set(Retrieved.model_fields) & set(TrialRow.model_fields) - {"params_fixed"}
+    shared = set(Retrieved.model_fields) & set(TrialRow.model_fields) - {"params_fixed", "other_metrics"}
     return Retrieved(
         **{name: getattr(row, name) for name in shared},
         checkpoint=destination.final,
@@ -193,6 +195,7 @@ def _complete(
         params_fixed=record.params_fixed,
         reported_accuracy=record.reported_accuracy,
         verified_accuracy=record.verified_accuracy,
+        other_metrics=verification.other_metrics,
         bytes=len(files["network.safetensors"]),
         exports=[os.path.join(destination.final, name) for name in names],
         speeds=speeds,

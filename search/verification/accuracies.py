@@ -21,14 +21,17 @@ def disagreeing(
     finished = sorted(key for key, row in rows.items() if row.status == "done")
     chosen = random.Random(0).sample(finished, min(sample, len(finished)))
     problems, number = [], 0
-    for outcome, accuracy in measured_again(folder, {key: rows[key] for key in chosen}, "val"):
+    for outcome, found in measured_again(folder, {key: rows[key] for key in chosen}, "val"):
         assert outcome.best is not None
         assert outcome.facts is not None
         number += 1
-        key, reported, here = outcome.spec.key(), outcome.best.val_accuracy, hardware(own_device())
-        if abs(accuracy - reported) > allowed_difference(outcome.facts.hardware, here, reported):
-            problems.append(
-                f"trial {key} reports {rows[key].metric} {reported:.4f}, but its network has {accuracy:.4f}"
-            )
+        key, here = outcome.spec.key(), hardware(own_device())
+        measured = {rows[key].metric: found.metric} | found.other_metrics
+        reported = {rows[key].metric: outcome.best.val_accuracy} | outcome.best.other_metrics
+        problems += [
+            f"trial {key} reports {name} {value:.4f}, but its network has {measured[name]:.4f}"
+            for name, value in reported.items()
+            if abs(measured[name] - value) > allowed_difference(outcome.facts.hardware, here, value)
+        ]
         say(f"networks measured again: {number} of {len(chosen)}")
     return number, problems

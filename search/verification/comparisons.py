@@ -57,6 +57,8 @@ def _of_row(row: ComparisonRow, trials: list[TrialRow]) -> list[str]:
         if getattr(row, name) is None and all(getattr(trial, name) is None for trial in trials):
             continue
         problems += _of_estimate(name, getattr(row, name), [getattr(trial, name) for trial in trials])
+    for name, estimate in row.other_metrics.items():
+        problems += _of_estimate(name, estimate, [trial.other_metrics[name] for trial in trials])
     return problems
 
 

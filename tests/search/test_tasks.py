@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 
 from search.cluster.packing import pack
@@ -36,6 +38,7 @@ TINY = (
     *("dense.epochs=1", "finetune.epochs=1", "sparsities=[0.5]", "seeds=[0]", "calibration=16", "tracking=off"),
     *("data.max_train=64", "data.max_val=20", "policies=[uniform,capacity]", "search={}"),
 )
+ERROR = "mean_squared_error"
 METRICS = {"table": "r2", "text": "perplexity", "scenes": "mean_iou", "series": "accuracy"}
 TRUSTED = ("--trust", "table:mlp", "--trust", "table:diabetes")
 
@@ -118,10 +121,27 @@ def test_a_killed_study_of_a_table_ends_as_an_undisturbed_one(tasks: Path, tmp_p
     assert seen.returncode == 0, seen.stderr
     network = json.loads(seen.stdout)
     assert network["verified_r2"] == pytest.approx(network["reported_r2"], abs=1e-3)
+    targets = torch.stack([y for _, y in load_task("table:diabetes").splits["validation"]])
+    variance = targets.var(unbiased=False).item()
+    assert network["other_metrics"] == {ERROR: pytest.approx((1 - network["verified_r2"]) * variance, rel=1e-4)}
+    rows = StudyFolder.open(folder).rows()
+    for row in rows:
+        assert row.best_val_accuracy is not None
+        assert row.other_metrics == {ERROR: pytest.approx((1 - row.best_val_accuracy) * variance, rel=1e-4)}
+    seen = howcompact("best", folder, "--out", "d", "--where", f"best_val_{ERROR}<0", *TRUSTED, cwd=homes[1])
+    assert f"does (each alone, best_val_{ERROR}<0.0: 0)" in seen.stderr
+    where = ("--where", "best_val_r2>=-9", "--where", f"best_val_{ERROR}<={network['other_metrics'][ERROR] + 1e-3}")
+    assert howcompact("best", folder, "--out", "d", *where, *TRUSTED, cwd=homes[1]).returncode == 0
     assert (network["image"], network["dtype"], network["task"]) == ([10], "float32", "table:diabetes")
     seen = howcompact("compare", folder, "--test", "--out", "page", *TRUSTED, cwd=homes[1])
     assert seen.returncode == 0, seen.stderr
     assert "validation r2, mean" in seen.stdout
+    assert "other metrics of the epoch with the best r2" in seen.stdout
+    table = pq.read_table(homes[1] / "page" / "comparison.parquet").to_pylist()
+    for compared in table:
+        own = [row.other_metrics[ERROR] for row in rows if row.trial in compared["trial_keys"]]
+        assert compared[f"best_val_{ERROR}"] == pytest.approx(fmean(own))
+        assert compared[f"test_{ERROR}"] > 0
     page = (homes[1] / "page" / "index.html").read_text()
     assert "R2 against sparsity" in page
     assert "accuracy" not in page.lower().replace("best_val_accuracy", "")  # a setting: the goal of searches

@@ -5,7 +5,7 @@ from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset, random_split
 
-from trainables.task.metrics import r2
+from trainables.task.metrics import mean_squared_error, r2
 from trainables.task.task import Task
 
 
@@ -20,7 +20,7 @@ def diabetes() -> Task:
     table, target = ((values - values.mean(0)) / values.std(0) for values in (table, target))
     parts = random_split(TensorDataset(table, target), [0.6, 0.2, 0.2], torch.Generator().manual_seed(0))
     splits = dict(zip(("train", "validation", "test"), parts, strict=True))
-    return Task(splits=splits, example=table[:1], loss=squared_error, metric=r2())
+    return Task(splits=splits, example=table[:1], loss=squared_error, metric=r2(), other_metrics=[mean_squared_error()])
 
 
 def mlp(num_classes: int, in_channels: int) -> nn.Module:

@@ -42,17 +42,7 @@ def _refuse_types(name: str, task: Task) -> None:
             ) from None
         except ValueError:  # a function of C has no signature
             pass
-    if not isinstance(task.metric, Metric):
-        raise wrong(name, "metric", "be a Metric", task.metric)
-    for part in ("sums", "value"):
-        if not callable(getattr(task.metric, part)):
-            raise wrong(name, f"metric.{part}", "be a function", getattr(task.metric, part))
-    try:
-        spec = task.metric.spec
-    except ValueError:
-        raise wrong(name, "metric.name", "be a lower-case word of at most 32 characters", task.metric.name) from None
-    if spec.name == "accuracy" and not spec.higher_is_better:
-        raise wrong(name, "metric.higher_is_better", "be true for accuracy", False)
+    _refuse_metrics(name, task)
     if not isinstance(task.example, Tensor) or task.example.dim() < 2 or len(task.example) != 1:
         raise wrong(name, "example", "be a tensor (1, ...) of one input", task.example)
     if task.example.dtype not in DTYPES:
@@ -63,6 +53,32 @@ def _refuse_types(name: str, task: Task) -> None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
             raise wrong(name, field, "be a whole number" + (" above 0" if least else ", or None"), value)
+
+
+def metrics_of(task: Task) -> dict[str, Metric]:
+    """Return the metrics of a task by their fields."""
+    return {"metric": task.metric} | {f"other_metrics[{n}]": metric for n, metric in enumerate(task.other_metrics)}
+
+
+def _refuse_metrics(name: str, task: Task) -> None:
+    if not isinstance(task.other_metrics, tuple | list):
+        raise wrong(name, "other_metrics", "be a list of metrics", task.other_metrics)
+    taken = {"loss"}  # names that results have
+    for field, metric in metrics_of(task).items():
+        if not isinstance(metric, Metric):
+            raise wrong(name, field, "be a Metric", metric)
+        for part in ("sums", "value"):
+            if not callable(getattr(metric, part)):
+                raise wrong(name, f"{field}.{part}", "be a function", getattr(metric, part))
+        try:
+            spec = metric.spec
+        except ValueError:
+            raise wrong(name, f"{field}.name", "be a lower-case word of at most 32 characters", metric.name) from None
+        if spec.name == "accuracy" and not spec.higher_is_better:
+            raise wrong(name, f"{field}.higher_is_better", "be true for accuracy", False)
+        if spec.name in taken:
+            raise wrong(name, f"{field}.name", "be a name of its own, and not loss", spec.name)
+        taken.add(spec.name)
 
 
 def _refuse_splits(name: str, task: Task) -> None:

@@ -50,7 +50,7 @@ def trained_loss(counts: Sequence[int], recipe: Recipe) -> Losses:
 def classification(counts: Sequence[int] = ()) -> Objective:
     """Return the objective of classes with so many training samples each."""
     return Objective(
-        cross_entropy, Metric("accuracy", hits), Divergence(), images_of, partial(trained_loss, tuple(counts))
+        cross_entropy, Metric("accuracy", hits), Divergence(), images_of, of_recipe=partial(trained_loss, tuple(counts))
     )
 
 

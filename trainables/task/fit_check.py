@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.task.check import SAMPLES, batch_of, called, line, shape_of, short, wrong
+from trainables.task.check import SAMPLES, batch_of, called, line, metrics_of, shape_of, short, wrong
 from trainables.task.metric import Metric
 from trainables.task.task import Task
 
@@ -34,9 +34,10 @@ def refuse_unfit(name: str, task: Task, model: nn.Module, model_name: str) -> No
         with torch.no_grad():
             outputs, single = (_outputs(model_name, model, task.inputs(each), "") for each in (batch, one))
             _refuse_loss(name, task, single, one, gradient=False)
-            _refuse_metric(name, task.metric, outputs, batch)
-            _refuse_metric(name, task.metric, single, one)
-            _refuse_parts(name, task, model)
+            for field, metric in metrics_of(task).items():
+                _refuse_metric(name, field, metric, outputs, batch)
+                _refuse_metric(name, field, metric, single, one)
+                _refuse_parts(name, task, field, metric, model)
             _refuse_distance(name, task, outputs)
 
 
@@ -75,14 +76,14 @@ def _refuse_loss(name: str, task: Task, outputs: Tensor, batch: Any, gradient: b
         called(name, "loss", losses.mean().backward)
 
 
-def _refuse_metric(name: str, metric: Metric, outputs: Tensor, batch: Any) -> Tensor:
-    sums = called(name, "metric.sums", metric.sums, outputs.float(), batch)
+def _refuse_metric(name: str, field: str, metric: Metric, outputs: Tensor, batch: Any) -> Tensor:
+    sums = called(name, f"{field}.sums", metric.sums, outputs.float(), batch)
     if not isinstance(sums, Tensor) or sums.dim() != 1:
-        raise wrong(name, "metric.sums", "return a tensor (sums,)", sums)
+        raise wrong(name, f"{field}.sums", "return a tensor (sums,)", sums)
     return sums.double()
 
 
-def _refuse_parts(name: str, task: Task, model: nn.Module) -> None:
+def _refuse_parts(name: str, task: Task, field: str, metric: Metric, model: nn.Module) -> None:
     """Refuse sums that do not add up over batches, and a value that is no number or out of range."""
     size = min(SAMPLES, len(task.splits["validation"]))
     samples = [task.splits["validation"][item] for item in range(size)]
@@ -91,23 +92,23 @@ def _refuse_parts(name: str, task: Task, model: nn.Module) -> None:
         parts = []
         for some in each:
             batch = task.collate(some)
-            parts.append(_refuse_metric(name, task.metric, model(task.inputs(batch)), batch))
+            parts.append(_refuse_metric(name, field, metric, model(task.inputs(batch)), batch))
         sums.append(torch.stack(parts).sum(0))
     whole, added = sums
     if not torch.allclose(whole, added, rtol=SAME, atol=SAME):
         raise wrong(
             name,
-            "metric.sums",
+            f"{field}.sums",
             f"add up over batches, so that one of {size} samples has the sum of {size} of one",
             f"{short(whole.tolist())} and {short(added.tolist())}",
         )
     if size < SAMPLES:
         return  # a value of so few samples may not be defined
-    value = called(name, "metric.value", task.metric.value, whole.cpu())
+    value = called(name, f"{field}.value", metric.value, whole.cpu())
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise wrong(name, "metric.value", "return a finite number", value)
-    if task.metric.name == "accuracy" and not 0.0 <= value <= 1.0:
-        raise wrong(name, "metric.value", "be a fraction from 0 to 1 for accuracy", value)
+        raise wrong(name, f"{field}.value", "return a finite number", value)
+    if metric.name == "accuracy" and not 0.0 <= value <= 1.0:
+        raise wrong(name, f"{field}.value", "be a fraction from 0 to 1 for accuracy", value)
 
 
 def _refuse_distance(name: str, task: Task, outputs: Tensor) -> None:

@@ -24,6 +24,7 @@ class Objective:
     metric: Metric
     distance: Distance
     inputs: Callable[[Any], Tensor]  # batch -> what the network is called with, (B, ...)
+    other_metrics: tuple[Metric, ...] = ()  # what results show, too
     of_recipe: Callable[[Recipe], Losses] | None = None  # the loss that training minimises; None: `loss` in any case
 
     def losses(self, outputs: Tensor, batch: Any) -> Tensor:

@@ -1,6 +1,6 @@
 """A task of the user's own: the data, and what a network is trained for on them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class Task:
     example: Tensor  # (1, ...), one input of the model; only its shape and its type count
     loss: Losses  # outputs and batch -> the loss of each sample (B,), or their mean
     metric: Metric  # what judges a network
+    other_metrics: Sequence[Metric] = ()  # what results show, too
     outputs: int = 1  # what the function of a model gets as num_classes
     logits: int | None = None  # the axis of the classes where outputs are logits; None: they are no logits
     inputs: Callable[[Any], Tensor] = first  # batch -> what the model is called with, (B, ...)
@@ -45,7 +46,7 @@ class Task:
         Outputs are compared with the dense network's by `distance`, by default the Kullback-Leibler divergence of
         logits and the mean squared difference of anything else.
         """
-        return Objective(self.loss, self.metric, self._distance, self.inputs)
+        return Objective(self.loss, self.metric, self._distance, self.inputs, tuple(self.other_metrics))
 
     @property
     def _distance(self) -> Distance:

@@ -92,6 +92,7 @@ def fit(
             epoch=state.epoch + 1,
             val_accuracy=validation.metric,
             val_loss=validation.loss,
+            other_metrics=validation.other_metrics,
             train_loss=loss,
             seconds=time.perf_counter() - started,
             images=images_taken(data) - before,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,11 @@ class DivergedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metric and the mean loss of a network on a split, by the objective of its task."""
+    """The metrics and the mean loss of a network on a split, by the objective of its task."""
 
     metric: float
     loss: float
+    other_metrics: dict[str, float] = field(default_factory=dict)  # name -> value
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -60,16 +61,20 @@ def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Evaluation
     model.eval()
     device = data.device
     objective = data.objective
-    sums: list[Tensor] = []  # of each batch
+    metrics = (objective.metric, *objective.other_metrics)
+    sums: list[list[Tensor]] = [[] for _ in metrics]  # of each batch
     loss = torch.zeros((), dtype=torch.float64, device=device)
     for batch in eval_batches(data, EVAL_BATCH, team.share):
         with autocast(device):
             outputs = model(batch.inputs).float()
-        sums.append(objective.metric.sums(outputs, batch.content).double())
+        for metric, own in zip(metrics, sums, strict=True):
+            own.append(metric.sums(outputs, batch.content).double())
         loss += objective.losses(outputs, batch.content).double().sum()
     model.train(training)
-    totals = team.total(torch.stack(sums).sum(0))
-    return Evaluation(objective.metric.value(totals.cpu()), float(team.total(loss)) / len(data))
+    totals = (team.total(torch.stack(own).sum(0)).cpu() for own in sums)
+    value, *others = (metric.value(total) for metric, total in zip(metrics, totals, strict=True))
+    names = (metric.name for metric in objective.other_metrics)
+    return Evaluation(value, float(team.total(loss)) / len(data), dict(zip(names, others, strict=True)))
 
 
 def task_loss(objective: Objective, recipe: Recipe) -> Loss:

@@ -196,6 +196,7 @@ def _evaluated(
         epoch=0,
         val_accuracy=start.metric,
         val_loss=start.loss,
+        other_metrics=start.other_metrics,
         seconds=seconds,
         images=total(
             (

@@ -9,6 +9,7 @@ from trainables.spec import EpochReport
 
 METRIC = "val_accuracy"  # Tune requires it in every result
 KIND, ERROR = "report", "error"
+OTHER = "other_metrics:"  # and the name of one; Tune hands on no dictionary in a result
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,11 @@ _KINDS = {EpochReport: "epoch"} | {kind: name for name, kind in _WITHOUT_EPOCH.i
 
 def to_tune(report: TrialReport) -> dict[str, Any]:
     """Write a report as the flat dictionary that Tune passes on. A report without an epoch has accuracy NaN."""
-    values = report.model_dump() if isinstance(report, EpochReport) else {METRIC: math.nan, ERROR: report.error}
+    if isinstance(report, EpochReport):
+        values = report.model_dump(exclude={"other_metrics"})
+        values |= {f"{OTHER}{name}": value for name, value in report.other_metrics.items()}
+    else:
+        values = {METRIC: math.nan, ERROR: report.error}
     return {KIND: _KINDS[type(report)], **values}
 
 
@@ -42,4 +47,6 @@ def from_tune(result: Mapping[str, Any] | None) -> TrialReport | None:
         return None
     if kind := _WITHOUT_EPOCH.get(result[KIND]):
         return kind(result[ERROR])
-    return EpochReport(**{name: result[name] for name in EpochReport.model_fields})
+    others = {name.removeprefix(OTHER): value for name, value in result.items() if name.startswith(OTHER)}
+    known = {name: result[name] for name in EpochReport.model_fields if name != "other_metrics"}
+    return EpochReport(**known, other_metrics=others)

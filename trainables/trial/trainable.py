@@ -95,6 +95,7 @@ def _start(state: State[TrialRecord], plan: TrainingPlan, val: Resident, seed: i
         reinitialise(state.model, state.masks, state.record.architecture, seed)
         validation = evaluate(state.model, val)
         update |= {"val_accuracy": validation.metric, "val_loss": validation.loss}
+        update |= {"other_metrics": validation.other_metrics}
         update |= {"images": total((state.history[0].images, len(val)))}
     state.history = [state.history[0].model_copy(update=update)]
 

@@ -42,7 +42,8 @@ def sparsity_section(evidence: Evidence) -> Section:
     }
     text = f"{INTERVALS} The axis is logarithmic in the kept fraction, so that high sparsities are spread out."
     name = ACCURACY if evidence.metrics == ACCURACY else "sparsity"
-    return Section(name, f"{evidence.metrics.capitalize()} against sparsity", text, groups, [_reached(evidence)])
+    tables = [_reached(evidence), *_other_metrics(evidence)]
+    return Section(name, f"{evidence.metrics.capitalize()} against sparsity", text, groups, tables)
 
 
 def macs_section(evidence: Evidence) -> Section:
@@ -93,6 +94,25 @@ def _reached(evidence: Evidence) -> Table:
     ]
     caption = f"{evidence.title_of_metrics}, mean ± half of the 95 % interval over seeds"
     return Table(caption, (*head, "gap to uniform", "seeds"), rows, words=2)
+
+
+def _other_metrics(evidence: Evidence) -> list[Table]:
+    """Give the other metrics of the user's task in the epoch that the metric prefers, if it has any."""
+    names = dict.fromkeys(name for row in evidence.comparison.rows for name in row.other_metrics)
+    rows = [
+        (
+            name,
+            row.policy,
+            f"{row.sparsity:g}",
+            *(written(row.other_metrics.get(metric), scale=scale_of(metric)) for metric in names),
+        )
+        for name, own in evidence.settings.items()
+        for row in own
+    ]
+    caption = (
+        f"Other metrics of the epoch with the best {evidence.metrics}, mean ± half of the 95 % interval over seeds"
+    )
+    return [Table(caption, ("network", "policy", "sparsity", *names), rows, words=2)] if names else []
 
 
 def _kept(evidence: Evidence) -> Table:

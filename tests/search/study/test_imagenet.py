@@ -10,7 +10,7 @@ from tests.trainables.photos import write_folder, write_rows
 from tests.trainables.trials import CPU, make_shared, outcome_of
 from trainables.data import sources
 from trainables.data.stream import Stream
-from trainables.evaluate import load_trial, metric_of
+from trainables.evaluate import evaluated, load_trial
 from trainables.models import hub
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
@@ -43,4 +43,4 @@ def test_the_imagenet_study_streams_folders_and_parquet(
     assert outcome.facts.macs_kept == pytest.approx(0.7 * outcome.facts.macs_total, rel=0.02)
     test = sources.load_test(study.data)
     assert len(test) == 4
-    assert 0 <= metric_of(load_trial(storage / "trial", outcome, CPU), test, splits, CPU) <= 1
+    assert 0 <= evaluated(load_trial(storage / "trial", outcome, CPU), test, splits, CPU).metric <= 1

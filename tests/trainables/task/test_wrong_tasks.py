@@ -12,7 +12,7 @@ from trainables.data import samples
 from trainables.task.check import refuse_wrong
 from trainables.task.fit_check import refuse_unfit
 from trainables.task.metric import Metric, ratio
-from trainables.task.metrics import accuracy, r2
+from trainables.task.metrics import accuracy, mean_squared_error, r2
 from trainables.task.task import Task
 
 X, Y = torch.linspace(-1, 1, 60).view(20, 3), torch.linspace(0, 1, 20)
@@ -78,6 +78,7 @@ def metric(sums: Any, value: Any = ratio, name: str = "own") -> Metric:
 
 def test_a_right_task_passes() -> None:
     check(RIGHT, model())
+    check(replace(RIGHT, other_metrics=[mean_squared_error()]), model())
     assert len(samples.checksum(RIGHT)) == 32
 
 
@@ -113,6 +114,12 @@ def test_a_right_task_passes() -> None:
         ({"metric": metric(lambda o, b: o.sum(0), lambda t: float("nan"))}, "metric.value", "return a finite number"),
         ({"metric": metric(lambda o, b: o.sum(0), lambda t: t)}, "metric.value", "return a finite number"),
         ({"metric": metric(lambda o, b: o.sum(0), lambda t: 93.0, "accuracy")}, "metric.value", "be a fraction"),
+        ({"other_metrics": r2()}, "other_metrics", "be a list of metrics"),
+        ({"other_metrics": ["r2"]}, "other_metrics[0]", "be a Metric"),
+        ({"other_metrics": [accuracy(), r2()]}, "other_metrics[1].name", "be a name of its own, and not loss"),
+        ({"other_metrics": [metric(lambda o, b: o.sum(0), name="loss")]}, "other_metrics[0].name", "be a name of its"),
+        ({"other_metrics": [metric(lambda o, b: o.sum())]}, "other_metrics[0].sums", "return a tensor (sums,)"),
+        ({"other_metrics": [metric(lambda o, b: o.sum(0), lambda t: t)]}, "other_metrics[0].value", "return a finite"),
         ({"outputs": 0}, "outputs", "be a whole number above 0"),
         ({"logits": 1.5}, "logits", "be a whole number, or None"),
         ({"logits": 2}, "logits", "be an axis of the outputs (4, 1)"),

@@ -11,6 +11,7 @@ ADDED: dict[str, Any] = {"trial_id": "a", "done": False, "training_iteration": 3
 REPORTS = [
     EpochReport(epoch=0, val_accuracy=0.5, val_loss=1.0, seconds=2.0),
     EpochReport(epoch=3, val_accuracy=0.5, val_loss=1.0, train_loss=0.5, seconds=2.0, images=7, final=True),
+    EpochReport(epoch=1, val_accuracy=0.5, val_loss=1.0, seconds=2.0, other_metrics={"r2": 0.7, "f1": 0.2}),
     TrialFailed("loss must stay finite"),
     TrialLost("storage must work"),
 ]
