@@ -24,6 +24,7 @@ OF_DENSITIES = (*SEARCHES, GIVEN)  # policies whose trials have densities among 
 GATES_JOINT = "gates-joint"  # keeps the units of open gates, and the weights that were trained with the gates
 DRAWN_AGAIN = ("scratch", "scratch-b")  # recoveries that train new random weights
 CUTTING = ("resized_crop", "resized_crop_flip")  # augmentations that cut from whole images, which must stream
+MEASURES_OF_LABELS = ("aum", "el2n", "confidence", "variability")  # read the probability or the margin of a label
 GATED = ("gates", GATES_JOINT)  # criteria and policies that read trained gates
 
 

@@ -2,12 +2,14 @@
 
 from search.cli.terminal import plain, terminal
 from search.samples.summary import Learnability
-from search.samples.tables import agreement_table, forgotten_table, found_again_table, noise_table, scope
+from search.samples.tables import agreement_table, forgotten_table, found_again_table, left_out, noise_table, scope
 
 
 def print_learnability(summary: Learnability) -> None:
     """Print whether networks agree, how well measures find flipped labels, and what pruning forgets."""
     print(scope(summary))
+    if line := left_out(summary):
+        print(line)
     tables = [agreement_table(summary), noise_table(summary), forgotten_table(summary), found_again_table(summary)]
     for table in tables:
         if table.rows:

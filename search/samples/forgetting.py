@@ -123,7 +123,7 @@ def _losses(records: Records, run: Run) -> dict[Stage, Loss]:
     losses: dict[Stage, Loss] = {}
     for stage, epoch in stages.items():
         known = run.right[positions] & records.seen[epoch]
-        missed = ~records.hits[epoch][known]
+        missed = ~records.right[epoch][known]
         if len(missed):
             losses[stage] = Loss(float(missed.mean()), roc_auc(hard[known], missed) if 0 < missed.mean() < 1 else None)
     return losses

@@ -21,6 +21,7 @@ from search.samples.tables import (
     agreement_table,
     forgotten_table,
     found_again_table,
+    left_out,
     measures_table,
     named,
     noise_table,
@@ -58,7 +59,7 @@ def write_learnability(summary: Learnability, study: StudySpec, runs: Sequence[R
 
 
 def _summary(summary: Learnability) -> Summary:
-    lines = [f"{scope(summary)}."]
+    lines = [f"{scope(summary)}.", *filter(None, [left_out(summary)])]
     for each in summary.agreement["learnability"]:
         if each.coefficient == "pearson" and each.single:
             r, published = each.single, f" (published: {each.published})" if each.published else ""
@@ -67,13 +68,8 @@ def _summary(summary: Learnability) -> Summary:
 
 
 def _sections(summary: Learnability, runs: Sequence[Run]) -> list[Section]:
-    return [
-        _agreement(summary, runs),
-        _how_easy(summary, runs),
-        _sheet(summary, runs),
-        _noise(summary),
-        _forgotten(summary),
-    ]
+    of_images = [] if summary.data.task.function else [_sheet(summary, runs), _noise(summary)]
+    return [_agreement(summary, runs), _how_easy(summary, runs), *of_images, _forgotten(summary)]
 
 
 def _agreement(summary: Learnability, runs: Sequence[Run]) -> Section:
@@ -90,7 +86,8 @@ def _agreement(summary: Learnability, runs: Sequence[Run]) -> Section:
         levels = summary.epochs * min(len(summary.networks[name]) for name in pair) + 1
         panels.append(scatter(means[pair[0]], means[pair[1]], pair, title, levels))
     text = (
-        "Learnability is the share of epochs in which a network had a sample right. The axes are the learnability in "
+        "Learnability is the share of epochs in which a network had a sample right; of a sample with several "
+        "predictions, the mean share that was right. The axes are the learnability in "
         "two networks, as the mean over seeds. A darker cell holds more samples; the scale is logarithmic. The thick "
         "line is the least-squares line. On the dotted line, both networks agree. The ceiling in the table is a "
         "network and itself trained from another seed: two different networks can hardly agree better."

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from search.study.spec import StudySpec
 from trainables.checkpoints import artifact_store
 from trainables.curriculum_spec import Curriculum
-from trainables.learnability.measures import MEASURES
+from trainables.learnability.measures import MEASURES, measures_for
 from trainables.learnability.records import Records, read_records
 from trainables.spec import DenseSpec
 from trainables.storage.columns import to_parquet
 from trainables.storage.folder import Folder
+from trainables.task.loading import load_task
 
 Floats = NDArray[np.float64]
 
@@ -27,15 +28,15 @@ class Run:
 
     spec: DenseSpec
     ids: NDArray[np.int64]  # (N,), ascending
-    labels: NDArray[np.int64]  # (N,), in training
-    measures: Mapping[str, Floats]  # (N,) each
+    labels: NDArray[np.int64]  # (N,), in training; -1 where samples have none
+    measures: Mapping[str, Floats]  # (N,) each; without labels only those of hits
     right: NDArray[np.bool_]  # (N,), whether the network was right in the last epoch
 
     @classmethod
     def of(cls, spec: DenseSpec, records: Records) -> "Run":
         """Compute all measures of the records."""
-        measures = {name: measure.of(records) for name, measure in MEASURES.items()}
-        return cls(spec, records.ids, records.labels, measures, records.hits[-1])
+        measures = {name: measure.of(records) for name, measure in measures_for(records).items()}
+        return cls(spec, records.ids, records.labels, measures, records.right[-1])
 
     def ease(self, measure: str) -> Floats:
         """Compute how easy each sample is (N,); higher is easier."""
@@ -50,11 +51,12 @@ def ease(measure: str, values: Floats) -> Floats:
 def networks(study: StudySpec) -> list[DenseSpec]:
     """List a study's dense networks without a curriculum, sorted by model.
 
-    Raises ValueError if the study does not record the samples of dense training.
+    Raises ValueError if the study does not record the samples of dense training, or has a task that cannot.
     """
-    if study.task:
+    if study.task and load_task(study.task).objective.hits is None:
         raise ValueError(
-            f"learnability must have images with labels, but the study has task {study.task!r}; leave the task out"
+            f"learnability must know which outputs are right, but task {study.task!r} does not say so; give its Task "
+            "hits"
         )
     if study.records.dense == "off":
         raise ValueError("records.dense must be during or after for learnability, but got off; leave it out")
@@ -101,20 +103,17 @@ SCHEMA = pa.schema(  # of samples.parquet; its metadata "learnability" holds the
 
 
 def table(study: str, runs: Sequence[Run]) -> bytes:
-    """Write one row for each sample and network as Parquet, with `SCHEMA`."""
+    """Write one row for each sample and network as Parquet, with the columns of `SCHEMA` that the samples have."""
     specs = [run.spec.model_dump(mode="json") for run in runs]
     about = {"study": study, "split": "train", "taken": runs[0].spec.record, "networks": specs}
-    parts = [
-        pa.table(
-            {
-                "id": run.ids,
-                "label": run.labels,
-                "model": [run.spec.model] * len(run.ids),
-                "seed": np.full(len(run.ids), run.spec.seed),
-                **run.measures,
-            },
-            SCHEMA,
-        )
-        for run in runs
-    ]
+    parts = []
+    for run in runs:
+        columns = {
+            "id": run.ids,
+            **({"label": run.labels} if run.labels.min() >= 0 else {}),
+            "model": [run.spec.model] * len(run.ids),
+            "seed": np.full(len(run.ids), run.spec.seed),
+            **run.measures,
+        }
+        parts.append(pa.table(columns, pa.schema([field for field in SCHEMA if field.name in columns])))
     return to_parquet(pa.concat_tables(parts).replace_schema_metadata({"learnability": json.dumps(about)}))

@@ -13,7 +13,6 @@ from search.study.spec import StudySpec
 from trainables.data import sources
 from trainables.data_spec import DataSpec
 from trainables.frozen import Frozen
-from trainables.learnability.measures import MEASURES
 from trainables.spec import Taken
 from trainables.storage.folder import Folder
 
@@ -28,7 +27,7 @@ class Learnability(Frozen):
     taken: Taken  # when samples are recorded: during an epoch with augmentation, or after it without
     networks: dict[str, tuple[int, ...]]  # model -> seeds
     learnability: dict[str, float]  # model -> mean over seeds and samples
-    agreement: dict[str, tuple[Agreement, ...]]  # by measure
+    agreement: dict[str, tuple[Agreement, ...]]  # by measure; without labels only those of hits
     noise: LabelNoise | None  # None if no label was flipped
     forgotten: tuple[Forgotten, ...]  # by pruned networks; empty if no trial of the study recorded its samples
     found_again: tuple[FoundAgain, ...]  # flipped labels that the records of these trials find
@@ -41,7 +40,7 @@ def learnability(study: StudySpec, storage: Folder, runs: Sequence[Run]) -> Lear
     forgotten_rows, found_again = forgotten(study, StudyFolder(storage / study.name), runs, wrong)
     agreement = {
         measure: tuple(agreements({name: [run.measures[measure] for run in each] for name, each in groups.items()}))
-        for measure in MEASURES
+        for measure in runs[0].measures
     }
     return Learnability(
         study=study.name,

@@ -6,6 +6,7 @@ from itertools import groupby
 from search.comparison.estimates import Estimate
 from search.comparison.wording import plus_minus, with_ends, written
 from search.figures.section import Table
+from search.results.names import data_name
 from search.samples.agreement import Agreement, Interval
 from search.samples.forgetting import STAGES, Forgotten, FoundAgain
 from search.samples.summary import Learnability
@@ -13,8 +14,8 @@ from trainables.counts import quantity
 from trainables.learnability.measures import MEASURES
 
 TAKEN = {
-    "during": "recorded during each epoch: augmented samples, before the step that trains on them",
-    "after": "recorded after each epoch: samples without augmentation",
+    "during": "recorded during each epoch: samples as they are varied, before the step that trains on them",
+    "after": "recorded after each epoch: samples without variation",
 }
 TREATMENT_COLUMNS = ("network", "treatment", "policy", "sparsity")
 INTERVALS = "95 % bootstrap interval over samples, not over trainings (for these, see the range)"
@@ -26,10 +27,20 @@ def scope(summary: Learnability) -> str:
     networks = ", ".join(f"{name} ({quantity(count, 'seed')})" for name, count in counts.items())
     flipped = f", {quantity(summary.noise.flipped, 'label')} flipped" if summary.noise else ""
     return (
-        f"{networks}: {summary.samples:,} training samples of {summary.data.name}{flipped}, "
+        f"{networks}: {summary.samples:,} training samples of {data_name(summary.data)}{flipped}, "
         f"{quantity(summary.epochs, 'epoch')},\n"
         f"{TAKEN[summary.taken]}"
     )
+
+
+def left_out(summary: Learnability) -> str:
+    """Say what is not shown of a task of the user's own; empty for images."""
+    if not summary.data.task.function:
+        return ""
+    parts = ["pictures and flipped labels, which only data sets of images have"]
+    if missing := [measure for measure in MEASURES if measure not in summary.agreement]:
+        parts.append(f"{', '.join(missing)}, as the Task gives no labels")
+    return f"left out: {'; '.join(parts)}"
 
 
 def agreement_table(summary: Learnability) -> Table:

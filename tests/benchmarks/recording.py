@@ -56,7 +56,7 @@ def measure(model: str, folder: Path, device: torch.device) -> dict[Taken, list[
         for taken in np.roll(np.array(VARIANTS), round_).tolist():
             trial = Folder.at(str(folder / f"{taken}-{round_}"))
             start = EpochReport(epoch=0, val_accuracy=0.0, val_loss=1.0, seconds=0.0)
-            recorder = Recorder.of(taken, split, trial / "samples", DenseSpec())
+            recorder = Recorder.of(taken, splits, trial / "samples", DenseSpec())
             state = State(network, TrainingRecord(architecture=built), [start])
             started = time.process_time()
             plan = TrainingPlan(Recipe(epochs=1, lr=0.001), "crop_flip", round_)

@@ -200,9 +200,6 @@ def test_the_order_of_samples_is_drawn_and_limits_hold(tasks: Path) -> None:
         (["finetune.loss_weights=balanced"], "finetune.loss_weights must be left out with a task"),
         (["dense.mixup=0.2"], "dense.mixup must be left out with a task"),
         (["finetune.cutmix=1"], "finetune.cutmix must be left out with a task"),
-        (["policies=[capacity-functional]"], "policy 'capacity-functional' must have images with labels"),
-        (["curricula=[easy-first]"], "curricula must have images with labels"),
-        (["records.finetune=during"], "records.finetune must be off with a task"),
     ],
 )
 def test_what_a_task_cannot_do_is_refused_without_importing_it(settings: list[str], complaint: str) -> None:
@@ -222,6 +219,14 @@ def test_what_a_task_cannot_do_is_refused_without_importing_it(settings: list[st
         (
             ["recoveries=[distill]"],
             "distillation.temperature must be 1 for a task whose outputs are no logits, but got 4",
+        ),
+        (["curricula=[easy-first]"], "curriculum 'easy-first' must know which outputs are right, but task"),
+        (["records.finetune=during"], "records.finetune must know which outputs are right, but task"),
+        (["policies=[capacity-functional]"], "policy 'capacity-functional' must know which outputs are right"),
+        (
+            ["task='text:docstrings'", "models=['text:gpt']", "curricula=[{name: easy-first, measure: aum}]"],
+            "measure 'aum' of a curriculum must read labels, but task 'text:docstrings' has none; give its Task labels, "
+            "or use learnability, forgetting, first-learned, correctness",
         ),
     ],
 )

@@ -32,6 +32,11 @@ def pixel_loss(logits: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
     return F.cross_entropy(logits, batch[1], reduction="none").mean((1, 2))
 
 
+def right_pixels(logits: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the share of each scene's pixels that are right: (B,)."""
+    return (logits.argmax(1) == batch[1]).float().mean((1, 2))
+
+
 def segmentation() -> Task:
     """Name the digit that each pixel belongs to."""
     return Task(
@@ -41,6 +46,7 @@ def segmentation() -> Task:
         metric=mean_iou(CLASSES),
         outputs=CLASSES,
         logits=1,
+        hits=right_pixels,
     )
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset, random_split
 
-from trainables.task.metrics import accuracy
+from trainables.task.metrics import accuracy, second
 from trainables.task.task import Task
 
 WEIGHTS = torch.tensor([1.0] * 8 + [2.0] * 2)  # of the classes: an eight or a nine that is missed costs twice
@@ -24,7 +24,15 @@ def rows() -> Task:
     sequences = TensorDataset(steps, torch.tensor(found.target))
     parts = random_split(sequences, [0.6, 0.2, 0.2], torch.Generator().manual_seed(0))
     splits = dict(zip(("train", "validation", "test"), parts, strict=True))
-    return Task(splits=splits, example=steps[:1], loss=weighted, metric=accuracy(), outputs=10, logits=1)
+    return Task(
+        splits=splits,
+        example=steps[:1],
+        loss=weighted,
+        metric=accuracy(),
+        outputs=10,
+        logits=1,
+        labels=second,
+    )
 
 
 def convolutions(num_classes: int, in_channels: int) -> nn.Module:

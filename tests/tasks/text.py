@@ -56,6 +56,11 @@ def surprise(logits: Tensor, batch: Tensor) -> Tensor:
     return F.cross_entropy(logits.movedim(-1, 1), following(batch), reduction="none").mean(1)
 
 
+def right_characters(logits: Tensor, batch: Tensor) -> Tensor:
+    """Return the share of each sample's characters that are right: (B,)."""
+    return (logits.argmax(-1) == following(batch)).float().mean(1)
+
+
 def docstrings() -> Task:
     """Predict the next character of documentation strings."""
     train, val = random_split(Excerpts(documentation()), [0.9, 0.1], torch.Generator().manual_seed(0))
@@ -67,6 +72,7 @@ def docstrings() -> Task:
         outputs=CHARACTERS,
         logits=-1,
         inputs=shown,
+        hits=right_characters,
     )
 
 

@@ -48,11 +48,12 @@ def entropy(weight: Tensor) -> float:
 def functional(problem: Problem) -> Path:
     """Reading C3: density in proportion to the importance I = integral over s of 1 - A(s)/A(0), by trapezoid.
 
-    A(s) is the accuracy on calibration samples with only this part pruned to sparsity s.
+    A(s) is the share of right answers on calibration samples with only this part pruned to sparsity s.
     """
     profile = problem.measured
-    accuracy = np.array([profile.accuracy[part.name] for part in problem.prunable.parts])
-    damage = 1.0 - accuracy / max(profile.dense_accuracy, 1e-12)
+    right = profile.right or profile.accuracy  # an older profile has no shares; its accuracy is the same
+    shares = np.array([right[part.name] for part in problem.prunable.parts])
+    damage = 1.0 - shares / np.maximum(shares[:, :1], 1e-12)
     importance = np.trapezoid(damage, profile.levels, axis=1)
     return proportional(problem.prunable.parts, np.maximum(importance, LEAST))
 

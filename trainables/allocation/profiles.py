@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from trainables.pruning.granularity import Part
 from trainables.storage import columns
 from trainables.storage.strict_json import damage_as_error, from_json
 
-CURVES = ("accuracy", "divergence", "distortion", "worst_distortion")
+CURVES = ("accuracy", "divergence", "distortion", "worst_distortion", "right")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Profile:
     divergence: Mapping[str, tuple[float, ...]]  # KL(dense || pruned) of the predictions, in nats
     distortion: Mapping[str, tuple[float, ...]]  # squared difference of the logits, mean over classes and samples
     worst_distortion: Mapping[str, tuple[float, ...]]  # the same, mean over classes, of the worst sample
+    right: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # mean hits; empty where a task has none
 
 
 def levels_of(count: int) -> tuple[float, ...]:
@@ -53,8 +54,9 @@ def levels_within(part: Part, levels: Sequence[float]) -> tuple[NDArray[np.int64
 
 def to_parquet(profile: Profile) -> bytes:
     """Write a profile as Parquet: one row for each part and level."""
+    known = [curve for curve in CURVES if getattr(profile, curve)]
     rows = [
-        {"part": name, "sparsity": level} | {curve: getattr(profile, curve)[name][i] for curve in CURVES}
+        {"part": name, "sparsity": level} | {curve: getattr(profile, curve)[name][i] for curve in known}
         for name in profile.accuracy
         for i, level in enumerate(profile.levels)
     ]
@@ -73,7 +75,9 @@ def from_parquet(content: bytes) -> Profile:
             rows.setdefault(row["part"], []).append(row)
         levels = tuple(row["sparsity"] for row in next(iter(rows.values())))
         curves = {
-            curve: {name: tuple(row[curve] for row in of_part) for name, of_part in rows.items()} for curve in CURVES
+            curve: {name: tuple(row[curve] for row in of_part) for name, of_part in rows.items()}
+            for curve in CURVES
+            if curve in table.column_names
         }
         return Profile(levels, header["dense_accuracy"], **curves)
 

@@ -31,7 +31,7 @@ def make_dense(
     """
     unfinished = artifact_store.unfinished(storage, spec.key())
     data = residents(splits, device)
-    recorder = Recorder.of(spec.record, splits.train, unfinished / "samples", spec)
+    recorder = Recorder.of(spec.record, splits, unfinished / "samples", spec)
     last = recorder.last_whole() if recorder else None
     state = resume(unfinished, TrainingRecord, spec.model, device, last=last)
     if state is None:
@@ -52,7 +52,7 @@ def make_dense(
         )
         state = State(model, TrainingRecord(architecture=architecture), [first])
     recipe = spec.recipe
-    draw = draw_by(spec.curriculum, spec, splits.train, storage, recipe.epochs, recipe.batch_size)
+    draw = draw_by(spec.curriculum, spec, splits, storage, recipe.epochs, recipe.batch_size)
     plan = TrainingPlan(recipe, spec.data.augment, spec.seed, draw=draw)
     deque(fit(state, data, plan, unfinished, recorder, team), maxlen=0)
     if recorder:

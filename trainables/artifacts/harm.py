@@ -16,6 +16,7 @@ class Harm(NamedTuple):
     sums: Tensor  # of the metric
     distance: Tensor  # (B,), by the task: of logits, the divergence in nats
     distortion: Tensor  # (B,), mean squared difference
+    hits: Tensor  # (B,), what is right of each sample; NaN where nothing says so
 
     @classmethod
     def of(cls, objective: Objective, batch: Any, dense: Tensor, outputs: Tensor) -> Self:
@@ -25,11 +26,12 @@ class Harm(NamedTuple):
             objective.metric.sums(outputs, batch),
             distance.of_samples(distance.reference(dense), outputs),
             squared_error(dense, outputs),
+            objective.hits(outputs, batch) if objective.hits else torch.full((len(outputs),), torch.nan),
         )
         return cls(*(each.double().cpu() for each in found))
 
     @classmethod
     def of_all(cls, batches: Sequence["Harm"]) -> Self:
         """Put batches together."""
-        sums, distance, distortion = zip(*batches, strict=True)
-        return cls(torch.stack(sums).sum(0), torch.cat(distance), torch.cat(distortion))
+        sums, *of_samples = zip(*batches, strict=True)
+        return cls(torch.stack(sums).sum(0), *map(torch.cat, of_samples))

@@ -116,6 +116,7 @@ def measure_profile(
         divergence=curves(lambda harm: harm.distance.mean().item()),
         distortion=curves(lambda harm: harm.distortion.mean().item()),
         worst_distortion=curves(lambda harm: harm.distortion.max().item()),
+        right=curves(lambda harm: harm.hits.mean().item()) if calibration.objective.hits else {},
     )
 
 

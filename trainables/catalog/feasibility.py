@@ -11,7 +11,7 @@ from trainables.allocation.plan import of_what_is_left, plan
 from trainables.allocation.policies import policy
 from trainables.allocation.problem import Problem
 from trainables.catalog.recipe_checks import weight_complaints
-from trainables.catalog.task_checks import distillation_complaint
+from trainables.catalog.task_checks import complaints_of_hits, distillation_complaint
 from trainables.checkpoints import pretrained
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
@@ -40,7 +40,7 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
     be reached, and rules for layers that have no effect on any network of the trials.
     """
     inputs = sources.inputs(specs[0].dense.data)
-    problems = [*_temperatures(specs), *(text for spec in specs for text in weight_complaints(spec, inputs.classes))]
+    problems = [*_of_tasks(specs), *(text for spec in specs for text in weight_complaints(spec, inputs.classes))]
     scored: set[tuple[object, ...]] = set()
     views: dict[tuple[object, ...], _Blank | None] = {}
     idle: dict[str, dict[LayerRule, str]] = {}  # model -> rules without effect on it -> the reason
@@ -68,14 +68,16 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
     return list(dict.fromkeys([*problems, *_idle_everywhere(idle)]))
 
 
-def _temperatures(specs: Sequence[TrialSpec]) -> list[str]:
-    """List the temperature of distillation where outputs are no logits."""
-    return [
-        complaint
-        for spec in specs
-        if spec.recovery == "distill" and (function := spec.dense.data.task.function)
-        for complaint in distillation_complaint(spec.distillation, load_task(function).logits)
-    ]
+def _of_tasks(specs: Sequence[TrialSpec]) -> list[str]:
+    """List the settings for which the task of a trial says too little."""
+    problems = []
+    for spec in specs:
+        if function := spec.dense.data.task.function:
+            task = load_task(function)
+            problems += complaints_of_hits(spec, task.hits is not None, task.labels is not None)
+            if spec.recovery == "distill":
+                problems += distillation_complaint(spec.distillation, task.logits)
+    return problems
 
 
 def _idle_everywhere(idle: Mapping[str, Mapping[LayerRule, str]]) -> list[str]:

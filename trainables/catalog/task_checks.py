@@ -1,6 +1,8 @@
-"""What a task of the user's own cannot do yet: found in the settings, before anything is imported."""
+"""What a task of the user's own cannot do: found in the settings, some of it only once the task is imported."""
 
 from trainables.data_spec import DataSpec
+from trainables.learnability.curriculum_kinds import is_scored
+from trainables.names import MEASURES_OF_LABELS, NAMES
 from trainables.own_function import is_external
 from trainables.pruning_spec import Distillation
 from trainables.recipe import Recipe
@@ -8,11 +10,11 @@ from trainables.spec import TrialSpec
 
 OF_TASKS = ("task", "content", "max_train", "max_val", "max_test", "split_seed")  # fields of the data that a task has
 RECIPES_OF_LABELS = ("label_smoothing", "loss_weights", "mixup", "cutmix")  # settings of recipes for images with labels
-OF_LABELS = {"capacity-functional": "reads the share of correct answers"}  # policies
+OF_HITS = ("capacity-functional",)  # policies that read the share of right answers
 
 
 def complaints(spec: TrialSpec) -> list[str]:
-    """List the settings that need images with labels, where a trial has a task of the user's own."""
+    """List the settings that no task of the user's own has, where a trial has one."""
     function = spec.dense.data.task.function
     if not function:
         return []
@@ -28,24 +30,38 @@ def complaints(spec: TrialSpec) -> list[str]:
             if getattr(recipe, setting) != getattr(Recipe(), setting)
         ]
     for pruning in spec.prunings:
-        if pruning.policy in OF_LABELS:
-            found.append(
-                f"policy {pruning.policy!r} must have images with labels, as it {OF_LABELS[pruning.policy]}, but the "
-                "study has a task; choose another"
-            )
         if "probe" in pruning.inputs:
             found.append(
                 f"criterion {pruning.criterion!r} must have images with labels, as its probes classify them, but the "
                 "study has a task; choose another"
             )
-    if spec.scored:
-        found.append(
-            "curricula must have images with labels, as they need to know what a correct answer is, but the study has "
-            "a task; leave them out"
-        )
-    if spec.record != "off":
-        found.append("records.finetune must be off with a task, whose samples have no correct answer; leave it out")
     return found
+
+
+def complaints_of_hits(spec: TrialSpec, hits: bool, labels: bool) -> list[str]:
+    """List the settings that must know which outputs of a task are right, or the labels of its samples.
+
+    hits, labels: whether the Task of the trial says so.
+    """
+    function = spec.dense.data.task.function
+    own = [c for c in spec.scored if is_scored(c) and not c.table]  # a table has scores from elsewhere
+    asking = [
+        *(f"policy {pruning.policy!r}" for pruning in spec.prunings if pruning.policy in OF_HITS),
+        *(f"curriculum {curriculum.name!r}" for curriculum in own),
+        *(["records.finetune"] if spec.record != "off" else []),
+    ]
+    if not (hits or labels):
+        return [
+            f"{asker} must know which outputs are right, but task {function!r} does not say so; give its Task hits, or "
+            f"leave {asker} out"
+            for asker in asking
+        ]
+    return [
+        f"measure {curriculum.measure!r} of a curriculum must read labels, but task {function!r} has none; give its "
+        f"Task labels, or use {', '.join(name for name in NAMES['measure'] if name not in MEASURES_OF_LABELS)}"
+        for curriculum in own
+        if curriculum.measure in MEASURES_OF_LABELS and not labels
+    ]
 
 
 def distillation_complaint(settings: Distillation, logits: int | None) -> list[str]:

@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.data.batches import Augment, Resident
+from trainables.data.batches import WHOLE_BATCH, Augment, Resident
 from trainables.data.samples import Samples
 from trainables.data.splits import Split, Splits, TaskSplits
+from trainables.data.types import Integers
+from trainables.task.objective import Objective
 
 
 class Collated(Resident):
@@ -49,6 +52,16 @@ class Collated(Resident):
         if isinstance(value, Mapping):
             return {name: self._moved(each) for name, each in value.items()}
         return tuple(map(self._moved, value)) if isinstance(value, tuple | list) else value
+
+
+def labels_of(split: Split | Samples, objective: Objective) -> Integers | None:
+    """Return the labels of all samples (N,); None where the task gives none. Those of a task are collated for this."""
+    if isinstance(split, Split):
+        return split.labels
+    if objective.labels is None:
+        return None
+    parts = (range(start, min(start + WHOLE_BATCH, len(split))) for start in range(0, len(split), WHOLE_BATCH))
+    return np.concatenate([objective.labels(split.batch(part)).numpy() for part in parts])
 
 
 def on_device(split: Split | Samples, splits: Splits | TaskSplits, device: torch.device | str) -> Resident:

@@ -2,8 +2,9 @@
 
 For each sample, a measure reads the epochs t = 1..T in which the sample was seen. Epoch 0, from which recovery starts,
 is left out, because nothing has been learned there. In one epoch, c is 1 for a hit and 0 for a miss, p is the softmax
-probability of the label, and m is the margin. A sample that was never seen scores 0, unless a measure says otherwise.
-This is finite, and ours.
+probability of the label, and m is the margin. Where a sample has several predictions, c is the share that is right, and
+a share of at least 1/2 is a hit (ours). A sample that was never seen scores 0, unless a measure says otherwise. This is
+finite, and ours.
 """
 
 import math
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from trainables.learnability.records import Records
 from trainables.lookup import pick
+from trainables.names import MEASURES_OF_LABELS
 
 Scores = NDArray[np.float64]  # (N,)
 Ids = NDArray[np.int64]  # (N,)
@@ -26,7 +28,10 @@ EARLY = 4  # the first 1 / EARLY of the epochs is early in training
 
 @dataclass(frozen=True)
 class Measure:
-    """A number for each sample, and whether the easy samples have high or low numbers."""
+    """A number for each sample, and whether the easy samples have high or low numbers.
+
+    Measures of `MEASURES_OF_LABELS` read what only records of samples with labels have.
+    """
 
     of: Callable[[Records], Scores]
     easy: Literal["high", "low"]
@@ -45,10 +50,10 @@ def forgetting(records: Records) -> Scores:
     """
     known = np.zeros(len(records.ids), bool)
     events = np.zeros(len(records.ids))
-    for seen, hit in zip(_seen(records), records.hits, strict=True):
+    for seen, hit in zip(_seen(records), records.right, strict=True):
         events += known & seen & ~hit
         known = np.where(seen, hit, known)
-    return np.where(_hits(records).any(axis=0), events, float(_last(records)))
+    return np.where(_right(records).any(axis=0), events, float(_last(records)))
 
 
 def first_learned(records: Records) -> Scores:
@@ -57,7 +62,7 @@ def first_learned(records: Records) -> Scores:
     A sample that was never hit has T + 1 (ours).
     """
     never = _last(records) + 1
-    when = np.where(_hits(records), records.epochs[:, None], never)
+    when = np.where(_right(records), records.epochs[:, None], never)
     return np.asarray(when.min(axis=0, initial=never), np.float64)
 
 
@@ -97,7 +102,7 @@ def variability(records: Records) -> Scores:
 
 def correctness(records: Records) -> Scores:
     """Count the hits, sum c, in 0..T (arXiv 2009.10795)."""
-    return np.asarray(_hits(records).sum(axis=0), np.float64)
+    return np.asarray(records.hits.sum(axis=0, where=_seen(records), dtype=np.float64))
 
 
 MEASURES: dict[str, Measure] = {
@@ -110,6 +115,11 @@ MEASURES: dict[str, Measure] = {
     "variability": Measure(variability, easy="low"),
     "correctness": Measure(correctness, easy="high"),
 }
+
+
+def measures_for(records: Records) -> dict[str, Measure]:
+    """Return the measures that records allow: all of them where samples have labels."""
+    return {name: measure for name, measure in MEASURES.items() if records.labelled or name not in MEASURES_OF_LABELS}
 
 
 def ease(measure: str, records: Records) -> Scores:
@@ -138,8 +148,8 @@ def _seen(records: Records) -> Mask:
     return records.seen & (records.epochs > 0)[:, None]
 
 
-def _hits(records: Records) -> Mask:
-    return records.hits & _seen(records)
+def _right(records: Records) -> Mask:
+    return records.right & _seen(records)
 
 
 def _last(records: Records) -> int:

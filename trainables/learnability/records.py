@@ -15,22 +15,36 @@ from trainables.training.recorder import SAMPLES
 
 SPREAD = 64  # samples x epochs may be this many times the number of rows,
 SMALL = 1 << 22  # plus this many
+HALF = 0.5  # of its predictions make a sample right (ours)
 
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """The record of T epochs and N samples. Where a sample was not drawn, its entries are False or NaN."""
+    """The record of T epochs and N samples. Where a sample was not drawn, its entries are False, 0 or NaN.
+
+    Samples without labels have hits alone: the label -1, and NaN.
+    """
 
     ids: NDArray[np.int64]  # (N,), ascending
     labels: NDArray[np.int64]  # (N,)
     epochs: NDArray[np.int64]  # (T,), ascending
     seen: NDArray[np.bool_]  # (T, N)
-    hits: NDArray[np.bool_]  # (T, N)
+    hits: NDArray[np.bool_ | np.float32]  # (T, N), of samples with several predictions the share that is right
     probabilities: NDArray[np.float32]  # (T, N)
     margins: NDArray[np.float32]  # (T, N)
     errors: NDArray[np.float32]  # (T, N)
     taken: Literal["during", "after"]  # during: augmented, in train mode; after: unchanged, at the end of the epoch
     about: Mapping[str, Any]  # the spec of the trained network, with its data
+
+    @property
+    def labelled(self) -> bool:
+        """Whether samples have labels."""
+        return bool((self.labels >= 0).all())
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each sample was right (T, N): at least half of its predictions."""
+        return np.asarray(self.hits >= HALF)
 
     @classmethod
     def of(cls, table: pa.Table) -> Self:
@@ -43,10 +57,13 @@ class Records:
         epochs, rows = np.unique(table["epoch"].to_numpy(), return_inverse=True)
         if len(ids) * len(epochs) > SPREAD * len(table) + SMALL:
             raise ValueError(f"{len(table):,} rows are too few for {len(ids):,} samples in {len(epochs):,} epochs")
-        labels = np.empty(len(ids), np.int64)
-        labels[columns] = table["label"].to_numpy()
+        labels = np.full(len(ids), -1)
+        if "label" in table.column_names:
+            labels[columns] = table["label"].to_numpy()
 
         def spread(name: str, missing: float) -> NDArray[Any]:
+            if name not in table.column_names:
+                return np.broadcast_to(np.float32(missing), (len(epochs), len(ids)))  # takes no memory
             values = table[name].to_numpy()
             whole = np.full((len(epochs), len(ids)), missing, values.dtype)
             whole[rows, columns] = values

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from trainables.checkpoints import artifact_store
 from trainables.curriculum_spec import Curriculum
+from trainables.data.collated import labels_of
 from trainables.data.samples import Samples
-from trainables.data.splits import Split
+from trainables.data.splits import AnySplits, Split
 from trainables.learnability.curricula import draws
 from trainables.learnability.curriculum_kinds import is_scored
 from trainables.learnability.measures import MEASURES, aligned, ease
@@ -22,16 +23,18 @@ Scores = tuple[NDArray[np.int64], NDArray[np.float64]]  # ids (N,), and how easy
 
 
 def draw_by(
-    curriculum: Curriculum, dense: DenseSpec, split: Split | Samples, storage: Folder, epochs: int, batch_size: int
+    curriculum: Curriculum, dense: DenseSpec, splits: AnySplits, storage: Folder, epochs: int, batch_size: int
 ) -> Draw:
     """Return what each epoch of a training draws from the training split. The seed is that of `dense`."""
-    if isinstance(split, Samples):
-        return lambda _: None  # checks refuse curricula with a task
-    easy = scores(curriculum, dense, split, storage) if is_scored(curriculum) else None
-    return draws(curriculum, easy, split.labels, epochs, batch_size, dense.seed)
+    if curriculum.name == Curriculum().name:
+        return lambda _: None
+    easy = scores(curriculum, dense, splits.train, storage) if is_scored(curriculum) else None
+    labels = labels_of(splits.train, splits.objective) if curriculum.balanced else None
+    groups = np.zeros(len(splits.train), np.int64) if labels is None else labels
+    return draws(curriculum, easy, groups, epochs, batch_size, dense.seed)
 
 
-def scores(curriculum: Curriculum, dense: DenseSpec, split: Split, storage: Folder) -> NDArray[np.float64]:
+def scores(curriculum: Curriculum, dense: DenseSpec, split: Split | Samples, storage: Folder) -> NDArray[np.float64]:
     """Score the samples of a training split: (N,), higher is easier.
 
     Raises ValueError where the scores belong to other samples, where there are none, or where some are not finite.

@@ -12,7 +12,8 @@ from trainables.task.task import SPLITS, Task
 
 DTYPES = (torch.float32, torch.int64, torch.int32)  # of inputs
 SAMPLES = 4  # in the batch that tries a task
-FUNCTIONS = {"loss": 2, "inputs": 1, "collate": 1, "distance": 2}  # fields -> arguments
+FUNCTIONS = {"loss": 2, "inputs": 1, "collate": 1, "distance": 2, "hits": 2, "labels": 1}  # fields -> arguments
+OPTIONAL = ("distance", "hits", "labels")
 
 
 def refuse_wrong(name: str, task: Task) -> None:
@@ -30,7 +31,7 @@ def refuse_wrong(name: str, task: Task) -> None:
 def _refuse_types(name: str, task: Task) -> None:
     for field, arguments in FUNCTIONS.items():
         value = getattr(task, field)
-        if value is None and field == "distance":
+        if value is None and field in OPTIONAL:
             continue
         if not callable(value):
             raise wrong(name, field, "be a function", value)
@@ -47,6 +48,8 @@ def _refuse_types(name: str, task: Task) -> None:
         raise wrong(name, "example", "be a tensor (1, ...) of one input", task.example)
     if task.example.dtype not in DTYPES:
         raise wrong(name, "example", f"have type {' or '.join(map(str, DTYPES))}", task.example.dtype)
+    if task.hits is not None and task.labels is not None:
+        raise wrong(name, "hits", "be left out where the Task has labels, which say what is right", task.hits)
     for field, least in (("outputs", 1), ("logits", None)):
         value = getattr(task, field)
         if value is None and field == "logits":

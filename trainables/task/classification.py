@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 from trainables.recipe import Recipe
 from trainables.task.distance import Divergence
 from trainables.task.metric import Metric
-from trainables.task.objective import Losses, Objective
+from trainables.task.objective import Labels, Losses, Objective
 
 Batch = tuple[Tensor, Tensor]
 
@@ -24,11 +25,20 @@ def cross_entropy(logits: Tensor, batch: Batch, weights: Sequence[float] = (), s
     return F.cross_entropy(logits, batch[1], of_classes, reduction="none", label_smoothing=smoothing)
 
 
-def hits(logits: Tensor, batch: Batch) -> Tensor:
-    """Count the samples whose label has the largest logit, and all samples: (2,)."""
-    labels = batch[1]
-    found = (logits.argmax(1) == labels).sum()
-    return torch.stack([found, torch.full_like(found, len(labels))])
+def labels_of(batch: Batch) -> Tensor:
+    """Return the labels of a batch."""
+    return batch[1]
+
+
+def hits(logits: Tensor, batch: Any, labels: Labels = labels_of) -> Tensor:
+    """Tell for each sample whether its label has the largest logit: (B,)."""
+    return logits.argmax(1) == labels(batch)
+
+
+def counted(logits: Tensor, batch: Batch) -> Tensor:
+    """Count the hits and all samples: (2,)."""
+    found = hits(logits, batch).sum()
+    return torch.stack([found, torch.full_like(found, len(batch[1]))])
 
 
 def images_of(batch: Batch) -> Tensor:
@@ -50,7 +60,13 @@ def trained_loss(counts: Sequence[int], recipe: Recipe) -> Losses:
 def classification(counts: Sequence[int] = ()) -> Objective:
     """Return the objective of classes with so many training samples each."""
     return Objective(
-        cross_entropy, Metric("accuracy", hits), Divergence(), images_of, of_recipe=partial(trained_loss, tuple(counts))
+        cross_entropy,
+        Metric("accuracy", counted),
+        Divergence(),
+        images_of,
+        of_recipe=partial(trained_loss, tuple(counts)),
+        hits=hits,
+        labels=labels_of,
     )
 
 

@@ -38,6 +38,9 @@ def refuse_unfit(name: str, task: Task, model: nn.Module, model_name: str) -> No
                 _refuse_metric(name, field, metric, outputs, batch)
                 _refuse_metric(name, field, metric, single, one)
                 _refuse_parts(name, task, field, metric, model)
+            for each, of in ((outputs, batch), (single, one)):
+                _refuse_hits(name, task, each, of)
+                _refuse_labels(name, task, each, of)
             _refuse_distance(name, task, outputs)
 
 
@@ -81,6 +84,33 @@ def _refuse_metric(name: str, field: str, metric: Metric, outputs: Tensor, batch
     if not isinstance(sums, Tensor) or sums.dim() != 1:
         raise wrong(name, f"{field}.sums", "return a tensor (sums,)", sums)
     return sums.double()
+
+
+def _refuse_hits(name: str, task: Task, outputs: Tensor, batch: Any) -> None:
+    if task.hits is None:
+        return
+    hits = called(name, "hits", task.hits, outputs.float(), batch)
+    count = len(outputs)
+    if not isinstance(hits, Tensor) or hits.shape != (count,):
+        raise wrong(name, "hits", f"return what is right of each of {count} samples ({count},)", hits)
+    if hits.dtype != torch.bool and not hits.is_floating_point():
+        raise wrong(name, "hits", "be true or false, or shares as floats", hits)
+    if hits.dtype != torch.bool and not bool(((hits >= 0) & (hits <= 1)).all()):
+        raise wrong(name, "hits", "be shares from 0 to 1", hits)
+
+
+def _refuse_labels(name: str, task: Task, outputs: Tensor, batch: Any) -> None:
+    if task.labels is None:
+        return
+    if outputs.dim() != 2 or task.logits not in (1, -1):
+        rule = "go with outputs that are logits (samples, classes) and with logits=1"
+        raise wrong(name, "labels", rule, f"outputs {shape_of(outputs)} and logits={task.logits}")
+    labels = called(name, "labels", task.labels, batch)
+    count, classes = outputs.shape
+    if not isinstance(labels, Tensor) or labels.shape != (count,) or labels.dtype != torch.int64:
+        raise wrong(name, "labels", f"return the classes of {count} samples ({count},) as int64", labels)
+    if not bool(((labels >= 0) & (labels < classes)).all()):
+        raise wrong(name, "labels", f"be classes from 0 to {classes - 1}, as the outputs have", labels)
 
 
 def _refuse_parts(name: str, task: Task, field: str, metric: Metric, model: nn.Module) -> None:

@@ -11,6 +11,8 @@ from trainables.task.distance import Distance
 from trainables.task.metric import Metric
 
 Losses = Callable[[Tensor, Any], Tensor]  # outputs and batch -> (B,), or the mean over the batch
+Hits = Callable[[Tensor, Any], Tensor]  # outputs and batch -> (B,): whether a sample is right, or a share in [0, 1]
+Labels = Callable[[Any], Tensor]  # batch -> classes (B,) int64
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Objective:
     inputs: Callable[[Any], Tensor]  # batch -> what the network is called with, (B, ...)
     other_metrics: tuple[Metric, ...] = ()  # what results show, too
     of_recipe: Callable[[Recipe], Losses] | None = None  # the loss that training minimises; None: `loss` in any case
+    hits: Hits | None = None  # None: nothing says what a right answer is
+    labels: Labels | None = None  # of each sample, where outputs are logits (B, classes); None: samples have no class
 
     def losses(self, outputs: Tensor, batch: Any) -> Tensor:
         """Return the loss of each sample: (B,). Each one has the batch's mean where the task gives no others."""

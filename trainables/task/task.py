@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from trainables.task import classification
 from trainables.task.distance import Distance, Divergence
 from trainables.task.metric import Metric
-from trainables.task.objective import Losses, Objective
+from trainables.task.objective import Hits, Labels, Losses, Objective
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # names in a Task -> roles
 
@@ -26,6 +28,11 @@ class Task:
 
     A batch is what `collate` makes of some samples: a tensor, or tuples, lists and dictionaries of tensors. The first
     axis of each tensor holds the samples.
+
+    `hits` tell for each sample whether the outputs are right (bool), or which share of its predictions, such as pixels
+    or tokens, is right (float, from 0 to 1). Records keep the share. Where a yes or a no is needed, a sample is right
+    if half of its predictions are. `labels` say the same of classifiers, and more: a sample is right if its label has
+    the largest logit. So a Task has one of the two, or none.
     """
 
     splits: Mapping[str, Any]  # "train", "validation" and perhaps "test" -> a map-style data set of samples
@@ -38,6 +45,8 @@ class Task:
     inputs: Callable[[Any], Tensor] = first  # batch -> what the model is called with, (B, ...)
     collate: Callable[[list[Any]], Any] = default_collate  # samples -> a batch
     distance: Callable[[Tensor, Tensor], Tensor] | None = None  # dense outputs and outputs -> (B,); None: see below
+    hits: Hits | None = None  # outputs and batch -> what is right of each sample (B,), as below; None: nothing says
+    labels: Labels | None = None  # batch -> classes (B,) int64, where outputs are logits (B, classes), logits=1
 
     @property
     def objective(self) -> Objective:
@@ -46,7 +55,9 @@ class Task:
         Outputs are compared with the dense network's by `distance`, by default the Kullback-Leibler divergence of
         logits and the mean squared difference of anything else.
         """
-        return Objective(self.loss, self.metric, self._distance, self.inputs, tuple(self.other_metrics))
+        hits = self.hits if self.labels is None else partial(classification.hits, labels=self.labels)
+        others = tuple(self.other_metrics)
+        return Objective(self.loss, self.metric, self._distance, self.inputs, others, hits=hits, labels=self.labels)
 
     @property
     def _distance(self) -> Distance:

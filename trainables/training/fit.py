@@ -25,6 +25,7 @@ from trainables.pruning.gates import ChannelGates
 from trainables.pruning.masks import apply
 from trainables.spec import EpochReport
 from trainables.storage.folder import Folder
+from trainables.task.objective import Objective
 from trainables.task_spec import MetricSpec
 from trainables.training.record import TrainingRecord
 from trainables.training.recorder import EpochRecord, Recorder
@@ -121,7 +122,7 @@ class Training:
         """
         state, plan = self.state, self.plan
         if self.epoch_record:
-            plan = replace(plan, other_loss=_recorded(plan.loss(data[0].objective), self.epoch_record))
+            plan = replace(plan, other_loss=_recorded(plan, data[0].objective, self.epoch_record))
         updates = Updates(state.model, plan.recipe, state.masks, state.gates)
         updates.remember(state.memory)
         with team.synchronised(state.model):
@@ -137,12 +138,13 @@ class Training:
                 yield loss, validation
 
 
-def _recorded(loss_of: Loss, epoch_record: EpochRecord) -> Loss:
-    """Return a loss that also records the samples of each batch."""
+def _recorded(plan: TrainingPlan, objective: Objective, epoch_record: EpochRecord) -> Loss:
+    """Return the loss of a plan, which also records the samples of each batch."""
+    loss_of = plan.loss(objective)
 
-    def recorded(batch: Batch, logits: Tensor) -> Tensor:
-        epoch_record.add(batch, logits)
-        return loss_of(batch, logits)
+    def recorded(batch: Batch, outputs: Tensor) -> Tensor:
+        epoch_record.add(batch, outputs, objective)
+        return loss_of(batch, outputs)
 
     return recorded
 

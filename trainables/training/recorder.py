@@ -9,69 +9,102 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainables.data.batches import Batch, Resident, eval_batches
-from trainables.data.samples import Samples
-from trainables.data.splits import Split
+from trainables.data.splits import AnySplits
 from trainables.frozen import Frozen
 from trainables.spec import Taken
 from trainables.storage.columns import read_columns
 from trainables.storage.folder import Folder
+from trainables.task.objective import Objective
 from trainables.training.team import Team
 from trainables.training.train import EVAL_BATCH, autocast
 
 SAMPLES = "samples.parquet"
 
-SCHEMA = pa.schema(
-    pa.field(name, kind, metadata={"description": description})
-    for name, kind, description in (
-        ("epoch", pa.int32(), "of this training, from 1 on; 0: before the first epoch of recovery"),
-        ("id", pa.int64(), "of the sample; the same under every spec of its data set"),
-        ("label", pa.int64(), "label that the network was trained on"),
-        ("hit", pa.bool_(), "whether the label had the largest logit"),
-        ("probability", pa.float32(), "softmax of the label"),
-        ("margin", pa.float32(), "logit of the label minus the largest other logit"),
-        ("error", pa.float32(), "Euclidean norm of softmax minus one-hot label"),
-    )
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Column = tuple[str, pa.DataType, str]
+SHARED: tuple[Column, ...] = (
+    ("epoch", pa.int32(), "of this training, from 1 on; 0: before the first epoch of recovery"),
+    ("id", pa.int64(), "of the sample; the same under every spec of its data set"),
 )
-MEASURED = ("hit", "probability", "margin", "error")
+
+
+def _schema(*columns: Column) -> pa.Schema:
+    return pa.schema(
+        pa.field(name, kind, metadata={"description": description}) for name, kind, description in (*SHARED, *columns)
+    )
+
+
+SCHEMA = _schema(  # of samples with labels
+    ("label", pa.int64(), "label that the network was trained on"),
+    ("hit", pa.bool_(), "whether the label had the largest logit"),
+    ("probability", pa.float32(), "softmax of the label"),
+    ("margin", pa.float32(), "logit of the label minus the largest other logit"),
+    ("error", pa.float32(), "Euclidean norm of softmax minus one-hot label"),
+)
+HITS = _schema(("hit", pa.float32(), "which share of its predictions was right; 1 or 0 where it has one"))
+
+
+def schema_of(objective: Objective) -> pa.Schema:
+    """Return the columns of a record: all measures need labels, and only the hits do without."""
+    return HITS if objective.labels is None else SCHEMA
+
+
+def _measured(objective: Objective, outputs: Tensor, content: Any) -> Tensor:
+    """Measure the samples of a batch: (B, columns), those of the schema behind `SHARED`."""
+    assert objective.hits is not None
+    hit = objective.hits(outputs, content).float()[:, None]
+    if objective.labels is None:
+        return hit
+    labels = objective.labels(content)[:, None]
+    probabilities = outputs.softmax(1)
+    probability = probabilities.gather(1, labels)
+    margin = outputs.gather(1, labels) - outputs.scatter(1, labels, -torch.inf).amax(1, keepdim=True)
+    error = (probabilities.square().sum(1, keepdim=True) - 2 * probability + 1).clamp(min=0).sqrt()
+    return torch.cat((labels.float(), hit, probability, margin, error), dim=1)
 
 
 class EpochRecord:
-    """The measures of N training samples in one epoch; NaN for samples that no batch has had yet.
+    """The measures of N training samples in one epoch.
 
-    values: (N, 4), a column for each of `MEASURED`.
+    values: (N, columns), as `_measured` has them; NaN for samples that no batch has had yet.
     """
 
-    def __init__(self, samples: int) -> None:
-        self.values = torch.full((samples, len(MEASURED)), torch.nan)
+    def __init__(self, samples: int, columns: int) -> None:
+        self.values = torch.full((samples, columns), torch.nan)
         self._steps = torch.full((samples, 1), -1.0)  # the last step in which each sample came up; -1: none
         self._step = 0
 
     @torch.no_grad()
-    def add(self, batch: Batch, logits: Tensor) -> None:
+    def add(self, batch: Batch, outputs: Tensor, objective: Objective) -> None:
         """Measure the samples of a batch; a sample that comes up again replaces its earlier values.
 
-        logits: (B, classes).
+        outputs: (B, ...).
         """
-        logits, labels = logits.float(), batch.labels[:, None]
-        probabilities = logits.softmax(1)
-        probability, top = probabilities.gather(1, labels), logits.argmax(1, keepdim=True)
-        margin = logits.gather(1, labels) - logits.scatter(1, labels, -torch.inf).amax(1, keepdim=True)
-        error = (probabilities.square().sum(1, keepdim=True) - 2 * probability + 1).clamp(min=0).sqrt()
-        self.values, self._steps = self.values.to(logits.device), self._steps.to(logits.device)
-        self.values[batch.index] = torch.cat(((top == labels).float(), probability, margin, error), dim=1)
+        values = _measured(objective, outputs.float(), batch.content)
+        self.values, self._steps = self.values.to(values.device), self._steps.to(values.device)
+        self.values[batch.index] = values
         self._steps[batch.index] = self._step
         self._step += 1
 
     def merge(self, team: Team) -> None:
         """Give the leader the samples of its followers, and clear theirs; all workers call this after the same step."""
         if team.size > 1:
-            last = team.gather(self._steps).argmax(0, keepdim=True)
+            steps = team.gather(self._steps)
+            last = steps.argmax(0, keepdim=True)
             self.values = team.gather(self.values).gather(0, last.expand(1, *self.values.shape))[0]
+            self._steps = steps.amax(0)
             if team.rank > 0:
                 self.clear()
+
+    def drawn(self) -> tuple[Integers, Floats]:
+        """Return the positions (n,) of the samples that came up in this epoch, and their values (n, columns)."""
+        positions = np.flatnonzero(self._steps[:, 0].cpu().numpy() >= 0)
+        return positions, self.values.cpu().numpy()[positions]
 
     def clear(self) -> None:
         """Forget all samples: the next epoch begins."""
@@ -84,45 +117,51 @@ class Recorder:
 
     def __init__(
         self,
-        split: Split,
+        splits: AnySplits,
         taken: Literal["during", "after"],
         folder: Folder,
         about: Mapping[str, Any],
         first: int = 1,
     ) -> None:
-        """Record the samples of a training split.
+        """Record the training samples.
 
         taken: "during" the training steps of an epoch, or "after" the epoch. folder: of the epochs so far. about: what
         is trained, as JSON. first: the first epoch that is recorded.
         """
-        self._split, self._folder, self.taken, self.first = split, folder, taken, first
+        self._ids, self._folder, self.taken, self.first = splits.train.ids, folder, taken, first
         origin = {"taken": taken, "split": "train", "about": about}
-        self._schema = SCHEMA.with_metadata({"records": json.dumps(origin)})
-        self.epoch_record = EpochRecord(len(split))
+        self._schema = schema_of(splits.objective).with_metadata({"records": json.dumps(origin)})
+        self.epoch_record = EpochRecord(len(splits.train), len(self._schema) - len(SHARED))
 
     @classmethod
-    def of(cls, taken: Taken, split: Split | Samples, folder: Folder, about: Frozen, first: int = 1) -> Self | None:
-        """Build the recorder that a setting asks for; None for "off", and for a task, whose samples have no hits.
+    def of(cls, taken: Taken, splits: AnySplits, folder: Folder, about: Frozen, first: int = 1) -> Self | None:
+        """Build the recorder that a setting asks for; None for "off", and for a task that has no hits.
 
         about: the spec of what is trained.
         """
-        if taken == "off" or isinstance(split, Samples):
+        if taken == "off" or splits.objective.hits is None:
             return None
-        return cls(split, taken, folder, about.model_dump(mode="json"), first)
+        return cls(splits, taken, folder, about.model_dump(mode="json"), first)
 
     def end(self, epoch: int, model: nn.Module, data: Resident) -> None:
         """Save the measures of an epoch that has ended.
 
-        data: the recorded split on the device. With `taken` "after", the network is evaluated on it now.
+        data: the recorded split on the device. With `taken` "after", the network is evaluated on it now. Raises
+        ValueError for hits of a task that are out of range.
         """
         if self.taken == "after":
             self._measure(model, data)
-        values = self.epoch_record.values.cpu().numpy()
-        drawn = np.flatnonzero(~np.isnan(values[:, 0]))
-        drawn = drawn[np.argsort(self._split.ids[drawn])]
-        hit, *others = values[drawn].T
-        columns = (np.full(len(drawn), epoch, np.int32), self._split.ids[drawn], self._split.labels[drawn], hit > 0)
-        table = pa.table([pa.array(column) for column in (*columns, *others)], schema=self._schema)
+        drawn, values = self.epoch_record.drawn()
+        ids = self._ids[drawn]
+        columns = dict(zip(self._schema.names, (np.full(len(ids), epoch), ids, *values.T), strict=True))
+        if (wrong := ~((columns["hit"] >= 0) & (columns["hit"] <= 1))).any():
+            sample, hit = ids[wrong][0], columns["hit"][wrong][0]
+            raise ValueError(
+                f"hits of a Task must be shares from 0 to 1, but sample {sample} has {hit} in epoch {epoch}; correct it"
+            )
+        order = np.argsort(ids)
+        arrays = [columns[field.name][order].astype(field.type.to_pandas_dtype()) for field in self._schema]
+        table = pa.table(arrays, schema=self._schema)
         self._folder.write(_file_of(epoch), _to_bytes([table]))
         self.epoch_record.clear()
 
@@ -157,8 +196,8 @@ class Recorder:
         model.eval()
         for batch in eval_batches(data, EVAL_BATCH):
             with autocast(data.device):
-                logits = model(batch.inputs)
-            self.epoch_record.add(batch, logits)
+                outputs = model(batch.inputs)
+            self.epoch_record.add(batch, outputs, data.objective)
         model.train(training)
 
 

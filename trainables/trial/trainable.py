@@ -57,7 +57,7 @@ def run_trial(
         return
     data = residents(splits, device)
     first = 1 if spec.record == "during" else 0  # epoch 0 has no training steps to record
-    recorder = Recorder.of(spec.record, splits.train, folder / RECORDED, spec, first)
+    recorder = Recorder.of(spec.record, splits, folder / RECORDED, spec, first)
     last = recorder.last_whole() if recorder else None
     resumed = resume(folder, TrialRecord, spec.dense.model, device, last=last)
     state = resumed or prune(spec, splits, data, storage, folder / STEPS, team)
@@ -70,7 +70,7 @@ def run_trial(
     )
     plan = recovery(spec.recovery)(pruned)
     batch_size = plan.recipe.batch_size
-    draw = draw_by(spec.curriculum, spec.dense, splits.train, storage, plan.epochs, batch_size)
+    draw = draw_by(spec.curriculum, spec.dense, splits, storage, plan.epochs, batch_size)
     if resumed is None:
         _start(state, plan, data[1], spec.seed)
         if judged and spec.trains_kept_weights:

@@ -1,7 +1,7 @@
 """Records hold what the network computes for each sample, in whatever order the samples are drawn."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from trainables.learnability.records import Records, read_records
 from trainables.recipe import Recipe
 from trainables.spec import EpochReport, Taken
 from trainables.storage.folder import Folder
+from trainables.task.classification import CLASSIFICATION
 from trainables.training.fit import State, fit
 from trainables.training.record import TrainingRecord
 from trainables.training.recorder import SAMPLES, SCHEMA, Recorder
@@ -66,7 +67,7 @@ def linear() -> nn.Module:
 
 def recorded(model: nn.Module, splits: Splits, taken: Taken, folder: Folder, augment: DataSpec = DATA) -> Records:
     """Train for two epochs that change nothing, and read the records."""
-    recorder = Recorder.of(taken, splits.train, folder / "epochs", DENSE)
+    recorder = Recorder.of(taken, splits, folder / "epochs", DENSE)
     assert recorder is not None
     data = Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU)
     plan = TrainingPlan(Recipe(epochs=2, lr=1e-30, batch_size=64, weight_decay=0.0), augment.augment, 3)
@@ -133,10 +134,9 @@ def test_shares_of_several_workers_make_the_whole(splits: Splits, tmp_path: Path
 
     def record_of(positions: np.ndarray[Any, Any], name: str) -> pa.Table:
         share = Split(train.images[positions], train.labels[positions], train.ids[positions])
-        recorder = Recorder(share, "during", Folder.at(str(tmp_path / name)), {})
-        recorder.epoch_record.add(
-            Batch((None, batch.labels[positions]), batch.inputs, torch.arange(len(positions))), logits[positions]
-        )
+        recorder = Recorder(replace(splits, train=share), "during", Folder.at(str(tmp_path / name)), {})
+        some = Batch((None, batch.labels[positions]), batch.inputs, torch.arange(len(positions)))
+        recorder.epoch_record.add(some, logits[positions], CLASSIFICATION)
         recorder.end(1, model, data)
         recorder.finish(Folder.at(str(tmp_path / name)), 1)
         return pq.read_table(tmp_path / name / SAMPLES)
@@ -148,18 +148,18 @@ def test_shares_of_several_workers_make_the_whole(splits: Splits, tmp_path: Path
 
 def test_the_last_draw_of_an_epoch_counts_and_samples_not_drawn_are_not_seen(splits: Splits, tmp_path: Path) -> None:
     data, train, home = Resident(splits.train, splits, CPU), splits.train, Folder.at(str(tmp_path))
-    recorder = Recorder(train, "during", home / "epochs", {})
+    recorder = Recorder(splits, "during", home / "epochs", {})
     images = torch.zeros(2, 1, 8, 8)
     for sign in (1.0, -1.0):
         logits = sign * 3.0 * nn.functional.one_hot(torch.tensor(train.labels[[5, 7]]), 10)
         labels = torch.tensor(train.labels[[5, 7]])
-        recorder.epoch_record.add(Batch((images, labels), images, torch.tensor([5, 7])), logits)
+        recorder.epoch_record.add(Batch((images, labels), images, torch.tensor([5, 7])), logits, CLASSIFICATION)
     recorder.end(1, linear(), data)
     for label in range(10):
         chosen = torch.from_numpy(np.flatnonzero(train.labels == label))
         logits = torch.eye(10)[label].expand(len(chosen), 10)
         labels = torch.full((len(chosen),), label)
-        recorder.epoch_record.add(Batch((images, labels), images, chosen), logits)
+        recorder.epoch_record.add(Batch((images, labels), images, chosen), logits, CLASSIFICATION)
     recorder.end(2, linear(), data)
     recorder.finish(home, 2)
     records = read_records(home)

@@ -77,11 +77,11 @@ def test_scores_of_other_samples_are_refused_with_their_number(splits: Splits, s
 
 def test_training_goes_by_the_scores(splits: Splits, storage: Folder) -> None:
     easy = scores(EASY, SHORT, splits.train, storage)
-    draw = draw_by(EASY, SHORT, splits.train, storage, epochs=20, batch_size=64)
+    draw = draw_by(EASY, SHORT, splits, storage, epochs=20, batch_size=64)
     first = draw(0)
     assert first is not None
     assert easy[first.index[:64].numpy()].min() >= np.sort(easy)[-256]  # the pool begins with 256 of 300
-    assert draw_by(Curriculum(), SHORT, splits.train, storage, 2, 64)(0) is None
+    assert draw_by(Curriculum(), SHORT, splits, storage, 2, 64)(0) is None
 
 
 def test_a_dense_network_learns_by_a_curriculum_that_a_plain_one_scores(splits: Splits, tmp_path: Path) -> None:

@@ -72,6 +72,14 @@ def nan_loss(outputs: Tensor, batch: Any) -> Tensor:
     return squared(outputs, batch) * torch.nan
 
 
+def hit(outputs: Tensor, batch: Any) -> Tensor:
+    return squared(outputs, batch) < 0.01
+
+
+def chosen(batch: Any) -> Tensor:
+    return torch.zeros(len(batch[0]), dtype=torch.int64)
+
+
 def metric(sums: Any, value: Any = ratio, name: str = "own") -> Metric:
     return Metric(name, sums, value)
 
@@ -79,6 +87,8 @@ def metric(sums: Any, value: Any = ratio, name: str = "own") -> Metric:
 def test_a_right_task_passes() -> None:
     check(RIGHT, model())
     check(replace(RIGHT, other_metrics=[mean_squared_error()]), model())
+    for change in ({"hits": hit}, {"hits": lambda o, b: o[:, 0].sigmoid()}, {"labels": chosen, "logits": 1}):
+        check(replace(RIGHT, **change), model())
     assert len(samples.checksum(RIGHT)) == 32
 
 
@@ -133,6 +143,21 @@ def test_a_right_task_passes() -> None:
         ),
         ({"collate": lambda s: [x for x, _ in s] * 3}, "collate", "return tensors whose first axis"),
         ({"collate": lambda s: "batch"}, "collate", "return a tensor, or tuples, lists and dictionaries of tensors"),
+        ({"hits": True}, "hits", "be a function"),
+        ({"hits": lambda outputs: outputs}, "hits", "take 2 positional arguments"),
+        ({"hits": lambda o, b: o[:, 0].abs() < 9.0 if len(o) > 1 else True}, "hits", "of each of 1 samples (1,)"),
+        ({"hits": lambda o, b: (o > 0).float()}, "hits", "return what is right of each of 4 samples (4,)"),
+        ({"hits": lambda o, b: (o > 0).any()}, "hits", "return what is right of each of 4 samples (4,)"),
+        ({"hits": lambda o, b: (o[:, 0] > 0).long()}, "hits", "be true or false, or shares as floats"),
+        ({"hits": lambda o, b: 100 * torch.ones(len(o))}, "hits", "be shares from 0 to 1"),
+        ({"hits": lambda o, b: torch.full((len(o),), torch.nan)}, "hits", "be shares from 0 to 1"),
+        ({"hits": lambda o, b: b[7]}, "hits", "must run, but failed with IndexError"),
+        ({"hits": hit, "labels": chosen}, "hits", "be left out where the Task has labels"),
+        ({"labels": 1}, "labels", "be a function"),
+        ({"labels": chosen}, "labels", "go with outputs that are logits (samples, classes) and with logits=1"),
+        ({"labels": lambda batch: batch[1], "logits": 1}, "labels", "return the classes of 4 samples (4,) as int64"),
+        ({"labels": lambda batch: chosen(batch)[:1], "logits": 1}, "labels", "return the classes of 4 samples (4,)"),
+        ({"labels": lambda batch: chosen(batch) + 1, "logits": 1}, "labels", "be classes from 0 to 0"),
         ({"distance": 1.0}, "distance", "be a function"),
         ({"distance": lambda d, o: (d - o).square().mean()}, "distance", "give a finite distance of each of 4 samples"),
         ({"distance": lambda d, o: o[:, 9]}, "distance", "must run, but failed with IndexError"),

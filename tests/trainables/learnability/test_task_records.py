@@ -1,0 +1,239 @@
+"""Tasks are recorded and trained by curricula as the classification of images is: it is the built-in task."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import default_collate
+
+from tests.trainables.trials import (
+    CPU,
+    DATA,
+    WEIGHT,
+    assert_identical,
+    facts_of,
+    make_shared,
+    newest,
+    outcome_of,
+    run_until_killed,
+    without_times,
+)
+from trainables.artifacts.dense import make_dense
+from trainables.artifacts.profile import measure_profile
+from trainables.checkpoints import artifact_store, checkpoint
+from trainables.curriculum_spec import Curriculum
+from trainables.data import sources
+from trainables.data.batches import Resident
+from trainables.data.collated import labels_of, on_device
+from trainables.data.samples import Samples, inputs_of
+from trainables.data.splits import AnySplits, Split, Splits, TaskSplits
+from trainables.learnability.measures import measures_for
+from trainables.learnability.records import Records, read_records
+from trainables.names import MEASURES_OF_LABELS
+from trainables.spec import ProfileSpec, TrialSpec
+from trainables.storage.folder import Folder
+from trainables.task.classification import cross_entropy
+from trainables.task.metrics import accuracy, second
+from trainables.task.task import Task
+from trainables.training.calibration import calibration_samples
+from trainables.training.recorder import HITS, SAMPLES, Recorder
+from trainables.trial.trainable import run_trial
+
+PLAIN = DATA.model_copy(update={"augment": "none"})  # a task varies its samples itself
+TRIAL = WEIGHT.model_copy(update={"dense": WEIGHT.dense.model_copy(update={"data": PLAIN}), "record": "after"})
+
+
+def right(logits: Tensor, batch: Any) -> Tensor:
+    return logits.argmax(1) == batch[1]
+
+
+@pytest.fixture(scope="module")
+def images() -> Splits:
+    return sources.load(PLAIN)
+
+
+def as_task(images: Splits, **says: Any) -> TaskSplits:
+    """Give the same samples in the same order as a task of the user's own."""
+
+    def samples(split: Split) -> Samples:
+        normalised = Resident(split, images, CPU).whole()[0]
+        found = {number: (normalised[at], split.labels[at]) for at, number in enumerate(split.ids.tolist())}
+        return Samples(found, default_collate, split.ids)
+
+    train, val = samples(images.train), samples(images.val)
+    task = Task(
+        splits={"train": train, "validation": val},
+        example=torch.zeros(1, 1, 8, 8),
+        loss=cross_entropy,
+        metric=accuracy(),
+        outputs=10,
+        logits=1,
+        **says,
+    )
+    return TaskSplits(train, val, inputs_of(task), task.objective)
+
+
+def run(spec: TrialSpec, splits: AnySplits, home: Path) -> Folder:
+    storage = Folder.at(str(home))
+    make_shared([spec], splits, storage)
+    list(run_trial(spec, splits, storage, storage / "trial", CPU))
+    return storage
+
+
+def dense_records(storage: Folder, spec: TrialSpec) -> Records:
+    folder = artifact_store.find(storage, "dense", spec.dense.key())
+    assert folder is not None
+    return read_records(folder)
+
+
+@pytest.mark.parametrize(
+    "curriculum",
+    [
+        Curriculum(name="easy-first", measure="aum", start=0.5),
+        Curriculum(name="drop-hardest", fraction=0.4, balanced=False),
+        Curriculum(name="weigh-hard", measure="confidence", phase="dense"),
+    ],
+    ids=lambda each: each.name,
+)
+def test_a_task_with_labels_is_the_classification_of_images(
+    curriculum: Curriculum, images: Splits, tmp_path: Path
+) -> None:
+    in_dense = TRIAL.dense.model_copy(update={"curriculum": curriculum})
+    spec = TRIAL.model_copy(update={"dense": in_dense} if curriculum.phase == "dense" else {"curriculum": curriculum})
+    one = run(spec, images, tmp_path / "images")
+    other = run(spec, as_task(images, labels=second), tmp_path / "task")
+    assert (one / "trial").read(SAMPLES) == (other / "trial").read(SAMPLES)
+    for network in spec.networks:
+        folders = [artifact_store.find(storage, "dense", network.key()) for storage in (one, other)]
+        assert folders[0] is not None
+        assert folders[1] is not None
+        assert folders[0].read(SAMPLES) == folders[1].read(SAMPLES)
+        assert_identical(checkpoint.load(folders[0]), checkpoint.load(folders[1]))
+    assert without_times(outcome_of(one / "trial").history) == without_times(outcome_of(other / "trial").history)
+    assert_identical(newest(one / "trial"), newest(other / "trial"))
+
+
+def test_hits_alone_are_those_of_the_images_and_order_them_alike(images: Splits, tmp_path: Path) -> None:
+    spec = TRIAL.model_copy(update={"curriculum": Curriculum(name="easy-first", balanced=False)})
+    one, other = run(spec, images, tmp_path / "images"), run(spec, as_task(images, hits=right), tmp_path / "task")
+    for whole, hits in (
+        (dense_records(one, spec), dense_records(other, spec)),
+        (read_records(one / "trial"), read_records(other / "trial")),
+    ):
+        assert np.array_equal(whole.ids, hits.ids)
+        assert np.array_equal(whole.hits, hits.hits)
+        assert np.array_equal(whole.right, hits.right)
+        assert hits.labels.tolist() == [-1] * 300
+        assert np.isnan(hits.margins).all()
+        assert {*measures_for(whole)} - {*measures_for(hits)} == {*MEASURES_OF_LABELS}
+        for name, measure in measures_for(hits).items():
+            assert np.array_equal(measure.of(hits), measure.of(whole)), name
+    assert pq.read_table(tmp_path / "task" / "trial" / SAMPLES).schema.names == HITS.names
+    assert without_times(outcome_of(one / "trial").history) == without_times(outcome_of(other / "trial").history)
+    assert_identical(newest(one / "trial"), newest(other / "trial"))
+
+
+def test_a_task_without_labels_orders_all_samples_as_one_class(images: Splits, tmp_path: Path) -> None:
+    dropping = Curriculum(name="drop-hardest", fraction=0.5)
+    spec = TRIAL.model_copy(update={"curriculum": dropping, "record": "during"})
+    storage = run(spec, as_task(images, hits=right), tmp_path)
+    records = dense_records(storage, spec)
+    learnt = measures_for(records)["learnability"].of(records)
+    kept = np.isin(records.ids, read_records(storage / "trial").ids)
+    assert kept.sum() == 150
+    assert learnt[kept].min() >= learnt[~kept].max()
+
+
+def halves(logits: Tensor, batch: Any) -> Tensor:
+    """Half for the even or odd digit, and half for the digit itself."""
+    found = logits.argmax(1)
+    return ((found == batch[1]).float() + (found % 2 == batch[1] % 2).float()) / 2
+
+
+def test_shares_are_recorded_as_they_are(images: Splits, tmp_path: Path) -> None:
+    splits, folder = as_task(images, hits=halves), Folder.at(str(tmp_path))
+    recorder = Recorder.of("after", splits, folder / "epochs", TRIAL.dense)
+    assert recorder is not None
+    torch.manual_seed(0)
+    model, data = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), on_device(splits.train, splits, CPU)
+    recorder.end(1, model, data)
+    recorder.finish(folder, 1)
+    records = read_records(folder)
+    inputs, labels = data.whole()
+    found = model(inputs).argmax(1)
+    expected = 0.5 * (found == labels).float() + 0.5 * (found % 2 == labels % 2).float()
+    shares = expected.numpy()[np.argsort(splits.train.ids)]
+    assert {0.0, 0.5, 1.0} == {*shares.tolist()}
+    assert records.hits[0].tolist() == shares.tolist()
+    assert records.right[0].tolist() == (shares > 0).tolist()  # half of the predictions make a sample right
+    of = {name: measure.of(records) for name, measure in measures_for(records).items()}
+    assert of["learnability"].tolist() == of["correctness"].tolist() == shares.tolist()
+    assert of["first-learned"].tolist() == np.where(shares > 0, 1, 2).tolist()
+    assert of["forgetting"].tolist() == np.where(shares > 0, 0, 1).tolist()
+
+
+@pytest.mark.parametrize("wrong", [2.0, -0.5, torch.nan])
+def test_hits_that_leave_their_range_in_training_are_named(wrong: float, images: Splits, tmp_path: Path) -> None:
+    def sometimes(logits: Tensor, batch: Any) -> Tensor:
+        return torch.where(batch[1] == 3, wrong, 1.0)
+
+    splits = as_task(images, hits=sometimes)
+    with pytest.raises(
+        ValueError, match=r"hits of a Task must be shares from 0 to 1, but sample \d+ has .* in epoch 1"
+    ):
+        make_dense(TRIAL.dense, splits, Folder.at(str(tmp_path)), Folder.at(str(tmp_path / "made")), CPU)
+
+
+def test_a_task_that_says_nothing_of_hits_is_not_recorded(images: Splits, tmp_path: Path) -> None:
+    splits = as_task(images)
+    assert Recorder.of("during", splits, Folder.at(str(tmp_path)), TRIAL.dense) is None
+    assert labels_of(splits.train, splits.objective) is None
+
+
+def test_a_killed_trial_of_a_task_under_a_curriculum_ends_as_an_undisturbed_one(
+    images: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = TRIAL.model_copy(update={"curriculum": Curriculum(name="sample-hard", measure="forgetting")})
+    splits = as_task(images, hits=halves)
+    storage = run(spec, splits, tmp_path)
+    broken = storage / "broken"
+    run_until_killed(run_trial(spec, splits, storage, broken, CPU), 2, monkeypatch)
+    list(run_trial(spec, splits, storage, broken, CPU))
+    assert broken.read(SAMPLES) == (storage / "trial").read(SAMPLES)
+    assert without_times(outcome_of(broken).history) == without_times(outcome_of(storage / "trial").history)
+    assert_identical(newest(broken), newest(storage / "trial"))
+
+
+def answers(logits: Tensor, batch: Any) -> Tensor:
+    return torch.stack([F.cross_entropy(logits, batch[1], reduction="sum"), torch.tensor(float(len(logits)))])
+
+
+@pytest.mark.parametrize("says", [{"labels": second}, {"hits": right}], ids=["labels", "hits"])
+def test_capacity_functional_reads_hits_whatever_the_metric(
+    says: dict[str, Callable[..., Tensor]], images: Splits, tmp_path: Path
+) -> None:
+    spec = TRIAL.model_copy(update={"policy": "capacity-functional", "calibration": 60, "record": "off"})
+    splits = as_task(images, **says)
+    metric = replace(splits.objective.metric, name="loss", sums=answers)
+    kept: Sequence[Any] = [
+        facts_of(run(spec, each, tmp_path / str(number)) / "trial").layers
+        for number, each in enumerate((images, replace(splits, objective=replace(splits.objective, metric=metric))))
+    ]
+    assert kept[0] == kept[1]
+
+
+def test_a_profile_of_a_task_without_hits_has_no_shares(images: Splits) -> None:
+    torch.manual_seed(0)
+    splits = as_task(images)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    samples = calibration_samples(splits, 20, CPU)
+    found = measure_profile(model, samples.inputs[:1], ProfileSpec(levels=3), samples)
+    assert found.right == {}
+    assert list(found.accuracy) == ["1"]
