@@ -37,9 +37,9 @@ def left_out(summary: Learnability) -> str:
     """Say what is not shown of a task of the user's own; empty for images."""
     if not summary.data.task.function:
         return ""
-    parts = ["pictures and flipped labels, which only data sets of images have"]
+    parts = ["pictures and flipped labels (of images alone)"]
     if missing := [measure for measure in MEASURES if measure not in summary.agreement]:
-        parts.append(f"{', '.join(missing)}, as the Task gives no labels")
+        parts.append(f"{', '.join(missing)} (need labels)")
     return f"left out: {'; '.join(parts)}"
 
 

@@ -21,17 +21,21 @@ from search.results.folder import StudyFolder
 from search.results.proposal import best_command
 from search.results.rows import TABLE, row_of
 from search.running.identity import identified
+from search.samples.runs import networks
 from search.study.checks import complaints_of_settings
 from search.study.reading import parse_study, read_study
 from search.study.spec import StudySpec
 from tests.search.comparison.test_metrics import of_text
 from tests.search.conftest import howcompact
 from tests.search.waiting import LIMIT, until
+from trainables.checkpoints import artifact_store
 from trainables.data import sources
 from trainables.data_spec import DataSpec
+from trainables.learnability.records import read_records
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.storage.folder import Folder
 from trainables.task.loading import load_task
+from trainables.training.recorder import SAMPLES
 
 EXAMPLES = Path(__file__).parents[1] / "tasks"
 TINY = (
@@ -90,12 +94,7 @@ def test_a_killed_study_of_a_table_ends_as_an_undisturbed_one(tasks: Path, tmp_p
     for home in homes:
         home.mkdir()
     finish(start(homes[0], "table", *settings))
-    driver = start(homes[1], "table", *settings)
-    trials = homes[1] / "howcompact-runs" / "table" / "trials"
-    until(lambda: any(trials.glob("*/epoch-*/manifest.json")) or driver.poll() is not None, LIMIT)
-    with suppress(ProcessLookupError):
-        os.killpg(driver.pid, signal.SIGKILL)
-    driver.communicate(timeout=LIMIT)
+    kill_when(start(homes[1], "table", *settings), homes[1], "table/trials/*/epoch-*/manifest.json")
     finish(start(homes[1], "table", *settings))
     named = ["uniform", "capacity"]
     one, other = (
@@ -148,6 +147,74 @@ def test_a_killed_study_of_a_table_ends_as_an_undisturbed_one(tasks: Path, tmp_p
     assert howcompact("verify", folder, *TRUSTED, cwd=homes[1]).returncode == 0
     register = howcompact("best", folder, "--register", "name", *TRUSTED, cwd=homes[1])
     assert "--register must get a network of images, but the study has task 'table:diabetes'" in register.stderr
+
+
+def kill_when(driver: subprocess.Popen[str], home: Path, pattern: str) -> None:
+    """Kill a study and all its processes once its folder has such a file."""
+    until(lambda: any((home / "howcompact-runs").glob(pattern)) or driver.poll() is not None, LIMIT)
+    with suppress(ProcessLookupError):
+        os.killpg(driver.pid, signal.SIGKILL)
+    driver.communicate(timeout=LIMIT)
+
+
+def test_a_killed_study_of_curricula_ends_as_an_undisturbed_one(tasks: Path, tmp_path: Path) -> None:
+    settings = (
+        *("tracking=off", "seeds=[0]", "dense.epochs=3", "finetune.epochs=6", "sparsities=[0.8]", "calibration=32"),
+        *("data.max_train=200", "policies=[uniform,capacity-functional]", "records.finetune=during"),
+        "curricula=[{name: easy-first, measure: aum}]",
+    )
+    calm, killed = homes = [tmp_path / "calm", tmp_path / "killed"]
+    for home in homes:
+        home.mkdir()
+    finish(start(calm, "series", *settings))
+    kill_when(start(killed, "series", *settings), killed, "series/trials/*/epoch-00003/manifest.json")
+    finish(start(killed, "series", *settings))
+    results = [
+        {
+            row.trial: (row.dense_accuracy, row.best_val_accuracy, row.best_epoch, row.curriculum, row.parts)
+            for row in StudyFolder.open(str(home / "howcompact-runs" / "series")).rows()
+        }
+        for home in homes
+    ]
+    assert results[0] == results[1]
+    assert len(results[0]) == 2 * 3  # policies x (no curriculum, one, its control)
+    for trial in results[0]:
+        records = [home / "howcompact-runs" / "series" / "trials" / trial / SAMPLES for home in homes]
+        assert records[0].read_bytes() == records[1].read_bytes()
+
+
+def test_the_command_tells_which_samples_of_a_task_are_easy(tasks: Path, tmp_path: Path) -> None:
+    few = ("dense.epochs=2", "seeds=[0,1]", "data.max_train=64", "data.max_val=20", "tracking=off")
+    command = ("learnability", str(EXAMPLES / "text.yaml"), "--set", *few)
+    seen = howcompact(*command, "--out", "page", cwd=tmp_path)
+    assert seen.returncode == 0, seen.stderr
+    assert "text:gpt (2 seeds): 64 training samples of text:docstrings, 2 epochs" in seen.stdout
+    left_out = (
+        "left out: pictures and flipped labels (of images alone); aum, el2n, confidence, variability (need labels)"
+    )
+    assert left_out in seen.stdout
+    assert left_out in (tmp_path / "page" / "index.html").read_text()
+    found = json.loads(howcompact(*command, "--json", cwd=tmp_path).stdout)
+    assert {*found["agreement"]} == {"learnability", "forgetting", "first-learned", "correctness"}
+    table = pq.read_table(tmp_path / "page" / "samples.parquet").to_pandas()
+    assert len(table) == 2 * 64
+    assert {*table.columns} == {"id", "model", "seed", *found["agreement"]}
+    assert table.learnability.mean() == pytest.approx(found["learnability"]["text:gpt"])
+    storage = Folder.at(str(tmp_path / "howcompact-runs"))
+    (network,) = [
+        spec for spec in networks(identified(read_study(command[1], few), storage, lambda _: None)) if spec.seed == 0
+    ]
+    folder = artifact_store.find(storage, "dense", network.key())
+    assert folder is not None
+    shares = read_records(folder).hits.mean(axis=0)
+    assert table[table.seed == 0].learnability.to_numpy() == pytest.approx(shares)
+    assert 0.0 < shares.mean() < 1.0
+    refused = howcompact("learnability", str(EXAMPLES / "table.yaml"), cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "learnability must know which outputs are right, but task 'table:diabetes' does not" in refused.stderr
+    by_table = ("curricula=[{name: easy-first, table: page/samples.parquet, measure: correctness}]", "search={}")
+    checked = howcompact("run", command[1], "--dry-run", "--set", *few, *by_table, cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
 
 
 def study(*settings: str, name: str = "table") -> StudySpec:
@@ -225,8 +292,8 @@ def test_what_a_task_cannot_do_is_refused_without_importing_it(settings: list[st
         (["policies=[capacity-functional]"], "policy 'capacity-functional' must know which outputs are right"),
         (
             ["task='text:docstrings'", "models=['text:gpt']", "curricula=[{name: easy-first, measure: aum}]"],
-            "measure 'aum' of a curriculum must read labels, but task 'text:docstrings' has none; give its Task labels, "
-            "or use learnability, forgetting, first-learned, correctness",
+            "measure 'aum' of a curriculum must read labels, but task 'text:docstrings' has none; give its Task "
+            "labels, or use learnability, forgetting, first-learned, correctness",
         ),
     ],
 )
