@@ -34,7 +34,9 @@ class Curriculum(Frozen):
     fraction: float = Field(
         0.3, gt=0.0, lt=1.0, description="Fraction of the samples that a dropping curriculum leaves out."
     )
-    balanced: bool = Field(True, description="Whether samples are ordered and dropped class by class.")
+    balanced: bool = Field(
+        True, description="Whether samples are ordered and dropped class by class, if they have labels."
+    )
     shuffled: bool = Field(False, description="Control: the scores are shuffled among the samples.")
 
     def identity(self) -> Self:

@@ -67,7 +67,7 @@ def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration)
             rows.append((_accuracy(logits, calibration), float(divergence), float(error.mean()), float(error.max())))
         for curve, values in zip(curves, zip(*rows, strict=True), strict=True):
             curve[part.name] = values
-    return Profile(levels, _accuracy(expected, calibration), *curves, curves[0])
+    return Profile(levels, _accuracy(expected, calibration), *(*curves, curves[0]))
 
 
 def _repair(model: nn.Module, dense: nn.Module, cut: Cut, spec: ProfileSpec, calibration: Calibration) -> None:

@@ -13,7 +13,7 @@ from trainables.artifacts.needs import needed
 from trainables.checkpoints import artifact_store, checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.curriculum_spec import Curriculum
-from trainables.data.splits import Splits
+from trainables.data.splits import AnySplits, Splits
 from trainables.data_spec import DataSpec
 from trainables.frozen import Frozen
 from trainables.models.trust import Trust
@@ -38,7 +38,7 @@ def storage_with_dense(path: str, splits: Splits) -> Folder:
     return folder
 
 
-def make_shared(specs: Iterable[TrialSpec], splits: Splits, storage: Folder) -> None:
+def make_shared(specs: Iterable[TrialSpec], splits: AnySplits, storage: Folder) -> None:
     """Make the dense networks of these trials, and all else that they need, where `storage` lacks them."""
 
     def dense(spec: DenseSpec) -> None:

@@ -1,6 +1,6 @@
 """Tasks are recorded and trained by curricula as the classification of images is: it is the built-in task."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,8 @@ TRIAL = WEIGHT.model_copy(update={"dense": WEIGHT.dense.model_copy(update={"data
 
 
 def right(logits: Tensor, batch: Any) -> Tensor:
-    return logits.argmax(1) == batch[1]
+    labels: Tensor = batch[1]
+    return logits.argmax(1) == labels
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +154,8 @@ def test_a_task_without_labels_orders_all_samples_as_one_class(images: Splits, t
 
 def halves(logits: Tensor, batch: Any) -> Tensor:
     """Half for the even or odd digit, and half for the digit itself."""
-    found = logits.argmax(1)
-    return ((found == batch[1]).float() + (found % 2 == batch[1] % 2).float()) / 2
+    found, labels = logits.argmax(1), second(batch)
+    return ((found == labels).float() + (found % 2 == labels % 2).float()) / 2
 
 
 def test_shares_are_recorded_as_they_are(images: Splits, tmp_path: Path) -> None:
@@ -222,10 +223,8 @@ def test_capacity_functional_reads_hits_whatever_the_metric(
     spec = TRIAL.model_copy(update={"policy": "capacity-functional", "calibration": 60, "record": "off"})
     splits = as_task(images, **says)
     metric = replace(splits.objective.metric, name="loss", sums=answers)
-    kept: Sequence[Any] = [
-        facts_of(run(spec, each, tmp_path / str(number)) / "trial").layers
-        for number, each in enumerate((images, replace(splits, objective=replace(splits.objective, metric=metric))))
-    ]
+    other = replace(splits, objective=replace(splits.objective, metric=metric))
+    kept = [facts_of(run(spec, each, tmp_path / name) / "trial").layers for name, each in (("a", images), ("b", other))]
     assert kept[0] == kept[1]
 
 
