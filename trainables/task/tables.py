@@ -51,7 +51,7 @@ def _read(file: Path) -> pa.Table | dict[str, NDArray[Any]]:
 
 
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:
-    with np.load(file, allow_pickle=False) as arrays:
+    with np.load(file) as arrays:  # refuses pickles
         return dict(arrays)
 
 
