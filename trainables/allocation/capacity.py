@@ -5,6 +5,7 @@ importance of a layer is its capacity, and sparsities follow from it without tra
 what the whole network loses or gains when that part alone gets less or more than in the current allocation.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +43,7 @@ def capacity(problem: Problem) -> Path:
     with candidates(problem) as loss:
         keep = min(starts, key=loss)
         keep = equalised(problem, keep, loss)
-        if not problem.compensated:  # with compensation they gain nothing on other images (RESULTS.md)
+        if not (problem.compensated or problem.training):  # where they gain nothing (RESULTS.md)
             keep = exchanged(problem, keep, loss)
         if problem.training:  # what is best before training need not be best after it
             keep = after_training(problem, [keep, *starts], TrainedLoss(problem, loss, problem.training))
@@ -145,11 +146,18 @@ def exchanged(problem: Problem, keep: Counts, loss: MeasuredLoss) -> Counts:
 def after_training(problem: Problem, allocations: list[Counts], loss: TrainedLoss) -> Counts:
     """Find the best one after a short training: of these allocations, and of two more on the line of the two best.
 
-    The line is straight in the logarithms of the parts' units.
+    The line is straight in the logarithms of the parts' units. A training is given up once it cannot win.
     """
-    best, second = sorted(allocations, key=loss)[:2]
+    two = list[tuple[float, Counts]]()  # the best so far, and the second
+    for keep in {keep.tobytes(): keep for keep in allocations}.values():
+        found = loss(keep, two[1][0] if len(two) == 2 else math.inf)
+        two = sorted([*two, (found, keep)], key=lambda each: each[0])[:2]
+    (least, best), (_, second) = two[0], two[-1]
     towards = np.log(_amounts(second) / _amounts(best))
-    return min([best, *(_changed(problem, best, share * towards) for share in (0.5, -0.5))], key=loss)
+    for tried in [_changed(problem, best, share * towards) for share in (0.5, -0.5)]:
+        if (found := loss(tried, least)) < least:
+            least, best = found, tried
+    return best
 
 
 def _changed(problem: Problem, keep: Counts, change: Floats) -> Counts:

@@ -1,5 +1,7 @@
 """What the whole network loses under an allocation once a short training has begun to repair it."""
 
+import math
+
 from trainables.allocation.measured_loss import MeasuredLoss
 from trainables.allocation.problem import Problem
 from trainables.pruning.granularity import Counts
@@ -17,12 +19,18 @@ class TrainedLoss:
         self._recipe = recipe
         self._known: dict[bytes, float] = {}
 
-    def __call__(self, keep: Counts) -> float:
-        """Measure an allocation. It is infinite where the training diverges."""
+    def __call__(self, keep: Counts, most: float = math.inf) -> float:
+        """Measure an allocation. It is infinite where the training diverges, or where the loss is above `most`."""
         if (key := keep.tobytes()) not in self._known:
             masks = self._untrained.prune(keep)
             context = self._problem.context
             self._known[key] = short_training(
-                context.prunable.model, masks, self._untrained.dense, context.samples, self._recipe, context.seed
+                context.prunable.model,
+                masks,
+                self._untrained.dense,
+                context.samples,
+                self._recipe,
+                context.seed,
+                most,
             )
         return self._known[key]

@@ -16,7 +16,13 @@ BATCH = 64  # samples of a step, at most (ours)
 
 
 def short_training(
-    model: nn.Module, masks: Masks, dense: Tensor, samples: Calibration, recipe: Recipe, seed: int
+    model: nn.Module,
+    masks: Masks,
+    dense: Tensor,
+    samples: Calibration,
+    recipe: Recipe,
+    seed: int,
+    most: float = math.inf,
 ) -> float:
     """Train a pruned network for a moment, in place. Return its mean distance from the dense network.
 
@@ -26,7 +32,8 @@ def short_training(
 
     model: in eval mode, but for its batch norms, which may be in any. masks: name of a parameter -> bool, True where a
     weight stays. dense: its outputs for the samples, as `Distance.reference` prepares them. seed: of the order of the
-    samples. The loss is infinite where the training diverges.
+    samples. most: the training is given up once its mean must exceed this. The loss is infinite then, and where the
+    training diverges.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     modes = [norm.training for norm in norms]
@@ -35,11 +42,14 @@ def short_training(
     draw = torch.Generator().manual_seed(seed)
     size = min(BATCH, recipe.batch_size, len(samples))
     steps = len(samples) // size
-    losses = []
+    passes = math.ceil(STEPS / steps)
+    losses = list[Tensor]()
     try:
         for norm in norms:
             norm.train()
-        for _ in range(math.ceil(STEPS / steps)):
+        for _ in range(passes):
+            if losses and float(torch.stack(losses).sum()) / (passes * steps) > most:
+                return math.inf
             inputs = samples.all_inputs()
             order = torch.randperm(len(inputs), generator=draw)[: steps * size].to(inputs.device)
             for batch in order.split(size):
