@@ -1,6 +1,6 @@
 """What the whole network loses under an allocation once least squares have repaired it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ class CompensatedLoss(MeasuredLoss):
         model, context = problem.prunable.model, problem.context
         self._targets = Targets.read(model, context.samples.all_inputs(), context.seed)
         self._layers = [name for name in self._targets.outputs if can_be_fitted(model.get_submodule(name))]
+        self._repaired: dict[
+            bytes, dict[str, Fitted]
+        ] = {}  # allocation -> the layers of its network, about ten of them
         super().__init__(problem)
 
     def around(self, keep: Counts, others: Sequence[Counts]) -> list[float]:
@@ -35,24 +38,33 @@ class CompensatedLoss(MeasuredLoss):
         differing = [_differing(base, self._prepare(other)) for other in others]
         self._prepare(keep)
         _, fitted = self._compensate(base, differing)
-        repaired = {name: Fitted.of(self._model.get_submodule(name)) for name in self._layers}
+        repaired = self._fitted()
         losses = []
         for other, of_other in zip(others, fitted, strict=True):
-            self._prepare(other)  # skips modules, and masks layers that cannot be fitted
-            for name, parameters in {**repaired, **of_other}.items():
-                put(self._model.get_submodule(name), parameters)
+            self._put(other, {**repaired, **of_other})
             losses.append(self._lost(self._run()))
         return losses
 
     def _prune_to(self, keep: Counts) -> None:
-        self._outputs(keep)
+        if (key := keep.tobytes()) not in self._repaired:
+            self._outputs(keep)
+        self._put(keep, self._repaired[key])
 
     def _dense_outputs(self) -> Tensor:
         return self._targets.final
 
     def _outputs(self, keep: Counts) -> Tensor:
         outputs, _ = self._compensate(self._prepare(keep))
+        self._repaired[keep.tobytes()] = self._fitted()
         return outputs
+
+    def _fitted(self) -> dict[str, Fitted]:
+        return {name: Fitted.of(self._model.get_submodule(name)) for name in self._layers}
+
+    def _put(self, keep: Counts, fitted: Mapping[str, Fitted]) -> None:
+        self._prepare(keep)  # skips modules, and masks layers that cannot be fitted
+        for name, parameters in fitted.items():
+            put(self._model.get_submodule(name), parameters)
 
     def _compensate(self, masks: Masks, others: Sequence[Masks] = ()) -> tuple[Tensor, list[dict[str, Fitted]]]:
         inputs, fresh = self._problem.context.samples.all_inputs(), self._problem.recalibrated
