@@ -4,6 +4,7 @@ from search.cli.terminal import plain, terminal
 from search.networks.allocation import Allocation
 from search.networks.probe import KINDS, Probing
 from search.networks.profile import Compactness
+from search.results.scale import scale_of, sign_of
 from trainables.allocation.profiles import FALLS
 from trainables.counts import quantity
 from trainables.pruning.held import Held, much_fixed, outside_budgets, with_reasons
@@ -36,16 +37,18 @@ def print_allocation(allocation: Allocation) -> None:
 
 def print_compactness(result: Compactness) -> None:
     """Print how much of each part can be removed before accuracy falls, and mark the most compact part."""
-    unit, dense = result.granularity, 100 * result.profile.dense_accuracy
+    unit, scale = result.granularity, scale_of(result.metric)
+    dense = scale.text(sign_of(result) * result.profile.dense_accuracy)
+    named = f"{dense} of" if scale.unit else f"{scale.metric} {dense} on"
     print(
-        f"{result.model}, {unit}s by {result.criterion}; dense {dense:.1f} % of "
+        f"{result.model}, {unit}s by {result.criterion}; dense {named} "
         f"{quantity(result.calibration, 'training sample')}"
     )
-    print("% of each part that can be removed before accuracy falls by 1, 2 or 5 points;")
+    print(f"% of each part that can be removed before {scale.fallen('1, 2 or 5')};")
     fitted = "its layers are fitted again by least squares, " if result.compensated else ""
     print(f"only this part is pruned, {fitted}and nothing is retrained:")
     table = plain("")
-    for name in ("part", "weights", f"{unit}s", *(quantity(points, "point") for points in FALLS)):
+    for name in ("part", "weights", f"{unit}s", *map(scale.step, FALLS)):
         table.add_column(name, justify="left" if name == "part" else "right")
     for part in result.parts:
         marked = (f"{'* ' if result.most_compact[p] == part.name else ''}{100 * part.tolerated[p]:.1f}" for p in FALLS)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from search.figures.chart import HUES, INK, NORMAL, SMALL, house_style, to_file
 from search.networks.probe import BlockReading, Probing
 from search.networks.profile import Compactness
+from search.results.scale import scale_of, sign_of
 from search.results.to_json import to_json
 from trainables.allocation.profiles import FALLS, to_parquet
 from trainables.artifacts.probes import to_parquet as curve_to_parquet
@@ -20,7 +21,7 @@ from trainables.frozen import Frozen
 from trainables.pruning.probe_order import ProbeResult
 from trainables.spec import BudgetKind
 
-LOST = (0, 1, 2, 5, 10, 20, 40, 100)  # points of accuracy between one shade and the next
+LOST = (0, 1, 2, 5, 10, 20, 40, 100)  # points between one shade and the next
 SHADES = ("#ffffff", "#fdeebe", "#fbd08a", "#f3a25f", "#dd6b4d", "#a93a55", "#4b1d52")  # each darker than the last
 BARS = ("#17344f", "#5b8db8", "#c9dcec")  # one for each of FALLS, each lighter than the last
 ROW = 0.17  # inches
@@ -45,7 +46,9 @@ def _profile_figure(found: Compactness) -> Figure:
     (shades, legend), (left, right) = figure.subplots(2, 2, sharey="row", height_ratios=(0.12, height))
     mesh = _lost(left, found)
     bar = figure.colorbar(mesh, cax=shades, orientation="horizontal", ticklocation="top")
-    bar.set_label("accuracy lost (points); hatched: never removed")
+    scale = scale_of(found.metric)
+    lost = "points" if scale.points else "% of the dense value"
+    bar.set_label(f"{scale.metric} lost ({lost}); hatched: never removed")
     shades.grid(visible=False)
     legend.axis("off")
     _tolerated(right, legend, found)
@@ -57,8 +60,9 @@ def _profile_figure(found: Compactness) -> Figure:
     left.set_yticks(range(rows), [f"{part.name} ({_short(part.weights)})" for part in found.parts])
     left.set_ylabel("part (weights)")
     figure.suptitle(
-        f"{found.model}, {found.granularity}s by {found.criterion}: dense accuracy "
-        f"{100 * found.profile.dense_accuracy:.1f} % on {quantity(found.calibration, 'training sample')}, "
+        f"{found.model}, {found.granularity}s by {found.criterion}: dense {scale.metric} "
+        f"{scale.text(sign_of(found) * found.profile.dense_accuracy)} on "
+        f"{quantity(found.calibration, 'training sample')}, "
         f"{'compensated, ' if found.compensated else ''}nothing retrained",
         fontsize=NORMAL + 2,
     )
@@ -66,13 +70,13 @@ def _profile_figure(found: Compactness) -> Figure:
 
 
 def _lost(axis: Axes, found: Compactness) -> QuadMesh:
-    """Shade the row of each part by the points of accuracy lost, interpolated between two levels."""
+    """Shade the row of each part by what is lost of the metric, interpolated between two levels."""
     edges = np.linspace(0, 100, 401)
     centres = (edges[1:] + edges[:-1]) / 200
-    lost = []
+    lost, point = [], scale_of(found.metric).fall(1, found.profile.dense_accuracy)
     for part in found.parts:
         accuracy = np.minimum.accumulate(found.profile.accuracy[part.name])
-        points = 100 * (accuracy[0] - np.interp(centres, part.sparsities, accuracy))
+        points = (accuracy[0] - np.interp(centres, part.sparsities, accuracy)) / point
         lost.append(np.where(centres > part.sparsities[-1], np.nan, points))
     axis.grid(visible=False)
     axis.patch.set(hatch="//////", edgecolor="grey")
@@ -86,7 +90,7 @@ def _lost(axis: Axes, found: Compactness) -> QuadMesh:
 
 def _tolerated(axis: Axes, legend: Axes, found: Compactness) -> None:
     """Draw bars within one another: a greater fall has a longer and lighter bar."""
-    rows = range(len(found.parts))
+    rows, scale = range(len(found.parts)), scale_of(found.metric)
     bars = [
         axis.barh(rows, [100 * part.tolerated[points] for part in found.parts], height=0.8, color=colour)
         for points, colour in reversed(tuple(zip(FALLS, BARS, strict=True)))
@@ -94,8 +98,8 @@ def _tolerated(axis: Axes, legend: Axes, found: Compactness) -> None:
     axis.grid(axis="y", visible=False)
     legend.legend(
         bars[::-1],
-        [quantity(points, "point") for points in FALLS],
-        title="removed when accuracy has fallen by",
+        [scale.step(points) for points in FALLS],
+        title=f"removed when {scale.metric} {'has fallen by' if scale.points else 'is worse by'}",
         ncols=len(FALLS),
         fontsize=NORMAL,
         title_fontsize=NORMAL,

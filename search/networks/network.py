@@ -13,7 +13,7 @@ from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.checkpoints.record import Record, TrainedRecord
 from trainables.data import sources
-from trainables.data.splits import Splits
+from trainables.data.splits import AnySplits
 from trainables.data_spec import DataSpec
 from trainables.mistakes import checked
 from trainables.models import trial_run
@@ -23,6 +23,7 @@ from trainables.pruning.held import some
 from trainables.pruning_spec import LayerRule
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder
+from trainables.task_spec import MetricSpec
 from trainables.training.calibration import calibration_samples
 
 DTYPES = {"float32": torch.float32, "int64": torch.int64, "int32": torch.int32}
@@ -37,17 +38,22 @@ class Network:
     model: nn.Module
     data: DataSpec | None  # None: the weights are fresh
     rules: str = ""  # for layers, of the trial that has pruned it
+    trust: Trust = NO_TRUST
 
-    def splits(self, asker: str) -> Splits:
-        """Load the data that it was trained on. Raises ValueError, in the name of `asker`, if the weights are fresh."""
+    @property
+    def metric(self) -> MetricSpec:
+        """What judges it."""
+        return self.data.task.metric if self.data else MetricSpec()
+
+    def splits(self, asker: str) -> AnySplits:
+        """Load the data that it was trained on.
+
+        Raises ValueError, in the name of `asker`, if the weights are fresh, and for a task that is not trusted.
+        """
         if self.data is None:
             raise untrained(asker, self.name)
-        if self.data.task.function:
-            raise ValueError(
-                f"{asker} must measure a network of images, but {self.name!r} was trained for task "
-                f"{self.data.task.function!r}; compare its trials instead"
-            )
-        return sources.load(self.data)
+        self.trust.check_task(self.data.task.function)
+        return sources.load_any(self.data)
 
     def calibration(self, samples: int, asker: str, device: torch.device) -> Calibration:
         """Load the first training samples. Raises ValueError as `splits` does."""
@@ -80,7 +86,7 @@ def saved(name: str, trust: Trust = NO_TRUST) -> Network | None:
     found = checkpoint.load(folder, trust)
     pruned_by = found.read(_RulesRecord).spec
     rules = rules_name(pruned_by.layers) if pruned_by else ""
-    return Network(name, found.architecture, found.network(), found.read(TrainedRecord).data, rules)
+    return Network(name, found.architecture, found.network(), found.read(TrainedRecord).data, rules, trust)
 
 
 def trained(name: str, asker: str, trust: Trust = NO_TRUST) -> Network:

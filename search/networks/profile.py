@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from search.networks.network import Network, trial_spec
+from search.results.scale import scale_of
 from trainables.allocation.profiles import FALLS, Profile, tolerated, units_at
 from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
@@ -25,7 +26,7 @@ class PartTolerance(Frozen):
     units: int
     weights: int  # of its layers
     sparsities: tuple[float, ...]  # share of its units removed, at each level of the profile
-    tolerated: dict[int, float]  # points -> sparsity at which accuracy has fallen by them
+    tolerated: dict[int, float]  # points -> sparsity at which accuracy has fallen by them, or as `Scale.fall`
 
 
 class Compactness(Frozen):
@@ -33,6 +34,8 @@ class Compactness(Frozen):
 
     network: str
     model: str
+    metric: str
+    higher_is_better: bool
     granularity: GranularityName
     criterion: str
     calibration: int  # training samples
@@ -68,7 +71,7 @@ def compactness(
     profile = measure_profile(model, example, spec, samples, shared)
     seconds = time.perf_counter() - started
     depth = [layer.name for layer in prunable_layers(model, example)]
-    parts = []
+    parts, scale = [], scale_of(network.metric.name)
     prunable = view(model, spec.granularity, example)
     for part in sorted(prunable.parts, key=lambda part: depth.index(part.layers[0].name)):
         sparsities = tuple(1.0 - units_at(part, level) / part.units for level in profile.levels)
@@ -79,12 +82,14 @@ def compactness(
                 units=part.units,
                 weights=sum(layer.size for layer in part.layers),
                 sparsities=sparsities,
-                tolerated={points: tolerated(sparsities, curve, points / 100) for points in FALLS},
+                tolerated={points: tolerated(sparsities, curve, scale.fall(points, curve[0])) for points in FALLS},
             )
         )
     return Compactness(
         network=network.name,
         model=network.architecture.model,
+        metric=network.metric.name,
+        higher_is_better=network.metric.higher_is_better,
         granularity=spec.granularity,
         criterion=spec.criterion,
         calibration=len(samples),

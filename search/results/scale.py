@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from trainables.counts import quantity
 from trainables.task_spec import MetricSpec
 
 ACCURACY = MetricSpec().name
@@ -58,6 +59,18 @@ class Scale:
     def ahead(self) -> str:
         """The unit of differences in a title: "accuracy in points", "r2"."""
         return f"{self.metric} in {self.points}" if self.points else self.metric
+
+    def fall(self, points: int, dense: float) -> float:
+        """Return a fall by so many points; of another metric than accuracy, by so many % of its dense value."""
+        return points / 100 * (1.0 if self.points else abs(dense))
+
+    def fallen(self, points: str) -> str:
+        """Say in words that the metric has fallen so far: "accuracy falls by 5 points", "perplexity is 5 % worse"."""
+        return f"{self.metric} falls by {points} points" if self.points else f"{self.metric} is {points} % worse"
+
+    def step(self, points: int) -> str:
+        """Name a fall in the head of a column: "5 points", "5 %"."""
+        return quantity(points, "point") if self.points else f"{points} %"
 
 
 PERCENT = Scale(ACCURACY, 100.0, 1, " %", "points", 100.0)

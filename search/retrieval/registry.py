@@ -1,31 +1,22 @@
 """Networks in MLflow's model registry, as safetensors, JSON and the code that loads them: no pickle."""
 
-import shutil
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
+import torch
 
-import trainables
 from search.results.folder import StudyFolder
 from search.results.names import TRAINING, training_name
 from search.retrieval.copying import Registered, Retrieved
 from search.retrieval.record import VerifiedRecord
+from search.retrieval.registered_code import copy_code, packages
 from search.tracking.mlflow_store import PARENT, STUDY, TRIAL, cause_of, client, experiment, tracking_at, tracking_store
 from trainables.checkpoints import checkpoint
-from trainables.exports.served import requirements
 from trainables.models.trust import Trust
 from trainables.storage.credentials import redacted
 from trainables.storage.folder import Folder
 
 ALIAS = "best"  # of the version that was registered last
-CODE = (  # of trainables: the folders and files that loading a network imports, and no more
-    *("checkpoints", "exports", "models", "storage"),
-    *("__init__.py", "curriculum_spec.py", "data_spec.py", "frozen.py", "lookup.py", "mistakes.py", "names.py"),
-    *("own_function.py", "plugins.py"),
-    *("outcome.py", "pruning_spec.py", "py.typed", "spec.py", "task_spec.py"),
-)
 TIMEOUT = 60  # seconds without an answer
 TAGS = (  # of a version: fields of Retrieved, without empty ones
     *("study", "trial", "model", "policy", "criterion", *TRAINING, "sparsity", "seed"),
@@ -44,10 +35,6 @@ class Registry:
         if not name.strip() or set(name) & set("/:'"):
             raise ValueError(f"--register must be a name without '/', ':' and quotes, but got {name!r}; choose another")
         study, storage = folder.study, folder.folder.parent
-        if study.task:
-            raise ValueError(
-                f"--register must get a network of images, but the study has task {study.task!r}; leave --register out"
-            )
         uri, artifacts = tracking_store("auto" if study.tracking == "off" else study.tracking, storage)
         if uri is None:
             raise ValueError(f"--register must find an MLflow, but {storage.uri} has none; set MLFLOW_TRACKING_URI")
@@ -76,7 +63,7 @@ class Registry:
         run, tags = self._run(network), _tags(network)
         model = self._client.create_logged_model(self._experiment, self._name, run, tags)
         with tempfile.TemporaryDirectory() as scratch:
-            save(Path(scratch) / "model", folder, network.model, run, model.model_id)
+            save(Path(scratch) / "model", folder, network, run, model.model_id)
             self._client.log_model_artifacts(model.model_id, str(Path(scratch) / "model"))
         self._client.finalize_logged_model(model.model_id, "READY")
         self._client.log_outputs(run, [LoggedModelOutput(model.model_id, network.epoch)])
@@ -119,9 +106,8 @@ class Registry:
             f"({network.reported_accuracy:.4f} reported)\n"
             f"- keeps {network.params_kept:,} of {network.params_total:,} weights\n"
             f"- keeps {network.macs_kept:,} of {network.macs_total:,} multiply-accumulates\n\n"
-            "It takes images that are normalised by the `mean` and `std` of the model's metadata, "
-            "`(pixels / 255 - mean) / std`, and returns logits.\n\n"
-            f'```python\nmodel = mlflow.pyfunc.load_model("{self._address}")\nlogits = model.predict(images)\n```\n'
+            f"{_how_to_call(network)}\n\n"
+            f'```python\nmodel = mlflow.pyfunc.load_model("{self._address}")\noutputs = model.predict(inputs)\n```\n'
         )
 
     def _refusal(self, error: Exception) -> ValueError:
@@ -129,46 +115,51 @@ class Registry:
         return ValueError(f"MLflow at {uri} must take the network, but {cause_of(error)}; nothing was copied")
 
 
-def save(path: Path, folder: Path, model_name: str, run: str, model_id: str) -> None:
+def _how_to_call(network: Retrieved) -> str:
+    if network.task:
+        shape = ", ".join(map(str, network.image))
+        return (
+            f"It takes inputs (N, {shape}) of {network.dtype}, as the Task `{network.task}` gives them to its model, "
+            "and returns the model's outputs."
+        )
+    return (
+        "It takes images that are normalised by the `mean` and `std` of the model's metadata, "
+        "`(pixels / 255 - mean) / std`, and returns logits."
+    )
+
+
+def save(path: Path, folder: Path, network: Retrieved, run: str, model_id: str) -> None:
     """Write a checkpoint folder as an MLflow model with its signature, an input example and the code that loads it.
 
-    model_name: the model that the verified checkpoint names.
+    network: what the verified checkpoint holds. The code of a user's own model comes along, without installed packages.
     """
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    saved = checkpoint.load(Folder.at(str(folder)), Trust([model_name]))
-    built = saved.architecture
-    kind = np.dtype(np.float32)
+    saved = checkpoint.load(Folder.at(str(folder)), Trust([network.model]))
+    example = saved.architecture.example()
+    with torch.no_grad():
+        outputs = saved.network().eval()(example)
+
+    def schema(tensor: torch.Tensor) -> Schema:
+        return Schema([TensorSpec(tensor.numpy().dtype, (-1, *tensor.shape[1:]))])
+
     with tempfile.TemporaryDirectory() as scratch:
-        data, code = Path(scratch) / "checkpoint", Path(scratch) / "trainables"  # their names in the model
+        data, code = Path(scratch) / "checkpoint", Path(scratch) / "code"  # their names in the model
         data.symlink_to(folder)
-        _copy_code(code)
+        copy_code(network.model, code)
         pyfunc.save_model(
             path,
             loader_module="trainables.exports.served",
             data_path=str(data),
-            code_paths=[str(code)],
+            code_paths=sorted(map(str, code.iterdir())),
             mlflow_model=Model(run_id=run, model_id=model_id),
-            signature=ModelSignature(
-                Schema([TensorSpec(kind, (-1, *built.image))]), Schema([TensorSpec(kind, (-1, built.classes))])
-            ),
-            input_example=built.example().numpy(),
-            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in requirements(model_name)],
+            signature=ModelSignature(schema(example), schema(outputs)),
+            input_example=example.numpy(),
+            pip_requirements=packages(network.model),
             metadata=saved.read(VerifiedRecord).input.model_dump(mode="json"),
         )
-
-
-def _copy_code(target: Path) -> None:
-    """Copy the part of trainables that CODE lists."""
-    source = Path(trainables.__file__).parent
-    for name in CODE:
-        if (source / name).is_dir():
-            shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            target.mkdir(exist_ok=True)
-            shutil.copy(source / name, target)
 
 
 def _tags(network: Retrieved) -> dict[str, str]:

@@ -29,12 +29,12 @@ from trainables.allocation.policies import POLICIES, allocate
 from trainables.allocation.problem import Problem
 from trainables.allocation.profiles import CURVES, Profile, from_parquet, levels_of, to_parquet
 from trainables.artifacts.profile import measure_profile
-from trainables.data.batches import Resident
 from trainables.pruning.context import PruningContext
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable, top_units
 from trainables.spec import LEVELS, ProfileSpec, TrialSpec
+from trainables.training.fit import residents
 from trainables.training.process import WorkerResources, prepare_process
 from trainables.training.recalibration import recalibrate
 from trainables.training.train import evaluate
@@ -64,7 +64,7 @@ def main() -> None:
     prunable = view(network.model, "weight", example)
     scores = CRITERIA["magnitude"](PruningContext(prunable))
     finest = profiled(options.checkpoint, options.calibration, options.keep, options.time)
-    data = Resident(splits.train, splits, CPU), Resident(splits.val, splits, CPU)
+    data = residents(splits, CPU)
 
     def accuracy(quota: Quota) -> float:
         pruned, trial = copy.deepcopy(network.model), TrialSpec()

@@ -82,7 +82,7 @@ def from_parquet(content: bytes) -> Profile:
         return Profile(levels, header["dense_accuracy"], **curves)
 
 
-FALLS = (1, 2, 5)  # points of accuracy
+FALLS = (1, 2, 5)  # points of accuracy, or % of the dense value of another metric
 
 
 def tolerated(sparsities: Sequence[float], accuracies: Sequence[float], fall: float) -> float:

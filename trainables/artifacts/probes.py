@@ -10,13 +10,16 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.dlpack import from_dlpack
 
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import CostRecord, ProbeRecord
 from trainables.checkpoints import manifest
 from trainables.checkpoints.manifest import RECORD
 from trainables.data.batches import Resident, eval_batches
-from trainables.data.splits import Splits
+from trainables.data.collated import labels_of, on_device
+from trainables.data.samples import Samples
+from trainables.data.splits import AnySplits, Split
 from trainables.models.modes import eval_mode
 from trainables.models.usage import unfused
 from trainables.outcome import Cost
@@ -27,6 +30,7 @@ from trainables.spec import ProbeSpec
 from trainables.storage import columns
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import damage_as_error, from_json
+from trainables.task.objective import Objective
 
 BATCH = 256  # samples at a time
 STEPS = 500  # maximum number of L-BFGS steps
@@ -36,7 +40,7 @@ TINY = 1e-8  # least standard deviation of a feature; avoids division by 0
 Curve = tuple[ProbeResult, ...]  # one probe for each block, in the order of the chain
 
 
-def make_probes(spec: ProbeSpec, splits: Splits, storage: Folder, folder: Folder, device: torch.device) -> None:
+def make_probes(spec: ProbeSpec, splits: AnySplits, storage: Folder, folder: Folder, device: torch.device) -> None:
     """Probe a dense network that `storage` has, and write the probes to `folder`."""
     saved = saved_dense(storage, spec.dense)
     example = saved.architecture.example().to(device)
@@ -60,17 +64,19 @@ def to_parquet(curve: Curve) -> bytes:
     return columns.to_parquet(pa.Table.from_pylist([{"depth": n} | asdict(row) for n, row in enumerate(curve)]))
 
 
-def probe(model: nn.Module, example: Tensor, splits: Splits, samples: int) -> tuple[Curve, Cost]:
+def probe(model: nn.Module, example: Tensor, splits: AnySplits, samples: int) -> tuple[Curve, Cost]:
     """Fit a linear probe to the output of every block of a network; the network stays as it is.
 
     example: (1, C, H, W) on the network's device. The network runs once, in eval mode, on the first `samples` training
-    samples (spread evenly over the classes) and on all validation samples. A probe learns from the training samples
-    only. Its features are the block's output channels, averaged over positions or over all tokens, with mean 0 and
-    standard deviation 1 on the training samples. All of this is our reading: the paper's probes are not in open text.
+    samples (of images, spread evenly over the classes) and on all validation samples. A probe learns from the training
+    samples only. Its features are the block's output channels, averaged over positions or over all tokens, with mean 0
+    and standard deviation 1 on the training samples. All of this is our reading: the paper's probes are not in open
+    text. Raises ValueError where samples have no labels.
     """
     started = time.perf_counter()
-    train = Resident(splits.train.first(samples), splits, example.device)
-    val = Resident(splits.val, splits, example.device)
+    parts = (splits.train.first(samples), splits.val)
+    train, val = (on_device(part, splits, example.device) for part in parts)
+    labels = [_labels(part, splits.objective).to(example.device) for part in parts]
     chain = find_chain(model, example)
     with eval_mode(model):
         outputs = [pooled_outputs(model, chain, data) for data in (train, val)]
@@ -78,14 +84,21 @@ def probe(model: nn.Module, example: Tensor, splits: Splits, samples: int) -> tu
     for block, fit_on, held_out in zip(chain, *outputs, strict=True):
         mean, deviation = fit_on.mean(0), fit_on.std(0, correction=0).clamp_min(TINY)
         fit_on, held_out = (fit_on - mean) / deviation, (held_out - mean) / deviation
-        weight, bias = logistic_regression(fit_on, train.labels, len(splits.classes))
+        weight, bias = logistic_regression(fit_on, labels[0], splits.inputs.classes)
         accuracies = [
-            (features @ weight + bias).argmax(1).eq(labels).double().mean().item()
-            for features, labels in ((fit_on, train.labels), (held_out, val.labels))
+            (features @ weight + bias).argmax(1).eq(wanted).double().mean().item()
+            for features, wanted in zip((fit_on, held_out), labels, strict=True)
         ]
         curve.append(ProbeResult(block.name, fit_on.shape[1], *accuracies))
     seconds = time.perf_counter() - started
     return tuple(curve), Cost(seconds=seconds, evaluations=1, images=train.taken + val.taken)
+
+
+def _labels(part: Split | Samples, objective: Objective) -> Tensor:
+    labels = labels_of(part, objective)
+    if labels is None:
+        raise ValueError("linear probes must read the label of each sample, but the Task gives none; give it labels")
+    return from_dlpack(labels)
 
 
 @torch.no_grad()

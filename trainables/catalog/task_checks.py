@@ -29,12 +29,6 @@ def complaints(spec: TrialSpec) -> list[str]:
             for setting in RECIPES_OF_LABELS
             if getattr(recipe, setting) != getattr(Recipe(), setting)
         ]
-    for pruning in spec.prunings:
-        if "probe" in pruning.inputs:
-            found.append(
-                f"criterion {pruning.criterion!r} must have images with labels, as its probes classify them, but the "
-                "study has a task; choose another"
-            )
     return found
 
 
@@ -50,13 +44,19 @@ def complaints_of_hits(spec: TrialSpec, hits: bool, labels: bool) -> list[str]:
         *(f"curriculum {curriculum.name!r}" for curriculum in own),
         *(["records.finetune"] if spec.record != "off" else []),
     ]
+    found = [
+        f"criterion {pruning.criterion!r} must read labels for its linear probes, but task {function!r} has none; give "
+        "its Task labels, or choose another criterion"
+        for pruning in spec.prunings
+        if "probe" in pruning.inputs and not labels
+    ]
     if not (hits or labels):
-        return [
+        return found + [
             f"{asker} must know which outputs are right, but task {function!r} does not say so; give its Task hits, or "
             f"leave {asker} out"
             for asker in asking
         ]
-    return [
+    return found + [
         f"measure {curriculum.measure!r} of a curriculum must read labels, but task {function!r} has none; give its "
         f"Task labels, or use {', '.join(name for name in NAMES['measure'] if name not in MEASURES_OF_LABELS)}"
         for curriculum in own

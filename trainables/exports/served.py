@@ -1,5 +1,7 @@
 """Serves a saved network in MLflow: `mlflow.pyfunc` calls `_load_pyfunc` of this module."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -34,10 +36,13 @@ class Served:
         self._model, self._device = model.to(device).eval(), device
 
     @torch.inference_mode()
-    def predict(self, images: NDArray[np.float32], params: object = None) -> NDArray[np.float32]:
-        """Compute logits (B, classes) of normalised images (B, C, H, W). params: MLflow passes it; it is not used."""
-        logits: NDArray[np.float32] = self._model(torch.tensor(images, device=self._device)).cpu().numpy()
-        return logits
+    def predict(self, inputs: NDArray[Any], params: object = None) -> NDArray[np.float32]:
+        """Compute the outputs (B, ...) of inputs (B, ...), such as logits (B, classes) of normalised images.
+
+        params: MLflow passes it; it is not used.
+        """
+        outputs: NDArray[np.float32] = self._model(torch.tensor(inputs, device=self._device)).cpu().numpy()
+        return outputs
 
 
 def _load_pyfunc(path: str) -> Served:

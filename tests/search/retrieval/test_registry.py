@@ -13,7 +13,8 @@ from mlflow import MlflowClient
 
 import search
 from search.results.folder import StudyFolder
-from search.retrieval.registry import CODE, Registry
+from search.retrieval.registered_code import CODE
+from search.retrieval.registry import Registry
 from search.tracking.tracker import Finished, Tracker
 from tests.search.mlflow_server import Seen, Server
 from tests.search.ports import free_port
