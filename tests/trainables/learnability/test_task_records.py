@@ -26,6 +26,7 @@ from tests.trainables.trials import (
     without_times,
 )
 from trainables.artifacts.dense import make_dense
+from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
 from trainables.checkpoints import artifact_store, checkpoint
 from trainables.curriculum_spec import Curriculum
@@ -36,6 +37,7 @@ from trainables.data.samples import Samples, inputs_of
 from trainables.data.splits import AnySplits, Split, Splits, TaskSplits
 from trainables.learnability.measures import measures_for
 from trainables.learnability.records import Records, read_records
+from trainables.models import hub
 from trainables.names import MEASURES_OF_LABELS
 from trainables.spec import ProfileSpec, TrialSpec
 from trainables.storage.folder import Folder
@@ -150,6 +152,18 @@ def test_a_task_without_labels_orders_all_samples_as_one_class(images: Splits, t
     kept = np.isin(records.ids, read_records(storage / "trial").ids)
     assert kept.sum() == 150
     assert learnt[kept].min() >= learnt[~kept].max()
+
+
+def test_linear_probes_of_a_task_with_labels_are_those_of_the_images(images: Splits) -> None:
+    torch.manual_seed(0)
+    model, example = hub.build("resnet20", 10, 1, 0.25), torch.zeros(1, 1, 8, 8)
+    of_images, _ = probe(model, example, images, 100)
+    of_task, cost = probe(model, example, as_task(images, labels=second), 100)
+    assert of_task == of_images
+    assert len(of_task) == 10
+    assert cost.images == 100 + 90
+    with pytest.raises(ValueError, match="linear probes must read the label of each sample, but the Task gives none"):
+        probe(model, example, as_task(images, hits=right), 100)
 
 
 def halves(logits: Tensor, batch: Any) -> Tensor:
