@@ -11,7 +11,6 @@ from trainables.allocation.plan import plan
 from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
 from trainables.catalog import feasibility
-from trainables.catalog.task_checks import complaints_of_hits
 from trainables.frozen import Frozen
 from trainables.models import own_code
 from trainables.models.layers import count
@@ -69,11 +68,9 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
     if inputs := spec.inputs:
         asker = f"policy {spec.policy!r} with criterion {spec.criterion!r}"
         splits = network.splits(asker)
-        if network.data and network.data.task.function:
-            dense = spec.dense.model_copy(update={"data": network.data})
-            says = (splits.objective.hits is not None, splits.objective.labels is not None)
-            if found := complaints_of_hits(spec.model_copy(update={"dense": dense}), *says):
-                raise ValueError("\n".join(found))
+        dense = spec.dense.model_copy(update={"data": network.data})
+        if found := feasibility.unsaid([spec.model_copy(update={"dense": dense})]):
+            raise ValueError("\n".join(found))
         calibration = calibration_samples(splits, spec.calibration, torch.device("cpu"))
         if "probe" in inputs:
             shared["probe"], _ = probe(model, built.example(), splits, spec.probe)

@@ -40,7 +40,7 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
     be reached, and rules for layers that have no effect on any network of the trials.
     """
     inputs = sources.inputs(specs[0].dense.data)
-    problems = [*_of_tasks(specs), *(text for spec in specs for text in weight_complaints(spec, inputs.classes))]
+    problems = [*unsaid(specs), *(text for spec in specs for text in weight_complaints(spec, inputs.classes))]
     scored: set[tuple[object, ...]] = set()
     views: dict[tuple[object, ...], _Blank | None] = {}
     idle: dict[str, dict[LayerRule, str]] = {}  # model -> rules without effect on it -> the reason
@@ -68,7 +68,7 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
     return list(dict.fromkeys([*problems, *_idle_everywhere(idle)]))
 
 
-def _of_tasks(specs: Sequence[TrialSpec]) -> list[str]:
+def unsaid(specs: Sequence[TrialSpec]) -> list[str]:
     """List the settings for which the task of a trial says too little."""
     problems = []
     for spec in specs:
