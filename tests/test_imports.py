@@ -43,12 +43,14 @@ DOORS = {  # library -> the modules that may import it
     "mlflow": {"search.tracking.mlflow_store", "search.retrieval.registry"},
     "optuna": {
         "search.comparison.importance",
+        "search.methods.contract",
         "search.methods.samplers",
         "search.methods.spaces",
         "search.searching",
     },
     "ray": {
         "search.cluster.jobs",
+        "search.methods.contract",
         "search.methods.schedulers",
         "search.running",
         "search.searching.searcher",

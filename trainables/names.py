@@ -4,7 +4,7 @@ So a study with a misspelt name is refused before torch is imported. A test chec
 exactly these names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -115,14 +115,14 @@ def _one_of(kind: str) -> Any:
     return Field(json_schema_extra={"enum": [*NAMES[kind]]})
 
 
-def _one_of_or_own(kind: str) -> Any:
-    """As `_one_of`, where a function of the user's own may stand for a name."""
-    return Field(json_schema_extra={"anyOf": [{"enum": [*NAMES[kind]]}, {"pattern": r"^[\w.]+:\w+$"}]})
+def or_own(names: Iterable[str]) -> Any:
+    """Show names in the JSON schema where a function of the user's own may stand for one."""
+    return Field(json_schema_extra={"anyOf": [{"enum": [*names]}, {"pattern": r"^[\w.]+:\w+$"}]})
 
 
-PolicyName = Annotated[str, _one_of_or_own("policy")]
-CriterionName = Annotated[str, _one_of_or_own("criterion")]
-RecoveryName = Annotated[str, _one_of_or_own("recovery")]
+PolicyName = Annotated[str, or_own(NAMES["policy"])]
+CriterionName = Annotated[str, or_own(NAMES["criterion"])]
+RecoveryName = Annotated[str, or_own(NAMES["recovery"])]
 ScheduleName = Annotated[str, _one_of("schedule")]
 ShapingName = Annotated[str, _one_of("shaping")]
 CurriculumName = Annotated[str, _one_of("curriculum")]

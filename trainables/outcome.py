@@ -69,6 +69,12 @@ class Facts(Frozen):
         """Ignore `uncounted`, by which an older version counted some of the fixed parameters."""
         return {n: v for n, v in values.items() if n != "uncounted"} if isinstance(values, dict) else values
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """The costs that a search may have as goals: fractions of the dense network's, and the latency if measured."""
+        fractions = {"params": self.params_kept / self.params_total, "macs": self.macs_kept / self.macs_total}
+        return fractions | ({} if self.latency_ms is None else {"latency_ms": self.latency_ms})
+
 
 class Outcome(Frozen):
     """A trial that has ended."""

@@ -38,6 +38,6 @@ def load_function(kind: str, name: str, *arguments: str, **parameters: object) -
         expected = [*arguments, *(f"{parameter}=..." for parameter in parameters)]
         raise ValueError(
             f"{kind} {name!r} must be callable as {function_name}({', '.join(expected)}), but: {error}; give it "
-            f"{'this parameter' if len(expected) == 1 else 'these two parameters'}"
+            f"{'this parameter' if len(expected) == 1 else f'these {len(expected)} parameters'}"
         ) from error
     return function

@@ -1,23 +1,31 @@
-"""Policies, criteria and recoveries of the user's own: functions in place of the names of the catalog."""
+"""Functions of the user's own in place of the names of the catalog: policies, criteria, recoveries, ..."""
 
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, get_args
 
-from trainables.names import CRITERION_NEEDS, NAMES, POLICY_NEEDS, GranularityName, Needs, Source, unknown
+from trainables.names import CRITERION_NEEDS, POLICY_NEEDS, GranularityName, Needs, Source, unknown
 from trainables.own_function import is_external, load_function
 
-FunctionKind = Literal["policy", "criterion", "recovery"]
+FunctionKind = Literal["policy", "criterion", "recovery", "sampler", "scheduler"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-ARGUMENTS: Mapping[str, str] = {"policy": "problem", "criterion": "context", "recovery": "pruned"}
-GROUPS: Mapping[str, str] = {  # kind -> the group of entry points by which a package shows its functions
+ARGUMENTS: Mapping[FunctionKind, tuple[str, ...]] = {
+    "policy": ("problem",),
+    "criterion": ("context",),
+    "recovery": ("pruned",),
+    "sampler": ("seed", "trials"),
+    "scheduler": ("epochs", "metric", "mode"),
+}
+GROUPS: Mapping[FunctionKind, str] = {  # kind -> the group of entry points by which a package shows its functions
     "policy": "howcompact.policies",
     "criterion": "howcompact.criteria",
     "recovery": "howcompact.recoveries",
+    "sampler": "howcompact.samplers",
+    "scheduler": "howcompact.schedulers",
 }
 READABLE = ("samples", "profile")  # what a function of the user's own may read
-_TABLES: Mapping[str, Mapping[str, Needs]] = {"policy": POLICY_NEEDS, "criterion": CRITERION_NEEDS}
+TABLES: Mapping[str, Mapping[str, Needs]] = {"policy": POLICY_NEEDS, "criterion": CRITERION_NEEDS}  # they have needs
 
 
 def needs(
@@ -41,22 +49,25 @@ def needs(
 
 
 def load(kind: FunctionKind, name: str) -> Callable[..., Any]:
-    """Import a policy, a criterion or a recovery of the user's own. Raises ValueError as `load_function`."""
-    return load_function(kind, name, ARGUMENTS[kind])
+    """Import a function of the user's own. Raises ValueError as `load_function`."""
+    return load_function(kind, name, *ARGUMENTS[kind])
 
 
 def needs_of(kind: FunctionKind, name: str) -> Needs:
     """Return what a policy or a criterion needs. Raises ValueError where its function cannot be imported."""
     if not is_external(name):
-        return _TABLES[kind][name]
+        return TABLES[kind][name]
     declared: Needs = getattr(load(kind, name), "needs", Needs())
     return declared
 
 
 def name_complaints(kind: FunctionKind, name: str) -> list[str]:
     """List what is wrong with a name; empty if the catalog has it, or if its function can be called."""
-    if not is_external(name):
-        return unknown(kind, name)
+    return call_complaints(kind, name) if is_external(name) else unknown(kind, name)
+
+
+def call_complaints(kind: FunctionKind, name: str) -> list[str]:
+    """List why a function of the user's own cannot be called; empty if it can."""
     try:
         load(kind, name)
     except ValueError as error:
@@ -70,16 +81,12 @@ def installed(kind: FunctionKind) -> dict[str, str]:
     The functions are not imported.
     """
     found = entry_points(group=GROUPS[kind])
-    return {entry.value: entry.dist.name if entry.dist else "" for entry in found if entry.value not in NAMES[kind]}
+    return {entry.value: entry.dist.name if entry.dist else "" for entry in found if is_external(entry.value)}
 
 
-def own_functions(
-    policies: Iterable[str], criteria: Iterable[str], recoveries: Iterable[str]
-) -> dict[str, FunctionKind]:
-    """Find the functions of the user's own among names: name -> kind."""
-    kinds: tuple[tuple[FunctionKind, Iterable[str]], ...]
-    kinds = (("policy", policies), ("criterion", criteria), ("recovery", recoveries))
-    return {name: kind for kind, names in kinds for name in names if is_external(name)}
+def own_functions(names: Mapping[FunctionKind, Iterable[str]]) -> dict[str, FunctionKind]:
+    """Find the functions of the user's own among the names of each kind: name -> kind."""
+    return {name: kind for kind, named in names.items() for name in named if is_external(name)}
 
 
 def code_of(functions: Iterable[str], known: Mapping[str, str], before: str = "") -> str:

@@ -130,11 +130,9 @@ class TrialSpec(Frozen):
     @property
     def functions(self) -> dict[str, FunctionKind]:
         """The user's own policies, criteria and recovery: name -> kind."""
-        return own_functions(
-            [self.policy, *(p.policy for p in self.before)],
-            [self.criterion, *(p.criterion for p in self.before)],
-            [self.recovery],
-        )
+        policies = [self.policy, *(pruning.policy for pruning in self.before)]
+        criteria = [self.criterion, *(pruning.criterion for pruning in self.before)]
+        return own_functions({"policy": policies, "criterion": criteria, "recovery": [self.recovery]})
 
     def with_code(self, known: Mapping[str, str]) -> "TrialSpec":
         """Return the same trial with what is known of its functions: name -> checksum and inputs."""

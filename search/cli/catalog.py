@@ -59,8 +59,14 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
             name: f"half-way, {pace(HALF)[0]:.0%} of the later samples are in use" for name, pace in PACINGS.items()
         },
         "measures": lambda: {name: f"{_about(m.of)}; a {m.easy} value is easy" for name, m in MEASURES.items()},
-        "schedulers": lambda: {name: _about(make) for name, make in SCHEDULERS.items()},
-        "samplers": lambda: {name: _about(sampler.make) for name, sampler in SAMPLERS.items()},
+        "schedulers": lambda: (
+            {name: _about(make) for name, make in SCHEDULERS.items()}
+            | _own("scheduler", "function(epochs, metric, mode) -> ray.tune.schedulers.TrialScheduler")
+        ),
+        "samplers": lambda: (
+            {name: _about(sampler.make) for name, sampler in SAMPLERS.items()}
+            | _own("sampler", "function(seed, trials) -> optuna.samplers.BaseSampler")
+        ),
         "spaces": lambda: {name: _about(space) for name, space in SPACES.items()},
         "studies": lambda: {name: _comment(text.splitlines()) for name, text in shipped().items()},
     }

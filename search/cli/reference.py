@@ -1,12 +1,13 @@
 """The commands that print which settings exist."""
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from search.cli.options import Json
 from search.results.to_json import to_json
+from trainables.plugins import FunctionKind
 
 reference = typer.Typer()
 
@@ -35,16 +36,22 @@ def catalog(
 @reference.command()
 def check(
     function: Annotated[str, typer.Argument(help="The function: package.module:function.")],
-    kind: Annotated[Literal["policy", "criterion", "recovery"], typer.Option("--as", help="What it is used as.")],
+    kind: Annotated[FunctionKind, typer.Option("--as", help="What it is used as.")],
     as_json: Json = False,
 ) -> None:
-    """Check a policy, a criterion or a recovery of your own on a small network, as trials call it.
+    """Check a function of your own, called as trials or searches call it, on a small network or on a search made up.
 
     Example: howcompact check myrules:halves --as policy
     """
+    from search.methods.contract import check_sampler, check_scheduler
     from trainables.catalog.contract import check_function
 
-    held = check_function(kind, function)
+    if kind == "sampler":
+        held = list(check_sampler(function))
+    elif kind == "scheduler":
+        held = list(check_scheduler(function))
+    else:
+        held = check_function(kind, function)
     if as_json:
         return print(to_json({"function": function, "kind": kind, "checked": held}))
     print(f"{function} can be used as a {kind}")

@@ -1,4 +1,4 @@
 """The methods of Optuna and Ray Tune that a search may use: samplers, spaces and schedulers.
 
-Hands out: names, samplers, schedulers, spaces.
+Hands out: contract, names, samplers, schedulers, spaces.
 """

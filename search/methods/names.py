@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainables.lookup import did_you_mean
+from trainables.own_function import is_external
+from trainables.plugins import call_complaints
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,12 @@ SCHEDULERS = ("fifo", "asha", "median", "hyperband")
 
 
 def sampler_complaints(name: str, goals: int, constrained: bool) -> list[str]:
-    """Say what a sampler cannot do for a search, and which samplers can do all of it."""
+    """Say what a sampler cannot do for a search, and which samplers can do all of it.
+
+    A function of the user's own is only imported: `contract.check_sampler` calls it.
+    """
+    if is_external(name):
+        return call_complaints("sampler", name)
     if name not in SAMPLER_ABILITIES:
         return [str(did_you_mean("sampler", name, SAMPLER_ABILITIES))]
     able, wrong = SAMPLER_ABILITIES[name], []
@@ -42,3 +49,10 @@ def sampler_complaints(name: str, goals: int, constrained: bool) -> list[str]:
         if (goals == 1 or abilities.several_goals) and (abilities.constraints or not constrained)
     ]
     return [f"search.sampler must {rule}; use one of: {', '.join(fit)}" for rule in wrong]
+
+
+def scheduler_complaints(name: str) -> list[str]:
+    """Say that a scheduler is unknown, or that a function of the user's own cannot be called."""
+    if is_external(name):
+        return call_complaints("scheduler", name)
+    return [] if name in SCHEDULERS else [str(did_you_mean("scheduler", name, SCHEDULERS))]

@@ -15,6 +15,11 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from trainables.own_function import is_external
+from trainables.plugins import load
+
+STOPPED_AT = "stopped_at"  # Optuna's user attribute of a pruned trial of several goals: their values at the stop
+
 Make = Callable[[int, int], BaseSampler]  # from a seed and the number of trials of the search
 
 
@@ -50,7 +55,7 @@ def tpe(seed: int, trials: int) -> BaseSampler:
     """Tree-structured Parzen estimator over all parameters jointly.
 
     A running trial counts as bad, so that proposals spread. A pruned trial counts as worse than complete ones, and is
-    ranked by its last accuracy. A failed trial does not count (Bergstra et al., NeurIPS 2011).
+    ranked by its last accuracy if that is the only goal. A failed trial does not count (Bergstra et al., NeurIPS 2011).
     """
     return samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=_start_up(trials), seed=seed)
 
@@ -71,7 +76,8 @@ def cmaes(seed: int, trials: int) -> BaseSampler:
 def gp(seed: int, trials: int) -> BaseSampler:
     """Gaussian process with expected improvement, averaged over possible results of running trials; for tens of trials.
 
-    A pruned trial counts with its last accuracy, a failed trial as if it still ran.
+    A pruned trial counts with its last accuracy, or with what several goals had reached. A failed trial counts as if it
+    still ran.
     """
     return _GaussianProcess(n_startup_trials=_start_up(trials), seed=seed)
 
@@ -182,16 +188,22 @@ class _GaussianProcess(samplers.GPSampler):
 
 
 def _has_value(trial: FrozenTrial, complete: FrozenTrial) -> bool:
-    """Tell whether a trial that did not complete has an accuracy, and the constraints that a complete one has."""
-    pruned = trial.state == TrialState.PRUNED and bool(trial.intermediate_values)
+    """Tell whether a trial that did not complete has its values, and the constraints that a complete one has."""
+    pruned = trial.state == TrialState.PRUNED and bool(_last_values(trial))
     return pruned and trial.constraints.keys() == complete.constraints.keys()
 
 
+def _last_values(trial: FrozenTrial) -> list[float]:
+    """Return a pruned trial's last accuracy, or its values of several goals; empty where it has none."""
+    last = [] if trial.last_step is None else [trial.intermediate_values[trial.last_step]]
+    values: list[float] = trial.user_attrs.get(STOPPED_AT, last)
+    return values
+
+
 def _completed(trial: FrozenTrial) -> FrozenTrial:
-    """Copy a pruned trial as a complete one of its last accuracy."""
-    assert trial.last_step is not None
+    """Copy a pruned trial as a complete one of its last values."""
     return create_trial(
-        value=trial.intermediate_values[trial.last_step],
+        values=_last_values(trial),
         params=trial.params,
         distributions=trial.distributions,
         constraints=trial.constraints,
@@ -212,3 +224,8 @@ SAMPLERS: Mapping[str, Sampler] = {
     "nsga2": Sampler(nsga2, system_attrs={"NSGAIISampler:generation": 0}),
     "nsga3": Sampler(nsga3, system_attrs={"NSGAIIISampler:generation": 0}),
 }
+
+
+def sampler(name: str) -> Sampler:
+    """Look up a sampler by its name, or take a function of the user's own. Raises ValueError as `plugins.load`."""
+    return Sampler(load("sampler", name)) if is_external(name) else SAMPLERS[name]

@@ -80,11 +80,16 @@ def _content_of_scores(curriculum: Curriculum, data: DataSpec) -> str:
 
 
 def _changed_functions(earlier: StudySpec, study: StudySpec) -> list[str]:
-    """Say which policies, criteria and recoveries of the user's own have changed."""
-    now = {name: study.contents[name] for name in study.functions()}
-    changed = [name for name, content in now.items() if earlier.contents.get(name, content) != content]
+    """Say which functions of the user's own have changed. Samplers and schedulers are in no key of a trial."""
+    changed = {
+        name: kind
+        for name, kind in study.functions().items()
+        if earlier.contents.get(name, study.contents[name]) != study.contents[name]
+    }
     return [
-        f"the code of {name} differs from what study {study.name} ran with: its trials run anew" for name in changed
+        f"the code of {name} differs from what study {study.name} ran with: "
+        + ("its searches go on with the new code" if kind in ("sampler", "scheduler") else "its trials run anew")
+        for name, kind in changed.items()
     ]
 
 

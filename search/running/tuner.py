@@ -10,7 +10,7 @@ from typing import Any
 from ray import tune
 from torch import nn
 
-from search.methods.schedulers import SCHEDULERS, SearchKey, per_search
+from search.methods.schedulers import per_search, scheduler
 from search.results.dense_networks import networks_of, read_networks
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
@@ -21,15 +21,15 @@ from search.running.messages import Messages
 from search.running.ray_session import ray_session, refuse_resources
 from search.running.shared_work import References, SharedWork, prepare
 from search.running.storage_check import refuse_unreachable
-from search.searching.searcher import StudySearcher, search_key
+from search.searching.searcher import StudySearcher
 from search.study.spec import StudySpec
 from trainables.checkpoints import artifact_store
-from trainables.names import SEARCHES
 from trainables.outcome import Outcome
 from trainables.spec import DenseSpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.process import WorkerResources
 from trainables.training.recovery import Pruned, recovery
+from trainables.training.train import TrainingPlan
 from trainables.trial.trainable import prune_and_finetune, write_outcome
 
 NAMED = 3  # missing artifacts that a message names
@@ -145,6 +145,7 @@ def _fit(
     check: Callable[[], None],
 ) -> None:
     scratch = folder.folder / "ray"
+    epochs = 1 + max((_plan(cell).epochs for _, cells in study.searches() for cell in cells), default=0)
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(prune_and_finetune, data=references, resources=resources),
@@ -153,7 +154,11 @@ def _fit(
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=per_search(
-                SCHEDULERS[study.search.scheduler], search_of, first_epoch_of, searcher.ended, study.data.task.metric
+                partial(scheduler(study.search.scheduler), study.search.goals, epochs),
+                lambda trial: searcher.search_of(spec_of(trial)),
+                first_epoch_of,
+                searcher.ended,
+                study.data.task.metric,
             ),
             num_samples=-1,
             reuse_actors=True,
@@ -182,13 +187,11 @@ def _storage_error(error: BaseException | None) -> StorageError | None:
     return _storage_error(error.__cause__) or _storage_error(error.__context__)
 
 
-def search_of(trial: Any) -> SearchKey | None:
-    """Name the search that a Tune trial belongs to; None for a trial of a named policy."""
-    spec = spec_of(trial)
-    return search_key(spec) if spec.policy in SEARCHES else None
-
-
 def first_epoch_of(trial: Any) -> int:
     """First epoch that distinguishes allocations: 1 if the recovery reinitialises the weights of epoch 0."""
-    spec = spec_of(trial)
-    return int(recovery(spec.recovery)(Pruned(spec, 1.0, nn.Identity)).reinitialise)
+    return int(_plan(spec_of(trial)).reinitialise)
+
+
+def _plan(spec: TrialSpec) -> TrainingPlan:
+    """Plan a trial's recovery as if nothing had been pruned."""
+    return recovery(spec.recovery)(Pruned(spec, 1.0, nn.Identity))

@@ -10,11 +10,11 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.methods.samplers import SAMPLERS
+from search.methods.samplers import sampler
 from search.results.rows import TrialRow
 from search.searching.journal import KEY
 from search.searching.networks import Network, network_of, network_of_row
-from search.searching.optuna_results import ERROR, POLICY, SAME, result_of
+from search.searching.optuna_results import NOTES, POLICY, SAME, result_of
 from search.searching.search_history import SearchHistory
 from search.searching.search_space import Densities, Params, SearchSpace
 from trainables.outcome import Outcome
@@ -49,7 +49,7 @@ class DensitySearch:
         """
         self._history, self._settings = history, history.settings
         self._storage, self._find = storage, find
-        self._sampler = SAMPLERS[history.settings.sampler]
+        self._sampler = sampler(history.settings.sampler)
         self._space = SearchSpace(history)
         self._draws = np.random.default_rng(history.seed)
         self._running: dict[str, _Running] = {}  # by the trial's key
@@ -107,8 +107,8 @@ class DensitySearch:
         result = result_of(row, self._settings.goals, self._settings.constraints)
         for constraint, violation in result.violations.items():
             trial.set_constraint(constraint, violation)
-        if result.error:
-            trial.set_user_attr(ERROR, result.error)
+        for name, note in result.notes.items():
+            trial.set_user_attr(name, note)
         self._ended[running.network] = ended = self.study.tell(trial, result.values, state=result.state)
         for same in running.same:
             self._tell_same(same, ended)
@@ -157,8 +157,8 @@ class DensitySearch:
             trial.report(value, epoch)
         for constraint, violation in ended.constraints.items():
             trial.set_constraint(constraint, violation)
-        if ERROR in ended.user_attrs:
-            trial.set_user_attr(ERROR, ended.user_attrs[ERROR])
+        for name in {*NOTES} & {*ended.user_attrs}:
+            trial.set_user_attr(name, ended.user_attrs[name])
         values = ended.values if ended.state == TrialState.COMPLETE else None
         self.study.tell(trial, values, state=ended.state)
 
@@ -222,7 +222,7 @@ class DensitySearch:
             distributions=self._space.distributions if expressed else {},
             intermediate_values={report.epoch: report.val_accuracy for report in reports},
             constraints=dict(result.violations),
-            user_attrs={KEY: row.trial, POLICY: row.policy} | ({ERROR: result.error} if result.error else {}),
+            user_attrs={KEY: row.trial, POLICY: row.policy, **result.notes},
             system_attrs=dict(self._sampler.system_attrs),
         )
 

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
+from search.methods.samplers import STOPPED_AT
 from search.results.constraints import conditions, value_of
 from search.results.rows import TrialRow
 from search.searching.journal import KEY
@@ -15,32 +16,43 @@ from search.searching.search_history import SearchHistory
 
 POLICY, ERROR = "policy", "error"  # Optuna's user attributes of a trial, beside KEY
 SAME = "same_network_as"  # the same of a proposal that was not run: key of the trial that has its network
+NOTES = (ERROR, STOPPED_AT)  # the same of an ended trial: why it failed; what several goals had reached at its stop
 STATES = {"done": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 class OptunaResult(NamedTuple):
-    """State of a trial; one value for each goal if the trial is complete; the reason if it failed."""
+    """State of a trial, one value for each goal if the trial is complete, and Optuna's user attributes about its end.
+
+    Optuna has no values of pruned trials of several goals, so that no front has a network that was not trained to its
+    end. What such a trial had reached is an attribute.
+    """
 
     state: TrialState
     values: list[float] | None = None
     violations: Mapping[str, float] = MappingProxyType({})  # by constraint; 0 or less where it holds
-    error: str = ""
+    notes: Mapping[str, Any] = MappingProxyType({})  # of `NOTES`
 
 
 def result_of(row: TrialRow, goals: Sequence[str], constraints: Sequence[str]) -> OptunaResult:
-    """Look up the goals and constraints of a trial; a trial without one of them counts as failed."""
-    if row.status != "done":
-        return OptunaResult(STATES[row.status], error=row.error)
+    """Look up the goals and constraints of a trial; a trial that ended without one of them counts as failed."""
+    state = STATES[row.status]
+    if state == TrialState.FAIL:
+        return OptunaResult(state, notes={ERROR: row.error} if row.error else {})
     bounds = conditions(constraints, [])
     values = [value_of(row, name) for name in (*goals, *(bound.name for bound in bounds))]
     numbers = [float(value) for value in values if value is not None and math.isfinite(float(value))]
     if len(numbers) < len(values):
-        return OptunaResult(TrialState.FAIL, error="a goal or a constraint is not a finite number")
+        if state == TrialState.PRUNED:  # before its first checkpoint
+            return OptunaResult(state)
+        return OptunaResult(TrialState.FAIL, notes={ERROR: "a goal or a constraint is not a finite number"})
     violations = {
         text: (value - float(bound.bound)) * (1 if bound.operator in ("<=", "<") else -1)
         for text, bound, value in zip(constraints, bounds, numbers[len(goals) :], strict=True)
     }
-    return OptunaResult(TrialState.COMPLETE, numbers[: len(goals)], violations)
+    reached = numbers[: len(goals)]
+    if state == TrialState.PRUNED:
+        return OptunaResult(state, None, violations, {STOPPED_AT: reached} if len(goals) > 1 else {})
+    return OptunaResult(state, reached, violations)
 
 
 def is_recorded(history: SearchHistory, storage: BaseStorage) -> bool:

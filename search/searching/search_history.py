@@ -2,13 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
+from search.methods.schedulers import Past
+from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.results.scale import public_name
 from search.results.searches import hash_of, name_of, settings_of
+from search.study.cells import cell_key
 from search.study.search_spec import ACCURACY, SearchSpec
 from trainables.spec import TrialSpec
+
+
+class SearchKey(NamedTuple):
+    """A search, or, of a search over several cells, its part in one cell."""
+
+    policy: str
+    cell: str
+
+
+def search_key(spec: TrialSpec) -> SearchKey:
+    """Name the search that a trial of a search policy belongs to, or its part in the trial's cell."""
+    return SearchKey(spec.policy, cell_key(spec))
 
 
 @dataclass(eq=False)
@@ -63,7 +79,17 @@ class SearchHistory:
         higher = self.cells[0].dense.data.task.metric.higher_is_better
         return ["maximize" if goal == ACCURACY and higher else "minimize" for goal in self.settings.goals]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Name of the search in Optuna's journal."""
         return name_of(self.policy, self.cells, self.settings)
+
+
+def past_trials(history: SearchHistory, folder: StudyFolder) -> dict[str, Past]:
+    """Read the trials that a search starts from, and its trials of earlier runs, by their keys."""
+    outcomes = folder.read_outcomes(row.trial for row in history.ended)
+    return {
+        outcome.spec.key(): Past(outcome.history, outcome.facts.costs if outcome.facts else {})
+        for outcome in outcomes
+        if outcome.history
+    }

@@ -6,14 +6,14 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from search.methods.schedulers import SearchKey
+from search.methods.schedulers import Past
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
 from search.results.searches import is_exhausted, known_exhausted, write_exhausted
 from search.searching.density_search import DRAWN, SAMPLED, DensitySearch
 from search.searching.journal import open_journal
 from search.searching.optuna_results import is_recorded
-from search.searching.search_history import SearchHistory
+from search.searching.search_history import SearchHistory, SearchKey, past_trials, search_key
 from search.study.cells import cell_key
 from search.study.spec import StudySpec
 from trainables.counts import quantity
@@ -27,11 +27,6 @@ LOSSES = 3  # a trial fails if it loses more workers; the run stops if a trial l
 
 Configure = Callable[[TrialSpec], dict[str, Any]]
 EndedEarly = Callable[[int, str], None]  # from the number of trials that will not run, and the reason
-
-
-def search_key(spec: TrialSpec) -> SearchKey:
-    """Name the search that a trial of a search policy belongs to."""
-    return SearchKey(spec.policy, cell_key(spec))
 
 
 class StudySearcher(Searcher):
@@ -201,9 +196,8 @@ class StudySearcher(Searcher):
         outcome = self._folder.outcome(key)
         if outcome is None:  # stopped, or lost: the callback, which Tune calls next, writes it
             lost = error or result is None
-            outcome = Outcome(
-                spec=spec, status="failed" if lost else "stopped", error="its workers were lost" if lost else ""
-            )
+            why = "its workers were lost" if lost else ""
+            outcome = self._folder.unended(spec, "failed" if lost else "stopped", why)
         if history := self._history_of.get(search_key(spec)):
             search = self._search(history)
             if outcome.status == "stopped" and isinstance(report, EpochReport):  # its last, which only this call gets
@@ -220,10 +214,15 @@ class StudySearcher(Searcher):
         if search := self._searches.get(history):
             search.tell_start(row)
 
-    def ended(self, search: SearchKey) -> dict[str, tuple[EpochReport, ...]]:
-        """Reports of the trials that a search starts from in a cell, and of its trials of earlier runs, by trial."""
-        keys = [row.trial for row in self._history_of[search].ended if row.cell == search.cell]
-        return {found.spec.key(): found.history for found in self._folder.read_outcomes(keys) if found.history}
+    def search_of(self, spec: TrialSpec) -> str | None:
+        """Name the search that proposed a trial; None for a trial of a named policy."""
+        history = self._history_of.get(search_key(spec))
+        return history.name if history else None
+
+    def ended(self, search: str) -> dict[str, Past]:
+        """Return the trials that a search starts from, and its trials of earlier runs, by their keys."""
+        (history,) = (history for history in self._histories if history.name == search)
+        return past_trials(history, self._folder)
 
     def check(self) -> None:
         """Raise StorageError if a trial has lost its storage too often; the next run repeats such trials."""

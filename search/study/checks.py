@@ -83,8 +83,11 @@ def _misfits(study: StudySpec) -> list[str]:
     """List the networks, images, budgets and search spaces that do not fit each other."""
     from trainables.catalog import feasibility  # imports torch
 
-    return feasibility.unreachable([*study.trials(), *study.cells()]) or search_checks.unvaried(
-        study.search, [cells[0] for _, cells in study.searches()]
+    cells = [cells[0] for _, cells in study.searches()]
+    return (
+        search_checks.unsound(study.search)
+        or feasibility.unreachable([*study.trials(), *study.cells()])
+        or search_checks.unvaried(study.search, cells)
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from search.methods import names
 from search.study.search_spec import ACCURACY, CAPACITY, GOALS, SearchSpec
@@ -24,12 +25,9 @@ def complaints(search: SearchSpec, starts: int) -> list[str]:
         problems.append(f"search.warm_start must name policies that {rule}, but got {policy!r}; leave it out")
     for policy in filter(is_external, search.warm_start):
         problems.append(f"search.warm_start must name policies of the catalog, but got {policy!r}; leave it out")
-    for kind, name, known in (
-        ("scheduler", search.scheduler, names.SCHEDULERS),
-        ("space", search.space, names.SPACES),
-    ):
-        if name not in known:
-            problems.append(str(did_you_mean(kind, name, known)))
+    if search.space not in names.SPACES:
+        problems.append(str(did_you_mean("space", search.space, names.SPACES)))
+    problems += names.scheduler_complaints(search.scheduler)
     if search.trials <= starts:
         problems.append(f"search.trials must exceed its {starts} starting points, but got {search.trials}; raise it")
     if search.space == "family" and CAPACITY not in search.warm_start:
@@ -53,15 +51,29 @@ def unvaried(search: SearchSpec, cells: Sequence[TrialSpec]) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
+def unsound(search: SearchSpec) -> list[str]:
+    """List what is wrong with a sampler and a scheduler of the user's own, which are tried on a search made up."""
+    if not (is_external(search.sampler) or is_external(search.scheduler)):
+        return []
+    from search.methods.contract import check_sampler, check_scheduler
+
+    checks = (
+        (search.sampler, partial(check_sampler, search.sampler, len(search.goals))),
+        (search.scheduler, partial(check_scheduler, search.scheduler, search.goals)),
+    )
+    problems = []
+    for name, check in checks:
+        try:
+            list(check() if is_external(name) else ())
+        except ValueError as error:
+            problems.append(str(error))
+    return problems
+
+
 def _of_goals(search: SearchSpec) -> list[str]:
     problems = [str(did_you_mean("goal", goal, GOALS)) for goal in search.goals if goal not in GOALS]
     if search.goals[:1] != (ACCURACY,) or len(set(search.goals)) < len(search.goals):
         problems.append(f"search.goals must begin with {ACCURACY}, each named once, but got {list(search.goals)}")
-    if len(search.goals) > 1 and search.scheduler != "fifo":
-        problems.append(
-            f"search.scheduler must be 'fifo' where a search has several goals, but got {search.scheduler!r}: a "
-            "scheduler stops trials by accuracy alone"
-        )
     return problems
 
 

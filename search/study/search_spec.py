@@ -6,15 +6,15 @@ from pydantic import Field
 
 from search.methods.names import SAMPLER_ABILITIES, SCHEDULERS, SPACES
 from trainables.frozen import Frozen
-from trainables.names import SEARCHED, PolicyName
+from trainables.names import SEARCHED, PolicyName, or_own
 
 ACCURACY = "best_val_accuracy"
 LATENCY = "latency_ms"  # a trial measures it if the study asks for it; `best` measures it again on its own machine
 GOALS = (ACCURACY, "params", "macs", LATENCY)  # a high accuracy and low values of the others are better
 CAPACITY = "capacity"  # the policy whose densities the space "family" varies
-SamplerName = Annotated[str, Field(json_schema_extra={"enum": [*SAMPLER_ABILITIES]})]
+SamplerName = Annotated[str, or_own(SAMPLER_ABILITIES)]
 SpaceName = Annotated[str, Field(json_schema_extra={"enum": [*SPACES]})]
-SchedulerName = Annotated[str, Field(json_schema_extra={"enum": [*SCHEDULERS]})]
+SchedulerName = Annotated[str, or_own(SCHEDULERS)]
 Goal = Annotated[str, Field(json_schema_extra={"enum": [*GOALS]})]
 
 

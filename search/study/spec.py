@@ -182,10 +182,14 @@ class StudySpec(Frozen):
         return [(policy, cells) for policy in self.policies if policy in SEARCHES for cells in groups.values()]
 
     def functions(self) -> dict[str, FunctionKind]:
-        """Return the user's own policies, criteria and recoveries: name -> kind."""
+        """Return the functions of the user's own: name -> kind."""
         policies = [*self.all_policies(), *(pruning.policy for pruning in self.before)]
         criteria = [*self.criteria, *(pruning.criterion for pruning in self.before)]
-        return own_functions(policies, criteria, self.recoveries)
+        of_search: dict[FunctionKind, list[str]] = {
+            "sampler": [self.search.sampler],
+            "scheduler": [self.search.scheduler],
+        }
+        return own_functions({"policy": policies, "criterion": criteria, "recovery": self.recoveries, **of_search})
 
     def all_policies(self) -> tuple[str, ...]:
         """Return the policies of the study and the policies that its searches start from."""

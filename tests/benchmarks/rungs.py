@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from search.methods.schedulers import SCHEDULERS, SearchKey, per_search
+from search.methods.schedulers import asha, per_search
 from search.results.folder import StudyFolder
 from trainables.data import sources
 from trainables.outcome import Outcome
@@ -32,7 +32,8 @@ from trainables.trial.trainable import run_trial
 
 CPU = torch.device("cpu")
 ORDERS = 300
-SEARCH = SearchKey("searched", "")
+SEARCH = "searched"
+GOALS = ("best_val_accuracy",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ def with_promise(outcome: Outcome, storage: Folder) -> tuple[EpochReport, ...]:
 
 def halved(histories: Sequence[Sequence[EpochReport]], order: Sequence[int]) -> tuple[int, float]:
     """Let asha read trials one after the other. Return the epochs that are trained, and the best final accuracy."""
-    scheduler: Any = per_search(SCHEDULERS["asha"], lambda _: SEARCH, lambda _: 0, lambda _: {}, MetricSpec())
+    scheduler: Any = per_search(lambda: asha(GOALS), lambda _: SEARCH, lambda _: 0, lambda _: {}, MetricSpec())
     epochs, best = 0, 0.0
     for number in order:
         trial = Fed(str(number))

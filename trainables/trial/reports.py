@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from trainables.spec import EpochReport
@@ -10,6 +11,7 @@ from trainables.spec import EpochReport
 METRIC = "val_accuracy"  # Tune requires it in every result
 KIND, ERROR = "report", "error"
 OTHER = "other_metrics:"  # and the name of one; Tune hands on no dictionary in a result
+COST = "cost:"  # and the name of a cost of the pruned network
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,17 @@ _WITHOUT_EPOCH: Mapping[str, type[TrialFailed | TrialLost]] = {"failed": TrialFa
 _KINDS = {EpochReport: "epoch"} | {kind: name for name, kind in _WITHOUT_EPOCH.items()}
 
 
-def to_tune(report: TrialReport) -> dict[str, Any]:
-    """Write a report as the flat dictionary that Tune passes on. A report without an epoch has accuracy NaN."""
+def to_tune(report: TrialReport, costs: Mapping[str, float] = MappingProxyType({})) -> dict[str, Any]:
+    """Write a report as the flat dictionary that Tune passes on. A report without an epoch has accuracy NaN.
+
+    costs: of the pruned network, which schedulers read.
+    """
     if isinstance(report, EpochReport):
         values = report.model_dump(exclude={"other_metrics"})
         values |= {f"{OTHER}{name}": value for name, value in report.other_metrics.items()}
     else:
         values = {METRIC: math.nan, ERROR: report.error}
-    return {KIND: _KINDS[type(report)], **values}
+    return {KIND: _KINDS[type(report)], **values, **{f"{COST}{name}": cost for name, cost in costs.items()}}
 
 
 def from_tune(result: Mapping[str, Any] | None) -> TrialReport | None:
@@ -50,3 +55,8 @@ def from_tune(result: Mapping[str, Any] | None) -> TrialReport | None:
     others = {name.removeprefix(OTHER): value for name, value in result.items() if name.startswith(OTHER)}
     known = {name: result[name] for name in EpochReport.model_fields if name != "other_metrics"}
     return EpochReport(**known, other_metrics=others)
+
+
+def costs_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """Read the costs of the pruned network in a result of Tune; empty where the trial does not know them."""
+    return {name.removeprefix(COST): cost for name, cost in result.items() if name.startswith(COST)}

@@ -1,7 +1,7 @@
 """One trial: prune the dense network to the budget, then recover. And the function that Ray Tune runs."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from trainables.data.batches import Resident
 from trainables.data.splits import AnySplits
 from trainables.learnability.scores import draw_by
 from trainables.mistakes import in_one_line
-from trainables.outcome import Outcome, total
+from trainables.outcome import Facts, Outcome, total
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.fit import State, fit, keep_best, residents, resume, save_epoch
@@ -42,17 +42,20 @@ def run_trial(
     device: torch.device,
     team: Team = ALONE,
     judged: bool = False,
+    hear: Callable[[Facts], None] = lambda facts: None,
 ) -> Iterator[EpochReport]:
     """Run a trial, or resume it from its newest checkpoint, and yield the report of every epoch from epoch 0 on.
 
     storage: has the shared artifacts. folder: of this trial; at the end it has the network of the best epoch only.
     team: this worker leads it; all workers train, and this one does everything else. judged: whether a scheduler reads
-    the reports; epoch 0 then has a promise, if the recovery trains the weights that pruning kept. Raises ValueError
-    where the spec cannot be carried out, DivergedError where a loss is not finite, StorageError where the storage
-    fails.
+    the reports; epoch 0 then has a promise, if the recovery trains the weights that pruning kept. hear: gets what is
+    known after pruning, before the first report. Raises ValueError where the spec cannot be carried out, DivergedError
+    where a loss is not finite, StorageError where the storage fails.
     """
     if ended := _done(folder):  # the worker was lost after it wrote the outcome and before its last report arrived
         _tidy(folder, ended)
+        if ended.facts:
+            hear(ended.facts)
         yield from ended.history
         return
     data = residents(splits, device)
@@ -62,6 +65,7 @@ def run_trial(
     resumed = resume(folder, TrialRecord, spec.dense.model, device, last=last)
     state = resumed or prune(spec, splits, data, storage, folder / STEPS, team)
     facts = state.record.facts
+    hear(facts)
     pruned = Pruned(
         spec,
         facts.macs_total / facts.macs_kept,
@@ -135,13 +139,17 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], resource
     storage, folder = Folder.at(config["storage"]), Folder.at(config["folder"])
     prepare_process(resources)
     reference = data[spec.dense.data.key()]
+    costs: dict[str, float] = {}
     try:
         last = -QUIET_SECONDS
         with team(resources, reference) as workers:
             splits, device, judged = ray.get(reference), own_device(), config["judged"]
-            for report in run_trial(spec, splits, storage, folder, device, workers, judged):
+            reports = run_trial(
+                spec, splits, storage, folder, device, workers, judged, lambda facts: costs.update(facts.costs)
+            )
+            for report in reports:
                 if report.final or time.monotonic() - last >= QUIET_SECONDS:
-                    tune.report(to_tune(report))
+                    tune.report(to_tune(report, costs))
                     last = time.monotonic()
     except StorageError as error:
         tune.report(to_tune(TrialLost(str(error))))

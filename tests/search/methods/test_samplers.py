@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 
 from search.methods.names import SAMPLER_ABILITIES
 from search.methods.names import sampler_complaints as complaints
-from search.methods.samplers import SAMPLERS
+from search.methods.samplers import SAMPLERS, STOPPED_AT
 
 SPACE: dict[str, BaseDistribution] = {name: FloatDistribution(0.01, 1.0, log=True) for name in ("a", "b", "c")}
 LEARNING = sorted(set(SAMPLERS) - {"random", "qmc"})
@@ -159,9 +159,31 @@ def test_several_goals_over_densities_and_sparsities(name: str) -> None:
     for trial in [study.ask(space) for _ in range(5)]:
         study.tell(trial, (value(trial.params), trial.params["sparsity"]))
     study.tell(study.ask(space), state=TrialState.FAIL)
+    for _ in range(6):
+        stopped = study.ask(space)
+        stopped.set_user_attr(STOPPED_AT, [value(stopped.params) - 1, stopped.params["sparsity"]])
+        study.tell(stopped, state=TrialState.PRUNED)
     study.ask(space), study.ask(space)
     assert {trial.params["sparsity"] for trial in study.trials} == {0.5, 0.8}
     assert least_distance(points(study)) > 0
+
+
+def test_stopped_trials_of_several_goals_teach_the_gaussian_process_what_they_reached() -> None:
+    def next_ones(stopped_at: bool) -> NDArray[np.float64]:
+        study = study_of("gp", goals=2)
+        random = np.random.default_rng(0)
+        for n, params in enumerate(10 ** (2 * random.random((24, len(SPACE))) - 2)):
+            densities = dict(zip(SPACE, params.tolist(), strict=True))
+            values = [value(densities), value(densities)]
+            kept = {"values": values} if n < 4 else {"state": TrialState.PRUNED}
+            notes = {STOPPED_AT: values} if stopped_at and n >= 4 else {}
+            study.add_trial(create_trial(params=densities, distributions=SPACE, user_attrs=notes, **kept))
+        return proposals(study, 4)
+
+    def distance(points: NDArray[np.float64]) -> float:
+        return float(np.abs(points + 0.5).mean())  # from where both goals are highest
+
+    assert distance(next_ones(stopped_at=True)) < 0.5 * distance(next_ones(stopped_at=False))
 
 
 def test_a_sampler_of_one_goal_refuses_several() -> None:

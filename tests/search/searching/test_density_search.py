@@ -8,6 +8,7 @@ import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
+from search.methods.names import SAMPLER_ABILITIES
 from search.methods.samplers import SAMPLERS
 from search.methods.spaces import SMALLEST, SPACES
 from search.results.rows import row_of
@@ -150,6 +151,31 @@ def test_several_goals_make_one_search_over_all_sparsities_with_its_front() -> N
     values = [tuple(trial.values) for trial in study.trials]
     front = {v for v in values if not any(o[0] >= v[0] and o[1] <= v[1] and o != v for o in values)}
     assert {tuple(trial.values) for trial in study.best_trials} == front
+
+
+def test_a_stopped_trial_of_several_goals_is_pruned_and_says_what_it_had_reached() -> None:
+    search = search_of(tuple(STUDY.cells()), goals=["best_val_accuracy", "macs"], constraints=["macs<=0.4"], trials=20)
+    done, stopped, early = (proposed(search) for _ in range(3))
+    search.tell(done.key(), row_of(judged(done, 0.6, macs=0.4)))
+    search.tell(stopped.key(), row_of(judged(stopped, 0.9, macs=0.1).model_copy(update={"status": "stopped"})))
+    search.tell(early.key(), row_of(Outcome(spec=early, status="stopped")))  # before its first checkpoint
+    complete, pruned, unknown = search.study.trials
+    assert (complete.state, complete.values) == (TrialState.COMPLETE, [0.6, 0.4])
+    assert (pruned.state, pruned.values, pruned.user_attrs["stopped_at"]) == (TrialState.PRUNED, None, [0.9, 0.1])
+    assert pruned.constraints == pytest.approx({"macs<=0.4": -0.3})
+    assert (unknown.state, "stopped_at" in unknown.user_attrs) == (TrialState.PRUNED, False)
+    assert search.study.best_trials == [complete]  # no front has a network that was not trained to its end
+
+
+@pytest.mark.parametrize("sampler", [name for name, able in SAMPLER_ABILITIES.items() if able.several_goals])
+def test_every_sampler_of_several_goals_goes_on_after_stopped_trials(sampler: str) -> None:
+    search = search_of(tuple(STUDY.cells()), goals=["best_val_accuracy", "macs"], sampler=sampler, trials=40)
+    for n in range(24):
+        spec = proposed(search)
+        ended = judged(spec, 0.5 + n / 100, macs=1 - spec.sparsity - n / 1000)
+        search.tell(spec.key(), row_of(ended if n % 3 == 0 else ended.model_copy(update={"status": "stopped"})))
+    states = Counter(trial.state for trial in search.study.trials)
+    assert states == {TrialState.COMPLETE: 8, TrialState.PRUNED: 16}
 
 
 def test_studies_of_several_goals_have_one_search_for_all_sparsities() -> None:

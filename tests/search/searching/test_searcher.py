@@ -175,3 +175,26 @@ def test_the_end_waits_for_what_still_runs(tmp_path: Path) -> None:
     end(searcher, folder, "2", two[1], 0.5)
     after: Any = searcher.suggest("3")
     assert after == Searcher.FINISHED
+
+
+def test_a_scheduler_of_several_goals_knows_all_trials_of_the_search_with_their_costs(tmp_path: Path) -> None:
+    goals = STUDY.search.model_copy(update={"goals": ("best_val_accuracy", "macs"), "sampler": "random", "trials": 12})
+    study, folder = STUDY.model_copy(update={"search": goals}), folder_of(tmp_path / "s")
+    searcher = StudySearcher(study, folder, configure=lambda spec: {"spec": spec})
+    ran = run_out(searcher, folder)
+    (name,) = {searcher.search_of(spec) for spec in ran if spec.policy == "searched"}
+    assert name is not None
+    assert {searcher.search_of(spec) for spec in ran if spec.policy != "searched"} == {None}
+    past = StudySearcher(study, folder, configure=lambda spec: {"spec": spec}).ended(name)
+    assert past.keys() == {spec.key() for spec in ran}
+    assert {spec.sparsity for spec in ran if spec.policy == "searched"} == {0.5, 0.8}
+    for spec in ran:
+        outcome = folder.outcome(spec.key())
+        assert outcome is not None
+        assert outcome.facts is not None
+        macs = outcome.facts.macs_kept / outcome.facts.macs_total
+        assert past[spec.key()].costs == {
+            "params": outcome.facts.params_kept / outcome.facts.params_total,
+            "macs": macs,
+        }
+        assert past[spec.key()].reports == outcome.history

@@ -147,7 +147,6 @@ def test_all_complaints_come_at_once() -> None:
             ["search.goals=[best_val_accuracy,macs]", "search.trials=9"],
             "search.trials must exceed its 9 starting points",
         ),
-        (["search.goals=[best_val_accuracy,macs]", "search.scheduler=asha"], "search.scheduler must be 'fifo'"),
         (
             ["search.constraints=['sparsity>=0.4']"],
             "search.constraints must bound one of params, macs, latency_ms",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from trainables.spec import EpochReport
-from trainables.trial.reports import METRIC, TrialFailed, TrialLost, TrialReport, from_tune, to_tune
+from trainables.trial.reports import METRIC, TrialFailed, TrialLost, TrialReport, costs_of, from_tune, to_tune
 
 ADDED: dict[str, Any] = {"trial_id": "a", "done": False, "training_iteration": 3, "time_total_s": 0.1}
 REPORTS = [
@@ -19,10 +19,13 @@ REPORTS = [
 
 @pytest.mark.parametrize("report", REPORTS, ids=str)
 def test_a_report_comes_through_tune(report: TrialReport) -> None:
-    result = to_tune(report)
+    costs = {"params": 0.5, "latency_ms": 2.0}
+    result = to_tune(report, costs)
     assert METRIC in result  # Tune refuses a result without it
     assert not any(isinstance(value, dict | list | tuple) for value in result.values())  # Tune flattens these
     assert from_tune(ADDED | result) == report
+    assert costs_of(ADDED | result) == costs
+    assert costs_of(to_tune(report)) == {}
 
 
 @pytest.mark.parametrize("result", [None, {}, ADDED])
