@@ -33,6 +33,7 @@ from trainables.data import sources
 from trainables.data_spec import DataSpec
 from trainables.learnability.records import read_records
 from trainables.models.trust import NO_TRUST, Trust
+from trainables.outcome import Outcome
 from trainables.storage.folder import Folder
 from trainables.task.loading import load_task
 from trainables.training.recorder import SAMPLES
@@ -179,6 +180,28 @@ def test_a_killed_study_of_curricula_ends_as_an_undisturbed_one(tasks: Path, tmp
     for trial in results[0]:
         records = [home / "howcompact-runs" / "series" / "trials" / trial / SAMPLES for home in homes]
         assert records[0].read_bytes() == records[1].read_bytes()
+
+
+def test_two_workers_train_a_task_and_a_killed_study_of_theirs_ends_as_an_undisturbed_one(
+    tasks: Path, tmp_path: Path
+) -> None:
+    settings = (
+        *("tracking=off", "seeds=[0]", "dense.epochs=2", "finetune.epochs=8", "sparsities=[0.8]", "policies=[uniform]"),
+        *("data.max_train=201", "resources.workers=2", "records.finetune=during", "calibration=32"),
+    )
+    homes = [tmp_path / "calm", tmp_path / "killed"]
+    for home in homes:
+        home.mkdir()
+    finish(start(homes[0], "series", *settings))
+    kill_when(start(homes[1], "series", *settings), homes[1], "series/trials/*/epoch-00002/manifest.json")
+    finish(start(homes[1], "series", *settings))
+    (one,), (other,) = (list((home / "howcompact-runs/series/trials").iterdir()) for home in homes)
+    assert one.name == other.name
+    histories = [Outcome.from_file((trial / "outcome.json").read_bytes()).history for trial in (one, other)]
+    told = [[report.model_copy(update={"seconds": 0.0}) for report in history] for history in histories]
+    assert told[0] == told[1]
+    assert len(told[0]) == 9
+    assert (one / SAMPLES).read_bytes() == (other / SAMPLES).read_bytes()
 
 
 def test_the_command_tells_which_samples_of_a_task_are_easy(tasks: Path, tmp_path: Path) -> None:

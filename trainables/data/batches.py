@@ -112,6 +112,10 @@ class Resident:
         """Return all samples as one batch: images and labels."""
         return torch.cat([batch.inputs for batch in eval_batches(self, WHOLE_BATCH)]), self.labels
 
+    def first(self) -> Any:
+        """Return the first sample as a batch, as the objective reads it."""
+        return next(self.contents(torch.zeros(1, dtype=torch.int64), [slice(0, 1)]))
+
     def contents(self, order: Tensor, steps: Sequence[slice]) -> Iterator[Any]:
         """Yield what the objective reads for each step, a slice of `order` (n,), positions on the CPU."""
         labels = self.labels[order.to(self.device)]

@@ -33,8 +33,18 @@ class Samples:
         return replace(self, ids=self.ids[:count])
 
     def batch(self, index: Sequence[int]) -> Any:
-        """Collate the samples at some positions."""
+        """Collate the samples at some positions; none give a batch (0, ...), for which `collate` gets a sample."""
+        if not len(index):
+            return _without_samples(self.batch([0]))
         return self.collate([self.source[int(self.ids[position])] for position in index])
+
+
+def _without_samples(content: Any) -> Any:
+    if isinstance(content, Tensor):
+        return content[:0]
+    if isinstance(content, Mapping):
+        return {name: _without_samples(each) for name, each in content.items()}
+    return tuple(map(_without_samples, content))
 
 
 def inputs_of(task: Task) -> Inputs:

@@ -55,7 +55,8 @@ def to_device(model: nn.Module, device: torch.device) -> nn.Module:
 def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Evaluation:
     """Evaluate a network in eval mode on a split; it then returns to the mode that it was in.
 
-    team: all workers call this; each evaluates its share, and all get the result.
+    team: all workers call this; each evaluates its share, and all get the result. Where a share of a batch is empty,
+    the worker runs on the first sample, which does not count: no network and no metric need understand an empty batch.
     """
     training = model.training
     model.eval()
@@ -65,11 +66,15 @@ def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Evaluation
     sums: list[list[Tensor]] = [[] for _ in metrics]  # of each batch
     loss = torch.zeros((), dtype=torch.float64, device=device)
     for batch in eval_batches(data, EVAL_BATCH, team.share):
+        counts = len(batch.index) > 0
+        content = batch.content if counts else data.first()
         with autocast(device):
-            outputs = model(batch.inputs).float()
+            outputs = model(objective.inputs(content)).float()
         for metric, own in zip(metrics, sums, strict=True):
-            own.append(metric.sums(outputs, batch.content).double())
-        loss += objective.losses(outputs, batch.content).double().sum()
+            found = metric.sums(outputs, content).double()
+            own.append(found if counts else torch.zeros_like(found))
+        if counts:
+            loss += objective.losses(outputs, content).double().sum()
     model.train(training)
     totals = (team.total(torch.stack(own).sum(0)).cpu() for own in sums)
     value, *others = (metric.value(total) for metric, total in zip(metrics, totals, strict=True))
