@@ -14,6 +14,12 @@ from search.study.reading import parse_study, shipped
 from search.study.spec import StudySpec
 
 LIBRARIES = ("howcompact", "torch", "ray", "optuna", "numpy")
+FOUND: dict[str, Any] = {  # settings that each run finds; commands refuse them
+    "name": True,
+    "contents": True,
+    "data": {"task", "content"},
+    "curricula": {"__all__": {"content"}},
+}
 YAML_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # text only within quotes
 
 
@@ -92,10 +98,8 @@ def run_command(study: StudySpec, verb: str = "run") -> str:
 
 
 def _settings(study: StudySpec) -> dict[str, Any]:
-    """Give every setting but the name; items of lists without the fields that have their defaults."""
-    whole, changed = (
-        study.model_dump(mode="json", exclude={"name"}, exclude_defaults=short) for short in (False, True)
-    )
+    """Give every setting of a user but the name; items of lists without the fields that have their defaults."""
+    whole, changed = (study.model_dump(mode="json", exclude=FOUND, exclude_defaults=short) for short in (False, True))
     return whole | {name: value for name, value in changed.items() if isinstance(value, list)}
 
 
