@@ -310,6 +310,7 @@ def test_what_a_task_cannot_do_is_refused_without_importing_it(settings: list[st
         ),
         (["curricula=[easy-first]"], "curriculum 'easy-first' must know which outputs are right, but task"),
         (["records.finetune=during"], "records.finetune must know which outputs are right, but task"),
+        (["records.dense=after"], "records.dense must know which outputs are right, but task"),
         (["policies=[capacity-functional]"], "policy 'capacity-functional' must know which outputs are right"),
         (
             ["task='text:docstrings'", "models=['text:gpt']", "curricula=[{name: easy-first, measure: aum}]"],

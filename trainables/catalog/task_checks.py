@@ -42,6 +42,7 @@ def complaints_of_hits(spec: TrialSpec, hits: bool, labels: bool) -> list[str]:
     asking = [
         *(f"policy {pruning.policy!r}" for pruning in spec.prunings if pruning.policy in OF_HITS),
         *(f"curriculum {curriculum.name!r}" for curriculum in own),
+        *(["records.dense"] if spec.dense.record == "after" else []),  # by default only what can be is recorded
         *(["records.finetune"] if spec.record != "off" else []),
     ]
     found = [
