@@ -82,6 +82,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "granularity": get_args(GranularityName),
     "schedule": ("one-shot", "iterative", "gradual"),
     "recovery": ("finetune", "rewind", "distill", "scratch", "scratch-b"),
+    "optimizer": ("sgd", "adamw"),
     "shaping": ("straight-through", "sech2"),
     "curriculum": (
         "standard",
@@ -123,6 +124,7 @@ def or_own(names: Iterable[str]) -> Any:
 PolicyName = Annotated[str, or_own(NAMES["policy"])]
 CriterionName = Annotated[str, or_own(NAMES["criterion"])]
 RecoveryName = Annotated[str, or_own(NAMES["recovery"])]
+OptimizerName = Annotated[str, or_own(NAMES["optimizer"])]
 ScheduleName = Annotated[str, _one_of("schedule")]
 ShapingName = Annotated[str, _one_of("shaping")]
 CurriculumName = Annotated[str, _one_of("curriculum")]

@@ -7,13 +7,14 @@ from typing import Any, Literal, TypeVar, get_args
 from trainables.names import CRITERION_NEEDS, POLICY_NEEDS, GranularityName, Needs, Source, unknown
 from trainables.own_function import is_external, load_function
 
-FunctionKind = Literal["policy", "criterion", "recovery", "sampler", "scheduler"]
+FunctionKind = Literal["policy", "criterion", "recovery", "optimizer", "sampler", "scheduler"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 ARGUMENTS: Mapping[FunctionKind, tuple[str, ...]] = {
     "policy": ("problem",),
     "criterion": ("context",),
     "recovery": ("pruned",),
+    "optimizer": ("parameters", "recipe"),
     "sampler": ("seed", "trials"),
     "scheduler": ("epochs", "metric", "mode"),
 }
@@ -21,6 +22,7 @@ GROUPS: Mapping[FunctionKind, str] = {  # kind -> the group of entry points by w
     "policy": "howcompact.policies",
     "criterion": "howcompact.criteria",
     "recovery": "howcompact.recoveries",
+    "optimizer": "howcompact.optimizers",
     "sampler": "howcompact.samplers",
     "scheduler": "howcompact.schedulers",
 }

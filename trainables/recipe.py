@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from trainables.frozen import Frozen
+from trainables.names import OptimizerName
 
 
 class Recipe(Frozen):
@@ -13,7 +14,10 @@ class Recipe(Frozen):
     epochs: int = Field(10, ge=0, description="Number of epochs.")
     lr: float = Field(0.05, gt=0.0, description="Learning rate at the start.")
     batch_size: int = Field(128, ge=2, description="Samples in a batch.")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="The optimizer: SGD with momentum, or AdamW.")
+    optimizer: OptimizerName = Field(
+        "sgd", description="The optimizer: SGD with momentum, AdamW, or package.module:function."
+    )
+    code: str = Field("", description="Checksum of the code of the user's own optimizer, which each run computes.")
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="Momentum of SGD; beta1 of AdamW.")
     nesterov: bool = Field(False, description="Whether SGD has Nesterov's momentum.")
     weight_decay: float = Field(5e-4, ge=0.0, description="Weight decay.")

@@ -24,6 +24,7 @@ from trainables.names import CRITERION_NEEDS, POLICY_NEEDS, Needs, Source
 from trainables.plugins import FunctionKind, installed
 from trainables.pruning.criteria import CRITERIA
 from trainables.pruning.granularities import GRANULARITIES
+from trainables.training.optimizers import OPTIMIZERS
 from trainables.training.recovery import RECOVERIES
 
 HALF = np.array([0.5])
@@ -53,6 +54,10 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
         "recoveries": lambda: (
             {name: _about(recovery) for name, recovery in RECOVERIES.items()}
             | _own("recovery", "function(pruned: Pruned) -> TrainingPlan")
+        ),
+        "optimizers": lambda: (
+            {name: _about(build) for name, build in OPTIMIZERS.items()}
+            | _own("optimizer", "function(parameters, recipe) -> torch.optim.Optimizer")
         ),
         "curricula": lambda: {name: _of_curriculum(name, kind) for name, kind in CURRICULA.items()},
         "pacings": lambda: {

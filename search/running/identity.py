@@ -38,7 +38,11 @@ def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
         for curriculum in study.curricula
     )
     contents = {model: content for model, content in models.items() if content} | own_code.described(study.functions())
-    return study.model_copy(update={"data": data, "contents": contents, "curricula": curricula})
+    recipes = {
+        name: recipe.model_copy(update={"code": contents.get(recipe.optimizer, "")})
+        for name, recipe in (("dense", study.dense), ("finetune", study.finetune))
+    }
+    return study.model_copy(update={"data": data, "contents": contents, "curricula": curricula, **recipes})
 
 
 def warn_of_changes(study: StudySpec, folder: StudyFolder, warn: Say) -> None:

@@ -40,6 +40,9 @@ def complaints_of_settings(study: StudySpec) -> list[str]:
         problems.append(f"data.content must be left out, as each run finds it, but got {study.data.content!r}; drop it")
     if study.data.task != TaskSpec(function=study.task):
         problems.append("data.task must be left out, as the setting task gives it; drop it")
+    for name, recipe in (("dense", study.dense), ("finetune", study.finetune)):
+        if recipe.code:
+            problems.append(f"{name}.code must be left out, as each run finds it, but got {recipe.code!r}; drop it")
     if study.contents or any(curriculum.content for curriculum in study.curricula):
         problems.append("contents must be left out, as each run finds them; drop them")
     for field in ("models", "criteria", "recoveries", "curricula", "policies", "sparsities", "seeds"):
@@ -85,10 +88,24 @@ def _misfits(study: StudySpec) -> list[str]:
 
     cells = [cells[0] for _, cells in study.searches()]
     return (
-        search_checks.unsound(study.search)
+        _unsound(study)
+        or search_checks.unsound(study.search)
         or feasibility.unreachable([*study.trials(), *study.cells()])
         or search_checks.unvaried(study.search, cells)
     )
+
+
+def _unsound(study: StudySpec) -> list[str]:
+    """List what is wrong with optimizers of the user's own, which are tried on a small network."""
+    from trainables.catalog.contract import check_function  # imports torch
+
+    problems = []
+    for name in (name for name, kind in study.functions().items() if kind == "optimizer"):
+        try:
+            check_function("optimizer", name)
+        except ValueError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _different_cells(study: StudySpec) -> Sequence[TrialSpec]:

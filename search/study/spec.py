@@ -185,11 +185,12 @@ class StudySpec(Frozen):
         """Return the functions of the user's own: name -> kind."""
         policies = [*self.all_policies(), *(pruning.policy for pruning in self.before)]
         criteria = [*self.criteria, *(pruning.criterion for pruning in self.before)]
-        of_search: dict[FunctionKind, list[str]] = {
+        others: dict[FunctionKind, list[str]] = {
+            "optimizer": [self.dense.optimizer, self.finetune.optimizer],
             "sampler": [self.search.sampler],
             "scheduler": [self.search.scheduler],
         }
-        return own_functions({"policy": policies, "criterion": criteria, "recovery": self.recoveries, **of_search})
+        return own_functions({"policy": policies, "criterion": criteria, "recovery": self.recoveries, **others})
 
     def all_policies(self) -> tuple[str, ...]:
         """Return the policies of the study and the policies that its searches start from."""

@@ -27,6 +27,7 @@ from trainables.pruning.granularities import GRANULARITIES
 from trainables.pruning_spec import Gates
 from trainables.recipe import Recipe
 from trainables.spec import DenseSpec, TrialSpec
+from trainables.training.optimizers import OPTIMIZERS
 from trainables.training.recovery import RECOVERIES, Pruned
 
 TABLES: dict[str, Iterable[str]] = {
@@ -35,6 +36,7 @@ TABLES: dict[str, Iterable[str]] = {
     "granularity": GRANULARITIES,
     "schedule": SCHEDULES,
     "recovery": RECOVERIES,
+    "optimizer": OPTIMIZERS,
     "shaping": SHAPINGS,
     "curriculum": CURRICULA,
     "pacing": PACINGS,

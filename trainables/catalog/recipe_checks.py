@@ -1,6 +1,7 @@
 """Find mistakes in the recipes of a trial: records of mixed images, and weights that are not one a class."""
 
 from trainables.names import DRAWN_AGAIN
+from trainables.plugins import name_complaints
 from trainables.recipe import Recipe
 from trainables.spec import TrialSpec
 
@@ -8,7 +9,7 @@ OF_DENSE = (*DRAWN_AGAIN, "rewind")  # recoveries that follow the recipe of dens
 
 
 def complaints(spec: TrialSpec) -> list[str]:
-    """List the records that would be of mixed images, and weights that are all 0."""
+    """List the optimizers that are unknown, the records that would be of mixed images, and weights that are all 0."""
     recipes = {"dense": spec.dense.recipe, "finetune": spec.finetune}
     followed = {"dense": "dense", "finetune": "dense" if spec.recovery in OF_DENSE else "finetune"}
     taken = {"dense": spec.dense.record, "finetune": spec.record}
@@ -23,7 +24,8 @@ def complaints(spec: TrialSpec) -> list[str]:
         for name, recipe in recipes.items()
         if recipe.loss_weights and recipe.loss_weights != "balanced" and not any(recipe.loss_weights)
     ]
-    return [*mixed, *nothing]
+    unknown = [problem for recipe in recipes.values() for problem in name_complaints("optimizer", recipe.optimizer)]
+    return [*unknown, *mixed, *nothing]
 
 
 def weight_complaints(spec: TrialSpec, classes: int) -> list[str]:

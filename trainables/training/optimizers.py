@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from trainables.own_function import is_external
+from trainables.plugins import load
 from trainables.recipe import Recipe
 
 Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
@@ -45,6 +47,17 @@ def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Build AdamW (arXiv 1711.05101). The recipe's momentum is beta1; beta2 is 0.999."""
     betas = (recipe.momentum, 0.999)
     return AdamW(model.parameters(), recipe.lr, betas=betas, weight_decay=recipe.weight_decay, foreach=True)
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Build the optimizer of a recipe, or call the user's own function. Raises ValueError as `plugins.load`.
+
+    A function gets the recipe and the parameters with their names, a list of pairs, as torch's optimizers take them.
+    """
+    if not is_external(recipe.optimizer):
+        return OPTIMIZERS[recipe.optimizer](model, recipe)
+    built: torch.optim.Optimizer = load("optimizer", recipe.optimizer)(list(model.named_parameters()), recipe)
+    return built
 
 
 OPTIMIZERS: Mapping[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {"sgd": sgd, "adamw": adamw}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +10,12 @@ from torch import Tensor, nn
 from trainables.models.layers import NO_MASKS, Masks
 from trainables.pruning.gates import ChannelGates
 from trainables.recipe import Recipe
-from trainables.training.average import Average
+from trainables.training.average import TRAINED, Average
 from trainables.training.learning_rate import factor
-from trainables.training.optimizers import OPTIMIZERS, SGD
+from trainables.training.optimizers import SGD, build_optimizer
 
 Memory = Mapping[str, Tensor]  # what updates need of earlier ones: "exp_avg:conv1.weight" and the like
-ENTRIES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")  # of the state of SGD and AdamW
+MOMENTUM = "momentum_buffer"  # the entry of SGD's state
 
 
 class Updates:
@@ -32,7 +33,8 @@ class Updates:
         self._model, self._recipe, self._gates = model, recipe, gates
         self._masked: list[Tensor] = [model.get_parameter(name) for name in masks]
         self._masks = list(masks.values())
-        self._weights = OPTIMIZERS[recipe.optimizer](model, recipe)
+        self._weights = build_optimizer(model, recipe)
+        self._rates: list[float] = [group["lr"] for group in self._weights.param_groups]  # at their highest
         self._optimizers = [self._weights, *([SGD(gates.parameters(), gates.lr, foreach=True)] if gates else [])]
         self._average = Average(model, recipe.ema) if recipe.ema else None
         self._gates_done = 0.0  # fraction of the gates' training
@@ -45,8 +47,8 @@ class Updates:
 
     def set_progress(self, done: float) -> None:
         """Set the learning rates. done: fraction of the recipe's training that is done."""
-        for group in self._weights.param_groups:
-            group["lr"] = self._recipe.lr * factor(self._recipe, done)
+        for group, rate in zip(self._weights.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor(self._recipe, done)
         if self._gates:  # they no longer change after their own number of epochs
             self._gates_done = min(1.0, done * self._recipe.epochs / self._gates.settings.epochs)
             for group in self._optimizers[-1].param_groups:
@@ -78,6 +80,11 @@ class Updates:
         if self._average:
             self._average.swap()
 
+    @property
+    def state(self) -> Mapping[Tensor, Mapping[str, Any]]:
+        """The state of the optimizer of the weights: parameter -> entry -> value."""
+        return self._weights.state
+
     def memory(self) -> dict[str, Tensor]:
         """Return what the next updates need of the ones so far, outside `training`."""
         memory = {
@@ -90,8 +97,10 @@ class Updates:
 
     def remember(self, memory: Memory) -> None:
         """Go on after the updates that left this memory. An empty memory is that of no updates."""
+        of_state = (key for key in memory if not key.startswith(TRAINED))
+        entries = {MOMENTUM, *(entry for entry, colon, _ in (key.partition(":") for key in of_state) if colon)}
         for name, parameter in self._model.named_parameters():
-            for entry in ENTRIES:
+            for entry in sorted(entries):
                 if (saved := memory.get(_key(entry, name))) is not None:
                     self._weights.state[parameter][entry] = _like(saved, parameter)
         if self._average:
@@ -100,11 +109,13 @@ class Updates:
 
 def _key(entry: str, name: str) -> str:
     """Name an entry of a parameter's state. Checkpoints of older versions have SGD's by the parameter's name alone."""
-    return name if entry == "momentum_buffer" else f"{entry}:{name}"
+    return name if entry == MOMENTUM else f"{entry}:{name}"
 
 
 def _like(saved: Tensor, parameter: Tensor) -> Tensor:
     """Copy an entry into the layout of the weights; the number of steps stays on the CPU, as torch has it."""
     if saved.dim() == 0:
         return saved.clone()
+    if saved.shape != parameter.shape:  # of an optimizer of the user's own
+        return saved.to(parameter.device, copy=True)
     return torch.empty_like(parameter, requires_grad=False).copy_(saved)

@@ -1,12 +1,14 @@
 """Functions of the user's own as policies, criteria and recoveries: what they get, and how faults are named."""
 
+import re
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.trainables.trials import CPU, DENSE, WEIGHT, facts_of, outcome_of
+from tests.trainables.trials import CPU, DENSE, WEIGHT, facts_of, outcome_of, without_times
 from trainables.allocation.policies import policy
 from trainables.catalog.checks import conflicts
 from trainables.catalog.contract import check_function
@@ -15,6 +17,7 @@ from trainables.models import own_code
 from trainables.names import GranularityName
 from trainables.plugins import FunctionKind, needs, needs_of
 from trainables.pruning.criteria import CRITERIA
+from trainables.recipe import Recipe
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
@@ -91,6 +94,54 @@ def no_plan(pruned):
 
 def two(first, second):
     pass
+
+
+def adam(parameters, recipe):
+    return torch.optim.Adam(parameters, lr=recipe.lr)
+
+
+def factors(parameters, recipe):
+    return torch.optim.Adafactor(parameters, lr=recipe.lr)  # its state has other shapes than the weights
+
+
+def no_optimizer(parameters, recipe):
+    return [parameter for _, parameter in parameters]
+
+
+def closes(parameters, recipe):
+    return torch.optim.LBFGS(parameters, lr=recipe.lr)
+
+
+def nothing_learns(parameters, recipe):
+    return torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=recipe.lr)
+
+
+class Counting(torch.optim.SGD):
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, lr)
+        self.count = 0
+
+    def step(self, closure=None):
+        self.count += 1
+        for group in self.param_groups:
+            group["lr"] /= self.count
+        return super().step(closure)
+
+
+def forgets(parameters, recipe):
+    return Counting(parameters, recipe.lr)
+
+
+class Naming(torch.optim.SGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["count"] = 1
+        return super().step(closure)
+
+
+def names(parameters, recipe):
+    return Naming(parameters, recipe.lr)
 """
 
 
@@ -120,6 +171,22 @@ def test_a_sound_recovery_passes() -> None:
     assert check_function("recovery", "tried_rules:twice")[0].startswith("3 epochs for a trial with finetune.epochs 3")
 
 
+@pytest.mark.parametrize("name", ["adam", "factors"])
+def test_a_sound_optimizer_passes(name: str) -> None:
+    (held,) = check_function("optimizer", f"tried_rules:{name}")
+    assert held.endswith("and go on from a saved state")
+
+
+def test_the_functions_of_the_readme_hold(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "trainables" / "README.md").read_text()
+    section = text[text.index("## Functions of your own") : text.index("## Recipes")]
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", section, re.DOTALL)):
+        assert len(code.splitlines()) <= 20
+        (tmp_path / f"shown_{number}.py").write_text(code)
+    assert check_function("policy", "shown_0:halves")
+    assert check_function("optimizer", "shown_1:radam")
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
@@ -134,6 +201,12 @@ def test_a_sound_recovery_passes() -> None:
         ("recovery", "no_plan", "must return a TrainingPlan, but returned a Recipe"),
         ("recovery", "two", r"must be callable as two\(pruned\), but: missing a required argument: 'second'"),
         ("policy", "half", "did you mean 'halves'"),
+        ("optimizer", "no_optimizer", "must return an optimizer of torch .* but returned a list"),
+        ("optimizer", "closes", "must run on small_cnn, but failed with TypeError"),
+        ("optimizer", "nothing_learns", "must change weights, but changes none"),
+        ("optimizer", "forgets", "must go on from the state of each parameter, as after a kill, but goes on otherwise"),
+        ("optimizer", "names", r"must keep its state as tensors, .* but \['count'\] is none"),
+        ("optimizer", "halves", r"must be callable as halves\(parameters, recipe\)"),
     ],
 )
 def test_a_fault_is_named(kind: FunctionKind, name: str, message: str) -> None:
@@ -170,9 +243,11 @@ def test_only_what_a_function_may_read_can_be_declared() -> None:
         ),
         ({"recovery": "tried_rules:two"}, "give it this parameter"),
         ({"criterion": "tried_rules:nope"}, "function of tried_rules must be a known name"),
+        ({"finetune": Recipe(optimizer="lion")}, "optimizer must be a known name, but got 'lion'"),
+        ({"finetune": Recipe(optimizer="tried_rules:halves")}, "give it these 2 parameters"),
     ],
 )
-def test_a_trial_is_refused_before_it_runs(settings: dict[str, str], message: str) -> None:
+def test_a_trial_is_refused_before_it_runs(settings: dict[str, object], message: str) -> None:
     (complaint,) = conflicts(WEIGHT.model_copy(update=settings))
     assert message in complaint
 
@@ -194,6 +269,32 @@ def test_a_trial_runs_with_functions_as_with_the_same_names(
     first, second = np.split(np.array(list(facts.parts.values())), [(len(facts.parts) + 1) // 2])
     assert second.mean() > 1.5 * first.mean()
     assert facts.params_kept <= round((1 - own.sparsity) * facts.params_total)
+
+
+@pytest.mark.parametrize("stops", [1, 2])
+def test_a_trial_trains_with_an_optimizer_of_the_users_own_and_goes_on_after_a_kill(
+    stops: int, splits: Splits, storage: Folder, tmp_path: Path
+) -> None:
+    recipe = Recipe(epochs=3, lr=0.01, optimizer="tried_rules:factors")
+    own = WEIGHT.model_copy(update={"finetune": recipe})
+    whole, broken = (Folder.at(str(tmp_path / name)) for name in ("whole", "broken"))
+    reports = list(run_trial(own, splits, storage, whole, CPU))
+    list(islice(run_trial(own, splits, storage, broken, CPU), stops))
+    assert without_times(list(run_trial(own, splits, storage, broken, CPU))) == without_times(reports)
+
+
+def test_a_trial_trains_by_torchs_adam_as_torch_does(splits: Splits, storage: Folder, tmp_path: Path) -> None:
+    """AdamW without decay is Adam."""
+    ours = Recipe(epochs=2, lr=0.01, optimizer="adamw", weight_decay=0.0)
+    results = [
+        list(run_trial(WEIGHT.model_copy(update={"finetune": recipe}), splits, storage, Folder.at(str(folder)), CPU))
+        for folder, recipe in (
+            (tmp_path / "ours", ours),
+            (tmp_path / "own", ours.model_copy(update={"optimizer": "tried_rules:adam"})),
+        )
+    ]
+    losses = [[report.val_loss for report in reports] for reports in results]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_the_code_counts_in_the_key_of_its_trials_only(rules: Path) -> None:

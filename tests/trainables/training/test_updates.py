@@ -156,7 +156,6 @@ def test_masked_weights_stay_zero_in_the_average_too() -> None:
         ({"optimizer": "adamw", "nesterov": True}, "nesterov needs optimizer 'sgd'"),
         ({"nesterov": True, "momentum": 0.0}, "nesterov needs"),
         ({"epochs": 2, "warmup": 2}, "warmup must be shorter than the training, but got 2 of 2 epochs"),
-        ({"optimizer": "lion"}, "'sgd' or 'adamw'"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:

@@ -1,0 +1,69 @@
+"""An optimizer of the user's own in a study: refused before any trial, known by its code, sent to the cluster."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.cluster.packing import pack
+from search.running.identity import identified
+from search.study.reading import read_study
+from trainables.storage.folder import Folder
+
+CODE = """
+import torch
+
+
+def adam(parameters, recipe):
+    return torch.optim.Adam(parameters, lr=recipe.lr)
+
+
+def none(parameters, recipe):
+    return None
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delitem(sys.modules, "tried_optimizer", raising=False)  # of another test's folder
+    file = tmp_path / "code" / "tried_optimizer.py"
+    file.parent.mkdir()
+    file.write_text(CODE)
+    monkeypatch.syspath_prepend(file.parent)
+    return file
+
+
+def test_an_unsound_optimizer_is_refused_in_one_sentence() -> None:
+    for phase in ("dense", "finetune"):
+        with pytest.raises(ValueError, match=r":none' must return an optimizer of torch") as told:
+            read_study("digits", [f"{phase}.optimizer=tried_optimizer:none"])
+        assert len(str(told.value).splitlines()) == 1
+    with pytest.raises(ValueError, match="optimizer must be a known name, but got 'adam'; did you mean 'adamw'"):
+        read_study("digits", ["dense.optimizer=adam"])
+    with pytest.raises(ValueError, match=r"finetune\.code must be left out, as each run finds it"):
+        read_study("digits", ["finetune.code=abcd"])
+
+
+def test_the_code_of_an_optimizer_counts_in_the_keys_of_what_it_trains(module: Path, tmp_path: Path) -> None:
+    def keys(*settings: str) -> tuple[str, str]:
+        study = identified(read_study("digits", settings), Folder.at(str(tmp_path)), lambda text: None)
+        trial = study.trials()[0]
+        return trial.dense.key(), trial.key()
+
+    before, fixed = keys("finetune.optimizer=tried_optimizer:adam"), keys()
+    dense = keys("dense.optimizer=tried_optimizer:adam")
+    assert before[0] == fixed[0]
+    assert len({before[1], fixed[1], dense[1]}) == 3
+    module.write_text(CODE.replace("lr=recipe.lr", "lr=2 * recipe.lr"))
+    after = keys("finetune.optimizer=tried_optimizer:adam")
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    assert keys("dense.optimizer=tried_optimizer:adam")[0] != dense[0]
+    assert keys() == fixed
+
+
+def test_the_code_of_an_optimizer_is_sent_to_the_cluster(tmp_path: Path) -> None:
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    pack(read_study("digits", ["dense.optimizer=tried_optimizer:adam"]), folder)
+    assert (folder / "tried_optimizer.py").read_text() == CODE
