@@ -73,7 +73,7 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (DataSpec, {"image": "x", "label": "x", "fit": "crop", "normalise": "imagenet", "channels": "grey"}),
     (Recipe, {"epochs": 1, "lr": 0.3, "batch_size": 7, "momentum": 0.1, "weight_decay": 0.1, "schedule": "constant"}),
     (Recipe, {"optimizer": "adamw", "nesterov": True, "warmup": 1, "label_smoothing": 0.1, "grad_clip": 1, "ema": 0.9}),
-    (Recipe, {"loss_weights": "balanced", "mixup": 0.2, "cutmix": 1.0}),
+    (Recipe, {"loss_weights": "balanced", "mixup": 0.2, "cutmix": 1.0, "code": "x"}),
     (DenseSpec, {"model": "x", "width": 2.0, "data": DataSpec(size=9), "recipe": Recipe(lr=0.3), "seed": 1}),
     (DenseSpec, {"curriculum": Curriculum(name="x", phase="dense"), "record": "off", "weights": "x", "content": "c"}),
     (ProfileSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "x", "calibration": 9}),
