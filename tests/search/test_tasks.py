@@ -26,7 +26,7 @@ from search.study.checks import complaints_of_settings
 from search.study.reading import parse_study, read_study
 from search.study.spec import StudySpec
 from tests.search.comparison.test_metrics import of_text
-from tests.search.conftest import howcompact
+from tests.search.conftest import howcompact, installed
 from tests.search.waiting import LIMIT, until
 from trainables.checkpoints import artifact_store
 from trainables.data import sources
@@ -207,7 +207,7 @@ def test_two_workers_train_a_task_and_a_killed_study_of_theirs_ends_as_an_undist
 def test_the_command_tells_which_samples_of_a_task_are_easy(tasks: Path, tmp_path: Path) -> None:
     few = ("dense.epochs=2", "seeds=[0,1]", "data.max_train=64", "data.max_val=20", "tracking=off")
     command = ("learnability", str(EXAMPLES / "text.yaml"), "--set", *few)
-    seen = howcompact(*command, "--out", "page", cwd=tmp_path)
+    seen = installed(*command, "--out", "page", cwd=tmp_path)
     assert seen.returncode == 0, seen.stderr
     assert "text:gpt (2 seeds): 64 training samples of text:docstrings, 2 epochs" in seen.stdout
     left_out = (
