@@ -29,14 +29,14 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.exports", "trainables.pruning"),
     ("trainables.checkpoints", "trainables.data", "trainables.tracing"),
     ("trainables.outcome",),
-    ("trainables.models", "trainables.spec"),
+    ("trainables.models", "trainables.spec", "trainables.task.adapters"),
     ("trainables.task",),
     (
         *("trainables.curriculum_spec", "trainables.data_spec", "trainables.plugins", "trainables.pruning_spec"),
         "trainables.recipe",
     ),
     ("trainables.mistakes", "trainables.names", "trainables.own_function", "trainables.task_spec"),
-    ("trainables.counts", "trainables.frozen", "trainables.lookup", "trainables.storage"),
+    ("trainables.arguments", "trainables.counts", "trainables.frozen", "trainables.lookup", "trainables.storage"),
 )
 
 DOORS = {  # library -> the modules that may import it
@@ -63,6 +63,7 @@ DOORS = {  # library -> the modules that may import it
     "torchvision": {"trainables.models.hub", "trainables.data"},
     "timm": {"trainables.models.libraries"},
     "transformers": {"trainables.models.libraries"},
+    "lightning": set(),  # its adapter reads what users have, and imports nothing
     "sklearn": {"trainables.data", "trainables.learnability.detection"},
     "safetensors": {"trainables.checkpoints"},
     "onnxruntime": {"trainables.exports.export"},

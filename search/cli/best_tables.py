@@ -6,6 +6,7 @@ from search.retrieval.best import Front
 from search.retrieval.copying import Retrieved
 from trainables.counts import quantity
 from trainables.exports.latency import table
+from trainables.models.inputs import TensorSpec
 from trainables.pruning.held import outside_budgets
 
 USE = """\
@@ -18,7 +19,8 @@ OTHER_USE = """\
 import torch
 from trainables import load_pruned
 model = load_pruned({folder!r}{trust})  # a plain nn.Module with its pruned widths, in eval mode
-print(model(torch.zeros(1, {image}, dtype=torch.{dtype})))  # inputs as the Task gives them"""
+# inputs as the Task gives them
+print(model({inputs}))"""
 
 
 def print_network(network: Retrieved) -> None:
@@ -49,8 +51,17 @@ def print_network(network: Retrieved) -> None:
     trust = f", trust=[{network.model!r}]" if ":" in network.model else ""
     image = ", ".join(map(str, network.image))
     use = OTHER_USE if network.task else USE
-    for line in use.format(folder=network.checkpoint, trust=trust, image=image, dtype=network.dtype).splitlines():
+    for line in use.format(folder=network.checkpoint, trust=trust, image=image, inputs=_inputs(network)).splitlines():
         print(f"  {line}")
+
+
+def _inputs(network: Retrieved) -> str:
+    """Write the arguments of a call of the network."""
+    first = TensorSpec(shape=network.image, dtype=network.dtype)
+    return ", ".join(
+        f"{f'{each.name}=' if each.name else ''}torch.zeros({(1, *each.shape)}, dtype=torch.{each.dtype})"
+        for each in network.tensors or (first,)
+    )
 
 
 def print_front(front: Front) -> None:

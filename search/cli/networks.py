@@ -8,6 +8,7 @@ import typer
 from search.cli.options import Json, Trusted
 from search.results.out_folder import refuse_out, writing
 from search.results.to_json import to_json
+from trainables.arguments import Arguments
 from trainables.models.trust import Trust
 
 networks = typer.Typer()
@@ -106,6 +107,7 @@ def inspect(
     if tensor is not None and (opened or image is not None):
         other = "a checkpoint, which knows its input" if opened else "--image"
         raise ValueError(f"--input must go with a model's name alone, but got also {other}; leave one out")
+    example: Arguments
     if tensor is not None:
         model, example = any_fresh(network, tensor, classes, seed=0)
     else:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
-from torch import Tensor, nn
+from torch import nn
 
+from trainables.arguments import Arguments
 from trainables.catalog import feasibility
 from trainables.frozen import Frozen
 from trainables.models.layers import Layer, inventory
@@ -55,7 +56,7 @@ class Inspection(Frozen):
 
 
 def inspection(
-    name: str, model: nn.Module, example: Tensor, rules: Sequence[LayerRule] = (), trial_rules: str = ""
+    name: str, model: nn.Module, example: Arguments, rules: Sequence[LayerRule] = (), trial_rules: str = ""
 ) -> Inspection:
     """List what a network consists of: layers, fixed parameters, and products without weights.
 
@@ -146,7 +147,7 @@ class _View:
 
     @classmethod
     def of(
-        cls, granularity: GranularityName, name: str, model: nn.Module, example: Tensor, rules: Sequence[LayerRule]
+        cls, granularity: GranularityName, name: str, model: nn.Module, example: Arguments, rules: Sequence[LayerRule]
     ) -> "_View":
         """View a network. Where it has no units at this granularity, that is the reason for all layers."""
         try:

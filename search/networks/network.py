@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from search.results.names import rules_name
+from trainables.arguments import blank
 from trainables.catalog import checks
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Architecture
@@ -112,7 +113,7 @@ def any_fresh(name: str, tensor: str, classes: int, seed: int) -> tuple[nn.Modul
     """Build a model that reads one tensor, and return it with an example (1, ...).
 
     tensor: its input without the batch, as "16:int64" or "2x128"; the type is float32 by default. Numbers are 0, whole
-    ones in turn 0 and 1, which every table has. Raises ValueError if one does not fit.
+    ones 1 and 0 in turn, which every table has. Raises ValueError if one does not fit.
     """
     found = re.fullmatch(rf"([1-9]\d*(?:x[1-9]\d*)*)(?::({'|'.join(DTYPES)}))?", tensor)
     if not found:
@@ -121,9 +122,7 @@ def any_fresh(name: str, tensor: str, classes: int, seed: int) -> tuple[nn.Modul
             f"2x128 for a signal of two channels, but got {tensor!r}"
         )
     shape, dtype = [int(extent) for extent in found[1].split("x")], DTYPES[found[2] or "float32"]
-    example = torch.zeros(1, *shape, dtype=dtype)
-    if not dtype.is_floating_point:
-        example.view(-1)[1::2] = 1
+    example = blank(shape, dtype)
     torch.manual_seed(seed)
     return trial_run.built_for(name, classes, example), example
 

@@ -63,7 +63,7 @@ def probing(network: Network, threshold: float, granularity: str, samples: int) 
     """
     spec = trial_spec({"granularity": granularity, "criterion": "probe", "probe": samples}, seed=0)
     device = own_device()
-    model, example = to_device(network.model, device), network.architecture.example().to(device)
+    model, example = to_device(network.model, device), network.architecture.example(device)
     blocks = view(model, spec.granularity, example)
     assert isinstance(blocks, Blocks)
     splits = network.splits("probe")

@@ -62,7 +62,7 @@ def compactness(
     }
     spec = trial_spec(settings, seed=0).profile.model_copy(update={"levels": SHOWN})
     device = own_device()
-    model, example = to_device(network.model, device), network.architecture.example().to(device)
+    model, example = to_device(network.model, device), network.architecture.example(device)
     samples = network.calibration(spec.calibration, "profile", device)
     started = time.perf_counter()
     shared: dict[Source, Any] = {}

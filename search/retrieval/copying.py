@@ -23,6 +23,7 @@ from trainables.evaluate import VERIFICATIONS, Verification, rebuild
 from trainables.exports.export import KINDS, export
 from trainables.exports.latency import Speed
 from trainables.frozen import Frozen
+from trainables.models.inputs import Dtype, TensorSpec
 from trainables.models.layers import inventory
 from trainables.models.trust import Trust
 from trainables.storage.folder import Folder
@@ -48,7 +49,8 @@ class Retrieved(Frozen):
     trial: str
     model: str
     image: tuple[int, ...]  # channels, height, width in pixels; the shape of another input
-    dtype: str  # of the input
+    dtype: Dtype  # of the input
+    tensors: tuple[TensorSpec, ...]  # of an input of several, the first of which `image` and `dtype` describe
     task: str  # function of the user's Task; empty for the classification of images
     policy: str
     criterion: str
@@ -190,6 +192,7 @@ def _complete(
         study=record.study,
         image=copied.architecture.image,
         dtype=copied.architecture.dtype,
+        tensors=copied.architecture.tensors,
         task=destination.data.task.function,
         epoch=record.epoch,
         params_fixed=record.params_fixed,

@@ -12,7 +12,16 @@ from trainables.models.trust import is_users_own
 
 CODE = (  # of trainables: the folders and files that loading a network imports, and no more
     *("checkpoints", "exports", "models", "storage"),
-    *("__init__.py", "curriculum_spec.py", "data_spec.py", "frozen.py", "lookup.py", "mistakes.py", "names.py"),
+    *(
+        "__init__.py",
+        "arguments.py",
+        "curriculum_spec.py",
+        "data_spec.py",
+        "frozen.py",
+        "lookup.py",
+        "mistakes.py",
+        "names.py",
+    ),
     *("own_function.py", "plugins.py", "recipe.py"),
     *("outcome.py", "pruning_spec.py", "py.typed", "spec.py", "task_spec.py"),
 )

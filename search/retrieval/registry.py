@@ -11,6 +11,7 @@ from search.retrieval.copying import Registered, Retrieved
 from search.retrieval.record import VerifiedRecord
 from search.retrieval.registered_code import copy_code, packages
 from search.tracking.mlflow_store import PARENT, STUDY, TRIAL, cause_of, client, experiment, tracking_at, tracking_store
+from trainables.arguments import named_tensors, outputs_of
 from trainables.checkpoints import checkpoint
 from trainables.models.trust import Trust
 from trainables.storage.credentials import redacted
@@ -117,15 +118,25 @@ class Registry:
 
 def _how_to_call(network: Retrieved) -> str:
     if network.task:
-        shape = ", ".join(map(str, network.image))
         return (
-            f"It takes inputs (N, {shape}) of {network.dtype}, as the Task `{network.task}` gives them to its model, "
+            f"It takes {_inputs(network)}, as the Task `{network.task}` gives them to its model, "
             "and returns the model's outputs."
         )
     return (
         "It takes images that are normalised by the `mean` and `std` of the model's metadata, "
         "`(pixels / 255 - mean) / std`, and returns logits."
     )
+
+
+def _inputs(network: Retrieved) -> str:
+    """Describe the inputs. Those of several tensors are a dictionary; tensors without a name have their position."""
+    if not network.tensors:
+        return f"inputs (N, {', '.join(map(str, network.image))}) of {network.dtype}"
+    parts = (
+        f"`{each.name or n}` ({', '.join(map(str, ('N', *each.shape)))}) of {each.dtype}"
+        for n, each in enumerate(network.tensors)
+    )
+    return f"a dictionary of {', '.join(parts)}"
 
 
 def save(path: Path, folder: Path, network: Retrieved, run: str, model_id: str) -> None:
@@ -140,10 +151,15 @@ def save(path: Path, folder: Path, network: Retrieved, run: str, model_id: str) 
     saved = checkpoint.load(Folder.at(str(folder)), Trust([network.model]))
     example = saved.architecture.example()
     with torch.no_grad():
-        outputs = saved.network().eval()(example)
+        outputs = outputs_of(saved.network().eval(), example)
 
-    def schema(tensor: torch.Tensor) -> Schema:
-        return Schema([TensorSpec(tensor.numpy().dtype, (-1, *tensor.shape[1:]))])
+    def spec(tensor: torch.Tensor, name: str | None = None) -> TensorSpec:
+        return TensorSpec(tensor.numpy().dtype, (-1, *tensor.shape[1:]), name)
+
+    several = {name or str(position): of for position, (name, of) in enumerate(named_tensors(example))}
+    is_one = isinstance(example, torch.Tensor)
+    inputs = Schema([spec(tensor, None if is_one else name) for name, tensor in several.items()])
+    arrays = {name: tensor.numpy() for name, tensor in several.items()}
 
     with tempfile.TemporaryDirectory() as scratch:
         data, code = Path(scratch) / "checkpoint", Path(scratch) / "code"  # their names in the model
@@ -155,8 +171,8 @@ def save(path: Path, folder: Path, network: Retrieved, run: str, model_id: str) 
             data_path=str(data),
             code_paths=sorted(map(str, code.iterdir())),
             mlflow_model=Model(run_id=run, model_id=model_id),
-            signature=ModelSignature(schema(example), schema(outputs)),
-            input_example=example.numpy(),
+            signature=ModelSignature(inputs, Schema([spec(outputs)])),
+            input_example=arrays["0"] if is_one else arrays,
             pip_requirements=packages(network.model),
             metadata=saved.read(VerifiedRecord).input.model_dump(mode="json"),
         )

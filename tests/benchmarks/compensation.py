@@ -83,7 +83,7 @@ class Beside:
     def __init__(self, storage: Folder, spec: DenseSpec, calibration: int) -> None:
         splits = sources.load(spec.data)
         self._train, self.val = residents(splits, CPU)
-        self.images = calibration_samples(splits, calibration, CPU).inputs
+        self.images = calibration_samples(splits, calibration, CPU).images
         self.dense = load_dense(saved_dense(storage, spec), CPU).eval()
 
     def erk(self, sparsity: float) -> tuple[dict[str, float], Masks]:

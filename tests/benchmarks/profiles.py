@@ -47,7 +47,7 @@ CRITERION: dict[GranularityName, str] = {"weight": "magnitude", "channel": "l1"}
 
 def plain_profile(dense: nn.Module, spec: ProfileSpec, calibration: Calibration) -> Profile:
     """Measure a profile by its definition: for every part and level, copy the network, remove units, evaluate."""
-    example, levels = calibration.inputs[:1], levels_of(spec.levels)
+    example, levels = calibration.images[:1], levels_of(spec.levels)
     whole = view(copy.deepcopy(dense), spec.granularity, example)
     scores = CRITERIA[spec.criterion](PruningContext(whole, spec.dense.seed, calibration))
     expected = _logits(dense, calibration)
@@ -118,7 +118,7 @@ def against_plain_loop(model: str, granularity: GranularityName) -> dict[str, fl
     """Profile a network of width 0.25 on 256 images, both ways."""
     dense, calibration = to_device(hub.build(model, 10, 3, 0.25), CPU), calibration_samples(noise(256), 256, CPU)
     spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity], levels=LEVELS)
-    seconds, fast = timed(lambda: measure_profile(dense, calibration.inputs[:1], spec, calibration))
+    seconds, fast = timed(lambda: measure_profile(dense, calibration.images[:1], spec, calibration))
     plain_seconds, plain = timed(lambda: plain_profile(dense, spec, calibration))
     differences = [
         np.abs(np.subtract(fast.distortion[name], curve)).max() / max(curve) for name, curve in plain.distortion.items()
@@ -137,7 +137,7 @@ def against_epoch(granularity: GranularityName, images: int, steps: int) -> dict
     calibration = calibration_samples(splits, images, CPU)
     spec = ProfileSpec(granularity=granularity, criterion=CRITERION[granularity], levels=LEVELS)
     before = step_seconds(dense, splits, steps // 2)
-    seconds, profile = timed(lambda: measure_profile(dense, calibration.inputs[:1], spec, calibration))
+    seconds, profile = timed(lambda: measure_profile(dense, calibration.images[:1], spec, calibration))
     after = step_seconds(dense, splits, steps // 2)
     epoch = (before + after) / 2 * EPOCH / STEP
     return {

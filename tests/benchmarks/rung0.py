@@ -79,7 +79,7 @@ class Network:
         self.cell, self.policies, self.images, self._log = cell, policies, images, log
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dense = saved_dense(storage, cell.dense)
-        self._example = dense.architecture.example().to(self._device)
+        self._example = dense.architecture.example(self._device)
         self._dense = load_dense(dense, self._device)
         context = PruningContext(view(self._dense, cell.granularity, self._example), cell.seed)
         self._problem = Problem(context, CRITERIA[cell.criterion](context), cell.sparsity, cell.budget)
@@ -112,7 +112,7 @@ class Network:
     def _targets(self) -> tuple[Targets, Tensor]:
         """What compensation fits the layers to, and the calibration images."""
         calibration = calibration_samples(load_images(self.cell.dense.data), self.cell.calibration, self._device)
-        images = calibration.all_inputs()
+        images = calibration.images
         return Targets.read(self._dense.eval(), images, self.cell.seed), images
 
     @cached_property

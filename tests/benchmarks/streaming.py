@@ -54,7 +54,7 @@ def load_alone(data: DataSpec) -> None:
             def through(threads: int = threads, augment: Augment = augment) -> None:
                 torch.set_num_threads(threads)
                 for batch in train_batches(data_set, BATCH, augment, 0):
-                    assert batch.inputs.shape[1:] == (3, 224, 224)
+                    assert batch.images.shape[1:] == (3, 224, 224)
 
             wall, processor = _quickest(through)
             milliseconds = 1e3 * processor / len(data_set)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trainables.allocation.measured_loss import MeasuredLoss
 from trainables.allocation.problem import Problem
+from trainables.arguments import outputs_of
 from trainables.compensation.compensation import Fitted, Targets, can_be_fitted, compensate, put
 from trainables.models.layers import Masks, weight_name
 from trainables.pruning.granularity import Counts, Cut
@@ -72,8 +73,7 @@ class CompensatedLoss(MeasuredLoss):
 
     @torch.no_grad()
     def _run(self) -> Tensor:
-        outputs: Tensor = self._model(self._problem.context.samples.all_inputs())
-        return outputs
+        return outputs_of(self._model, self._problem.context.samples.all_inputs())
 
     @torch.no_grad()
     def _prepare(self, keep: Counts) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from trainables.allocation.problem import Problem
+from trainables.arguments import outputs_of
 from trainables.pruning.granularity import Counts, top_units
 
 BATCH = 256  # samples at a time: enough for batch norms that use their statistics
@@ -70,7 +71,7 @@ class MeasuredLoss:
     @torch.no_grad()
     def _run(self) -> Tensor:
         """Run the network as it is now: outputs (N, ...)."""
-        return torch.cat([self._model(inputs) for inputs in self._problem.context.samples.inputs_of(BATCH)])
+        return torch.cat([outputs_of(self._model, each) for each in self._problem.context.samples.inputs_of(BATCH)])
 
     def _lost(self, outputs: Tensor) -> float:
         return self._distance.lost(self.dense, outputs)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainables.arguments import Arguments, call
 from trainables.models.modes import eval_mode
 from trainables.models.usage import Product, watch
 from trainables.pruning.context import PruningContext
@@ -55,8 +56,8 @@ def output_variances(context: PruningContext) -> dict[str, Tensor]:
     return variances
 
 
-def _squared_scales(model: nn.Module, layers: Mapping[str, nn.Module], image: Tensor) -> dict[str, Tensor]:
-    """Find the layers whose output a batch norm reads, by running one image (1, C, H, W)."""
+def _squared_scales(model: nn.Module, layers: Mapping[str, nn.Module], image: Arguments) -> dict[str, Tensor]:
+    """Find the layers whose output a batch norm reads, by running one image."""
     written: list[tuple[str, Tensor]] = []
     scales: dict[str, Tensor] = {}
 
@@ -72,7 +73,7 @@ def _squared_scales(model: nn.Module, layers: Mapping[str, nn.Module], image: Te
 
     norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
     with _watched(layers, write), _watched(norms, read), eval_mode(model), torch.no_grad():
-        model(image)
+        call(model, image)
     return scales
 
 

@@ -13,6 +13,7 @@ from trainables.allocation.budget import reachable
 from trainables.allocation.policies import allocate, policy
 from trainables.allocation.problem import Problem
 from trainables.allocation.schedules import sparsities
+from trainables.arguments import Arguments
 from trainables.models.layers import Count, Masks
 from trainables.names import Source
 from trainables.outcome import Cost
@@ -56,7 +57,7 @@ def of_what_is_left(spec: TrialSpec, whole: Count, left: Count) -> TrialSpec:
 
 def plan(
     model: nn.Module,
-    example: Tensor,
+    example: Arguments,
     spec: TrialSpec,
     calibration: Calibration | None = None,
     shared: Mapping[Source, Any] = MappingProxyType({}),
@@ -109,7 +110,7 @@ def _share_at(schedule: Schedule, step: int, share: float) -> float:
 
 
 def prune_further(
-    model: nn.Module, example: Tensor, spec: TrialSpec, calibration: Calibration | None, masks: Masks, quota: Quota
+    model: nn.Module, example: Arguments, spec: TrialSpec, calibration: Calibration | None, masks: Masks, quota: Quota
 ) -> Cut:
     """Take a later step in place: keep the units that score highest now among those that are left."""
     prunable = view(model, spec.granularity, example)

@@ -8,6 +8,7 @@ from torch import Tensor
 from trainables.allocation.budget import Path, dense_counts, spend
 from trainables.allocation.problem import Problem
 from trainables.allocation.ranked import by_score
+from trainables.arguments import each, outputs_of
 from trainables.pruning.granularity import Prunable, top_units
 
 ROUNDS = 100
@@ -37,12 +38,16 @@ def synflow(problem: Problem) -> Path:
     return by_score(problem, scores)
 
 
+def _ones(tensor: Tensor) -> Tensor:
+    return torch.ones_like(tensor, dtype=torch.float64) if tensor.is_floating_point() else tensor
+
+
 def flow(prunable: Prunable) -> dict[str, Tensor]:
     """Score every unit of a network of absolute values by |dR/dw w|: part name -> (units,) in float64."""
     model = prunable.model
     names = list(dict.fromkeys(layer.parameter for part in prunable.parts for layer in part.layers))
     weights = [model.get_parameter(name) for name in names]
-    flowing = model(torch.ones_like(prunable.example, dtype=torch.float64)).sum()
+    flowing = outputs_of(model, each(_ones, prunable.example)).sum()
     gradients = torch.autograd.grad(flowing, weights, materialize_grads=True)
     flows = {name: (of * w).abs() for name, of, w in zip(names, gradients, weights, strict=True)}
     units = prunable.members(flows.__getitem__)

@@ -36,7 +36,7 @@ def make_gating(
     """
     unfinished = artifact_store.unfinished(storage, f"gates-{spec.key()}")
     dense = saved_dense(storage, spec.dense)
-    example = dense.architecture.example().to(device)
+    example = dense.architecture.example(device)
 
     def gate(model: nn.Module) -> ChannelGates:
         channels = bounded(Channels(model, example), spec.layers)

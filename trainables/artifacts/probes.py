@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.dlpack import from_dlpack
 
+from trainables.arguments import Arguments, device_of
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import CostRecord, ProbeRecord
 from trainables.checkpoints import manifest
@@ -43,7 +44,7 @@ Curve = tuple[ProbeResult, ...]  # one probe for each block, in the order of the
 def make_probes(spec: ProbeSpec, splits: AnySplits, storage: Folder, folder: Folder, device: torch.device) -> None:
     """Probe a dense network that `storage` has, and write the probes to `folder`."""
     saved = saved_dense(storage, spec.dense)
-    example = saved.architecture.example().to(device)
+    example = saved.architecture.example(device)
     curve, cost = probe(load_dense(saved, device), example, splits, spec.samples)
     record = ProbeRecord(spec=spec, cost=cost)
     files = {"probes.parquet": to_parquet(curve), RECORD: record.model_dump_json().encode()}
@@ -64,7 +65,7 @@ def to_parquet(curve: Curve) -> bytes:
     return columns.to_parquet(pa.Table.from_pylist([{"depth": n} | asdict(row) for n, row in enumerate(curve)]))
 
 
-def probe(model: nn.Module, example: Tensor, splits: AnySplits, samples: int) -> tuple[Curve, Cost]:
+def probe(model: nn.Module, example: Arguments, splits: AnySplits, samples: int) -> tuple[Curve, Cost]:
     """Fit a linear probe to the output of every block of a network; the network stays as it is.
 
     example: (1, C, H, W) on the network's device. The network runs once, in eval mode, on the first `samples` training
@@ -74,9 +75,9 @@ def probe(model: nn.Module, example: Tensor, splits: AnySplits, samples: int) ->
     text. Raises ValueError where samples have no labels.
     """
     started = time.perf_counter()
-    parts = (splits.train.first(samples), splits.val)
-    train, val = (on_device(part, splits, example.device) for part in parts)
-    labels = [_labels(part, splits.objective).to(example.device) for part in parts]
+    parts, device = (splits.train.first(samples), splits.val), device_of(example)
+    train, val = (on_device(part, splits, device) for part in parts)
+    labels = [_labels(part, splits.objective).to(device) for part in parts]
     chain = find_chain(model, example)
     with eval_mode(model):
         outputs = [pooled_outputs(model, chain, data) for data in (train, val)]
@@ -127,9 +128,9 @@ def pooled_outputs(model: nn.Module, chain: Sequence[Block], data: Resident) -> 
         if streams:
             stack.enter_context(unfused(model))
         for batch in eval_batches(data, BATCH):
-            images = len(batch.inputs)
+            images = len(batch.images)
             with Additions(see) if streams else nullcontext():  # it counts the additions of one forward pass
-                model(batch.inputs)
+                model(batch.images)
     return [torch.cat(batches) for batches in pooled]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainables.allocation import profiles
 from trainables.allocation.profiles import Profile, levels_of, units_at
+from trainables.arguments import Arguments, device_of, outputs_of, samples_in, take
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.harm import Harm
 from trainables.artifacts.probes import load_probes
@@ -48,7 +49,7 @@ def make_profile(spec: ProfileSpec, splits: AnySplits, storage: Folder, folder: 
     calibration = calibration_samples(splits, spec.calibration, device)
     spent = Meter(calibration)
     saved = saved_dense(storage, spec.dense)
-    example = saved.architecture.example().to(device)
+    example = saved.architecture.example(device)
     shared: dict[Source, Any] = {}
     if "probe" in needs_of("criterion", spec.criterion).inputs:
         probes = artifact_store.find(storage, "probe", ProbeSpec(dense=spec.dense, samples=spec.probe).key())
@@ -70,7 +71,7 @@ def load_profile(folder: Folder) -> tuple[Profile, Cost]:
 
 def measure_profile(
     dense: nn.Module,
-    example: Tensor,
+    example: Arguments,
     spec: ProfileSpec,
     calibration: Calibration,
     shared: Mapping[Source, Any] = MappingProxyType({}),
@@ -178,10 +179,10 @@ class _Pruning:
 class _Samples:
     """Calibration samples in turns, with what the dense network computes from them."""
 
-    def __init__(self, dense: nn.Module, example: Tensor, calibration: Calibration) -> None:
+    def __init__(self, dense: nn.Module, example: Arguments, calibration: Calibration) -> None:
         self._dense, self._calibration, self._example = dense, calibration, example
         self._single = Replay(dense, example)
-        self._traced = cache(lambda size: Replay(dense, calibration.inputs[:size]))
+        self._traced = cache(lambda size: Replay(dense, take(calibration.inputs, slice(size))))
 
     def turns(self, changed: set[str]) -> Iterator[list["_Batch"]]:
         """Run the dense network on all samples, in turns. What reruns need from one turn fits in `MEMORY`.
@@ -190,18 +191,18 @@ class _Samples:
         it takes more than `MEMORY`.
         """
 
-        def run(replay: Replay, inputs: Tensor) -> tuple[Tensor, Values]:
+        def run(replay: Replay, inputs: Arguments) -> tuple[Tensor, Values]:
             return replay.run(inputs, replay.read_by([replay.dependents(changed)]))
 
         objective = self._calibration.objective
 
         turn = max(1, MEMORY // max(1, self._single.size(run(self._single, self._example)[1])))
-        at_once = min(turn, BATCH) if self._example.device.type == "cpu" else turn
+        at_once = min(turn, BATCH) if device_of(self._example).type == "cpu" else turn
         for of_turn in self._calibration.batches(turn - turn % at_once):
             batches = []
             for content in Calibration(of_turn, objective).batches(at_once):
                 inputs = objective.inputs(content)
-                replay = self._traced(len(inputs))
+                replay = self._traced(samples_in(inputs))
                 outputs, values = run(replay, inputs)
                 batches.append(_Batch(self._dense, objective, content, replay, values, outputs))
             yield batches
@@ -227,8 +228,7 @@ class _Batch:
         """
         if not traced:
             with torch.no_grad():
-                outputs: Tensor = self.model(self.objective.inputs(self.content))
-            return outputs
+                return outputs_of(self.model, self.objective.inputs(self.content))
         return self.replay.rerun(self.replay.dependents(changed), self.values)
 
     def harm(self, outputs: Tensor) -> Harm:

@@ -10,6 +10,8 @@ from torch.func import functional_call, functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from trainables.arguments import Arguments, flat, one_tensor, spread
+
 aten = torch.ops.aten
 
 Steps = frozenset[fx.Node]  # operations on tensors, and the tensors that they start from
@@ -25,14 +27,18 @@ class Replay:
     computes again.
     """
 
-    def __init__(self, model: nn.Module, images: Tensor) -> None:
-        """Trace the network on images (B, C, H, W). All later images must have the same shape, type and device."""
+    def __init__(self, model: nn.Module, arguments: Arguments) -> None:
+        """Trace the network on arguments (B, ...). All later ones must have the same shapes, types and device."""
         self.state = dict(model.named_parameters()) | dict(model.named_buffers())
+        names = tuple(spread(arguments)[1])
+        inputs = (*self.state.values(), *flat(arguments))
+        first_named = len(inputs) - len(names)
 
-        def outputs(*inputs: Tensor) -> Any:
-            return functional_call(model, dict(zip(self.state, inputs, strict=False)), inputs[-1:])
+        def outputs(*inputs: Tensor) -> Tensor:
+            state, positional = dict(zip(self.state, inputs, strict=False)), inputs[len(self.state) : first_named]
+            named = dict(zip(names, inputs[first_named:], strict=True))
+            return one_tensor(functional_call(model, state, positional, named))
 
-        inputs = (*self.state.values(), images)
         try:
             with torch.no_grad():
                 self._traced = make_fx(functionalize(outputs, remove="mutations"))(*inputs)
@@ -42,7 +48,8 @@ class Replay:
         self._traced.graph.eliminate_dead_code()
         *steps, self._output = self._traced.graph.nodes
         self._steps: list[fx.Node] = steps
-        *self._state, self._images = (step for step in steps if step.op == "placeholder")
+        placeholders = [step for step in steps if step.op == "placeholder"]
+        self._state, self._arguments = placeholders[: len(self.state)], placeholders[len(self.state) :]
 
     def dependents(self, changed: Collection[str]) -> Steps:
         """Find the steps whose results may change when the weights and buffers with these names change."""
@@ -66,15 +73,15 @@ class Replay:
         )
 
     @torch.inference_mode()
-    def run(self, images: Tensor, wanted: Steps) -> tuple[Tensor, Values]:
+    def run(self, arguments: Arguments, wanted: Steps) -> tuple[Tensor, Values]:
         """Compute the outputs (B, ...), and return the results of the wanted steps with them."""
         recorder = _Recorder(self._traced, wanted)
-        return recorder.run(*self.state.values(), images), recorder.values
+        return recorder.run(*self.state.values(), *flat(arguments)), recorder.values
 
     def size(self, values: Values) -> int:
-        """Return the bytes of the values that depend on the images."""
-        of_images = self._downstream({self._images})
-        return sum(value.nbytes for step, value in values.items() if step in of_images)
+        """Return the bytes of the values that depend on the arguments."""
+        of_samples = self._downstream({*self._arguments})
+        return sum(value.nbytes for step, value in values.items() if step in of_samples)
 
     @torch.inference_mode()
     def rerun(self, dependents: Steps, values: Values) -> Tensor:

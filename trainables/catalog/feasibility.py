@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainables.allocation import budget
 from trainables.allocation.plan import of_what_is_left, plan
 from trainables.allocation.policies import policy
 from trainables.allocation.problem import Problem
+from trainables.arguments import Arguments
 from trainables.catalog.recipe_checks import weight_complaints
 from trainables.catalog.task_checks import complaints_of_hits, distillation_complaint
 from trainables.checkpoints import pretrained
@@ -107,7 +108,7 @@ def complaint_of_rule(rule: LayerRule, reason: str) -> str:
     return f"rule {rule.label!r} in layers must change what a part keeps, but {reason}"
 
 
-def prove_cuts(name: str, model: nn.Module, example: Tensor) -> None:
+def prove_cuts(name: str, model: nn.Module, example: Arguments) -> None:
     """Refuse a network whose channels cannot be cut, with the error of `unreachable`. example: (1, C, H, W)."""
     try:
         refuse_unsound_cuts(model, example)

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainables.allocation.budget import ceilings, dense_counts, floors
+from trainables.arguments import Arguments
 from trainables.catalog import feasibility
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
@@ -95,7 +96,7 @@ def bent(trials: Iterable[TrialSpec]) -> list[str]:
     return lines
 
 
-def _fresh(spec: DenseSpec) -> tuple[nn.Module, Tensor]:
+def _fresh(spec: DenseSpec) -> tuple[nn.Module, Arguments]:
     """Build a network with fresh weights, and a blank image batch (1, C, H, W)."""
     built = Architecture.of(spec, sources.inputs(spec.data))
     with torch.random.fork_rng(devices=[]):

@@ -9,20 +9,21 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import torch
 from pydantic import Field, model_validator
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from trainables.arguments import Arguments, blank
 from trainables.checkpoints.manifest import RECORD, TENSORS, read_files, write_files
 from trainables.checkpoints.record import Record
 from trainables.checkpoints.sparse_tensors import pack, unpack
 from trainables.frozen import Frozen
 from trainables.mistakes import checked
 from trainables.models import hub
-from trainables.models.inputs import Inputs
+from trainables.models.inputs import Dtype, Extent, Inputs, TensorSpec
 from trainables.models.removed_blocks import (
     ProjectionSpec,
     projections,
@@ -37,8 +38,8 @@ from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 
 MOST_PIXELS = MOST_PROJECTED = 1 << 26  # values of an image; weights in all projections
+CPU = torch.device("cpu")
 Tensors = Mapping[str, Tensor]
-Extent = Annotated[int, Field(ge=1, le=1 << 16)]
 R = TypeVar("R", bound=Record)
 
 
@@ -49,7 +50,8 @@ class Architecture(Frozen):
     width: Width
     classes: int = Field(ge=1, le=1 << 20)
     image: Annotated[tuple[Extent, ...], Field(min_length=1, max_length=8)]  # of one input; channels, height, width
-    dtype: Literal["float32", "int64", "int32"] = "float32"  # of the input
+    dtype: Dtype = "float32"  # of the input
+    tensors: Annotated[tuple[TensorSpec, ...], Field(max_length=64)] = ()  # of an input of several; `image`: the first
     removed: tuple[str, ...] = ()  # modules of removed blocks
     projections: Mapping[str, ProjectionSpec] = {}  # what replaces removed blocks that changed shapes
     branches: Mapping[str, Annotated[int, Field(ge=0, le=16)]] = {}  # modules of removed branches -> as `AddsNothing`
@@ -57,7 +59,7 @@ class Architecture(Frozen):
 
     @model_validator(mode="after")
     def _refuse_giants(self) -> Self:
-        if math.prod(self.image) > MOST_PIXELS:
+        if math.prod(self.image) + sum(math.prod(each.shape) for each in self.tensors) > MOST_PIXELS:
             raise ValueError(f"an image must have at most {MOST_PIXELS:,} values, but {self.image} has more")
         if sum(inputs * outputs for inputs, outputs, _ in self.projections.values()) > MOST_PROJECTED:
             raise ValueError(f"projections must have at most {MOST_PROJECTED:,} weights in all, but have more")
@@ -90,12 +92,13 @@ class Architecture(Frozen):
         }
         return self.model_copy(update=update)
 
-    def example(self) -> Tensor:
-        """A batch (1, ...) of one input: a blank image, or whole numbers that are 0 and 1 in turn, as ids may be."""
-        example = torch.zeros(1, *self.image, dtype=getattr(torch, self.dtype))
-        if not example.is_floating_point():
-            example.view(-1)[1::2] = 1
-        return example
+    def example(self, device: torch.device = CPU) -> Arguments:
+        """A batch (1, ...) of one input: a blank image, or what else the network is called with, as `blank`."""
+        if not self.tensors:
+            return blank(self.image, getattr(torch, self.dtype)).to(device)
+        values = [blank(each.shape, getattr(torch, each.dtype)).to(device) for each in self.tensors]
+        names = [each.name for each in self.tensors]
+        return dict(zip(names, values, strict=True)) if all(names) else values
 
 
 @dataclass(frozen=True)

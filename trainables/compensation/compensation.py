@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainables.arguments import Arguments, outputs_of, samples_in
 from trainables.compensation.ridge import MaskedRidge
 from trainables.compensation.sums import End, Ends, Sum
 from trainables.models.layers import Masks, weight_name, weight_of
@@ -47,18 +48,18 @@ class Targets:
 
     @classmethod
     @torch.no_grad()
-    def read(cls, network: nn.Module, images: Tensor, seed: int) -> Self:
-        """Run a network in eval mode once on images (N, C, H, W). seed: of the draw of samples."""
+    def read(cls, network: nn.Module, inputs: Arguments, seed: int) -> Self:
+        """Run a network in eval mode once on inputs (N, ...). seed: of the draw of samples."""
         draw = torch.Generator().manual_seed(seed)
         outputs, rows, sums = dict[str, Tensor](), dict[str, Tensor](), dict[str, Sum]()
-        repeated = set[str]()
+        repeated, samples = set[str](), samples_in(inputs)
         layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
         def take(name: str, module: nn.Module, output: Tensor) -> None:
             if name in outputs:
                 repeated.add(name)
             all_rows = _as_rows(module, output)
-            drawn = torch.randperm(len(all_rows), generator=draw)[: PLACES * len(images)].sort().values
+            drawn = torch.randperm(len(all_rows), generator=draw)[: PLACES * samples].sort().values
             rows[name] = drawn.to(all_rows.device)
             outputs[name] = all_rows[rows[name]]
 
@@ -78,7 +79,7 @@ class Targets:
                     )
                     stack.callback(hook.remove)
             ends = stack.enter_context(Ends(network, add))
-            final = network(images)
+            final = outputs_of(network, inputs)
         for name in repeated | _sharing(network) & outputs.keys():
             del outputs[name]
         return cls(outputs, rows, frozenset(ends.normalised), sums, final)
@@ -89,7 +90,7 @@ def compensate(
     model: nn.Module,
     targets: Targets,
     cut: Cut,
-    images: Tensor,
+    inputs: Arguments,
     batch_statistics: bool = True,
     damping: float = DAMPING,
     others: Sequence[Masks] = (),
@@ -107,9 +108,9 @@ def compensate(
 
     Args:
         model: the pruned network.
-        targets: of the network before pruning, for the same images.
+        targets: of the network before pruning, for the same inputs.
         cut: what is left of each layer; masked weights become 0.
-        images: (N, C, H, W), all of which are in memory together with one layer's inputs and all targets.
+        inputs: (N, ...), all of which are in memory together with one layer's inputs and all targets.
         batch_statistics: whether batch norms normalise by these images instead of their running statistics, which are
             about to be estimated again.
         damping: as for `MaskedRidge`.
@@ -122,11 +123,11 @@ def compensate(
     fitted: list[dict[str, Fitted]] = [{} for _ in others]
     waiting = dict[str, tuple[_Fit, nn.Conv2d | nn.Linear, Tensor]]()  # layers that will be fitted at their sum
 
-    def run(fit: _Fit, module: nn.Conv2d | nn.Linear, inputs: tuple[Tensor, ...]) -> None:
+    def run(fit: _Fit, module: nn.Conv2d | nn.Linear, given: tuple[Tensor, ...]) -> None:
         if fit.name in targets.sums:
-            waiting[fit.name] = fit, module, inputs[0]
+            waiting[fit.name] = fit, module, given[0]
         else:
-            fit(module, inputs[0])
+            fit(module, given[0])
 
     def add(end: End, other: Tensor) -> Tensor | None:
         if end.layer not in waiting:
@@ -148,7 +149,7 @@ def compensate(
                 fit = partial(run, _Fit(targets, name, cut, damping, others, fitted))
                 stack.callback(module.register_forward_pre_hook(fit).remove)
         stack.enter_context(Ends(model, add))
-        outputs: Tensor = model(images)
+        outputs = outputs_of(model, inputs)
     return outputs, fitted
 
 

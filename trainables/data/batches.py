@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from trainables.arguments import Arguments
 from trainables.data import memory, stream
 from trainables.data.splits import Split, Splits
 from trainables.data.types import Pixels
@@ -33,7 +34,7 @@ class Batch:
     """The samples of one step, or a worker's share of them, on the resident's device."""
 
     content: Any  # as the objective reads it: images (B, C, H, W) of mean 0 and deviation 1, and labels (B,) int64
-    inputs: Tensor  # (B, ...), what the network is called with: the images
+    inputs: Arguments  # (B, ...), what the network is called with: the images
     index: Tensor  # (B,) int64, positions in the split
     weights: Tensor | None = None  # (B,) float32, of the samples' losses; None: 1 each
     mean_share: float | None = None  # samples of the whole batch per worker; None: this is the whole batch
@@ -43,6 +44,7 @@ class Batch:
     @property
     def images(self) -> Tensor:
         """The images, for functions that train classifiers."""
+        assert isinstance(self.inputs, Tensor)
         return self.inputs
 
     @property
@@ -110,7 +112,7 @@ class Resident:
 
     def whole(self) -> Any:
         """Return all samples as one batch: images and labels."""
-        return torch.cat([batch.inputs for batch in eval_batches(self, WHOLE_BATCH)]), self.labels
+        return torch.cat([batch.images for batch in eval_batches(self, WHOLE_BATCH)]), self.labels
 
     def first(self) -> Any:
         """Return the first sample as a batch, as the objective reads it."""

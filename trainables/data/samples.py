@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.arguments import dtype_name, named_tensors
 from trainables.data.types import Integers
-from trainables.models.inputs import Inputs
+from trainables.models.inputs import Inputs, TensorSpec
 from trainables.task.task import SPLITS, Task
 
 PLAIN = (bool, int, float, str, bytes, type(None))
@@ -49,7 +50,11 @@ def _without_samples(content: Any) -> Any:
 
 def inputs_of(task: Task) -> Inputs:
     """Return what a model of the task is built for."""
-    return Inputs(tuple(task.example.shape[1:]), task.outputs, str(task.example.dtype).removeprefix("torch."))
+    tensors = tuple(
+        TensorSpec(name=name, shape=of.shape[1:], dtype=dtype_name(of)) for name, of in named_tensors(task.example)
+    )
+    first = tensors[0]
+    return Inputs(first.shape, task.outputs, first.dtype, () if len(tensors) == 1 and not first.name else tensors)
 
 
 def samples_of(task: Task, role: str, seed: int, most: int | None) -> Samples:

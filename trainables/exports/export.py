@@ -6,19 +6,24 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from trainables.arguments import Arguments, each, flat, named_tensors, one_tensor, outputs_of, spread
 from trainables.lookup import pick
 
-Batches = list[Tensor]  # images (B, C, H, W) or logits (B, classes), on the CPU
-Run = Callable[[Path, Batches], Batches]
+Run = Callable[[Path, Sequence[Arguments]], list[Tensor]]  # file, batches on the CPU -> outputs (B, ...)
+
+T = TypeVar("T")
 
 TOLERANCE = 1e-4  # largest difference of logits, as a fraction of the largest logit
 TRACED, CHECKED = 2, (1, 5)  # images in a batch: for the export, and to compare logits
@@ -57,27 +62,26 @@ def check(kind: str) -> None:
         )
 
 
-def export(model: nn.Module, example: Tensor, path: Path, kind: str) -> Exported:
-    """Write a network in eval mode to `path`; the file takes float32 images (B, C, H, W) in batches of any size.
+def export(model: nn.Module, example: Arguments, path: Path, kind: str) -> Exported:
+    """Write a network in eval mode to `path`; the file takes what the network takes, in batches of any size.
 
-    Before the file appears at `path`, its logits are compared with the network's on random images in batches of 1 and
-    5. example: images (1, C, H, W); only their shape counts. kind: one of `KINDS`; `path` should have its suffix. The
+    Before the file appears at `path`, its logits are compared with the network's on random inputs in batches of 1 and
+    5. example: (1, ...); only shapes and types count. A file of a network that returns an output object returns its
+    first tensor. kind: one of `KINDS`; `path` should have its suffix. The
     model does not change. Raises ValueError as `check` does, if torch cannot export the network, and if logits differ
     by more than 1e-4 of the largest logit.
     """
     check(kind)
-    if not example.is_floating_point():
-        raise ValueError(
-            f"export must get a network that reads float32, but it reads {example.dtype}; leave --export out"
-        )
     file_format = KINDS[kind]
     network = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()
-    images = torch.randn(TRACED, *example.shape[1:], generator=torch.Generator().manual_seed(0))
+    positional, named = spread(_drawn(example, TRACED, torch.Generator().manual_seed(0)))
+    _return_one_tensor(network)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         unchecked = Path(folder) / f"network{file_format.suffix}"
         try:
-            program = torch.export.export(network, (images,), dynamic_shapes=({0: Dim("batch", min=1)},))
+            shapes = _of_each({0: Dim("batch", min=1)}, positional, named)
+            program = torch.export.export(network, positional, named, dynamic_shapes=shapes)
             file_format.write(program, unchecked)
         except Exception as error:
             raise ValueError(f"export must get a network that torch can trace, but tracing failed: {error}") from error
@@ -91,41 +95,78 @@ def export(model: nn.Module, example: Tensor, path: Path, kind: str) -> Exported
     return Exported(path, kind, path.stat().st_size, difference)
 
 
+def _drawn(example: Arguments, samples: int, random: torch.Generator) -> Arguments:
+    """Draw a batch like an example: normal numbers, and whole ones that are 0 or 1."""
+
+    def draw(tensor: Tensor) -> Tensor:
+        shape = (samples, *tensor.shape[1:])
+        if tensor.is_floating_point():
+            return torch.randn(*shape, generator=random)
+        return torch.randint(2, shape, generator=random).to(tensor.dtype)
+
+    return each(draw, example)
+
+
+def _return_one_tensor(network: nn.Module) -> None:
+    """Let a network return one tensor and no output object, whose class a reader of the file may not know."""
+    forward = network.forward
+
+    @wraps(forward)  # torch reads the names of the arguments
+    def one(*positional: Tensor, **named: Tensor) -> Tensor:
+        return one_tensor(forward(*positional, **named))
+
+    network.forward = one
+
+
+def _of_each(axes: T, positional: Sequence[Tensor], named: Mapping[str, Tensor]) -> tuple[T, ...] | dict[str, T]:
+    """Repeat the axes that vary for each argument, in the form that torch asks for."""
+    return dict.fromkeys(named, axes) if named else (axes,) * len(positional)
+
+
 @torch.no_grad()
-def _difference(network: nn.Module, run: Run, path: Path, example: Tensor) -> float:
+def _difference(network: nn.Module, run: Run, path: Path, example: Arguments) -> float:
     random = torch.Generator().manual_seed(1)
-    batches = [torch.randn(size, *example.shape[1:], generator=random) for size in CHECKED]
-    expected, actual = torch.cat([network(images) for images in batches]), torch.cat(run(path, batches))
+    batches = [_drawn(example, size, random) for size in CHECKED]
+    expected, actual = torch.cat([outputs_of(network, each) for each in batches]), torch.cat(run(path, batches))
     largest = expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny)  # a fresh head may give zeros only
     return float((actual - expected).abs().max() / largest)
 
 
 def _write_onnx(program: ExportedProgram, path: Path) -> None:
-    torch.onnx.export(
-        program,
-        f=path,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=({0: "batch"},),
-        external_data=False,  # weights in the same file
-        verbose=False,
-    )
+    assert program.example_inputs is not None
+    positional, named = program.example_inputs
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*since it shares the same shape constraints")  # all have one batch
+        torch.onnx.export(
+            program,
+            f=path,
+            input_names=["images"] if len(positional) == 1 else None,  # None: the names of the arguments
+            output_names=["logits"],
+            dynamic_shapes=_of_each({0: "batch"}, positional, named),
+            external_data=False,  # weights in the same file
+            verbose=False,
+        )
 
 
-def open_onnx(path: Path, threads: int = 1) -> Callable[[Tensor], Tensor]:
-    """Open an ONNX file in onnxruntime on `threads` CPU threads: images (B, C, H, W) -> logits (B, classes)."""
+def open_onnx(path: Path, threads: int = 1) -> Callable[[Arguments], Tensor]:
+    """Open an ONNX file in onnxruntime on `threads` CPU threads: arguments (B, ...) -> outputs (B, ...)."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads free their cores
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+    names = [each.name for each in session.get_inputs()]
+
+    def run(arguments: Arguments) -> Tensor:
+        given = arguments if isinstance(arguments, Mapping) else dict(zip(names, flat(arguments), strict=False))
+        return torch.from_numpy(session.run(None, {name: given[name].numpy() for name in names})[0])
+
+    return run
 
 
-def _run_onnx(path: Path, batches: Batches) -> Batches:
-    run = open_onnx(path)
-    return [run(images) for images in batches]
+def _run_onnx(path: Path, batches: Sequence[Arguments]) -> list[Tensor]:
+    return list(map(open_onnx(path), batches))
 
 
 _IN_A_CLEAN_PROCESS = """
@@ -135,15 +176,25 @@ import torch
 program, threads = sys.argv[1:]
 torch.set_num_threads(int(threads))
 network = torch.export.load(program).module()
+batches = {}
+for key, values in np.load("inputs.npz").items():
+    batch, name = key.split("/")
+    positional, named = batches.setdefault(batch, ([], {}))
+    positional.append(torch.from_numpy(values)) if name.isdigit() else named.update({name: torch.from_numpy(values)})
 with torch.no_grad():
-    np.savez("logits.npz", *[network(torch.from_numpy(images)).numpy() for images in np.load("images.npz").values()])
+    np.savez("logits.npz", *[network(*positional, **named).numpy() for positional, named in batches.values()])
 """
 
 
-def _run_torch(path: Path, batches: Batches) -> Batches:
+def _run_torch(path: Path, batches: Sequence[Arguments]) -> list[Tensor]:
     """Run the program in a process that does not import this project."""
     folder = path.parent
-    np.savez(folder / "images.npz", *[images.numpy() for images in batches])
+    inputs = {
+        f"{number}/{name or position}": tensor.numpy()  # an argument without a name has its position
+        for number, batch in enumerate(batches)
+        for position, (name, tensor) in enumerate(named_tensors(batch))
+    }
+    np.savez(folder / "inputs.npz", allow_pickle=False, **inputs)
     command = [sys.executable, "-c", _IN_A_CLEAN_PROCESS, path.name, str(torch.get_num_threads())]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode != 0:

@@ -5,18 +5,21 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from trainables.arguments import Arguments, call, device_of, each, samples_in, take
 from trainables.counts import quantity
 from trainables.exports.export import export, missing, open_onnx
 from trainables.lookup import pick
 from trainables.models.layers import count, prunable_layers
 
-Run = Callable[[Tensor], object]
+Run = Callable[[Arguments], object]
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,18 @@ class Speed:
         return self.dense.median_ms / self.pruned.median_ms
 
 
-def latency(run: Run, example: Tensor, runs: int = 50, threads: int = 1) -> Latency:
-    """Measure a network in eval mode, or any function of a batch. example: (B, C, H, W) on its device."""
+def latency(run: Run, example: Arguments, runs: int = 50, threads: int = 1) -> Latency:
+    """Measure a network in eval mode, or any function of a batch. example: (B, ...) on its device."""
     return in_turns({"": run}, example, runs, threads)[""]
 
 
-def in_turns(networks: Mapping[str, Run], example: Tensor, runs: int = 50, threads: int = 1) -> dict[str, Latency]:
+def in_turns(networks: Mapping[str, Run], example: Arguments, runs: int = 50, threads: int = 1) -> dict[str, Latency]:
     """Measure several networks in turns, so that other load on the machine slows all of them alike.
 
     `runs` / 5 warm-up runs of each are not counted. On a GPU, a run ends when the GPU has finished.
     """
+    device = device_of(example)
+    on_gpu = device.type == "cuda"
     times: dict[str, list[float]] = {name: [] for name in networks}
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -66,33 +71,39 @@ def in_turns(networks: Mapping[str, Run], example: Tensor, runs: int = 50, threa
                 for name, run in networks.items():
                     started = time.perf_counter()
                     run(example)
-                    if example.is_cuda:
-                        torch.cuda.synchronize(example.device)
+                    if on_gpu:
+                        torch.cuda.synchronize(device)
                     if turn >= 0:
                         times[name].append(time.perf_counter() - started)
     finally:
         torch.set_num_threads(threads_before)
-    device = torch.cuda.get_device_name(example.device) if example.is_cuda else "cpu"
+    name_of_device = torch.cuda.get_device_name(device) if on_gpu else "cpu"
     measured = {}
     for name, seconds in times.items():
         low, median, high = (1e3 * float(quantile) for quantile in np.quantile(seconds, (0.25, 0.5, 0.75)))
-        measured[name] = Latency(median, low, high, runs, len(example), threads, device)
+        measured[name] = Latency(median, low, high, runs, samples_in(example), threads, name_of_device)
     return measured
 
 
 def compare(
-    dense: nn.Module, pruned: nn.Module, images: Tensor, engines: Sequence[str] = (), runs: int = 50, threads: int = 1
+    dense: nn.Module,
+    pruned: nn.Module,
+    example: Arguments,
+    engines: Sequence[str] = (),
+    runs: int = 50,
+    threads: int = 1,
 ) -> list[Speed]:
     """Measure a pruned network and its dense network in turns in each engine (default: all that this machine has).
 
-    images: a batch (B, C, H, W) on the CPU. The networks do not change. Raises ValueError for an unknown engine, and as
+    example: a batch (B, ...) on the CPU. The networks do not change. Raises ValueError for an unknown engine, and as
     `export` does if onnxruntime shall run a network that cannot be exported.
     """
-    macs = _macs(pruned, images) / _macs(dense, images)
+    one = take(example, slice(1))
+    macs = _macs(pruned, one) / _macs(dense, one)
     speeds = []
     for name in engines or [name for name, engine in ENGINES.items() if engine.is_here()]:
         engine = pick("engine", name, ENGINES)
-        batch = images.to(engine.device)
+        batch = each(methodcaller("to", engine.device), example)
         networks = {"dense": dense, "pruned": pruned}
         prepared = {role: engine.prepare(network, batch, threads) for role, network in networks.items()}
         speeds.append(Speed(name, **in_turns(prepared, batch, runs, threads), macs=macs))
@@ -128,20 +139,20 @@ def _setting(time: Latency) -> str:
     )
 
 
-def _macs(network: nn.Module, images: Tensor) -> int:
-    """Count the multiply-accumulates of one image whose weight is not zero."""
-    layers = prunable_layers(network, images[:1])
+def _macs(network: nn.Module, example: Arguments) -> int:
+    """Count the multiply-accumulates of one input whose weight is not zero."""
+    layers = prunable_layers(network, example)
     masks = {layer.parameter: network.get_parameter(layer.parameter) != 0 for layer in layers}
-    return count(network, masks, images[:1]).macs_kept
+    return count(network, masks, example).macs_kept
 
 
-def _in_torch(network: nn.Module, images: Tensor, threads: int) -> Run:
-    return copy.deepcopy(network).to(images.device).eval()
+def _in_torch(network: nn.Module, example: Arguments, threads: int) -> Run:
+    return partial(call, copy.deepcopy(network).to(device_of(example)).eval())
 
 
-def _in_onnxruntime(network: nn.Module, images: Tensor, threads: int) -> Run:
+def _in_onnxruntime(network: nn.Module, example: Arguments, threads: int) -> Run:
     with tempfile.TemporaryDirectory() as folder:
-        return open_onnx(export(network, images[:1], Path(folder) / "network.onnx", "onnx").path, threads)
+        return open_onnx(export(network, take(example, slice(1)), Path(folder) / "network.onnx", "onnx").path, threads)
 
 
 @dataclass(frozen=True)
@@ -149,7 +160,7 @@ class Engine:
     """A runtime for networks."""
 
     device: str
-    prepare: Callable[[nn.Module, Tensor, int], Run]
+    prepare: Callable[[nn.Module, Arguments, int], Run]
     is_here: Callable[[], bool]
     needs: str = ""  # what to do where it is not here
 

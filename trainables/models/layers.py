@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
+from trainables.arguments import Arguments
 from trainables.models.parameters import (
     Owners,
     kind_of,
@@ -109,7 +110,7 @@ class Inventory:
         return sum(macs for name, macs in self.products.items() if is_inside(name, [module]))
 
 
-def inventory(model: nn.Module, example: Tensor) -> Inventory:
+def inventory(model: nn.Module, example: Arguments) -> Inventory:
     """Take account of every parameter of a network. Runs it once on `example` (1, C, H, W), or another batch of one.
 
     Raises ValueError for a layer that computes its weight, as no mask holds that.
@@ -136,12 +137,12 @@ def inventory(model: nn.Module, example: Tensor) -> Inventory:
     return Inventory(tuple(layers), fixed, products)
 
 
-def prunable_layers(model: nn.Module, example: Tensor) -> tuple[Layer, ...]:
+def prunable_layers(model: nn.Module, example: Arguments) -> tuple[Layer, ...]:
     """Find the layers of a network, as `inventory`, in the order of the modules."""
     return inventory(model, example).layers
 
 
-def count(model: nn.Module, masks: Masks, example: Tensor) -> Count:
+def count(model: nn.Module, masks: Masks, example: Arguments) -> Count:
     """Count the weights and multiply-accumulates of a network, as `inventory`."""
     found = inventory(model, example)
     weights = {

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.arguments import Arguments, call
 
-def run_with_hooks(model: nn.Module, images: Tensor, hooks: Iterable[torch.utils.hooks.RemovableHandle]) -> Any:
-    """Run a network once in eval mode on images (B, C, H, W), then remove the hooks. Return its output."""
+
+def run_with_hooks(model: nn.Module, inputs: Arguments, hooks: Iterable[torch.utils.hooks.RemovableHandle]) -> Any:
+    """Run a network once in eval mode, then remove the hooks. Return its output."""
     handles = list(hooks)
     try:
         with eval_mode(model), torch.no_grad():
-            return model(images)
+            return call(model, inputs)
     finally:
         for handle in handles:
             handle.remove()

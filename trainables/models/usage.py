@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from trainables.arguments import Arguments, call
 from trainables.models.modes import eval_mode, watched_modules
 
 aten = torch.ops.aten
@@ -58,7 +59,7 @@ class Usage:
 Seen = Callable[[Product, Tensor], object]  # a product with a parameter, and its result (outputs, ...)
 
 
-def watch(model: nn.Module, images: Tensor, seen: Seen = lambda product, result: None) -> Usage:
+def watch(model: nn.Module, inputs: Arguments, seen: Seen = lambda product, result: None) -> Usage:
     """Run a network once in eval mode and without gradients, and see how it uses its parameters.
 
     The fused kernels of attention and of recurrent layers are switched off, so that each product is seen.
@@ -79,7 +80,7 @@ def watch(model: nn.Module, images: Tensor, seen: Seen = lambda product, result:
         unfused(model),
         _Watch(model, usage, running, seen),
     ):
-        model(images)
+        call(model, inputs)
     return usage
 
 

@@ -7,6 +7,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
+from trainables.arguments import Arguments
 from trainables.models.layers import is_inside
 from trainables.models.modes import run_with_hooks
 from trainables.pruning.additions import Stream
@@ -55,7 +56,7 @@ class _Call:
         return [module for module in self.module.modules() if isinstance(module, nn.Conv2d)]
 
 
-def find_chain(model: nn.Module, example: Tensor) -> tuple[Block, ...]:
+def find_chain(model: nn.Module, example: Arguments) -> tuple[Block, ...]:
     """Find the blocks in the order in which `example` (1, ...) runs through them. The model is not changed.
 
     A block is one of three kinds. The first two map one tensor of feature maps to another, and run once: a module that
@@ -97,7 +98,7 @@ def _inside(block: Block, branches: Iterable[Branch]) -> bool:
     return any(is_inside(module, removable) for module in block.modules)
 
 
-def _blocks_of_maps(model: nn.Module, example: Tensor) -> list[Block]:
+def _blocks_of_maps(model: nn.Module, example: Arguments) -> list[Block]:
     """Find the blocks that consist of convolutions and what follows them."""
     blocks: list[list[_Call]] = []
     for call in _calls(model, example):
@@ -118,7 +119,7 @@ def _blocks_of_maps(model: nn.Module, example: Tensor) -> list[Block]:
     ]
 
 
-def _calls(model: nn.Module, example: Tensor) -> list[_Call]:
+def _calls(model: nn.Module, example: Arguments) -> list[_Call]:
     """Run the network and list, in order, the calls of modules that run once and map feature maps to feature maps."""
     calls: list[_Call] = []
     runs: dict[str, int] = {}

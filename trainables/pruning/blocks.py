@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from trainables.arguments import Arguments
 from trainables.models.layers import Layer, inventory, is_inside
 from trainables.models.removed_blocks import (
     Projection,
@@ -53,7 +54,7 @@ class Blocks:
     granularity: ClassVar[GranularityName] = "block"
     stays: ClassVar[str] = "changes the shape"  # why a block cannot be removed
 
-    def __init__(self, model: nn.Module, example: Tensor) -> None:
+    def __init__(self, model: nn.Module, example: Arguments) -> None:
         self._inventory = inventory(model, example)
         self.layers, self.macs_fixed = self._inventory.layers, self._inventory.macs_fixed
         self.model = model

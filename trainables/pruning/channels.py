@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainables.arguments import Arguments, device_of
 from trainables.models.layers import Layer, inventory
 from trainables.pruning.channel_groups import Group, batch_norm_of, group, is_scale, kind_of, values_of
 from trainables.pruning.channel_prices import layer_cost, product_cost
@@ -25,7 +26,7 @@ from trainables.tracing.trace import trace
 class Channels:
     """Coupled channels of several layers; each group keeps at least one, or two around a grouped convolution."""
 
-    def __init__(self, model: nn.Module, example: Tensor, multiple: int = 1) -> None:
+    def __init__(self, model: nn.Module, example: Arguments, multiple: int = 1) -> None:
         """Trace a network. The number of channels that a layer keeps is a multiple of `multiple`, or all are kept.
 
         example: (1, C, H, W) on the network's device. Raises ValueError where the network has no channels that can be
@@ -58,7 +59,7 @@ class Channels:
 
     def differentiable_cost(self, kind: BudgetKind) -> WidthCost[Tensor]:
         """Return the same cost as a differentiable function of (..., parts) float64, such as sums of gates."""
-        return self._costs[kind].differentiable(self.example.device)
+        return self._costs[kind].differentiable(device_of(self.example))
 
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather the filters that produce each unit's channels: part name -> (units, elements)."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from trainables.arguments import Arguments, samples_in, take
 from trainables.names import Source
 from trainables.outcome import Cost
 from trainables.pruning.granularity import Prunable
@@ -23,28 +24,35 @@ class Calibration:
     evaluations: int = 0  # passes of all samples through the network so far, as in `Cost`
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return samples_in(self.inputs)
 
     @property
-    def inputs(self) -> Tensor:
+    def inputs(self) -> Arguments:
         """What the network is called with, (N, ...): the images."""
         return self.objective.inputs(self.content)
 
-    def all_inputs(self) -> Tensor:
+    @property
+    def images(self) -> Tensor:
+        """The inputs, for functions that prune classifiers of images."""
+        assert isinstance(self.inputs, Tensor)
+        return self.inputs
+
+    def all_inputs(self) -> Arguments:
         """Return the inputs of all samples. Counts one evaluation."""
         self.evaluations += 1
         return self.inputs
 
     def all_images(self) -> Tensor:
         """Do the same, for functions that prune classifiers of images."""
-        return self.all_inputs()
+        self.evaluations += 1
+        return self.images
 
     def batches(self, size: int) -> Iterator[Any]:
         """Yield all samples in order, `size` at a time, as the objective reads them. Counts one evaluation."""
         self.evaluations += 1
-        return (_part(self.content, slice(start, start + size)) for start in range(0, len(self), size))
+        return (take(self.content, slice(start, start + size)) for start in range(0, len(self), size))
 
-    def inputs_of(self, size: int) -> Iterator[Tensor]:
+    def inputs_of(self, size: int) -> Iterator[Arguments]:
         """Yield the inputs of all samples in order, `size` at a time. Counts one evaluation."""
         return map(self.objective.inputs, self.batches(size))
 
@@ -68,15 +76,6 @@ class PruningContext:
         """Return a shared artifact. The criterion or policy must list it in its inputs."""
         assert source in self.shared, f"{source!r} must be in the inputs of a criterion or policy that reads it"
         return self.shared[source]
-
-
-def _part(content: Any, of_samples: slice) -> Any:
-    """Take some samples of a batch: tensors (N, ...), or tuples, lists and dictionaries of them."""
-    if isinstance(content, Tensor):
-        return content[of_samples]
-    if isinstance(content, Mapping):
-        return {name: _part(each, of_samples) for name, each in content.items()}
-    return tuple(_part(each, of_samples) for each in content)
 
 
 class Meter:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from trainables.arguments import outputs_of
 from trainables.models.modes import eval_mode
 from trainables.own_function import is_external
 from trainables.plugins import load
@@ -121,7 +122,8 @@ def weight_gradients(context: PruningContext) -> dict[str, Tensor]:
     sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
     with eval_mode(model), torch.enable_grad():
         for batch in samples.batches(BATCH):
-            loss = samples.objective.losses(model(samples.objective.inputs(batch)), batch).sum()
+            outputs = outputs_of(model, samples.objective.inputs(batch))
+            loss = samples.objective.losses(outputs, batch).sum()
             for total, gradient in zip(sums, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True):
                 total += gradient
     return {name: total / len(samples) for name, total in zip(names, sums, strict=True)}

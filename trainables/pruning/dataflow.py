@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from trainables.arguments import Arguments, call
 from trainables.models.modes import eval_mode, tensors, watched_modules
 from trainables.models.usage import unfused
 from trainables.pruning.additions import is_addition
@@ -72,12 +73,12 @@ class Dataflow:
         return max(call.stop for call in self.calls if call.name == module)
 
 
-def follow(model: nn.Module, example: Tensor) -> Dataflow:
+def follow(model: nn.Module, example: Arguments) -> Dataflow:
     """Run a network once in eval mode, and follow what its operations read. The model is not changed."""
     follower = _Follower(model)
     watched = watched_modules(model, follower.enter, follower.leave)
     with eval_mode(model), torch.no_grad(), unfused(model), watched, follower:
-        output = model(example)
+        output = call(model, example)
     follower.flow.outputs = [follower.source(tensor) for tensor in tensors(output)]
     return follower.flow
 

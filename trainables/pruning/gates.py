@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.arguments import device_of
 from trainables.frozen import Frozen
 from trainables.pruning.channels import Channels
 from trainables.pruning.gated_tensors import attached
@@ -82,7 +83,7 @@ class ChannelGates(nn.Module):
         """Create the gates of a network; target: fraction of the dense network's cost to keep."""
         super().__init__()
         self._channels, self.settings, self._budget, self._target = channels, settings, budget, target
-        device = channels.example.device
+        device = device_of(channels.example)
         self._sizes = [part.units for part in channels.parts]
         self._dense_cost = channels.cost(np.array(self._sizes), budget)
         self._cost = channels.differentiable_cost(budget)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
+from trainables.arguments import Arguments
 from trainables.names import GranularityName
 from trainables.pruning.blocks import Blocks, ProjectedBlocks
 from trainables.pruning.channels import Channels
@@ -16,7 +17,7 @@ from trainables.pruning_spec import LayerRule
 def view(
     model: nn.Module,
     granularity: GranularityName,
-    example: Tensor,
+    example: Arguments,
     round_to: int = 1,
     rules: Sequence[LayerRule] = (),
 ) -> Prunable:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainables.arguments import Arguments
 from trainables.models.layers import Layer, Masks
 from trainables.pruning.held import Held
 from trainables.spec import BudgetKind
@@ -61,8 +62,11 @@ class Prunable(Protocol):
     """A network seen at one granularity."""
 
     model: nn.Module
-    example: Tensor  # (1, C, H, W) on its device
     parts: tuple[Part, ...]
+
+    @property
+    def example(self) -> Arguments:
+        """One input (1, ...) on the network's device."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.arguments import Arguments
 from trainables.models.layers import Masks, inventory
 from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.spec import BudgetKind
@@ -14,7 +15,7 @@ from trainables.spec import BudgetKind
 class Weights:
     """Single weights; each layer keeps at least as many weights as it has outputs."""
 
-    def __init__(self, model: nn.Module, example: Tensor) -> None:
+    def __init__(self, model: nn.Module, example: Arguments) -> None:
         found = inventory(model, example)
         self.layers = found.layers
         if not self.layers:

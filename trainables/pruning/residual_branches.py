@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from trainables.arguments import Arguments, call, each
 from trainables.models.layers import is_inside
 from trainables.models.modes import eval_mode, tensors
 from trainables.models.removed_blocks import AddsNothing, mask_module, unmask_module
@@ -119,29 +120,33 @@ def channels_of(shape: Sequence[int], images: int, modules: Sequence[nn.Module],
     return next(fits, usual)
 
 
-def proven(model: nn.Module, example: Tensor, branches: Sequence[Branch]) -> tuple[Branch, ...]:
+def proven(model: nn.Module, example: Arguments, branches: Sequence[Branch]) -> tuple[Branch, ...]:
     """Mark the branches as staying without which the network computes something else than without their sums."""
-    images = torch.cat([example, example])  # two, so that the additions are seen to be the same for all batches
-    if example.is_floating_point():
-        images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(example)
+    draw = torch.Generator().manual_seed(0)
+
+    def two(tensor: Tensor) -> Tensor:  # so that the additions are seen to be the same for all batches
+        both = torch.cat([tensor, tensor])
+        return torch.randn(both.shape, generator=draw).to(tensor) if tensor.is_floating_point() else both
+
+    inputs = each(two, example)
     removable = [branch for branch in branches if not branch.stays]
-    if not removable or _is_proven(model, images, removable):
+    if not removable or _is_proven(model, inputs, removable):
         return tuple(branches)
     return tuple(
-        branch if branch.stays or _is_proven(model, images, [branch]) else replace(branch, stays=_FAILS)
+        branch if branch.stays or _is_proven(model, inputs, [branch]) else replace(branch, stays=_FAILS)
         for branch in branches
     )
 
 
-def _is_proven(model: nn.Module, images: Tensor, branches: Sequence[Branch]) -> bool:
+def _is_proven(model: nn.Module, inputs: Arguments, branches: Sequence[Branch]) -> bool:
     kept = {branch.before.addition: branch.before.operand or 0 for branch in branches}
     with eval_mode(model), torch.no_grad(), unfused(model):
         with Additions(kept=kept):
-            expected = tensors(model(images))
+            expected = tensors(call(model, inputs))
         try:
             for branch in branches:
                 mask_branch(model, branch)
-            actual = tensors(model(images))
+            actual = tensors(call(model, inputs))
         except Exception:
             return False
         finally:

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from trainables.arguments import Arguments, each
 from trainables.models.layers import count
 from trainables.models.modes import run_with_hooks, tensors
 from trainables.pruning.channels import Channels
@@ -18,7 +19,7 @@ TOLERANCE = 1e-4  # of the largest logit; a correct cut differs by at most 1e-6 
 Outputs = dict[str | int, Tensor]  # of layers by name, and of the network by position
 
 
-def refuse_unsound_gates(model: nn.Module, example: Tensor) -> None:
+def refuse_unsound_gates(model: nn.Module, example: Arguments) -> None:
     """Close half the gates of each group, and compare the network with one that has these channels removed.
 
     example: (1, C, H, W). The model is not changed. Call `refuse_unsound_cuts` first. Raises ValueError where a
@@ -27,7 +28,7 @@ def refuse_unsound_gates(model: nn.Module, example: Tensor) -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         network = _randomised(copy.deepcopy(model).eval())
-        images = _inputs(example)
+        inputs = each(_drawn, example)
         cut = copy.deepcopy(network)
         channels, from_cut = Channels(network, example), Channels(cut, example)
         kept_units = _random_half(channels)
@@ -36,8 +37,8 @@ def refuse_unsound_gates(model: nn.Module, example: Tensor) -> None:
             values.zero_()[kept_units[name]] = 1.0
         kept_outputs = from_cut.remove(kept_units).outputs
         with gates.attached():
-            gated = _outputs(network, images, kept_outputs)
-        expected = _outputs(cut, images, {})
+            gated = _outputs(network, inputs, kept_outputs)
+        expected = _outputs(cut, inputs, {})
     both = gated.keys() & expected.keys()  # `nn.MultiheadAttention` calls its output projection only once it is cut
     if any(_differ(gated[name], expected[name]) for name in both):
         raise ValueError(
@@ -46,7 +47,7 @@ def refuse_unsound_gates(model: nn.Module, example: Tensor) -> None:
         )
 
 
-def refuse_unsound_cuts(model: nn.Module, example: Tensor) -> None:
+def refuse_unsound_cuts(model: nn.Module, example: Arguments) -> None:
     """Remove half the channels of each group, and compare with the whole network whose layers ignore the same channels.
 
     example: (1, C, H, W). The model is not changed. Raises ValueError where the cut network fails or computes
@@ -60,12 +61,12 @@ def refuse_unsound_cuts(model: nn.Module, example: Tensor) -> None:
         )
 
 
-def _fault(model: nn.Module, example: Tensor, parts: Collection[str] | None = None) -> str:
+def _fault(model: nn.Module, example: Arguments, parts: Collection[str] | None = None) -> str:
     """Cut half the channels of these parts (default: of all). Say what is wrong then; empty if nothing is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         whole = _randomised(copy.deepcopy(model).eval())
-        images = _inputs(example)
+        inputs = each(_drawn, example)
         cut = copy.deepcopy(whole)
         from_whole, from_cut = Channels(whole, example), Channels(cut, example)
         kept_units = _random_half(from_cut)
@@ -74,7 +75,7 @@ def _fault(model: nn.Module, example: Tensor, parts: Collection[str] | None = No
     from_whole.mask(kept_units)
     try:
         kept_outputs = from_cut.remove(kept_units).outputs
-        expected, actual = _outputs(whole, images, kept_outputs), _outputs(cut, images, {})
+        expected, actual = _outputs(whole, inputs, kept_outputs), _outputs(cut, inputs, {})
     except Exception as error:
         return f"the cut network failed with: {error}"
     for name, output in expected.items():
@@ -92,7 +93,7 @@ def _fault(model: nn.Module, example: Tensor, parts: Collection[str] | None = No
     return ""
 
 
-def _cause(model: nn.Module, example: Tensor) -> str:
+def _cause(model: nn.Module, example: Arguments) -> str:
     """Name a part that cannot be cut alone, found by halving, and the operations that may be the cause."""
     channels = Channels(model, example)
     parts = [part.name for part in channels.parts]
@@ -105,7 +106,7 @@ def _cause(model: nn.Module, example: Tensor) -> str:
     return f" without half the channels of {parts[0]}{f', which pass {suspects}' if suspects else ''}"
 
 
-def _outputs(model: nn.Module, images: Tensor, kept_outputs: Mapping[str, Tensor]) -> Outputs:
+def _outputs(model: nn.Module, inputs: Arguments, kept_outputs: Mapping[str, Tensor]) -> Outputs:
     """Return the outputs of a network's convolutions and linear layers, in the order of the run, and its own.
 
     A fault shows best right behind its cause: the layers after it may make it small.
@@ -124,11 +125,11 @@ def _outputs(model: nn.Module, images: Tensor, kept_outputs: Mapping[str, Tensor
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     ]
-    own = tensors(run_with_hooks(model, images, hooks))
+    own = tensors(run_with_hooks(model, inputs, hooks))
     return outputs | {n: tensor for n, tensor in enumerate(own) if tensor.is_floating_point()}
 
 
-def _inputs(example: Tensor) -> Tensor:
+def _drawn(example: Tensor) -> Tensor:
     """Draw two inputs; those that are no images, such as tokens, come from the example."""
     if example.is_floating_point():
         return torch.randn(2, *example.shape[1:])

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainables.arguments import Arguments, flat, named_tensors
 from trainables.task.metric import Metric
 from trainables.task.task import SPLITS, Task
 
-DTYPES = (torch.float32, torch.int64, torch.int32)  # of inputs
+DTYPES = (torch.float32, torch.int64, torch.int32, torch.bool)  # of inputs
+STRUCTURE = "a tensor, or a tuple, list or dictionary of tensors"  # that a model is called with
 SAMPLES = 4  # in the batch that tries a task
 FUNCTIONS = {"loss": 2, "inputs": 1, "collate": 1, "distance": 2, "hits": 2, "labels": 1}  # fields -> arguments
 OPTIONAL = ("distance", "hits", "labels")
@@ -25,7 +27,10 @@ def refuse_wrong(name: str, task: Task) -> None:
     _refuse_splits(name, task)
     for split in task.splits:
         for size in {1, min(SAMPLES, len(task.splits[split]))}:
-            batch_of(name, task, split, size)
+            one, other = (_tensors(name, batch_of(name, task, split, size)) for _ in range(2))
+            if not all(map(_same, one, other)):
+                rule = "give the same batch for the same samples"
+                raise wrong(name, "collate", rule, "two that differ; draw no random numbers in it or in the data set")
 
 
 def _refuse_types(name: str, task: Task) -> None:
@@ -44,10 +49,7 @@ def _refuse_types(name: str, task: Task) -> None:
         except ValueError:  # a function of C has no signature
             pass
     _refuse_metrics(name, task)
-    if not isinstance(task.example, Tensor) or task.example.dim() < 2 or len(task.example) != 1:
-        raise wrong(name, "example", "be a tensor (1, ...) of one input", task.example)
-    if task.example.dtype not in DTYPES:
-        raise wrong(name, "example", f"have type {' or '.join(map(str, DTYPES))}", task.example.dtype)
+    _refuse_example(name, task.example)
     if task.hits is not None and task.labels is not None:
         raise wrong(name, "hits", "be left out where the Task has labels, which say what is right", task.hits)
     for field, least in (("outputs", 1), ("logits", None)):
@@ -84,6 +86,26 @@ def _refuse_metrics(name: str, task: Task) -> None:
         taken.add(spec.name)
 
 
+def _refuse_example(name: str, example: Any) -> None:
+    if not _is_structure(example) or any(not of.dim() or len(of) != 1 for of in flat(example)):
+        raise wrong(name, "example", f"be {STRUCTURE} (1, ...) of one input", example)
+    if flat(example)[0].dim() < 2:
+        raise wrong(name, "example", "have a second axis in its first tensor", example)
+    for tensor in flat(example):
+        if tensor.dtype not in DTYPES:
+            raise wrong(name, "example", f"have type {' or '.join(map(str, DTYPES))}", tensor.dtype)
+
+
+def _is_structure(value: Any) -> bool:
+    """Tell whether a model can be called with a value: a tensor, or a list, tuple or dictionary of tensors."""
+    if isinstance(value, Tensor):
+        return True
+    if isinstance(value, Mapping):
+        named = all(isinstance(key, str) and key.isidentifier() for key in value)
+        return named and bool(value) and all(isinstance(each, Tensor) for each in value.values())
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(each, Tensor) for each in value)
+
+
 def _refuse_splits(name: str, task: Task) -> None:
     if not isinstance(task.splits, Mapping):
         raise wrong(name, "splits", "be a dictionary of data sets", task.splits)
@@ -110,16 +132,22 @@ def batch_of(name: str, task: Task, split: str, size: int) -> Any:
             rule = f"return tensors whose first axis is the {size} samples"
             raise wrong(name, "collate", rule, f"a tensor {shape_of(tensor)}")
     inputs = called(name, "inputs", task.inputs, batch)
-    if not isinstance(inputs, Tensor) or not inputs.dim() or len(inputs) != size:
-        raise wrong(name, "inputs", f"return one tensor ({size}, ...)", inputs)
-    if inputs.dim() != task.example.dim() or inputs.dtype != task.example.dtype:
-        raise wrong(
-            name,
-            "example",
-            f"have as many axes and the type of the inputs, {shape_of(inputs)} of {inputs.dtype}",
-            f"{shape_of(task.example)} of {task.example.dtype}",
-        )
+    if not _is_structure(inputs) or any(not of.dim() or len(of) != size for of in flat(inputs)):
+        raise wrong(name, "inputs", f"return {STRUCTURE} ({size}, ...)", inputs)
+    if _form(inputs) != _form(task.example):
+        rule = f"have the tensors, the numbers of axes and the types of the inputs, {described(inputs)}"
+        raise wrong(name, "example", rule, described(task.example))
     return batch
+
+
+def _form(inputs: Arguments) -> list[tuple[str, int, torch.dtype]]:
+    """List name, number of axes and type of each tensor. The order of names does not matter."""
+    form = [(name, tensor.dim(), tensor.dtype) for name, tensor in named_tensors(inputs)]
+    return sorted(form, key=lambda each: each[0])
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one == other) | (one != one)).all())
 
 
 def _tensors(name: str, value: Any) -> list[Tensor]:
@@ -146,8 +174,15 @@ def wrong(name: str, field: str, rule: str, value: Any) -> ValueError:
     if isinstance(value, Tensor):
         values = "" if value.numel() > SAMPLES else f": {value.tolist()}"
         value = f"a tensor {shape_of(value)} of {value.dtype}{values}"
+    elif _is_structure(value):
+        value = f"a {type(value).__name__} of tensors {described(value)}"
     text = value if isinstance(value, str) else short(value)
     return ValueError(f"{field} of task {name!r} must {rule}, but got {text}; correct it")
+
+
+def described(inputs: Arguments) -> str:
+    """Write the shapes and types of inputs, with their names."""
+    return ", ".join(f"{name} {shape_of(of)} of {of.dtype}".strip() for name, of in named_tensors(inputs))
 
 
 def shape_of(tensor: Tensor) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.task.check import SAMPLES, batch_of, called, line, metrics_of, shape_of, short, wrong
+from trainables.arguments import Arguments, call, one_tensor, outputs_of, samples_in
+from trainables.task.check import SAMPLES, batch_of, called, described, line, metrics_of, shape_of, short, wrong
 from trainables.task.metric import Metric
 from trainables.task.task import Task
 
@@ -44,22 +45,24 @@ def refuse_unfit(name: str, task: Task, model: nn.Module, model_name: str) -> No
             _refuse_distance(name, task, outputs)
 
 
-def _outputs(model_name: str, model: nn.Module, inputs: Tensor, mode: str) -> Tensor:
+def _outputs(model_name: str, model: nn.Module, inputs: Arguments, mode: str) -> Tensor:
     try:
-        outputs = model(inputs)
+        returned = call(model, inputs)
     except Exception as error:
         raise ValueError(
-            f"{model_name} must run on the inputs of the task, {shape_of(inputs)} of {inputs.dtype}{mode}, but failed "
+            f"{model_name} must run on the inputs of the task, {described(inputs)}{mode}, but failed "
             f"with {type(error).__name__}: {line(error)}; correct the model, or the Task's inputs"
         ) from error
-    if not isinstance(outputs, Tensor):
+    try:
+        outputs = one_tensor(returned)
+    except TypeError:
         raise ValueError(
             f"{model_name} must return one tensor, which the Task's loss and metric get as outputs, but returned a "
-            f"{type(outputs).__name__}{mode}; return the tensor alone"
-        )
-    if not outputs.dim() or len(outputs) != len(inputs):
+            f"{type(returned).__name__}{mode}; return the tensor alone"
+        ) from None
+    if not outputs.dim() or len(outputs) != samples_in(inputs):
         raise ValueError(
-            f"{model_name} must return a tensor whose first axis is the {len(inputs)} samples, but returned "
+            f"{model_name} must return a tensor whose first axis is the {samples_in(inputs)} samples, but returned "
             f"{shape_of(outputs)}{mode}; correct the model"
         )
     return outputs
@@ -122,7 +125,8 @@ def _refuse_parts(name: str, task: Task, field: str, metric: Metric, model: nn.M
         parts = []
         for some in each:
             batch = task.collate(some)
-            parts.append(_refuse_metric(name, field, metric, model(task.inputs(batch)), batch))
+            outputs = outputs_of(model, task.inputs(batch))
+            parts.append(_refuse_metric(name, field, metric, outputs, batch))
         sums.append(torch.stack(parts).sum(0))
     whole, added = sums
     if not torch.allclose(whole, added, rtol=SAME, atol=SAME):

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from trainables.arguments import Arguments
 from trainables.recipe import Recipe
 from trainables.task.distance import Distance
 from trainables.task.metric import Metric
@@ -25,7 +26,7 @@ class Objective:
     loss: Losses
     metric: Metric
     distance: Distance
-    inputs: Callable[[Any], Tensor]  # batch -> what the network is called with, (B, ...)
+    inputs: Callable[[Any], Arguments]  # batch -> what the network is called with, (B, ...)
     other_metrics: tuple[Metric, ...] = ()  # what results show, too
     of_recipe: Callable[[Recipe], Losses] | None = None  # the loss that training minimises; None: `loss` in any case
     hits: Hits | None = None  # None: nothing says what a right answer is

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from trainables.arguments import Arguments
 from trainables.task import classification
 from trainables.task.distance import Distance, Divergence
 from trainables.task.metric import Metric
@@ -27,7 +28,8 @@ class Task:
     """What a function that a study names as its `task` returns.
 
     A batch is what `collate` makes of some samples: a tensor, or tuples, lists and dictionaries of tensors. The first
-    axis of each tensor holds the samples.
+    axis of each tensor holds the samples. A model is called with one tensor, model(x), with a tuple or list of them,
+    model(*x), or with a dictionary of them, model(**x).
 
     `hits` tell for each sample whether the outputs are right (bool), or which share of its predictions, such as pixels
     or tokens, is right (float, from 0 to 1). Records keep the share. Where a yes or a no is needed, a sample is right
@@ -36,13 +38,13 @@ class Task:
     """
 
     splits: Mapping[str, Any]  # "train", "validation" and perhaps "test" -> a map-style data set of samples
-    example: Tensor  # (1, ...), one input of the model; only its shape and its type count
+    example: Arguments  # (1, ...), one input of the model, as `inputs` returns it; only shapes and types count
     loss: Losses  # outputs and batch -> the loss of each sample (B,), or their mean
     metric: Metric  # what judges a network
     other_metrics: Sequence[Metric] = ()  # what results show, too
     outputs: int = 1  # what the function of a model gets as num_classes
     logits: int | None = None  # the axis of the classes where outputs are logits; None: they are no logits
-    inputs: Callable[[Any], Tensor] = first  # batch -> what the model is called with, (B, ...)
+    inputs: Callable[[Any], Arguments] = first  # batch -> what the model is called with, (B, ...)
     collate: Callable[[list[Any]], Any] = default_collate  # samples -> a batch
     distance: Callable[[Tensor, Tensor], Tensor] | None = None  # dense outputs and outputs -> (B,); None: see below
     hits: Hits | None = None  # outputs and batch -> what is right of each sample (B,), as below; None: nothing says

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from trainables.arguments import Arguments, call
 from trainables.models.cifar import PadShortcut
 from trainables.models.modes import eval_mode, tensors, watched_modules
 from trainables.models.usage import PRODUCTS, macs_of, unfused
@@ -69,14 +70,14 @@ class Trace:
     passed: list[tuple[str, Ids]] = field(default_factory=list)  # function -> labels that pass it
 
 
-def trace(model: nn.Module, example: Tensor) -> Trace:
+def trace(model: nn.Module, example: Arguments) -> Trace:
     """Run a network once on `example`, in eval mode and without gradients, and follow the channels of all tensors.
 
     Labels of channels that reach the network's output, or an operation that mixes them, are held.
     """
     tracer = _Tracer(model)
     with eval_mode(model), torch.no_grad(), unfused(model), watched_modules(model, tracer.enter, tracer.leave), tracer:
-        output = model(example)
+        output = call(model, example)
     for tensor in tensors(output):
         traced = tracer.of(tensor)
         for ids in (*traced.entries.values(), *(ids for ids, _ in traced.reduced)):

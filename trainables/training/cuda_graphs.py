@@ -2,13 +2,16 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from trainables.arguments import Arguments, outputs_of
+
 CAPTURABLE = {"torch", "torchvision", "trainables"}  # packages whose modules run the same operations in each step
-Forward = Callable[[Tensor], Tensor]  # inputs (B, ...) -> outputs (B, ...) with gradients
+Forward = Callable[[Arguments], Tensor]  # inputs (B, ...) -> outputs (B, ...) with gradients
 
 
 def graphed(model: nn.Module, parameters: Iterable[Tensor], batch_size: int, device: torch.device) -> Forward:
@@ -16,11 +19,12 @@ def graphed(model: nn.Module, parameters: Iterable[Tensor], batch_size: int, dev
 
     parameters: all tensors that learn, those of gates included. A graph reads their memory, so they may only change in
     place. A network with a user's modules is returned as it is: a graph repeats the operations of the captured step,
-    and the user's code may run others in each step. A network that cannot be captured also runs without graphs.
+    and the user's code may run others in each step. A network that cannot be captured also runs without
+    graphs, and so does one with several inputs.
     """
     modules = {type(module).__module__.partition(".")[0] for module in model.modules()}
     if device.type != "cuda" or not modules <= CAPTURABLE:
-        return model
+        return partial(outputs_of, model)
     return _Graphed(model, parameters, batch_size)
 
 
@@ -31,13 +35,12 @@ class _Graphed:
         self._model, self._parameters, self._batch_size = model, list(parameters), batch_size
         self._replay: Forward | None = None
 
-    def __call__(self, images: Tensor) -> Tensor:
-        if len(images) != self._batch_size:
-            outputs: Tensor = self._model(images)
-            return outputs
+    def __call__(self, inputs: Arguments) -> Tensor:
+        if not isinstance(inputs, Tensor) or len(inputs) != self._batch_size:
+            return outputs_of(self._model, inputs)
         if self._replay is None:
-            self._replay = self._capture(images)
-        return self._replay(images)
+            self._replay = self._capture(inputs)
+        return self._replay(inputs)
 
     def _capture(self, images: Tensor) -> Forward:
         """Capture the graphs; the passes that warm up change neither buffers nor the state of the random generators."""
@@ -51,7 +54,7 @@ class _Graphed:
                 graphs = torch.cuda.make_graphed_callables(learner, (images.clone(),), allow_unused_input=True)
             replay = cast(Forward, graphs)
         except RuntimeError:
-            replay = self._model
+            replay = partial(outputs_of, self._model)
         with torch.no_grad():
             for buffer, value in buffers:
                 buffer.copy_(value)
@@ -85,7 +88,6 @@ class Learner(nn.Module):
         self.model = model
         self.learning = nn.ParameterList(parameters)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, inputs: Arguments) -> Tensor:
         """Return the outputs (B, ...) of the network."""
-        outputs: Tensor = self.model(images)
-        return outputs
+        return outputs_of(self.model, inputs)

@@ -24,9 +24,9 @@ def mixed(batches: Iterable[Batch], recipe: Recipe, seed: tuple[int, int]) -> It
         both = recipe.mixup > 0 and recipe.cutmix > 0
         if recipe.mixup > 0 and not (both and draws.random() < 0.5):
             own = float(draws.beta(recipe.mixup, recipe.mixup))
-            images = batch.inputs.lerp(batch.inputs[order], 1 - own)
+            images = batch.images.lerp(batch.images[order], 1 - own)
         else:
-            own, images = _pasted(batch.inputs, batch.inputs[order], float(draws.beta(*2 * (recipe.cutmix,))), draws)
+            own, images = _pasted(batch.images, batch.images[order], float(draws.beta(*2 * (recipe.cutmix,))), draws)
         _, labels = batch.content
         weights = None if batch.weights is None else batch.weights[order]
         partner = replace(

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainables.arguments import call
 from trainables.data.batches import Resident, train_batches
 from trainables.training.train import autocast
 
@@ -33,7 +34,7 @@ def recalibrate(model: nn.Module, data: Resident, batches: int, batch_size: int,
         norm.train()
     for batch in islice(train_batches(data, batch_size, "none", seed), batches):
         with autocast(data.device):
-            model(batch.inputs)
+            call(model, batch.inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.train(training)

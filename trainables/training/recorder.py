@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainables.arguments import outputs_of
 from trainables.data.batches import Batch, Resident, eval_batches
 from trainables.data.splits import AnySplits
 from trainables.frozen import Frozen
@@ -196,7 +197,7 @@ class Recorder:
         model.eval()
         for batch in eval_batches(data, EVAL_BATCH):
             with autocast(data.device):
-                outputs = model(batch.inputs)
+                outputs = outputs_of(model, batch.inputs)
             self.epoch_record.add(batch, outputs, data.objective)
         model.train(training)
 

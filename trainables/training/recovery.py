@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainables.arguments import outputs_of
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data.batches import Batch
 from trainables.models.layers import Masks
@@ -99,7 +100,7 @@ def distillation(teacher: nn.Module, settings: Distillation, of_task: Loss, dist
 
     def loss(batch: Batch, outputs: Tensor) -> Tensor:
         with torch.no_grad():
-            target = distance.reference(teacher(batch.inputs) / t)
+            target = distance.reference(outputs_of(teacher, batch.inputs) / t)
         return (1 - a) * of_task(batch, outputs) + a * t**2 * batch.mean(distance.of_samples(target, outputs / t))
 
     return loss

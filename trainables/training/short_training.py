@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainables.arguments import outputs_of, take
 from trainables.models.layers import Masks
 from trainables.pruning.context import Calibration
 from trainables.recipe import Recipe
@@ -51,9 +52,10 @@ def short_training(
             if losses and float(torch.stack(losses).sum()) / (passes * steps) > most:
                 return math.inf
             inputs = samples.all_inputs()
-            order = torch.randperm(len(inputs), generator=draw)[: steps * size].to(inputs.device)
+            order = torch.randperm(len(samples), generator=draw)[: steps * size].to(dense.device)
             for batch in order.split(size):
-                loss = samples.objective.distance.mean(dense[batch], model(inputs[batch]))
+                outputs = outputs_of(model, take(inputs, batch))
+                loss = samples.objective.distance.mean(dense[batch], outputs)
                 updates.step(loss)
                 losses.append(loss.detach())
     finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from trainables.arguments import outputs_of
 from trainables.data.batches import Augment, Batch, Drawn, Resident, eval_batches, train_batches
 from trainables.recipe import Recipe
 from trainables.task.objective import Objective
@@ -69,7 +70,7 @@ def evaluate(model: nn.Module, data: Resident, team: Team = ALONE) -> Evaluation
         counts = len(batch.index) > 0
         content = batch.content if counts else data.first()
         with autocast(device):
-            outputs = model(objective.inputs(content)).float()
+            outputs = outputs_of(model, objective.inputs(content)).float()
         for metric, own in zip(metrics, sums, strict=True):
             found = metric.sums(outputs, content).double()
             own.append(found if counts else torch.zeros_like(found))

@@ -6,6 +6,7 @@ import time
 
 import torch
 
+from trainables.arguments import outputs_of
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.data.splits import AnySplits
 from trainables.outcome import total
@@ -30,7 +31,7 @@ def give_promise(
     started = time.perf_counter()
     samples = calibration_samples(splits, spec.calibration, device)
     dense = load_dense(saved_dense(storage, spec.dense), device).eval()
-    outputs = torch.cat([dense(inputs) for inputs in samples.inputs_of(BATCH)])
+    outputs = torch.cat([outputs_of(dense, inputs) for inputs in samples.inputs_of(BATCH)])
     reference = samples.objective.distance.reference(outputs)
     model = copy.deepcopy(state.model).eval()
     with torch.enable_grad():

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from trainables.allocation.plan import of_what_is_left, plan, prune_further
+from trainables.arguments import Arguments, device_of
 from trainables.artifacts import kinds
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import DenseRecord
@@ -57,7 +58,7 @@ def prune(
     state = resume(folder, PruningRecord, spec.dense.model, device)
     if state is None:
         state, taken = _first_step(spec, data, storage, calibration, device)
-    example = state.record.architecture.example().to(device)
+    example = state.record.architecture.example(device)
     for step, quota in enumerate(state.record.steps[1:], start=1):
         until = step * spec.schedule.step_epochs
         if state.epoch > until:
@@ -114,7 +115,7 @@ def _first_step(
     dense = saved_dense(storage, spec.dense)
     model = load_dense(dense, device)
     architecture = dense.architecture
-    example = architecture.example().to(device)
+    example = architecture.example(device)
     whole = left = count(model, {}, example)
     costs, shared_costs = list[Cost](), list[Cost]()
     taken: _Step | None = None
@@ -155,7 +156,7 @@ def _evaluated(
     taken: _Step,
     spec: TrialSpec,
     data: Data,
-    example: torch.Tensor,
+    example: Arguments,
     calibration: Calibration | None,
 ) -> State[TrialRecord]:
     """Recalibrate and evaluate the pruned network, and once more compensated; return epoch 0 of the recovery."""
@@ -189,7 +190,7 @@ def _evaluated(
         layers={name: after.weights.get(name, 0) / size for name, size in pruning.sizes.items()},
         prune_seconds=seconds,
         latency_ms=latency_ms,
-        hardware=hardware(example.device),
+        hardware=hardware(device_of(example)),
     )
     record = TrialRecord(architecture=pruning.architecture, spec=spec, data=spec.dense.data, facts=facts)
     first = EpochReport(
@@ -208,7 +209,7 @@ def _evaluated(
     return State(model, record, [first], state.masks)
 
 
-def _latency_ms(model: nn.Module, example: torch.Tensor) -> float:
-    """Return the median milliseconds for one image (1, C, H, W) in float32, on the trial's device and threads."""
+def _latency_ms(model: nn.Module, example: Arguments) -> float:
+    """Return the median milliseconds for one input in float32, on the trial's device and threads."""
     threads = torch.get_num_threads()
     return latency(ENGINES["torch"].prepare(model, example, threads), example, threads=threads).median_ms

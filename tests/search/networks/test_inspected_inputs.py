@@ -33,7 +33,7 @@ def test_a_network_may_read_any_tensor(name: str, tensor: str) -> None:
 
 def test_the_example_has_the_shape_and_ids_that_every_table_has() -> None:
     _, example = any_fresh("tests.search.networks.nets:bert", "5:int64", 4, 0)
-    assert example.tolist() == [[0, 1, 0, 1, 0]]
+    assert example.tolist() == [[1, 0, 1, 0, 1]]
     _, example = any_fresh("tests.search.networks.nets:signal", "2x64", 4, 0)
     assert (example.shape, example.dtype) == ((1, 2, 64), torch.float32)
 

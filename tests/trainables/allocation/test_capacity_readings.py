@@ -84,7 +84,7 @@ def test_variances_are_those_of_the_batch_norm_or_of_the_samples(monkeypatch: py
     samples = Calibration((torch.randn(10, 1, 8, 8), torch.zeros(10, dtype=torch.int64)))
     monkeypatch.setattr("trainables.allocation.output_variance.BATCH", 4)
     before = copy.deepcopy(model.state_dict())
-    variances = output_variances(PruningContext(Weights(model, samples.inputs[:1]), calibration=samples))
+    variances = output_variances(PruningContext(Weights(model, samples.images[:1]), calibration=samples))
     assert variances["scaled"].tolist() == [0.25, 1.0, 4.0]
     model.eval()
     with torch.no_grad():
@@ -101,7 +101,7 @@ def test_information_is_the_mean_of_the_channels_bits() -> None:
     images = torch.zeros(2, 1, 8, 8)  # only scales make outputs vary
     samples = Calibration((images, torch.zeros(2, dtype=torch.int64)))
     model.norm.weight.data = torch.tensor([0.0, 0.3**0.5, 1.5**0.5])  # 0.5 log2 of 1, 31 and 151
-    path = information(problem(Weights(model, samples.inputs[:1]), calibration=samples))
+    path = information(problem(Weights(model, samples.images[:1]), calibration=samples))
     bits = (0.5 * np.log2(31) + 0.5 * np.log2(151)) / 3
     tokens = 20 * 1e-3 / bits
     kept = path(1.0)

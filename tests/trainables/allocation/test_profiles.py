@@ -119,7 +119,7 @@ def spec_of(granularity: GranularityName, levels: int = 6) -> ProfileSpec:
 
 
 def measured(model: nn.Module, granularity: GranularityName, calibration: Calibration) -> Profile:
-    return measure_profile(model, calibration.inputs[:1], spec_of(granularity), calibration)
+    return measure_profile(model, calibration.images[:1], spec_of(granularity), calibration)
 
 
 @pytest.mark.parametrize(("name", "granularity"), PAIRS)
@@ -164,7 +164,7 @@ def test_profile_is_that_of_a_plain_loop(
 def test_a_compensated_profile_is_that_of_a_plain_loop(name: str, granularity: GranularityName) -> None:
     model, calibration = build(name), some_samples()
     spec = spec_of(granularity, 4).model_copy(update={"compensate": True})
-    got = measure_profile(model, calibration.inputs[:1], spec, calibration)
+    got = measure_profile(model, calibration.images[:1], spec, calibration)
     expected = plain_profile(model, spec, calibration)
     rtol = 0.3 if granularity == "channel" else 1e-2  # the pull of a fit differs between masked and cut layers
     for part in expected.distortion:
@@ -174,9 +174,9 @@ def test_a_compensated_profile_is_that_of_a_plain_loop(name: str, granularity: G
 @pytest.mark.parametrize("granularity", ["channel", "weight"])
 def test_a_hundred_levels_measure_each_count_of_units_once(granularity: GranularityName) -> None:
     model, calibration = build("residual"), some_samples()
-    parts = view(model, granularity, calibration.inputs[:1]).parts
+    parts = view(model, granularity, calibration.images[:1]).parts
     counts = {part.name: {units_at(part, level) for level in levels_of(101)} - {part.units} for part in parts}
-    profile = measure_profile(model, calibration.inputs[:1], spec_of(granularity, 101), calibration)
+    profile = measure_profile(model, calibration.images[:1], spec_of(granularity, 101), calibration)
     dense = len(parts)  # once for each part
     assert calibration.evaluations - dense == sum(map(len, counts.values()))
     for part in parts:

@@ -54,7 +54,7 @@ def chain() -> nn.Sequential:
 @pytest.mark.parametrize(("policy", "sparsity"), KEPT)
 def test_a_rival_keeps_what_its_public_code_keeps(policy: str, sparsity: float) -> None:
     samples = Calibration((wave(96, 1.0, 7).view(8, 12), torch.arange(8) % 5))
-    prunable = Weights(chain().eval(), samples.inputs[:1])
+    prunable = Weights(chain().eval(), samples.images[:1])
     keep = quotas(policy, problem(prunable, sparsity, calibration=samples))
     np.testing.assert_allclose(keep, KEPT[policy, sparsity], atol=1)  # ties and rounding
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Architecture
@@ -156,7 +156,9 @@ def test_rebuilding_gives_the_widths_of_the_weights() -> None:
     first = model.get_submodule("block1.conv")
     assert isinstance(first, nn.Conv2d)
     assert (first.in_channels, first.out_channels) == (1, 3)
-    assert model(built.example().repeat(2, 1, 1, 1)).shape == (2, 10)
+    example = built.example()
+    assert isinstance(example, Tensor)
+    assert model(example.repeat(2, 1, 1, 1)).shape == (2, 10)
     assert all(torch.equal(state[key], tensor) for key, tensor in model.state_dict().items())
     assert all(p.requires_grad for p in model.parameters())
 

@@ -133,7 +133,7 @@ def test_every_variant_occurs_equally_often_and_no_other(
             for left in range(2 * margin + 1)
             for crop in [padded[:, :, top : top + side, left : left + side]]
         ]
-        matches = torch.stack([(batch.inputs == variant).flatten(1).all(1) for variant in possible])
+        matches = torch.stack([(batch.images == variant).flatten(1).all(1) for variant in possible])
         assert (matches.sum(0) == 1).all()
         seen += matches.sum(1).numpy()
     expected = 2000 / variants

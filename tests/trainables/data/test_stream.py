@@ -56,7 +56,7 @@ def assert_same_batches(one: Iterator[Batch], other: Iterator[Batch]) -> None:
     for mine, yours in zip(one, other, strict=True):
         assert torch.equal(mine.index, yours.index)
         assert torch.equal(mine.content[1], yours.content[1])
-        assert torch.equal(mine.inputs, yours.inputs)
+        assert torch.equal(mine.images, yours.images)
 
 
 @pytest.mark.parametrize("augment", [name for name in get_args(Augment) if name not in CUTTING])
@@ -123,12 +123,12 @@ def test_random_parts_are_cut_from_whole_images_and_follow_from_the_seed(tmp_pat
     splits = sources.load(data)
     there = Resident(splits.train, splits, CPU)
     first, again, other = (
-        torch.cat([batch.inputs for batch in train_batches(there, 8, data.augment, seed)]) for seed in (1, 1, 2)
+        torch.cat([batch.images for batch in train_batches(there, 8, data.augment, seed)]) for seed in (1, 1, 2)
     )
     assert first.shape[1:] == (1, 16, 16)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    plain = torch.cat([batch.inputs for batch in train_batches(there, 8, "none", 1)])
+    plain = torch.cat([batch.images for batch in train_batches(there, 8, "none", 1)])
     assert not any(torch.equal(a, b) for a, b in zip(first, plain, strict=True))
 
 

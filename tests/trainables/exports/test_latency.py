@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainables.exports.latency import check_engine, compare, in_turns, latency, table
 from trainables.models.cifar import small_cnn, vgg16
@@ -27,7 +27,7 @@ def test_networks_take_turns_after_runs_that_do_not_count() -> None:
 def test_what_is_told_is_the_median_and_the_quartiles_of_the_runs() -> None:
     seconds: list[float] = []
 
-    def nap(_: Tensor) -> None:
+    def nap(_: object) -> None:
         started = time.perf_counter()
         time.sleep(0.002 * (1 + len(seconds) % 5))
         seconds.append(time.perf_counter() - started)

@@ -247,6 +247,6 @@ def test_a_profile_of_a_task_without_hits_has_no_shares(images: Splits) -> None:
     splits = as_task(images)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     samples = calibration_samples(splits, 20, CPU)
-    found = measure_profile(model, samples.inputs[:1], ProfileSpec(levels=3), samples)
+    found = measure_profile(model, samples.images[:1], ProfileSpec(levels=3), samples)
     assert found.right == {}
     assert list(found.accuracy) == ["1"]

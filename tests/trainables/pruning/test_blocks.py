@@ -228,6 +228,7 @@ def test_architecture_of_a_whole_network_is_unchanged() -> None:
 def test_a_network_without_blocks_is_exported() -> None:
     blocks = blocks_of("small_cnn", "projected-block")
     blocks.remove({"block2": torch.arange(0), "block4": torch.arange(0)})
+    assert isinstance(blocks.example, Tensor)
     images = torch.randn(2, *blocks.example.shape[1:])
     exported = torch.export.export(blocks.model, (images,)).module()
     assert_same(exported(images), blocks.model(images))

@@ -73,7 +73,7 @@ def loss_of(model: nn.Module, calibration: Calibration, weights: Mapping[str, Te
     """The mean cross-entropy with some weights replaced, in eval mode and double precision."""
     double = copy.deepcopy(model).double().eval()
     replaced = {f"{name}.weight": weight for name, weight in weights.items()}
-    return F.cross_entropy(functional_call(double, replaced, calibration.inputs.double()), calibration.content[1])
+    return F.cross_entropy(functional_call(double, replaced, calibration.images.double()), calibration.content[1])
 
 
 @pytest.mark.parametrize(("name", "granularity", "model_name"), list(pairings()))

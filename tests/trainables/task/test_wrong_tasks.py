@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from trainables.data import samples
-from trainables.task.check import refuse_wrong
+from trainables.task.check import STRUCTURE, refuse_wrong
 from trainables.task.fit_check import refuse_unfit
 from trainables.task.metric import Metric, ratio
 from trainables.task.metrics import accuracy, mean_squared_error, r2
@@ -104,10 +104,20 @@ def test_a_right_task_passes() -> None:
             "splits['validation']",
             "hold a sample",
         ),
-        ({"example": X[:2]}, "example", "be a tensor (1, ...) of one input"),
-        ({"example": [0.0]}, "example", "be a tensor (1, ...) of one input"),
+        ({"example": X[:2]}, "example", f"be {STRUCTURE} (1, ...) of one input"),
+        ({"example": [0.0]}, "example", f"be {STRUCTURE} (1, ...) of one input"),
+        ({"example": []}, "example", f"be {STRUCTURE} (1, ...) of one input"),
+        ({"example": {}}, "example", f"be {STRUCTURE} (1, ...) of one input"),
+        ({"example": [X[:1], X[:2]]}, "example", f"be {STRUCTURE} (1, ...) of one input"),
+        ({"example": [[X[:1]]]}, "example", f"be {STRUCTURE} (1, ...) of one input"),
+        ({"example": {"a-b": X[:1]}}, "example", f"be {STRUCTURE} (1, ...) of one input"),
+        ({"example": torch.zeros(1)}, "example", "have a second axis in its first tensor"),
         ({"example": torch.zeros(1, 3, dtype=torch.float64)}, "example", "have type"),
-        ({"example": torch.zeros(1, 3, 3)}, "example", "have as many axes"),
+        (
+            {"example": torch.zeros(1, 3, 3)},
+            "example",
+            "have the tensors, the numbers of axes and the types of the inputs, (1, 3) of torch.float32",
+        ),
         ({"loss": 3}, "loss", "be a function"),
         ({"loss": lambda outputs: outputs}, "loss", "take 2 positional arguments"),
         ({"loss": nan_loss}, "loss", "be finite"),
@@ -134,7 +144,19 @@ def test_a_right_task_passes() -> None:
         ({"logits": 1.5}, "logits", "be a whole number, or None"),
         ({"logits": 2}, "logits", "be an axis of the outputs (4, 1)"),
         ({"inputs": 0}, "inputs", "be a function"),
-        ({"inputs": lambda batch: batch}, "inputs", "return one tensor (1, ...)"),
+        ({"inputs": lambda batch: batch[0].sum()}, "inputs", f"return {STRUCTURE} (1, ...)"),
+        ({"inputs": lambda batch: {"x": batch[0], "y": 3}}, "inputs", f"return {STRUCTURE} (1, ...)"),
+        ({"inputs": lambda batch: (batch[0], batch[0].T)}, "inputs", f"return {STRUCTURE} (1, ...)"),
+        (
+            {"inputs": lambda batch: batch},
+            "example",
+            "the inputs, (1, 3) of torch.float32, (1,) of torch.float32, but got (1, 3) of torch.float32",
+        ),
+        (
+            {"inputs": lambda batch: {"input": batch[0]}, "example": {"x": X[:1]}},
+            "example",
+            "the inputs, input (1, 3) of torch.float32, but got x (1, 3) of torch.float32",
+        ),
         ({"collate": None}, "collate", "be a function"),
         (
             {"collate": lambda s: torch.stack([x for x, _ in s]).T},
@@ -158,6 +180,11 @@ def test_a_right_task_passes() -> None:
         ({"labels": lambda batch: batch[1], "logits": 1}, "labels", "return the classes of 4 samples (4,) as int64"),
         ({"labels": lambda batch: chosen(batch)[:1], "logits": 1}, "labels", "return the classes of 4 samples (4,)"),
         ({"labels": lambda batch: chosen(batch) + 1, "logits": 1}, "labels", "be classes from 0 to 0"),
+        (
+            {"collate": lambda s: [torch.rand(len(s), 3), torch.zeros(len(s))]},
+            "collate",
+            "give the same batch for the same samples, but got two that differ",
+        ),
         ({"distance": 1.0}, "distance", "be a function"),
         ({"distance": lambda d, o: (d - o).square().mean()}, "distance", "give a finite distance of each of 4 samples"),
         ({"distance": lambda d, o: o[:, 9]}, "distance", "must run, but failed with IndexError"),
@@ -174,6 +201,9 @@ def test_a_model_that_returns_a_dictionary_or_does_not_fit_is_named() -> None:
         "pkg:model must return one tensor, which the Task's loss and metric get as outputs, but returned a dict in "
         "training mode; return the tensor alone"
     )
+    named = replace(RIGHT, inputs=lambda batch: {"z": batch[0]}, example={"z": X[:1]})
+    text = complaint_of(named, nn.Linear(3, 1))
+    assert "pkg:model must run on the inputs of the task, z (4, 3) of torch.float32 in training mode, but" in text
     text = complaint_of(RIGHT, nn.Linear(5, 1))
     assert "pkg:model must run on the inputs of the task, (4, 3) of torch.float32" in text
     text = complaint_of(RIGHT, nn.Sequential(nn.Linear(3, 3), nn.Flatten(0), nn.Unflatten(0, (12, 1))))

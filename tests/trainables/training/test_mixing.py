@@ -30,7 +30,7 @@ def of(recipe: Recipe, count: int, seed: tuple[int, int] = (3, 0)) -> list[tuple
 def test_mixup_adds_each_image_to_that_of_its_partner() -> None:
     for batch, partner in of(Recipe(mixup=0.4), 20):
         expected = batch.own * IMAGES + (1 - batch.own) * IMAGES[partner.index]
-        torch.testing.assert_close(batch.inputs, expected)
+        torch.testing.assert_close(batch.images, expected)
         assert torch.equal(batch.index.sort().values, torch.arange(12))
         assert torch.equal(partner.index.sort().values, torch.arange(12))
         assert torch.equal(partner.content[1], LABELS[partner.index])
@@ -41,8 +41,8 @@ def test_cutmix_pastes_one_box_whose_area_is_the_partner_s_share() -> None:
     for batch, partner in of(Recipe(cutmix=1.0), 60):
         others = IMAGES[partner.index]
         moved = partner.index != torch.arange(12)
-        pasted = (batch.inputs == others).all(1) & moved[:, None, None]
-        assert torch.equal(batch.inputs, torch.where(pasted[:, None], others, IMAGES))
+        pasted = (batch.images == others).all(1) & moved[:, None, None]
+        assert torch.equal(batch.images, torch.where(pasted[:, None], others, IMAGES))
         box = pasted[moved][0]
         assert (pasted[moved] == box).all()
         assert torch.equal(box, box.any(1)[:, None] & box.any(0)[None])  # a rectangle
@@ -76,7 +76,7 @@ def test_shares_are_drawn_from_beta() -> None:
 
 def test_each_is_drawn_half_of_the_time_where_a_recipe_has_both() -> None:
     pasted = [
-        bool(((batch.inputs == IMAGES) | (batch.inputs == IMAGES[partner.index])).all())
+        bool(((batch.images == IMAGES) | (batch.images == IMAGES[partner.index])).all())
         for batch, partner in of(Recipe(mixup=1.0, cutmix=1.0), 600)
     ]
     assert 0.42 < np.mean(pasted) < 0.58  # 3.9 standard deviations
@@ -85,5 +85,5 @@ def test_each_is_drawn_half_of_the_time_where_a_recipe_has_both() -> None:
 def test_draws_depend_on_the_epoch_and_on_the_worker_alone() -> None:
     recipe = Recipe(mixup=0.4)
     (one,), (again,), (epoch,), (worker,) = (of(recipe, 1, seed) for seed in ((3, 0), (3, 0), (4, 0), (3, 1)))
-    assert torch.equal(one[0].inputs, again[0].inputs)
+    assert torch.equal(one[0].images, again[0].images)
     assert len({one[0].own, epoch[0].own, worker[0].own}) == 3

@@ -56,7 +56,7 @@ def test_statistics_are_the_plain_average_over_the_batches(
 ) -> None:
     model = network().train(training)
     before = copy.deepcopy(model)
-    batches = [batch.inputs for batch in train_batches(data, 30, "none", 5)]  # of 30, 30, 30 and 10 samples
+    batches = [batch.images for batch in train_batches(data, 30, "none", 5)]  # of 30, 30, 30 and 10 samples
     with torch.no_grad():
         expected = averages(copy.deepcopy(model), batches[:used])
     recalibrate(model, data, asked, 30, seed=5)

@@ -83,7 +83,7 @@ def pruned() -> tuple[nn.Module, nn.Module, Weights, Calibration]:
     torch.manual_seed(0)
     model = kinds(10, 1).eval()
     samples = Calibration((torch.randn(20, 1, 8, 8), torch.arange(20) % 10))
-    return model, deepcopy(model), Weights(model, samples.inputs[:1]), samples
+    return model, deepcopy(model), Weights(model, samples.images[:1]), samples
 
 
 def test_masks_hold_and_a_killed_trial_goes_on_the_same(
@@ -149,7 +149,7 @@ def test_compensation_leaves_what_it_cannot_fit_as_pruning_left_it(
     compensate(model, Targets.read(dense, samples.inputs, 0), cut, samples.inputs)
     changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert changed == {"patches.weight", "patches.bias", "head.weight", "head.bias"}
-    kept = count(model, cut.masks, samples.inputs[:1])
+    kept = count(model, cut.masks, samples.images[:1])
     assert kept.params_kept == prunable.cost(np.array([part.units // 2 for part in prunable.parts]), "params")
     assert not any(model.get_parameter(name)[~mask].any() for name, mask in cut.masks.items())
 
@@ -160,11 +160,11 @@ def test_a_later_step_removes_weights_among_those_that_are_left(
     model, _, prunable, samples = pruned
     first = prunable.remove({part.name: torch.arange(0, part.units, 2) for part in prunable.parts}).masks
     quota = {part.name: part.units // 4 for part in prunable.parts}
-    second = prune_further(model, samples.inputs[:1], TrialSpec(), None, first, quota).masks
+    second = prune_further(model, samples.images[:1], TrialSpec(), None, first, quota).masks
     assert second.keys() == first.keys()
     for name, mask in second.items():
         assert not (mask & ~first[name]).any()
-    assert count(model, second, samples.inputs[:1]).weights == quota
+    assert count(model, second, samples.images[:1]).weights == quota
 
 
 def test_a_trial_of_an_older_version_goes_on(

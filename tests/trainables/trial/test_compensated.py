@@ -55,7 +55,7 @@ def test_each_stage_is_the_accuracy_of_its_network(
     facts, (first, *_) = facts_of(folder), outcome_of(folder).history
     before, network = dense_network(storage).eval(), dense_network(storage)
     train, val = residents(splits, CPU)
-    images = calibration_samples(splits, 100, CPU).inputs
+    images = calibration_samples(splits, 100, CPU).images
     cut = plan(network, images[:1], spec).carry_out()
     assert facts.one_shot_accuracy == evaluate(network, val).metric
     recalibrate(network, train, spec.recalibrate, spec.finetune.batch_size, spec.seed)
