@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -28,6 +29,7 @@ from search.study.spec import StudySpec
 from tests.search.comparison.test_metrics import of_text
 from tests.search.conftest import howcompact, installed
 from tests.search.waiting import LIMIT, until
+from trainables import load_pruned
 from trainables.checkpoints import artifact_store
 from trainables.data import sources
 from trainables.data_spec import DataSpec
@@ -44,7 +46,18 @@ TINY = (
     *("data.max_train=64", "data.max_val=20", "policies=[uniform,capacity]", "search={}"),
 )
 ERROR = "mean_squared_error"
-METRICS = {"table": "r2", "text": "perplexity", "scenes": "mean_iou", "series": "accuracy"}
+METRICS = {"table": "r2", "text": "perplexity", "scenes": "mean_iou", "series": "accuracy", "pair": "accuracy"}
+ADAPTED = {"sentences": "bert", "lit": "network"}  # example -> its model
+SERVED = """
+import sys
+import mlflow
+import numpy as np
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/net@best")
+inputs = model.metadata.signature.inputs
+ones = {each.name: np.ones((3, *each.shape[1:]), each.type) for each in inputs.inputs}
+np.save("outputs.npy", model.predict(ones if inputs.has_input_names() else ones[None]))
+"""
 TRUSTED = ("--trust", "table:mlp", "--trust", "table:diabetes")
 
 
@@ -55,7 +68,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")]))
     load_task.cache_clear()
     yield EXAMPLES
-    for name in METRICS:
+    for name in METRICS | ADAPTED:
         sys.modules.pop(name, None)
 
 
@@ -83,6 +96,34 @@ def test_an_example_runs_as_a_study(name: str, tasks: Path, tmp_path: Path) -> N
     wanted = (min if METRICS[name] == "perplexity" else max)(values)
     assert summary["best"][f"best_val_{METRICS[name]}"] == wanted
     assert ("accuracy" in json.dumps(summary)) is (METRICS[name] == "accuracy")
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_a_study_of_an_adapter_is_run_compared_taken_and_verified(name: str, tasks: Path, tmp_path: Path) -> None:
+    summary = finish(start(tmp_path, name, *TINY))
+    assert (summary["trials"]["done"], summary["trials"]["failed"]) == (2, 0)
+    task = {"sentences": "lines", "lit": "task"}[name]
+    trusted = ("--trust", f"{name}:{ADAPTED[name]}", "--trust", f"{name}:{task}")
+    seen = howcompact("compare", summary["folder"], "--json", *trusted, cwd=tmp_path)
+    assert seen.returncode == 0, seen.stderr
+    wanted = ("--export", "onnx", "--register", "net", "--json")
+    seen = howcompact("best", summary["folder"], "--out", "b", *wanted, *trusted, cwd=tmp_path)
+    assert seen.returncode == 0, seen.stderr
+    network = json.loads(seen.stdout)
+    assert network["verified_accuracy"] == pytest.approx(network["reported_accuracy"], abs=1e-3)
+    assert [each["name"] for each in network["tensors"]] == (
+        ["input_ids", "attention_mask"] if name == "sentences" else []
+    )
+    store = f"sqlite:///{Path(summary['folder']).parent / 'mlflow.db'}"
+    served = subprocess.run([sys.executable, "-c", SERVED, store], cwd=tmp_path, capture_output=True, text=True)
+    assert served.returncode == 0, served.stderr
+    model = load_pruned(str(tmp_path / "b"), trust=[f"{name}:{ADAPTED[name]}"])
+    with torch.no_grad():
+        ones = {each["name"]: torch.ones(3, *each["shape"], dtype=torch.int64) for each in network["tensors"]}
+        expected = model(**ones).logits if ones else model(torch.ones(3, *network["image"]))
+    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), expected.numpy(), atol=1e-5)
+    seen = howcompact("verify", summary["folder"], *trusted, cwd=tmp_path)
+    assert seen.returncode == 0, seen.stdout
 
 
 def test_a_killed_study_of_a_table_ends_as_an_undisturbed_one(tasks: Path, tmp_path: Path) -> None:
