@@ -1,15 +1,17 @@
 """The commands for one network, without a study."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.cli.options import Json, Trusted
 from search.results.out_folder import refuse_out, writing
 from search.results.to_json import to_json
-from trainables.arguments import Arguments
 from trainables.models.trust import Trust
+
+if TYPE_CHECKING:
+    from trainables.arguments import Arguments
 
 networks = typer.Typer()
 
