@@ -38,6 +38,45 @@ np.save(sys.argv[3], model.predict(np.load(sys.argv[2])))
 print(model.metadata.signature)
 """
 
+DIGITS = """
+import torch
+from sklearn.datasets import load_digits
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset, random_split
+from trainables.task.metrics import accuracy, second
+from trainables.task.task import Task
+
+def digits():
+    found = load_digits()
+    images = torch.tensor(found.images / 16, dtype=torch.float32)[:, None]
+    parts = random_split(TensorDataset(images, torch.tensor(found.target)), [0.8, 0.2], torch.manual_seed(0))
+    return Task(
+        splits=dict(zip(("train", "validation"), parts)),
+        example=images[:1],
+        loss=lambda outputs, batch: F.cross_entropy(outputs, batch[1], reduction="none"),
+        metric=accuracy(),
+        outputs=10,
+        logits=1,
+        labels=second,
+    )
+"""
+BLOCKS = {
+    "name": "blocks",
+    "task": "hc_labelled:digits",
+    "models": ["resnet20"],
+    "width": 0.25,
+    "seeds": [0],
+    "granularity": "block",
+    "criteria": ["probe"],
+    "policies": ["by-score"],
+    "sparsities": [0.2],
+    "probe": 100,
+    "dense": {"epochs": 1},
+    "finetune": {"epochs": 1},
+    "tracking": "off",
+    "data": {"max_train": 200},
+}
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -123,3 +162,21 @@ def test_policies_share_a_budget_by_the_samples_of_the_task(home: Path) -> None:
     assert page.returncode == 0, page.stderr
     text = (home / "page" / "index.html").read_text().replace("\xa0", " ")
     assert "can be removed before perplexity is 1, 2 and 5 % worse, on calibration samples" in text
+
+
+def test_probes_read_the_labels_of_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hc_labelled.py").write_text(DIGITS)
+    (tmp_path / "blocks.yaml").write_text(json.dumps(BLOCKS))
+    done = installed("run", "./blocks.yaml", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["trials"]["done"] == 1
+    assert "networks probed: 1 of 1" in done.stderr
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trusted = ("--trust", "hc_labelled:digits")
+    assert howcompact("best", "howcompact-runs/blocks", "--out", "best", *trusted, cwd=tmp_path).returncode == 0
+    seen = howcompact("probe", "best", "--samples", "100", *trusted, "--json", cwd=tmp_path)
+    assert seen.returncode == 0, seen.stderr
+    found = json.loads(seen.stdout)
+    assert found["samples"] == 100
+    assert found["blocks"][0]["name"] == "stem"
+    assert all(0.0 <= block["val_accuracy"] <= 1.0 for block in found["blocks"])
