@@ -20,6 +20,7 @@ class Curriculum(Frozen):
     measure: MeasureName = Field("learnability", description="The measure that scores the samples.")
     network: str = Field("", description="Model whose dense training scores the samples; empty: the trial's own model.")
     content: str = Field("", description="Checksum of the user's own network or of the table, which each run computes.")
+    code: str = Field("", description="Checksums of the user's own curriculum and measure, which each run computes.")
     table: Address = Field(
         "",
         description="Path or URI of samples.parquet of `howcompact learnability`; its means over seeds are the scores.",

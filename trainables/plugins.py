@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, get_args
 from trainables.names import CRITERION_NEEDS, POLICY_NEEDS, GranularityName, Needs, Source, unknown
 from trainables.own_function import is_external, load_function
 
-FunctionKind = Literal["policy", "criterion", "recovery", "optimizer", "sampler", "scheduler"]
+FunctionKind = Literal["policy", "criterion", "recovery", "optimizer", "measure", "curriculum", "sampler", "scheduler"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 ARGUMENTS: Mapping[FunctionKind, tuple[str, ...]] = {
@@ -15,6 +15,8 @@ ARGUMENTS: Mapping[FunctionKind, tuple[str, ...]] = {
     "criterion": ("context",),
     "recovery": ("pruned",),
     "optimizer": ("parameters", "recipe"),
+    "measure": ("records",),
+    "curriculum": ("context",),
     "sampler": ("seed", "trials"),
     "scheduler": ("epochs", "metric", "mode"),
 }
@@ -23,6 +25,8 @@ GROUPS: Mapping[FunctionKind, str] = {  # kind -> the group of entry points by w
     "criterion": "howcompact.criteria",
     "recovery": "howcompact.recoveries",
     "optimizer": "howcompact.optimizers",
+    "measure": "howcompact.measures",
+    "curriculum": "howcompact.curricula",
     "sampler": "howcompact.samplers",
     "scheduler": "howcompact.schedulers",
 }

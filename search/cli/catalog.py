@@ -59,11 +59,17 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
             {name: _about(build) for name, build in OPTIMIZERS.items()}
             | _own("optimizer", "function(parameters, recipe) -> torch.optim.Optimizer")
         ),
-        "curricula": lambda: {name: _of_curriculum(name, kind) for name, kind in CURRICULA.items()},
+        "curricula": lambda: (
+            {name: _of_curriculum(name, kind) for name, kind in CURRICULA.items()}
+            | _own("curriculum", "function(context: CurriculumContext) -> Draw")
+        ),
         "pacings": lambda: {
             name: f"half-way, {pace(HALF)[0]:.0%} of the later samples are in use" for name, pace in PACINGS.items()
         },
-        "measures": lambda: {name: f"{_about(m.of)}; a {m.easy} value is easy" for name, m in MEASURES.items()},
+        "measures": lambda: (
+            {name: f"{_about(m.of)}; a {m.easy} value is easy" for name, m in MEASURES.items()}
+            | _own("measure", "function(records: Records) -> (N,), higher is easier")
+        ),
         "schedulers": lambda: (
             {name: _about(make) for name, make in SCHEDULERS.items()}
             | _own("scheduler", "function(epochs, metric, mode) -> ray.tune.schedulers.TrialScheduler")

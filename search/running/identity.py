@@ -16,6 +16,7 @@ from trainables.data_spec import DataSpec
 from trainables.learnability.scores import table_checksum
 from trainables.models import own_code
 from trainables.own_function import is_external
+from trainables.plugins import code_of
 from trainables.spec import DenseSpec
 from trainables.storage.folder import Folder
 
@@ -33,11 +34,17 @@ def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
     models = {
         model: _content(DenseSpec(model=model, weights=study.weights.get(model, "")), data) for model in study.models
     }
+    functions = own_code.described(study.functions())
     curricula = tuple(
-        curriculum.model_copy(update={"content": _content_of_scores(curriculum, data)})
+        curriculum.model_copy(
+            update={
+                "content": _content_of_scores(curriculum, data),
+                "code": code_of((curriculum.name, curriculum.measure), functions),
+            }
+        )
         for curriculum in study.curricula
     )
-    contents = {model: content for model, content in models.items() if content} | own_code.described(study.functions())
+    contents = {model: content for model, content in models.items() if content} | functions
     recipes = {
         name: recipe.model_copy(update={"code": contents.get(recipe.optimizer, "")})
         for name, recipe in (("dense", study.dense), ("finetune", study.finetune))

@@ -43,7 +43,7 @@ def complaints_of_settings(study: StudySpec) -> list[str]:
     for name, recipe in (("dense", study.dense), ("finetune", study.finetune)):
         if recipe.code:
             problems.append(f"{name}.code must be left out, as each run finds it, but got {recipe.code!r}; drop it")
-    if study.contents or any(curriculum.content for curriculum in study.curricula):
+    if study.contents or any(curriculum.content or curriculum.code for curriculum in study.curricula):
         problems.append("contents must be left out, as each run finds them; drop them")
     for field in ("models", "criteria", "recoveries", "curricula", "policies", "sparsities", "seeds"):
         values = getattr(study, field)
@@ -96,13 +96,14 @@ def _misfits(study: StudySpec) -> list[str]:
 
 
 def _unsound(study: StudySpec) -> list[str]:
-    """List what is wrong with optimizers of the user's own, which are tried on a small network."""
+    """List what is wrong with functions of the user's own that are tried on something small and quick."""
     from trainables.catalog.contract import check_function  # imports torch
 
     problems = []
-    for name in (name for name, kind in study.functions().items() if kind == "optimizer"):
+    for name, kind in study.functions().items():
         try:
-            check_function("optimizer", name)
+            if kind in ("optimizer", "measure", "curriculum"):
+                check_function(kind, name)
         except ValueError as error:
             problems.append(str(error))
     return problems

@@ -187,6 +187,8 @@ class StudySpec(Frozen):
         criteria = [*self.criteria, *(pruning.criterion for pruning in self.before)]
         others: dict[FunctionKind, list[str]] = {
             "optimizer": [self.dense.optimizer, self.finetune.optimizer],
+            "measure": [curriculum.measure for curriculum in self.curricula],
+            "curriculum": [curriculum.name for curriculum in self.curricula],
             "sampler": [self.search.sampler],
             "scheduler": [self.search.scheduler],
         }

@@ -98,6 +98,7 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
             "table": "x",
             "pacing": "root",
             "content": "c",
+            "code": "c",
         },
     ),
     (Curriculum, {"start": 0.3, "full": 0.3, "fraction": 0.4, "balanced": False, "shuffled": True, "content": "c"}),

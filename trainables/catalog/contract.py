@@ -13,6 +13,8 @@ from trainables.allocation.budget import reachable
 from trainables.allocation.policies import allocate, policy
 from trainables.allocation.problem import Problem
 from trainables.allocation.profiles import Profile, levels_of
+from trainables.catalog.contract_rules import called, must, short
+from trainables.catalog.curriculum_contract import curriculum, measure
 from trainables.data.batches import Batch
 from trainables.models import hub
 from trainables.names import CRITERION_NEEDS, GranularityName, Source
@@ -33,19 +35,21 @@ EXAMPLE = (1, 1, 8, 8)
 
 
 def check_function(kind: FunctionKind, name: str) -> list[str]:
-    """Run a policy, a criterion, a recovery or an optimizer as trials do. Return lines about what held.
+    """Run a function of the user's own as trials do. Return lines about what held.
 
     Raises ValueError that names the rule, the value and what to change.
     """
-    check: dict[FunctionKind, Callable[[str], Iterator[str]]] = {
+    checks: dict[FunctionKind, Callable[[str], Iterator[str]]] = {
         "policy": _policy,
         "criterion": _criterion,
         "recovery": _recovery,
         "optimizer": _optimizer,
+        "measure": measure,
+        "curriculum": curriculum,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return list(check[kind](name))
+        return list(checks[kind](name))
 
 
 def _policy(name: str) -> Iterator[str]:
@@ -58,27 +62,27 @@ def _policy(name: str) -> Iterator[str]:
         for share in SHARES:
             sparsity = low + share * (high - low)
             problem = Problem(context, scores, sparsity, "params")
-            path = _called(name, rule.path, problem)
-            points = [np.asarray(_called(name, path, scale)) for scale in (0.5, 1.0, 2.0)]
+            path = called(name, rule.path, problem)
+            points = [np.asarray(called(name, path, scale)) for scale in (0.5, 1.0, 2.0)]
             shape = (len(context.prunable.parts),)
-            _must(
+            must(
                 all(point.shape == shape and np.isfinite(point).all() for point in points),
                 f"policy {name!r} must return a path: scale -> finite units of each part, an array of shape {shape}, "
-                f"but at scale 1 it gives {_short(points[1])}",
+                f"but at scale 1 it gives {short(points[1])}",
             )
-            _must(
+            must(
                 all((later >= earlier - 1e-9).all() for earlier, later in pairwise(points)),
                 f"the path of policy {name!r} must give no part fewer units at a larger scale, but it does; make it "
                 "rise with the scale",
             )
             keep = allocate(rule, problem)
-            _must(
+            must(
                 keep == allocate(rule, problem),
                 f"policy {name!r} must share a budget the same way twice, but it does not; draw by "
                 "problem.context.seed",
             )
         _unchanged(f"policy {name!r}", model, before)
-        yield f"{granularity}: {len(SHARES)} budgets met; at sparsity {sparsity:.2f} it keeps {_short(keep)}"
+        yield f"{granularity}: {len(SHARES)} budgets met; at sparsity {sparsity:.2f} it keeps {short(keep)}"
 
 
 def _criterion(name: str) -> Iterator[str]:
@@ -86,24 +90,24 @@ def _criterion(name: str) -> Iterator[str]:
     for granularity in needs_of("criterion", name).granularities:
         model, context = _context("criterion", name, granularity)
         before = deepcopy(model.state_dict())
-        scores: Scores = _called(name, score, context)
+        scores: Scores = called(name, score, context)
         parts = {part.name: part.units for part in context.prunable.parts}
         sizes = (
             {part: tuple(values.shape) for part, values in scores.items() if isinstance(values, Tensor)}
             if isinstance(scores, dict)
             else scores
         )
-        _must(
+        must(
             sizes == {part: (units,) for part, units in parts.items()},
             f"criterion {name!r} must score each unit of each part: part name -> tensor (units,), here "
-            f"{_short(parts)}, but it gives {_short(sizes)}",
+            f"{short(parts)}, but it gives {short(sizes)}",
         )
-        _must(
+        must(
             all(bool(values.isfinite().all()) for values in scores.values()),
             f"the scores of criterion {name!r} must be finite, but some are not; correct them",
         )
-        again: Scores = _called(name, score, context)
-        _must(
+        again: Scores = called(name, score, context)
+        must(
             all(torch.equal(values, again[part]) for part, values in scores.items()),
             f"criterion {name!r} must score the same way twice, but it does not; draw by context.seed",
         )
@@ -114,18 +118,18 @@ def _criterion(name: str) -> Iterator[str]:
 def _recovery(name: str) -> Iterator[str]:
     model = hub.build("small_cnn", 10, 1, 0.25)
     spec = TrialSpec(recovery=name)
-    made = _called(name, recovery(name), Pruned(spec, 2.0, lambda: deepcopy(model)))
-    _must(
+    made = called(name, recovery(name), Pruned(spec, 2.0, lambda: deepcopy(model)))
+    must(
         isinstance(made, TrainingPlan),
         f"recovery {name!r} must return a TrainingPlan, but returned a {type(made).__name__}; return pruned.plan(...)",
     )
     images, labels = torch.randn(16, *EXAMPLE[1:]), torch.randint(10, (16,))
     logits: Tensor = model.train()(images)
     batch = Batch((images, labels), images, torch.arange(16))
-    loss = _called(name, made.loss(CLASSIFICATION), batch, logits)
-    _must(
+    loss = called(name, made.loss(CLASSIFICATION), batch, logits)
+    must(
         isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad and bool(loss.isfinite()),
-        f"the loss of recovery {name!r} must be a finite scalar with a gradient, but is {_short(loss)}",
+        f"the loss of recovery {name!r} must be a finite scalar with a gradient, but is {short(loss)}",
     )
     yield f"{made.epochs} epochs for a trial with finetune.epochs {spec.finetune.epochs}, loss {loss.item():.3f}"
 
@@ -134,8 +138,8 @@ def _optimizer(name: str) -> Iterator[str]:
     recipe, before = Recipe(epochs=2, optimizer=name), hub.build("small_cnn", 10, 1, 0.25).train()
     images, labels = torch.randn(16, *EXAMPLE[1:]), torch.randint(10, (16,))
     build = load("optimizer", name)
-    made = _called(name, build, list(deepcopy(before).named_parameters()), recipe)
-    _must(
+    made = called(name, build, list(deepcopy(before).named_parameters()), recipe)
+    must(
         isinstance(made, torch.optim.Optimizer),
         f"optimizer {name!r} must return an optimizer of torch (torch.optim.Optimizer), but returned a "
         f"{type(made).__name__}; return one",
@@ -143,20 +147,20 @@ def _optimizer(name: str) -> Iterator[str]:
 
     def step(model: nn.Module, updates: Updates, done: float) -> None:
         updates.set_progress(done)
-        _called(name, updates.step, nn.functional.cross_entropy(model(images), labels))
+        called(name, updates.step, nn.functional.cross_entropy(model(images), labels))
 
     whole = deepcopy(before)
     updates = Updates(whole, recipe)
     step(whole, updates, 0.0)
     step(whole, updates, 0.25)
     changed = [key for key, value in whole.named_parameters() if not torch.equal(value, before.get_parameter(key))]
-    _must(bool(changed), f"optimizer {name!r} must change weights, but changes none; give it the parameters")
-    _must(
+    must(bool(changed), f"optimizer {name!r} must change weights, but changes none; give it the parameters")
+    must(
         all(bool(value.isfinite().all()) for value in whole.parameters()),
         f"optimizer {name!r} must keep weights finite at a rate of {recipe.lr}, but does not; take steps of this rate",
     )
     kept = [entry for state in updates.state.values() for entry, value in state.items() if not _is_kept(value)]
-    _must(
+    must(
         not kept,
         f"optimizer {name!r} must keep its state as tensors, so that a killed training goes on, but {kept[:1]} is "
         "none; make it a tensor",
@@ -166,7 +170,7 @@ def _optimizer(name: str) -> Iterator[str]:
     resumed.remember({key: value.clone() for key, value in updates.memory().items()})
     step(whole, updates, 0.5)
     step(again, resumed, 0.5)
-    _must(
+    must(
         all(torch.equal(value, again.get_parameter(key)) for key, value in whole.named_parameters()),
         f"optimizer {name!r} must go on from the state of each parameter, as after a kill, but goes on otherwise; keep "
         "all it needs in optimizer.state",
@@ -204,27 +208,7 @@ def _fitting(granularity: GranularityName) -> str:
     return next(n for n, needs in CRITERION_NEEDS.items() if granularity in needs.granularities and not needs.inputs)
 
 
-def _called(name: str, function: Callable[..., Any], *arguments: object) -> Any:
-    """Call a function of the user's own; a failure is a ValueError that names it."""
-    try:
-        return function(*arguments)
-    except Exception as error:
-        raise ValueError(
-            f"{name} must run on small_cnn, but failed with {type(error).__name__}: {error}; correct it"
-        ) from error
-
-
 def _unchanged(what: str, model: nn.Module, before: dict[str, Tensor]) -> None:
     same = all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    _must(same, f"{what} must leave the network as it is, but it changes weights or statistics; work on a copy")
-    _must(not model.training, f"{what} must leave the network in eval mode, but it does not; set model.eval() again")
-
-
-def _must(held: bool, rule: str) -> None:
-    if not held:
-        raise ValueError(rule)
-
-
-def _short(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 120 else f"{text[:117]}..."
+    must(same, f"{what} must leave the network as it is, but it changes weights or statistics; work on a copy")
+    must(not model.training, f"{what} must leave the network in eval mode, but it does not; set model.eval() again")

@@ -1,10 +1,11 @@
 """Find mistakes in the curriculum of a trial without torch and before anything is trained."""
 
 from trainables.curriculum_spec import Curriculum
-from trainables.learnability.curriculum_kinds import CURRICULA, is_scored
+from trainables.learnability.curriculum_kinds import is_scored, kind_of
 from trainables.models import known
 from trainables.names import DRAWN_AGAIN, NAMES, unknown
 from trainables.own_function import is_external
+from trainables.plugins import name_complaints
 from trainables.spec import TrialSpec
 
 NONE = Curriculum()
@@ -23,7 +24,7 @@ def complaints(spec: TrialSpec) -> list[str]:
     curriculum = spec.followed
     if curriculum == NONE:
         return []
-    if problems := unknown("curriculum", curriculum.name):
+    if problems := name_complaints("curriculum", curriculum.name):
         return problems
     if (curriculum.phase == "dense") != (curriculum == dense):
         training = "dense training" if curriculum == dense else "recovery"
@@ -33,18 +34,19 @@ def complaints(spec: TrialSpec) -> list[str]:
 
 def _of_settings(curriculum: Curriculum) -> list[str]:
     """List the settings that the curriculum does not use, and the names that are unknown."""
-    used = {*CURRICULA[curriculum.name].method.settings, *(OF_SCORES if is_scored(curriculum) else ())}
+    used = {*kind_of(curriculum.name).method.settings, *(OF_SCORES if is_scored(curriculum) else ())}
     used |= {*OF_ALL} if curriculum.name != NONE.name else set()
-    changed = curriculum.model_dump(exclude_defaults=True, exclude={"name", "content"})
+    changed = curriculum.model_dump(exclude_defaults=True, exclude={"name", "content", "code"})
     problems = []
     if unused := [setting for setting in changed if setting not in used]:
         problems.append(
             f"curriculum {curriculum.name!r} must come without {', '.join(unused)}, which it does not use; leave them "
             "out, or name another curriculum"
         )
-    for kind in ("pacing", "measure"):
-        if kind in used:
-            problems += unknown(kind, getattr(curriculum, kind))
+    if "pacing" in used:
+        problems += unknown("pacing", curriculum.pacing)
+    if "measure" in used:
+        problems += name_complaints("measure", curriculum.measure)
     return problems
 
 
@@ -55,6 +57,11 @@ def _of_scores(spec: TrialSpec) -> list[str]:
     label = f"curriculum {curriculum.name!r}"
     if curriculum.network and curriculum.table:
         return [f"{label} must get its scores from a network or from a table, but got both; leave one out"]
+    if curriculum.table and is_external(curriculum.measure):
+        return [
+            f"{label} must read a measure of the catalog from its table, but got {curriculum.measure!r}; leave out the "
+            "table, or name another measure"
+        ]
     if curriculum.table:
         return _of_table(label, curriculum.table)
     problems = []

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from trainables.curriculum_spec import Curriculum
 from trainables.data.batches import Drawn
 from trainables.learnability import curriculum_kinds as kinds
-from trainables.learnability.curriculum_kinds import CURRICULA, Method, is_scored
+from trainables.learnability.curriculum_kinds import Method, is_scored, kind_of
 from trainables.learnability.growing_deck import deal
+from trainables.own_function import is_external
+from trainables.plugins import load
 from trainables.training.train import Draw
 
 Floats = NDArray[np.float64]
@@ -31,7 +33,10 @@ PACINGS: Mapping[str, Callable[[Floats], Floats]] = {  # time in [0, 1] -> fract
 
 @dataclass(frozen=True, eq=False)
 class CurriculumContext:
-    """A training under a curriculum, and how the curriculum orders and weighs the N samples."""
+    """A training under a curriculum, and how the curriculum orders and weighs the N samples.
+
+    A function of the user's own gets the easy samples first.
+    """
 
     curriculum: Curriculum
     order: Integers  # (N,), positions in the split, the preferred samples first
@@ -59,7 +64,7 @@ def draws(
     all samples or, if the curriculum is balanced, among the samples of a class (ours). Chance breaks ties, in the same
     way in every epoch.
     """
-    kind = CURRICULA[curriculum.name]
+    kind = kind_of(curriculum.name)
     chance = np.random.default_rng((0, seed)).random((2, len(labels)))
     groups = labels if curriculum.balanced else np.zeros_like(labels)
     if ease is None or not is_scored(curriculum):
@@ -71,7 +76,9 @@ def draws(
     ranked, quantile = _ranked(burden, groups, chance[0])
     order = ranked[np.argsort(quantile, kind="stable")]
     weights = _weights(burden, groups, ranked, quantile)
-    return DRAWS[kind.method](CurriculumContext(curriculum, order, weights, epochs, batch_size, seed))
+    method = load("curriculum", curriculum.name) if is_external(curriculum.name) else DRAWS[kind.method]
+    draw: Draw = method(CurriculumContext(curriculum, order, weights, epochs, batch_size, seed))
+    return draw
 
 
 def _ranked(burden: Floats, groups: Integers, chance: Floats) -> tuple[Integers, Floats]:

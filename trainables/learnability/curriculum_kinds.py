@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trainables.curriculum_spec import Curriculum
+from trainables.own_function import is_external
+from trainables.plugins import known_of
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,13 @@ class Kind:
     hard: bool
 
 
-DIGITS = 8  # of a table's checksum in a label
+DIGITS = 8  # of a checksum in a label
 PLAIN = Method("plain")
 PACED = Method("paced", ("pacing", "start", "full"), "random order")
 DROPPING = Method("dropping", ("fraction",), "random drop")
 WEIGHING = Method("weighing")
 SAMPLING = Method("sampling")
+OWN = Method("own", ("pacing", "start", "full", "fraction"))  # a function of the user's own, which may read all of them
 
 CURRICULA: Mapping[str, Kind] = {  # the first one of a method, with shuffled scores, is its shared control
     "standard": Kind(PLAIN, hard=False),
@@ -44,9 +47,14 @@ CURRICULA: Mapping[str, Kind] = {  # the first one of a method, with shuffled sc
 }
 
 
+def kind_of(name: str) -> Kind:
+    """Return the kind of a curriculum; a function of the user's own gets the easy samples first."""
+    return Kind(OWN, hard=False) if is_external(name) else CURRICULA[name]
+
+
 def is_scored(curriculum: Curriculum) -> bool:
     """Tell whether the scores of the samples change what this curriculum draws."""
-    method = CURRICULA[curriculum.name].method
+    method = kind_of(curriculum.name).method
     return method != PLAIN and not (curriculum.shuffled and method.control)
 
 
@@ -55,32 +63,36 @@ def control_of(curriculum: Curriculum) -> Curriculum | None:
 
     A random order and a random drop do not depend on the scores, so all curricula of such a method share one control.
     """
-    kind = CURRICULA.get(curriculum.name)
-    if kind is None or kind.method == PLAIN or curriculum.shuffled:
+    if not is_external(curriculum.name) and curriculum.name not in CURRICULA:
         return None
-    method = kind.method
+    method = kind_of(curriculum.name).method
+    if method == PLAIN or curriculum.shuffled:
+        return None
     if not method.control:
         return curriculum.model_copy(update={"shuffled": True})
-    unscored = {field: Curriculum.model_fields[field].default for field in ("measure", "network", "content", "table")}
+    of_scores = ("measure", "network", "content", "table", "code")
+    unscored = {field: Curriculum.model_fields[field].default for field in of_scores}
     return curriculum.model_copy(update={"name": _first(method), "shuffled": True, **unscored})
 
 
 def label_of(curriculum: Curriculum) -> str:
     """Name a curriculum in tables, with every setting that differs from its default, so that labels are unique.
 
-    A table whose checksum is known has the first eight digits of it as name, as the file may move.
+    A table whose checksum is known has the first eight digits of it as name, as the file may move. Functions of the
+    user's own have those of their code.
     """
-    method = CURRICULA[curriculum.name].method
-    always = method.settings[:1]
+    method = kind_of(curriculum.name).method
+    always = () if method == OWN else method.settings[:1]
     shared = curriculum.shuffled and bool(method.control) and curriculum.name == _first(method)
-    name = method.control if shared else curriculum.name
+    code = {function: f"{function}-{known[:DIGITS]}" for function, known in known_of(curriculum.code).items()}
+    name = method.control if shared else code.get(curriculum.name, curriculum.name)
     words = " ".join([name, *(_in_words(getattr(curriculum, field)) for field in always)])
-    hidden = {"name", "phase", "content", *always, *(["shuffled"] if shared else [])}
+    hidden = {"name", "phase", "content", "code", *always, *(["shuffled"] if shared else [])}
     flags = {"balanced": "unbalanced", "shuffled": "shuffled"}
     if curriculum.table and curriculum.content:
         flags["table"] = curriculum.content[: len("table ") + DIGITS]
     for field, value in curriculum.model_dump(exclude=hidden, exclude_defaults=True).items():
-        words += f", {flags.get(field) or f'{field} {_in_words(value)}'}"
+        words += f", {flags.get(field) or f'{field} {code.get(value) or _in_words(value)}'}"
     return f"dense: {words}" if curriculum.phase == "dense" else words
 
 

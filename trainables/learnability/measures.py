@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from trainables.learnability.records import Records
 from trainables.lookup import pick
 from trainables.names import MEASURES_OF_LABELS
+from trainables.own_function import is_external
+from trainables.plugins import load
 
 Scores = NDArray[np.float64]  # (N,)
 Ids = NDArray[np.int64]  # (N,)
@@ -123,7 +125,18 @@ def measures_for(records: Records) -> dict[str, Measure]:
 
 
 def ease(measure: str, records: Records) -> Scores:
-    """Score samples so that higher is easier: (N,), in the order of the records. ValueError for an unknown measure."""
+    """Score samples so that higher is easier: (N,), in the order of the records. ValueError for an unknown measure.
+
+    A function of the user's own scores so itself; ValueError if it does not give a number for each sample.
+    """
+    if is_external(measure):
+        scores = np.asarray(load("measure", measure)(records))
+        if scores.shape != records.ids.shape or scores.dtype.kind not in "fiub":
+            raise ValueError(
+                f"measure {measure!r} must return a number for each sample, an array of shape {records.ids.shape}, but "
+                f"returned one of shape {scores.shape} and dtype {scores.dtype}; correct it"
+            )
+        return scores.astype(np.float64)
     chosen = pick("measure", measure, MEASURES)
     return chosen.of(records) if chosen.easy == "high" else -chosen.of(records)
 

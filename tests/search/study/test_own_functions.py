@@ -1,4 +1,4 @@
-"""An optimizer of the user's own in a study: refused before any trial, known by its code, sent to the cluster."""
+"""Functions of the user's own in a study: refused before any trial, known by their code, sent to the cluster."""
 
 import sys
 from pathlib import Path
@@ -20,6 +20,18 @@ def adam(parameters, recipe):
 
 def none(parameters, recipe):
     return None
+
+
+def hits(records):
+    return records.hits.mean(axis=0)
+
+
+def unseen(records):
+    return records.margins.mean(axis=0)
+
+
+def everything(context):
+    return lambda epoch: None
 """
 
 
@@ -60,6 +72,24 @@ def test_the_code_of_an_optimizer_counts_in_the_keys_of_what_it_trains(module: P
     assert after[1] != before[1]
     assert keys("dense.optimizer=tried_optimizer:adam")[0] != dense[0]
     assert keys() == fixed
+
+
+def test_the_code_of_a_curriculum_and_a_measure_counts_where_they_are_followed(module: Path, tmp_path: Path) -> None:
+    def keys(curriculum: str) -> list[str]:
+        study = read_study("digits", [f"curricula=[{curriculum}]"])
+        study = identified(study, Folder.at(str(tmp_path)), lambda text: None)
+        return [trial.key() for trial in study.trials()]
+
+    own, measured = "'tried_optimizer:everything'", "{name: easy-first, measure: 'tried_optimizer:hits'}"
+    before, scored, plain = keys(own), keys(measured), keys("easy-first")
+    assert len(before) == len(scored) == len(plain)  # standard training, the curriculum and its control
+    module.write_text(CODE.replace("lr=recipe.lr", "lr=2 * recipe.lr"))
+    third = len(plain) // 3
+    assert len({*before} - {*keys(own)}) == 2 * third
+    assert len({*scored} - {*keys(measured)}) == third  # the control of easy-first needs no scores
+    assert plain == keys("easy-first")
+    with pytest.raises(ValueError, match=r"the scores of measure 'tried_optimizer:unseen' must be finite"):
+        read_study("digits", ["curricula=[{name: easy-first, measure: 'tried_optimizer:unseen'}]"])
 
 
 def test_the_code_of_an_optimizer_is_sent_to_the_cluster(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ RULES = """
 import numpy as np
 import torch
 from trainables.allocation.from_shapes import erk
+from trainables.data.batches import Drawn
 from trainables.plugins import needs
 from trainables.pruning.criteria import l1
 from trainables.training.recovery import finetune
@@ -94,6 +95,39 @@ def no_plan(pruned):
 
 def two(first, second):
     pass
+
+
+def few_scores(records):
+    return records.hits
+
+
+def no_number(records):
+    return records.margins.mean(axis=0)
+
+
+def chance(records):
+    return np.random.default_rng().random(len(records.ids))
+
+
+def no_draw(context):
+    return context.order
+
+
+def too_few_samples(context):
+    return lambda epoch: Drawn(torch.from_numpy(context.order[:300]))
+
+
+def weightless(context):
+    return lambda epoch: Drawn(torch.from_numpy(context.order), torch.full((600,), -1.0))
+
+
+def gambles(context):
+    return lambda epoch: Drawn(torch.randperm(len(context.order)))
+
+
+def easiest(context):
+    first = torch.from_numpy(context.order[:100])
+    return lambda epoch: Drawn(first.repeat(len(context.order))[: len(context.order)])
 
 
 def adam(parameters, recipe):
@@ -185,6 +219,9 @@ def test_the_functions_of_the_readme_hold(tmp_path: Path) -> None:
         (tmp_path / f"shown_{number}.py").write_text(code)
     assert check_function("policy", "shown_0:halves")
     assert check_function("optimizer", "shown_1:radam")
+    (scored,), (drawn,) = check_function("measure", "shown_2:late"), check_function("curriculum", "shown_2:halving")
+    assert scored == "600 samples scored, from -4 (hard) to 0 (easy)"
+    assert drawn.startswith("4 epochs of 600 samples drawn, 600 of them different")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +238,18 @@ def test_the_functions_of_the_readme_hold(tmp_path: Path) -> None:
         ("recovery", "no_plan", "must return a TrainingPlan, but returned a Recipe"),
         ("recovery", "two", r"must be callable as two\(pruned\), but: missing a required argument: 'second'"),
         ("policy", "half", "did you mean 'halves'"),
+        (
+            "measure",
+            "few_scores",
+            r"^measure .*must return a number for each sample.* \(600,\), but returned one of shape \(4, 600",
+        ),
+        ("measure", "no_number", "must be finite, but are not for 1 of 600 samples, of which one was never drawn"),
+        ("measure", "chance", "must score the same way twice"),
+        ("curriculum", "no_draw", "must return a draw: epoch -> Drawn, but returned array"),
+        ("curriculum", "too_few_samples", "must draw as many samples as there are: .* but in epoch 0 draws tensor"),
+        ("curriculum", "weightless", "must be 600 finite numbers, at least 0, but in epoch 0 are tensor"),
+        ("curriculum", "gambles", r"must draw the same for an epoch twice, .* draw by context\.generator\(epoch\)"),
+        ("curriculum", "two", r"^curriculum .* must be callable as two\(context\)"),
         ("optimizer", "no_optimizer", "must return an optimizer of torch .* but returned a list"),
         ("optimizer", "closes", "must run on small_cnn, but failed with TypeError"),
         ("optimizer", "nothing_learns", "must change weights, but changes none"),

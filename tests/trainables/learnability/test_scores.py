@@ -1,5 +1,6 @@
 """Scores come from the right network or table, and are refused for other samples."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.trainables.trials import CPU, DENSE, WEIGHT, make_shared
+from tests.trainables.trials import CPU, DENSE, WEIGHT, make_shared, without_times
+from trainables.catalog.checks import conflicts
 from trainables.checkpoints import artifact_store
 from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data.splits import Split, Splits
+from trainables.learnability.curriculum_kinds import control_of, label_of
 from trainables.learnability.records import read_records
 from trainables.learnability.scores import draw_by, scores
 from trainables.recipe import Recipe
@@ -21,6 +24,19 @@ from trainables.trial.trainable import run_trial
 
 EASY = Curriculum(name="easy-first", balanced=False)
 OTHER = EASY.model_copy(update={"network": "resnet20", "measure": "aum"})
+OWN = """
+import torch
+from trainables.data.batches import Drawn
+
+
+def hits(records):
+    return 2 * records.hits.mean(axis=0)
+
+
+def easiest(context):
+    first = torch.from_numpy(context.order[:100])
+    return lambda epoch: Drawn(first.repeat(len(context.order))[: len(context.order)])
+"""
 SHORT = DENSE.model_copy(update={"recipe": Recipe(epochs=2, lr=0.05, batch_size=64)})
 
 
@@ -73,6 +89,36 @@ def test_scores_of_other_samples_are_refused_with_their_number(splits: Splits, s
     )
     with pytest.raises(ValueError, match=r"\b7 of 300\b"):
         scores(EASY, SHORT, foreign, storage)
+
+
+def test_a_measure_and_a_curriculum_of_the_users_own_score_and_draw(
+    splits: Splits, storage: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_curriculum.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = EASY.model_copy(update={"name": "own_curriculum:easiest", "measure": "own_curriculum:hits"})
+    trial = WEIGHT.model_copy(update={"dense": SHORT, "curriculum": own})
+    assert conflicts(trial) == []
+    assert np.array_equal(scores(own, SHORT, splits.train, storage), 2 * scores(EASY, SHORT, splits.train, storage))
+    drawn = draw_by(own, SHORT, splits, storage, epochs=2, batch_size=64)(1)
+    assert drawn is not None
+    easy = scores(EASY, SHORT, splits.train, storage)
+    positions = np.unique(drawn.index.numpy())
+    assert len(positions) == 100
+    assert easy[positions].min() >= np.delete(easy, positions).max()
+    whole, broken = storage / "own", storage / "own-broken"
+    reports = list(run_trial(trial, splits, storage, whole, CPU))
+    list(islice(run_trial(trial, splits, storage, broken, CPU), 2))
+    assert without_times(list(run_trial(trial, splits, storage, broken, CPU))) == without_times(reports)
+    by_table = trial.model_copy(update={"curriculum": own.model_copy(update={"table": str(tmp_path)})})
+    (told,) = conflicts(by_table)
+    assert "must read a measure of the catalog from its table, but got 'own_curriculum:hits'" in told
+    control = control_of(own)
+    assert control is not None
+    assert (control.name, control.shuffled) == (own.name, True)
+    code = "own_curriculum:easiest 0123456789abcdef, own_curriculum:hits fedcba9876543210"
+    label = label_of(own.model_copy(update={"code": code}))
+    assert label == "own_curriculum:easiest-01234567, measure own_curriculum:hits-fedcba98, unbalanced"
 
 
 def test_training_goes_by_the_scores(splits: Splits, storage: Folder) -> None:
