@@ -37,6 +37,7 @@ MISTAKES = (
     ["criteria=[magnitud]"],
     ["recoveries=[finetun]"],
     ["schedule.name=gradul"],
+    ["finetune.optimizer=adamm"],
     ["curricula=[easy-frist]"],
     ["curricula=[{name: easy-first, pacing: liner}]"],
     ["curricula=[{name: weigh-hard, measure: el2m, network: resnet2O}]"],
