@@ -98,6 +98,7 @@ def test_the_loss_is_the_models_own_and_padding_does_not_count(name: str) -> Non
     alone = [model(**collate([sample])).loss.detach() for sample in data]
     torch.testing.assert_close(losses, torch.stack(alone).reshape(-1))
     assert task.metric.name == metric
+    assert (task.labels is None) is (name != "one label")
     if metric == "perplexity":
         counted = torch.tensor([len(sample["input_ids"]) - (name == "the next token") for sample in data])
         expected = math.exp(float((torch.stack(alone) * counted).sum() / counted.sum()))

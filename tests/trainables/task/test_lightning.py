@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 import pytest
 import torch
+import torchmetrics
 from torch import Tensor, nn
 from torch.optim import lr_scheduler as schedules
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
@@ -98,6 +99,36 @@ def test_a_part_with_two_inputs_and_a_loss_in_a_dictionary() -> None:
     torch.testing.assert_close(loss, (outputs - batch[2]).square().mean())
     gradients = torch.autograd.grad(loss, list(model.parameters()))
     assert all(bool(gradient.any()) for gradient in gradients)
+
+
+class Measured(lit.Classifier):
+    """Logs metrics of torchmetrics, which keep what they have seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accuracy = torchmetrics.Accuracy(task="multiclass", num_classes=10)
+        self.root = torchmetrics.MeanSquaredError(squared=False)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        logits = self(batch[0])
+        self.accuracy(logits, batch[1])
+        self.root.update(logits.amax(1), batch[1].float())
+        self.log("val/accuracy", self.accuracy, on_epoch=True)
+        self.log("val/root", self.root)
+
+
+def test_metrics_of_torchmetrics_are_read_if_they_are_means() -> None:
+    data, model = lit.Digits(), lit.Classifier().eval()
+    task = task_of(Measured(), data, "val/accuracy", outputs=10, logits=1)
+    refuse_unfit("task", task, lit.Classifier(), "model")
+    batch = task.collate([task.splits["validation"][n] for n in range(100)])
+    with torch.no_grad():
+        outputs = outputs_of(model, task.inputs(batch))
+    for _ in range(2):
+        expected = [float((outputs.argmax(1) == batch[1]).sum()), 100.0]
+        assert task.metric.sums(outputs, batch).tolist() == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ValueError, match=r"metric\.sums of task 'task' must add up over batches"):
+        refuse_unfit("task", task_of(Measured(), data, "val/root", outputs=10, logits=1), lit.Classifier(), "model")
 
 
 def of(**methods: Any) -> Any:

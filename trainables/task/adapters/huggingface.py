@@ -49,7 +49,7 @@ def task_of(
             f"collator must return a dictionary with a tensor {LABELS!r}, but returned {found}; give samples the key "
             "'label' or 'labels', or another collator"
         )
-    exact = first[LABELS].is_floating_point()
+    exact, single = first[LABELS].is_floating_point(), first[LABELS].dim() == 1
 
     def wanted(batch: Batch) -> Tensor:
         return batch[LABELS][:, 1:] if causal else batch[LABELS]
@@ -65,16 +65,17 @@ def task_of(
         counted = (labels != IGNORED).reshape(len(labels), -1).sum(1)
         return losses.reshape(len(labels), -1).sum(1) / counted.clamp(min=1)
 
-    usual = r2(wanted) if exact else (accuracy if first[LABELS].dim() == 1 else perplexity)(wanted, axis=-1)
+    usual = r2(wanted) if exact else (accuracy if single else perplexity)(wanted, axis=-1)
     return Task(
         splits=splits,
         example=inputs_of(first),
         loss=loss,
         metric=metric or replace(usual, sums=lambda logits, batch: usual.sums(predicted(logits), batch)),
         outputs=outputs,
-        logits=None if exact else -1,
+        logits=None if exact else 1 if single else -1,
         inputs=inputs_of,
         collate=collator,
+        labels=wanted if single and not exact else None,
     )
 
 

@@ -36,7 +36,8 @@ def task_of(
     Args:
         module: a LightningModule. Its weights do not count: the study's model is a function that builds its network.
         data: a LightningDataModule whose loaders read map-style data sets; their order and batch sizes do not count.
-        metric: a name that `validation_step` logs, a mean over a batch; or a Metric.
+        metric: a name under which `validation_step` logs a number, or a metric of torchmetrics, that is a mean over a
+            batch; or a Metric.
         higher_is_better: of a metric that is logged.
         outputs, logits: as a Task has them.
         network: name of the part of the module that the study prunes; empty: the module itself. `training_step` must
@@ -133,8 +134,11 @@ class _Steps:
         logged: dict[str, Any] = {}
 
         def log(name: str, value: Any, *_: Any, **__: Any) -> None:
-            logged[name] = value
+            logged[name] = value.compute() if hasattr(value, "compute") else value
 
+        metrics: list[Any] = [each for each in self._module.modules() if hasattr(each, "compute")]  # of torchmetrics
+        for metric in metrics:
+            metric.reset()  # it forgets earlier batches
         with _replaced(self._network, "forward", forward), _replaced(self._module, "log", log):
             returned = getattr(self._module, step)(batch, 0)
         return returned, logged
@@ -171,7 +175,9 @@ def _logged(steps: _Steps, name: str, higher_is_better: bool) -> Metric:
             found = f"{type(value).__name__} {name}" if name in logged else f"only {', '.join(logged) or 'nothing'}"
             raise ValueError(f"validation_step must log a number {name!r}, but logs {found}; log one, or give a Metric")
         count = float(len(outputs))
-        return torch.tensor([float(value) * count, count], dtype=torch.float64, device=outputs.device)
+        return torch.tensor(
+            [float(torch.as_tensor(value).detach()) * count, count], dtype=torch.float64, device=outputs.device
+        )
 
     plain = re.sub(r"^(val|valid|validation)[_/]|[^a-z0-9_]", "", name.lower())
     return Metric(plain, sums, higher_is_better=higher_is_better)

@@ -92,5 +92,6 @@ def _schedule(plan: Any, epochs: int) -> Any:
 
 def _unknown(found: str, known: str) -> ValueError:
     return ValueError(
-        f"configure_optimizers must return what a recipe has ({known}), but returns {found}; set the recipe by hand"
+        f"configure_optimizers must return what a recipe has ({known}), but returns {found}; set the recipe by hand, "
+        "or name a function of your own as its optimizer"
     )
