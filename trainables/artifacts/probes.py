@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.dlpack import from_dlpack
 
-from trainables.arguments import Arguments, device_of
+from trainables.arguments import Arguments, call, device_of, samples_in
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import CostRecord, ProbeRecord
 from trainables.checkpoints import manifest
@@ -128,9 +128,9 @@ def pooled_outputs(model: nn.Module, chain: Sequence[Block], data: Resident) -> 
         if streams:
             stack.enter_context(unfused(model))
         for batch in eval_batches(data, BATCH):
-            images = len(batch.images)
+            images = samples_in(batch.inputs)
             with Additions(see) if streams else nullcontext():  # it counts the additions of one forward pass
-                model(batch.images)
+                call(model, batch.inputs)
     return [torch.cat(batches) for batches in pooled]
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
@@ -182,6 +183,30 @@ def test_a_killed_trial_with_capacity_compensation_and_distillation_ends_as_an_u
     assert outcome_of(calm).status == "done"
     assert facts.compensated_accuracy is not None
     assert facts.params_kept / facts.params_total == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("pair", {"granularity": "channel", "criterion": "gates", "policy": "gates-joint", "gates": {"epochs": 1}}),
+        ("sentences", {"granularity": "channel", "criterion": "gates", "policy": "gates", "gates": {"epochs": 1}}),
+        (
+            "sentences",
+            {"granularity": "block", "criterion": "probe", "policy": "by-score", "probe": 60, "sparsity": 0.7},
+        ),
+        ("pair", {"schedule": {"name": "iterative", "steps": 2}, "criterion": "taylor"}),
+        ("sentences", {"policy": "rdp", "compensate": True, "latency": True}),
+    ],
+)
+def test_trials_of_all_kinds_run(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    plain = of(name, "weight").model_dump() | {"recovery": "finetune", "policy": "uniform", "compensate": False}
+    spec, storage = TrialSpec.model_validate(plain | settings), Folder.at(str(tmp_path))
+    splits = sources.load_any(spec.dense.data)
+    make_shared([spec], splits, storage)
+    list(run_trial(spec, splits, storage, storage / "trial", CPU))
+    assert outcome_of(storage / "trial").status == "done"
+    facts = facts_of(storage / "trial")
+    assert facts.params_kept / facts.params_total == pytest.approx(1 - spec.sparsity, abs=0.05)
 
 
 def newest_of(folder: Folder, name: str) -> Checkpoint:
