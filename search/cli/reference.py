@@ -54,7 +54,7 @@ def check(
         held = check_function(kind, function)
     if as_json:
         return print(to_json({"function": function, "kind": kind, "checked": held}))
-    print(f"{function} can be used as a {kind}")
+    print(f"{function} can be used as {'an' if kind == 'optimizer' else 'a'} {kind}")
     for line in held:
         print(f"  {line}")
     return None

@@ -61,7 +61,7 @@ def test_a_killed_search_of_three_goals_goes_on_and_only_whole_networks_are_on_i
     for key, row in rows.items():
         values = [value_of(row, goal) for goal in GOALS]
         complete = row.status == "done"
-        assert complete is (row.epochs == 1 + 4)
+        assert row.epochs == 1 + 4 or not complete  # one that is stopped may be some epochs further by then
         assert told[key].state == (TrialState.COMPLETE if complete else TrialState.PRUNED)
         assert told[key].values == (values if complete else None)
         assert complete or len(told[key].user_attrs["stopped_at"]) == len(GOALS)

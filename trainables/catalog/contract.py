@@ -150,6 +150,7 @@ def _optimizer(name: str) -> Iterator[str]:
         called(name, updates.step, nn.functional.cross_entropy(model(images), labels))
 
     whole = deepcopy(before)
+    places = [value.data_ptr() for value in whole.parameters()]
     updates = Updates(whole, recipe)
     step(whole, updates, 0.0)
     step(whole, updates, 0.25)
@@ -158,6 +159,11 @@ def _optimizer(name: str) -> Iterator[str]:
     must(
         all(bool(value.isfinite().all()) for value in whole.parameters()),
         f"optimizer {name!r} must keep weights finite at a rate of {recipe.lr}, but does not; take steps of this rate",
+    )
+    must(
+        places == [value.data_ptr() for value in whole.parameters()],
+        f"optimizer {name!r} must change weights in place, as CUDA graphs and averages need, but puts others there; "
+        "use the in-place operations of torch",
     )
     kept = [entry for state in updates.state.values() for entry, value in state.items() if not _is_kept(value)]
     must(

@@ -11,7 +11,9 @@ from search.study.reading import read_study
 from trainables.storage.folder import Folder
 
 CODE = """
+import optuna
 import torch
+from ray.tune.schedulers import FIFOScheduler
 
 
 def adam(parameters, recipe):
@@ -28,6 +30,14 @@ def hits(records):
 
 def unseen(records):
     return records.margins.mean(axis=0)
+
+
+def draws(seed, trials):
+    return optuna.samplers.RandomSampler(seed)
+
+
+def waits(epochs, metric, mode):
+    return FIFOScheduler()
 
 
 def everything(context):
@@ -92,8 +102,18 @@ def test_the_code_of_a_curriculum_and_a_measure_counts_where_they_are_followed(m
         read_study("digits", ["curricula=[{name: easy-first, measure: 'tried_optimizer:unseen'}]"])
 
 
-def test_the_code_of_an_optimizer_is_sent_to_the_cluster(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "dense.optimizer=tried_optimizer:adam",
+        "curricula=[{name: easy-first, measure: 'tried_optimizer:hits'}]",
+        "curricula=['tried_optimizer:everything']",
+        "search.sampler=tried_optimizer:draws",
+        "search.scheduler=tried_optimizer:waits",
+    ],
+)
+def test_the_code_of_each_function_is_sent_to_the_cluster(setting: str, tmp_path: Path) -> None:
     folder = tmp_path / "packed"
     folder.mkdir()
-    pack(read_study("digits", ["dense.optimizer=tried_optimizer:adam"]), folder)
+    pack(read_study("digits", [setting]), folder)
     assert (folder / "tried_optimizer.py").read_text() == CODE

@@ -166,6 +166,17 @@ def forgets(parameters, recipe):
     return Counting(parameters, recipe.lr)
 
 
+class Replacing(torch.optim.SGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.data = parameter.data - group["lr"] * parameter.grad
+
+
+def replaces(parameters, recipe):
+    return Replacing(parameters, recipe.lr)
+
+
 class Naming(torch.optim.SGD):
     def step(self, closure=None):
         for group in self.param_groups:
@@ -254,6 +265,7 @@ def test_the_functions_of_the_readme_hold(tmp_path: Path) -> None:
         ("optimizer", "closes", "must run on small_cnn, but failed with TypeError"),
         ("optimizer", "nothing_learns", "must change weights, but changes none"),
         ("optimizer", "forgets", "must go on from the state of each parameter, as after a kill, but goes on otherwise"),
+        ("optimizer", "replaces", "must change weights in place"),
         ("optimizer", "names", r"must keep its state as tensors, .* but \['count'\] is none"),
         ("optimizer", "halves", r"must be callable as halves\(parameters, recipe\)"),
     ],
