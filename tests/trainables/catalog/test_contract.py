@@ -229,8 +229,11 @@ def test_the_functions_of_the_readme_hold(tmp_path: Path) -> None:
         assert len(code.splitlines()) <= 20
         (tmp_path / f"shown_{number}.py").write_text(code)
     assert check_function("policy", "shown_0:halves")
-    assert check_function("optimizer", "shown_1:radam")
-    (scored,), (drawn,) = check_function("measure", "shown_2:late"), check_function("curriculum", "shown_2:halving")
+    assert check_function("criterion", "shown_1:largest")
+    (planned,) = check_function("recovery", "shown_1:longer")
+    assert planned.startswith("6 epochs for a trial with finetune.epochs 3")
+    assert check_function("optimizer", "shown_2:radam")
+    (scored,), (drawn,) = check_function("measure", "shown_3:late"), check_function("curriculum", "shown_3:halving")
     assert scored == "600 samples scored, from -4 (hard) to 0 (easy)"
     assert drawn.startswith("4 epochs of 600 samples drawn, 600 of them different")
 
