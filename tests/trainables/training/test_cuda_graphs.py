@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -29,10 +30,15 @@ class Waits(nn.Dropout):
 
 def test_graphs_are_only_for_gpus_and_known_modules() -> None:
     known = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    assert graphed(known, (), 8, CPU) is known
-    assert graphed(known, (), 8, CUDA) is not known
+    assert calls(graphed(known, (), 8, CPU), known)
+    assert not calls(graphed(known, (), 8, CUDA), known)
     mixed = nn.Sequential(OfAUser(), nn.Linear(4, 2))
-    assert graphed(mixed, (), 8, CUDA) is mixed
+    assert calls(graphed(mixed, (), 8, CUDA), mixed)
+
+
+def calls(forward: object, network: nn.Module) -> bool:
+    """Tell whether a forward pass is a plain call of a network, without graphs."""
+    return isinstance(forward, partial) and forward.args == (network,)
 
 
 def trained(network: Callable[[], nn.Module], replayed: bool) -> dict[str, Tensor]:
@@ -50,7 +56,7 @@ def trained(network: Callable[[], nn.Module], replayed: bool) -> dict[str, Tenso
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-    assert not replayed or getattr(forward, "_replay", model) is not model
+    assert not replayed or not calls(getattr(forward, "_replay", None), model)
     return {name: tensor.float() for name, tensor in model.state_dict().items()}
 
 
