@@ -18,7 +18,9 @@ FOUND: dict[str, Any] = {  # settings that each run finds; commands refuse them
     "name": True,
     "contents": True,
     "data": {"task", "content"},
-    "curricula": {"__all__": {"content"}},
+    "dense": {"code"},
+    "finetune": {"code"},
+    "curricula": {"__all__": {"content", "code"}},
 }
 YAML_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # text only within quotes
 
