@@ -15,7 +15,7 @@ from search.comparison.wording import in_order
 from search.results.scale import ACCURACY, public_name
 
 MAP = pa.map_(pa.string(), pa.float64())
-OTHERS = {"other_metrics": "best_val", "test_other_metrics": "test"}  # field -> how its columns begin
+OF_STUDY = {"other_metrics": "best_val_accuracy", "test_other_metrics": "test_accuracy"}  # the same of its metric
 TYPES: dict[Any, pa.DataType] = {  # of columns that may hold nothing to tell their type by
     list[str]: pa.list_(pa.string()),
     float | None: pa.float64(),
@@ -37,21 +37,22 @@ def pairs_to_columns(comparison: Comparison) -> pa.Table:
 
 
 def _columns(model: type[BaseModel], rows: Sequence[BaseModel]) -> pa.Table:
-    columns: dict[str, pa.Array] = {}
-    for name, field in model.model_fields.items():
-        values = [getattr(row, name) for row in rows]
-        if field.annotation in (Estimate, Estimate | None):
-            columns |= _of_estimates(name, values)
-        elif field.annotation == dict[str, Estimate]:
-            for metric in dict.fromkeys(metric for own in values for metric in own):
-                columns |= _of_estimates(f"{OTHERS[name]}_{metric}", [own.get(metric) for own in values])
-        elif name == "layers":
-            columns[name] = pa.array([list(densities.items()) for densities in values], MAP)
-        else:
-            columns[name] = pa.array(values, TYPES.get(field.annotation))
     metrics = {row.metric for row in rows if isinstance(row, ComparisonRow)}
     metric = metrics.pop() if len(metrics) == 1 else ACCURACY
-    return pa.table({public_name(name, metric): column for name, column in columns.items()})
+    columns: dict[str, pa.Array] = {}
+    for name, field in model.model_fields.items():
+        values, column = [getattr(row, name) for row in rows], public_name(name, metric)
+        if field.annotation in (Estimate, Estimate | None):
+            columns |= _of_estimates(column, values)
+        elif field.annotation == dict[str, Estimate]:
+            for other in dict.fromkeys(other for own in values for other in own):
+                found = _of_estimates(public_name(OF_STUDY[name], other), [own.get(other) for own in values])
+                columns = columns | found | columns  # where studies have several metrics, accuracy's columns hold these
+        elif name == "layers":
+            columns[column] = pa.array([list(densities.items()) for densities in values], MAP)
+        else:
+            columns[column] = pa.array(values, TYPES.get(field.annotation))
+    return pa.table(columns)
 
 
 def _of_estimates(name: str, estimates: Sequence[Estimate | None]) -> dict[str, pa.Array]:

@@ -104,6 +104,20 @@ def test_columns_and_json_have_the_name_of_the_metric(folder: StudyFolder, compa
     assert {"best_val_perplexity", "best_val_perplexity_low"} <= {*to_columns(compared).column_names}
 
 
+def test_accuracy_as_another_metric_hides_no_value_of_the_metric(tmp_path: Path) -> None:
+    outcomes = []
+    for seed, value in enumerate(VALUES["lamp"]):
+        done = of_text("lamp", seed, value)
+        history = tuple(report.model_copy(update={"other_metrics": {"accuracy": 0.25}}) for report in done.history)
+        outcomes.append(done.model_copy(update={"history": history}))
+    text = study_of(tmp_path / "s", outcomes, task="text:docs")
+    columns = to_columns(compare([text]))
+    assert columns["best_val_perplexity"].to_pylist() == pytest.approx([8.25])
+    assert columns["best_val_accuracy"].to_pylist() == [0.25]
+    images = study_of(tmp_path / "images", [outcome("uniform", 0.5, seed, 0.9) for seed in range(3)])
+    assert sorted(to_columns(compare([text, images]))["best_val_accuracy"].to_pylist()) == pytest.approx([0.9, 8.25])
+
+
 def test_accuracy_keeps_its_names() -> None:
     row = row_of(outcome("uniform", 0.5, 0, 0.9))
     assert (row.metric, row.higher_is_better) == ("accuracy", True)
