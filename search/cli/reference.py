@@ -39,19 +39,13 @@ def check(
     kind: Annotated[FunctionKind, typer.Option("--as", help="What it is used as.")],
     as_json: Json = False,
 ) -> None:
-    """Check a function of your own, called as trials or searches call it, on a small network or on a search made up.
+    """Check a function of your own: run it on a small network, on made-up records or in a made-up search.
 
     Example: howcompact check myrules:halves --as policy
     """
-    from search.methods.contract import check_sampler, check_scheduler
-    from trainables.catalog.contract import check_function
+    from search.methods.contract import check_function
 
-    if kind == "sampler":
-        held = list(check_sampler(function))
-    elif kind == "scheduler":
-        held = list(check_scheduler(function))
-    else:
-        held = check_function(kind, function)
+    held = check_function(kind, function)
     if as_json:
         return print(to_json({"function": function, "kind": kind, "checked": held}))
     print(f"{function} can be used as {'an' if kind == 'optimizer' else 'a'} {kind}")

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from functools import partial
 
 from search.methods import names
 from search.study.search_spec import ACCURACY, CAPACITY, GOALS, SearchSpec
@@ -49,25 +48,6 @@ def unvaried(search: SearchSpec, cells: Sequence[TrialSpec]) -> list[str]:
         except ValueError as error:
             problems.append(str(error))
     return list(dict.fromkeys(problems))
-
-
-def unsound(search: SearchSpec) -> list[str]:
-    """List what is wrong with a sampler and a scheduler of the user's own, which are tried on a search made up."""
-    if not (is_external(search.sampler) or is_external(search.scheduler)):
-        return []
-    from search.methods.contract import check_sampler, check_scheduler
-
-    checks = (
-        (search.sampler, partial(check_sampler, search.sampler, len(search.goals))),
-        (search.scheduler, partial(check_scheduler, search.scheduler, search.goals)),
-    )
-    problems = []
-    for name, check in checks:
-        try:
-            list(check() if is_external(name) else ())
-        except ValueError as error:
-            problems.append(str(error))
-    return problems
 
 
 def _of_goals(search: SearchSpec) -> list[str]:

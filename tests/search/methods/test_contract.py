@@ -104,13 +104,13 @@ def test_our_own_schedulers_keep_the_contract(name: str, goals: tuple[str, ...])
         (
             "sampler",
             "breaks",
-            "tried_faults:breaks must run on a search that is made up, but failed with KeyError: 'x'",
+            "tried_faults:breaks must run on a made-up search, but failed with KeyError: 'x'",
         ),
         ("sampler", "of_one", r"must be callable as of_one\(seed, trials\), but: .* give it these 2 parameters"),
         ("sampler", "patiente", "function of tried_faults must be a known name"),
         ("scheduler", "no_scheduler", "must return a scheduler of Ray Tune .* but returned 'asha'"),
         ("scheduler", "pauses", "must answer CONTINUE or STOP, as no trial of a search waits for others, but answered"),
-        ("scheduler", "other_metric", "must run on a search that is made up, but failed with ValueError"),
+        ("scheduler", "other_metric", "must run on a made-up search, but failed with ValueError"),
         ("scheduler", "of_one", r"must be callable as of_one\(epochs, metric, mode\), but: .* these 3 parameters"),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_fault_is_named_before_any_trial(kind: str, name: str, message: str) -
 def test_a_sampler_is_tried_with_the_goals_of_the_study() -> None:
     assert read_study("digits", ["search.sampler=tried_faults:one_goal"]).search.sampler == "tried_faults:one_goal"
     goals = "search.goals=[best_val_accuracy,macs]"
-    with pytest.raises(ValueError, match="tried_faults:one_goal must run on a search that is made up, but failed"):
+    with pytest.raises(ValueError, match="tried_faults:one_goal must run on a made-up search, but failed"):
         read_study("digits", ["search.sampler=tried_faults:one_goal", goals])
 
 
