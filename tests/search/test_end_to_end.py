@@ -161,7 +161,7 @@ def test_the_test_split_is_read_once_and_remembered(small_run: Run) -> None:
     assert (later["held_out"]["read_now"], later["held_out"]["by"]) == (0, ["digits"])
     remembered = json.loads(unsealed((small_run.folder / "test.json").read_bytes()))
     assert len(remembered) == trials
-    assert all(set(reading) == {"accuracy", "read", "by"} for reading in remembered.values())
+    assert all(set(reading) == {"accuracy", "other_metrics", "read", "by"} for reading in remembered.values())
 
 
 @pytest.fixture(scope="module")
