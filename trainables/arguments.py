@@ -5,6 +5,7 @@ The first axis of each tensor holds the samples.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -61,22 +62,21 @@ def dtype_name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def each(function: Callable[[Tensor], Tensor], arguments: Arguments) -> Arguments:
-    """Apply a function to each tensor."""
-    if isinstance(arguments, Tensor):
-        return function(arguments)
-    if isinstance(arguments, Mapping):
-        return {name: function(tensor) for name, tensor in arguments.items()}
-    return tuple(map(function, arguments))
+def each(function: Callable[[Tensor], Tensor], content: Any) -> Any:
+    """Apply a function to each tensor of arguments or of a batch: a tensor, or tuples, lists and dictionaries of them.
+
+    Lists become tuples.
+    """
+    if isinstance(content, Tensor):
+        return function(content)
+    if isinstance(content, Mapping):
+        return {name: each(function, value) for name, value in content.items()}
+    return tuple(each(function, value) for value in content)
 
 
 def take(content: Any, of_samples: Any) -> Any:
-    """Take some samples, by a slice or by indices, of a tensor, or of tuples, lists and dictionaries of tensors."""
-    if isinstance(content, Tensor):
-        return content[of_samples]
-    if isinstance(content, Mapping):
-        return {name: take(value, of_samples) for name, value in content.items()}
-    return tuple(take(value, of_samples) for value in content)
+    """Take some samples of arguments or of a batch, by a slice or by indices."""
+    return each(itemgetter(of_samples), content)
 
 
 def samples_in(arguments: Arguments) -> int:

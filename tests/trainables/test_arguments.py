@@ -32,6 +32,12 @@ def test_a_call_passes_each_tensor_to_its_argument(arguments: Arguments, expecte
     assert samples_in(arguments) == len(flat(arguments)[0]) == 2
 
 
+def test_a_batch_may_hold_tensors_at_any_depth() -> None:
+    (image, (label,)) = take({"image": A, "rest": [B]}, slice(1)).values()
+    assert torch.equal(image, A[:1])
+    assert torch.equal(label, B[:1])
+
+
 def test_an_output_object_counts_by_its_first_tensor() -> None:
     assert one_tensor(A) is A
     assert one_tensor(SequenceClassifierOutput(logits=A, hidden_states=(B,))) is A

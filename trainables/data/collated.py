@@ -1,12 +1,14 @@
 """A split of a task of the user's own, as training and evaluation read it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.arguments import each
 from trainables.data.batches import WHOLE_BATCH, Augment, Resident
 from trainables.data.samples import Samples
 from trainables.data.splits import Split, Splits, TaskSplits
@@ -46,12 +48,8 @@ class Collated(Resident):
         assert augment == "none", "checks refuse data.augment with a task"
         return self.contents(order, steps)
 
-    def _moved(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.to(self._device)
-        if isinstance(value, Mapping):
-            return {name: self._moved(each) for name, each in value.items()}
-        return tuple(map(self._moved, value)) if isinstance(value, tuple | list) else value
+    def _moved(self, batch: Any) -> Any:
+        return each(methodcaller("to", self._device), batch)
 
 
 def labels_of(split: Split | Samples, objective: Objective) -> Integers | None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.arguments import dtype_name, named_tensors
+from trainables.arguments import dtype_name, named_tensors, take
 from trainables.data.types import Integers
 from trainables.models.inputs import Inputs, TensorSpec
 from trainables.task.task import SPLITS, Task
@@ -36,16 +36,8 @@ class Samples:
     def batch(self, index: Sequence[int]) -> Any:
         """Collate the samples at some positions; none give a batch (0, ...), for which `collate` gets a sample."""
         if not len(index):
-            return _without_samples(self.batch([0]))
+            return take(self.batch([0]), slice(0))
         return self.collate([self.source[int(self.ids[position])] for position in index])
-
-
-def _without_samples(content: Any) -> Any:
-    if isinstance(content, Tensor):
-        return content[:0]
-    if isinstance(content, Mapping):
-        return {name: _without_samples(each) for name, each in content.items()}
-    return tuple(map(_without_samples, content))
 
 
 def inputs_of(task: Task) -> Inputs:

@@ -104,7 +104,8 @@ def _drawn(example: Arguments, samples: int, random: torch.Generator) -> Argumen
             return torch.randn(*shape, generator=random)
         return torch.randint(2, shape, generator=random).to(tensor.dtype)
 
-    return each(draw, example)
+    drawn: Arguments = each(draw, example)
+    return drawn
 
 
 def _return_one_tensor(network: nn.Module) -> None:
