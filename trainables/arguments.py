@@ -21,6 +21,15 @@ def spread(arguments: Arguments) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]
     return ((), dict(arguments)) if isinstance(arguments, Mapping) else (tuple(arguments), {})
 
 
+def is_arguments(value: Any) -> bool:
+    """Tell whether a network can be called with a value: a tensor, or a list, tuple or dictionary of tensors."""
+    if isinstance(value, Mapping):
+        named = all(isinstance(name, str) and name.isidentifier() for name in value)
+        return named and is_arguments(list(value.values()))
+    tensors = value if isinstance(value, list | tuple) else [value]
+    return bool(tensors) and all(isinstance(tensor, Tensor) for tensor in tensors)
+
+
 def call(network: nn.Module, arguments: Arguments) -> Any:
     """Run a network. Return what it returns."""
     positional, named = spread(arguments)

@@ -1,13 +1,14 @@
 """What is wrong with a task, found before anything runs: one sentence that names the field."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainables.arguments import Arguments, flat, named_tensors
+from trainables.arguments import Arguments, flat, is_arguments, named_tensors
+from trainables.task.complaint import called, described, shape_of, wrong
 from trainables.task.metric import Metric
 from trainables.task.task import SPLITS, Task
 
@@ -87,23 +88,13 @@ def _refuse_metrics(name: str, task: Task) -> None:
 
 
 def _refuse_example(name: str, example: Any) -> None:
-    if not _is_structure(example) or any(not of.dim() or len(of) != 1 for of in flat(example)):
+    if not is_arguments(example) or any(not of.dim() or len(of) != 1 for of in flat(example)):
         raise wrong(name, "example", f"be {STRUCTURE} (1, ...) of one input", example)
     if flat(example)[0].dim() < 2:
         raise wrong(name, "example", "have a second axis in its first tensor", example)
     for tensor in flat(example):
         if tensor.dtype not in DTYPES:
             raise wrong(name, "example", f"have type {' or '.join(map(str, DTYPES))}", tensor.dtype)
-
-
-def _is_structure(value: Any) -> bool:
-    """Tell whether a model can be called with a value: a tensor, or a list, tuple or dictionary of tensors."""
-    if isinstance(value, Tensor):
-        return True
-    if isinstance(value, Mapping):
-        named = all(isinstance(key, str) and key.isidentifier() for key in value)
-        return named and bool(value) and all(isinstance(each, Tensor) for each in value.values())
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(each, Tensor) for each in value)
 
 
 def _refuse_splits(name: str, task: Task) -> None:
@@ -132,7 +123,7 @@ def batch_of(name: str, task: Task, split: str, size: int) -> Any:
             rule = f"return tensors whose first axis is the {size} samples"
             raise wrong(name, "collate", rule, f"a tensor {shape_of(tensor)}")
     inputs = called(name, "inputs", task.inputs, batch)
-    if not _is_structure(inputs) or any(not of.dim() or len(of) != size for of in flat(inputs)):
+    if not is_arguments(inputs) or any(not of.dim() or len(of) != size for of in flat(inputs)):
         raise wrong(name, "inputs", f"return {STRUCTURE} ({size}, ...)", inputs)
     if _form(inputs) != _form(task.example):
         rule = f"have the tensors, the numbers of axes and the types of the inputs, {described(inputs)}"
@@ -157,45 +148,3 @@ def _tensors(name: str, value: Any) -> list[Tensor]:
     if not isinstance(parts, tuple | list) or not parts:
         raise wrong(name, "collate", "return a tensor, or tuples, lists and dictionaries of tensors", value)
     return [tensor for part in parts for tensor in _tensors(name, part)]
-
-
-def called(name: str, field: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of a task. Raises ValueError that names its field where it fails."""
-    try:
-        return function(*arguments)
-    except Exception as error:
-        raise ValueError(
-            f"{field} of task {name!r} must run, but failed with {type(error).__name__}: {line(error)}; correct it"
-        ) from error
-
-
-def wrong(name: str, field: str, rule: str, value: Any) -> ValueError:
-    """Build the error for a wrong field. value: what the field is; a text stands as it is."""
-    if isinstance(value, Tensor):
-        values = "" if value.numel() > SAMPLES else f": {value.tolist()}"
-        value = f"a tensor {shape_of(value)} of {value.dtype}{values}"
-    elif _is_structure(value):
-        value = f"a {type(value).__name__} of tensors {described(value)}"
-    text = value if isinstance(value, str) else short(value)
-    return ValueError(f"{field} of task {name!r} must {rule}, but got {text}; correct it")
-
-
-def described(inputs: Arguments) -> str:
-    """Write the shapes and types of inputs, with their names."""
-    return ", ".join(f"{name} {shape_of(of)} of {of.dtype}".strip() for name, of in named_tensors(inputs))
-
-
-def shape_of(tensor: Tensor) -> str:
-    """Write the shape of a tensor."""
-    return str(tuple(tensor.shape))
-
-
-def short(value: Any) -> str:
-    """Write a value in at most 100 characters."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def line(error: Exception) -> str:
-    """Return the first line of an error's text."""
-    return str(error).strip().partition("\n")[0]

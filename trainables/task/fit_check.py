@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.arguments import Arguments, call, one_tensor, outputs_of, samples_in
-from trainables.task.check import SAMPLES, batch_of, called, described, line, metrics_of, shape_of, short, wrong
+from trainables.task.check import SAMPLES, batch_of, metrics_of
+from trainables.task.complaint import called, described, line, shape_of, short, wrong
 from trainables.task.metric import Metric
 from trainables.task.task import Task
 
@@ -21,10 +22,8 @@ def refuse_unfit(name: str, task: Task, model: nn.Module, model_name: str) -> No
     The model runs on a copy of the first training samples, in training mode with a gradient, and in eval mode. It is
     left with gradients and with other batch-norm statistics.
     """
-    batch, one = (
-        batch_of(name, task, "train", min(SAMPLES, len(task.splits["train"]))),
-        batch_of(name, task, "train", 1),
-    )
+    batch = batch_of(name, task, "train", min(SAMPLES, len(task.splits["train"])))
+    one = batch_of(name, task, "train", 1)
     inputs = task.inputs(batch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -36,9 +35,9 @@ def refuse_unfit(name: str, task: Task, model: nn.Module, model_name: str) -> No
             outputs, single = (_outputs(model_name, model, task.inputs(each), "") for each in (batch, one))
             _refuse_loss(name, task, single, one, gradient=False)
             for field, metric in metrics_of(task).items():
-                _refuse_metric(name, field, metric, outputs, batch)
-                _refuse_metric(name, field, metric, single, one)
-                _refuse_parts(name, task, field, metric, model)
+                _sums(name, field, metric, outputs, batch)
+                _sums(name, field, metric, single, one)
+                _refuse_metric(name, task, field, metric, model)
             for each, of in ((outputs, batch), (single, one)):
                 _refuse_hits(name, task, each, of)
                 _refuse_labels(name, task, each, of)
@@ -82,7 +81,8 @@ def _refuse_loss(name: str, task: Task, outputs: Tensor, batch: Any, gradient: b
         called(name, "loss", losses.mean().backward)
 
 
-def _refuse_metric(name: str, field: str, metric: Metric, outputs: Tensor, batch: Any) -> Tensor:
+def _sums(name: str, field: str, metric: Metric, outputs: Tensor, batch: Any) -> Tensor:
+    """Return the sums of a metric over a batch (sums,). Raises ValueError where they are something else."""
     sums = called(name, f"{field}.sums", metric.sums, outputs.float(), batch)
     if not isinstance(sums, Tensor) or sums.dim() != 1:
         raise wrong(name, f"{field}.sums", "return a tensor (sums,)", sums)
@@ -116,7 +116,7 @@ def _refuse_labels(name: str, task: Task, outputs: Tensor, batch: Any) -> None:
         raise wrong(name, "labels", f"be classes from 0 to {classes - 1}, as the outputs have", labels)
 
 
-def _refuse_parts(name: str, task: Task, field: str, metric: Metric, model: nn.Module) -> None:
+def _refuse_metric(name: str, task: Task, field: str, metric: Metric, model: nn.Module) -> None:
     """Refuse sums that do not add up over batches, and a value that is no number or out of range."""
     size = min(SAMPLES, len(task.splits["validation"]))
     samples = [task.splits["validation"][item] for item in range(size)]
@@ -126,7 +126,7 @@ def _refuse_parts(name: str, task: Task, field: str, metric: Metric, model: nn.M
         for some in each:
             batch = task.collate(some)
             outputs = outputs_of(model, task.inputs(batch))
-            parts.append(_refuse_metric(name, field, metric, outputs, batch))
+            parts.append(_sums(name, field, metric, outputs, batch))
         sums.append(torch.stack(parts).sum(0))
     whole, added = sums
     if not torch.allclose(whole, added, rtol=SAME, atol=SAME):
