@@ -1,4 +1,4 @@
-"""Functions of the user's own in place of the names of the catalog: policies, criteria, recoveries, ..."""
+"""Functions of the user's own in place of the names of the catalog, by kind."""
 
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
@@ -31,7 +31,10 @@ GROUPS: Mapping[FunctionKind, str] = {  # kind -> the group of entry points by w
     "scheduler": "howcompact.schedulers",
 }
 READABLE = ("samples", "profile")  # what a function of the user's own may read
-TABLES: Mapping[str, Mapping[str, Needs]] = {"policy": POLICY_NEEDS, "criterion": CRITERION_NEEDS}  # they have needs
+NEEDS: Mapping[str, Mapping[str, Needs]] = {  # kind -> name -> what it reads; other kinds read what they are given
+    "policy": POLICY_NEEDS,
+    "criterion": CRITERION_NEEDS,
+}
 
 
 def needs(
@@ -62,7 +65,7 @@ def load(kind: FunctionKind, name: str) -> Callable[..., Any]:
 def needs_of(kind: FunctionKind, name: str) -> Needs:
     """Return what a policy or a criterion needs. Raises ValueError where its function cannot be imported."""
     if not is_external(name):
-        return TABLES[kind][name]
+        return NEEDS[kind][name]
     declared: Needs = getattr(load(kind, name), "needs", Needs())
     return declared
 

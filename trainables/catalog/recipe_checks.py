@@ -1,4 +1,4 @@
-"""Find mistakes in the recipes of a trial: records of mixed images, and weights that are not one a class."""
+"""Find mistakes in the recipes of a trial: their optimizer, their weights of classes, and records of mixed images."""
 
 from trainables.names import DRAWN_AGAIN
 from trainables.plugins import name_complaints

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from trainables.models import hub
-from trainables.plugins import TABLES, FunctionKind, needs_of
+from trainables.plugins import NEEDS, FunctionKind, needs_of
 
 OURS = ("search", "trainables")
 SKIPPED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING)  # tokens that change no program
@@ -48,10 +48,10 @@ def checksum(module: str) -> str:
 def described(functions: Mapping[str, FunctionKind]) -> dict[str, str]:
     """Describe functions as `plugins.code_of` takes them: name -> checksum and inputs.
 
-    functions: name -> kind. Imports policies and criteria. Raises ValueError as `plugins.load`.
+    functions: name -> kind. Those that have `NEEDS` are imported. Raises ValueError as `plugins.load`.
     """
     return {
-        name: " ".join([checksum(name.partition(":")[0]), *(needs_of(kind, name).inputs if kind in TABLES else ())])
+        name: " ".join([checksum(name.partition(":")[0]), *(needs_of(kind, name).inputs if kind in NEEDS else ())])
         for name, kind in functions.items()
     }
 
