@@ -64,7 +64,7 @@ def classification(counts: Sequence[int] = ()) -> Objective:
         Metric("accuracy", counted),
         Divergence(),
         images_of,
-        of_recipe=partial(trained_loss, tuple(counts)),
+        loss_of=partial(trained_loss, tuple(counts)),
         hits=hits,
         labels=labels_of,
     )

@@ -28,7 +28,7 @@ class Objective:
     distance: Distance
     inputs: Callable[[Any], Arguments]  # batch -> what the network is called with, (B, ...)
     other_metrics: tuple[Metric, ...] = ()  # what results show, too
-    of_recipe: Callable[[Recipe], Losses] | None = None  # the loss that training minimises; None: `loss` in any case
+    loss_of: Callable[[Recipe], Losses] | None = None  # what a training by a recipe minimises; None: always `loss`
     hits: Hits | None = None  # None: nothing says what a right answer is
     labels: Labels | None = None  # of each sample, where outputs are logits (B, classes); None: samples have no class
 
@@ -38,7 +38,7 @@ class Objective:
 
     def trained(self, recipe: Recipe) -> Losses:
         """Return the loss of each sample that a training by this recipe minimises."""
-        loss = self.of_recipe(recipe) if self.of_recipe else self.loss
+        loss = self.loss_of(recipe) if self.loss_of else self.loss
         return lambda outputs, batch: _of_samples(loss(outputs, batch), outputs)
 
 
