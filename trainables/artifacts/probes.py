@@ -106,7 +106,7 @@ def _labels(part: Split | Samples, objective: Objective) -> Tensor:
 def pooled_outputs(model: nn.Module, chain: Sequence[Block], data: Resident) -> list[Tensor]:
     """Run a network on a split; return each block's output, averaged over positions: (N, features) in float64."""
     pooled: list[list[Tensor]] = [[] for _ in chain]
-    images = 0
+    samples = 0  # in the batch that runs
 
     def pooling_into(outputs: list[Tensor], channels: int) -> Callable[[nn.Module, object, Tensor], None]:
         others = [dim for dim in (1, 2, 3) if dim != channels]
@@ -114,7 +114,7 @@ def pooled_outputs(model: nn.Module, chain: Sequence[Block], data: Resident) -> 
 
     def see(addition: int, operands: tuple[Tensor, Tensor], result: Tensor) -> None:
         for outputs, stream in streams.get(addition, ()):
-            outputs.append(stream.pooled(operands, result, images).double())
+            outputs.append(stream.pooled(operands, result, samples).double())
 
     streams = defaultdict[int, list[tuple[list[Tensor], Stream]]](list)
     with ExitStack() as stack:
@@ -128,7 +128,7 @@ def pooled_outputs(model: nn.Module, chain: Sequence[Block], data: Resident) -> 
         if streams:
             stack.enter_context(unfused(model))
         for batch in eval_batches(data, BATCH):
-            images = samples_in(batch.inputs)
+            samples = samples_in(batch.inputs)
             with Additions(see) if streams else nullcontext():  # it counts the additions of one forward pass
                 call(model, batch.inputs)
     return [torch.cat(batches) for batches in pooled]

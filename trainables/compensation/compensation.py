@@ -111,7 +111,7 @@ def compensate(
         targets: of the network before pruning, for the same inputs.
         cut: what is left of each layer; masked weights become 0.
         inputs: (N, ...), all of which are in memory together with one layer's inputs and all targets.
-        batch_statistics: whether batch norms normalise by these images instead of their running statistics, which are
+        batch_statistics: whether batch norms normalise by these inputs instead of their running statistics, which are
             about to be estimated again.
         damping: as for `MaskedRidge`.
         others: other masks of some layers. Each such layer is also fitted with them, to the same inputs, but the model

@@ -15,12 +15,12 @@ Forward = Callable[[Arguments], Tensor]  # inputs (B, ...) -> outputs (B, ...) w
 
 
 def graphed(model: nn.Module, parameters: Iterable[Tensor], batch_size: int, device: torch.device) -> Forward:
-    """Return the forward pass of a network in training mode; on a GPU, batches of `batch_size` images replay graphs.
+    """Return the forward pass of a network in training mode; on a GPU, batches of `batch_size` samples replay graphs.
 
     parameters: all tensors that learn, those of gates included. A graph reads their memory, so they may only change in
     place. A network with a user's modules is returned as it is: a graph repeats the operations of the captured step,
-    and the user's code may run others in each step. A network that cannot be captured also runs without
-    graphs, and so does one with several inputs.
+    and the user's code may run others in each step. A network that cannot be captured and one with
+    several inputs also run without graphs.
     """
     modules = {type(module).__module__.partition(".")[0] for module in model.modules()}
     if device.type != "cuda" or not modules <= CAPTURABLE:
@@ -42,16 +42,16 @@ class _Graphed:
             self._replay = self._capture(inputs)
         return self._replay(inputs)
 
-    def _capture(self, images: Tensor) -> Forward:
+    def _capture(self, inputs: Tensor) -> Forward:
         """Capture the graphs; the passes that warm up change neither buffers nor the state of the random generators."""
         # The stream of the capture computes the gradients. Autograd waits for it, so its warning does not apply.
         torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         try:
-            with torch.random.fork_rng([images.device]), _uncached_autocast():
+            with torch.random.fork_rng([inputs.device]), _uncached_autocast():
                 learner = Learner(self._model, self._parameters)
-                _check_no_wait(learner, images)
-                graphs = torch.cuda.make_graphed_callables(learner, (images.clone(),), allow_unused_input=True)
+                _check_no_wait(learner, inputs)
+                graphs = torch.cuda.make_graphed_callables(learner, (inputs.clone(),), allow_unused_input=True)
             replay = cast(Forward, graphs)
         except RuntimeError:
             replay = partial(outputs_of, self._model)
@@ -67,7 +67,7 @@ def _uncached_autocast() -> torch.autocast:
     return torch.autocast("cuda", dtype, enabled, cache_enabled=False)
 
 
-def _check_no_wait(network: nn.Module, images: Tensor) -> None:
+def _check_no_wait(network: nn.Module, inputs: Tensor) -> None:
     """Raise RuntimeError if a pass waits for the GPU: in a capture, this breaks the random generator for good."""
     mode = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():  # torch calls the mode a prototype
@@ -75,7 +75,7 @@ def _check_no_wait(network: nn.Module, images: Tensor) -> None:
         torch.cuda.set_sync_debug_mode("error")
     try:
         learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        torch.autograd.grad(network(images).float().sum(), learning, allow_unused=True)
+        torch.autograd.grad(network(inputs).float().sum(), learning, allow_unused=True)
     finally:
         torch.cuda.set_sync_debug_mode(mode)
 
@@ -88,6 +88,6 @@ class Learner(nn.Module):
         self.model = model
         self.learning = nn.ParameterList(parameters)
 
-    def forward(self, inputs: Arguments) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs (B, ...) of the network."""
         return outputs_of(self.model, inputs)
