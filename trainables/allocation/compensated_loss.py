@@ -24,9 +24,7 @@ class CompensatedLoss(MeasuredLoss):
         model, context = problem.prunable.model, problem.context
         self._targets = Targets.read(model, context.samples.all_inputs(), context.seed)
         self._layers = [name for name in self._targets.outputs if can_be_fitted(model.get_submodule(name))]
-        self._repaired: dict[
-            bytes, dict[str, Fitted]
-        ] = {}  # allocation -> the layers of its network, about ten of them
+        self._repaired = dict[bytes, dict[str, Fitted]]()  # allocation -> fitted layers; about ten allocations
         super().__init__(problem)
 
     def around(self, keep: Counts, others: Sequence[Counts]) -> list[float]:
