@@ -96,13 +96,19 @@ def export(model: nn.Module, example: Arguments, path: Path, kind: str) -> Expor
 
 
 def _drawn(example: Arguments, samples: int, random: torch.Generator) -> Arguments:
-    """Draw a batch like an example: normal numbers, and whole ones that are 0 or 1."""
+    """Draw a batch like an example: normal numbers, and whole ones that are 0 or 1.
+
+    The first whole number of a sample is 1. Otherwise a mask may hide all that the first token of a causal model reads,
+    and runtimes differ in what attention to nothing is.
+    """
 
     def draw(tensor: Tensor) -> Tensor:
         shape = (samples, *tensor.shape[1:])
         if tensor.is_floating_point():
             return torch.randn(*shape, generator=random)
-        return torch.randint(2, shape, generator=random).to(tensor.dtype)
+        whole = torch.randint(2, shape, generator=random)
+        whole.view(samples, -1)[:, 0] = 1
+        return whole.to(tensor.dtype)
 
     drawn: Arguments = each(draw, example)
     return drawn

@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from tests.trainables.conftest import as_if_trained
 from trainables.exports.export import KINDS, TOLERANCE, Exported, check, export
@@ -99,6 +100,21 @@ def test_network_whose_file_would_do_something_else_is_refused(
     with pytest.raises(ValueError, match=complaint):
         export(model, EXAMPLE, tmp_path / "network.onnx", "onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_causal_model_with_a_mask_is_exported(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 8, "bos_token_id": 1, "eos_token_id": 1}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=20, **sizes)).eval()
+    example = {name: torch.ones(1, 8, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
+    path = export(model, example, tmp_path / "network.onnx", "onnx").path
+    mask = torch.tensor([[1] * 8, [1] * 5 + [0] * 3])
+    inputs = {"input_ids": torch.randint(20, (2, 8)), "attention_mask": mask}
+    with torch.no_grad():
+        expected = model(**inputs).logits
+    session = onnxruntime.InferenceSession(path)
+    actual = torch.from_numpy(session.run(["logits"], {name: tensor.numpy() for name, tensor in inputs.items()})[0])
+    assert (actual - expected)[mask.bool()].abs().max() <= TOLERANCE * expected.abs().max()
 
 
 def test_kind_that_is_not_known_is_refused(network: nn.Module, tmp_path: Path) -> None:
