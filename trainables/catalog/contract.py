@@ -14,21 +14,15 @@ from trainables.allocation.policies import allocate, policy
 from trainables.allocation.problem import Problem
 from trainables.allocation.profiles import Profile, levels_of
 from trainables.catalog.contract_rules import called, must, short
-from trainables.catalog.curriculum_contract import curriculum, measure
-from trainables.data.batches import Batch
+from trainables.catalog.curriculum_contract import check_curriculum, check_measure
+from trainables.catalog.training_contract import check_optimizer, check_recovery
 from trainables.models import hub
 from trainables.names import CRITERION_NEEDS, GranularityName, Source
-from trainables.plugins import FunctionKind, load, needs_of
+from trainables.plugins import FunctionKind, needs_of
 from trainables.pruning.context import Calibration, PruningContext
 from trainables.pruning.criteria import CRITERIA, Scores, criterion
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable
-from trainables.recipe import Recipe
-from trainables.spec import TrialSpec
-from trainables.task.classification import CLASSIFICATION
-from trainables.training.recovery import Pruned, recovery
-from trainables.training.train import TrainingPlan
-from trainables.training.updates import Updates
 
 SHARES = (0.3, 0.6, 0.9)  # of the range of sparsities that a network leaves
 EXAMPLE = (1, 1, 8, 8)
@@ -42,10 +36,10 @@ def check_function(kind: FunctionKind, name: str) -> list[str]:
     checks: dict[FunctionKind, Callable[[str], Iterator[str]]] = {
         "policy": _policy,
         "criterion": _criterion,
-        "recovery": _recovery,
-        "optimizer": _optimizer,
-        "measure": measure,
-        "curriculum": curriculum,
+        "recovery": check_recovery,
+        "optimizer": check_optimizer,
+        "measure": check_measure,
+        "curriculum": check_curriculum,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -113,79 +107,6 @@ def _criterion(name: str) -> Iterator[str]:
         )
         _unchanged(f"criterion {name!r}", model, before)
         yield f"{granularity}: {len(parts)} parts scored"
-
-
-def _recovery(name: str) -> Iterator[str]:
-    model = hub.build("small_cnn", 10, 1, 0.25)
-    spec = TrialSpec(recovery=name)
-    made = called(name, recovery(name), Pruned(spec, 2.0, lambda: deepcopy(model)))
-    must(
-        isinstance(made, TrainingPlan),
-        f"recovery {name!r} must return a TrainingPlan, but returned a {type(made).__name__}; return pruned.plan(...)",
-    )
-    images, labels = torch.randn(16, *EXAMPLE[1:]), torch.randint(10, (16,))
-    logits: Tensor = model.train()(images)
-    batch = Batch((images, labels), images, torch.arange(16))
-    loss = called(name, made.loss(CLASSIFICATION), batch, logits)
-    must(
-        isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad and bool(loss.isfinite()),
-        f"the loss of recovery {name!r} must be a finite scalar with a gradient, but is {short(loss)}",
-    )
-    yield f"{made.epochs} epochs for a trial with finetune.epochs {spec.finetune.epochs}, loss {loss.item():.3f}"
-
-
-def _optimizer(name: str) -> Iterator[str]:
-    recipe, before = Recipe(epochs=2, optimizer=name), hub.build("small_cnn", 10, 1, 0.25).train()
-    images, labels = torch.randn(16, *EXAMPLE[1:]), torch.randint(10, (16,))
-    build = load("optimizer", name)
-    made = called(name, build, list(deepcopy(before).named_parameters()), recipe)
-    must(
-        isinstance(made, torch.optim.Optimizer),
-        f"optimizer {name!r} must return an optimizer of torch (torch.optim.Optimizer), but returned a "
-        f"{type(made).__name__}; return one",
-    )
-
-    def step(model: nn.Module, updates: Updates, done: float) -> None:
-        updates.set_progress(done)
-        called(name, updates.step, nn.functional.cross_entropy(model(images), labels))
-
-    whole = deepcopy(before)
-    places = [value.data_ptr() for value in whole.parameters()]
-    updates = Updates(whole, recipe)
-    step(whole, updates, 0.0)
-    step(whole, updates, 0.25)
-    changed = [key for key, value in whole.named_parameters() if not torch.equal(value, before.get_parameter(key))]
-    must(bool(changed), f"optimizer {name!r} must change weights, but changes none; give it the parameters")
-    must(
-        all(bool(value.isfinite().all()) for value in whole.parameters()),
-        f"optimizer {name!r} must keep weights finite at a rate of {recipe.lr}, but does not; take steps of this rate",
-    )
-    must(
-        places == [value.data_ptr() for value in whole.parameters()],
-        f"optimizer {name!r} must change weights in place, as CUDA graphs and averages need, but puts others there; "
-        "use the in-place operations of torch",
-    )
-    kept = [entry for state in updates.state.values() for entry, value in state.items() if not _is_kept(value)]
-    must(
-        not kept,
-        f"optimizer {name!r} must keep its state as tensors, so that a killed training goes on, but {kept[:1]} is "
-        "none; make it a tensor",
-    )
-    again = deepcopy(whole)
-    resumed = Updates(again, recipe)
-    resumed.remember({key: value.clone() for key, value in updates.memory().items()})
-    step(whole, updates, 0.5)
-    step(again, resumed, 0.5)
-    must(
-        all(torch.equal(value, again.get_parameter(key)) for key, value in whole.named_parameters()),
-        f"optimizer {name!r} must go on from the state of each parameter, as after a kill, but goes on otherwise; keep "
-        "all it needs in optimizer.state",
-    )
-    yield f"{type(made).__name__}: steps change {len(changed)} parameters, and go on from a saved state"
-
-
-def _is_kept(value: object) -> bool:
-    return value is None or isinstance(value, Tensor)
 
 
 def _context(kind: FunctionKind, name: str, granularity: GranularityName) -> tuple[nn.Module, PruningContext]:

@@ -19,7 +19,7 @@ SAMPLES, EPOCHS, BATCH = 600, 4, 64
 MADE_UP = "records that are made up"
 
 
-def measure(name: str) -> Iterator[str]:
+def check_measure(name: str) -> Iterator[str]:
     """Score samples of a training of some epochs, in which the first sample was never drawn."""
     records = _records()
     called(name, load("measure", name), records, on=MADE_UP)
@@ -36,7 +36,7 @@ def measure(name: str) -> Iterator[str]:
     yield f"{SAMPLES} samples scored, from {scores.min():.3g} (hard) to {scores.max():.3g} (easy)"
 
 
-def curriculum(name: str) -> Iterator[str]:
+def check_curriculum(name: str) -> Iterator[str]:
     """Draw the epochs of a training, each of them twice, as after a kill."""
     labels = np.arange(SAMPLES) % 10
     easy = np.linspace(0.0, 1.0, SAMPLES)
