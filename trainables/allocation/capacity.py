@@ -146,7 +146,7 @@ def exchanged(problem: Problem, keep: Counts, loss: MeasuredLoss) -> Counts:
 def after_training(problem: Problem, allocations: list[Counts], loss: TrainedLoss) -> Counts:
     """Find the best one after a short training: of these allocations, and of two more on the line of the two best.
 
-    The line is straight in the logarithms of the parts' units. A training is given up once it cannot win.
+    The line is straight in the logarithms of the parts' units. A training ends early once it cannot win.
     """
     two = list[tuple[float, Counts]]()  # the best so far, and the second
     for keep in {keep.tobytes(): keep for keep in allocations}.values():

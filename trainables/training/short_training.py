@@ -33,8 +33,8 @@ def short_training(
 
     model: in eval mode, but for its batch norms, which may be in any. masks: name of a parameter -> bool, True where a
     weight stays. dense: its outputs for the samples, as `Distance.reference` prepares them. seed: of the order of the
-    samples. most: the training is given up once its mean must exceed this. The loss is infinite then, and where the
-    training diverges.
+    samples. most: the training ends early once its mean is sure to exceed this. The loss is infinite then, and where
+    the training diverges.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     modes = [norm.training for norm in norms]

@@ -26,17 +26,18 @@ def task_of(
 ) -> Task:
     """Make a Task. The model is called with all of a batch but its labels: model(**inputs).
 
-    The loss is the model class's own: the cross-entropy of labels, or the squared error of labels that are no whole
-    numbers. It does not count the class -100. Where a sample has several labels, each sample has their mean, and so
-    short samples count as much as long ones.
+    The loss is that of the model's class: the cross-entropy of labels, or the squared error of labels that are no whole
+    numbers. Labels of -100 do not count. A sample with several labels has the mean of their losses, so a short sample
+    counts as much as a long one.
 
     Args:
         splits: as a Task has them; samples are dictionaries.
         collator: samples -> a batch with "labels" (B,) or (B, T), such as DataCollatorWithPadding,
-            default_data_collator or DataCollatorForLanguageModeling(mlm=False). Random masks belong into the data set,
-            as the same samples must give the same batch.
+            default_data_collator or DataCollatorForLanguageModeling(mlm=False). Draw random masks in the data set,
+            not in it: the same samples must give the same batch.
         outputs: number of classes, or of words; 1 for labels that are no whole numbers.
-        metric: by default the accuracy of one label a sample, the perplexity of several, or R2 of other numbers.
+        metric: by default accuracy for one label a sample, perplexity for several, and R2 for labels that are no whole
+            numbers.
         causal: whether the outputs at each position predict the label of the next one, as in a causal language model.
 
     Raises:
