@@ -19,7 +19,11 @@ NETWORK = {"model": "resnet20", "width": 1.0, "classes": 10, "image": [1, 8, 8]}
         ({"classes": 0}, "classes must be greater than or equal to 1, but got 0"),
         ({"image": [1, 8, 0]}, "image.2 must be greater than or equal to 1, but got 0"),
         ({"model_": "a"}, "model_ must be a known setting, but is not; did you mean 'model'?"),
-        ({"image": [999, 9999, 9999]}, "an image must have at most 67,108,864 values, but (999, 9999, 9999) has more"),
+        ({"image": [999, 9999, 9999]}, "an input must have at most 67,108,864 values, but got (999, 9999, 9999)"),
+        (
+            {"image": [9], "tensors": [{"shape": [9], "dtype": "int64"}, {"shape": [9999, 9999], "dtype": "bool"}]},
+            "an input must have at most 67,108,864 values, but got (9,) and (9999, 9999)",
+        ),
         ({"model": 1, "classes": "b"}, "model must be a text, but got 1\nclasses must be a whole number, but got 'b'"),
     ],
 )

@@ -37,7 +37,7 @@ from trainables.spec import DenseSpec, Width
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
 
-MOST_PIXELS = MOST_PROJECTED = 1 << 26  # values of an image; weights in all projections
+MOST_VALUES = MOST_PROJECTED = 1 << 26  # values of an input; weights in all projections
 CPU = torch.device("cpu")
 Tensors = Mapping[str, Tensor]
 R = TypeVar("R", bound=Record)
@@ -59,8 +59,10 @@ class Architecture(Frozen):
 
     @model_validator(mode="after")
     def _refuse_giants(self) -> Self:
-        if math.prod(self.image) + sum(math.prod(each.shape) for each in self.tensors) > MOST_PIXELS:
-            raise ValueError(f"an image must have at most {MOST_PIXELS:,} values, but {self.image} has more")
+        shapes = [each.shape for each in self.tensors] or [self.image]
+        if sum(map(math.prod, shapes)) > MOST_VALUES:
+            found = " and ".join(map(str, shapes))
+            raise ValueError(f"an input must have at most {MOST_VALUES:,} values, but got {found}")
         if sum(inputs * outputs for inputs, outputs, _ in self.projections.values()) > MOST_PROJECTED:
             raise ValueError(f"projections must have at most {MOST_PROJECTED:,} weights in all, but have more")
         return self
