@@ -34,7 +34,7 @@ class Table:
         columns = _columns(columns) if isinstance(columns, pa.Table) else dict(columns)
         lengths = {name: len(values) for name, values in columns.items()}
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"columns of a table must have one length, but have {lengths}; correct {source!r}")
+            raise ValueError(f"columns of a table must have one length, but have {lengths}; correct the table")
         self._columns, self._length, self._transform = columns, next(iter(lengths.values())), transform
 
     def __len__(self) -> int:

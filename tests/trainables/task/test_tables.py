@@ -57,7 +57,7 @@ def test_arrays_of_several_axes_have_rows() -> None:
     ("source", "message"),
     [
         ("table.xlsx", "a table must be a file with .csv, .parquet, .arrow, .feather, .npz, but got 'table.xlsx'"),
-        ({"a": [1, 2], "b": [1]}, r"must have one length, but have {'a': 2, 'b': 1}"),
+        ({"a": [1, 2], "b": [1]}, r"must have one length, but have {'a': 2, 'b': 1}; correct the table$"),
         ({}, r"must have one length, but have {}"),
         (pa.table({"a": [1, None]}), "must have no missing values, but column 'a' has 1"),
     ],
