@@ -67,9 +67,8 @@ def export(model: nn.Module, example: Arguments, path: Path, kind: str) -> Expor
 
     Before the file appears at `path`, its logits are compared with the network's on random inputs in batches of 1 and
     5. example: (1, ...); only shapes and types count. A file of a network that returns an output object returns its
-    first tensor. kind: one of `KINDS`; `path` should have its suffix. The
-    model does not change. Raises ValueError as `check` does, if torch cannot export the network, and if logits differ
-    by more than 1e-4 of the largest logit.
+    first tensor. kind: one of `KINDS`; `path` should have its suffix. The model does not change. Raises ValueError as
+    `check` does, if torch cannot export the network, and if logits differ by more than 1e-4 of the largest logit.
     """
     check(kind)
     file_format = KINDS[kind]
@@ -166,7 +165,7 @@ def open_onnx(path: Path, threads: int = 1) -> Callable[[Arguments], Tensor]:
     names = [each.name for each in session.get_inputs()]
 
     def run(arguments: Arguments) -> Tensor:
-        given = arguments if isinstance(arguments, Mapping) else dict(zip(names, flat(arguments), strict=False))
+        given = arguments if isinstance(arguments, Mapping) else dict(zip(names, flat(arguments), strict=True))
         return torch.from_numpy(session.run(None, {name: given[name].numpy() for name in names})[0])
 
     return run

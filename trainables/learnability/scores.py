@@ -11,7 +11,7 @@ from trainables.data.collated import labels_of
 from trainables.data.samples import Samples
 from trainables.data.splits import AnySplits, Split
 from trainables.learnability.curricula import draws
-from trainables.learnability.curriculum_kinds import is_scored
+from trainables.learnability.curriculum_kinds import PLAIN, is_scored, kind_of
 from trainables.learnability.measures import MEASURES, aligned, ease
 from trainables.learnability.records import read_records
 from trainables.spec import DenseSpec
@@ -26,7 +26,7 @@ def draw_by(
     curriculum: Curriculum, dense: DenseSpec, splits: AnySplits, storage: Folder, epochs: int, batch_size: int
 ) -> Draw:
     """Return what each epoch of a training draws from the training split. The seed is that of `dense`."""
-    if curriculum.name == Curriculum().name:
+    if kind_of(curriculum.name).method == PLAIN:
         return lambda _: None
     easy = scores(curriculum, dense, splits.train, storage) if is_scored(curriculum) else None
     labels = labels_of(splits.train, splits.objective) if curriculum.balanced else None
