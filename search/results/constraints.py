@@ -89,7 +89,9 @@ def _condition(text: str, rows: Sequence[TrialRow]) -> Condition:
     if not match:
         raise ValueError(f"--where must be like 'sparsity>=0.9' or 'policy==lamp', but got {text!r}")
     public, comparison, bound = match.groups()
-    others = {f"best_val_{metric}": f"{OTHER}{metric}" for row in rows for metric in row.other_metrics}
+    others = {
+        public_name("best_val_accuracy", metric): f"{OTHER}{metric}" for row in rows for metric in row.other_metrics
+    }
     name = others.get(public) or field_of(public, rows)
     if name in TEXTS:
         if comparison not in ("==", "!="):

@@ -102,8 +102,8 @@ def _network_tags(spec: DenseSpec) -> dict[str, str]:
 
 def _epoch_metrics(report: EpochReport, dense: DenseSpec) -> dict[str, float]:
     metric, values = dense.data.task.metric.name, report.model_dump(exclude={"epoch", "final", "other_metrics"})
-    values |= {f"val_{name}": value for name, value in report.other_metrics.items()}
-    return {public_name(name, metric): value for name, value in values.items() if value is not None}
+    known = {public_name(name, metric): value for name, value in values.items() if value is not None}
+    return known | {public_name("val_accuracy", other): value for other, value in report.other_metrics.items()}
 
 
 def _metrics(row: TrialRow) -> dict[str, float]:
@@ -118,6 +118,6 @@ def _metrics(row: TrialRow) -> dict[str, float]:
     }
     metrics = {name: columns[name] for name in names} | accuracies | {"trial_seconds": row.seconds}
     densities = {f"density/{layer}": value for layer, value in row.layers.items()}
-    others = {f"best_val_{name}": value for name, value in row.other_metrics.items()}  # in the epoch of the best metric
+    others = {public_name("best_val_accuracy", other): value for other, value in row.other_metrics.items()}
     known = {public_name(name, row.metric): value for name, value in metrics.items()} | others | densities
     return {name: float(value) for name, value in known.items() if value is not None}

@@ -21,6 +21,7 @@ from search.results.to_json import to_json
 from search.retrieval.choosing import BestRequest, choose, choose_front
 from search.searching.search_history import SearchHistory
 from search.study.search_spec import SearchSpec
+from search.tracking.watcher import finished_trial
 from search.verification.comparisons import problems_of
 from tests.search.comparison.test_compare import outcome, study_of
 from trainables.data_spec import DataSpec
@@ -104,18 +105,27 @@ def test_columns_and_json_have_the_name_of_the_metric(folder: StudyFolder, compa
     assert {"best_val_perplexity", "best_val_perplexity_low"} <= {*to_columns(compared).column_names}
 
 
+def with_accuracy(seed: int, value: float) -> Outcome:
+    """Make a trial of lamp that also has the accuracy, 0.25 in each epoch."""
+    done = of_text("lamp", seed, value)
+    history = tuple(report.model_copy(update={"other_metrics": {"accuracy": 0.25}}) for report in done.history)
+    return done.model_copy(update={"history": history})
+
+
 def test_accuracy_as_another_metric_hides_no_value_of_the_metric(tmp_path: Path) -> None:
-    outcomes = []
-    for seed, value in enumerate(VALUES["lamp"]):
-        done = of_text("lamp", seed, value)
-        history = tuple(report.model_copy(update={"other_metrics": {"accuracy": 0.25}}) for report in done.history)
-        outcomes.append(done.model_copy(update={"history": history}))
-    text = study_of(tmp_path / "s", outcomes, task="text:docs")
+    text = study_of(tmp_path / "s", [with_accuracy(*of) for of in enumerate(VALUES["lamp"])], task="text:docs")
     columns = to_columns(compare([text]))
     assert columns["best_val_perplexity"].to_pylist() == pytest.approx([8.25])
     assert columns["best_val_accuracy"].to_pylist() == [0.25]
     images = study_of(tmp_path / "images", [outcome("uniform", 0.5, seed, 0.9) for seed in range(3)])
     assert sorted(to_columns(compare([text, images]))["best_val_accuracy"].to_pylist()) == pytest.approx([0.9, 8.25])
+
+
+def test_accuracy_as_another_metric_hides_no_epoch_in_mlflow() -> None:
+    told = finished_trial(with_accuracy(0, 8.0))
+    assert [epoch["val_perplexity"] for epoch in told.epochs.values()] == [16.0, 8.0, 9.0]
+    assert [epoch["val_accuracy"] for epoch in told.epochs.values()] == [0.25] * 3
+    assert (told.metrics["best_val_perplexity"], told.metrics["best_val_accuracy"]) == (8.0, 0.25)
 
 
 def test_accuracy_keeps_its_names() -> None:
