@@ -1,6 +1,6 @@
-"""How much of an epoch the collating of a task's samples takes: the four example tasks, on one core.
+"""How much of an epoch it takes to collate the samples of a task: four example tasks, on one core.
 
-PYTHONPATH=. python tests/benchmarks/collating.py
+python -m tests.benchmarks.collating
 """
 
 import time
