@@ -143,18 +143,17 @@ def _kept(rows: Sequence[ComparisonRow]) -> Table:
 
 def _other_metrics(rows: Sequence[ComparisonRow]) -> Table:
     differs = differing(rows)
-    found = {
-        f"{split}{name}": {
-            index: getattr(row, field)[name] for index, row in enumerate(rows) if name in getattr(row, field)
-        }
+    columns = {
+        f"{split}{name}": (field, name)
         for split, field in (("", "other_metrics"), ("test ", "test_other_metrics"))
         for name in dict.fromkeys(name for row in rows for name in getattr(row, field))
     }
-    table = plain(f"other metrics of the epoch with the best {rows[0].metric}, on validation samples")
-    for name in ("sparsity", "policy", *found):
-        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=name != "policy")
-    for index, row in enumerate(rows):
-        values = (_written(own.get(index), scale=scale_of(name.removeprefix("test "))) for name, own in found.items())
+    test = "; test: on the test split" if any(row.test_other_metrics for row in rows) else ""
+    table = plain(f"other metrics of the epoch with the best {rows[0].metric}, on validation samples{test}")
+    for head in ("sparsity", "policy", *columns):
+        table.add_column(head, justify="left" if head == "policy" else "right", no_wrap=head != "policy")
+    for row in rows:
+        values = (_written(getattr(row, field).get(name), scale=scale_of(name)) for field, name in columns.values())
         table.add_row(f"{row.sparsity:g}", _label(row, differs), *values)
     return table
 
