@@ -99,7 +99,7 @@ def _tolerated(axis: Axes, legend: Axes, found: Compactness) -> None:
     legend.legend(
         bars[::-1],
         [scale.step(points) for points in FALLS],
-        title=f"removed when {scale.metric} {'has fallen by' if scale.points else 'is worse by'}",
+        title=f"removed before {scale.falls}",
         ncols=len(FALLS),
         fontsize=NORMAL,
         title_fontsize=NORMAL,

@@ -60,13 +60,18 @@ class Scale:
         """The unit of differences in a title: "accuracy in points", "r2"."""
         return f"{self.metric} in {self.points}" if self.points else self.metric
 
+    @property
+    def falls(self) -> str:
+        """Say before its size that the metric falls: "accuracy falls by", "perplexity is worse by"."""
+        return f"{self.metric} {'falls' if self.points else 'is worse'} by"
+
     def fall(self, points: int, dense: float) -> float:
         """Return a fall by so many points; of another metric than accuracy, by so many % of its dense value."""
         return points / 100 * (1.0 if self.points else abs(dense))
 
     def fallen(self, points: str) -> str:
-        """Say in words that the metric has fallen so far: "accuracy falls by 5 points", "perplexity is 5 % worse"."""
-        return f"{self.metric} falls by {points} points" if self.points else f"{self.metric} is {points} % worse"
+        """Say how far the metric falls: "accuracy falls by 1, 2 or 5 points", "perplexity is worse by 1, 2 or 5 %"."""
+        return f"{self.falls} {points} {self.points or '%'}"
 
     def step(self, points: int) -> str:
         """Name a fall in the head of a column: "5 points", "5 %"."""

@@ -131,7 +131,7 @@ def test_a_registered_model_names_the_packages_that_its_own_code_imports(home: P
 def test_a_profile_of_a_task_measures_its_metric(home: Path) -> None:
     seen = howcompact("profile", "best", "--calibration", "16", *TRUSTED, "--out", "profile", cwd=home)
     assert seen.returncode == 0, seen.stderr
-    assert "before perplexity is 1, 2 or 5 % worse;" in seen.stdout
+    assert "before perplexity is worse by 1, 2 or 5 %;" in seen.stdout
     found = json.loads((home / "profile" / "profile.json").read_text())
     assert (found["metric"], found["higher_is_better"]) == ("perplexity", False)
     profile, dense = found["profile"], found["profile"]["dense_accuracy"]
@@ -161,7 +161,7 @@ def test_policies_share_a_budget_by_the_samples_of_the_task(home: Path) -> None:
     page = howcompact("compare", "howcompact-runs/text", "--out", "page", *TRUSTED, cwd=home)
     assert page.returncode == 0, page.stderr
     text = (home / "page" / "index.html").read_text().replace("\xa0", " ")
-    assert "can be removed before perplexity is 1, 2 and 5 % worse, on calibration samples" in text
+    assert "can be removed before perplexity is worse by 1, 2 and 5 %, on calibration samples" in text
 
 
 def test_probes_read_the_labels_of_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

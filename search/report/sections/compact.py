@@ -100,7 +100,7 @@ def _limits_panel(limits: Mapping[str, Mapping[int, Sequence[float]]], networks:
     description = "; ".join(f"most compact at {scale.step(fall)}: {part}" for fall, part in most.items())
     left = 8 + 3.9 * max(map(len, limits))
     height = 66 + 13.0 * len(limits)
-    title = f"before {scale.metric} {'falls by' if scale.points else 'is worse by'} ({quantity(networks, 'network')})"
+    title = f"before {scale.falls} ({quantity(networks, 'network')})"
     return Panel(title, description, draw, height=height, left=left, top=30)
 
 
