@@ -52,7 +52,7 @@ def sampler_complaints(name: str, goals: int, constrained: bool) -> list[str]:
 
 
 def scheduler_complaints(name: str) -> list[str]:
-    """Say that a scheduler is unknown, or that a function of the user's own cannot be called."""
+    """Say if a scheduler is unknown, or if a function of the user's own cannot be called."""
     if is_external(name):
         return call_complaints("scheduler", name)
     return [] if name in SCHEDULERS else [str(did_you_mean("scheduler", name, SCHEDULERS))]

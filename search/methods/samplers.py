@@ -76,8 +76,8 @@ def cmaes(seed: int, trials: int) -> BaseSampler:
 def gp(seed: int, trials: int) -> BaseSampler:
     """Gaussian process with expected improvement, averaged over possible results of running trials; for tens of trials.
 
-    A pruned trial counts with its last accuracy, or with what several goals had reached. A failed trial counts as if it
-    still ran.
+    A pruned trial counts with its last accuracy; with several goals, with what they had reached. A failed trial counts
+    as if it still ran.
     """
     return _GaussianProcess(n_startup_trials=_start_up(trials), seed=seed)
 

@@ -74,8 +74,8 @@ SCHEDULERS: Mapping[str, Callable[[Goals], "TrialScheduler"]] = {
 def scheduler(name: str) -> Callable[[Goals, int], "TrialScheduler"]:
     """Look up a scheduler by its name, or take a function of the user's own. Raises ValueError as `plugins.load`.
 
-    What this returns makes a scheduler from the goals and the most epochs that a trial is judged for, epoch 0 included.
-    A function gets these epochs, `METRIC`, and the mode "max".
+    What this returns makes a scheduler from the goals and the most epochs that a trial reports, epoch 0 included. A
+    function of the user's own gets this number of epochs, `METRIC`, and the mode "max".
     """
     if not is_external(name):
         return lambda goals, epochs: SCHEDULERS[name](goals)

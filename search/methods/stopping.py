@@ -1,4 +1,4 @@
-"""The rules by which trials of several goals are stopped early. Each rule knows the trials of one search."""
+"""The rules that stop trials early, by one goal or by ranks of several. Each rule knows the trials of one search."""
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -7,8 +7,8 @@ import numpy as np
 
 from search.methods.ranking import Point, ahead
 
-FACTOR = 3  # of all trials at a rung, one in so many goes on; its rungs are this factor apart
-ENOUGH = 3  # other trials, from which on a median is one
+FACTOR = 3  # one of so many trials at a rung goes on; the next rung is at so many times its age
+ENOUGH = 3  # other trials; a median of fewer says little
 
 
 class Rule(ABC):
@@ -18,21 +18,21 @@ class Rule(ABC):
     def stops(self, trial: str, age: int, point: Point, promised: bool) -> bool:
         """Note a report, and tell whether its trial stops.
 
-        age: number of epochs judged so far, epoch 0 included. promised: whether the first value is the promise of
-        epoch 0, which no metric is compared with.
+        age: number of epochs judged so far, epoch 0 included. promised: whether the first value of the point is the
+        promise of epoch 0. A promise and a metric are never compared.
         """
 
 
 class Halving(Rule):
     """Asynchronous successive halving: at a rung, a trial goes on if it ranks in the best third of all that reached it.
 
-    The rungs are at ages 1, 3, 9, ...: those of bracket b begin at 3^b. A trial that skips the age of a rung is judged
-    by its next report. Of trials that rank alike, all go on. Source: multi-objective ASHA (Schmucker et al., arXiv
-    2106.12639), in its variant that ranks as NSGA-II does.
+    The rungs of bracket b are at ages 3^b, 3^(b+1), ... A trial that skips the age of a rung is judged by its next
+    report. Of trials that rank alike, all go on. Source: multi-objective ASHA (Schmucker et al., arXiv 2106.12639), in
+    its variant that ranks as NSGA-II does.
     """
 
     def __init__(self, brackets: int = 1) -> None:
-        """brackets: each trial is put into one at random, as Ray does: into the first one most often."""
+        """brackets: their number. Each trial is put into one at random, most often into the first, as Ray does."""
         self._rungs = [defaultdict[int, dict[str, Point]](dict) for _ in range(brackets)]  # age -> trial -> point
         self._shares = np.exp(-np.arange(brackets)) / np.exp(-np.arange(brackets)).sum()
         self._bracket_of: dict[str, int] = {}

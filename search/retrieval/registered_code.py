@@ -12,26 +12,17 @@ from trainables.models.trust import is_users_own
 
 CODE = (  # of trainables: the folders and files that loading a network imports, and no more
     *("checkpoints", "exports", "models", "storage"),
-    *(
-        "__init__.py",
-        "arguments.py",
-        "curriculum_spec.py",
-        "data_spec.py",
-        "frozen.py",
-        "lookup.py",
-        "mistakes.py",
-        "names.py",
-    ),
-    *("own_function.py", "plugins.py", "recipe.py"),
-    *("outcome.py", "pruning_spec.py", "py.typed", "spec.py", "task_spec.py"),
+    *("__init__.py", "arguments.py", "curriculum_spec.py", "data_spec.py", "frozen.py", "lookup.py", "mistakes.py"),
+    *("names.py", "outcome.py", "own_function.py", "plugins.py", "pruning_spec.py", "py.typed", "recipe.py"),
+    *("spec.py", "task_spec.py"),
 )
 
 
 def copy_code(model: str, target: Path) -> None:
     """Copy the part of trainables that CODE lists into a folder.
 
-    A model of the user's own brings its modules, those of the user's own that they import, and all of trainables, which
-    they may import, too: a Task often stands beside its model.
+    A model of the user's own brings its module and those of the user's own that it imports. These may import any part
+    of trainables, as a Task often stands beside its model, so all of trainables comes along.
     """
     source, modules = Path(trainables.__file__).parent, _own(model)
     for name in [path.name for path in source.iterdir()] if modules else CODE:

@@ -86,9 +86,9 @@ def _agreement(summary: Learnability, runs: Sequence[Run]) -> Section:
         levels = summary.epochs * min(len(summary.networks[name]) for name in pair) + 1
         panels.append(scatter(means[pair[0]], means[pair[1]], pair, title, levels))
     text = (
-        "Learnability is the share of epochs in which a network had a sample right; of a sample with several "
-        "predictions, the mean share that was right. The axes are the learnability in "
-        "two networks, as the mean over seeds. A darker cell holds more samples; the scale is logarithmic. The thick "
+        "Learnability is the share of epochs in which a network had a sample right. If a sample has several "
+        "predictions, the share of these that were right counts. The axes are the learnability in two networks, as the "
+        "mean over seeds. A darker cell holds more samples; the scale is logarithmic. The thick "
         "line is the least-squares line. On the dotted line, both networks agree. The ceiling in the table is a "
         "network and itself trained from another seed: two different networks can hardly agree better."
     )

@@ -29,7 +29,7 @@ class Run:
     spec: DenseSpec
     ids: NDArray[np.int64]  # (N,), ascending
     labels: NDArray[np.int64]  # (N,), in training; -1 where samples have none
-    measures: Mapping[str, Floats]  # (N,) each; without labels only those of hits
+    measures: Mapping[str, Floats]  # (N,) each; without labels, those that read hits alone
     right: NDArray[np.bool_]  # (N,), whether the network was right in the last epoch
 
     @classmethod

@@ -27,7 +27,7 @@ class Learnability(Frozen):
     taken: Taken  # when samples are recorded: during an epoch with augmentation, or after it without
     networks: dict[str, tuple[int, ...]]  # model -> seeds
     learnability: dict[str, float]  # model -> mean over seeds and samples
-    agreement: dict[str, tuple[Agreement, ...]]  # by measure; without labels only those of hits
+    agreement: dict[str, tuple[Agreement, ...]]  # by measure; without labels, by those that read hits alone
     noise: LabelNoise | None  # None if no label was flipped
     forgotten: tuple[Forgotten, ...]  # by pruned networks; empty if no trial of the study recorded its samples
     found_again: tuple[FoundAgain, ...]  # flipped labels that the records of these trials find

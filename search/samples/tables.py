@@ -14,7 +14,7 @@ from trainables.counts import quantity
 from trainables.learnability.measures import MEASURES
 
 TAKEN = {
-    "during": "recorded during each epoch: samples as they are varied, before the step that trains on them",
+    "during": "recorded during each epoch: samples with variation, before the step that trains on them",
     "after": "recorded after each epoch: samples without variation",
 }
 TREATMENT_COLUMNS = ("network", "treatment", "policy", "sparsity")

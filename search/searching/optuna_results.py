@@ -16,15 +16,18 @@ from search.searching.search_history import SearchHistory
 
 POLICY, ERROR = "policy", "error"  # Optuna's user attributes of a trial, beside KEY
 SAME = "same_network_as"  # the same of a proposal that was not run: key of the trial that has its network
-NOTES = (ERROR, STOPPED_AT)  # the same of an ended trial: why it failed; what several goals had reached at its stop
+NOTES = (
+    ERROR,
+    STOPPED_AT,
+)  # the same about a trial's end: why it failed; what several goals had reached by then
 STATES = {"done": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 class OptunaResult(NamedTuple):
     """State of a trial, one value for each goal if the trial is complete, and Optuna's user attributes about its end.
 
-    Optuna has no values of pruned trials of several goals, so that no front has a network that was not trained to its
-    end. What such a trial had reached is an attribute.
+    A pruned trial of several goals has no values, so that only networks that were trained to their end are on a front.
+    What such a trial had reached is an attribute.
     """
 
     state: TrialState
