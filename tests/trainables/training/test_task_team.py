@@ -18,12 +18,7 @@ from torch import nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from tests.tasks import scenes, series, table, text
-from tests.trainables.trials import (
-    CPU,
-    WEIGHT,
-    make_shared,
-    outcome_of,
-)
+from tests.trainables.trials import CPU, WEIGHT, make_shared, outcome_of
 from trainables.data import samples
 from trainables.data.batches import Share, train_batches
 from trainables.data.collated import on_device

@@ -36,8 +36,8 @@ def task_of(
     Args:
         module: a LightningModule. Its weights do not count: the study's model is a function that builds its network.
         data: a LightningDataModule whose loaders read map-style data sets; their order and batch sizes do not count.
-        metric: a name under which `validation_step` logs a number, or a metric of torchmetrics, that is a mean over a
-            batch; or a Metric.
+        metric: the name under which `validation_step` logs the mean over a batch, as a number or as a metric of
+            torchmetrics. Or a Metric.
         higher_is_better: of a metric that is logged.
         outputs, logits: as a Task has them.
         network: name of the part of the module that the study prunes; empty: the module itself. `training_step` must
