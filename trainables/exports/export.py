@@ -186,7 +186,10 @@ batches = {}
 for key, values in np.load("inputs.npz").items():
     batch, name = key.split("/")
     positional, named = batches.setdefault(batch, ([], {}))
-    positional.append(torch.from_numpy(values)) if name.isdigit() else named.update({name: torch.from_numpy(values)})
+    if name.isdigit():
+        positional.append(torch.from_numpy(values))
+    else:
+        named[name] = torch.from_numpy(values)
 with torch.no_grad():
     np.savez("logits.npz", *[network(*positional, **named).numpy() for positional, named in batches.values()])
 """
