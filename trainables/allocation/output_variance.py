@@ -56,8 +56,8 @@ def output_variances(context: PruningContext) -> dict[str, Tensor]:
     return variances
 
 
-def _squared_scales(model: nn.Module, layers: Mapping[str, nn.Module], image: Arguments) -> dict[str, Tensor]:
-    """Find the layers whose output a batch norm reads, by running one image."""
+def _squared_scales(model: nn.Module, layers: Mapping[str, nn.Module], example: Arguments) -> dict[str, Tensor]:
+    """Find the layers whose output a batch norm reads, by running one input (1, ...)."""
     written: list[tuple[str, Tensor]] = []
     scales: dict[str, Tensor] = {}
 
@@ -73,7 +73,7 @@ def _squared_scales(model: nn.Module, layers: Mapping[str, nn.Module], image: Ar
 
     norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
     with _watched(layers, write), _watched(norms, read), eval_mode(model), torch.no_grad():
-        call(model, image)
+        call(model, example)
     return scales
 
 

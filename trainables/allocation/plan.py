@@ -65,7 +65,7 @@ def plan(
     """Share the budget of `spec` among the parts of a dense network and pick the units of highest score in each part.
 
     The policy shares each step's sparsity on the dense network. A part keeps at least what a later step leaves it (our
-    choice), so the last step keeps what one-shot pruning keeps. example: (1, C, H, W) on the network's device.
+    choice), so the last step keeps what one-shot pruning keeps. example: (1, ...) on the network's device.
     calibration, shared: what the criterion and the policy read.
     """
     spent = Meter(calibration)

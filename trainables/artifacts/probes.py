@@ -68,7 +68,7 @@ def to_parquet(curve: Curve) -> bytes:
 def probe(model: nn.Module, example: Arguments, splits: AnySplits, samples: int) -> tuple[Curve, Cost]:
     """Fit a linear probe to the output of every block of a network; the network stays as it is.
 
-    example: (1, C, H, W) on the network's device. The network runs once, in eval mode, on the first `samples` training
+    example: (1, ...) on the network's device. The network runs once, in eval mode, on the first `samples` training
     samples (of images, spread evenly over the classes) and on all validation samples. A probe learns from the training
     samples only. Its features are the block's output channels, averaged over positions or over all tokens, with mean 0
     and standard deviation 1 on the training samples. All of this is our reading: the paper's probes are not in open

@@ -78,7 +78,7 @@ def measure_profile(
 ) -> Profile:
     """Measure the profile of a dense network; the network stays as it is.
 
-    example: (1, C, H, W) on the network's device. shared: what the criterion reads beside samples. Levels that keep the
+    example: (1, ...) on the network's device. shared: what the criterion reads beside samples. Levels that keep the
     same number of units are measured once. GPUs also compute in float32: the rounding errors of bfloat16 are larger
     than the loss from the first units of a part.
     """

@@ -109,7 +109,7 @@ def complaint_of_rule(rule: LayerRule, reason: str) -> str:
 
 
 def prove_cuts(name: str, model: nn.Module, example: Arguments) -> None:
-    """Refuse a network whose channels cannot be cut, with the error of `unreachable`. example: (1, C, H, W)."""
+    """Refuse a network whose channels cannot be cut, with the error of `unreachable`. example: (1, ...)."""
     try:
         refuse_unsound_cuts(model, example)
     except Exception as error:

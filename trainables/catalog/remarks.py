@@ -97,7 +97,7 @@ def bent(trials: Iterable[TrialSpec]) -> list[str]:
 
 
 def _fresh(spec: DenseSpec) -> tuple[nn.Module, Arguments]:
-    """Build a network with fresh weights, and a blank image batch (1, C, H, W)."""
+    """Build a network with fresh weights, and a blank input (1, ...)."""
     built = Architecture.of(spec, sources.inputs(spec.data))
     with torch.random.fork_rng(devices=[]):
         return built.build(), built.example()

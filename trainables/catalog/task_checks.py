@@ -1,4 +1,4 @@
-"""What a task of the user's own cannot do: found in the settings, some of it only once the task is imported."""
+"""What a task of the user's own cannot do. The settings show some of it, and the imported task the rest."""
 
 from trainables.data_spec import DataSpec
 from trainables.learnability.curriculum_kinds import is_scored
@@ -9,7 +9,7 @@ from trainables.recipe import Recipe
 from trainables.spec import TrialSpec
 
 OF_TASKS = ("task", "content", "max_train", "max_val", "max_test", "split_seed")  # fields of the data that a task has
-RECIPES_OF_LABELS = ("label_smoothing", "loss_weights", "mixup", "cutmix")  # settings of recipes for images with labels
+OF_LABELLED_IMAGES = ("label_smoothing", "loss_weights", "mixup", "cutmix")  # settings of recipes
 OF_HITS = ("capacity-functional",)  # policies that read the share of right answers
 
 
@@ -26,7 +26,7 @@ def complaints(spec: TrialSpec) -> list[str]:
     for name, recipe in (("dense", spec.dense.recipe), ("finetune", spec.finetune)):
         found += [
             f"{name}.{setting} must be left out with a task, which has its own loss; leave it out"
-            for setting in RECIPES_OF_LABELS
+            for setting in OF_LABELLED_IMAGES
             if getattr(recipe, setting) != getattr(Recipe(), setting)
         ]
     return found

@@ -111,7 +111,7 @@ class Inventory:
 
 
 def inventory(model: nn.Module, example: Arguments) -> Inventory:
-    """Take account of every parameter of a network. Runs it once on `example` (1, C, H, W), or another batch of one.
+    """Take account of every parameter of a network. Runs it once on `example`, one input (1, ...).
 
     Raises ValueError for a layer that computes its weight, as no mask holds that.
     """

@@ -29,7 +29,7 @@ class Channels:
     def __init__(self, model: nn.Module, example: Arguments, multiple: int = 1) -> None:
         """Trace a network. The number of channels that a layer keeps is a multiple of `multiple`, or all are kept.
 
-        example: (1, C, H, W) on the network's device. Raises ValueError where the network has no channels that can be
+        example: (1, ...) on the network's device. Raises ValueError where the network has no channels that can be
         removed.
         """
         found = inventory(model, example)

@@ -26,7 +26,7 @@ def view(
     Args:
         model: the network.
         granularity: a key of `GRANULARITIES`.
-        example: (1, C, H, W) on the network's device.
+        example: (1, ...) on the network's device.
         round_to: each layer keeps a multiple of this number of channels, or all; only for granularity "channel".
         rules: give parts their bounds.
 

@@ -22,7 +22,7 @@ Outputs = dict[str | int, Tensor]  # of layers by name, and of the network by po
 def refuse_unsound_gates(model: nn.Module, example: Arguments) -> None:
     """Close half the gates of each group, and compare the network with one that has these channels removed.
 
-    example: (1, C, H, W). The model is not changed. Call `refuse_unsound_cuts` first. Raises ValueError where a
+    example: (1, ...). The model is not changed. Call `refuse_unsound_cuts` first. Raises ValueError where a
     closed channel still has an effect, for example behind a sigmoid.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -50,7 +50,7 @@ def refuse_unsound_gates(model: nn.Module, example: Arguments) -> None:
 def refuse_unsound_cuts(model: nn.Module, example: Arguments) -> None:
     """Remove half the channels of each group, and compare with the whole network whose layers ignore the same channels.
 
-    example: (1, C, H, W). The model is not changed. Raises ValueError where the cut network fails or computes
+    example: (1, ...). The model is not changed. Raises ValueError where the cut network fails or computes
     something else, for example where a view has a fixed number of channels, or where it costs another amount than
     counted. The error names a group that cannot be cut, and the operations that may be the cause.
     """
