@@ -1,8 +1,9 @@
-"""The same trials (a) by `howcompact run`, (b) by a plain Ray Tune script, (c) in bare Python loops, one per core.
+"""The same trials by `howcompact run`, by plain scripts of Ray Tune and of Optuna, and in bare loops, one per core.
 
-    python -m tests.benchmarks.engine [--seeds N] [--epochs N] [--out FILE]
+    python -m tests.benchmarks.engine [--cifar10 FOLDER] [--seeds N] [--epochs N] [--out FILE]
 
-Dense networks are trained beforehand, and all three use them. Ratios come from one run on one machine.
+The trials are of the digits, or of CIFAR-10 in a folder of Parquet files: ResNet-20 and VGG-16 at a quarter of their
+width on 5,000 images. Dense networks are trained beforehand, and all use them. Ratios come from one run on one machine.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from typing import Any
 
 import torch
 
+from search.running.identity import identified
 from search.study.reading import read_study
 from search.study.spec import StudySpec
 from trainables.artifacts.dense import load_dense, make_dense
@@ -29,38 +31,43 @@ from trainables.outcome import Outcome
 from trainables.storage.folder import Folder
 from trainables.trial.trainable import run_trial
 
-HERE = Path(__file__).parent
-
 
 def main() -> None:
-    """Run all three and print their ratios."""
+    """Run all and print their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--epochs", type=int, default=8, help="epochs of fine-tuning; longer trials show the fixed cost"
-    )
+    parser.add_argument("--cifar10", help="folder with the data set's Parquet files")
+    parser.add_argument("--seeds", type=int, help="by default 3, and 2 on CIFAR-10")
+    parser.add_argument("--epochs", type=int, help="of fine-tuning, by default 8, and 2 on CIFAR-10")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    digits = options.cifar10 is None
+    name = "digits" if digits else "cifar10"
     settings = [
-        "policies=[uniform,erk,capacity]",
-        f"seeds={list(range(options.seeds))}",
-        f"finetune.epochs={options.epochs}",
+        *("policies=[uniform,erk,capacity]",) * digits,
+        f"seeds={list(range(options.seeds or (3 if digits else 2)))}",
+        f"finetune.epochs={options.epochs or (8 if digits else 2)}",
     ]
-    study = read_study("digits", settings)
+    if not digits:
+        settings += [
+            *("data.name=parquet", f"data.path={options.cifar10}", "data.max_train=5000", "data.max_val=1000"),
+            *("models=[resnet20,vgg16]", "width=0.25", "dense.epochs=1", "sparsities=[0.9]", "policies=[uniform,erk]"),
+            *("search={}", "data.augment=none"),
+        ]
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
         storage = Folder.at(str(home / "runs"))
+        study = identified(read_study(name, settings), storage, lambda _: None)  # as run does: keys hold checksums
         train_dense(study, storage)
         bare = bare_loops(study, storage, home)
-        ours = howcompact(settings, home, storage, study)
-        plain = plain_tune(study, home, storage)
+        ours = howcompact(name, settings, home, storage)
+        scripts = plain_scripts(study, home, storage)
     report = {
         "trials": len(study.trials()),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
         "howcompact": ours,
-        "plain_tune": plain,
         "bare_loops": bare,
-        "plain_over_howcompact": plain["wall_seconds"] / ours["wall_seconds"],
+        **scripts,
+        **{f"{script}_over_howcompact": wall / ours["wall_seconds"] for script, wall in scripts.items()},
         "trial_time_of_bare_over_howcompact": bare["window_seconds"] / ours["window_seconds"],
     }
     print(json.dumps(report, indent=1))
@@ -77,15 +84,15 @@ def train_dense(study: StudySpec, storage: Folder) -> None:
         artifact_store.find_or_make(storage, "dense", spec.key(), make)
 
 
-def howcompact(settings: list[str], home: Path, storage: Folder, study: StudySpec) -> dict[str, Any]:
-    """(a) Time the installed command."""
-    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--storage", storage.uri]
+def howcompact(name: str, settings: list[str], home: Path, storage: Folder) -> dict[str, Any]:
+    """Time the installed command."""
+    command = [str(Path(sys.executable).with_name("howcompact")), "run", name, "--storage", storage.uri]
     started = time.perf_counter()
     clock = time.time()
     subprocess.run([*command, "--json", "--set", *settings], cwd=home, check=True, capture_output=True)
     wall = time.perf_counter() - started
     ended, seconds = [], []
-    for path in Path(storage.uri).glob("digits/trials/*/outcome.json"):
+    for path in Path(storage.uri).glob(f"{name}/trials/*/outcome.json"):
         ended.append(path.stat().st_mtime)
         seconds.append(Outcome.model_validate_json(path.read_text()).seconds)
     began = [end - spent for end, spent in zip(ended, seconds, strict=True)]
@@ -98,20 +105,22 @@ def howcompact(settings: list[str], home: Path, storage: Folder, study: StudySpe
     }
 
 
-def plain_tune(study: StudySpec, home: Path, storage: Folder) -> dict[str, Any]:
-    """(b) Time the plain script. It gets the amount of each layer, so it prunes to the same budgets."""
+def plain_scripts(study: StudySpec, home: Path, storage: Folder) -> dict[str, float]:
+    """Time the plain scripts: name -> seconds. They get the amount of each layer, so they prune to the same budgets."""
     splits = sources.load(study.data)
     mean, std = torch.tensor(splits.mean).view(-1, 1, 1), torch.tensor(splits.std).view(-1, 1, 1)
     dense, amounts = {}, {}
     for cell in study.cells():
         network = artifact_store.find(storage, "dense", cell.dense.key())
         assert network is not None
-        dense[cell.seed] = load_dense(checkpoint.load(network), torch.device("cpu")).state_dict()
-    for path in Path(storage.uri).glob("digits/trials/*/outcome.json"):
+        dense[cell.dense.model, cell.seed] = load_dense(checkpoint.load(network), torch.device("cpu")).state_dict()
+    for path in Path(storage.uri).glob(f"{study.name}/trials/*/outcome.json"):
         outcome = Outcome.model_validate_json(path.read_text())
         assert outcome.facts is not None
         spec = outcome.spec
-        amounts[spec.policy, spec.sparsity, spec.seed] = {n: 1.0 - d for n, d in outcome.facts.layers.items()}
+        amounts[spec.dense.model, spec.policy, spec.sparsity, spec.seed] = {
+            n: 1.0 - d for n, d in outcome.facts.layers.items()
+        }
     inputs = {
         "splits": {
             name: ((torch.tensor(s.images) / 255 - mean) / std, torch.tensor(s.labels))
@@ -120,18 +129,29 @@ def plain_tune(study: StudySpec, home: Path, storage: Folder) -> dict[str, Any]:
         "dense": dense,
         "amounts": amounts,
         "recipe": study.finetune.model_dump(),
-        "grid": {"policy": list(study.policies), "sparsity": list(study.sparsities), "seed": list(study.seeds)},
+        "channels": splits.train.images.shape[1],
+        "width": study.width,
+        "grid": {
+            "model": list(study.models),
+            "policy": list(study.policies),
+            "sparsity": list(study.sparsities),
+            "seed": list(study.seeds),
+        },
     }
     torch.save(inputs, home / "inputs.pt")
-    (home / "plain").mkdir()
-    started = time.perf_counter()
-    command = [sys.executable, str(HERE / "plain_tune.py"), str(home / "inputs.pt"), str(home / "plain")]
-    subprocess.run(command, cwd=home, check=True, capture_output=True)
-    return {"wall_seconds": time.perf_counter() - started}
+    seconds = {}
+    for script in ("plain_tune", "plain_optuna"):
+        (home / script).mkdir()
+        started = time.perf_counter()
+        command = [sys.executable, "-m", f"tests.benchmarks.{script}", str(home / "inputs.pt"), str(home / script)]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        subprocess.run(command, cwd=home, check=True, capture_output=True, env=environment)
+        seconds[script] = time.perf_counter() - started
+    return seconds
 
 
 def bare_loops(study: StudySpec, storage: Folder, home: Path) -> dict[str, Any]:
-    """(c) Time one bare loop per core, without imports: the time that the trials alone take."""
+    """Time one bare loop per core, without imports: the time that the trials alone take."""
     context = get_context("spawn")
     ready, go = context.Semaphore(0), context.Event()
     cores = os.cpu_count() or 1
