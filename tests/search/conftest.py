@@ -19,11 +19,13 @@ from search.study.spec import StudySpec
 from tests.search.mlflow_server import Server
 from tests.search.waiting import LIMIT
 from trainables.spec import TrialSpec
+from trainables.task.loading import load_task
 
 SMALL = (
     *("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]"),
     *("seeds=[0,1]", "search.trials=5", "calibration=64"),
 )
+EXAMPLES = Path(__file__).parents[1] / "tasks"
 FEW = ("policies=[uniform]", "sparsities=[0.5]", "seeds=[0]", "dense.epochs=1", "finetune.epochs=1", "tracking=off")
 
 
@@ -147,3 +149,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let this process, and those that it starts, import the example tasks."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")]))
+    load_task.cache_clear()
+    yield EXAMPLES
+    for example in EXAMPLES.glob("*.py"):
+        sys.modules.pop(example.stem, None)

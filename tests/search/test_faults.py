@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,10 +18,11 @@ from search.results.folder import StudyFolder
 from search.running.lease import LEASE, Holder
 from search.study.reading import read_study
 from tests.search.conftest import howcompact
+from tests.search.drivers import finish, start
 from tests.search.in_process import run_in_process
 from tests.search.nodes import ENVIRONMENT, cluster
 from tests.search.searching.test_searcher import studies_in
-from tests.search.waiting import LIMIT, until
+from tests.search.waiting import until
 from tests.trainables.trials import flip_a_byte
 from trainables.checkpoints import artifact_store
 from trainables.names import SEARCHED
@@ -38,6 +38,7 @@ SETTINGS = (
     "search.trials=3",
     "tracking=off",
 )
+STUDY = ("digits", "--set", *SETTINGS)
 TRIALS = 2 * 2 + 2 * 2
 EPOCHS = 13  # the recalibrated network and twelve of fine-tuning
 
@@ -69,28 +70,6 @@ def failing_storage(home: Path) -> Iterator[None]:
         yield
         storage.unlink()
         aside.rename(storage)
-
-
-def start(home: Path, *options: str) -> subprocess.Popen[str]:
-    """Start the study in a process group of its own."""
-    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--json", *options]
-    return subprocess.Popen(
-        [*command, "--set", *SETTINGS],
-        cwd=home,
-        env=os.environ | (ENVIRONMENT if options else {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(driver: subprocess.Popen[str], code: int = 0) -> dict[str, Any]:
-    """Wait for the study's end. code: the exit code that it must have."""
-    out, err = driver.communicate(timeout=LIMIT)
-    assert driver.returncode == code, err
-    summary: dict[str, Any] = json.loads(out)
-    return summary
 
 
 def histories(home: Path) -> dict[str, list[dict[str, Any]]]:
@@ -158,7 +137,7 @@ def check_nothing_was_repeated(before: dict[str, list[dict[str, Any]]], home: Pa
 
 
 def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, tmp_path: Path) -> None:
-    with start(home) as driver:
+    with start(home, *STUDY) as driver:
         until(lambda: any(histories(home).values()), 180)
         os.kill(driver.pid, signal.SIGTERM)  # which Ctrl-C's handler serves
         _, told = driver.communicate(timeout=30)
@@ -167,7 +146,7 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
     until(lambda: not workers_of(driver.pid))
     flip_a_byte(next(home.glob("howcompact-runs/artifacts/dense/*/network.safetensors")))
 
-    with start(home) as driver:
+    with start(home, *STUDY) as driver:
         until(lambda: half_done(home), 180)
         with failing_storage(home):
             _, told = driver.communicate(timeout=120)
@@ -179,7 +158,7 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
     without_storage = histories(home)
     (home / "howcompact-runs" / "digits" / "optuna.journal").write_text('{"op_code": ')
 
-    with start(home) as driver:
+    with start(home, *STUDY) as driver:
         until(lambda: histories(home) != without_storage, 180)
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait(60)
@@ -188,7 +167,7 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
     without_driver = histories(home)
     assert sum(map(len, without_driver.values())) < TRIALS * EPOCHS
 
-    with cluster() as nodes, start(home, "--address", nodes.address) as again:
+    with cluster() as nodes, start(home, *STUDY, "--address", nodes.address, environment=ENVIRONMENT) as again:
         spot = nodes.add(cpus=2)
         until(lambda: holder(home) == again.pid, 180)
         refused = howcompact("run", "digits", "--set", *SETTINGS, cwd=home)

@@ -2,21 +2,17 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from optuna.trial import TrialState
 
 from search.results.folder import StudyFolder
 from tests.search.conftest import installed
+from tests.search.drivers import kill_when, start
 from tests.search.searching.test_searcher import studies_in
-from tests.search.waiting import LIMIT, until
+from tests.search.waiting import LIMIT
 from trainables.storage.folder import Folder
 
 CODE = '''
@@ -93,12 +89,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def start(home: Path) -> subprocess.Popen[str]:
-    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--json", "--set", *SETTINGS]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=home, start_new_session=True, **pipes)
-
-
 def test_a_killed_search_goes_on_by_the_users_own_sampler_and_scheduler(home: Path) -> None:
     path = home / "howcompact-runs" / "digits"
 
@@ -106,15 +96,11 @@ def test_a_killed_search_goes_on_by_the_users_own_sampler_and_scheduler(home: Pa
         folder = StudyFolder(Folder.at(str(path)))
         return [found.spec.key() for found in folder.read_outcomes(folder.keys())]
 
-    driver = start(home)
-    until(lambda: ended() or driver.poll() is not None, LIMIT)
-    with suppress(ProcessLookupError):
-        os.killpg(driver.pid, signal.SIGKILL)
-    _, err = driver.communicate(timeout=LIMIT)
+    err = kill_when(ended, start(home, "digits", "--set", *SETTINGS))
     before = {key: (path / "trials" / key / "outcome.json").read_bytes() for key in ended()}
     assert before, err
     (home / "own_search.py").write_text(CODE.replace("/ 2\n", "/ 3\n"))
-    again = start(home)
+    again = start(home, "digits", "--set", *SETTINGS)
     out, err = again.communicate(timeout=LIMIT)
     assert again.returncode == 0, err
     assert "the code of own_search:low differs from what study digits ran with: its searches go on" in err

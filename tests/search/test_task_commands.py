@@ -13,12 +13,11 @@ import torch
 from mlflow import MlflowClient
 
 from search.retrieval.registered_code import packages
-from tests.search.conftest import howcompact, installed
+from tests.search.conftest import EXAMPLES, howcompact, installed
 from trainables import load_pruned
 from trainables.allocation.profiles import tolerated
 from trainables.task.loading import load_task
 
-EXAMPLES = Path(__file__).parents[1] / "tasks"
 TRUSTED = ("--trust", "text:gpt", "--trust", "text:docstrings")
 TINY = (
     *("dense.epochs=1", "finetune.epochs=1", "sparsities=[0.5]", "seeds=[0]", "data.max_train=64", "data.max_val=20"),

@@ -1,46 +1,32 @@
 """Tasks of the user's own: the examples run as studies, and what a study says of a task."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 
-from search.cluster.packing import pack
 from search.results.folder import StudyFolder
-from search.results.proposal import best_command
-from search.results.rows import TABLE, row_of
+from search.results.rows import TABLE
 from search.running.identity import identified
 from search.samples.runs import networks
-from search.study.checks import complaints_of_settings
-from search.study.reading import parse_study, read_study
-from search.study.spec import StudySpec
-from tests.search.comparison.test_metrics import of_text
-from tests.search.conftest import howcompact, installed
-from tests.search.waiting import LIMIT, until
+from search.study.reading import read_study
+from tests.search.conftest import EXAMPLES, howcompact, installed
+from tests.search.drivers import finish, kill_when, start
 from trainables import load_pruned
 from trainables.checkpoints import artifact_store
-from trainables.data import sources
-from trainables.data_spec import DataSpec
 from trainables.learnability.records import read_records
-from trainables.models.trust import NO_TRUST, Trust
 from trainables.outcome import Outcome
 from trainables.storage.folder import Folder
 from trainables.task.loading import load_task
 from trainables.training.recorder import SAMPLES
 
-EXAMPLES = Path(__file__).parents[1] / "tasks"
 TINY = (
     *("dense.epochs=1", "finetune.epochs=1", "sparsities=[0.5]", "seeds=[0]", "calibration=16", "tracking=off"),
     *("data.max_train=64", "data.max_val=20", "policies=[uniform,capacity]", "search={}"),
@@ -61,34 +47,20 @@ np.save("outputs.npy", model.predict(ones if inputs.has_input_names() else ones[
 TRUSTED = ("--trust", "table:mlp", "--trust", "table:diabetes")
 
 
-@pytest.fixture
-def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Let this process, and those that it starts, import the examples."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")]))
-    load_task.cache_clear()
-    yield EXAMPLES
-    for name in METRICS | ADAPTED:
-        sys.modules.pop(name, None)
+def example(name: str, settings: Sequence[str]) -> tuple[str, ...]:
+    """Give the source and the settings of the study of an example."""
+    return (str(EXAMPLES / f"{name}.yaml"), "--set", *settings)
 
 
-def start(home: Path, name: str, *settings: str) -> subprocess.Popen[str]:
-    """Start the study of an example by the installed command, in a process group of its own."""
-    command = [str(Path(sys.executable).with_name("howcompact")), "run", str(EXAMPLES / f"{name}.yaml"), "--json"]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*command, "--set", *settings], cwd=home, start_new_session=True, **pipes)
-
-
-def finish(driver: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = driver.communicate(timeout=LIMIT)
-    assert driver.returncode == 0, err
-    summary: dict[str, Any] = json.loads(out)
-    return summary
+def kill_at(pattern: str, home: Path, name: str, settings: Sequence[str]) -> None:
+    """Run the study of an example, and kill it once its folder has such a file."""
+    folder = home / "howcompact-runs" / name
+    kill_when(lambda: any(folder.glob(pattern)), start(home, *example(name, settings)))
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "table"])  # the next test runs that one
 def test_an_example_runs_as_a_study(name: str, tasks: Path, tmp_path: Path) -> None:
-    summary = finish(start(tmp_path, name, *TINY))
+    summary = finish(start(tmp_path, *example(name, TINY)))
     assert (summary["trials"]["done"], summary["trials"]["failed"]) == (2, 0)
     table = pq.read_table(Path(summary["folder"]) / TABLE)
     assert table["metric"].to_pylist() == [METRICS[name]] * 2
@@ -100,7 +72,7 @@ def test_an_example_runs_as_a_study(name: str, tasks: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ADAPTED)
 def test_a_study_of_an_adapter_is_run_compared_taken_and_verified(name: str, tasks: Path, tmp_path: Path) -> None:
-    summary = finish(start(tmp_path, name, *TINY))
+    summary = finish(start(tmp_path, *example(name, TINY)))
     assert (summary["trials"]["done"], summary["trials"]["failed"]) == (2, 0)
     task = {"sentences": "lines", "lit": "task"}[name]
     trusted = ("--trust", f"{name}:{ADAPTED[name]}", "--trust", f"{name}:{task}")
@@ -135,9 +107,9 @@ def test_a_killed_study_of_a_table_ends_as_an_undisturbed_one(tasks: Path, tmp_p
     homes = [tmp_path / "calm", tmp_path / "killed"]
     for home in homes:
         home.mkdir()
-    finish(start(homes[0], "table", *settings))
-    kill_when(start(homes[1], "table", *settings), homes[1], "table/trials/*/epoch-*/manifest.json")
-    finish(start(homes[1], "table", *settings))
+    finish(start(homes[0], *example("table", settings)))
+    kill_at("trials/*/epoch-*/manifest.json", homes[1], "table", settings)
+    finish(start(homes[1], *example("table", settings)))
     named = ["uniform", "capacity"]
     one, other = (
         {
@@ -189,14 +161,6 @@ def test_a_killed_study_of_a_table_ends_as_an_undisturbed_one(tasks: Path, tmp_p
     assert howcompact("verify", folder, *TRUSTED, cwd=homes[1]).returncode == 0
 
 
-def kill_when(driver: subprocess.Popen[str], home: Path, pattern: str) -> None:
-    """Kill a study and all its processes once its folder has such a file."""
-    until(lambda: any((home / "howcompact-runs").glob(pattern)) or driver.poll() is not None, LIMIT)
-    with suppress(ProcessLookupError):
-        os.killpg(driver.pid, signal.SIGKILL)
-    driver.communicate(timeout=LIMIT)
-
-
 def test_a_killed_study_of_curricula_ends_as_an_undisturbed_one(tasks: Path, tmp_path: Path) -> None:
     settings = (
         *("tracking=off", "seeds=[0]", "dense.epochs=3", "finetune.epochs=6", "sparsities=[0.8]", "calibration=32"),
@@ -206,9 +170,9 @@ def test_a_killed_study_of_curricula_ends_as_an_undisturbed_one(tasks: Path, tmp
     calm, killed = homes = [tmp_path / "calm", tmp_path / "killed"]
     for home in homes:
         home.mkdir()
-    finish(start(calm, "series", *settings))
-    kill_when(start(killed, "series", *settings), killed, "series/trials/*/epoch-00003/manifest.json")
-    finish(start(killed, "series", *settings))
+    finish(start(calm, *example("series", settings)))
+    kill_at("trials/*/epoch-00003/manifest.json", killed, "series", settings)
+    finish(start(killed, *example("series", settings)))
     results = [
         {
             row.trial: (row.dense_accuracy, row.best_val_accuracy, row.best_epoch, row.curriculum, row.parts)
@@ -233,9 +197,9 @@ def test_two_workers_train_a_task_and_a_killed_study_of_theirs_ends_as_an_undist
     homes = [tmp_path / "calm", tmp_path / "killed"]
     for home in homes:
         home.mkdir()
-    finish(start(homes[0], "series", *settings))
-    kill_when(start(homes[1], "series", *settings), homes[1], "series/trials/*/epoch-00002/manifest.json")
-    finish(start(homes[1], "series", *settings))
+    finish(start(homes[0], *example("series", settings)))
+    kill_at("trials/*/epoch-00002/manifest.json", homes[1], "series", settings)
+    finish(start(homes[1], *example("series", settings)))
     (one,), (other,) = (list((home / "howcompact-runs/series/trials").iterdir()) for home in homes)
     assert one.name == other.name
     histories = [Outcome.from_file((trial / "outcome.json").read_bytes()).history for trial in (one, other)]
@@ -277,115 +241,3 @@ def test_the_command_tells_which_samples_of_a_task_are_easy(tasks: Path, tmp_pat
     by_table = ("curricula=[{name: easy-first, table: page/samples.parquet, measure: correctness}]", "search={}")
     checked = howcompact("run", command[1], "--dry-run", "--set", *few, *by_table, cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr
-
-
-def study(*settings: str, name: str = "table") -> StudySpec:
-    return parse_study(str(EXAMPLES / f"{name}.yaml"), settings)
-
-
-def test_a_study_without_a_task_has_the_keys_that_it_had() -> None:
-    assert DataSpec().key() == DataSpec.model_validate({"task": {}}).key()
-    assert "task" not in DataSpec().model_dump(exclude_defaults=True)
-
-
-def test_code_and_samples_count_in_keys(tasks: Path, tmp_path: Path) -> None:
-    storage = Folder.at(str(tmp_path))
-    found = identified(read_study(str(EXAMPLES / "table.yaml")), storage, lambda _: None)
-    task = found.data.task
-    assert (task.function, task.metric.name, len(task.code), len(found.data.content)) == (
-        "table:diabetes",
-        "r2",
-        16,
-        32,
-    )
-    again = identified(read_study(str(EXAMPLES / "table.yaml")), storage, lambda _: None)
-    keys = {cell.key() for cell in found.cells()}
-    assert keys == {cell.key() for cell in again.cells()}
-    for changed in ({"task": task.model_copy(update={"code": "0" * 16})}, {"content": "0" * 32}):
-        other = found.model_copy(update={"data": found.data.model_copy(update=changed)})
-        assert keys.isdisjoint(cell.key() for cell in other.cells())
-    assert StudySpec.model_validate_json(found.model_dump_json()) == found
-
-
-def test_the_order_of_samples_is_drawn_and_limits_hold(tasks: Path) -> None:
-    data = study("data.max_train=50").data
-    splits, other = sources.load_any(data), sources.load_any(data.model_copy(update={"split_seed": 1}))
-    assert (len(splits.train), len(splits.val)) == (50, 88)
-    assert splits.train.ids.tolist() != sorted(splits.train.ids.tolist())
-    assert splits.train.ids.tolist() != other.train.ids.tolist()
-    assert len(sources.load_any_test(data)) == 88
-    with pytest.raises(ValueError, match="splits of task 'text:docstrings' must have 'test', but have only train, val"):
-        sources.load_any_test(study(name="text").data)
-
-
-@pytest.mark.parametrize(
-    ("settings", "complaint"),
-    [
-        (["task=table"], "task must be package.module:function, but got 'table'"),
-        (["data.augment=flip"], "data.augment must be left out with a task"),
-        (["data.name=cifar10"], "data.name must be left out with a task"),
-        (["data.label_noise=0.2"], "data.label_noise must be left out with a task"),
-        (["finetune.label_smoothing=0.1"], "finetune.label_smoothing must be left out with a task"),
-        (["finetune.loss_weights=balanced"], "finetune.loss_weights must be left out with a task"),
-        (["dense.mixup=0.2"], "dense.mixup must be left out with a task"),
-        (["finetune.cutmix=1"], "finetune.cutmix must be left out with a task"),
-    ],
-)
-def test_what_a_task_cannot_do_is_refused_without_importing_it(settings: list[str], complaint: str) -> None:
-    assert "table" not in sys.modules
-    found = complaints_of_settings(study(*settings))
-    assert [line for line in found if line.startswith(complaint)], found
-    assert "table" not in sys.modules
-
-
-@pytest.mark.parametrize(
-    ("settings", "complaint"),
-    [
-        (["task='table:diabets'"], "did you mean 'diabetes'"),
-        (["task='no_such_module:task'"], "task 'no_such_module:task' must name a module that can be imported"),
-        (["task='table:r2'"], "task 'table:r2' must return a Task, but returned a Metric; return Task"),
-        (["models=['scenes:unet']"], "scenes:unet must run on the inputs of the task"),
-        (
-            ["recoveries=[distill]"],
-            "distillation.temperature must be 1 for a task whose outputs are no logits, but got 4",
-        ),
-        (["curricula=[easy-first]"], "curriculum 'easy-first' must know which outputs are right, but task"),
-        (["records.finetune=during"], "records.finetune must know which outputs are right, but task"),
-        (["records.dense=after"], "records.dense must know which outputs are right, but task"),
-        (["policies=[capacity-functional]"], "policy 'capacity-functional' must know which outputs are right"),
-        (
-            ["task='text:docstrings'", "models=['text:gpt']", "curricula=[{name: easy-first, measure: aum}]"],
-            "measure 'aum' of a curriculum must read labels, but task 'text:docstrings' has none; give its Task "
-            "labels, or use learnability, forgetting, first-learned, correctness",
-        ),
-    ],
-)
-def test_a_task_that_does_not_fit_is_refused_before_the_first_trial(
-    settings: list[str], complaint: str, tasks: Path
-) -> None:
-    with pytest.raises(ValueError, match=r"must|did you mean") as raised:
-        read_study(str(EXAMPLES / "table.yaml"), settings)
-    assert complaint in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-def test_only_a_trusted_task_is_imported() -> None:
-    Trust(["table:diabetes"]).check_task("table:diabetes")
-    NO_TRUST.check_task("")
-    with pytest.raises(ValueError, match=r"a checkpoint's task must be trusted, .* add --trust table:diabetes"):
-        NO_TRUST.check_task("table:diabetes")
-
-
-def test_a_job_gets_the_code_of_the_task(tasks: Path, tmp_path: Path) -> None:
-    pack(study(), tmp_path)
-    assert (tmp_path / "table.py").read_text() == (EXAMPLES / "table.py").read_text()
-    sent = yaml.safe_load((tmp_path / "study.yaml").read_text())
-    assert sent["task"] == "table:diabetes"
-    assert StudySpec.model_validate(sent) == study()
-
-
-def test_the_command_for_the_best_network_trusts_the_task(tmp_path: Path) -> None:
-    row = row_of(of_text("uniform", 0, 8.0)).model_copy(update={"model": "text:gpt"})
-    assert best_command("f", [row]) == (
-        "howcompact best f --where 'sparsity>=0.5' --out best/ --trust text:docs --trust text:gpt"
-    )

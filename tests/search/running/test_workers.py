@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,8 @@ import torch
 
 from search.running.shared_work import awaited, worker_resources
 from search.study.resources import Resources
-from tests.search.test_faults import finish, histories
+from tests.search.drivers import finish, start
+from tests.search.test_faults import histories
 from tests.search.waiting import until
 from trainables.data import sources
 from trainables.outcome import Outcome
@@ -57,16 +56,8 @@ def other_workers(driver: int) -> list[int]:
 
 def test_a_killed_worker_costs_a_trial_no_epoch_and_an_error_of_a_worker_ends_its_trial(tmp_path: Path) -> None:
     (tmp_path / "hc_failing.py").write_text(FAILING)
-    started = subprocess.Popen(
-        [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--json", "--set", *SETTINGS],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    with started as driver:
+    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    with start(tmp_path, "digits", "--set", *SETTINGS, environment=path) as driver:
         until(lambda: any(len(history) > 2 for history in histories(tmp_path).values()), 120)
         (victim,) = other_workers(driver.pid)
         os.kill(victim, signal.SIGKILL)

@@ -1,0 +1,44 @@
+"""Studies that run in a process group of their own, so that a test can kill one with all that it started."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from tests.search.waiting import LIMIT, until
+
+
+def start(home: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> subprocess.Popen[str]:
+    """Start a study by the installed command. arguments: of `howcompact run`, the source first."""
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("howcompact")), "run", *arguments, "--json"],
+        cwd=home,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(driver: subprocess.Popen[str], code: int = 0) -> dict[str, Any]:
+    """Wait for the study's end; return its summary. code: the exit code that it must have."""
+    out, err = driver.communicate(timeout=LIMIT)
+    assert driver.returncode == code, err
+    summary: dict[str, Any] = json.loads(out)
+    return summary
+
+
+def kill_when(look: Callable[[], object], driver: subprocess.Popen[str]) -> str:
+    """Kill a study and all its processes once `look` returns something true; return what it told on stderr."""
+    until(lambda: look() or driver.poll() is not None, LIMIT)
+    with suppress(ProcessLookupError):
+        os.killpg(driver.pid, signal.SIGKILL)
+    _, err = driver.communicate(timeout=LIMIT)
+    return err
