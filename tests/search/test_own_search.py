@@ -68,7 +68,7 @@ def adam(parameters, recipe):
     return Adam(parameters, lr=recipe.lr)
 """
 SETTINGS = (
-    *("sparsities=[0.8]", "seeds=[0]", "dense.epochs=2", "finetune.epochs=4", "policies=[searched]", "tracking=off"),
+    *("sparsities=[0.8]", "seeds=[0]", "dense.epochs=2", "finetune.epochs=16", "policies=[searched]", "tracking=off"),
     *("search.warm_start=[]", "search.trials=7", "search.sampler=own_search:low"),
     *("search.scheduler=own_search:every_other", "dense.optimizer=own_training:adam", "dense.lr=0.01"),
     *("finetune.optimizer=own_training:adam", "finetune.lr=0.01"),
@@ -109,7 +109,7 @@ def test_a_killed_search_goes_on_by_the_users_own_sampler_and_scheduler(home: Pa
     assert {key: (path / "trials" / key / "outcome.json").read_bytes() for key in before} == before
     folder = StudyFolder.open(str(path))
     rows = folder.rows()
-    assert all(row.epochs == 1 + 4 if row.status == "done" else row.epochs >= 2 for row in rows)
+    assert all(row.epochs == 1 + 16 if row.status == "done" else row.epochs >= 2 for row in rows)
     assert Counter(row.status for row in rows)["stopped"] >= 2
     (study,) = studies_in(folder).values()
     assert Counter(trial.state for trial in study.trials if trial.state != TrialState.FAIL) == {
