@@ -16,10 +16,7 @@ from search.searching.search_history import SearchHistory
 
 POLICY, ERROR = "policy", "error"  # Optuna's user attributes of a trial, beside KEY
 SAME = "same_network_as"  # the same of a proposal that was not run: key of the trial that has its network
-NOTES = (
-    ERROR,
-    STOPPED_AT,
-)  # the same about a trial's end: why it failed; what several goals had reached by then
+NOTES = (ERROR, STOPPED_AT)  # the same about a trial's end: why it failed, or what several goals had reached
 STATES = {"done": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
