@@ -39,8 +39,10 @@ def load(data: DataSpec) -> TaskSplits:
         samples.samples_of(task, role, data.split_seed, most)
         for role, most in (("train", data.max_train), ("val", data.max_val))
     )
-    about = f"{data.task.function}: {len(train):,} samples to train, {len(val):,} to validate"
-    return TaskSplits(train, val, samples.inputs_of(task), task.objective, (about,))
+    about = [f"{data.task.function}: {len(train):,} samples to train, {len(val):,} to validate"]
+    if task.objective.hits is None:
+        about.append("samples are not recorded, as the Task has neither labels nor hits to say what is right")
+    return TaskSplits(train, val, samples.inputs_of(task), task.objective, tuple(about))
 
 
 def load_test(data: DataSpec) -> Samples:

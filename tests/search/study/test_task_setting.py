@@ -60,6 +60,13 @@ def test_the_order_of_samples_is_drawn_and_limits_hold(tasks: Path) -> None:
         sources.load_any_test(study(name="text").data)
 
 
+def test_it_is_said_where_samples_are_not_recorded(tasks: Path) -> None:
+    """The table has no right answers; the series has labels."""
+    said = [sources.load_any(study(name=name).data).about for name in ("table", "series")]
+    assert said[0][1:] == ("samples are not recorded, as the Task has neither labels nor hits to say what is right",)
+    assert said[1][1:] == ()
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
