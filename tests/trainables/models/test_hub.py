@@ -49,7 +49,7 @@ def test_own_networks_cost_no_slow_imports() -> None:
         ("smal_cnn", 1.0, "did you mean 'small_cnn'"),
         ("resnet18", 0.5, "width must be 1.0 for resnet18, but got 0.5"),
         ("json:loads", 0.5, "width must be 1.0 for json:loads, but got 0.5; only these have a width: mobilenet"),
-        ("json:loads", 1.0, "must be callable as loads.*; give it these two parameters"),
+        ("json:loads", 1.0, "must be callable as loads.*; give it these 2 parameters"),
         ("no_such_package.nets:build", 1.0, "'no_such_package.nets' failed with: No module named 'no_such_package'"),
         ("json:dmps", 1.0, "function of json must be a known name, but got 'dmps'; did you mean 'dumps'"),
     ],
