@@ -94,7 +94,7 @@ def howcompact(name: str, settings: list[str], home: Path, storage: Folder) -> d
     ended, seconds = [], []
     for path in Path(storage.uri).glob(f"{name}/trials/*/outcome.json"):
         ended.append(path.stat().st_mtime)
-        seconds.append(Outcome.model_validate_json(path.read_text()).seconds)
+        seconds.append(Outcome.from_file(path.read_bytes()).seconds)
     began = [end - spent for end, spent in zip(ended, seconds, strict=True)]
     return {
         "wall_seconds": wall,
@@ -115,7 +115,7 @@ def plain_scripts(study: StudySpec, home: Path, storage: Folder) -> dict[str, fl
         assert network is not None
         dense[cell.dense.model, cell.seed] = load_dense(checkpoint.load(network), torch.device("cpu")).state_dict()
     for path in Path(storage.uri).glob(f"{study.name}/trials/*/outcome.json"):
-        outcome = Outcome.model_validate_json(path.read_text())
+        outcome = Outcome.from_file(path.read_bytes())
         assert outcome.facts is not None
         spec = outcome.spec
         amounts[spec.dense.model, spec.policy, spec.sparsity, spec.seed] = {
