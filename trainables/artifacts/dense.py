@@ -43,13 +43,7 @@ def make_dense(
         model = to_device(fresh, device)
         validation = evaluate(model, data[1])
         seconds = time.perf_counter() - started
-        first = EpochReport(
-            epoch=0,
-            val_accuracy=validation.metric,
-            val_loss=validation.loss,
-            other_metrics=validation.other_metrics,
-            seconds=seconds,
-        )
+        first = EpochReport(epoch=0, seconds=seconds, **validation.reported)
         state = State(model, TrainingRecord(architecture=architecture), [first])
     recipe = spec.recipe
     draw = draw_by(spec.curriculum, spec, splits, storage, recipe.epochs, recipe.batch_size)

@@ -91,13 +91,11 @@ def fit(
             recorder.end(state.epoch + 1, state.model, data[0])
         report = EpochReport(
             epoch=state.epoch + 1,
-            val_accuracy=validation.metric,
-            val_loss=validation.loss,
-            other_metrics=validation.other_metrics,
             train_loss=loss,
             seconds=time.perf_counter() - started,
             images=images_taken(data) - before,
             final=state.epoch + 1 == plan.epochs,
+            **validation.reported,
         )
         state.history.append(report)
         if state.gates:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,11 @@ class Evaluation:
     metric: float
     loss: float
     other_metrics: dict[str, float] = field(default_factory=dict)  # name -> value
+
+    @property
+    def reported(self) -> dict[str, Any]:
+        """The fields that the report of an epoch has of it."""
+        return {"val_accuracy": self.metric, "val_loss": self.loss, "other_metrics": self.other_metrics}
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -195,9 +195,6 @@ def _evaluated(
     record = TrialRecord(architecture=pruning.architecture, spec=spec, data=spec.dense.data, facts=facts)
     first = EpochReport(
         epoch=0,
-        val_accuracy=start.metric,
-        val_loss=start.loss,
-        other_metrics=start.other_metrics,
         seconds=seconds,
         images=total(
             (
@@ -205,6 +202,7 @@ def _evaluated(
                 *(report.images for report in state.history),
             )
         ),
+        **start.reported,
     )
     return State(model, record, [first], state.masks)
 

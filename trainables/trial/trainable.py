@@ -97,9 +97,7 @@ def _start(state: State[TrialRecord], plan: TrainingPlan, val: Resident, seed: i
     update: dict[str, object] = {"final": plan.epochs == 0}
     if plan.reinitialise:
         reinitialise(state.model, state.masks, state.record.architecture, seed)
-        validation = evaluate(state.model, val)
-        update |= {"val_accuracy": validation.metric, "val_loss": validation.loss}
-        update |= {"other_metrics": validation.other_metrics}
+        update |= evaluate(state.model, val).reported
         update |= {"images": total((state.history[0].images, len(val)))}
     state.history = [state.history[0].model_copy(update=update)]
 
