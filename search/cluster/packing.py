@@ -1,10 +1,8 @@
 """What is sent with a job: the study, checked as far as this machine can, and the code. Data are never sent."""
 
-import ast
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -102,7 +100,7 @@ def environment() -> dict[str, str]:
 
 def own_code(modules: Iterable[str]) -> list[Path]:
     """Find the folders and files of top-level modules and of all that they import, without installed packages."""
-    from trainables.models.own_code import own_paths  # imports torch
+    from trainables.models.own_code import imported_packages, own_paths  # imports torch
 
     paths: dict[str, list[Path]] = {}
     waiting = [module.partition(".")[0] for module in modules]
@@ -110,21 +108,9 @@ def own_code(modules: Iterable[str]) -> list[Path]:
         name = waiting.pop()
         if name not in paths:
             paths[name] = own_paths(name)
-            waiting += [imported for path in paths[name] for imported in _imports(path)]
+            folders = (path.rglob("*.py") if path.is_dir() else [path] for path in paths[name])
+            waiting += [imported for files in folders for file in files for imported in imported_packages(file)]
     return [path for of_module in paths.values() for path in of_module]
-
-
-def _imports(path: Path) -> set[str]:
-    """Return the names of the top-level modules that a file, or any file of a package, imports."""
-    names: set[str] = set()
-    for file in path.rglob("*.py") if path.is_dir() else [path]:
-        with suppress(SyntaxError, UnicodeDecodeError):
-            for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.Import):
-                    names |= {alias.name.partition(".")[0] for alias in node.names}
-                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    names.add(node.module.partition(".")[0])
-    return names
 
 
 def _not_code(folder: str, names: list[str]) -> list[str]:

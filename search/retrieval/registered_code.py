@@ -1,13 +1,12 @@
 """The code that a registered network brings along, and the packages that this code needs."""
 
-import ast
 import shutil
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import trainables
 from trainables.exports.served import requirements
-from trainables.models.own_code import OURS, sources
+from trainables.models.own_code import OURS, imported_packages, sources
 from trainables.models.trust import is_users_own
 
 CODE = (  # of trainables: the folders and files that loading a network imports, and no more
@@ -42,7 +41,7 @@ def copy_code(model: str, target: Path) -> None:
 def packages(model: str) -> list[str]:
     """List what must be installed to load a network, as "name==version"."""
     known = packages_distributions()
-    imported = {name for file in _own(model).values() for name in _imported(file) if name not in OURS}
+    imported = {name for file in _own(model).values() for name in imported_packages(file) if name not in OURS}
     names = {*requirements(model), *(known[name][0] for name in imported if name in known)}
     return [f"{name}=={version(name).partition('+')[0]}" for name in sorted(names)]
 
@@ -50,14 +49,3 @@ def packages(model: str) -> list[str]:
 def _own(model: str) -> dict[str, Path]:
     """Find the user's own modules that a model needs: dotted name -> file; none for a model of the catalog."""
     return sources(model.partition(":")[0]) if is_users_own(model) else {}
-
-
-def _imported(file: Path) -> set[str]:
-    """List the top-level modules that a file imports."""
-    found = set[str]()
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
-    return found

@@ -94,6 +94,18 @@ def sources(module: str) -> dict[str, Path]:
     return found
 
 
+def imported_packages(file: Path) -> set[str]:
+    """List the top-level modules that a file imports, without relative imports; none of a file that is no program."""
+    found = set[str]()
+    with suppress(SyntaxError, ValueError):  # ValueError: no text
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
 def _file(module: str) -> Path | None:
     top, *inner = module.split(".")
     for path in own_paths(top):
