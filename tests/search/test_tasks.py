@@ -52,10 +52,16 @@ def example(name: str, settings: Sequence[str]) -> tuple[str, ...]:
     return (str(EXAMPLES / f"{name}.yaml"), "--set", *settings)
 
 
-def kill_at(pattern: str, home: Path, name: str, settings: Sequence[str]) -> None:
-    """Run the study of an example, and kill it once its folder has such a file."""
-    folder = home / "howcompact-runs" / name
-    kill_when(lambda: any(folder.glob(pattern)), start(home, *example(name, settings)))
+def calm_and_killed(home: Path, name: str, settings: Sequence[str], file: str) -> tuple[Path, Path]:
+    """Run the study of an example undisturbed, and killed once its folder has such a file. Return where each ended."""
+    calm, killed = home / "calm", home / "killed"
+    calm.mkdir()
+    killed.mkdir()
+    finish(start(calm, *example(name, settings)))
+    folder = killed / "howcompact-runs" / name
+    kill_when(lambda: any(folder.glob(file)), start(killed, *example(name, settings)))
+    finish(start(killed, *example(name, settings)))
+    return calm, killed
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "table"])  # the next test runs that one
@@ -104,12 +110,7 @@ def test_a_killed_study_of_a_table_ends_as_an_undisturbed_one(tasks: Path, tmp_p
         *("policies=[uniform,capacity,searched]", "search.warm_start=[uniform,capacity]", "search.trials=4"),
         "search.scheduler=asha",
     )
-    homes = [tmp_path / "calm", tmp_path / "killed"]
-    for home in homes:
-        home.mkdir()
-    finish(start(homes[0], *example("table", settings)))
-    kill_at("trials/*/epoch-*/manifest.json", homes[1], "table", settings)
-    finish(start(homes[1], *example("table", settings)))
+    homes = calm_and_killed(tmp_path, "table", settings, "trials/*/epoch-*/manifest.json")
     named = ["uniform", "capacity"]
     one, other = (
         {
@@ -167,12 +168,7 @@ def test_a_killed_study_of_curricula_ends_as_an_undisturbed_one(tasks: Path, tmp
         *("data.max_train=200", "policies=[uniform,capacity-functional]", "records.finetune=during"),
         "curricula=[{name: easy-first, measure: aum}]",
     )
-    calm, killed = homes = [tmp_path / "calm", tmp_path / "killed"]
-    for home in homes:
-        home.mkdir()
-    finish(start(calm, *example("series", settings)))
-    kill_at("trials/*/epoch-00003/manifest.json", killed, "series", settings)
-    finish(start(killed, *example("series", settings)))
+    homes = calm_and_killed(tmp_path, "series", settings, "trials/*/epoch-00003/manifest.json")
     results = [
         {
             row.trial: (row.dense_accuracy, row.best_val_accuracy, row.best_epoch, row.curriculum, row.parts)
@@ -194,12 +190,7 @@ def test_two_workers_train_a_task_and_a_killed_study_of_theirs_ends_as_an_undist
         *("tracking=off", "seeds=[0]", "dense.epochs=2", "finetune.epochs=8", "sparsities=[0.8]", "policies=[uniform]"),
         *("data.max_train=201", "resources.workers=2", "records.finetune=during", "calibration=32"),
     )
-    homes = [tmp_path / "calm", tmp_path / "killed"]
-    for home in homes:
-        home.mkdir()
-    finish(start(homes[0], *example("series", settings)))
-    kill_at("trials/*/epoch-00002/manifest.json", homes[1], "series", settings)
-    finish(start(homes[1], *example("series", settings)))
+    homes = calm_and_killed(tmp_path, "series", settings, "trials/*/epoch-00002/manifest.json")
     (one,), (other,) = (list((home / "howcompact-runs/series/trials").iterdir()) for home in homes)
     assert one.name == other.name
     histories = [Outcome.from_file((trial / "outcome.json").read_bytes()).history for trial in (one, other)]
