@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from trainables.models.dispatch import OperationMode
 from trainables.pruning.additions import IN_PLACE, is_addition
 
 FLAT = 0.05  # least scale of a batch norm, as a share of its largest one, because the fit divides by it (ours)
@@ -23,11 +23,11 @@ class End(NamedTuple):
     output: Tensor  # of the layer, or of the norm
 
 
-class Ends(TorchDispatchMode):
+class Ends(OperationMode):
     """Follows, inside this context, which layer of a network has run last, and sees each sum with its output."""
 
     def __init__(self, network: nn.Module, add: Add) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.normalised: set[str] = set()  # layers whose output a batch norm reads
         self._last: End | None = None
         self._add = add

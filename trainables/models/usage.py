@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables.arguments import Arguments, call
+from trainables.models.dispatch import OperationMode
 from trainables.models.modes import eval_mode, watched_modules
 
 aten = torch.ops.aten
@@ -101,11 +101,11 @@ def unfused(model: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(OperationMode):
     """Sees each operation of torch."""
 
     def __init__(self, model: nn.Module, usage: Usage, running: list[str], seen: Seen) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._usage, self._running, self._seen = usage, running, seen
         self._stored: dict[int, list[_Stored]] = defaultdict(list)
         for name, parameter in model.named_parameters():

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainables.models.dispatch import OperationMode
 
 IN_PLACE = torch.ops.aten.add_.Tensor
 See = Callable[[int, tuple[Tensor, Tensor], Tensor], object]  # number of an addition, its operands, its result
@@ -43,12 +44,12 @@ def is_addition(func: Any, args: Sequence[Any]) -> bool:
     return is_sum and args[0].dim() == args[1].dim()
 
 
-class Additions(TorchDispatchMode):
+class Additions(OperationMode):
     """Sees each addition of one forward pass inside this context."""
 
     def __init__(self, see: See = lambda *_: None, kept: Mapping[int, int] = MappingProxyType({})) -> None:
         """kept: number of an addition -> index of the operand that it returns instead of the sum."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._see, self._kept, self._number = see, kept, count()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from trainables.arguments import Arguments, call
+from trainables.models.dispatch import OperationMode
 from trainables.models.modes import eval_mode, tensors, watched_modules
 from trainables.models.usage import unfused
 from trainables.pruning.additions import is_addition
@@ -89,11 +89,11 @@ def _returned(output: object) -> int | None:
     return len(output) if type(output) is tuple and output and isinstance(output[0], Tensor) else None
 
 
-class _Follower(TorchDispatchMode):
+class _Follower(OperationMode):
     """Sees each operation of torch."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.flow = Dataflow()
         self._computed: Any = WeakIdKeyDictionary()  # tensor -> the last operation that has written it
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from trainables.arguments import Arguments, call
 from trainables.models.cifar import PadShortcut
+from trainables.models.dispatch import OperationMode
 from trainables.models.modes import eval_mode, tensors, watched_modules
 from trainables.models.usage import PRODUCTS, macs_of, unfused
 from trainables.tracing.labels import Ids, Labels, Traced
@@ -98,11 +98,11 @@ def _settle(found: Trace) -> None:
                 changed = True
 
 
-class _Tracer(TorchDispatchMode):
+class _Tracer(OperationMode):
     """Sees each operation of torch."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.found = Trace()
         self._traced: Any = WeakIdKeyDictionary()
         stored = model.state_dict().keys()  # a checkpoint cannot give back the width of other buffers
