@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from typing import IO, Any
 
 import ray
@@ -15,6 +15,7 @@ import torch
 from ray.air._internal import usage
 from ray.tune.execution import class_cache
 
+from search.running.local_ray import without_services
 from search.running.messages import Messages
 from search.running.shared_work import worker_resources
 from search.study.resources import Resources
@@ -125,9 +126,10 @@ def _connect(address: str | None) -> str | None:
     usage.tag_callbacks = lambda callbacks: False  # Ray's usage statistics; counting callbacks imports MLflow: 3 s
     dashboard = None if address else False
     try:
-        context: Any = ray.init(
-            address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR
-        )
+        with nullcontext() if address else without_services():
+            context: Any = ray.init(
+                address or "local", include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR
+            )
     except OSError as error:
         _shut_down()
         if "AF_UNIX path length" not in str(error):

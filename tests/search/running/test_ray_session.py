@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 
 import search
 from search.cli.ending import errors_as_lines
-from search.running.ray_session import SLOW_START, refuse_resources
+from search.running.messages import Messages
+from search.running.ray_session import SLOW_START, ray_session, refuse_resources
 from search.study.resources import Resources
 from tests.search.conftest import FEW
 from tests.search.waiting import LIMIT
@@ -71,3 +73,13 @@ def test_a_machine_without_gpus_refuses_them_before_ray_starts(monkeypatch: pyte
     refuse_resources(Resources(), None)
     with pytest.raises(ValueError, match=r"PyTorch sees 1 GPU, but a trial asks for 2; set resources\.gpus=auto"):
         refuse_resources(Resources(gpus=1, workers=2), None)
+
+
+def test_a_local_ray_starts_no_services_that_only_clusters_need() -> None:
+    before = ray._private.node.Node.start_api_server
+    with ray_session(Resources(), None, Messages("quiet")):
+        commands = [" ".join(each.cmdline()) for each in psutil.Process().children(recursive=True)]
+        assert ray.get(ray.remote(lambda: 7).remote()) == 7
+    assert any("raylet" in command for command in commands)
+    assert not [command for command in commands if "dashboard/dashboard.py" in command or "monitor.py" in command]
+    assert ray._private.node.Node.start_api_server is before
