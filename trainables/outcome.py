@@ -76,6 +76,18 @@ class Facts(Frozen):
         return fractions | ({} if self.latency_ms is None else {"latency_ms": self.latency_ms})
 
 
+class Quantised(Frozen):
+    """What is known of the int8 ONNX file of the best epoch's network, and of the float32 ONNX file beside it."""
+
+    quantised_accuracy: float  # of the int8 file on validation samples, or the metric of the task
+    quantised_bytes: int
+    exported_bytes: int  # of the float32 file
+    quantised_seconds: float  # to export, quantise and evaluate
+    quantised_images: int  # that passed through either file in this time, without the runs that measure latency
+    quantised_latency_ms: float | None = None  # of one image in onnxruntime on the CPU, median; None: not measured
+    exported_latency_ms: float | None = None  # the same of the float32 file, measured in turns
+
+
 class Outcome(Frozen):
     """A trial that has ended."""
 
@@ -83,6 +95,7 @@ class Outcome(Frozen):
     status: Status
     facts: Facts | None = None
     history: tuple[EpochReport, ...] = ()
+    quantised: Quantised | None = None  # None: the trial does not quantise, or did not reach its end
     error: str = ""
     ended: str = ""  # time of writing: UTC, ISO 8601
 
@@ -103,12 +116,15 @@ class Outcome(Frozen):
     @property
     def seconds(self) -> float:
         """Time spent in the trial, without what a crash made it repeat."""
-        return (self.facts.prune_seconds if self.facts else 0.0) + sum(report.seconds for report in self.history[1:])
+        before = self.facts.prune_seconds if self.facts else 0.0
+        after = self.quantised.quantised_seconds if self.quantised else 0.0
+        return before + sum(report.seconds for report in self.history[1:]) + after
 
     @property
     def images(self) -> int | None:
-        """Images that passed through the network in these seconds: to share the budget, to train and to validate."""
-        return total(report.images for report in self.history)
+        """Images that passed through the network in these seconds: to share the budget, train, validate, quantise."""
+        after = [self.quantised.quantised_images] if self.quantised else []
+        return total([*(report.images for report in self.history), *after])
 
 
 def best_of(history: Sequence[EpochReport], metric: MetricSpec) -> EpochReport | None:

@@ -29,6 +29,7 @@ from trainables.recipe import Recipe
 BudgetKind = Literal["params", "macs"]
 Taken = Literal["off", "during", "after"]  # when each training sample is recorded: in its epoch or after the epoch
 Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 on GPUs that have it, else float32
+Quantise = Literal["off", "int8"]  # the numbers of the quantised network, beside float32
 LEVELS = 101  # of the profiles that policies read: 0, 0.01, ..., 1, as RDP's authors measure them
 Width = Annotated[float, Field(gt=0.0, le=16.0)]
 
@@ -101,7 +102,7 @@ class TrialSpec(Frozen):
     round_to: int = Field(1, ge=1, le=1024)  # the number of kept channels is a multiple of this, or all are kept
     layers: tuple[LayerRule, ...] = ()  # what some layers keep; the first rule that matches a part holds for it
     densities: dict[str, float] | None = None  # relative density of each part, from a search or given
-    calibration: int = Field(512, ge=1)  # training samples that a policy or a criterion may read
+    calibration: int = Field(512, ge=1)  # training samples that policies, criteria and quantisation may read
     recalibrate: int = Field(100, ge=0)  # batches that re-estimate batch norms after pruning; 0: as they were
     compensate: bool = False  # whether least squares re-fits each layer after pruning, on the calibration samples
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
@@ -111,6 +112,7 @@ class TrialSpec(Frozen):
     gates: Gates = Gates()  # the settings of criteria and policies that read trained gates
     probe: int = Field(5000, ge=1)  # training samples that the linear probes of criterion "probe" learn from
     latency: bool = False  # whether the latency of the pruned network is measured
+    quantise: Quantise = "off"  # whether the best epoch's network is quantised at the end, on the calibration samples
     curriculum: Curriculum = Curriculum()  # of recovery; the one of dense training is in `dense`
     record: Taken = "off"  # when recovery records each training sample: during its epoch, after the epoch, or never
     code: str = ""  # of the user's own policies, criteria and recovery: see `plugins.code_of`; each run finds it

@@ -61,6 +61,7 @@ class TrialRow(Frozen):
     recalibrated_accuracy: float | None = Field(None, description="accuracy with batch-norm statistics estimated again")
     compensated_accuracy: float | None = Field(None, description="accuracy compensated, then recalibrated")
     best_val_accuracy: float | None = Field(description="accuracy of the best epoch; epoch 0 is the start of recovery")
+    quantised_accuracy: float | None = Field(None, description="accuracy of the best epoch's int8 ONNX file")
     other_metrics: dict[str, float] = Field({}, description="other metric of the task -> its value in the best epoch")
     best_epoch: int | None = Field(None, description="the first epoch of best validation accuracy")
     epochs: int = Field(0, description="number of reported epochs, with epoch 0")
@@ -81,6 +82,11 @@ class TrialRow(Frozen):
     profile_images: int | None = Field(None, description="images in these evaluations")
     compensation_seconds: float | None = Field(None, description="time to compensate, a part of seconds")
     latency_ms: float | None = Field(None, description="median time of one image on its device; none: not measured")
+    quantised_bytes: int | None = Field(None, description="size of the int8 ONNX file; none: not quantised")
+    exported_bytes: int | None = Field(None, description="size of the float32 ONNX file that it was made from")
+    quantised_seconds: float | None = Field(None, description="time to export, quantise, evaluate, a part of seconds")
+    quantised_latency_ms: float | None = Field(None, description="as latency_ms, of the int8 file in onnxruntime")
+    exported_latency_ms: float | None = Field(None, description="the same of the float32 file, measured in turns")
     ended: str = Field("", description="time of the end: UTC, ISO 8601")
     hardware: str = Field("", description="cpu or the name of the GPU, and the precision if it is not the default")
     error: str = Field("", description="why the trial failed")
@@ -103,6 +109,7 @@ def row_of(outcome: Outcome) -> TrialRow:
     metric = spec.dense.data.task.metric
     shared = spec.under(TrialSpec().policy, spec.gates).model_copy(update={"densities": None, "sparsity": 0.5})
     known = facts.model_dump(exclude={"prune_seconds"}) if facts else {}
+    known |= outcome.quantised.model_dump(exclude={"quantised_images"}) if outcome.quantised else {}
     return TrialRow(
         trial=spec.key(),
         cell=cell_key(spec),

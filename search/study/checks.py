@@ -80,7 +80,8 @@ def _missing(study: StudySpec) -> list[str]:
     from trainables.catalog import availability  # imports torch
 
     networks = (network for cell in _different_cells(study) for network in cell.networks)
-    return availability.missing({(network.model, network.weights): network for network in networks}.values())
+    missing = availability.missing({(network.model, network.weights): network for network in networks}.values())
+    return [*missing, *availability.missing_packages(study.quantise)]
 
 
 def _misfits(study: StudySpec) -> list[str]:

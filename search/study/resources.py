@@ -1,20 +1,13 @@
 """What a trial occupies on the cluster, and which trainings record their samples."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from search.study.spellings import Record
 from trainables.frozen import Frozen
 from trainables.pruning_spec import Share
-from trainables.spec import DenseSpec, Precision, Taken, TrialSpec
-
-
-def off_if_false(value: object) -> object:
-    """Read a bare off, which YAML reads as false."""
-    return "off" if value is False else value
-
-
-Record = Annotated[Taken, BeforeValidator(off_if_false, json_schema_input_type=Taken | Literal[False])]
+from trainables.spec import DenseSpec, Precision, TrialSpec
 
 
 class Resources(Frozen):

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Mapping
 from itertools import chain, product
-from typing import Annotated, Literal, Self
+from typing import Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from search.study.cells import following
 from search.study.given import Given, GivenSetting
-from search.study.resources import Recording, Resources, off_if_false
+from search.study.resources import Recording, Resources
 from search.study.search_spec import SearchSpec
+from search.study.spellings import Compensate, Name, Named, Quantising, Tracking
 from search.study.task_setting import task_of_the_data
 from trainables.curriculum_spec import Curriculum
 from trainables.data_spec import DataSpec, Seed
@@ -23,7 +24,6 @@ from trainables.names import (
     SEARCHED,
     SEARCHES,
     CriterionName,
-    CurriculumName,
     GranularityName,
     ModelName,
     PolicyName,
@@ -33,22 +33,6 @@ from trainables.plugins import FunctionKind, own_functions
 from trainables.pruning_spec import Distillation, Gates, LayerRule, Pruning, Schedule, Sparsity
 from trainables.recipe import Recipe
 from trainables.spec import BudgetKind, DenseSpec, TrialSpec, Width
-from trainables.storage.credentials import Address
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-
-
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, bool) else value
-
-
-def _named(value: object) -> object:
-    return {"name": value} if isinstance(value, str) else value
-
-
-Named = Annotated[Curriculum, BeforeValidator(_named, json_schema_input_type=CurriculumName | Curriculum)]
-Compensate = Annotated[tuple[bool, ...], BeforeValidator(_listed, json_schema_input_type=bool | tuple[bool, ...])]
-Tracking = Annotated[Address, BeforeValidator(off_if_false, json_schema_input_type=str | Literal[False])]
 
 
 class StudySpec(Frozen):
@@ -97,7 +81,9 @@ class StudySpec(Frozen):
     seeds: tuple[Seed, ...] = Field(
         (0, 1, 2), min_length=1, description="The seeds; each one trains its own dense network."
     )
-    calibration: int = Field(512, ge=1, description="Training samples that policies and criteria may read.")
+    calibration: int = Field(
+        512, ge=1, description="Training samples that policies, criteria and quantisation may read."
+    )
     recalibrate: int = Field(
         100,
         ge=0,
@@ -124,6 +110,10 @@ class StudySpec(Frozen):
         5000, ge=1, description='Training samples that the linear probes of criterion "probe" learn from.'
     )
     latency: bool = Field(False, description="Whether the latency of each pruned network is measured.")
+    quantise: Quantising = Field(
+        "off",
+        description="Whether each trial ends by quantising its network to int8, as an ONNX file, beside float32.",
+    )
     search: SearchSpec = Field(
         SearchSpec(), description='How the policies "searched" and "random-search" look for densities.'
     )
@@ -240,6 +230,7 @@ class StudySpec(Frozen):
                 gates=self.gates if criterion in GATED else Gates(),
                 probe=self.probe if criterion == "probe" else TrialSpec().probe,
                 latency=self.latency or self.search.timed,
+                quantise=self.quantise,
                 record=self.records.finetune,
             )
             for seed, model, criterion, (compensate, recovery), sparsity in product(

@@ -81,7 +81,7 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (ProbeSpec, {"dense": DenseSpec(seed=1), "samples": 9}),
     (TrialSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "l1", "policy": "erk"}),
     (TrialSpec, {"sparsity": 0.6, "budget": "macs", "densities": {"a": 1.0}, "calibration": 9, "recalibrate": 9}),
-    (TrialSpec, {"compensate": True, "code": "x"}),
+    (TrialSpec, {"compensate": True, "quantise": "int8", "code": "x"}),
     (TrialSpec, {"round_to": 8}),
     (TrialSpec, {"layers": (LayerRule(match="a", keep=1.0),)}),
     (TrialSpec, {"finetune": Recipe(lr=0.3), "recovery": "x", "latency": True, "probe": 9}),

@@ -1,12 +1,13 @@
-"""Find the models, weights and images that are missing on this machine."""
+"""Find the models, weights, images and packages that are missing on this machine."""
 
 from collections.abc import Iterable
 from functools import partial
 
 from trainables.checkpoints import pretrained
 from trainables.data import sources
+from trainables.exports import export
 from trainables.models import hub
-from trainables.spec import DenseSpec
+from trainables.spec import DenseSpec, Quantise
 
 
 def missing(networks: Iterable[DenseSpec]) -> list[str]:
@@ -26,3 +27,14 @@ def missing(networks: Iterable[DenseSpec]) -> list[str]:
         except ValueError as error:
             problems.append(str(error))
     return list(dict.fromkeys(problems))
+
+
+def missing_packages(quantise: Quantise) -> list[str]:
+    """Say which packages quantisation needs and this Python lacks."""
+    if quantise == "off":
+        return []
+    try:
+        export.check(quantise, "quantise")
+    except ValueError as error:
+        return [str(error)]
+    return []

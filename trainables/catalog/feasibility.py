@@ -16,6 +16,7 @@ from trainables.catalog.task_checks import complaints_of_hits, distillation_comp
 from trainables.checkpoints import pretrained
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
+from trainables.exports.quantise import try_to_quantise
 from trainables.models import trial_run
 from trainables.models.inputs import Inputs
 from trainables.models.layers import Count, count
@@ -66,7 +67,20 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
             if not (isinstance(error, ValueError) or is_external(spec.dense.model) or spec.functions):
                 raise
             problems.append(_complaint(subject, spec.dense.model, error))
-    return list(dict.fromkeys([*problems, *_idle_everywhere(idle)]))
+    problems += _idle_everywhere(idle)
+    return list(dict.fromkeys(problems)) or _unquantisable(specs, inputs)
+
+
+def _unquantisable(specs: Sequence[TrialSpec], inputs: Inputs) -> list[str]:
+    """Quantise each network that a trial will quantise, with fresh weights. List what cannot be."""
+    problems = []
+    for dense in {spec.dense.model: spec.dense for spec in specs if spec.quantise != "off"}.values():
+        built = Architecture.of(dense, inputs)
+        try:
+            try_to_quantise(built.build(), built.example())
+        except ValueError as error:
+            problems.append(_complaint(dense.model, dense.model, error))
+    return problems
 
 
 def unsaid(specs: Sequence[TrialSpec]) -> list[str]:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
@@ -46,19 +47,21 @@ class Kind:
     suffix: str  # of the file's name
     write: Callable[[ExportedProgram, Path], object]
     run: Run
-    packages: tuple[str, ...] = ()  # of the extra `export` that the format needs
 
 
 def missing(kind: str) -> list[str]:
     """List the packages that a kind needs and this Python lacks. Raises ValueError for an unknown kind."""
-    return [name for name in pick("export", kind, KINDS).packages if importlib.util.find_spec(name) is None]
+    return [name for name in pick("export", kind, PACKAGES) if importlib.util.find_spec(name) is None]
 
 
-def check(kind: str) -> None:
-    """Raise ValueError for a kind that is not one of `KINDS` and for one whose packages are not installed."""
+def check(kind: str, setting: str = "export") -> None:
+    """Raise ValueError for a kind that is not in `PACKAGES` and for one whose packages are not installed.
+
+    setting: where the user named the kind.
+    """
     if lacking := missing(kind):
         raise ValueError(
-            f"export {kind!r} must find {', '.join(lacking)}, but it is not here; pip install 'howcompact[export]'"
+            f"{setting} {kind!r} must find {', '.join(lacking)}, but it is not here; pip install 'howcompact[export]'"
         )
 
 
@@ -154,6 +157,12 @@ def _write_onnx(program: ExportedProgram, path: Path) -> None:
         )
 
 
+def feed(names: Sequence[str], arguments: Arguments) -> dict[str, NDArray[Any]]:
+    """Give the inputs of an ONNX file, by their names in its order, what a network is called with."""
+    given = arguments if isinstance(arguments, Mapping) else dict(zip(names, flat(arguments), strict=True))
+    return {name: given[name].numpy() for name in names}
+
+
 def open_onnx(path: Path, threads: int = 1) -> Callable[[Arguments], Tensor]:
     """Open an ONNX file in onnxruntime on `threads` CPU threads: arguments (B, ...) -> outputs (B, ...)."""
     import onnxruntime
@@ -165,10 +174,21 @@ def open_onnx(path: Path, threads: int = 1) -> Callable[[Arguments], Tensor]:
     names = [each.name for each in session.get_inputs()]
 
     def run(arguments: Arguments) -> Tensor:
-        given = arguments if isinstance(arguments, Mapping) else dict(zip(names, flat(arguments), strict=True))
-        return torch.from_numpy(session.run(None, {name: given[name].numpy() for name in names})[0])
+        return torch.from_numpy(session.run(None, feed(names, arguments))[0])
 
     return run
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX file as a network, which runs in onnxruntime on `threads` CPU threads."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        super().__init__()
+        self._run = open_onnx(path, threads)
+
+    def forward(self, *positional: Tensor, **named: Tensor) -> Tensor:
+        """Compute the outputs (B, ...) of arguments (B, ...)."""
+        return self._run(named or positional)
 
 
 def _run_onnx(path: Path, batches: Sequence[Arguments]) -> list[Tensor]:
@@ -212,6 +232,9 @@ def _run_torch(path: Path, batches: Sequence[Arguments]) -> list[Tensor]:
 
 
 KINDS: dict[str, Kind] = {
-    "onnx": Kind(".onnx", _write_onnx, _run_onnx, ("onnx", "onnxscript", "onnxruntime")),
+    "onnx": Kind(".onnx", _write_onnx, _run_onnx),
     "torch": Kind(".pt2", torch.export.save, _run_torch),
 }
+INT8 = "int8"  # what `trainables.exports.quantise` makes of an ONNX file
+_OF_ONNX = ("onnx", "onnxscript", "onnxruntime")
+PACKAGES: dict[str, tuple[str, ...]] = {"onnx": _OF_ONNX, "torch": (), INT8: _OF_ONNX}  # of the extra `export`

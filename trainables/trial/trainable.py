@@ -11,8 +11,11 @@ import torch
 from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.data.batches import Resident
 from trainables.data.splits import AnySplits
+from trainables.evaluate import load_trial
+from trainables.exports.export import INT8
 from trainables.learnability.scores import draw_by
 from trainables.mistakes import in_one_line
+from trainables.models.trust import Trust
 from trainables.outcome import Facts, Outcome, total
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder, StorageError
@@ -25,6 +28,7 @@ from trainables.training.train import TrainingPlan, evaluate
 from trainables.training.workers import team
 from trainables.trial.promise import give_promise
 from trainables.trial.prune import prune
+from trainables.trial.quantisation import CPU, quantised
 from trainables.trial.record import TrialRecord
 from trainables.trial.reports import TrialFailed, TrialLost, to_tune
 
@@ -88,6 +92,10 @@ def run_trial(
     if recorder:
         recorder.finish(folder, plan.epochs)
     outcome = Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history))
+    if spec.quantise == INT8:
+        network = load_trial(folder, outcome, CPU, Trust([spec.dense.model]))
+        found = quantised(network, splits, spec.calibration, spec.latency)
+        outcome = outcome.model_copy(update={"quantised": found})
     write_outcome(folder, outcome)
     _tidy(folder, outcome)
 

@@ -1,7 +1,6 @@
 """Files for other programs: they compute what the network does, or there is none."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from tests.trainables.conftest import as_if_trained
-from trainables.exports.export import KINDS, TOLERANCE, Exported, check, export
+from trainables.exports.export import KINDS, PACKAGES, TOLERANCE, Exported, check, export
 from trainables.models.cifar import small_cnn
 from trainables.pruning.channels import Channels
 from trainables.training.train import to_device
@@ -123,6 +122,6 @@ def test_kind_that_is_not_known_is_refused(network: nn.Module, tmp_path: Path) -
 
 
 def test_missing_packages_are_told_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "onnx", replace(KINDS["onnx"], packages=("onnxruntime", "onnx_of_tomorrow")))
+    monkeypatch.setitem(PACKAGES, "onnx", ("onnxruntime", "onnx_of_tomorrow"))
     with pytest.raises(ValueError, match=r"must find onnx_of_tomorrow, but .* pip install 'howcompact\[export\]'"):
         check("onnx")

@@ -1,0 +1,64 @@
+"""Quantise the network of a trial to int8, and measure the file: accuracy, size, latency."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainables.arguments import take
+from trainables.data.collated import on_device
+from trainables.data.splits import AnySplits
+from trainables.exports.export import INT8, KINDS, OnnxNetwork, export, open_onnx
+from trainables.exports.latency import in_turns
+from trainables.exports.quantise import quantise
+from trainables.outcome import Quantised
+from trainables.training.calibration import calibration_samples
+from trainables.training.train import evaluate
+
+CPU = torch.device("cpu")
+BATCH = 64  # calibration samples that pass through the file at once
+INT8_FILE = f"network.{INT8}{KINDS['onnx'].suffix}"
+
+
+def write_int8(network: nn.Module, splits: AnySplits, calibration: int, folder: Path) -> tuple[Path, Path]:
+    """Write a network as two ONNX files, one in float32 and one in int8; return their paths.
+
+    calibration: number of training samples by which the int8 file gets its scales. folder: to write to. The network
+    does not change. Raises ValueError as `export` and `quantise` do.
+    """
+    samples = calibration_samples(splits, calibration, CPU)
+    path = export(network, take(samples.inputs, slice(1)), folder / f"network{KINDS['onnx'].suffix}", "onnx").path
+    quantise(path, samples.inputs_of(BATCH), folder / INT8_FILE)
+    return path, folder / INT8_FILE
+
+
+def quantised(network: nn.Module, splits: AnySplits, calibration: int, timed: bool) -> Quantised:
+    """Quantise a network on the CPU, with this process's threads, and measure its file.
+
+    calibration: as for `write_int8`. timed: whether the latency of both files is measured. Raises ValueError as
+    `write_int8` does.
+    """
+    started, threads = time.perf_counter(), torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        exported, int8 = write_int8(network, splits, calibration, Path(folder))
+        val = on_device(splits.val, splits, CPU)
+        found = evaluate(OnnxNetwork(int8, threads), val)
+        seconds = time.perf_counter() - started
+        latencies = {}
+        if timed:
+            runs = {
+                "exported_latency_ms": open_onnx(exported, threads),
+                "quantised_latency_ms": open_onnx(int8, threads),
+            }
+            one = val.objective.inputs(val.first())
+            latencies = {name: time.median_ms for name, time in in_turns(runs, one, threads=threads).items()}
+        return Quantised(
+            quantised_accuracy=found.metric,
+            quantised_bytes=int8.stat().st_size,
+            exported_bytes=exported.stat().st_size,
+            quantised_seconds=seconds,
+            quantised_images=min(calibration, len(splits.train)) + len(splits.val),
+            **latencies,
+        )
