@@ -159,7 +159,7 @@ def best(
 
     metric: the result that chooses the trial; accuracies and sparsity are best high, all others low. where:
     constraints, such as "sparsity>=0.9", "macs<=0.5" (of the dense network's), "recovery==finetune", or
-    "latency_ms<=3", measured here. export: "onnx", "torch". register: name of a model in MLflow's registry.
+    "latency_ms<=3", measured here. export: "onnx", "torch", "int8". register: a model's name in MLflow's registry.
     runtime: in which latency is measured: "torch", "torch-cuda" or "onnxruntime"; None is PyTorch, on the GPU where
     there is one. trust: models of your own, "package.module:function", that may be imported to rebuild networks. Raises
     ValueError if no trial fits.

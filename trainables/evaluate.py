@@ -5,6 +5,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter
@@ -18,12 +19,15 @@ from trainables.data import sources
 from trainables.data.collated import on_device
 from trainables.data.samples import Samples
 from trainables.data.splits import AnySplits, Split
+from trainables.exports.export import OnnxNetwork
 from trainables.frozen import Frozen
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.outcome import Outcome
 from trainables.storage.folder import Folder
 from trainables.training.process import hardware, own_device
 from trainables.training.train import Evaluation, evaluate, to_device
+
+CPU = torch.device("cpu")
 
 
 class NetworkInput(Frozen):
@@ -42,6 +46,7 @@ class Verification(Frozen):
 
     val_accuracy: float  # or the metric of the task
     other_metrics: dict[str, float]  # of the task: name -> value
+    quantised_accuracy: float | None  # of the int8 file beside the network, if it was asked for
     hardware: str
     input: NetworkInput
 
@@ -69,8 +74,11 @@ def evaluated(model: nn.Module, split: Split | Samples, splits: AnySplits, devic
     return evaluate(model, on_device(split, splits, device))
 
 
-def _main(paths: Sequence[str], trust: Trust) -> None:
-    """Print a JSON list: for each folder the validation accuracy, the hardware and the network's input."""
+def _main(paths: Sequence[str], trust: Trust, int8: str) -> None:
+    """Print a JSON list: for each folder the validation accuracy, the hardware and the network's input.
+
+    int8: name of an int8 ONNX file in each folder, which is evaluated too; empty if there is none.
+    """
     device = own_device()
     loaded: dict[str, AnySplits] = {}
     verifications = []
@@ -82,10 +90,12 @@ def _main(paths: Sequence[str], trust: Trust) -> None:
             loaded[data.key()] = sources.load_any(data)
         splits = loaded[data.key()]
         found = evaluated(rebuild(saved, device), splits.val, splits, device)
+        quantised = evaluated(OnnxNetwork(Path(path) / int8), splits.val, splits, CPU).metric if int8 else None
         verifications.append(
             Verification(
                 val_accuracy=found.metric,
                 other_metrics=found.other_metrics,
+                quantised_accuracy=quantised,
                 hardware=hardware(device),
                 input=NetworkInput(mean=splits.mean, std=splits.std, classes=splits.classes),
             )
@@ -97,5 +107,6 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser()
     arguments.add_argument("folders", nargs="+")
     arguments.add_argument("--trust", action="append", default=[])
+    arguments.add_argument("--int8", default="")
     parsed = arguments.parse_args()
-    _main(parsed.folders, Trust(parsed.trust))
+    _main(parsed.folders, Trust(parsed.trust), parsed.int8)

@@ -187,7 +187,7 @@ def best(
     policy: Annotated[str | None, typer.Option(help="Only trials of this policy.")] = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="Copy each network that no other network beats.")] = False,
     out: Annotated[str, typer.Option(help="Folder to copy the checkpoint to.")] = "best",
-    export: Annotated[list[str], typer.Option(help="Also export the network as onnx or torch.")] = [],  # noqa: B006
+    export: Annotated[list[str], typer.Option(help="Also export the network: onnx, torch or int8.")] = [],  # noqa: B006
     register: Annotated[str | None, typer.Option(help="Register the network in MLflow under this model name.")] = None,
     runtime: Runtime = None,
     trust: Trusted = [],  # noqa: B006

@@ -41,6 +41,8 @@ def print_network(network: Retrieved) -> None:
     for name, value in network.other_metrics.items():
         print(f"validation {name}: verified {value:.4f}")
     print(table(network.speeds))
+    if network.verified_quantised_accuracy is not None:
+        print(_of_int8(network))
     print(f"checkpoint: {network.checkpoint}")
     for path in network.exports:
         print(f"exported: {path}")
@@ -53,6 +55,17 @@ def print_network(network: Retrieved) -> None:
     use = OTHER_USE if network.task else USE
     for line in use.format(folder=network.checkpoint, trust=trust, image=image, inputs=_inputs(network)).splitlines():
         print(f"  {line}")
+
+
+def _of_int8(network: Retrieved) -> str:
+    """Say what the int8 file reaches, its size, and its latency beside the float32 file."""
+    told = network.reported_quantised_accuracy
+    reported = "" if told is None else f"reported {told:.4f}, "
+    return (
+        f"int8 file: validation {network.metric} {reported}verified {network.verified_quantised_accuracy:.4f}, "
+        f"{network.quantised_bytes:,} bytes (float32 {network.exported_bytes:,}), "
+        f"{network.quantised_latency_ms:.2f} ms in onnxruntime (float32 {network.exported_latency_ms:.2f})"
+    )
 
 
 def _inputs(network: Retrieved) -> str:

@@ -13,6 +13,7 @@ import torch
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.results.versions import versions
+from search.retrieval.int8_files import Int8File, Int8Writer
 from search.retrieval.latency import LatencyMeter, best_checkpoint, measure
 from search.retrieval.record import BestRecord
 from trainables.checkpoints import checkpoint, manifest
@@ -20,13 +21,14 @@ from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.record import TrainedRecord
 from trainables.data_spec import DataSpec
 from trainables.evaluate import VERIFICATIONS, Verification, rebuild
-from trainables.exports.export import KINDS, export
+from trainables.exports.export import INT8, KINDS, export
 from trainables.exports.latency import Speed
 from trainables.frozen import Frozen
 from trainables.models.inputs import Dtype, TensorSpec
 from trainables.models.layers import inventory
 from trainables.models.trust import Trust
 from trainables.storage.folder import Folder
+from trainables.trial.quantisation import INT8_FILE
 
 SAME_HARDWARE, OTHER_HARDWARE = 0.001, 0.005  # largest difference of verified and reported, as a share above 1
 LIBRARIES = ("howcompact", "torch", "torchvision", "numpy", "safetensors")
@@ -75,6 +77,12 @@ class Retrieved(Frozen):
     layers: dict[str, float]  # layer -> density
     bytes: int  # of its tensors on disk
     exports: list[str]  # files beside them
+    reported_quantised_accuracy: float | None  # by the trial; None if it did not quantise
+    verified_quantised_accuracy: float | None  # of the exported int8 file, in a clean process; None: not exported
+    quantised_bytes: int | None = None  # this field and the next three as in `Int8File`
+    exported_bytes: int | None = None
+    quantised_latency_ms: float | None = None
+    exported_latency_ms: float | None = None
     speeds: list[Speed]  # on this machine, beside the dense network
     registered: Registered | None = None
 
@@ -104,12 +112,17 @@ def retrieve(
     """
     for destination in destinations:
         _copy(folder, destination)
-    verifications = _evaluate([destination.path for destination in destinations], folder.trust)
+    writer = Int8Writer() if INT8 in exports else None
+    int8_files = [
+        writer.write(checkpoint.load(destination.folder, folder.trust), destination.path) if writer else None
+        for destination in destinations
+    ]
+    verifications = _evaluate([each.path for each in destinations], folder.trust, INT8_FILE if writer else "")
     for destination, verification in zip(destinations, verifications, strict=True):
         _compare(destination.row, verification)
     return [
-        _complete(folder.study.name, destination, verification, exports, meter, folder.trust)
-        for destination, verification in zip(destinations, verifications, strict=True)
+        _complete(folder.study.name, destination, verification, int8_file, exports, meter, folder.trust)
+        for destination, verification, int8_file in zip(destinations, verifications, int8_files, strict=True)
     ]
 
 
@@ -122,10 +135,10 @@ def _copy(folder: StudyFolder, destination: Destination) -> None:
     checkpoint.save(destination.folder, {"network": saved.tensors.get("network", {})}, record)
 
 
-def _evaluate(paths: Sequence[Path], trust: Trust) -> list[Verification]:
-    """Evaluate copied networks in a process that knows nothing but their folders."""
+def _evaluate(paths: Sequence[Path], trust: Trust, int8: str) -> list[Verification]:
+    """Evaluate copied networks in a process that knows nothing but their folders. int8: name of a file in each."""
     trusted = [f"--trust={model}" for model in trust.models]
-    command = [sys.executable, "-m", "trainables.evaluate", *trusted, "--", *map(str, paths)]
+    command = [sys.executable, "-m", "trainables.evaluate", *trusted, f"--int8={int8}", "--", *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         last = done.stderr.strip().rpartition("\n")[2].removeprefix("ValueError: ")  # of a traceback
@@ -155,6 +168,7 @@ def _complete(
     study: str,
     destination: Destination,
     verification: Verification,
+    int8_file: Int8File | None,
     exports: Sequence[str],
     meter: LatencyMeter,
     trust: Trust,
@@ -185,7 +199,8 @@ def _complete(
     speeds = [meter.speed(row)]
     if "onnx" in exports and meter.engine != "onnxruntime":
         speeds.append(measure(copied, "onnxruntime"))
-    shared = set(Retrieved.model_fields) & set(TrialRow.model_fields) - {"params_fixed", "other_metrics"}
+    own = {"params_fixed", "other_metrics", *Int8File.model_fields}
+    shared = set(Retrieved.model_fields) & set(TrialRow.model_fields) - own
     return Retrieved(
         **{name: getattr(row, name) for name in shared},
         checkpoint=destination.final,
@@ -201,11 +216,16 @@ def _complete(
         other_metrics=verification.other_metrics,
         bytes=len(files["network.safetensors"]),
         exports=[os.path.join(destination.final, name) for name in names],
+        reported_quantised_accuracy=row.quantised_accuracy,
+        verified_quantised_accuracy=verification.quantised_accuracy,
+        **(int8_file.model_dump() if int8_file else {}),
         speeds=speeds,
     )
 
 
 def _export(copied: Checkpoint, path: Path, kind: str) -> str:
-    """Export a network into `path`; return the name of the file."""
+    """Export a network into `path`, where an int8 file already is; return the name of the file."""
+    if kind == INT8:
+        return INT8_FILE
     file = path / f"network{KINDS[kind].suffix}"
     return export(rebuild(copied, CPU), copied.architecture.example(), file, kind).path.name

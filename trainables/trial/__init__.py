@@ -1,4 +1,4 @@
-"""One trial: prune a dense network to the budget, train it again, report each epoch.
+"""One trial: prune a dense network to the budget, train it again, report each epoch, quantise.
 
-Hands out: record, reports, trainable.
+Hands out: quantisation, record, reports, trainable.
 """

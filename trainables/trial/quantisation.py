@@ -3,11 +3,12 @@
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from trainables.arguments import take
+from trainables.arguments import Arguments, take
 from trainables.data.collated import on_device
 from trainables.data.splits import AnySplits
 from trainables.exports.export import INT8, KINDS, OnnxNetwork, export, open_onnx
@@ -22,16 +23,30 @@ BATCH = 64  # calibration samples that pass through the file at once
 INT8_FILE = f"network.{INT8}{KINDS['onnx'].suffix}"
 
 
-def write_int8(network: nn.Module, splits: AnySplits, calibration: int, folder: Path) -> tuple[Path, Path]:
-    """Write a network as two ONNX files, one in float32 and one in int8; return their paths.
+class Files(NamedTuple):
+    """The two ONNX files of a network."""
 
-    calibration: number of training samples by which the int8 file gets its scales. folder: to write to. The network
-    does not change. Raises ValueError as `export` and `quantise` do.
+    exported: Path  # in float32
+    int8: Path
+
+
+def write_int8(network: nn.Module, splits: AnySplits, calibration: int, folder: Path) -> Files:
+    """Write a network into a folder as two ONNX files, one in float32 and one in int8.
+
+    calibration: number of training samples by which the int8 file gets its scales. The network does not change. Raises
+    ValueError as `export` and `quantise` do.
     """
     samples = calibration_samples(splits, calibration, CPU)
     path = export(network, take(samples.inputs, slice(1)), folder / f"network{KINDS['onnx'].suffix}", "onnx").path
     quantise(path, samples.inputs_of(BATCH), folder / INT8_FILE)
-    return path, folder / INT8_FILE
+    return Files(path, folder / INT8_FILE)
+
+
+def latencies(files: Files, example: Arguments, threads: int) -> dict[str, float]:
+    """Measure both files in turns in onnxruntime: median milliseconds, by the names that `Quantised` has for them."""
+    paths = {"exported_latency_ms": files.exported, "quantised_latency_ms": files.int8}
+    runs = {name: open_onnx(path, threads) for name, path in paths.items()}
+    return {name: time.median_ms for name, time in in_turns(runs, example, threads=threads).items()}
 
 
 def quantised(network: nn.Module, splits: AnySplits, calibration: int, timed: bool) -> Quantised:
@@ -42,23 +57,15 @@ def quantised(network: nn.Module, splits: AnySplits, calibration: int, timed: bo
     """
     started, threads = time.perf_counter(), torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
-        exported, int8 = write_int8(network, splits, calibration, Path(folder))
+        files = write_int8(network, splits, calibration, Path(folder))
         val = on_device(splits.val, splits, CPU)
-        found = evaluate(OnnxNetwork(int8, threads), val)
+        found = evaluate(OnnxNetwork(files.int8, threads), val)
         seconds = time.perf_counter() - started
-        latencies = {}
-        if timed:
-            runs = {
-                "exported_latency_ms": open_onnx(exported, threads),
-                "quantised_latency_ms": open_onnx(int8, threads),
-            }
-            one = val.objective.inputs(val.first())
-            latencies = {name: time.median_ms for name, time in in_turns(runs, one, threads=threads).items()}
         return Quantised(
             quantised_accuracy=found.metric,
-            quantised_bytes=int8.stat().st_size,
-            exported_bytes=exported.stat().st_size,
+            quantised_bytes=files.int8.stat().st_size,
+            exported_bytes=files.exported.stat().st_size,
             quantised_seconds=seconds,
             quantised_images=min(calibration, len(splits.train)) + len(splits.val),
-            **latencies,
+            **(latencies(files, val.objective.inputs(val.first()), threads) if timed else {}),
         )
