@@ -13,6 +13,7 @@ from search.comparison.best_rivals import against_best, key_of
 from search.comparison.compare import BASELINE, Comparison, ComparisonRow
 from search.comparison.estimates import Estimate, tells_nothing
 from search.comparison.headline import Gap
+from search.comparison.int8_cells import HEAD, TITLE, int8_cells
 from search.comparison.wording import (
     TOO_FEW,
     after,
@@ -48,6 +49,8 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(_kept(rows))
         if any(row.other_metrics for row in rows):
             console.print(_other_metrics(rows))
+        if any(row.quantised_accuracy for row in rows):
+            console.print(_int8_files(rows))
         if any(row.gap_to_standard for row in rows):
             console.print(_against_control(rows))
         if comparison.margin is not None and any(key_of(row) in pairs for row in rows):
@@ -155,6 +158,16 @@ def _other_metrics(rows: Sequence[ComparisonRow]) -> Table:
     for row in rows:
         values = (_written(getattr(row, field).get(name), scale=scale_of(name)) for field, name in columns.values())
         table.add_row(f"{row.sparsity:g}", _label(row, differs), *values)
+    return table
+
+
+def _int8_files(rows: Sequence[ComparisonRow]) -> Table:
+    differs = differing(rows)
+    table = plain(TITLE)
+    for head in ("sparsity", "policy", *HEAD):
+        table.add_column(head, justify="left" if head == "policy" else "right", no_wrap=head != "policy")
+    for row in rows:
+        table.add_row(f"{row.sparsity:g}", _label(row, differs), *int8_cells(row, _written))
     return table
 
 

@@ -28,7 +28,9 @@ def print_status(progress: StudyStatus) -> None:
     ends = not (epochs_left or counts["unfinished"] or counts["missing"])
     print(f"{quantity(progress.epochs, 'epoch')} of trials{'' if ends else f'; {_time_left(progress)}'}")
     for policy, row in progress.best.items():
-        reached = scale_of(row.metric).text(row.best_val_accuracy)
+        scale = scale_of(row.metric)
+        reached = scale.text(row.best_val_accuracy)
+        reached += f", in int8 {scale.text(row.quantised_accuracy)}," if row.quantised_accuracy is not None else ""
         print(f"best trial of {policy}: {row.metric} {reached} at sparsity {row.sparsity:g} (trial {row.trial})")
     print_artifacts(progress.artifacts)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -21,6 +21,15 @@ from trainables.spec import BudgetKind
 __all__ = ["BASELINE", "RECOVERY", "Comparison", "ComparisonRow", "Estimate", "HeldOut", "compare"]
 
 RECOVERY = "recovery"  # in `seeds_cover` where networks were trained after they were pruned
+SAME = (  # fields that the trials of a row share
+    *("criterion", "schedule", "before", "rules", "compensation", "recovery", "curriculum", "granularity"),
+    *("model", "width", "dataset", "metric", "higher_is_better", "sparsity", "budget", "setting", "control_setting"),
+    *("standard_setting", "params_total", "macs_total"),
+)
+MEANS = (  # fields that are means over seeds
+    *("params_fixed", "latency_ms", "quantised_bytes", "exported_bytes", "quantised_latency_ms", "exported_latency_ms"),
+)
+NOT_IN_ALL = ("compensated_accuracy", "quantised_accuracy")  # accuracies that not every trial has
 CONTROLS = {"random", "random-best", *DRAWN_AGAIN}  # policies, criteria and recoveries
 
 
@@ -70,11 +79,16 @@ class ComparisonRow(Frozen):
     macs_density: float
     params_fixed: float | None  # parameters that are never pruned, mean over seeds; None: unknown
     latency_ms: float | None  # of one image, mean over seeds; None: the study did not measure it
+    quantised_bytes: float | None  # of the int8 file, mean over seeds, as the next three
+    exported_bytes: float | None  # of the float32 ONNX file that it was made from
+    quantised_latency_ms: float | None  # of one image in onnxruntime on the CPU
+    exported_latency_ms: float | None
     dense_accuracy: Estimate
     one_shot_accuracy: Estimate
     recalibrated_accuracy: Estimate
     compensated_accuracy: Estimate | None  # compensated and recalibrated; None where the network was not compensated
     best_val_accuracy: Estimate  # of the best epoch
+    quantised_accuracy: Estimate | None  # of this epoch's int8 ONNX file; None where the network was not quantised
     other_metrics: dict[str, Estimate]  # of this epoch: name -> value
     gap_to_uniform: Estimate | None  # of best_val_accuracy, above 0 if better; paired by seed, where budgets match
     gap_to_control: Estimate | None  # the same to the curriculum's control, where epochs and images match, too
@@ -177,40 +191,23 @@ def _row(
 ) -> ComparisonRow:
     first = trials[0]
     params, macs = fmean([trial.params_kept for trial in trials]), fmean([trial.macs_kept for trial in trials])
+    same: dict[str, Any] = {name: getattr(first, name) for name in SAME}
+    means: dict[str, Any] = {name: _mean([getattr(trial, name) for trial in trials]) for name in MEANS}
+    later: dict[str, Any] = {name: _estimate([getattr(trial, name) for trial in trials]) for name in NOT_IN_ALL}
     return ComparisonRow(
         policy=policy,
-        criterion=first.criterion,
-        schedule=first.schedule,
-        before=first.before,
-        rules=first.rules,
-        compensation=first.compensation,
-        recovery=first.recovery,
-        curriculum=first.curriculum,
-        granularity=first.granularity,
-        model=first.model,
-        width=first.width,
-        dataset=first.dataset,
-        metric=first.metric,
-        higher_is_better=first.higher_is_better,
-        sparsity=first.sparsity,
-        budget=first.budget,
-        setting=first.setting,
+        **same,
         family=first.family or first.setting,
-        control_setting=first.control_setting,
-        standard_setting=first.standard_setting,
         control=control,
         seeds=[trial.seed for trial in trials],
         seeds_cover=_covered(trials),
         params_kept=round(params),
-        params_total=first.params_total,
         params_density=params / first.params_total,
         macs_kept=round(macs),
-        macs_total=first.macs_total,
         macs_density=macs / first.macs_total,
-        params_fixed=_mean([trial.params_fixed for trial in trials]),
-        latency_ms=_mean([trial.latency_ms for trial in trials]),
+        **means,
         **accuracies._asdict(),
-        compensated_accuracy=_estimate([trial.compensated_accuracy for trial in trials]),
+        **later,
         other_metrics=of_each([trial.other_metrics for trial in trials]),
         **gaps._asdict(),
         search_cost_seconds=fmean([trial.cost_seconds for trial in trials]),

@@ -88,7 +88,7 @@ def _read(folder: StudyFolder, keys: set[str], by: str) -> dict[str, Reading]:
     """Read the test split for these trials; save each reading before the next trial is measured."""
     rows = {row.trial: row for row in folder.rows() if row.trial in keys}
     found: dict[str, Reading] = {}
-    for outcome, evaluation in measured_again(folder, rows, "test"):
+    for outcome, evaluation, *_ in measured_again(folder, rows, "test"):
         key, now = outcome.spec.key(), datetime.now(UTC).isoformat(timespec="seconds")
         found[key] = Reading(accuracy=evaluation.metric, other_metrics=evaluation.other_metrics, read=now, by=by)
         _write_list(folder, readings_of(folder) | {key: found[key]})

@@ -46,6 +46,7 @@ class Winner(NamedTuple):
     recalibrated_accuracy: float
     compensated_accuracy: float | None
     best_val_accuracy: float
+    quantised_accuracy: float | None
     other_metrics: dict[str, float]
     epochs: int
     params_kept: int
@@ -54,6 +55,10 @@ class Winner(NamedTuple):
     macs_total: int
     params_fixed: int | None
     latency_ms: float | None
+    quantised_bytes: int | None
+    exported_bytes: int | None
+    quantised_latency_ms: float | None
+    exported_latency_ms: float | None
     spent: int  # weights or multiply-accumulates kept, whichever the budget counts
     trained_images: int | None  # images through the network, without those of allocation; None: not counted
     reached_by: str  # the policy; differs from the trial's own where a search's best trial is a starting point

@@ -25,6 +25,7 @@ HEAD = (
         "recalibrated",
         "compensated",
         "recovered",
+        "int8",
         "vs uniform",
         "vs best",
         "test",
@@ -82,7 +83,7 @@ def _cells(row: ComparisonRow, best: AgainstBest | None) -> tuple[str, ...]:
     return (
         *(network_of(row), f"{row.sparsity:g}", row.policy + (" (control)" if row.control else "")),
         *map(shown, (row.one_shot_accuracy, row.recalibrated_accuracy)),
-        *map(shown, (row.compensated_accuracy, row.best_val_accuracy)),
+        *map(shown, (row.compensated_accuracy, row.best_val_accuracy, row.quantised_accuracy)),
         "" if row.policy == BASELINE else shown(row.gap_to_uniform, signed=True),
         f"{shown(best.pair.gap, signed=True, more_digits=1)}, {verdict_of(*best)}" if best else "",
         shown(row.test_accuracy),

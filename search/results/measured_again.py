@@ -1,7 +1,9 @@
 """Evaluates trials' networks again."""
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from torch import nn
 
 from search.results.data_at_hand import data_at_hand, name_of
 from search.results.folder import StudyFolder
@@ -15,9 +17,18 @@ from trainables.training.process import own_device
 from trainables.training.train import Evaluation
 
 
+class Measured(NamedTuple):
+    """A finished trial whose network was evaluated again."""
+
+    outcome: Outcome
+    evaluation: Evaluation
+    network: nn.Module  # of its best epoch
+    splits: AnySplits
+
+
 def measured_again(
     folder: StudyFolder, rows: Mapping[str, TrialRow], split: Literal["val", "test"]
-) -> Iterator[tuple[Outcome, Evaluation]]:
+) -> Iterator[Measured]:
     """Yield trials in the order of their keys, each with the evaluation of its best epoch's network on a split.
 
     rows: of finished trials, by key. A trial whose data set is missing or has changed is left out, with a warning on
@@ -34,4 +45,5 @@ def measured_again(
             splits = sources.load_any(data)
             loaded[data.key()] = splits.val if split == "val" else sources.load_any_test(data), splits
         network = load_trial(folder.trial(key), outcome, device, folder.trust)
-        yield outcome, evaluated(network, *loaded[data.key()], device)
+        evaluation = evaluated(network, *loaded[data.key()], device)
+        yield Measured(outcome, evaluation, network, loaded[data.key()][1])

@@ -109,14 +109,9 @@ def _epoch_metrics(report: EpochReport, dense: DenseSpec) -> dict[str, float]:
 def _metrics(row: TrialRow) -> dict[str, float]:
     """Metrics of a whole trial."""
     columns: dict[str, Any] = row.model_dump()
-    names = [
-        name for name in columns if name.endswith(("_kept", "_total")) or name in ("best_epoch", "allocation_seconds")
-    ]
-    accuracies = {"best_val_accuracy": row.best_val_accuracy} | {
-        name: columns[name]
-        for name in ("dense_accuracy", "one_shot_accuracy", "recalibrated_accuracy", "compensated_accuracy")
-    }
-    metrics = {name: columns[name] for name in names} | accuracies | {"trial_seconds": row.seconds}
+    ends = ("_kept", "_total", "_accuracy", "_bytes", "_latency_ms")
+    names = [name for name in columns if name.endswith(ends) or name in ("best_epoch", "allocation_seconds")]
+    metrics = {name: columns[name] for name in names} | {"trial_seconds": row.seconds}
     densities = {f"density/{layer}": value for layer, value in row.layers.items()}
     others = {public_name("best_val_accuracy", other): value for other, value in row.other_metrics.items()}
     known = {public_name(name, row.metric): value for name, value in metrics.items()} | others | densities

@@ -1,13 +1,16 @@
 """Verifies the accuracy, or another metric, of some networks of a study: they are rebuilt and measured again."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from search.results.folder import StudyFolder
-from search.results.measured_again import measured_again
+from search.results.measured_again import Measured, measured_again
 from search.results.rows import TrialRow
 from search.retrieval.copying import allowed_difference
 from trainables.training.process import hardware, own_device
+from trainables.trial.quantisation import quantised
+
+SAME_SIZE = 0.01  # largest difference of two files, as a share: the versions of libraries are in them
 
 
 def disagreeing(
@@ -15,23 +18,45 @@ def disagreeing(
 ) -> tuple[int, list[str]]:
     """Measure the validation accuracy of some finished trials again, the same ones in each call.
 
-    Returns their number, and a problem for each accuracy that differs by more than hardware explains. Raises ValueError
-    where no data set of theirs is at hand.
+    Networks that their trials have quantised are quantised again. Returns the number of trials, and a problem for each
+    accuracy that differs by more than hardware explains, and for each file of another size. Raises ValueError where no
+    data set of theirs is at hand, and where packages are missing that quantise.
     """
     finished = sorted(key for key, row in rows.items() if row.status == "done")
     chosen = random.Random(0).sample(finished, min(sample, len(finished)))
-    problems, number = [], 0
-    for outcome, found in measured_again(folder, {key: rows[key] for key in chosen}, "val"):
-        assert outcome.best is not None
-        assert outcome.facts is not None
+    problems, number = list[str](), 0
+    for measured in measured_again(folder, {key: rows[key] for key in chosen}, "val"):
         number += 1
-        key, here = outcome.spec.key(), hardware(own_device())
-        measured = {rows[key].metric: found.metric} | found.other_metrics
-        reported = {rows[key].metric: outcome.best.val_accuracy} | outcome.best.other_metrics
-        problems += [
-            f"trial {key} reports {name} {value:.4f}, but its network has {measured[name]:.4f}"
-            for name, value in reported.items()
-            if abs(measured[name] - value) > allowed_difference(outcome.facts.hardware, here, value)
-        ]
+        key = measured.outcome.spec.key()
+        for complaints in (_of_metrics, _of_int8_file):
+            problems += [f"trial {key} {problem}" for problem in complaints(measured, rows[key].metric)]
         say(f"networks measured again: {number} of {len(chosen)}")
     return number, problems
+
+
+def _of_metrics(measured: Measured, metric: str) -> Iterator[str]:
+    best = measured.outcome.best
+    assert best is not None
+    found = {metric: measured.evaluation.metric} | measured.evaluation.other_metrics
+    for name, reported in ({metric: best.val_accuracy} | best.other_metrics).items():
+        if _differ(measured, found[name], reported):
+            yield f"reports {name} {reported:.4f}, but its network has {found[name]:.4f}"
+
+
+def _of_int8_file(measured: Measured, metric: str) -> Iterator[str]:
+    if (reported := measured.outcome.quantised) is None:
+        return
+    found = quantised(measured.network, measured.splits, measured.outcome.spec.calibration, timed=False)
+    own, other = reported.quantised_accuracy, found.quantised_accuracy
+    if _differ(measured, own, other):
+        yield f"reports {metric} {own:.4f} of its int8 file, but the file has {other:.4f}"
+    for name in ("quantised_bytes", "exported_bytes"):
+        size, expected = getattr(reported, name), getattr(found, name)
+        if abs(size - expected) > SAME_SIZE * expected:
+            yield f"reports {name} {size:,}, but the file has {expected:,}"
+
+
+def _differ(measured: Measured, one: float, other: float) -> bool:
+    assert measured.outcome.facts is not None
+    here = hardware(own_device())
+    return abs(one - other) > allowed_difference(measured.outcome.facts.hardware, here, one)

@@ -18,6 +18,7 @@ ESTIMATES = (
     "recalibrated_accuracy",
     "compensated_accuracy",
     "best_val_accuracy",
+    "quantised_accuracy",
 )
 PRECISION = 1e-9
 MARGIN = 0.3  # points, for the pairs of policies; no file holds them, as they depend on the margin that a reader gives

@@ -60,6 +60,8 @@ def _of_network(folder: StudyFolder, outcome: Outcome, checked: Checked) -> list
         return ["its outcome and its network differ in what was measured after pruning"]
     checked.networks += 1
     problems = [*_of_counts(saved, outcome.spec, facts), *_of_budget(outcome.spec, facts)]
+    if (outcome.quantised is not None) != (outcome.spec.quantise != "off"):
+        problems.append("its outcome must have an int8 file's numbers exactly if its settings say quantise")
     if record.history != outcome.history[: len(record.history)]:
         problems.insert(0, "its outcome and its network differ in the reports of epochs")
     return problems

@@ -7,22 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from search.comparison.compare import BASELINE, ComparisonRow, Estimate
+from search.comparison.compare import ComparisonRow, Estimate
 from search.comparison.estimates import telling
 from search.comparison.wording import written
 from search.figures.axes import readable, round_numbers
 from search.figures.bands import LEFT_OUT, band
 from search.figures.chart import INK, Panel, Style, end_labels, label_width
-from search.figures.section import Section, Table
+from search.figures.section import Section
+from search.report.sections.accuracy_tables import int8_files, kept, measured, other_metrics, reached
 from search.report.sections.evidence import Evidence, seeds_of
 from search.results.scale import ACCURACY, PERCENT, Scale, scale_of, sign_of
 
-STAGES = {
-    "one_shot_accuracy": "one-shot",
-    "recalibrated_accuracy": "recalibrated",
-    "compensated_accuracy": "compensated",
-    "best_val_accuracy": "recovered",
-}
 WORDS = {"finetune": "fine-tuned", "distill": "distilled", "rewind": "rewound", "scratch": "from scratch"}
 INTERVALS = (
     f"Lines are means over seeds. Bands, or bars at a single sparsity, are their 95 % intervals. {LEFT_OUT} The dotted "
@@ -35,14 +30,14 @@ X = Callable[[ComparisonRow], float]
 
 
 def sparsity_section(evidence: Evidence) -> Section:
-    """Accuracy against sparsity: one-shot, recalibrated, compensated and recovered."""
+    """Accuracy against sparsity: one-shot, recalibrated, compensated, recovered and in int8."""
     groups = {
         name: [_curve(evidence, rows, stage, title, _depth, _sparsity_axis) for stage, title in _stages(rows).items()]
         for name, rows in evidence.settings.items()
     }
     text = f"{INTERVALS} The axis is logarithmic in the kept fraction, so that high sparsities are spread out."
     name = ACCURACY if evidence.metrics == ACCURACY else "sparsity"
-    tables = [_reached(evidence), *_other_metrics(evidence)]
+    tables = [reached(evidence), *other_metrics(evidence), *int8_files(evidence)]
     return Section(name, f"{evidence.metrics.capitalize()} against sparsity", text, groups, tables)
 
 
@@ -57,93 +52,17 @@ def macs_section(evidence: Evidence) -> Section:
         "but dense hardware still computes them."
     )
     title = f"{evidence.metrics.capitalize()} against multiply-accumulates"
-    return Section("macs", title, text, groups, [_kept(evidence)])
+    return Section("macs", title, text, groups, [kept(evidence)])
 
 
 def _stages(rows: Sequence[ComparisonRow]) -> dict[str, str]:
     """Give the stages that differ from the stage before: field -> title."""
     found: dict[str, str] = {}
-    for stage, title in _measured(rows).items():
+    for stage, title in measured(rows).items():
         before = next(reversed(found), None)
         if before is None or any(getattr(row, stage) != getattr(row, before) for row in rows):
             found[stage] = WORDS.get(rows[0].recovery, title) if stage == "best_val_accuracy" else title
     return found
-
-
-def _measured(rows: Sequence[ComparisonRow]) -> dict[str, str]:
-    """Give the stages that some of these rows have: field -> title."""
-    return {stage: title for stage, title in STAGES.items() if any(getattr(row, stage) is not None for row in rows)}
-
-
-def _reached(evidence: Evidence) -> Table:
-    tested = any(row.test_accuracy for row in evidence.comparison.rows)
-    stages = _measured(evidence.comparison.rows)
-    head = ("network", "policy", "sparsity", *stages.values(), *(["test"] if tested else []))
-    rows = [
-        (
-            name,
-            row.policy + (" (control)" if row.control else ""),
-            f"{row.sparsity:g}",
-            *(written(getattr(row, stage), scale=scale_of(row.metric)) for stage in stages),
-            *([written(row.test_accuracy, scale=scale_of(row.metric))] if tested else []),
-            "" if row.policy == BASELINE else written(row.gap_to_uniform, signed=True, scale=scale_of(row.metric)),
-            ", ".join(map(str, row.seeds)),
-        )
-        for name, own in evidence.settings.items()
-        for row in own
-    ]
-    caption = f"{evidence.title_of_metrics}, mean ± half of the 95 % interval over seeds"
-    return Table(caption, (*head, "gap to uniform", "seeds"), rows, words=2)
-
-
-def _other_metrics(evidence: Evidence) -> list[Table]:
-    """Give the other metrics of the user's task in the epoch that the metric prefers, if it has any."""
-    names = dict.fromkeys(name for row in evidence.comparison.rows for name in row.other_metrics)
-    rows = [
-        (
-            name,
-            row.policy,
-            f"{row.sparsity:g}",
-            *(written(row.other_metrics.get(metric), scale=scale_of(metric)) for metric in names),
-        )
-        for name, own in evidence.settings.items()
-        for row in own
-    ]
-    caption = (
-        f"Other metrics of the epoch with the best {evidence.metrics}, mean ± half of the 95 % interval over seeds"
-    )
-    return [Table(caption, ("network", "policy", "sparsity", *names), rows, words=2)] if names else []
-
-
-def _kept(evidence: Evidence) -> Table:
-    more = ["fixed parameters"] if any(row.params_fixed for row in evidence.comparison.rows) else []
-    head = (
-        "network",
-        "policy",
-        "sparsity",
-        "weights kept",
-        *more,
-        "MACs kept",
-        "MACs kept (%)",
-        evidence.head_of_metrics,
-    )
-    rows = [
-        (
-            name,
-            row.policy,
-            f"{row.sparsity:g}",
-            f"{row.params_kept:,}",
-            *(["" if row.params_fixed is None else f"{row.params_fixed:,.0f}"] if more else []),
-            f"{row.macs_kept:,}",
-            f"{100 * row.macs_density:.1f}",
-            written(row.best_val_accuracy, scale=scale_of(row.metric)),
-        )
-        for name, own in evidence.settings.items()
-        for row in own
-    ]
-    return Table(
-        f"Weights and multiply-accumulates kept, and {evidence.metrics} of the recovered network", head, rows, words=2
-    )
 
 
 def _curve(

@@ -8,7 +8,7 @@ from search.comparison.rank_correlation import Ranking, accuracies, fine_tuned, 
 from search.comparison.wording import correlation
 from search.figures.chart import Panel, label_width, legend
 from search.figures.section import Section, Table
-from search.report.sections.accuracy import STAGES
+from search.report.sections.accuracy_tables import STAGES
 from search.report.sections.evidence import Evidence
 from search.results.rows import TrialRow
 from search.results.scale import Scale, scale_of
