@@ -16,6 +16,7 @@ from search.results.folder import StudyFolder
 from search.results.rows import TrialRow, row_of
 from search.results.shared_artifacts import missing, shared_artifacts
 from search.running.callback import Dropped, TuneCallback, Watcher, spec_of
+from search.running.controller import own_controller
 from search.running.lease import Lease
 from search.running.messages import Messages
 from search.running.ray_session import ray_session, refuse_resources
@@ -172,7 +173,8 @@ def _fit(
         ),
     )
     try:
-        tuner.fit()
+        with own_controller():
+            tuner.fit()
     except Exception as error:
         raise _storage_error(error) or error  # noqa: B904  Tune wraps what its callbacks raise
     finally:
