@@ -19,9 +19,10 @@ from trainables.data.splits import Split, Splits
 from trainables.recipe import Recipe
 from trainables.spec import DenseSpec, EpochReport, Taken
 from trainables.storage.folder import Folder
-from trainables.training.fit import State, fit, residents
+from trainables.training.fit import fit, residents
 from trainables.training.record import TrainingRecord
 from trainables.training.recorder import Recorder
+from trainables.training.saves import State
 from trainables.training.train import TrainingPlan, to_device
 
 SAMPLES, ROUNDS, WIDTH = 4096, 6, 0.5

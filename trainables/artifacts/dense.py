@@ -13,9 +13,10 @@ from trainables.learnability.scores import draw_by
 from trainables.models.trust import Trust
 from trainables.spec import DenseSpec, EpochReport
 from trainables.storage.folder import Folder
-from trainables.training.fit import State, fit, residents, resume
+from trainables.training.fit import fit, residents
 from trainables.training.record import TrainingRecord
 from trainables.training.recorder import Recorder
+from trainables.training.saves import State, resume
 from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, evaluate, to_device
 

@@ -19,8 +19,9 @@ from trainables.pruning.rules import bounded
 from trainables.spec import GatingSpec
 from trainables.storage.folder import Folder
 from trainables.task.objective import Objective
-from trainables.training.fit import State, fit, residents, resume
+from trainables.training.fit import fit, residents
 from trainables.training.record import TrainingRecord
+from trainables.training.saves import State, resume
 from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, task_loss
 

@@ -1,5 +1,5 @@
 """The training loop: dense training, recovery, resuming, training by several workers.
 
 Hands out: calibration, fit, gpu_load, optimizers, process, recalibration, record, recorder,
-recovery, short_training, team, train, updates, workers.
+recovery, saves, short_training, team, train, updates, workers.
 """

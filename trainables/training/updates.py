@@ -56,8 +56,8 @@ class Updates:
 
     def step(self, loss: Tensor) -> None:
         """Make one step down the gradient of a loss."""
-        for optimizer in self._optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        for tensor in self.learning:
+            tensor.grad = None  # `zero_grad` does the same, and takes a twentieth of a small network's step
         loss.backward()
         if self._recipe.grad_clip:
             nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.grad_clip)

@@ -13,7 +13,7 @@ from trainables.outcome import total
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
-from trainables.training.fit import State
+from trainables.training.saves import State
 from trainables.training.short_training import BATCH, short_training
 from trainables.trial.record import TrialRecord
 

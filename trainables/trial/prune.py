@@ -26,9 +26,10 @@ from trainables.pruning.granularity import Cut
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
-from trainables.training.fit import Data, State, fit, images_taken, resume
+from trainables.training.fit import Data, fit, images_taken
 from trainables.training.process import hardware
 from trainables.training.recalibration import recalibrate
+from trainables.training.saves import State, resume
 from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, evaluate, to_device
 from trainables.trial.record import PruningRecord, TrialRecord

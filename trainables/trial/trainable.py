@@ -19,10 +19,11 @@ from trainables.models.trust import Trust
 from trainables.outcome import Facts, Outcome, total
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder, StorageError
-from trainables.training.fit import State, fit, keep_best, residents, resume, save_epoch
+from trainables.training.fit import fit, residents
 from trainables.training.process import WorkerResources, own_device, prepare_process
 from trainables.training.recorder import Recorder
 from trainables.training.recovery import Pruned, recovery, reinitialise
+from trainables.training.saves import State, keep_best, resume, save_epoch
 from trainables.training.team import ALONE, Team
 from trainables.training.train import TrainingPlan, evaluate
 from trainables.training.workers import team
@@ -32,7 +33,7 @@ from trainables.trial.quantisation import CPU, quantised
 from trainables.trial.record import TrialRecord
 from trainables.trial.reports import TrialFailed, TrialLost, to_tune
 
-QUIET_SECONDS = 0.5  # at least, between two reports to Tune: each costs a trial some milliseconds
+QUIET_SECONDS = 0.5  # at least, between two reports to Tune, and two saves: each costs a trial some milliseconds
 OUTCOME = "outcome.json"  # written last: the trial has ended
 STEPS = "pruning"  # folder of the epochs between two steps of a schedule; deleted after the network is pruned
 RECORDED = "samples"  # folder of the epochs recorded so far; deleted after `finish` has merged them
@@ -47,14 +48,16 @@ def run_trial(
     team: Team = ALONE,
     judged: bool = False,
     hear: Callable[[Facts], None] = lambda facts: None,
+    pause: float = 0.0,
 ) -> Iterator[EpochReport]:
     """Run a trial, or resume it from its newest checkpoint, and yield the report of every epoch from epoch 0 on.
 
     storage: has the shared artifacts. folder: of this trial; at the end it has the network of the best epoch only.
     team: this worker leads it; all workers train, and this one does everything else. judged: whether a scheduler reads
     the reports; epoch 0 then has a promise, if the recovery trains the weights that pruning kept. hear: gets what is
-    known after pruning, before the first report. Raises ValueError where the spec cannot be carried out, DivergedError
-    where a loss is not finite, StorageError where the storage fails.
+    known after pruning, before the first report. pause: seconds between two saves, as for `fit`. Raises ValueError
+    where the spec cannot be carried out, DivergedError where a loss is not finite, StorageError where the storage
+    fails.
     """
     if ended := _done(folder):  # the worker was lost after it wrote the outcome and before its last report arrived
         _tidy(folder, ended)
@@ -88,7 +91,7 @@ def run_trial(
         save_epoch(folder, state, splits.objective.metric.spec)
     (folder / STEPS).delete()
     yield from tuple(state.history)
-    yield from fit(state, data, replace(plan, draw=draw), folder, recorder, team)
+    yield from fit(state, data, replace(plan, draw=draw), folder, recorder, team, pause)
     if recorder:
         recorder.finish(folder, plan.epochs)
     outcome = Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history))
@@ -147,11 +150,13 @@ def prune_and_finetune(config: dict[str, Any], data: Mapping[str, Any], resource
     reference = data[spec.dense.data.key()]
     costs: dict[str, float] = {}
     try:
-        last = -QUIET_SECONDS
+        judged: bool = config["judged"]
+        last = -QUIET_SECONDS if judged else time.monotonic()
+        pause = 0.0 if judged else QUIET_SECONDS  # a scheduler reads the newest epoch
         with team(resources, reference) as workers:
-            splits, device, judged = ray.get(reference), own_device(), config["judged"]
+            splits, device = ray.get(reference), own_device()
             reports = run_trial(
-                spec, splits, storage, folder, device, workers, judged, lambda facts: costs.update(facts.costs)
+                spec, splits, storage, folder, device, workers, judged, lambda facts: costs.update(facts.costs), pause
             )
             for report in reports:
                 if report.final or time.monotonic() - last >= QUIET_SECONDS:

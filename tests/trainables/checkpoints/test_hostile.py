@@ -22,7 +22,7 @@ from trainables.checkpoints.sparse_tensors import unpack
 from trainables.pruning_spec import Pruning
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
-from trainables.training.fit import newest_epoch
+from trainables.training.saves import newest_epoch
 
 PROFILE = profiles.to_parquet(Profile((0.0, 1.0), 0.9, *[{"a": (1.0, 2.0), "b": (3.0, 4.0)}] * 4))
 

@@ -40,9 +40,10 @@ from trainables.recipe import Recipe
 from trainables.spec import EpochReport, Taken
 from trainables.storage.folder import Folder
 from trainables.task.classification import CLASSIFICATION
-from trainables.training.fit import State, fit
+from trainables.training.fit import fit
 from trainables.training.record import TrainingRecord
 from trainables.training.recorder import SAMPLES, SCHEMA, Recorder
+from trainables.training.saves import State
 from trainables.training.train import TrainingPlan
 from trainables.trial.trainable import run_trial
 

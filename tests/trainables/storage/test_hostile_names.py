@@ -20,8 +20,8 @@ from trainables.learnability.records import read_records
 from trainables.storage.columns import read_columns
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import from_json
-from trainables.training.fit import resume
 from trainables.training.record import TrainingRecord
+from trainables.training.saves import resume
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,9 @@ from trainables.pruning.granularities import view
 from trainables.recipe import Recipe
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
-from trainables.training.fit import State, fit, residents
+from trainables.training.fit import fit, residents
 from trainables.training.recovery import RECOVERIES, Pruned, reinitialise
+from trainables.training.saves import State
 from trainables.training.train import TrainingPlan, train
 from trainables.training.updates import Updates
 from trainables.trial.prune import prune

@@ -15,8 +15,9 @@ from trainables.models import hub
 from trainables.recipe import Recipe
 from trainables.spec import EpochReport
 from trainables.storage.folder import Folder
-from trainables.training.fit import State, fit
+from trainables.training.fit import fit
 from trainables.training.record import TrainingRecord
+from trainables.training.saves import State
 from trainables.training.train import DivergedError, TrainingPlan, evaluate, to_device, train
 
 CPU = torch.device("cpu")

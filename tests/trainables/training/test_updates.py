@@ -20,9 +20,10 @@ from trainables.data_spec import DataSpec
 from trainables.recipe import Recipe
 from trainables.spec import EpochReport, TrialSpec
 from trainables.storage.folder import Folder
-from trainables.training.fit import State, fit, resume
+from trainables.training.fit import fit
 from trainables.training.learning_rate import factor
 from trainables.training.record import TrainingRecord
+from trainables.training.saves import State, resume
 from trainables.training.train import TrainingPlan, to_device, train
 from trainables.training.updates import Updates
 from trainables.trial.trainable import run_trial

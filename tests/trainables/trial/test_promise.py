@@ -22,7 +22,7 @@ from trainables.data.splits import Splits
 from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
-from trainables.training.fit import resume
+from trainables.training.saves import resume
 from trainables.trial.record import TrialRecord
 from trainables.trial.trainable import run_trial
 
