@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from search.running.clean import Cleaned
     from search.running.dry_run import DryRun
     from search.running.messages import Verbosity
-    from search.running.run import RunSummary
+    from search.running.run import RunSummary, Show
     from search.samples.summary import Learnability
     from search.verification.verify import Verified
 
@@ -32,15 +32,16 @@ def run(
     overrides: Sequence[str] | Mapping[str, Any] = (),
     address: str | None = None,
     progress: "Verbosity" = "normal",
+    show: "Show | None" = None,
 ) -> "RunSummary":
     """Start, continue or extend a study.
 
     study: a YAML file, the name of a shipped study, or a dictionary of settings. storage: folder or URI that holds the
     studies. name: replaces the name of the study. overrides: settings as "key=value", or a dictionary from dotted names
     to values. address: of a running Ray cluster; None starts a local one. progress: "quiet" shows warnings and failures
-    alone on stderr, "verbose" also each trial and each epoch of dense training, and keeps Ray's logs. Raises ValueError
-    with all that is wrong with the study, or if another run of it is active. Raises StorageError if the storage fails;
-    the same call then continues the study.
+    alone on stderr, "verbose" also each trial and each epoch of dense training, and keeps Ray's logs. show: gets the
+    result some seconds earlier, before MLflow has all. Raises ValueError with all that is wrong with the study, or if
+    another run of it is active. Raises StorageError if the storage fails; the same call then continues the study.
     """
     from search.study.reading import read_study
     from trainables.storage.folder import Folder
@@ -48,7 +49,7 @@ def run(
     checked, root = read_study(study, overrides, name), Folder.at(storage)
     from search.running.run import run as run_study  # Ray is imported only for a study that can run
 
-    return run_study(checked, root, address, _warn, progress)
+    return run_study(checked, root, address, _warn, progress, show or (lambda summary: None))
 
 
 def dry_run(

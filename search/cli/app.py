@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,14 +82,11 @@ def run(
         from search.cli.dry_run_lines import print_dry_run
 
         return print_dry_run(plan)
-    with stoppable():
-        summary = search.run(study, storage, name=name, overrides=settings, address=address, progress=how)
-    if as_json:
-        _print_json(summary, exclude={"comparison"})
-    else:
-        from search.cli.run_lines import print_run
+    from search.cli.run_lines import show_run
 
-        print_run(summary)
+    show = partial(show_run, as_json=as_json)
+    with stoppable():
+        summary = search.run(study, storage, name=name, overrides=settings, address=address, progress=how, show=show)
     if summary.trials["failed"]:
         raise typer.Exit(3 if summary.trials["done"] else 1)
     return None

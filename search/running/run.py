@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from search.comparison.compare import Comparison, compare
 from search.results.dense_networks import networks_of, read_networks, warnings_of
@@ -43,21 +44,30 @@ class RunSummary(Frozen):
     best_command: str | None  # that takes the best network, for a shell
     comparison: Comparison | None
     tracking: str | None  # where MLflow is
-    wall_seconds: float
+    wall_seconds: float  # until the summary
     trial_seconds: float  # of the trials that this run added
 
 
+Show = Callable[[RunSummary], None]
+
+
 def run(
-    study: StudySpec, storage: Folder, address: str | None, warn: Callable[[str], None], verbosity: Verbosity = "normal"
+    study: StudySpec,
+    storage: Folder,
+    address: str | None,
+    warn: Callable[[str], None],
+    verbosity: Verbosity = "normal",
+    show: Show = lambda summary: None,
 ) -> RunSummary:
     """Start, continue or extend a study: run the trials that its folder lacks, track them in MLflow, compare.
 
     address: as for `run_trials`. verbosity: how much of the progress is shown on stderr. warn: gets a message of each
-    problem that does not stop the study. Raises ValueError if another run of the study is active.
+    problem that does not stop the study. show: gets the summary before MLflow gets its page and its end, which take
+    seconds. Raises ValueError if another run of the study is active.
     """
     refuse_resources(study.resources, address)
     with Lease(storage / study.name, warn) as lease:
-        return _run(study, storage, address, warn, lease.check, verbosity)
+        return _run(study, storage, address, warn, lease.check, verbosity, show)
 
 
 def _run(
@@ -67,6 +77,7 @@ def _run(
     warn: Callable[[str], None],
     check: Callable[[], None],
     verbosity: Verbosity,
+    show: Show,
 ) -> RunSummary:
     started = time.perf_counter()
     folder = StudyFolder(storage / study.name)
@@ -106,6 +117,16 @@ def _run(
         tracker.backfill(finished_trial(outcome) for outcome in folder.read_outcomes(row.trial for row in rows))
         if any(row.best_val_accuracy is not None and row.status != "failed" for row in rows):
             comparison = compare([folder])
+        summary = RunSummary(
+            **_counts(rows, before, left_out),
+            study=study.name,
+            folder=folder.folder.uri,
+            best_command=best_command(folder.folder.uri, rows),
+            comparison=comparison,
+            tracking=redacted(uri) if uri else None,
+            wall_seconds=time.perf_counter() - started,
+        )
+        show(summary)
         with tempfile.TemporaryDirectory() if uri and comparison else nullcontext() as scratch:
             if scratch is not None and comparison is not None:
                 from search.report.write import write_report  # a second of imports that an untracked run does not pay
@@ -115,22 +136,20 @@ def _run(
     except BaseException:
         tracker.close(timeout=5.0)
         raise
+    return summary
+
+
+def _counts(rows: list[TrialRow], before: set[str], left_out: Counter[str]) -> dict[str, Any]:
+    """The fields of a summary that count trials. before: trials that had ended before this run."""
     new = [row for row in rows if row.trial not in before]
     states = {state: sum(row.status == state for row in rows) for state in ("done", "failed", "stopped")}
     states["failed"] += left_out.total()
-    reached = [row for row in rows if row.status == "done"]
-    return RunSummary(
-        study=study.name,
-        folder=folder.folder.uri,
-        trials={"total": len(rows) + left_out.total(), "new": len(new), **states},
-        failures=dict((left_out + Counter(reasons(rows))).most_common()),
-        best=max(reached, key=rank, default=None),
-        best_command=best_command(folder.folder.uri, rows),
-        comparison=comparison,
-        tracking=redacted(uri) if uri else None,
-        wall_seconds=time.perf_counter() - started,
-        trial_seconds=sum(row.seconds for row in new),
-    )
+    return {
+        "trials": {"total": len(rows) + left_out.total(), "new": len(new), **states},
+        "failures": dict((left_out + Counter(reasons(rows))).most_common()),
+        "best": max((row for row in rows if row.status == "done"), key=rank, default=None),
+        "trial_seconds": sum(row.seconds for row in new),
+    }
 
 
 def _headline_metrics(comparison: Comparison) -> dict[str, float]:

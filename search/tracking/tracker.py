@@ -19,7 +19,7 @@ from trainables.storage.credentials import redacted
 
 __all__ = ["Finished", "Status", "Tracker", "UsedData"]
 
-GATHER_SECONDS = 1.0  # events are written together: a short trial takes four calls, for any number of epochs
+GATHER_SECONDS = 3.0  # events are written together: a short trial takes four calls, for any number of epochs
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds without a call after a failure; each further failure doubles them
 MOST_WAITING = 50_000  # metric points that may wait while a server does not answer
 SUMMARY = "the summary"  # its key among the trials in `Inbox.owed`
