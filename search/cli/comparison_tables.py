@@ -13,7 +13,7 @@ from search.comparison.best_rivals import against_best, key_of
 from search.comparison.compare import BASELINE, Comparison, ComparisonRow
 from search.comparison.estimates import Estimate, tells_nothing
 from search.comparison.headline import Gap
-from search.comparison.int8_cells import HEAD, TITLE, int8_cells
+from search.comparison.int8_cells import int8_cells
 from search.comparison.wording import (
     TOO_FEW,
     after,
@@ -49,8 +49,8 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(_kept(rows))
         if any(row.other_metrics for row in rows):
             console.print(_other_metrics(rows))
-        if any(row.quantised_accuracy for row in rows):
-            console.print(_int8_files(rows))
+        if quantised := [row for row in rows if row.quantised_accuracy]:
+            console.print(_int8_files(quantised))
         if any(row.gap_to_standard for row in rows):
             console.print(_against_control(rows))
         if comparison.margin is not None and any(key_of(row) in pairs for row in rows):
@@ -163,11 +163,12 @@ def _other_metrics(rows: Sequence[ComparisonRow]) -> Table:
 
 def _int8_files(rows: Sequence[ComparisonRow]) -> Table:
     differs = differing(rows)
-    table = plain(TITLE)
-    for head in ("sparsity", "policy", *HEAD):
-        table.add_column(head, justify="left" if head == "policy" else "right", no_wrap=head != "policy")
-    for row in rows:
-        table.add_row(f"{row.sparsity:g}", _label(row, differs), *int8_cells(row, _written))
+    title, head, found = int8_cells(rows, _written)
+    table = plain(title)
+    for name in ("sparsity", "policy", *head):
+        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=name != "policy")
+    for row, cells in zip(rows, found, strict=True):
+        table.add_row(f"{row.sparsity:g}", _label(row, differs), *cells)
     return table
 
 

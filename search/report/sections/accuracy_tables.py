@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from search.comparison.compare import BASELINE, ComparisonRow
-from search.comparison.int8_cells import HEAD, TITLE, int8_cells
+from search.comparison.int8_cells import int8_cells
 from search.comparison.wording import written
 from search.figures.section import Table
 from search.report.sections.evidence import Evidence
@@ -66,13 +66,10 @@ def other_metrics(evidence: Evidence) -> list[Table]:
 
 def int8_files(evidence: Evidence) -> list[Table]:
     """Give accuracy, size and latency of the int8 files beside those of float32, if there are any."""
-    rows = [
-        (name, row.policy, f"{row.sparsity:g}", *int8_cells(row, written))
-        for name, own in evidence.settings.items()
-        for row in own
-        if row.quantised_accuracy
-    ]
-    return [Table(TITLE, ("network", "policy", "sparsity", *HEAD), rows, words=2)] if rows else []
+    named = [(name, row) for name, own in evidence.settings.items() for row in own if row.quantised_accuracy]
+    title, head, found = int8_cells([row for _, row in named], written)
+    rows = [(name, row.policy, f"{row.sparsity:g}", *cells) for (name, row), cells in zip(named, found, strict=True)]
+    return [Table(title, ("network", "policy", "sparsity", *head), rows, words=2)] if rows else []
 
 
 def kept(evidence: Evidence) -> Table:

@@ -82,6 +82,17 @@ def test_the_terminal_the_page_and_the_notebook_show_them(
     assert "84.5" in page
 
 
+def test_columns_of_latency_come_with_latency(
+    folder: StudyFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    untimed = {"quantised_latency_ms": None, "exported_latency_ms": None}
+    found = compare([study_of(tmp_path / "untimed", [row.model_copy(update=untimed) for row in folder.rows()])])
+    print_comparison(found)
+    printed = capsys.readouterr().out
+    assert "int8 bytes" in printed
+    assert "int8 ms" not in printed
+
+
 def test_without_int8_files_nothing_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = study_of(tmp_path, [trial_row("uniform", 0.9, 0, 0.8, 2)])
     found = compare([folder])
