@@ -151,7 +151,7 @@ def best(
     out: str = "best",
     export: Sequence[str] = (),
     register: str | None = None,
-    runtime: str | None = None,
+    device: str | None = None,
     trust: Sequence[str] = (),
 ) -> "Retrieved":
     """Copy the network of the best trial to `out`, and measure its accuracy in a new process.
@@ -161,7 +161,7 @@ def best(
     metric: the result that chooses the trial; accuracies and sparsity are best high, all others low. where:
     constraints, such as "sparsity>=0.9", "macs<=0.5" (of the dense network's), "recovery==finetune", or
     "latency_ms<=3", measured here. export: "onnx", "torch", "int8". register: a model's name in MLflow's registry.
-    runtime: in which latency is measured: "torch", "torch-cuda" or "onnxruntime"; None is PyTorch, on the GPU where
+    device: whose latency is measured: "torch-cpu", "torch-cuda" or "onnxruntime-cpu"; None is PyTorch, on the GPU where
     there is one. trust: models of your own, "package.module:function", that may be imported to rebuild networks. Raises
     ValueError if no trial fits.
     """
@@ -169,7 +169,7 @@ def best(
     from search.retrieval.choosing import BestRequest
 
     request = BestRequest(
-        metric=metric, where=where, policy=policy, out=out, export=export, register=register, runtime=runtime
+        metric=metric, where=where, policy=policy, out=out, export=export, register=register, device=device
     )
     return retrieve(_open(folder, trust), request)
 
@@ -182,7 +182,7 @@ def front(
     policy: str | None = None,
     out: str = "front",
     export: Sequence[str] = (),
-    runtime: str | None = None,
+    device: str | None = None,
     trust: Sequence[str] = (),
 ) -> "Front":
     """Copy the Pareto set of the metric, weights and multiply-accumulates: each network that no other network beats.
@@ -192,7 +192,7 @@ def front(
     from search.retrieval.best import best_front
     from search.retrieval.choosing import BestRequest
 
-    request = BestRequest(metric=metric, where=where, policy=policy, out=out, export=export, runtime=runtime)
+    request = BestRequest(metric=metric, where=where, policy=policy, out=out, export=export, device=device)
     return best_front(_open(folder, trust), request)
 
 

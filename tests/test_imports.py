@@ -24,6 +24,7 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables", "trainables.artifacts", "trainables.catalog"),
     ("trainables.evaluate", "trainables.learnability"),
     ("trainables.allocation",),
+    ("trainables.latency",),
     ("trainables.training",),
     ("trainables.compensation",),
     ("trainables.exports", "trainables.pruning"),
@@ -32,8 +33,8 @@ FLOORS = (  # a room imports from lower floors only; later means lower
     ("trainables.models", "trainables.spec", "trainables.task.adapters"),
     ("trainables.task",),
     (
-        *("trainables.curriculum_spec", "trainables.data_spec", "trainables.plugins", "trainables.pruning_spec"),
-        "trainables.recipe",
+        *("trainables.curriculum_spec", "trainables.data_spec", "trainables.device_spec", "trainables.plugins"),
+        *("trainables.pruning_spec", "trainables.recipe"),
     ),
     ("trainables.mistakes", "trainables.names", "trainables.own_function", "trainables.task_spec"),
     ("trainables.arguments", "trainables.counts", "trainables.frozen", "trainables.lookup", "trainables.storage"),

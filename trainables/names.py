@@ -14,7 +14,7 @@ from trainables.lookup import did_you_mean
 
 GranularityName = Literal["weight", "channel", "block", "projected-block"]
 BLOCKS: tuple[GranularityName, ...] = ("block", "projected-block")
-Source = Literal["samples", "profile", "gates", "probe"]  # measurements that a criterion or a policy may read
+Source = Literal["samples", "latency", "profile", "gates", "probe"]  # measurements that a trial may read
 SEARCHED, RANDOM_SEARCH = SEARCHES = (
     "searched",
     "random-search",

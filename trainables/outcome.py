@@ -61,7 +61,11 @@ class Facts(Frozen):
     profile_images: int | None = None
     prune_seconds: float  # from loading the dense network to the report of epoch 0
     hardware: str
-    latency_ms: float | None = None  # of one image, median; None if it was not measured
+    predicted_latency_ms: float | None = None  # by the table of a budget of latency; None without one
+    latency_ms: float | None = None  # of one batch, median; None if it was not measured
+    dense_latency_ms: float | None = None  # of the dense network, in turns with it
+    latency_spread: float | None = None  # interquartile range of the runs over their median
+    device: str = ""  # whose latency was measured; empty: an older version, or none
 
     @model_validator(mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from trainables.curriculum_spec import Curriculum
 from trainables.data_spec import DataSpec, Seed
+from trainables.device_spec import DeviceSpec
 from trainables.frozen import Frozen
 from trainables.names import (
     CRITERION_NEEDS,
@@ -26,7 +27,7 @@ from trainables.plugins import FunctionKind, code_of, inputs_of, own_functions
 from trainables.pruning_spec import Distillation, Gates, LayerRule, Pruning, Schedule, Sparsity
 from trainables.recipe import Recipe
 
-BudgetKind = Literal["params", "macs"]
+BudgetKind = Literal["params", "macs", "latency"]
 Taken = Literal["off", "during", "after"]  # when each training sample is recorded: in its epoch or after the epoch
 Precision = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 on GPUs that have it, else float32
 Quantise = Literal["off", "int8"]  # the numbers of the quantised network, beside float32
@@ -78,6 +79,18 @@ class ProbeSpec(Frozen):
     samples: int = Field(5000, ge=1)
 
 
+class LatencySpec(Frozen):
+    """Settings of a latency table: the network, the units that go, and the device. Weights do not matter."""
+
+    model: ModelName = "small_cnn"
+    width: Width = 1.0
+    content: str = ""
+    data: DataSpec = DataSpec()  # whose samples the network takes
+    granularity: GranularityName = "channel"
+    round_to: int = Field(1, ge=1, le=1024)
+    device: DeviceSpec = DeviceSpec()
+
+
 class GatingSpec(Frozen):
     """Settings of trained gates: the dense network, the budget, the recipe of the weights, and the rules for layers."""
 
@@ -87,6 +100,7 @@ class GatingSpec(Frozen):
     finetune: Recipe = Recipe(epochs=3, lr=0.01)
     gates: Gates = Gates()
     layers: tuple[LayerRule, ...] = ()
+    latency_table: LatencySpec | None = None  # where the budget is latency
 
 
 class TrialSpec(Frozen):
@@ -98,7 +112,7 @@ class TrialSpec(Frozen):
     criterion: CriterionName = "magnitude"
     policy: PolicyName = "uniform"
     sparsity: Sparsity = 0.5  # fraction of the budget that is removed
-    budget: BudgetKind = "params"  # what the sparsity counts: prunable weights or multiply-accumulates
+    budget: BudgetKind = "params"  # what the sparsity counts: prunable weights, multiply-accumulates or time
     round_to: int = Field(1, ge=1, le=1024)  # the number of kept channels is a multiple of this, or all are kept
     layers: tuple[LayerRule, ...] = ()  # what some layers keep; the first rule that matches a part holds for it
     densities: dict[str, float] | None = None  # relative density of each part, from a search or given
@@ -112,6 +126,7 @@ class TrialSpec(Frozen):
     gates: Gates = Gates()  # the settings of criteria and policies that read trained gates
     probe: int = Field(5000, ge=1)  # training samples that the linear probes of criterion "probe" learn from
     latency: bool = False  # whether the latency of the pruned network is measured
+    device: DeviceSpec = DeviceSpec()  # whose latency is measured, or is the budget
     quantise: Quantise = "off"  # whether the best epoch's network is quantised at the end, on the calibration samples
     curriculum: Curriculum = Curriculum()  # of recovery; the one of dense training is in `dense`
     record: Taken = "off"  # when recovery records each training sample: during its epoch, after the epoch, or never
@@ -124,10 +139,11 @@ class TrialSpec(Frozen):
 
     @property
     def inputs(self) -> set[Source]:
-        """The measurements that the criterion and the policy read in addition to the weights."""
+        """The measurements that the criterion, the policy and the budget read in addition to the weights."""
         named = (CRITERION_NEEDS.get(self.criterion, Needs()), POLICY_NEEDS.get(self.policy, Needs()))
         own = (inputs_of(self.code, self.criterion), inputs_of(self.code, self.policy))
-        return {*named[0].inputs, *named[1].inputs, *own[0], *own[1]}
+        timed: tuple[Source, ...] = ("latency",) if self.budget == "latency" else ()
+        return {*named[0].inputs, *named[1].inputs, *own[0], *own[1], *timed}
 
     @property
     def functions(self) -> dict[str, FunctionKind]:
@@ -188,6 +204,14 @@ class TrialSpec(Frozen):
     def probing(self) -> ProbeSpec:
         """The settings of the probes that a criterion may read."""
         return ProbeSpec(dense=self.dense, samples=self.probe)
+
+    @property
+    def latency_table(self) -> LatencySpec | None:
+        """The settings of the latency table that a budget of latency reads."""
+        if self.budget != "latency":
+            return None
+        of_network = {name: getattr(self.dense, name) for name in ("model", "width", "content", "data")}
+        return LatencySpec(**of_network, granularity=self.granularity, round_to=self.round_to, device=self.device)
 
     @property
     def gating(self) -> GatingSpec:

@@ -12,8 +12,10 @@ import search
 from search.cli.cleaning import cleaning
 from search.cli.cluster import cluster
 from search.cli.ending import errors_as_lines, stoppable
+from search.cli.latency import latency
 from search.cli.networks import networks
 from search.cli.options import (
+    Device,
     Dry,
     Evaluator,
     Json,
@@ -22,7 +24,6 @@ from search.cli.options import (
     Name,
     Quiet,
     Ray,
-    Runtime,
     Settings,
     Storage,
     Study,
@@ -187,7 +188,7 @@ def best(
     out: Annotated[str, typer.Option(help="Folder to copy the checkpoint to.")] = "best",
     export: Annotated[list[str], typer.Option(help="Also export the network: onnx, torch or int8.")] = [],  # noqa: B006
     register: Annotated[str | None, typer.Option(help="Register the network in MLflow under this model name.")] = None,
-    runtime: Runtime = None,
+    device: Device = None,
     trust: Trusted = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -195,7 +196,7 @@ def best(
 
     Example: howcompact best howcompact-runs/digits --where 'sparsity>=0.9' --out best
     """
-    request: dict[str, Any] = {"metric": metric, "where": where, "policy": policy, "out": out, "runtime": runtime}
+    request: dict[str, Any] = {"metric": metric, "where": where, "policy": policy, "out": out, "device": device}
     if pareto:
         if register is not None:
             raise ValueError(
@@ -229,11 +230,8 @@ def importance(folder: StudyDir, evaluator: Evaluator = "ped-anova", as_json: Js
     return _print_json(result) if as_json else print_importances(result)
 
 
-app.add_typer(reference)
-app.add_typer(networks)
-app.add_typer(cluster)
-app.add_typer(verification)
-app.add_typer(cleaning)
+for commands in (reference, networks, latency, cluster, verification, cleaning):
+    app.add_typer(commands)
 
 
 def main() -> None:

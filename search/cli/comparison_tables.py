@@ -128,9 +128,10 @@ def _kept(rows: Sequence[ComparisonRow]) -> Table:
     shown = layers[:MOST_LAYERS]
     more = f" (first {MOST_LAYERS} of {len(layers)} layers)" if len(layers) > MOST_LAYERS else ""
     timed = any(row.latency_ms is not None for row in rows)
-    time = ", latency of one image" if timed else ""
+    devices = dict.fromkeys(row.device for row in rows if row.device)
+    time = f", latency on {' and '.join(devices)}" if devices else ", latency" if timed else ""
     table = plain(f"kept weights and multiply-accumulates{time}, and kept % of each layer's weights{more}")
-    for name in ("sparsity", "policy", "params", "%", "MACs", "% ", *(("ms",) if timed else ()), *shown):
+    for name in ("sparsity", "policy", "params", "%", "MACs", "% ", *(("ms", "%  ") if timed else ()), *shown):
         fixed = name not in shown
         table.add_column(name.replace(".", "\n."), justify="left" if name == "policy" else "right", no_wrap=fixed)
     table.add_row("0", "dense *", f"{rows[0].params_total:,}", "100", f"{rows[0].macs_total:,}", "100")
@@ -140,6 +141,7 @@ def _kept(rows: Sequence[ComparisonRow]) -> Table:
         sizes = [f"{row.params_kept:,}", params, f"{row.macs_kept:,}", macs]
         if timed:
             sizes.append("" if row.latency_ms is None else f"{row.latency_ms:.2f}")
+            sizes.append("" if row.latency_density is None else f"{100 * row.latency_density:.1f}")
         table.add_row(f"{row.sparsity:g}", _label(row, differs), *sizes, *density)
     return table
 

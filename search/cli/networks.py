@@ -32,7 +32,8 @@ def allocate(
     network: Model,
     policy: Annotated[str, typer.Option(help="An allocation policy.")],
     sparsity: Annotated[float, typer.Option(help="Fraction of the budget to remove, in [0, 1).")],
-    budget: Annotated[str, typer.Option(help="params or macs.")] = "params",
+    budget: Annotated[str, typer.Option(help="params, macs or latency.")] = "params",
+    table: Annotated[str | None, typer.Option(help="Of `howcompact latency-table`, for a budget of latency.")] = None,
     granularity: Granularity = "weight",
     criterion: Criterion = None,
     compensate: Annotated[
@@ -65,6 +66,7 @@ def allocate(
         "policy": policy,
         "sparsity": sparsity,
         "budget": budget,
+        "device": {"table": table or ""},
         "granularity": granularity,
         "criterion": criterion or _usual_criterion(granularity),
         "compensate": compensate,

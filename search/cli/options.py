@@ -22,8 +22,9 @@ Metric = Annotated[str, typer.Option(help="The result to choose the trial by, or
 Trusted = Annotated[
     list[str], typer.Option("--trust", help="A model of your own that may be imported, as package.module:function.")
 ]
-Runtime = Annotated[
-    str | None, typer.Option(help="Measure latency in torch, torch-cuda or onnxruntime; default: PyTorch.")
+Device = Annotated[
+    str | None,
+    typer.Option(help="Whose latency: torch-cpu, torch-cuda or onnxruntime-cpu; default: PyTorch, on the GPU if any."),
 ]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is reused; start nothing.")]
 Ray = Annotated[str | None, typer.Option("--address", help="Address of a Ray cluster; default: start a local one.")]

@@ -3,20 +3,46 @@
 from typing import overload
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+NOISE = 0.1  # the same for times that were measured beside other work
 TOLERANCE = 0.01  # largest difference of two kept budgets, as a share of the larger, that still counts as a match
 
 Floats = NDArray[np.float64]
 
 
 @overload
-def matched(kept: float, other: float) -> bool: ...
+def matched(kept: float, other: float, within: float = TOLERANCE) -> bool: ...
 @overload
-def matched(kept: Floats, other: Floats) -> NDArray[np.bool_]: ...
-def matched(kept: float | Floats, other: float | Floats) -> bool | NDArray[np.bool_]:
-    """Tell whether two budgets match, in weights or in multiply-accumulates kept; arrays are compared elementwise.
+def matched(kept: Floats, other: Floats, within: Floats) -> NDArray[np.bool_]: ...
+def matched(
+    kept: float | Floats, other: float | Floats, within: float | Floats = TOLERANCE
+) -> bool | NDArray[np.bool_]:
+    """Tell whether two budgets match: weights, multiply-accumulates or time kept; arrays are compared elementwise.
 
-    NaN, a result that is missing, matches nothing.
+    within: largest difference as a share of the larger one. NaN, a result that is missing, matches nothing.
     """
-    return (kept - other <= TOLERANCE * kept) & (other - kept <= TOLERANCE * other)
+    return (kept - other <= within * kept) & (other - kept <= within * other)
+
+
+def spent(trials: pa.Table) -> tuple[Floats, Floats]:
+    """Find what trials keep of what their budget counts: (trials,), and (trials,) how far a rival may be from that.
+
+    Of a budget of latency this is the measured fraction of the dense network's time. It matches within the spread of
+    the measured runs, where that is more than the tolerance of counts, and within 10 % at most. Where nothing was
+    measured here, as the table is of another machine, the predicted time stands for it.
+    """
+
+    def column(name: str) -> Floats:
+        found: Floats = trials[name].cast(pa.float64()).to_numpy()
+        return found
+
+    budget = trials["budget"].to_numpy()
+    measured = column("latency_ms") / column("dense_latency_ms")
+    latency = np.where(np.isnan(measured), column("predicted_latency_ms"), measured)
+    kept = np.select(
+        [budget == "params", budget == "macs"], [column("params_kept"), column("macs_kept")], default=latency
+    )
+    noise = np.where(budget == "latency", np.nan_to_num(column("latency_spread")), 0.0)
+    return kept, np.clip(noise, TOLERANCE, NOISE)

@@ -24,10 +24,11 @@ RECOVERY = "recovery"  # in `seeds_cover` where networks were trained after they
 SAME = (  # fields that the trials of a row share
     *("criterion", "schedule", "before", "rules", "compensation", "recovery", "curriculum", "granularity"),
     *("model", "width", "dataset", "metric", "higher_is_better", "sparsity", "budget", "setting", "control_setting"),
-    *("standard_setting", "params_total", "macs_total"),
+    *("standard_setting", "params_total", "macs_total", "device"),
 )
 MEANS = (  # fields that are means over seeds
-    *("params_fixed", "latency_ms", "quantised_bytes", "exported_bytes", "quantised_latency_ms", "exported_latency_ms"),
+    *("params_fixed", "latency_ms", "latency_density", "predicted_latency_ms"),
+    *("quantised_bytes", "exported_bytes", "quantised_latency_ms", "exported_latency_ms"),
 )
 NOT_IN_ALL = ("compensated_accuracy", "quantised_accuracy")  # accuracies that not every trial has
 CONTROLS = {"random", "random-best", *DRAWN_AGAIN}  # policies, criteria and recoveries
@@ -78,11 +79,14 @@ class ComparisonRow(Frozen):
     macs_total: int
     macs_density: float
     params_fixed: float | None  # parameters that are never pruned, mean over seeds; None: unknown
-    latency_ms: float | None  # of one image, mean over seeds; None: the study did not measure it
+    latency_ms: float | None  # of one batch, mean over seeds; None: the study did not measure it
     quantised_bytes: float | None  # of the int8 file, mean over seeds, as the next three
     exported_bytes: float | None  # of the float32 ONNX file that it was made from
     quantised_latency_ms: float | None  # of one image in onnxruntime on the CPU
     exported_latency_ms: float | None
+    latency_density: float | None  # fraction of the dense network's, which was measured in turns with it
+    predicted_latency_ms: float | None  # by the latency table of the budget; None: there is none
+    device: str  # whose latency was measured; empty: none
     dense_accuracy: Estimate
     one_shot_accuracy: Estimate
     recalibrated_accuracy: Estimate

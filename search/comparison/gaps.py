@@ -34,7 +34,7 @@ class Rival(NamedTuple):
 
 def same_budget(a: Winner, b: Winner) -> bool:
     """Tell whether two trials keep the same of the budget that was asked."""
-    return matched(a.spent, b.spent)
+    return matched(a.spent, b.spent, max(a.within, b.within))
 
 
 def trained_alike(a: Winner, b: Winner) -> bool:

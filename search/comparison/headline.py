@@ -129,7 +129,7 @@ class _Grid:
         seed_at = {seed: index for index, seed in enumerate(self.seeds)}
         shape = (len(self.policies), len(self.targets), len(self.seeds))
         self.ranks = np.full((len(ACCURACIES), *shape), np.nan)
-        self.spent = np.full(shape, np.nan)
+        self.spent, self.within = np.full(shape, np.nan), np.full(shape, np.nan)
         accuracies = attrgetter(*ACCURACIES)
         for cell, own in cells.items():
             for seed, winner in own.items():
@@ -137,13 +137,14 @@ class _Grid:
                 self.ranks[:, *at] = [
                     np.nan if value is None else sign_of(winner) * value for value in accuracies(winner)
                 ]
-                self.spent[at] = winner.spent
+                self.spent[at], self.within[at] = winner.spent, winner.within
 
     def differences(self, policy: str, rival: str) -> Floats:
         """(accuracies, targets, seeds): how far a policy is ahead; NaN where budgets do not match."""
         a, b = self.policies.index(policy), self.policies.index(rival)
         ahead = self.ranks[:, a] - self.ranks[:, b]
-        return np.where(matched(self.spent[a], self.spent[b]), ahead, np.nan)
+        within = np.fmax(self.within[a], self.within[b])
+        return np.where(matched(self.spent[a], self.spent[b], within), ahead, np.nan)
 
     def headlines(self) -> Iterator[tuple[str, Headline]]:
         """Compute each policy's gaps to uniform."""

@@ -13,7 +13,7 @@ from trainables.pruning.held import much_fixed
 
 def expected_budgets(cells: Cells) -> dict[tuple[str, float], dict[int, float]]:
     """Find what rivals should keep, by setting and sparsity, then by seed: what uniform keeps, else their median."""
-    kept: dict[tuple[str, float], dict[int, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+    kept: dict[tuple[str, float], dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for cell, own in cells.items():
         for seed, trial in own.items():
             kept[cell.setting, cell.sparsity][seed][cell.policy] = trial.spent
@@ -46,7 +46,7 @@ def incomparable(
 ) -> list[str]:
     """Say why a row may not be comparable: other seeds, another budget, or another training in the same arm."""
     texts = [OTHER_SEEDS] if baseline and {trial.seed for trial in trials} != set(baseline) else []
-    if unmatched := [trial for trial in trials if not matched(trial.spent, budgets[trial.seed])]:
+    if unmatched := [trial for trial in trials if not matched(trial.spent, budgets[trial.seed], trial.within)]:
         off = max(abs(trial.spent / budgets[trial.seed] - 1) for trial in unmatched)
         kind, rival = trials[0].budget, "uniform's" if baseline else "the rivals' median"
         texts.append(f"{kind} kept differ from {rival} by {off:.1%}: its gap, headline and counts leave them out")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from search.comparison import search_costs
+from search.comparison.budgets import spent
 from search.results.constraints import COMPARE, FRACTIONS, Condition, conditions
 from search.results.folder import StudyFolder
 from search.results.rows import SCHEMA
@@ -59,7 +60,11 @@ class Winner(NamedTuple):
     exported_bytes: int | None
     quantised_latency_ms: float | None
     exported_latency_ms: float | None
-    spent: int  # weights or multiply-accumulates kept, whichever the budget counts
+    latency_density: float | None  # measured, as a fraction of the dense network's
+    predicted_latency_ms: float | None
+    device: str
+    spent: float  # weights, multiply-accumulates or time kept, whichever the budget counts
+    within: float  # how far a rival's may be from it, as a fraction
     trained_images: int | None  # images through the network, without those of allocation; None: not counted
     reached_by: str  # the policy; differs from the trial's own where a search's best trial is a starting point
     cost_seconds: float  # of allocation and profile, and of every trial that a search evaluated; the next two alike
@@ -86,7 +91,8 @@ DECISIVE = [  # columns that decide who wins and at what cost
     *("trial", "cell", "policy", "status", "best_val_accuracy", "higher_is_better", "starts", "feasible"),
     *search_costs.COLUMNS,
 ]
-COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE, "layers", "parts")]
+TIMES = ("latency_ms", "dense_latency_ms", "latency_spread", "predicted_latency_ms")
+COLUMNS = [name for name in SCHEMA.names if name in (*Winner._fields, *DECISIVE, *TIMES, "layers", "parts")]
 
 
 class Winners(NamedTuple):
@@ -138,29 +144,32 @@ def winners(folders: Sequence[StudyFolder]) -> Winners:
     order = [("rank", "descending"), ("starts", "descending"), ("trial", "ascending")]
     reached = seen.filter(done & pc.field("feasible")).sort_by(order)
     best = reached.group_by(["search", "cell"], use_threads=False).aggregate([("row", "first")])
-    spent, spent_by_rule = search_costs.of_searches(seen), search_costs.of_rules(named)
+    paid, paid_by_rule = search_costs.of_searches(seen), search_costs.of_rules(named)
     searches = best["search"].to_pylist()
     reached_cells = list(zip(searches, best["cell"].to_pylist(), strict=True))
-    spent_by_search = [spent[each] for each in reached_cells]
+    paid_by_search = [paid[each] for each in reached_cells]
 
     won = table.take(pa.array(np.concatenate([named["row"].to_numpy(), best["row_first"].to_numpy()])))
+    kept, within = spent(won)
     columns = {
         **{name: won[name].to_pylist(maps_as_pydicts="strict") for name in Winner._fields if name in won.column_names},
-        "spent": pc.if_else(pc.equal(won["budget"], "params"), won["params_kept"], won["macs_kept"]).to_pylist(),
+        "latency_density": pc.divide(won["latency_ms"], won["dense_latency_ms"]).to_pylist(),
+        "spent": kept.tolist(),
+        "within": within.tolist(),
         "trained_images": pc.subtract(won["images"], won["allocation_images"]).to_pylist(),
         "reached_by": [*named["policy"].to_pylist(), *searches],
         **{
-            f"cost_{kind}": [*costs, *(getattr(each, kind) for each in spent_by_search)]
-            for kind, costs in spent_by_rule.items()
+            f"cost_{kind}": [*costs, *(getattr(each, kind) for each in paid_by_search)]
+            for kind, costs in paid_by_rule.items()
         },
-        "trials": [*[1] * len(named), *(each.trials for each in spent_by_search)],
-        "networks": [*[1] * len(named), *(each.networks for each in spent_by_search)],
+        "trials": [*[1] * len(named), *(each.trials for each in paid_by_search)],
+        "networks": [*[1] * len(named), *(each.networks for each in paid_by_search)],
         "table_row": range(len(won)),
     }
     cells: dict[Cell, dict[int, Winner]] = defaultdict(dict)
     for winner in map(Winner._make, zip(*(columns[name] for name in Winner._fields), strict=True)):
         cells[Cell(winner.setting, winner.sparsity, winner.reached_by)][winner.seed] = winner
-    without_winner = Counter(search for search, _ in spent.keys() - set(reached_cells))
+    without_winner = Counter(search for search, _ in paid.keys() - set(reached_cells))
     return Winners(cells, Layers(won["layers"]), without_winner)
 
 

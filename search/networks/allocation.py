@@ -12,6 +12,8 @@ from trainables.artifacts.probes import probe
 from trainables.artifacts.profile import measure_profile
 from trainables.catalog import feasibility
 from trainables.frozen import Frozen
+from trainables.latency.measuring import inputs_of
+from trainables.latency.table import LatencyTable
 from trainables.models import own_code
 from trainables.models.layers import count
 from trainables.names import SEARCHES, Source
@@ -55,6 +57,10 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
     spec = spec.with_code(own_code.described(spec.functions))
     if spec.policy in SEARCHES:
         raise ValueError(f"policy must be one that runs no trials, but got {spec.policy!r}; run a study")
+    if spec.budget == "latency" and not spec.device.table:
+        raise ValueError(
+            "budget 'latency' must come with a table; measure one by howcompact latency-table, add --table"
+        )
     if "gates" in spec.inputs:
         raise ValueError("policy and criterion must not use gates, which this command does not train; run a study")
     built, model = network.architecture, network.model
@@ -65,7 +71,10 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
     before = count(model, {}, built.example())
     started = time.perf_counter()
     calibration, shared = None, dict[Source, Any]()
-    if inputs := spec.inputs:
+    if spec.device.table:
+        shared["latency"] = LatencyTable.at(spec.device.table)
+        shared["latency"].refuse_other(free, inputs_of(built.example()))
+    if inputs := spec.inputs - {"latency"}:
         asker = f"policy {spec.policy!r} with criterion {spec.criterion!r}"
         splits = network.splits(asker)
         dense = spec.dense.model_copy(update={"data": network.data})

@@ -11,7 +11,11 @@ from search.results.rows import TrialRow
 from search.results.scale import ACCURACY, public_name, sign_of
 from trainables.lookup import did_you_mean
 
-FRACTIONS = {"params": ("params_kept", "params_total"), "macs": ("macs_kept", "macs_total")}  # of the dense network
+FRACTIONS = {  # of the dense network
+    "params": ("params_kept", "params_total"),
+    "macs": ("macs_kept", "macs_total"),
+    "latency": ("latency_ms", "dense_latency_ms"),
+}
 COLUMNS = {name: field.annotation for name, field in TrialRow.model_fields.items()}
 NUMBERS = [*FRACTIONS, *(n for n, kind in COLUMNS.items() if kind in (int, float, int | None, float | None))]
 TEXTS = [name for name, kind in COLUMNS.items() if name not in NUMBERS and kind != dict[str, float]]
@@ -58,7 +62,7 @@ def _shown(names: Sequence[str], rows: Sequence[TrialRow]) -> list[str]:
 
 
 def value_of(row: TrialRow, name: str) -> float | str | None:
-    """Return the value of a column; "params" and "macs" are fractions of the dense network."""
+    """Return the value of a column; "params", "macs" and "latency" are fractions of the dense network."""
     if name.startswith(OTHER):
         return row.other_metrics.get(name.removeprefix(OTHER))
     if name not in FRACTIONS:

@@ -14,7 +14,7 @@ from trainables.curriculum_spec import Curriculum
 from trainables.data import content
 from trainables.data_spec import DataSpec
 from trainables.frozen import Frozen
-from trainables.spec import DenseSpec, GatingSpec, ProbeSpec, ProfileSpec, TrialSpec
+from trainables.spec import DenseSpec, GatingSpec, LatencySpec, ProbeSpec, ProfileSpec, TrialSpec
 from trainables.storage.folder import Folder
 
 Keyed = tuple[Kind, str]  # kind and key of an artifact
@@ -25,7 +25,7 @@ key_of = cache(Frozen.key)  # trials share few specs of artifacts
 class SharedArtifact(Frozen):
     """An artifact that trials of a study start from."""
 
-    kind: str  # data (checksums of its files), dense, probe, profile or gates
+    kind: str  # data (checksums of its files), dense, latency, probe, profile or gates
     name: str  # what it is, in words
     artifact: str  # its key; of a data set, the checksum of its contents
     ready: bool  # whether the storage has it
@@ -59,6 +59,9 @@ def words_of(kind: Kind, spec: Frozen) -> str:
         case DenseSpec():
             name = f"{model_name(spec.model, spec.width)}, seed {spec.seed}"
             return name if spec.curriculum == Curriculum() else f"{name}, {curriculum_name(spec.curriculum)}"
+        case LatencySpec():
+            on = spec.device.table or spec.device.name
+            return f"{model_name(spec.model, spec.width)}: {spec.granularity}s, on {on}"
         case ProfileSpec():
             return f"{words_of('dense', spec.dense)}: {spec.granularity}s by {spec.criterion}"
         case ProbeSpec():

@@ -44,7 +44,7 @@ def best(folder: StudyFolder, request: BestRequest) -> Retrieved:
     """
     _check(request.out, request.export)
     registry = Registry(folder, request.register) if request.register else None
-    meter = LatencyMeter(folder, request.runtime)
+    meter = LatencyMeter(folder, request.device)
     rows, data = _on_data_at_hand(folder)
     row = choose(rows, request, meter.milliseconds)
     with replacing(request.out) as fresh:
@@ -61,7 +61,7 @@ def best_front(folder: StudyFolder, request: BestRequest) -> Front:
     Each network has a folder of its own in `request.out`. None is registered in MLflow.
     """
     _check(request.out, request.export)
-    meter = LatencyMeter(folder, request.runtime)
+    meter = LatencyMeter(folder, request.device)
     rows, data = _on_data_at_hand(folder)
     rows = choose_front(rows, request, meter.milliseconds)
     with replacing(request.out) as fresh:

@@ -22,7 +22,7 @@ class BestRequest:
     out: str = "best"  # the folder to fill
     export: Sequence[str] = ()  # kinds of files to write beside each network
     register: str | None = None  # name of a model in MLflow's registry
-    runtime: str | None = None  # in which latency is measured; None: PyTorch
+    device: str | None = None  # whose latency is measured; None: PyTorch's
 
 
 def choose(rows: Sequence[TrialRow], request: BestRequest, latency: Milliseconds) -> TrialRow:
@@ -43,7 +43,7 @@ def choose(rows: Sequence[TrialRow], request: BestRequest, latency: Milliseconds
         measured.append(latency(row))
         if all(bound.holds(measured[-1]) for bound in bounds):
             return row
-    raise _too_slow(measured, request.runtime)
+    raise _too_slow(measured, request.device)
 
 
 def choose_front(rows: Sequence[TrialRow], request: BestRequest, latency: Milliseconds) -> list[TrialRow]:
@@ -58,7 +58,7 @@ def choose_front(rows: Sequence[TrialRow], request: BestRequest, latency: Millis
         measured = [latency(row) for row in fitting]
         fitting = [r for r, ms in zip(fitting, measured, strict=True) if all(bound.holds(ms) for bound in bounds)]
         if not fitting:
-            raise _too_slow(measured, request.runtime)
+            raise _too_slow(measured, request.device)
     metric = ranking_field(request.metric, rows)
     names = [*dict.fromkeys((metric, *SIZES, *([LATENCY] if timed else [])))]
     penalties = [
@@ -107,8 +107,8 @@ def _number(row: TrialRow, name: str) -> float:
     return value
 
 
-def _too_slow(measured: Sequence[float], runtime: str | None) -> ValueError:
-    where = f"in {runtime} on this machine" if runtime else "on this machine"
+def _too_slow(measured: Sequence[float], device: str | None) -> ValueError:
+    where = f"on {device} of this machine" if device else "on this machine"
     return ValueError(
         f"a network must meet the bounds on {LATENCY}, but the medians of the {len(measured)} that meet all others are "
         f"{min(measured):.3g} to {max(measured):.3g} ms {where}; loosen --where"

@@ -197,8 +197,8 @@ def _complete(
     manifest.write_files(folder, files | {name: folder.read(name) for name in names})
     manifest.read_files(folder)
     speeds = [meter.speed(row)]
-    if "onnx" in exports and meter.engine != "onnxruntime":
-        speeds.append(measure(copied, "onnxruntime"))
+    if "onnx" in exports and meter.device != "onnxruntime-cpu":
+        speeds.append(measure(copied, "onnxruntime-cpu"))
     own = {"params_fixed", "other_metrics", *Int8File.model_fields}
     shared = set(Retrieved.model_fields) & set(TrialRow.model_fields) - own
     return Retrieved(

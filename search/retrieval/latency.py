@@ -1,4 +1,4 @@
-"""The latency of a trial's network on this machine, in one runtime, beside the dense network's."""
+"""The latency of a trial's network on this machine, on one device, beside the dense network's."""
 
 import torch
 
@@ -8,7 +8,7 @@ from trainables.checkpoints import checkpoint
 from trainables.checkpoints.checkpoint import Checkpoint
 from trainables.checkpoints.epochs import epoch_name
 from trainables.evaluate import rebuild
-from trainables.exports.latency import Speed, check_engine, compare
+from trainables.exports.latency import Speed, check_device, compare
 from trainables.training.train import to_device
 
 CPU = torch.device("cpu")
@@ -20,14 +20,14 @@ class LatencyMeter:
     Networks of the same shape are measured once: zeros in a weight do not change the time.
     """
 
-    def __init__(self, folder: StudyFolder, runtime: str | None = None) -> None:
-        """Measure networks of a study. runtime: an engine; None is PyTorch, on the GPU where there is one.
+    def __init__(self, folder: StudyFolder, device: str | None = None) -> None:
+        """Measure networks of a study. device: one of `DEVICES`; None is PyTorch, on the GPU where there is one.
 
-        Raises ValueError for an unknown runtime and for one that this machine does not have.
+        Raises ValueError for an unknown device and for one that this machine does not have.
         """
         self._folder = folder
-        self.engine = runtime or ("torch-cuda" if torch.cuda.is_available() else "torch")
-        check_engine(self.engine)
+        self.device = device or ("torch-cuda" if torch.cuda.is_available() else "torch-cpu")
+        check_device(self.device)
         self._speeds: dict[str, Speed] = {}
 
     def speed(self, row: TrialRow) -> Speed:
@@ -35,7 +35,7 @@ class LatencyMeter:
         cut = [] if row.granularity == "weight" else sorted(row.parts.items())
         shape = row.trial if row.before else repr((row.setting, cut))
         if shape not in self._speeds:
-            self._speeds[shape] = measure(best_checkpoint(self._folder, row), self.engine)
+            self._speeds[shape] = measure(best_checkpoint(self._folder, row), self.device)
         return self._speeds[shape]
 
     def milliseconds(self, row: TrialRow) -> float:
@@ -43,10 +43,10 @@ class LatencyMeter:
         return self.speed(row).pruned.median_ms
 
 
-def measure(saved: Checkpoint, engine: str) -> Speed:
+def measure(saved: Checkpoint, device: str) -> Speed:
     """Measure the network of a checkpoint beside a dense one of its architecture."""
     dense = to_device(saved.architecture.whole.build(), CPU)  # in the same memory layout
-    (speed,) = compare(dense, rebuild(saved, CPU), saved.architecture.example(), [engine])
+    (speed,) = compare(dense, rebuild(saved, CPU), saved.architecture.example(), [device])
     return speed
 
 

@@ -17,6 +17,7 @@ from trainables.storage.folder import StorageError
 from trainables.training.train import DivergedError
 
 NAMES: Mapping[Source | Literal["scores"], str] = {
+    "latency": "latency table",
     "probe": "probes",
     "profile": "profile",
     "gates": "gates",

@@ -13,6 +13,7 @@ from trainables.checkpoints import pretrained
 from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data_spec import DataSpec
+from trainables.latency.table import table_content
 from trainables.learnability.scores import table_checksum
 from trainables.models import own_code
 from trainables.own_function import is_external
@@ -24,7 +25,7 @@ Say = Callable[[str], None]
 
 
 def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
-    """Set the checksums of the study's data set, files with weights, code of the user's own, and tables of scores.
+    """Set the checksums of the study's data set, files with weights, code of the user's own, and its tables.
 
     Of a task the metric, too.
 
@@ -49,7 +50,11 @@ def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
         name: recipe.model_copy(update={"code": contents.get(recipe.optimizer, "")})
         for name, recipe in (("dense", study.dense), ("finetune", study.finetune))
     }
-    return study.model_copy(update={"data": data, "contents": contents, "curricula": curricula, **recipes})
+    device = study.device
+    if device.table:
+        device = device.model_copy(update={"content": table_content(device.table)})
+    found = {"data": data, "contents": contents, "curricula": curricula, "device": device, **recipes}
+    return study.model_copy(update=found)
 
 
 def warn_of_changes(study: StudySpec, folder: StudyFolder, warn: Say) -> None:

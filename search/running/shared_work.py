@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from search.running.dense_progress import dense_watch
 from search.running.failures import SharedFailures, raised, scores_of
 from search.running.gpu_sharing import share_of_gpu
+from search.running.latency_tables import check_latency_budgets
 from search.running.messages import Messages
 from search.running.tasks import Say, Watch, finish
 from search.study.resources import Resources
@@ -26,7 +27,7 @@ from trainables.data import sources
 from trainables.data.splits import AnySplits
 from trainables.data_spec import DataSpec
 from trainables.learnability.scores import scores
-from trainables.spec import DenseSpec, TrialSpec
+from trainables.spec import DenseSpec, LatencySpec, TrialSpec
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.process import WorkerResources, own_device, prepare_process
 from trainables.training.workers import team
@@ -142,10 +143,14 @@ def prepare(
         }
         lacking = [due[key] for key in _lacking(shared_work.storage, kind, due)]
         make = shared_work.train if shared.trains else shared_work.make
-        errors = make(_make, [(kind, named, [references[d.data.key()]]) for named, d in lacking], shared.label)
-        for position, error in errors.items():
-            artifact, dense = lacking[position]
-            failures.add(kind, artifact.key(), dense, error)
+        for turn in [[each] for each in lacking] if shared.alone else [lacking]:
+            asked = [(kind, named, [references[d.data.key()]]) for named, d in turn]
+            for position, error in make(_make, asked, shared.label).items():
+                artifact, dense = turn[position]
+                if isinstance(artifact, LatencySpec) and artifact.device.table:
+                    raise raised(error)  # the user's table does not fit
+                failures.add(kind, artifact.key(), dense, error)
+    check_latency_budgets(failures.without(specs), shared_work.storage, shared_work.messages)
     return references, shared_work.resources, failures
 
 

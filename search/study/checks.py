@@ -7,6 +7,7 @@ from search.study import search_checks
 from search.study.given import Given
 from search.study.spec import StudySpec
 from trainables.catalog import checks
+from trainables.device_spec import DeviceSpec
 from trainables.names import GATED, GIVEN
 from trainables.pruning_spec import Distillation, Gates
 from trainables.spec import TrialSpec
@@ -44,6 +45,12 @@ def complaints_of_settings(study: StudySpec) -> list[str]:
     for name, recipe in (("dense", study.dense), ("finetune", study.finetune)):
         if recipe.code:
             problems.append(f"{name}.code must be left out, as each run finds it, but got {recipe.code!r}; drop it")
+    if study.device.content:
+        problems.append("device.content must be left out, as each run finds it; drop it")
+    if study.device != DeviceSpec() and not study.timed:
+        problems.append(
+            "device must come with budget 'latency', with latency, or with a search for it; set one, or drop device"
+        )
     if study.contents or any(curriculum.content or curriculum.code for curriculum in study.curricula):
         problems.append("contents must be left out, as each run finds them; drop them")
     for field in ("models", "criteria", "recoveries", "curricula", "policies", "sparsities", "seeds"):
@@ -80,7 +87,8 @@ def _missing(study: StudySpec) -> list[str]:
     from trainables.catalog import availability  # imports torch
 
     networks = (network for cell in _different_cells(study) for network in cell.networks)
-    missing = availability.missing({(network.model, network.weights): network for network in networks}.values())
+    different = {(network.model, network.weights): network for network in networks}
+    missing = availability.missing(different.values(), study.device)
     return [*missing, *availability.missing_packages(study.quantise)]
 
 

@@ -31,7 +31,9 @@ def absolute(study: StudySpec, only_present: bool = False) -> StudySpec:
     )
     places = {name: _or_unchanged(path, getattr(study.given, name)) for name in ("table", "study")}
     given = study.given.model_copy(update=places)
-    return study.model_copy(update={"data": data, "weights": weights, "curricula": curricula, "given": given})
+    device = study.device.model_copy(update={"table": _or_unchanged(path, study.device.table)})
+    changes = {"data": data, "weights": weights, "curricula": curricula, "given": given, "device": device}
+    return study.model_copy(update=changes)
 
 
 def _is_torchvision_name(model: str, weights: str) -> bool:

@@ -11,10 +11,11 @@ from search.study.cells import following
 from search.study.given import Given, GivenSetting
 from search.study.resources import Recording, Resources
 from search.study.search_spec import SearchSpec
-from search.study.spellings import Compensate, Name, Named, Quantising, Tracking
+from search.study.spellings import Compensate, Device, Name, Named, Quantising, Tracking
 from search.study.task_setting import task_of_the_data
 from trainables.curriculum_spec import Curriculum
 from trainables.data_spec import DataSpec, Seed
+from trainables.device_spec import DeviceSpec
 from trainables.frozen import Frozen
 from trainables.learnability.curriculum_kinds import control_of
 from trainables.names import (
@@ -70,7 +71,7 @@ class StudySpec(Frozen):
         (0.5, 0.8, 0.95), min_length=1, description="The fractions of the budget that are removed."
     )
     budget: BudgetKind = Field(
-        "params", description="What a sparsity counts: prunable weights or multiply-accumulates."
+        "params", description="What a sparsity counts: prunable weights, multiply-accumulates or time on a device."
     )
     round_to: int = Field(
         1, ge=1, le=1024, description="The number of kept channels is a multiple of this, or all channels are kept."
@@ -114,6 +115,7 @@ class StudySpec(Frozen):
         "off",
         description="Whether each trial ends by quantising its network to int8, as an ONNX file, beside float32.",
     )
+    device: Device = Field(DeviceSpec(), description="Whose latency: a runtime, or the file of a latency table.")
     search: SearchSpec = Field(
         SearchSpec(), description='How the policies "searched" and "random-search" look for densities.'
     )
@@ -137,6 +139,11 @@ class StudySpec(Frozen):
             dense = dense.model_copy(update={"weights": self.weights.get(dense.model, "")})
         dense = dense.model_copy(update={"curriculum": dense.curriculum.found_in(self.curricula)})
         return spec.model_copy(update={"dense": dense, "curriculum": spec.curriculum.found_in(self.curricula)})
+
+    @property
+    def timed(self) -> bool:
+        """Whether the latency of a device matters to any trial."""
+        return self.latency or self.search.timed or self.budget == "latency"
 
     @property
     def size(self) -> int:
@@ -229,7 +236,8 @@ class StudySpec(Frozen):
                 before=self.before,
                 gates=self.gates if criterion in GATED else Gates(),
                 probe=self.probe if criterion == "probe" else TrialSpec().probe,
-                latency=self.latency or self.search.timed,
+                latency=self.timed and not self.device.table,
+                device=self.device,
                 quantise=self.quantise,
                 record=self.records.finetune,
             )

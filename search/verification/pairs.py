@@ -15,6 +15,7 @@ from search.results.rows import TrialRow
 
 PRECISION = 1e-9
 BUDGET = 0.01  # largest difference of two kept budgets, as a share of the larger one
+NOISE = 0.1  # the same for times, whatever their spread
 
 BySeed = Mapping[int, TrialRow]
 Name = tuple[str, float, frozenset[str]]  # setting, sparsity, policies
@@ -46,11 +47,26 @@ def _gaps(own: BySeed, other: BySeed) -> dict[int, float]:
     found = {}
     for seed in sorted(own.keys() & other.keys()):
         one, two = own[seed], other[seed]
-        kept = [(row.params_kept if row.budget == "params" else row.macs_kept) or 0 for row in (one, two)]
-        if max(kept) - min(kept) <= BUDGET * max(kept):
+        kept = [_spent(row) for row in (one, two)]
+        within = max(_within(row) for row in (one, two))
+        if max(kept) - min(kept) <= within * max(kept):
             ahead = (one.best_val_accuracy or 0.0) - (two.best_val_accuracy or 0.0)
             found[seed] = ahead if one.higher_is_better else -ahead
     return found
+
+
+def _spent(row: TrialRow) -> float:
+    """Return what a trial keeps of what its budget counts."""
+    if row.budget != "latency":
+        return (row.params_kept if row.budget == "params" else row.macs_kept) or 0
+    if row.latency_ms is None or row.dense_latency_ms is None:
+        return row.predicted_latency_ms or 0.0
+    return row.latency_ms / row.dense_latency_ms
+
+
+def _within(row: TrialRow) -> float:
+    """Return how far a rival may be from that: times match within their spread, of at most 10 %."""
+    return min(max(row.latency_spread or 0.0, BUDGET), NOISE) if row.budget == "latency" else BUDGET
 
 
 def _of_pair(pair: Pair, gaps: Mapping[int, float], margin: float) -> list[str]:

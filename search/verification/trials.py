@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from search.results.folder import SPEC, StudyFolder
+from search.verification.latency import beyond_time
 from search.verification.rules import beyond_rules
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Checkpoint
@@ -62,6 +63,7 @@ def _of_network(folder: StudyFolder, outcome: Outcome, checked: Checked) -> list
     problems = [*_of_counts(saved, outcome.spec, facts), *_of_budget(outcome.spec, facts)]
     if (outcome.quantised is not None) != (outcome.spec.quantise != "off"):
         problems.append("its outcome must have an int8 file's numbers exactly if its settings say quantise")
+    problems += beyond_time(saved, outcome.spec, facts, folder.folder.parent)
     if record.history != outcome.history[: len(record.history)]:
         problems.insert(0, "its outcome and its network differ in the reports of epochs")
     return problems
@@ -91,7 +93,9 @@ def _of_counts(saved: Checkpoint, spec: TrialSpec, facts: Facts) -> list[str]:
 
 
 def _of_budget(spec: TrialSpec, facts: Facts) -> list[str]:
-    """Check that what was kept is within the budget of the sparsity."""
+    """Check that what was kept is within the budget of the sparsity; `beyond_time` checks one of latency."""
+    if spec.budget == "latency":
+        return []
     kept, whole = (
         (facts.params_kept, facts.params_total) if spec.budget == "params" else (facts.macs_kept, facts.macs_total)
     )

@@ -3,7 +3,7 @@
 Networks have full width and fresh weights, and see one 32 x 32 image in float32 on one thread. First it removes blocks
 uniformly. Then it cuts channels uniformly to the same multiply-accumulates, so that both can be compared, and once more
 to multiples of eight within the budget. It also masks 90 % of the weights. It measures each network by turns with its
-dense network, in every engine of this machine.
+dense network, on every device of this machine.
 """
 
 import copy
@@ -34,8 +34,8 @@ def pruned(dense: nn.Module, built: Architecture, **settings: object) -> tuple[n
 
 
 def main(models: tuple[str, ...]) -> None:
-    """Print a line of Markdown for each network and engine."""
-    print("| network | pruned | engine | dense ms | pruned ms | multiply-accumulates left | speed-up |")
+    """Print a line of Markdown for each network and device."""
+    print("| network | pruned | device | dense ms | pruned ms | multiply-accumulates left | speed-up |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for name in models:
         torch.manual_seed(0)
@@ -53,7 +53,7 @@ def main(models: tuple[str, ...]) -> None:
             for speed in compare(dense, network, built.example(), runs=RUNS):
                 dense_ms, ms = speed.dense.median_ms, speed.pruned.median_ms
                 cells = f"{dense_ms:.2f} | {ms:.2f} | {speed.macs:.2f} | {speed.speed_up:.2f}"
-                print(f"| {name} | {what} | {speed.engine} | {cells} |", flush=True)
+                print(f"| {name} | {what} | {speed.device} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from trainables.curriculum_spec import Curriculum
 from trainables.data_spec import DataSpec
+from trainables.device_spec import DeviceSpec
 from trainables.frozen import NOT_IN_KEY, Frozen
 from trainables.pruning_spec import Distillation, Gates, LayerRule, Pruning, Schedule
 from trainables.recipe import Recipe
-from trainables.spec import DenseSpec, EpochReport, GatingSpec, ProbeSpec, ProfileSpec, TrialSpec
+from trainables.spec import DenseSpec, EpochReport, GatingSpec, LatencySpec, ProbeSpec, ProfileSpec, TrialSpec
 from trainables.storage.strict_json import from_json
 from trainables.task_spec import MetricSpec, TaskSpec
 
@@ -81,7 +82,10 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (ProbeSpec, {"dense": DenseSpec(seed=1), "samples": 9}),
     (TrialSpec, {"dense": DenseSpec(seed=1), "granularity": "channel", "criterion": "l1", "policy": "erk"}),
     (TrialSpec, {"sparsity": 0.6, "budget": "macs", "densities": {"a": 1.0}, "calibration": 9, "recalibrate": 9}),
-    (TrialSpec, {"compensate": True, "quantise": "int8", "code": "x"}),
+    (TrialSpec, {"compensate": True, "quantise": "int8", "code": "x", "device": DeviceSpec(batch=2)}),
+    (DeviceSpec, {"name": "torch-cpu", "threads": 2, "batch": 2, "table": "x", "content": "c"}),
+    (LatencySpec, {"model": "x", "width": 2.0, "content": "c", "data": DataSpec(size=9), "granularity": "block"}),
+    (LatencySpec, {"round_to": 2, "device": DeviceSpec(batch=2)}),
     (TrialSpec, {"round_to": 8}),
     (TrialSpec, {"layers": (LayerRule(match="a", keep=1.0),)}),
     (TrialSpec, {"finetune": Recipe(lr=0.3), "recovery": "x", "latency": True, "probe": 9}),
@@ -104,6 +108,7 @@ OTHERS: list[tuple[type[Frozen], dict[str, Any]]] = [
     (Curriculum, {"start": 0.3, "full": 0.3, "fraction": 0.4, "balanced": False, "shuffled": True, "content": "c"}),
     (GatingSpec, {"dense": DenseSpec(seed=1), "sparsity": 0.6, "budget": "macs", "finetune": Recipe(lr=0.3)}),
     (GatingSpec, {"gates": Gates(lr=0.3), "layers": (LayerRule(type="Linear", density=0.5),)}),
+    (GatingSpec, {"latency_table": LatencySpec()}),
     (Gates, {"epochs": 9, "shaping": "x", "resolution": 9, "lr": 0.3, "strength": 0.3, "power": 2}),
     (Schedule, {"name": "x", "steps": 2, "step_epochs": 2}),
     (Distillation, {"temperature": 2.0, "weight": 0.5}),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trainables.pruning.granularity import Counts, Part, Prunable
 from trainables.pruning.held import not_pruned
+from trainables.pruning.latency_cost import PICOSECONDS
 from trainables.spec import BudgetKind
 
 Path = Callable[[float], NDArray[np.float64]]  # scale > 0 -> (parts,) units wanted, growing with the scale
@@ -61,16 +62,26 @@ def total(prunable: Prunable, sparsity: float, kind: BudgetKind, at_least: Count
     budget = round((1.0 - sparsity) * dense)
     if least <= budget <= most:
         return budget
-    leaves = f"of {dense:,} {kind}, but sparsity {sparsity} leaves {budget:,}"
+    leaves = f"of {amount(dense, kind)}, but sparsity {sparsity} leaves {number(budget, kind)}"
     if any(part.bounds for part in prunable.parts):
         low, high = _sparsities(least, most, dense)
         remedy = f"use a sparsity of {low} to {high}, or change the rules in layers"
-        rule = f"budget must leave {least:,} to {most:,} {leaves}; {remedy}"
+        rule = f"budget must leave {number(least, kind)} to {number(most, kind)} {leaves}; {remedy}"
     else:
         remedy = f"use a sparsity of at most {int((1 - least / dense) * 1e4) / 1e4}"
-        rule = f"budget must leave at least {least:,} {leaves}; {remedy}"
+        rule = f"budget must leave at least {number(least, kind)} {leaves}; {remedy}"
     whole = not_pruned({**_kept_whole(prunable, fewest), **prunable.held}) if budget < least else ""
     raise ValueError(f"{rule}{whole}{_rounded(prunable)}{_without_weights(prunable, kind)}")
+
+
+def number(cost: int, kind: BudgetKind) -> str:
+    """Write a cost without its unit."""
+    return f"{cost / PICOSECONDS:.4g}" if kind == "latency" else f"{cost:,}"
+
+
+def amount(cost: int, kind: BudgetKind) -> str:
+    """Write a cost with its unit."""
+    return f"{number(cost, kind)} {'ms' if kind == 'latency' else kind}"
 
 
 def reachable(prunable: Prunable, kind: BudgetKind, at_least: Counts) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from trainables.pruning.context import Calibration, Meter, PruningContext
 from trainables.pruning.criteria import Scores, criterion
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Cut, Prunable, top_units
+from trainables.pruning.latency_cost import PICOSECONDS
 from trainables.pruning.rules import bounded
 from trainables.pruning_spec import Schedule
 from trainables.spec import TrialSpec
@@ -41,6 +43,12 @@ class Plan:
     def parts(self) -> dict[str, float]:
         """Part name -> fraction of its units that the part keeps after the last step."""
         return {part.name: self.steps[-1][part.name] / part.units for part in self.prunable.parts}
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The predicted latency after the last step; None where no latency was measured."""
+        kept = np.array([self.steps[-1][part.name] for part in self.prunable.parts])
+        return None if self.prunable.latency is None else self.prunable.cost(kept, "latency") / PICOSECONDS
 
     def carry_out(self) -> Cut:
         """Take the first step in place. One-shot pruning has no other step."""
@@ -70,6 +78,8 @@ def plan(
     """
     spent = Meter(calibration)
     prunable = view(model, spec.granularity, example, spec.round_to, spec.layers)
+    if spec.budget == "latency":
+        prunable = shared["latency"].priced(prunable)
     context = PruningContext(prunable, spec.seed, calibration, shared)
     scores = criterion("gates" if spec.joint else spec.criterion)(context)
     steps = quotas(spec, context, scores)

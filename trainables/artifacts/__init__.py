@@ -1,4 +1,4 @@
-"""Artifacts that trials share: dense networks, and the profiles, probes and trained gates of each of them.
+"""Artifacts that trials share: dense networks, and the profiles, probes and trained gates of each; latency tables.
 
-Hands out: dense, kinds, needs, probes, profile, record.
+Hands out: dense, kinds, latency, needs, probes, profile, record.
 """

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from trainables.allocation.budget import dense_counts, total
 from trainables.artifacts.dense import load_dense, saved_dense
+from trainables.artifacts.latency import saved_latency
 from trainables.artifacts.record import CostRecord, GatingRecord
 from trainables.checkpoints import artifact_store, checkpoint
 from trainables.data.batches import Batch
@@ -38,9 +39,12 @@ def make_gating(
     unfinished = artifact_store.unfinished(storage, f"gates-{spec.key()}")
     dense = saved_dense(storage, spec.dense)
     example = dense.architecture.example(device)
+    table = None if spec.latency_table is None else saved_latency(storage, spec.latency_table)
 
     def gate(model: nn.Module) -> ChannelGates:
         channels = bounded(Channels(model, example), spec.layers)
+        if table:
+            channels = table.priced(channels)
         target = total(channels, spec.sparsity, spec.budget) / channels.cost(dense_counts(channels), spec.budget)
         return ChannelGates(channels, spec.gates, spec.budget, target)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainables.artifacts.gating import load_gating, make_gating
+from trainables.artifacts.latency import load_latency, make_latency
 from trainables.artifacts.needs import needed
 from trainables.artifacts.probes import load_probes, make_probes
 from trainables.artifacts.profile import load_profile, make_profile
@@ -25,9 +26,11 @@ class Shared:
     load: Callable[[Folder], tuple[Any, Cost]]  # the artifact, and the cost of making it
     label: str  # what the progress of a study calls the finished ones
     trains: bool = False  # several workers can make it together
+    alone: bool = False  # one is made at a time, as others beside it would change it
 
 
-SHARED: Mapping[Source, Shared] = {  # in this order, as a profile may read probes
+SHARED: Mapping[Source, Shared] = {  # in this order, as in `needs`
+    "latency": Shared(make_latency, load_latency, "latency tables measured", alone=True),
     "probe": Shared(make_probes, load_probes, "networks probed"),
     "profile": Shared(make_profile, load_profile, "profiles measured"),
     "gates": Shared(make_gating, load_gating, "gates trained", trains=True),

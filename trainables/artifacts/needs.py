@@ -7,7 +7,8 @@ from trainables.frozen import Frozen
 from trainables.names import Source
 from trainables.spec import TrialSpec
 
-SPECS: Mapping[Source, Callable[[TrialSpec], Frozen]] = {  # in this order, as a profile may read probes
+SPECS: Mapping[Source, Callable[[TrialSpec], Frozen | None]] = {  # in this order: each may read those before it
+    "latency": lambda spec: spec.latency_table,
     "probe": lambda spec: spec.probing,
     "profile": lambda spec: spec.profile,
     "gates": lambda spec: spec.gating,
@@ -17,7 +18,8 @@ SPECS: Mapping[Source, Callable[[TrialSpec], Frozen]] = {  # in this order, as a
 def needed(spec: TrialSpec) -> dict[Source, Frozen]:
     """Return the specs of the artifacts that a trial reads beside dense networks: kind -> spec."""
     first = spec.prunings[0]  # only the first pruning starts from the dense network
-    return {kind: of(first) for kind, of in SPECS.items() if kind in first.inputs}
+    specs = {kind: of(first) for kind, of in SPECS.items() if kind in first.inputs}
+    return {kind: spec for kind, spec in specs.items() if spec}
 
 
 def artifacts_of(spec: TrialSpec) -> list[tuple[Kind, Frozen]]:

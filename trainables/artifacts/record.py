@@ -3,7 +3,7 @@
 from trainables.checkpoints.record import Record
 from trainables.data_spec import DataSpec
 from trainables.outcome import Cost
-from trainables.spec import DenseSpec, GatingSpec, ProbeSpec, ProfileSpec
+from trainables.spec import DenseSpec, GatingSpec, LatencySpec, ProbeSpec, ProfileSpec
 from trainables.training.record import TrainingRecord
 
 
@@ -28,6 +28,12 @@ class GatingRecord(TrainingRecord):
     spec: GatingSpec
     data: DataSpec
     cost: Cost
+
+
+class LatencyTableRecord(CostRecord):
+    """A latency table."""
+
+    spec: LatencySpec
 
 
 class ProfileRecord(CostRecord):

@@ -5,15 +5,19 @@ from functools import partial
 
 from trainables.checkpoints import pretrained
 from trainables.data import sources
+from trainables.device_spec import DeviceSpec
 from trainables.exports import export
+from trainables.exports.latency import check_device
+from trainables.latency.table import LatencyTable
 from trainables.models import hub
 from trainables.spec import DenseSpec, Quantise
 
 
-def missing(networks: Iterable[DenseSpec]) -> list[str]:
-    """List the models, weights and data sets of some networks that cannot be used here.
+def missing(networks: Iterable[DenseSpec], device: DeviceSpec) -> list[str]:
+    """List the models, weights and data sets of some networks that cannot be used here, and what the device lacks here.
 
-    No image is read. The files of each data set are listed once, which takes time if there are many.
+    No image is read. The files of each data set are listed once, which takes time if there are many. Whether there is
+    a GPU is not asked: a cluster may have one.
     """
     networks = list(networks)
     problems = []
@@ -21,6 +25,7 @@ def missing(networks: Iterable[DenseSpec]) -> list[str]:
         *(partial(hub.check, network.model, network.width) for network in networks),
         *(partial(pretrained.check, network) for network in networks),
         *(partial(sources.check, data) for data in dict.fromkeys(network.data for network in networks)),
+        partial(_check_device, device),
     ):
         try:
             check()
@@ -38,3 +43,11 @@ def missing_packages(quantise: Quantise) -> list[str]:
     except ValueError as error:
         return [str(error)]
     return []
+
+
+def _check_device(device: DeviceSpec) -> None:
+    """Raise ValueError for a runtime whose packages are missing, and for a file that is no latency table."""
+    if device.table:
+        LatencyTable.at(device.table)
+    elif device.name == "onnxruntime-cpu":
+        check_device(device.name)

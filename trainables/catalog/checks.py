@@ -6,6 +6,7 @@ from itertools import pairwise
 from trainables.catalog import curriculum_checks, recipe_checks, task_checks
 from trainables.counts import quantity
 from trainables.data_spec import DataSpec
+from trainables.device_spec import DeviceSpec
 from trainables.models import known
 from trainables.names import (
     BLOCKS,
@@ -53,6 +54,7 @@ def _of_prunings(spec: TrialSpec) -> list[str]:
         problems = [complaint for pruning in prunings for complaint in _of_prunings(pruning)]
         return problems or _of_order(spec)
     return [
+        *_of_latency(spec),
         *_of_needs("criterion", spec.criterion, spec, CRITERION_NEEDS),
         *_of_needs("policy", spec.policy, spec, POLICY_NEEDS),
         *_of_schedule(spec),
@@ -97,6 +99,11 @@ def _of_needs(kind: FunctionKind, name: str, spec: TrialSpec, table: Mapping[str
 def _of_order(spec: TrialSpec) -> list[str]:
     """List what is wrong with the order of several prunings."""
     problems, prunings = [], spec.prunings
+    if spec.budget == "latency":
+        problems.append(
+            "budget 'latency' must be that of one pruning, as its table starts from the dense network, but got others "
+            "before it; leave before out"
+        )
     for earlier, later in pairwise(prunings):
         if FINENESS[later.granularity] <= FINENESS[earlier.granularity]:
             problems.append(
@@ -124,6 +131,26 @@ def _of_order(spec: TrialSpec) -> list[str]:
         problems.append(
             f"policy {spec.policy!r} must know the parts of the network before it starts, but blocks are removed "
             "first; choose another policy"
+        )
+    return problems
+
+
+def _of_latency(spec: TrialSpec) -> list[str]:
+    device, problems = spec.device, []
+    if spec.budget == "latency" and spec.granularity == "weight":
+        problems.append(
+            "budget 'latency' must go with units that are removed, as masked weights save no time, but got granularity "
+            "'weight'; use channel, block or projected-block"
+        )
+    if device.table and device != DeviceSpec(table=device.table, content=device.content):
+        problems.append(
+            "device.table must come without name, threads and batch, which the table knows, but got "
+            f"{device.name}, {device.threads} and {device.batch}; leave them out"
+        )
+    if device.table and spec.budget != "latency":
+        problems.append(
+            "device.table must come with budget 'latency', as the network cannot be timed on another machine, but got "
+            f"{spec.budget!r}; name a device of this machine"
         )
     return problems
 

@@ -17,6 +17,8 @@ from trainables.checkpoints import pretrained
 from trainables.checkpoints.checkpoint import Architecture
 from trainables.data import sources
 from trainables.exports.quantise import try_to_quantise
+from trainables.latency.measuring import inputs_of
+from trainables.latency.table import LatencyTable
 from trainables.models import trial_run
 from trainables.models.inputs import Inputs
 from trainables.models.layers import Count, count
@@ -60,7 +62,8 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
                 if (*structure, spec.criterion) not in scored and not needs_of("criterion", spec.criterion).inputs:
                     scored.add((*structure, spec.criterion))
                     criterion(spec.criterion)(PruningContext(prunable))
-                budget.total(prunable, asked.sparsity, spec.budget, least(prunable))
+                if prunable.latency or spec.budget != "latency":  # else it is measured after this check
+                    budget.total(prunable, asked.sparsity, spec.budget, least(prunable))
                 if spec.densities is not None:
                     _refuse_densities(spec, prunable)
         except Exception as error:
@@ -165,7 +168,12 @@ def _view(spec: TrialSpec, inputs: Inputs) -> _Blank:
             random_units = pruning.model_copy(update={"policy": "uniform", "criterion": "random", "gates": Gates()})
             plan(model, example, of_what_is_left(random_units, whole, left)).carry_out()
             left = count(model, {}, example)
-    return _Blank(view(model, spec.granularity, example, spec.round_to, spec.layers), whole, left)
+    prunable = view(model, spec.granularity, example, spec.round_to, spec.layers)
+    if spec.device.table:
+        table = LatencyTable.at(spec.device.table)
+        table.refuse_other(prunable, inputs_of(example))
+        prunable = table.priced(prunable)
+    return _Blank(prunable, whole, left)
 
 
 def _try(dense: DenseSpec, built: Architecture) -> None:

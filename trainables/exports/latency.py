@@ -32,17 +32,22 @@ class Latency:
     runs: int
     batch: int  # images
     threads: int  # of the CPU
-    device: str
+    hardware: str  # cpu, or the name of the GPU
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Latencies of a pruned network and of its dense network, which one engine ran in turns."""
+    """Latencies of a pruned network and of its dense network, which one device ran in turns."""
 
-    engine: str
+    device: str  # one of `DEVICES`
     dense: Latency
     pruned: Latency
     macs: float  # multiply-accumulates with nonzero weights, as a fraction of the dense network's
+
+    @property
+    def spread(self) -> float:
+        """The interquartile range of the runs of a network, as a fraction of their median: the larger one of both."""
+        return max((time.high_ms - time.low_ms) / time.median_ms for time in (self.dense, self.pruned))
 
     @property
     def speed_up(self) -> float:
@@ -77,11 +82,11 @@ def in_turns(networks: Mapping[str, Run], example: Arguments, runs: int = 50, th
                         times[name].append(time.perf_counter() - started)
     finally:
         torch.set_num_threads(threads_before)
-    name_of_device = torch.cuda.get_device_name(device) if on_gpu else "cpu"
+    hardware = torch.cuda.get_device_name(device) if on_gpu else "cpu"
     measured = {}
     for name, seconds in times.items():
         low, median, high = (1e3 * float(quantile) for quantile in np.quantile(seconds, (0.25, 0.5, 0.75)))
-        measured[name] = Latency(median, low, high, runs, samples_in(example), threads, name_of_device)
+        measured[name] = Latency(median, low, high, runs, samples_in(example), threads, hardware)
     return measured
 
 
@@ -89,39 +94,39 @@ def compare(
     dense: nn.Module,
     pruned: nn.Module,
     example: Arguments,
-    engines: Sequence[str] = (),
+    devices: Sequence[str] = (),
     runs: int = 50,
     threads: int = 1,
 ) -> list[Speed]:
-    """Measure a pruned network and its dense network in turns in each engine (default: all that this machine has).
+    """Measure a pruned network and its dense network in turns on each device (default: all that this machine has).
 
-    example: a batch (B, ...) on the CPU. The networks do not change. Raises ValueError for an unknown engine, and as
+    example: a batch (B, ...) on the CPU. The networks do not change. Raises ValueError for an unknown device, and as
     `export` does if onnxruntime shall run a network that cannot be exported.
     """
     one = take(example, slice(1))
     macs = _macs(pruned, one) / _macs(dense, one)
     speeds = []
-    for name in engines or [name for name, engine in ENGINES.items() if engine.is_here()]:
-        engine = pick("engine", name, ENGINES)
-        batch = each(methodcaller("to", engine.device), example)
+    for name in devices or [name for name, device in DEVICES.items() if device.is_here()]:
+        device = pick("device", name, DEVICES)
+        batch = each(methodcaller("to", device.torch), example)
         networks = {"dense": dense, "pruned": pruned}
-        prepared = {role: engine.prepare(network, batch, threads) for role, network in networks.items()}
+        prepared = {role: device.prepare(network, batch, threads) for role, network in networks.items()}
         speeds.append(Speed(name, **in_turns(prepared, batch, runs, threads), macs=macs))
     return speeds
 
 
-def check_engine(name: str) -> None:
-    """Raise ValueError for an engine that is not one of `ENGINES` and for one that this machine does not have."""
-    engine = pick("runtime", name, ENGINES)
-    if not engine.is_here():
-        here = ", ".join(known for known, other in ENGINES.items() if other.is_here())
-        raise ValueError(f"runtime {name!r} must be on this machine, but is not: {engine.needs}; or use one of: {here}")
+def check_device(name: str) -> None:
+    """Raise ValueError for a device that is not one of `DEVICES` and for one that this machine does not have."""
+    device = pick("device", name, DEVICES)
+    if not device.is_here():
+        here = ", ".join(known for known, other in DEVICES.items() if other.is_here())
+        raise ValueError(f"device {name!r} must be on this machine, but is not: {device.needs}; or use one of: {here}")
 
 
 def table(speeds: Sequence[Speed]) -> str:
     """Format the comparison as text: medians in ms with their quartiles, speed-up, multiply-accumulates."""
     rows = [("", "dense ms", "pruned ms", "speed-up", "MACs")]
-    rows += [(s.engine, _span(s.dense), _span(s.pruned), f"{s.speed_up:.2f}", f"{s.macs:.2f}") for s in speeds]
+    rows += [(s.device, _span(s.dense), _span(s.pruned), f"{s.speed_up:.2f}", f"{s.macs:.2f}") for s in speeds]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join([*lines, *sorted({_setting(s.dense) for s in speeds})])
@@ -133,7 +138,7 @@ def _span(time: Latency) -> str:
 
 def _setting(time: Latency) -> str:
     return (
-        f"{time.device}: batches of {time.batch} in float32, {quantity(time.runs, 'run')} of each in turns, "
+        f"{time.hardware}: batches of {time.batch} in float32, {quantity(time.runs, 'run')} of each in turns, "
         "quartiles in brackets, "
         f"{quantity(time.threads, 'thread')}"
     )
@@ -156,17 +161,20 @@ def _in_onnxruntime(network: nn.Module, example: Arguments, threads: int) -> Run
 
 
 @dataclass(frozen=True)
-class Engine:
-    """A runtime for networks."""
+class Device:
+    """A runtime for networks, and what it runs on."""
 
-    device: str
+    torch: str  # torch's name of what holds the inputs
     prepare: Callable[[nn.Module, Arguments, int], Run]
     is_here: Callable[[], bool]
     needs: str = ""  # what to do where it is not here
+    packages: tuple[str, ...] = ("torch",)  # whose versions decide how fast it is
 
 
-ENGINES: dict[str, Engine] = {
-    "torch": Engine("cpu", _in_torch, lambda: True),
-    "onnxruntime": Engine("cpu", _in_onnxruntime, lambda: not missing("onnx"), "pip install 'howcompact[export]'"),
-    "torch-cuda": Engine("cuda", _in_torch, torch.cuda.is_available, "PyTorch sees no GPU"),
+DEVICES: dict[str, Device] = {
+    "torch-cpu": Device("cpu", _in_torch, lambda: True),
+    "onnxruntime-cpu": Device(
+        "cpu", _in_onnxruntime, lambda: not missing("onnx"), "pip install 'howcompact[export]'", ("onnxruntime",)
+    ),
+    "torch-cuda": Device("cuda", _in_torch, torch.cuda.is_available, "PyTorch sees no GPU"),
 }

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from trainables.names import GranularityName
 from trainables.pruning.block_chain import Block, find_chain
 from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.pruning.held import not_pruned
+from trainables.pruning.latency_cost import Latency, LatencyTerms, latency_terms, picoseconds
 from trainables.pruning.residual_branches import mask_branch
 from trainables.spec import BudgetKind
 
@@ -59,6 +61,7 @@ class Blocks:
         self.layers, self.macs_fixed = self._inventory.layers, self._inventory.macs_fixed
         self.model = model
         self.example = example
+        self.latency: Latency | None = None
         self.chain = find_chain(model, example)
         self.stages = self._stages()
         if not self.stages:
@@ -93,12 +96,20 @@ class Blocks:
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         """Count the weights, or multiply-accumulates for one image, of the network with `keep` blocks of each part."""
+        if kind == "latency":
+            return picoseconds(self.latency, keep)
         total = sum(layer.size if kind == "params" else layer.macs for layer in self.layers)
         total += self.macs_fixed if kind == "macs" else 0
         for units, kept in zip(self.stages.values(), keep, strict=True):
             weights, macs = units[0].savings
             total -= (weights if kind == "params" else macs) * (len(units) - int(kept))
         return total
+
+    def latency_terms(self) -> LatencyTerms:
+        """Say what the latency of the network grows with: a constant, and the number of blocks of each part."""
+        each = np.eye(len(self.parts), dtype=np.int64)
+        blocks = [(part.name, 1, [(of_part, 0)]) for part, of_part in zip(self.parts, each, strict=True)]
+        return latency_terms([("constant", 1, []), *blocks], len(self.parts))
 
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather the weights of all layers of each block: part name -> (units, weights of a block)."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trainables.models.layers import Layer
 from trainables.pruning.channel_groups import Group
+from trainables.pruning.latency_cost import LatencyTerms, Term, latency_terms
 from trainables.pruning.width_cost import Extent, WidthCost, width_cost
 from trainables.tracing.labels import Ids
 from trainables.tracing.trace import Price, Trace
@@ -18,12 +19,7 @@ def layer_cost(layers: Sequence[Layer], trace: Trace, groups: Sequence[Group]) -
     extents = _Extents(trace, groups)
     products = []
     for layer in layers:
-        found = list[Extent]()
-        for dim in (0, 1):
-            ids = trace.stored.get((layer.parameter, dim))
-            if ids is not None:
-                rows = slice(*layer.rows) if layer.rows and dim == 0 else slice(None)
-                found.append(extents.of(ids[rows]))
+        found = _sides(layer, trace, extents)
         products.append((layer.size // prod(map(extents.whole, found)), found))
     return width_cost(products, len(groups))
 
@@ -32,6 +28,34 @@ def product_cost(trace: Trace, groups: Sequence[Group]) -> WidthCost[NDArray[np.
     """Return all multiply-accumulates for one image as a function of the kept units of each group."""
     extents = _Extents(trace, groups)
     return width_cost([extents.of_product(price) for price in trace.prices], len(groups))
+
+
+def channel_latency(layers: Sequence[Layer], trace: Trace, groups: Sequence[Group]) -> LatencyTerms:
+    """Return what latency grows with as channels go: a constant, all products, and three numbers of each kind of layer.
+
+    These are its multiply-accumulates, its outputs and its inputs, for one image. Layers are of one kind if their
+    classes, filters and positions are equal.
+    """
+    extents = _Extents(trace, groups)
+    terms: list[Term] = [("constant", 1, [])]
+    terms += [("products", *extents.of_product(price)) for price in trace.prices]
+    for layer in layers:
+        kind = (layer.kind, layer.shape[1] == 1, layer.shape[2:], layer.positions)
+        sides = _sides(layer, trace, extents)
+        whole = prod(map(extents.whole, sides))
+        terms.append((("products", kind), layer.macs // whole, sides))
+        terms += [((dim, kind), layer.positions, [side]) for dim, side in enumerate(sides)]
+    return latency_terms(terms, len(groups))
+
+
+def _sides(layer: Layer, trace: Trace, extents: "_Extents") -> list[Extent]:
+    """Find the extents of the outputs and of the inputs of a layer; a side of extent 1 has none."""
+    found = []
+    for dim in (0, 1):
+        ids = trace.stored.get((layer.parameter, dim))
+        if ids is not None:
+            found.append(extents.of(ids[slice(*layer.rows)] if layer.rows and dim == 0 else ids))
+    return found
 
 
 class _Extents:

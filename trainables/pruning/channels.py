@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from trainables.arguments import Arguments, device_of
 from trainables.models.layers import Layer, inventory
 from trainables.pruning.channel_groups import Group, batch_norm_of, group, is_scale, kind_of, values_of
-from trainables.pruning.channel_prices import layer_cost, product_cost
+from trainables.pruning.channel_prices import channel_latency, layer_cost, product_cost
 from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.pruning.held import not_pruned
+from trainables.pruning.latency_cost import Latency, LatencyTerms, picoseconds
 from trainables.pruning.masked_norms import mask_norm, unmask_norms
 from trainables.pruning.removal import Removed, kept_of, remove, silence, sizes_without
 from trainables.pruning.width_cost import WidthCost
@@ -41,6 +42,7 @@ class Channels:
         self._groups, held = group(model, found.layers, self._trace)
         self.parts = tuple(_part(model, each, multiple, found.layers) for each in self._groups.values())
         groups = tuple(self._groups.values())
+        self.latency: Latency | None = None
         self._layer_cost = layer_cost(found.layers, self._trace, groups)
         self._costs = {"params": self._layer_cost, "macs": product_cost(self._trace, groups)}
         narrow = [part for part in self.parts if part.floor == part.units]
@@ -55,11 +57,19 @@ class Channels:
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         """Count the weights, or multiply-accumulates for one image, of the network with these numbers of units."""
+        if kind == "latency":
+            return picoseconds(self.latency, keep)
         return int(self._costs[kind](keep))
+
+    def latency_terms(self) -> LatencyTerms:
+        """Say what the latency of the network grows with."""
+        return channel_latency(self.layers, self._trace, tuple(self._groups.values()))
 
     def differentiable_cost(self, kind: BudgetKind) -> WidthCost[Tensor]:
         """Return the same cost as a differentiable function of (..., parts) float64, such as sums of gates."""
-        return self._costs[kind].differentiable(device_of(self.example))
+        found = self.latency if kind == "latency" else self._costs[kind]
+        assert found is not None, "latency must be measured before gates are trained to a budget of it"
+        return found.differentiable(device_of(self.example))
 
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather the filters that produce each unit's channels: part name -> (units, elements)."""

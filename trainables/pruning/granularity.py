@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainables.arguments import Arguments
 from trainables.models.layers import Layer, Masks
 from trainables.pruning.held import Held
+from trainables.pruning.latency_cost import Latency, LatencyTerms
 from trainables.spec import BudgetKind
 
 Counts = NDArray[np.int64]  # (parts,) number of kept units of each part
@@ -63,6 +64,7 @@ class Prunable(Protocol):
 
     model: nn.Module
     parts: tuple[Part, ...]
+    latency: Latency | None  # None: not measured
 
     @property
     def example(self) -> Arguments:
@@ -81,7 +83,13 @@ class Prunable(Protocol):
         """What cannot be pruned."""
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
-        """Count the weights of the layers, or all multiply-accumulates for one image, with `keep` units kept."""
+        """Count the weights of the layers, or all multiply-accumulates for one image, with `keep` units kept.
+
+        Latency is in picoseconds.
+        """
+
+    def latency_terms(self) -> LatencyTerms:
+        """Say what the latency of the network grows with."""
 
     def members(self, read: Read) -> dict[str, Tensor]:
         """Gather the elements of each unit from the tensors that `read` returns: part name -> (units, elements).

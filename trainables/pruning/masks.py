@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trainables.arguments import Arguments
 from trainables.models.layers import Masks, inventory
 from trainables.pruning.granularity import Counts, Cut, Part, Read
+from trainables.pruning.latency_cost import Latency, LatencyTerms, latency_terms, picoseconds
 from trainables.spec import BudgetKind
 
 
@@ -28,12 +29,19 @@ class Weights:
         self.example = example
         self._positions = np.array([layer.positions for layer in self.layers])
         self.macs_fixed = found.macs_fixed
+        self.latency: Latency | None = None
+
+    def latency_terms(self) -> LatencyTerms:
+        """Say that the latency is a constant: masked weights save no time."""
+        return latency_terms([("constant", 1, [])], len(self.parts))
 
     def cost(self, keep: Counts, kind: BudgetKind) -> int:
         """Count the kept weights, or the multiply-accumulates for one image of a kernel that skips zeros.
 
         Products without weights, as those of attention, always count in full.
         """
+        if kind == "latency":
+            return picoseconds(self.latency, keep)
         return int(keep.sum() if kind == "params" else keep @ self._positions + self.macs_fixed)
 
     def members(self, read: Read) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from trainables.artifacts.dense import load_dense, saved_dense
 from trainables.artifacts.record import DenseRecord
 from trainables.compensation.compensation import Targets, compensate
 from trainables.data.splits import AnySplits
-from trainables.exports.latency import ENGINES, latency
+from trainables.latency.measuring import beside_dense
 from trainables.models.layers import count
 from trainables.outcome import Cost, Facts, total
 from trainables.pruning.context import Calibration, Meter
@@ -148,6 +148,7 @@ def _first_step(
         steps=tuple(dict(quota) for quota in chosen.steps),
         seconds=time.perf_counter() - started,
         images=total((meter.read().images, images_taken(data) - images_before)),
+        predicted_latency_ms=chosen.latency_ms,
     )
     return State(model, record, [], taken.cut.masks), taken
 
@@ -175,7 +176,7 @@ def _evaluated(
         recalibrate(model, data[0], spec.recalibrate, spec.finetune.batch_size, spec.seed)
         compensation_seconds = time.perf_counter() - compensation
         start = evaluate(model, data[1])
-    latency_ms = _latency_ms(model, example) if spec.latency else None
+    timed = beside_dense(model, pruning.architecture, spec.device, example) if spec.latency else None
     seconds = pruning.seconds + sum(report.seconds for report in state.history) + time.perf_counter() - started
     facts = Facts(
         **pruning.model_dump(include={"dense_accuracy", "params_total", "macs_total", "parts"}),
@@ -190,7 +191,11 @@ def _evaluated(
         params_fixed=after.params_fixed,
         layers={name: after.weights.get(name, 0) / size for name, size in pruning.sizes.items()},
         prune_seconds=seconds,
-        latency_ms=latency_ms,
+        predicted_latency_ms=pruning.predicted_latency_ms,
+        latency_ms=timed and timed.pruned.median_ms,
+        dense_latency_ms=timed and timed.dense.median_ms,
+        latency_spread=timed and timed.spread,
+        device=timed.device if timed else "",
         hardware=hardware(device_of(example)),
     )
     record = TrialRecord(architecture=pruning.architecture, spec=spec, data=spec.dense.data, facts=facts)
@@ -206,9 +211,3 @@ def _evaluated(
         **start.reported,
     )
     return State(model, record, [first], state.masks)
-
-
-def _latency_ms(model: nn.Module, example: Arguments) -> float:
-    """Return the median milliseconds for one input in float32, on the trial's device and threads."""
-    threads = torch.get_num_threads()
-    return latency(ENGINES["torch"].prepare(model, example, threads), example, threads=threads).median_ms

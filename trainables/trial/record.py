@@ -19,6 +19,7 @@ class PruningRecord(TrainingRecord):
     steps: tuple[dict[str, int], ...]  # part name -> units kept after each step
     seconds: float  # of the pruning steps, without the training between them
     images: int | None  # that the network processed in these seconds; None: not known
+    predicted_latency_ms: float | None = None  # after the last step, by the table that a budget of latency reads
 
 
 class TrialRecord(TrainingRecord):

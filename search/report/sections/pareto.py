@@ -36,7 +36,7 @@ PRICES = {
     "macs": Price(
         "MACs", "multiply-accumulates kept (% of dense)", lambda trial: _share(trial.macs_kept, trial.macs_total)
     ),
-    "latency": Price("latency", "latency of one image (ms)", lambda trial: trial.latency_ms),
+    "latency": Price("latency", "latency of one batch (ms)", lambda trial: trial.latency_ms),
 }
 
 

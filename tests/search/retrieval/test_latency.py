@@ -24,26 +24,28 @@ def test_a_network_without_some_blocks_is_compared_with_the_dense_one(tmp_path: 
     saved = Folder.at(str(tmp_path))
     record = {"architecture": built.cut_as(model).model_dump(mode="json")}
     checkpoint.save(saved, {"network": model.state_dict()}, record)
-    assert measure(checkpoint.load(saved), "torch").macs == count(model, {}, example).macs_kept / whole < 1
+    assert measure(checkpoint.load(saved), "torch-cpu").macs == count(model, {}, example).macs_kept / whole < 1
 
 
-def test_a_runtime_times_the_candidates_and_the_copy(trained: StudyFolder, tmp_path: Path) -> None:
-    meter = LatencyMeter(trained, "onnxruntime")
+def test_a_device_times_the_candidates_and_the_copy(trained: StudyFolder, tmp_path: Path) -> None:
+    meter = LatencyMeter(trained, "onnxruntime-cpu")
     row = next(row for row in trained.rows() if row.granularity == "channel")
-    assert (meter.speed(row).engine, meter.milliseconds(row)) == ("onnxruntime", meter.speed(row).pruned.median_ms)
+    assert (meter.speed(row).device, meter.milliseconds(row)) == ("onnxruntime-cpu", meter.speed(row).pruned.median_ms)
     out = str(tmp_path / "best")
-    fastest = search.best(trained.folder.uri, metric="latency_ms", runtime="onnxruntime", export=["onnx"], out=out)
-    assert [speed.engine for speed in fastest.speeds] == ["onnxruntime"]
-    assert [speed.pruned.device for speed in fastest.speeds] == ["cpu"]
-    with pytest.raises(ValueError, match=r"must meet the bounds on latency_ms, .* ms in onnxruntime on this machine"):
-        search.best(trained.folder.uri, where=["latency_ms<=0"], runtime="onnxruntime", out=str(tmp_path / "none"))
+    fastest = search.best(trained.folder.uri, metric="latency_ms", device="onnxruntime-cpu", export=["onnx"], out=out)
+    assert [speed.device for speed in fastest.speeds] == ["onnxruntime-cpu"]
+    assert [speed.pruned.hardware for speed in fastest.speeds] == ["cpu"]
+    with pytest.raises(ValueError, match=r"the bounds on latency_ms, .* ms on onnxruntime-cpu of this machine"):
+        search.best(trained.folder.uri, where=["latency_ms<=0"], device="onnxruntime-cpu", out=str(tmp_path / "none"))
     assert {path.name for path in tmp_path.iterdir()} == {"best"}
 
 
-def test_an_unknown_runtime_is_refused_before_a_network_is_read(tmp_path: Path, trained: StudyFolder) -> None:
-    with pytest.raises(ValueError, match=r"runtime must be a known name, but got 'onnx'; did you mean 'onnxruntime'\?"):
-        search.best(trained.folder.uri, runtime="onnx", out=str(tmp_path / "best"))
+def test_an_unknown_device_is_refused_before_a_network_is_read(tmp_path: Path, trained: StudyFolder) -> None:
+    with pytest.raises(
+        ValueError, match=r"device must be a known name, but got 'onnx'; one of: onnxruntime-cpu, torch-cpu"
+    ):
+        search.best(trained.folder.uri, device="onnx", out=str(tmp_path / "best"))
     if not torch.cuda.is_available():
-        message = r"runtime 'torch-cuda' must be on this machine, but is not: PyTorch sees no GPU; or use one of: torch"
+        message = r"device 'torch-cuda' must be on this machine, but is not: PyTorch sees no GPU; or use one of: torch"
         with pytest.raises(ValueError, match=message):
-            search.best(trained.folder.uri, runtime="torch-cuda", out=str(tmp_path / "best"))
+            search.best(trained.folder.uri, device="torch-cuda", out=str(tmp_path / "best"))

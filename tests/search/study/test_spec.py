@@ -86,7 +86,7 @@ def test_a_file_gives_its_name_unless_it_says_otherwise(tmp_path: Path) -> None:
         ("data=digits", "data must be a group of settings, but got 'digits'; write its settings one by one"),
         ("dense.epochs=0.5", "dense.epochs must be a whole number, but got 0.5"),
         ("latency=perhaps", "latency must be true or false, but got 'perhaps'"),
-        ("budget=flops", "budget must be 'params' or 'macs', but got 'flops'"),
+        ("budget=flops", "budget must be 'params', 'macs' or 'latency', but got 'flops'"),
     ],
 )
 def test_a_mistake_in_a_study_is_one_line_that_says_what_to_write(setting: str, message: str) -> None:

@@ -20,6 +20,7 @@ from trainables.curriculum_spec import Curriculum
 from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.data_spec import DataSpec
+from trainables.device_spec import DeviceSpec
 from trainables.models import hub
 from trainables.recipe import Recipe
 from trainables.spec import DenseSpec, TrialSpec
@@ -139,7 +140,7 @@ def test_torchvisions_own_weights_go_by_their_names(tmp_path: Path, monkeypatch:
 def test_weights_that_are_nowhere_are_a_complaint(dense: DenseSpec, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pretrained.check(dense)
-    assert any("weights of" in told for told in missing([dense]))
+    assert any("weights of" in told for told in missing([dense], DeviceSpec()))
 
 
 def test_weights_are_not_those_of_another_network_that_scores() -> None:

@@ -1,0 +1,110 @@
+"""A latency table of a network on this machine, and how well a table predicts."""
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import nn
+
+from search.networks.network import any_fresh, fresh
+from trainables.arguments import Arguments
+from trainables.catalog import feasibility
+from trainables.device_spec import DeviceSpec
+from trainables.frozen import Frozen
+from trainables.latency.measuring import measure
+from trainables.latency.table import FIT, NOISY, About, LatencyTable
+from trainables.names import GranularityName
+from trainables.pruning.granularities import view
+from trainables.pruning.granularity import Prunable
+
+
+class LatencyReport(Frozen):
+    """What a latency table holds, and how well it predicts the networks that it holds out."""
+
+    about: About
+    dense_ms: float
+    least_ms: float  # of the fastest network
+    networks: int
+    held_out: int  # of these, not used by the prediction
+    median_error: float  # of the predictions of these, as a fraction of the measured time
+    largest_error: float
+    warnings: list[str]  # why the table may mislead
+
+    @property
+    def line(self) -> str:
+        """Say it in one line."""
+        return (
+            f"latency of {self.about.model} on {self.about.setting}: {self.dense_ms:.4g} ms dense, down to "
+            f"{self.least_ms:.4g} ms over {self.networks} networks; the prediction misses {self.held_out} of them, "
+            f"which it has not seen, by {self.median_error:.1%} in the median and {self.largest_error:.1%} at most"
+        )
+
+
+def report(table: LatencyTable, prunable: Prunable) -> LatencyReport:
+    """Report on a table. prunable: the network that it is of."""
+    errors = table.errors(prunable)
+    return LatencyReport(
+        about=table.about,
+        dense_ms=table.dense_ms,
+        least_ms=float(table.ms.min()),
+        networks=len(table.ms),
+        held_out=len(errors),
+        median_error=float(np.median(errors)),
+        largest_error=float(errors.max()),
+        warnings=_warnings(table.about, float(np.median(errors))),
+    )
+
+
+def _warnings(about: About, missed: float) -> list[str]:
+    noisy = about.spread > NOISY or about.drift > NOISY
+    found = []
+    if noisy:
+        found.append(
+            f"the latency of {about.model} was measured beside other work: runs of one network spread by "
+            f"{about.spread:.0%}, and the dense network's time changed by {about.drift:.0%}; measure on a quiet machine"
+        )
+    if missed > FIT:
+        why = (
+            "of the other work"
+            if noisy
+            else "the time on this device does not follow the widths; a larger round_to may help"
+        )
+        found.append(
+            f"the latency table of {about.model} is unfit: its predictions miss by {missed:.1%} in the median, more "
+            f"than {FIT:.0%}, because {why}"
+        )
+    return found
+
+
+def measured(
+    name: str,
+    inputs: tuple[str | None, str | None],
+    classes: int,
+    granularity: GranularityName,
+    round_to: int,
+    device: DeviceSpec,
+    say: Callable[[str], None],
+) -> tuple[LatencyTable, LatencyReport]:
+    """Measure a network with fresh weights. inputs: --image and --input, of which one may be given.
+
+    Raises ValueError for settings that do not fit, and as `measuring.measure` does.
+    """
+    image, tensor = inputs
+    if image is not None and tensor is not None:
+        raise ValueError("--input must go with a model's name alone, but got also --image; leave one out")
+    if granularity == "weight":
+        raise ValueError(
+            "--granularity must be of units that are removed, as masked weights save no time, but got "
+            "'weight'; use channel, block or projected-block"
+        )
+    model, example = _built(name, image, tensor, classes)
+    if granularity == "channel":
+        feasibility.prove_cuts(name, model, example)
+    table = measure(model, example, name, granularity, round_to, device, say)
+    return table, report(table, view(model, granularity, example, round_to))
+
+
+def _built(name: str, image: str | None, tensor: str | None, classes: int) -> tuple[nn.Module, Arguments]:
+    if tensor is not None:
+        return any_fresh(name, tensor, classes, seed=0)
+    opened = fresh(name, image or "3x32x32", classes, seed=0)
+    return opened.model, opened.architecture.example()
