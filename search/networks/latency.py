@@ -11,7 +11,7 @@ from trainables.catalog import feasibility
 from trainables.device_spec import DeviceSpec
 from trainables.frozen import Frozen
 from trainables.latency.measuring import measure
-from trainables.latency.table import FIT, NOISY, About, LatencyTable
+from trainables.latency.table import FIT, NOISY, LatencyTable, TableHeader
 from trainables.names import GranularityName
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable
@@ -20,7 +20,7 @@ from trainables.pruning.granularity import Prunable
 class LatencyReport(Frozen):
     """What a latency table holds, and how well it predicts the networks that it holds out."""
 
-    about: About
+    header: TableHeader
     dense_ms: float
     least_ms: float  # of the fastest network
     networks: int
@@ -33,7 +33,7 @@ class LatencyReport(Frozen):
     def line(self) -> str:
         """Say it in one line."""
         return (
-            f"latency of {self.about.model} on {self.about.setting}: {self.dense_ms:.4g} ms dense, down to "
+            f"latency of {self.header.model} on {self.header.setting}: {self.dense_ms:.4g} ms dense, down to "
             f"{self.least_ms:.4g} ms over {self.networks} networks; the prediction misses {self.held_out} of them, "
             f"which it has not seen, by {self.median_error:.1%} in the median and {self.largest_error:.1%} at most"
         )
@@ -43,24 +43,25 @@ def report(table: LatencyTable, prunable: Prunable) -> LatencyReport:
     """Report on a table. prunable: the network that it is of."""
     errors = table.errors(prunable)
     return LatencyReport(
-        about=table.about,
+        header=table.header,
         dense_ms=table.dense_ms,
         least_ms=float(table.ms.min()),
         networks=len(table.ms),
         held_out=len(errors),
         median_error=float(np.median(errors)),
         largest_error=float(errors.max()),
-        warnings=_warnings(table.about, float(np.median(errors))),
+        warnings=_warnings(table.header, float(np.median(errors))),
     )
 
 
-def _warnings(about: About, missed: float) -> list[str]:
-    noisy = about.spread > NOISY or about.drift > NOISY
+def _warnings(header: TableHeader, missed: float) -> list[str]:
+    noisy = header.spread > NOISY or header.drift > NOISY
     found = []
     if noisy:
         found.append(
-            f"the latency of {about.model} was measured beside other work: runs of one network spread by "
-            f"{about.spread:.0%}, and the dense network's time changed by {about.drift:.0%}; measure on a quiet machine"
+            f"the latency of {header.model} was measured beside other work: runs of one network spread by "
+            f"{header.spread:.0%}, and the dense network's time changed by {header.drift:.0%}; measure again when the "
+            "machine is quiet"
         )
     if missed > FIT:
         why = (
@@ -69,7 +70,7 @@ def _warnings(about: About, missed: float) -> list[str]:
             else "the time on this device does not follow the widths; a larger round_to may help"
         )
         found.append(
-            f"the latency table of {about.model} is unfit: its predictions miss by {missed:.1%} in the median, more "
+            f"the latency table of {header.model} is unfit: its predictions miss by {missed:.1%} in the median, more "
             f"than {FIT:.0%}, because {why}"
         )
     return found

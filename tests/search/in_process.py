@@ -18,5 +18,6 @@ def run_in_process(home: Path, study: StudySpec) -> StudyFolder:
 
     make_shared(study.trials(), splits, storage)
     for trial in study.trials():
+        folder.start_trial(trial)
         list(run_trial(trial, splits, storage, folder.trial(trial.key()), CPU))
     return folder

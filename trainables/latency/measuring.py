@@ -17,7 +17,7 @@ from trainables.checkpoints.checkpoint import Architecture
 from trainables.device_spec import DeviceName, DeviceSpec
 from trainables.exports.latency import DEVICES, Latency, Speed, check_device, compare, in_turns, latency
 from trainables.latency.draws import FITTED, draw
-from trainables.latency.table import About, LatencyTable
+from trainables.latency.table import LatencyTable, TableHeader
 from trainables.names import GranularityName
 from trainables.pruning.granularities import view
 from trainables.training.train import to_device
@@ -83,7 +83,7 @@ def measure(
     for group, beside in zip(groups, of_dense, strict=True):
         times += [found.low_ms / beside * times[0] for name, found in group.items() if name != DENSE]
     spreads = [(one.high_ms - one.low_ms) / one.median_ms for group in groups for one in group.values()]
-    about = About(
+    header = TableHeader(
         model=name,
         inputs=inputs_of(example),
         granularity=granularity,
@@ -99,7 +99,7 @@ def measure(
         versions={package: version(package) for package in DEVICES[runtime].packages},
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return LatencyTable(about, keeps, np.array(times), np.arange(len(keeps)) >= FITTED)
+    return LatencyTable(header, keeps, np.array(times), np.arange(len(keeps)) >= FITTED)
 
 
 def beside_dense(pruned: nn.Module, architecture: Architecture, device: DeviceSpec, example: Arguments) -> Speed:

@@ -28,7 +28,7 @@ KEY = b"howcompact.latency-table"
 AnyPrunable = TypeVar("AnyPrunable", bound=Prunable)
 
 
-class About(Frozen):
+class TableHeader(Frozen):
     """What was measured, and how."""
 
     model: str
@@ -56,8 +56,8 @@ class About(Frozen):
 class LatencyTable:
     """Measured networks. The dense network is the first one."""
 
-    about: About
-    kept: NDArray[np.int64]  # (networks, parts) units, in the order of `about.units`
+    header: TableHeader
+    kept: NDArray[np.int64]  # (networks, parts) units, in the order of `header.units`
     ms: Floats  # (networks,) lower quartile of the runs, as other work only adds time
     held_out: NDArray[np.bool_]  # (networks,) whether a network tests the prediction; it is not fitted
 
@@ -68,7 +68,7 @@ class LatencyTable:
 
     def priced(self, prunable: AnyPrunable) -> AnyPrunable:
         """View the same network with its latency. Raises ValueError for a table of another network."""
-        self.refuse_other(prunable, self.about.inputs)
+        self.refuse_other(prunable, self.header.inputs)
         seen = copy(prunable)
         seen.latency = prunable.latency_terms().fitted(self.kept[~self.held_out], self.ms[~self.held_out])
         return seen
@@ -76,18 +76,18 @@ class LatencyTable:
     def refuse_other(self, prunable: Prunable, inputs: str) -> None:
         """Raise ValueError if the table is of another network, of other units or of other inputs."""
         units = {part.name: part.units for part in prunable.parts}
-        if units != self.about.units:
-            here, there = ({*found.items()} for found in (units, self.about.units))
+        if units != self.header.units:
+            here, there = ({*found.items()} for found in (units, self.header.units))
             differ = sorted(name for name, _ in here ^ there)
             raise ValueError(
-                f"a latency table must be of the network that is pruned, but it is of {self.about.model} with "
-                f"{quantity(len(self.about.units), 'part')}, and {some(dict.fromkeys(differ))} differ; measure "
+                f"a latency table must be of the network that is pruned, but it is of {self.header.model} with "
+                f"{quantity(len(self.header.units), 'part')}, and {some(dict.fromkeys(differ))} differ; measure "
                 "the network with howcompact latency-table"
             )
-        if inputs != self.about.inputs:
+        if inputs != self.header.inputs:
             raise ValueError(
                 f"a latency table must be of the inputs that the network takes, {inputs}, but it is of "
-                f"{self.about.inputs}; measure again with these"
+                f"{self.header.inputs}; measure again with these"
             )
 
     def errors(self, prunable: Prunable) -> Floats:
@@ -100,7 +100,7 @@ class LatencyTable:
 
     def to_parquet(self) -> bytes:
         """Write the table: a row for each network."""
-        names = [*self.about.units]
+        names = [*self.header.units]
         kept = [list(zip(names, row, strict=True)) for row in self.kept.tolist()]
         table = pa.table(
             {
@@ -109,7 +109,7 @@ class LatencyTable:
                 "held_out": pa.array(self.held_out, pa.bool_()),
             }
         )
-        return columns.to_parquet(table.replace_schema_metadata({KEY: self.about.model_dump_json()}))
+        return columns.to_parquet(table.replace_schema_metadata({KEY: self.header.model_dump_json()}))
 
     @classmethod
     def at(cls, where: str) -> Self:
@@ -124,13 +124,13 @@ class LatencyTable:
             metadata = table.schema.metadata or {}
             if KEY not in metadata:
                 raise ValueError("it must be a file of howcompact latency-table, but says nothing of how it was made")
-            about = About.model_validate_json(metadata[KEY])
+            header = TableHeader.model_validate_json(metadata[KEY])
             rows = [dict(row) for row in table.column("kept").to_pylist()]
-            kept = np.array([[row[name] for name in about.units] for row in rows], np.int64)
+            kept = np.array([[row[name] for name in header.units] for row in rows], np.int64)
             ms = table.column("ms").to_numpy()
             held_out = table.column("held_out").to_numpy()
-            _refuse_wrong(about, kept, ms, held_out)
-            return cls(about, kept, ms, held_out)
+            _refuse_wrong(header, kept, ms, held_out)
+            return cls(header, kept, ms, held_out)
 
 
 def table_content(where: str) -> str:
@@ -146,8 +146,8 @@ def _bytes_at(where: str) -> bytes:
         raise ValueError(f"device.table must be a file, but {where} is not there; correct it") from None
 
 
-def _refuse_wrong(about: About, kept: NDArray[np.int64], ms: Floats, held_out: NDArray[np.bool_]) -> None:
-    units = np.array([*about.units.values()])
+def _refuse_wrong(header: TableHeader, kept: NDArray[np.int64], ms: Floats, held_out: NDArray[np.bool_]) -> None:
+    units = np.array([*header.units.values()])
     if not (len(units) and len(kept) and (kept >= 0).all() and (kept <= units).all() and (kept[0] == units).all()):
         raise ValueError("its first network must be the dense one, and none may keep more units")
     if not (np.isfinite(ms).all() and (ms > 0).all()):

@@ -16,6 +16,7 @@ from search.comparison.compare import Comparison
 from search.comparison.importance import Importances
 from search.networks.allocation import Allocation
 from search.networks.inspection import Inspection
+from search.networks.latency import LatencyReport
 from search.networks.probe import Probing
 from search.networks.profile import Compactness
 from search.results.folder import StudyFolder
@@ -50,6 +51,7 @@ COMMANDS: dict[str, type[BaseModel]] = {
     "inspect": Inspection,
     "profile": Compactness,
     "probe": Probing,
+    "latency-table": LatencyReport,
 }
 
 
@@ -175,6 +177,8 @@ def test_what_the_commands_print_has_the_documented_shape(trained: StudyFolder, 
     assert_printed("Probing", "probe", dense_network, "--samples", "100")
     searches = study_of(tmp_path, cell(0, peaked("block0.conv")), search={"warm_start": ["uniform", "capacity"]})
     assert_printed("Importances", "importance", searches.folder.uri)
+    written = ("--out", str(tmp_path / "table.parquet"), "--round-to", "4", "--quiet")
+    assert_printed("LatencyReport", "latency-table", "small_cnn", "--device", "torch-cpu", "--image", "3x8x8", *written)
     assert_printed("{string: {string: {string: string}}}", "catalog")
 
 

@@ -1,0 +1,183 @@
+"""Studies whose budget is time: measured by the study, taken from a table, and refused."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import search
+from search.comparison.compare import compare
+from search.results.folder import StudyFolder
+from search.study.checks import complaints
+from search.study.reading import read_study
+from search.study.spec import StudySpec
+from search.verification.latency import beyond_time
+from tests.search.conftest import howcompact, installed
+from tests.search.in_process import run_in_process
+from tests.trainables.trials import DATA
+from trainables.checkpoints import checkpoint
+from trainables.checkpoints.epochs import epoch_name
+from trainables.latency.table import LatencyTable
+
+SETTINGS = (
+    *("granularity=channel", "criteria=[l1]", "budget=latency", "device={name: torch-cpu, batch: 64}", "round_to=4"),
+    *("sparsities=[0.3]", "seeds=[0]", "dense.epochs=2", "finetune.epochs=1", "calibration=64", "tracking=off"),
+    *("policies=[uniform,rdp,gates]", "gates.epochs=1", "data.max_train=300", "search={}"),
+)
+
+
+def test_a_study_measures_its_device_and_spends_its_time(tmp_path: Path) -> None:
+    ran = installed("run", "digits", "--set", *SETTINGS, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "latency tables measured: 1 of 1" in ran.stderr
+    assert "latency of small_cnn on torch-cpu (" in ran.stderr
+    path = tmp_path / "howcompact-runs" / "digits"
+    folder = StudyFolder.open(str(path))
+    (table,) = (path.parent / "artifacts" / "latency").glob("*/latency.parquet")
+    measured = LatencyTable.from_parquet(table.read_bytes(), "it")
+    assert measured.header.batch == 64
+    rows = {row.policy: row for row in folder.rows()}
+    assert {*rows} == {"uniform", "rdp", "gates"}
+    for row in rows.values():
+        assert row.device == "torch-cpu"
+        assert row.predicted_latency_ms is not None
+        assert row.predicted_latency_ms <= 0.7 * measured.dense_ms * 1.2  # the dense network's time as it is predicted
+        assert row.latency_ms is not None
+        assert row.dense_latency_ms is not None
+    predicted = [row.predicted_latency_ms or 0.0 for row in rows.values()]
+    assert max(predicted) <= 1.05 * min(predicted)  # all spend the same budget, to the last four channels
+    shown = howcompact("compare", str(path), cwd=tmp_path)
+    assert "latency on torch-cpu" in shown.stdout
+    assert howcompact("verify", str(path), cwd=tmp_path).returncode == 0
+    where = ("--where", "latency<=100", "--device", "torch-cpu")
+    best = howcompact("best", str(path), *where, "--out", "best", "--json", cwd=tmp_path)
+    assert best.returncode == 0, best.stderr
+    assert [speed["device"] for speed in json.loads(best.stdout)["speeds"]] == ["torch-cpu"]
+    again = howcompact("run", "digits", "--set", *SETTINGS, "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["trials"]["new"] == 0
+    assert "latency tables measured" not in again.stderr
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("table") / "board.parquet"
+    device = ("--device", "torch-cpu", "--batch", "64", "--round-to", "4", "--image", "1x8x8", "--quiet")
+    made = howcompact("latency-table", "small_cnn", *device, "--out", str(file), cwd=file.parent)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.startswith("latency of small_cnn on torch-cpu (")
+    return file
+
+
+def of_table(table: Path, **changes: object) -> StudySpec:
+    return StudySpec.model_validate(
+        {
+            "name": "board",
+            "data": DATA,
+            "granularity": "channel",
+            "criteria": ["l1"],
+            "budget": "latency",
+            "device": str(table),
+            "round_to": 4,
+            "policies": ["uniform", "erk"],
+            "sparsities": [0.3],
+            "seeds": [1],
+            "dense": {"epochs": 1},
+            "finetune": {"epochs": 1},
+            "recalibrate": 3,
+            "search": {},
+            **changes,
+        }
+    )
+
+
+def test_a_table_of_another_machine_prices_trials_that_are_not_timed_here(table: Path, tmp_path: Path) -> None:
+    folder = run_in_process(tmp_path, of_table(table))
+    folder.write_table()
+    rows = folder.rows()
+    assert [(row.latency_ms, row.device) for row in rows] == [(None, "")] * 2
+    assert all(row.predicted_latency_ms for row in rows)
+    (cells,) = [compare([folder]).rows]
+    assert [row.warnings for row in cells] == [[], []]  # budgets match by the table
+    assert {row.latency_ms for row in cells} == {None}
+    assert search.verify(folder.folder.uri, sample=0).problems == []
+
+
+def test_verify_names_a_time_that_the_table_does_not_give(table: Path, tmp_path: Path) -> None:
+    study = of_table(table, policies=["uniform"])
+    folder, (spec,) = run_in_process(tmp_path, study), study.trials()
+    (outcome,) = folder.read_outcomes([spec.key()])
+    assert outcome.facts is not None
+    assert outcome.best is not None
+    saved = checkpoint.load(folder.trial(spec.key()) / epoch_name(outcome.best.epoch))
+
+    def problems(**changes: object) -> list[str]:
+        assert outcome.facts is not None
+        return beyond_time(saved, spec, outcome.facts.model_copy(update=changes), folder.folder.parent)
+
+    assert problems() == []
+    assert re.search(r"take 0\.\d+ ms by its table, but it reports 0\.001", problems(predicted_latency_ms=1e-3)[0])
+    greedy = problems(parts=dict.fromkeys(outcome.facts.parts, 1.0))
+    assert re.search(r"its parts take [\d.]+ ms, more than its budget of 0\.\d+ ms", greedy[1])
+    assert problems(parts={}) == ["it does not say what each part keeps, which its budget of latency needs"]
+
+
+def test_blocks_spend_time_too(tmp_path: Path) -> None:
+    data = DATA.model_copy(update={"size": 16})
+    settings = {"models": ["resnet20"], "width": 0.25, "granularity": "block", "round_to": 1, "data": data}
+    study = of_table(Path(), device="torch-cpu", **settings, criteria=["l1"], policies=["uniform"])
+    (row,) = run_in_process(tmp_path, study).rows()
+    assert row.predicted_latency_ms is not None
+    assert row.latency_ms is not None
+    assert min(row.parts.values()) < 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["granularity=weight"],
+            "budget 'latency' must go with units that are removed, as masked weights save no time",
+        ),
+        (["device=torch-cp"], "device.name must be 'auto', 'torch-cpu', 'torch-cuda' or 'onnxruntime-cpu', but got"),
+        (["device={threads: 0}"], "device.threads must be greater than or equal to 1, but got 0"),
+        (["device=none.parquet"], r"device.table must be a file, but .*none.parquet is not there; correct it"),
+        (["device={table: a.parquet, batch: 2}"], "device.table must come without name, threads and batch"),
+        (["device={content: abc}"], "device.content must be left out, as each run finds it; drop it"),
+        (["budget=macs"], "device must come with budget 'latency', with latency, or with a search for it"),
+        (["budget=macs", "latency=true", "device=a.parquet"], "device.table must come with budget 'latency', as the"),
+        (
+            ["before=[{granularity: block, criterion: l1, policy: uniform, sparsity: 0.1}]"],
+            "budget 'latency' must be that of one pruning, as its table starts from the dense network",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_anything_runs(settings: list[str], message: str) -> None:
+    given = ["granularity=channel", "criteria=[l1]", "budget=latency", "device=torch-cpu", "policies=[uniform]"]
+    if settings == ["granularity=weight"]:
+        settings = [*settings, "criteria=[magnitude]"]
+    with pytest.raises(ValueError, match=message):
+        read_study("digits", [*given, "search={}", *settings])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"models": ["vit"], "data": DATA.model_copy(update={"size": 32})},
+            "must be of the network that is pruned, but it is of small_cnn",
+        ),
+        (
+            {"data": DATA.model_copy(update={"size": 16})},
+            "must be of the inputs that the network takes, float32 1x16x16",
+        ),
+        (
+            {"sparsities": [0.99]},
+            r"budget must leave at least .* ms, but sparsity 0.99 leaves .*; use a sparsity of at",
+        ),
+    ],
+)
+def test_a_table_that_does_not_fit_and_a_budget_out_of_reach_are_refused_before_anything_runs(
+    settings: dict[str, object], message: str, table: Path
+) -> None:
+    assert re.search(message, complaints(of_table(table, **settings))[0])
