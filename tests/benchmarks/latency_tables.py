@@ -1,8 +1,8 @@
 """How well latency tables predict: `python -m tests.benchmarks.latency_tables --out FOLDER`.
 
-Each network has full width and fresh weights, and takes 32 x 32 images on one thread. A table is measured on each device
-at each batch size. The picture shows the networks that were held out: predicted against measured time. A control
-predicts from the multiply-accumulates alone: a constant and one price, fitted to the same networks.
+Each network has full width and fresh weights, and takes 32 x 32 images on one thread. A table is measured on each
+device at each batch size. The picture shows the networks that were held out: predicted against measured time. A
+control predicts from the multiply-accumulates alone: a constant and one price, fitted to the same networks.
 """
 
 import argparse
