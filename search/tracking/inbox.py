@@ -95,16 +95,26 @@ class Inbox:
                 self.owed.add(key)
             self._size += len(new.points)
             while self._size > self._most:
-                self.gaps.add(self._pop()[0])
+                self.gaps.add(self._pop(next(iter(self._events)))[0])
 
-    def take(self) -> tuple[str, Events] | None:
-        """Return the trial that has waited longest, with all its events; None if nothing waits."""
+    def take(self, before: float = math.inf) -> tuple[str, Events] | None:
+        """Return the trial that has waited longest, with all its events; None if no trial is due.
+
+        before: milliseconds since 1970; a trial is due that has ended, or whose news is from before this time.
+        """
         with self._lock:
-            return self._pop() if self._events else None
+            due = (key for key, events in self._events.items() if events.status or events.since < before)
+            key = next(due, None)
+            return None if key is None else self._pop(key)
 
     def add_records(self, trials: Iterable[Finished]) -> None:
         """Keep records of ended trials; the writing thread reads them."""
         self._unread.append(trials)
+
+    @property
+    def has_records(self) -> bool:
+        """Whether records of ended trials wait. News of these trials has to be written before them."""
+        return bool(self._unread or self._records)
 
     def records(self) -> Sequence[Finished]:
         """Read the kept records and return all that are not settled; errors of reading pass through."""
@@ -121,8 +131,7 @@ class Inbox:
             self.gaps.discard(key)
             self.owed.discard(key)
 
-    def _pop(self) -> tuple[str, Events]:
-        key = next(iter(self._events))
+    def _pop(self, key: str) -> tuple[str, Events]:
         events = self._events.pop(key)
         self._size -= 1 + len(events.points)
         return key, events

@@ -20,7 +20,8 @@ STUDY, TRIAL, WHOLE = (
     "howcompact.trial",
     "howcompact.whole",
 )  # tags; WHOLE holds the final status of a complete run
-PARENT, CONTEXT = "mlflow.parentRunId", "mlflow.data.context"
+PARENT, NAME, CONTEXT = "mlflow.parentRunId", "mlflow.runName", "mlflow.data.context"
+MOST_TEXT = 6000  # characters of a tag
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the tracker repeats: a POST that urllib3 repeats makes two runs
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -149,14 +150,19 @@ class Store:
 
     def write(self, key: str, events: Events, *, whole: bool) -> None:
         """Write news of a trial; end its run if the trial has ended. whole: nothing of it is missing."""
-        if key not in self._open:
-            self._open[key] = self._find(self._known[key][0]) if self.knows(key) else self._create(key, events.since)
-        run = self._open[key]
+        tags, end = events.tags, events.status if whole else None
+        if end:
+            tags = tags | {WHOLE: end}  # the run is complete once its status is the same
+        if key in self._open or self.knows(key):
+            run = self._open.get(key) or self._find(self._known[key][0])
+        else:
+            run, tags = self._create(key, events.since, tags), {}  # tags of a new run cost MLflow nothing
+        self._open[key] = run
         run.end = events.status or run.end
-        points, tags, end = events.points, events.tags, events.status if whole else None
+        points = events.points
         if end:
             last = max([step for _, _, step in run.points] + [point.step for point in points], default=0)
-            points, tags = points + as_points(events.final, last, now_ms()), tags | {WHOLE: end}
+            points = points + as_points(events.final, last, now_ms())
         points = [point for point in points if point[:3] not in run.points]
         params = {name: value for name, value in events.params.items() if name not in run.params}
         if events.data and not run.has_data:
@@ -193,9 +199,10 @@ class Store:
             if not token:
                 return
 
-    def _create(self, key: str, since: int) -> Run:
-        tags = {PARENT: self._parent, TRIAL: key}
-        return Run(self._client.create_run(self._experiment, since, tags, run_name=key).info.run_id)
+    def _create(self, key: str, since: int, tags: Mapping[str, str]) -> Run:
+        tags = {name: str(value)[:MOST_TEXT] for name, value in tags.items()} | {PARENT: self._parent, TRIAL: key}
+        name = tags.setdefault(NAME, key)
+        return Run(self._client.create_run(self._experiment, since, tags, run_name=name).info.run_id)
 
     def _find(self, run_id: str) -> Run:
         found = self._client.get_run(run_id)
@@ -216,7 +223,7 @@ class Store:
         from mlflow.entities import Metric, Param, RunTag
 
         metrics = [Metric(point.name, point.value, point.at, point.step) for point in points]
-        run_tags = [RunTag(name, str(value)[:6000]) for name, value in tags.items()]
+        run_tags = [RunTag(name, str(value)[:MOST_TEXT]) for name, value in tags.items()]
         self._client.log_batch(run_id, metrics, [Param(*pair) for pair in params.items()], run_tags)
 
 

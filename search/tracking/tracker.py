@@ -4,6 +4,7 @@ The study folder is the truth, MLflow only shows it: a tracking server that is d
 never a trial. One daemon thread writes everything. `Tracker.backfill` writes lost events from the trials' records.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,8 @@ from trainables.storage.credentials import redacted
 
 __all__ = ["Finished", "Status", "Tracker", "UsedData"]
 
-GATHER_SECONDS = 3.0  # events are written together: a short trial takes four calls, for any number of epochs
+GATHER_SECONDS = 1.0  # between two looks for events
+HELD_SECONDS = 10.0  # news of a running trial waits for its end: then a trial takes four calls
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds without a call after a failure; each further failure doubles them
 MOST_WAITING = 50_000  # metric points that may wait while a server does not answer
 SUMMARY = "the summary"  # its key among the trials in `Inbox.owed`
@@ -144,7 +146,8 @@ class Tracker:
             raise
 
     def _write_all(self, store: Store) -> None:
-        while not self._abandoned.is_set() and (taken := self._inbox.take()):
+        before = math.inf if self._last or self._inbox.has_records else now_ms() - 1000 * HELD_SECONDS
+        while not self._abandoned.is_set() and (taken := self._inbox.take(before)):
             key, events = taken
             whole = key not in self._inbox.gaps and not store.knows(key)
             if self._write(key, partial(store.write, key, events, whole=whole)) and whole and events.status:

@@ -8,13 +8,14 @@ from search.results.names import data_name
 from search.results.rows import TrialRow, row_of
 from search.results.scale import public_name
 from search.study.spec import StudySpec
+from search.tracking.mlflow_store import NAME
 from search.tracking.params import dense_params, trial_params
 from search.tracking.tracker import Finished, Status, Tracker, UsedData
 from trainables.data_spec import DataSpec
 from trainables.outcome import Outcome
 from trainables.spec import DenseSpec, EpochReport, TrialSpec
 
-KIND, NAME = "howcompact.kind", "mlflow.runName"  # tags: of the runs of dense networks; the name that MLflow shows
+KIND = "howcompact.kind"  # tag of the runs of dense networks
 MODEL, DATASET = "howcompact.model", "howcompact.dataset"  # tags
 STATUS: dict[str, Status] = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 

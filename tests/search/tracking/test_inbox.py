@@ -52,6 +52,32 @@ def test_events_of_a_trial_are_taken_together_and_once() -> None:
     assert not inbox.owed
 
 
+def test_news_of_a_running_trial_waits_for_its_end_or_its_time() -> None:
+    inbox = Inbox(100)
+    inbox.add("old", Events(10))
+    inbox.add("ended", Events(50))
+    inbox.add("running", Events(50))
+    inbox.add("old", Events(60, params={"p": "1"}))
+    inbox.add("ended", Events(70, status="FINISHED"))
+    assert [inbox.take(before=20), inbox.take(before=20)] == [
+        ("old", Events(10, params={"p": "1"})),
+        ("ended", Events(50, status="FINISHED")),
+    ]
+    assert inbox.take(before=50) is None
+    assert inbox.take(before=51) == ("running", Events(50))
+
+
+def test_records_wait_until_they_are_settled() -> None:
+    inbox = Inbox(100)
+    assert not inbox.has_records
+    inbox.add_records([Finished("a", {}, {}, {})])
+    assert inbox.has_records
+    inbox.records()
+    assert inbox.has_records
+    inbox.settle("a", whole=True)
+    assert not inbox.has_records
+
+
 def test_a_full_inbox_drops_what_waits_longest_and_says_so() -> None:
     inbox = Inbox(6)
     for step in range(2):
