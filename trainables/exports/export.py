@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from trainables.arguments import Arguments, each, flat, named_tensors, one_tensor, outputs_of, spread
 from trainables.lookup import pick
@@ -84,6 +85,7 @@ def export(model: nn.Module, example: Arguments, path: Path, kind: str) -> Expor
         try:
             shapes = _of_each({0: Dim("batch", min=1)}, positional, named)
             program = torch.export.export(network, positional, named, dynamic_shapes=shapes)
+            _forget_code(program)
             file_format.write(program, unchecked)
         except Exception as error:
             raise ValueError(f"export must get a network that torch can trace, but tracing failed: {error}") from error
@@ -127,6 +129,13 @@ def _return_one_tensor(network: nn.Module) -> None:
     network.forward = one
 
 
+def _forget_code(program: ExportedProgram) -> None:
+    """Drop the lines of code that each operation comes from, with the paths of their files on this machine."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            node.meta.pop("stack_trace", None)
+
+
 def _of_each(axes: T, positional: Sequence[Tensor], named: Mapping[str, Tensor]) -> tuple[T, ...] | dict[str, T]:
     """Repeat the axes that vary for each argument, in the form that torch asks for."""
     return dict.fromkeys(named, axes) if named else (axes,) * len(positional)
@@ -142,19 +151,22 @@ def _difference(network: nn.Module, run: Run, path: Path, example: Arguments) ->
 
 
 def _write_onnx(program: ExportedProgram, path: Path) -> None:
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass  # comes with onnxscript
+
     assert program.example_inputs is not None
     positional, named = program.example_inputs
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*since it shares the same shape constraints")  # all have one batch
-        torch.onnx.export(
+        written = torch.onnx.export(
             program,
-            f=path,
             input_names=["images"] if len(positional) == 1 else None,  # None: the names of the arguments
             output_names=["logits"],
             dynamic_shapes=_of_each({0: "batch"}, positional, named),
-            external_data=False,  # weights in the same file
             verbose=False,
         )
+    assert written is not None
+    ClearMetadataAndDocStringPass()(written.model)  # a kilobyte for each node
+    written.save(path, external_data=False)  # weights in the same file
 
 
 def feed(names: Sequence[str], arguments: Arguments) -> dict[str, NDArray[Any]]:

@@ -1,8 +1,10 @@
 """Files for other programs: they compute what the network does, or there is none."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import onnxruntime
 import pytest
@@ -67,6 +69,15 @@ def test_file_computes_what_the_network_does_for_any_batch(
             expected = network.eval()(images)
         network.train()
         assert (run(images) - expected).abs().max() <= TOLERANCE * expected.abs().max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_tells_no_code_and_no_path_of_this_machine(network: nn.Module, kind: str, tmp_path: Path) -> None:
+    path = export(network, EXAMPLE, tmp_path / f"network{KINDS[kind].suffix}", kind).path
+    with ZipFile(path) if kind == "torch" else nullcontext() as files:
+        contents = [files.read(name) for name in files.namelist()] if files else [path.read_bytes()]
+    known = (b".py", b"in forward", str(Path(torch.__file__).parents[1]).encode())
+    assert [word for content in contents for word in known if word in content] == []
 
 
 class Dice(nn.Flatten):
