@@ -67,7 +67,7 @@ DOORS = {  # library -> the modules that may import it
     "lightning": set(),  # its adapter reads what users have, and imports nothing
     "sklearn": {"trainables.data", "trainables.learnability.detection"},
     "safetensors": {"trainables.checkpoints"},
-    "onnxruntime": {"trainables.exports.export", "trainables.exports.quantise"},
+    "onnxruntime": {"trainables.exports.onnx_file", "trainables.exports.quantise"},
     "tenacity": {"search.cluster.jobs", "search.tracking.tracker", "trainables.storage.folder"},
     "psutil": {"search.running.lease", "trainables.data.memory"},
     "yaml": {"search.study.strict_yaml", "search.cluster.packing"},

@@ -19,7 +19,7 @@ from trainables.data import sources
 from trainables.data.collated import on_device
 from trainables.data.samples import Samples
 from trainables.data.splits import AnySplits, Split
-from trainables.exports.export import OnnxNetwork
+from trainables.exports.onnx_file import OnnxNetwork
 from trainables.frozen import Frozen
 from trainables.models.trust import NO_TRUST, Trust
 from trainables.outcome import Outcome

@@ -25,8 +25,9 @@ from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.data.collated import on_device
 from trainables.evaluate import rebuild
-from trainables.exports.export import OnnxNetwork, export, feed, open_onnx
+from trainables.exports.export import export
 from trainables.exports.latency import in_turns
+from trainables.exports.onnx_file import OnnxNetwork, feed, open_onnx
 from trainables.exports.quantise import _in_float, _Reader, quantise
 from trainables.pruning.context import Calibration
 from trainables.storage.folder import Folder

@@ -1,4 +1,4 @@
 """A pruned network for use elsewhere: ONNX and torch files, an int8 file, its latency, a model that MLflow serves.
 
-Hands out: export, latency, quantise, served.
+Hands out: export, latency, onnx_file, quantise, served.
 """

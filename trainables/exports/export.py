@@ -6,21 +6,20 @@ import os
 import subprocess
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
-from trainables.arguments import Arguments, each, flat, named_tensors, one_tensor, outputs_of, spread
+from trainables.arguments import Arguments, each, named_tensors, one_tensor, outputs_of, spread
+from trainables.exports.onnx_file import of_each, run_onnx, write_onnx
 from trainables.lookup import pick
 
 Run = Callable[[Path, Sequence[Arguments]], list[Tensor]]  # file, batches on the CPU -> outputs (B, ...)
@@ -83,7 +82,7 @@ def export(model: nn.Module, example: Arguments, path: Path, kind: str) -> Expor
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         unchecked = Path(folder) / f"network{file_format.suffix}"
         try:
-            shapes = _of_each({0: Dim("batch", min=1)}, positional, named)
+            shapes = of_each({0: Dim("batch", min=1)}, positional, named)
             program = torch.export.export(network, positional, named, dynamic_shapes=shapes)
             _forget_code(program)
             file_format.write(program, unchecked)
@@ -136,11 +135,6 @@ def _forget_code(program: ExportedProgram) -> None:
             node.meta.pop("stack_trace", None)
 
 
-def _of_each(axes: T, positional: Sequence[Tensor], named: Mapping[str, Tensor]) -> tuple[T, ...] | dict[str, T]:
-    """Repeat the axes that vary for each argument, in the form that torch asks for."""
-    return dict.fromkeys(named, axes) if named else (axes,) * len(positional)
-
-
 @torch.no_grad()
 def _difference(network: nn.Module, run: Run, path: Path, example: Arguments) -> float:
     random = torch.Generator().manual_seed(1)
@@ -148,63 +142,6 @@ def _difference(network: nn.Module, run: Run, path: Path, example: Arguments) ->
     expected, actual = torch.cat([outputs_of(network, each) for each in batches]), torch.cat(run(path, batches))
     largest = expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny)  # a fresh head may give zeros only
     return float((actual - expected).abs().max() / largest)
-
-
-def _write_onnx(program: ExportedProgram, path: Path) -> None:
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass  # comes with onnxscript
-
-    assert program.example_inputs is not None
-    positional, named = program.example_inputs
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*since it shares the same shape constraints")  # all have one batch
-        written = torch.onnx.export(
-            program,
-            input_names=["images"] if len(positional) == 1 else None,  # None: the names of the arguments
-            output_names=["logits"],
-            dynamic_shapes=_of_each({0: "batch"}, positional, named),
-            verbose=False,
-        )
-    assert written is not None
-    ClearMetadataAndDocStringPass()(written.model)  # a kilobyte for each node
-    written.save(path, external_data=False)  # weights in the same file
-
-
-def feed(names: Sequence[str], arguments: Arguments) -> dict[str, NDArray[Any]]:
-    """Give the inputs of an ONNX file, by their names in its order, what a network is called with."""
-    given = arguments if isinstance(arguments, Mapping) else dict(zip(names, flat(arguments), strict=True))
-    return {name: given[name].numpy() for name in names}
-
-
-def open_onnx(path: Path, threads: int = 1) -> Callable[[Arguments], Tensor]:
-    """Open an ONNX file in onnxruntime on `threads` CPU threads: arguments (B, ...) -> outputs (B, ...)."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads free their cores
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_inputs()]
-
-    def run(arguments: Arguments) -> Tensor:
-        return torch.from_numpy(session.run(None, feed(names, arguments))[0])
-
-    return run
-
-
-class OnnxNetwork(nn.Module):
-    """An ONNX file as a network, which runs in onnxruntime on `threads` CPU threads."""
-
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        super().__init__()
-        self._run = open_onnx(path, threads)
-
-    def forward(self, *positional: Tensor, **named: Tensor) -> Tensor:
-        """Compute the outputs (B, ...) of arguments (B, ...)."""
-        return self._run(named or positional)
-
-
-def _run_onnx(path: Path, batches: Sequence[Arguments]) -> list[Tensor]:
-    return list(map(open_onnx(path), batches))
 
 
 _IN_A_CLEAN_PROCESS = """
@@ -244,7 +181,7 @@ def _run_torch(path: Path, batches: Sequence[Arguments]) -> list[Tensor]:
 
 
 KINDS: dict[str, Kind] = {
-    "onnx": Kind(".onnx", _write_onnx, _run_onnx),
+    "onnx": Kind(".onnx", write_onnx, run_onnx),
     "torch": Kind(".pt2", torch.export.save, _run_torch),
 }
 INT8 = "int8"  # what `trainables.exports.quantise` makes of an ONNX file

@@ -15,7 +15,8 @@ from torch import nn
 
 from trainables.arguments import Arguments, call, device_of, each, samples_in, take
 from trainables.counts import quantity
-from trainables.exports.export import export, missing, open_onnx
+from trainables.exports.export import export, missing
+from trainables.exports.onnx_file import open_onnx
 from trainables.lookup import pick
 from trainables.models.layers import count, prunable_layers
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trainables.arguments import Arguments
-from trainables.exports.export import export, feed
+from trainables.exports.export import export
+from trainables.exports.onnx_file import feed
 
 if TYPE_CHECKING:
     from onnx import GraphProto

@@ -11,8 +11,9 @@ from torch import nn
 from trainables.arguments import Arguments, take
 from trainables.data.collated import on_device
 from trainables.data.splits import AnySplits
-from trainables.exports.export import INT8, KINDS, OnnxNetwork, export, open_onnx
+from trainables.exports.export import INT8, KINDS, export
 from trainables.exports.latency import in_turns
+from trainables.exports.onnx_file import OnnxNetwork, open_onnx
 from trainables.exports.quantise import quantise
 from trainables.outcome import Quantised
 from trainables.training.calibration import calibration_samples

@@ -17,7 +17,8 @@ from tests.trainables.conftest import as_if_trained
 from tests.trainables.several_inputs import KINDS_OF_INPUTS, batch_of
 from tests.trainables.several_inputs import network as network_of
 from trainables.arguments import outputs_of, take
-from trainables.exports.export import OnnxNetwork, export
+from trainables.exports.export import export
+from trainables.exports.onnx_file import OnnxNetwork
 from trainables.exports.quantise import quantise, try_to_quantise
 from trainables.models.cifar import small_cnn
 from trainables.models.vit import vit
