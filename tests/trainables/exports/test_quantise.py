@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +107,18 @@ def test_layers_of_a_transformer_are_quantised_and_norms_are_not(tmp_path: Path)
     path = int8_of(model, images, tmp_path)
     assert_close(OnnxNetwork(path)(images), model(images).detach())
     graph = onnx.load(path).graph
-    made_by = {name: node.op_type for node in graph.node for name in node.output}
-    read = {kind: [made_by.get(node.input[0]) for node in graph.node if node.op_type == kind] for kind in ("MatMul",)}
-    assert Counter(read["MatMul"]).keys() == {"DequantizeLinear"}
+    made_by = {name: node for node in graph.node for name in node.output}
+    products = [node for node in graph.node if node.op_type == "MatMul"]
+    assert {made_by[name].op_type for node in products for name in node.input} == {"DequantizeLinear"}
+    values = values_in(path)
+    weights = [made_by[node.input[1]].input for node in products if made_by[node.input[1]].input[0] in values]
+    assert weights
+    for weight, scale, _ in weights:
+        assert values[weight].dtype == np.int8
+        assert values[scale].shape == values[weight].shape[1:]  # one for each output channel
     norms = [node for node in graph.node if node.op_type == "LayerNormalization"]
     assert norms
-    floats = {each.name for each in graph.initializer if each.data_type == onnx.TensorProto.FLOAT}
-    assert all(node.input[1] in floats for node in norms)
+    assert all(values[name].dtype == np.float32 for node in norms for name in node.input[1:])
 
 
 def assert_close(found: Tensor, expected: Tensor) -> None:
