@@ -88,7 +88,7 @@ class Quantised(Frozen):
     exported_bytes: int  # of the float32 file
     quantised_seconds: float  # to export, quantise and evaluate
     quantised_images: int  # that passed through either file in this time, without the runs that measure latency
-    quantised_latency_ms: float | None = None  # of one image in onnxruntime on the CPU, median; None: not measured
+    quantised_latency_ms: float | None = None  # of one batch in onnxruntime on the CPU, median; None: not measured
     exported_latency_ms: float | None = None  # the same of the float32 file, measured in turns
 
 

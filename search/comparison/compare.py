@@ -82,7 +82,7 @@ class ComparisonRow(Frozen):
     latency_ms: float | None  # of one batch, mean over seeds; None: the study did not measure it
     quantised_bytes: float | None  # of the int8 file, mean over seeds, as the next three
     exported_bytes: float | None  # of the float32 ONNX file that it was made from
-    quantised_latency_ms: float | None  # of one image in onnxruntime on the CPU
+    quantised_latency_ms: float | None  # of one batch in onnxruntime on the CPU
     exported_latency_ms: float | None
     latency_density: float | None  # fraction of the dense network's, which was measured in turns with it
     predicted_latency_ms: float | None  # by the latency table of the budget; None: there is none

@@ -21,7 +21,7 @@ def int8_cells(rows: Sequence[ComparisonRow], written: Callable[..., str]) -> In
     title = "int8 ONNX files beside float32: validation metric, bytes"
     head: tuple[str, ...] = ("float32", "int8", "float32 bytes", "int8 bytes")
     if timed:
-        title, head = f"{title}, milliseconds of one image in onnxruntime", (*head, "float32 ms", "int8 ms")
+        title, head = f"{title}, milliseconds of one batch in onnxruntime", (*head, "float32 ms", "int8 ms")
     return Int8Cells(title, head, [_cells(row, written)[: len(head)] for row in rows])
 
 

@@ -89,7 +89,7 @@ class TrialRow(Frozen):
     quantised_bytes: int | None = Field(None, description="size of the int8 ONNX file; none: not quantised")
     exported_bytes: int | None = Field(None, description="size of the float32 ONNX file that it was made from")
     quantised_seconds: float | None = Field(None, description="time to export, quantise, evaluate, a part of seconds")
-    quantised_latency_ms: float | None = Field(None, description="as latency_ms, of the int8 file in onnxruntime")
+    quantised_latency_ms: float | None = Field(None, description="median time of one batch in onnxruntime, int8 file")
     exported_latency_ms: float | None = Field(None, description="the same of the float32 file, measured in turns")
     ended: str = Field("", description="time of the end: UTC, ISO 8601")
     hardware: str = Field("", description="cpu or the name of the GPU, and the precision if it is not the default")

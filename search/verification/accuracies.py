@@ -46,7 +46,7 @@ def _of_metrics(measured: Measured, metric: str) -> Iterator[str]:
 def _of_int8_file(measured: Measured, metric: str) -> Iterator[str]:
     if (reported := measured.outcome.quantised) is None:
         return
-    found = quantised(measured.network, measured.splits, measured.outcome.spec.calibration, timed=False)
+    found = quantised(measured.network, measured.splits, measured.outcome.spec.calibration)
     own, other = reported.quantised_accuracy, found.quantised_accuracy
     if _differ(measured, own, other):
         yield f"reports {metric} {own:.4f} of its int8 file, but the file has {other:.4f}"

@@ -11,10 +11,12 @@ from torch import nn
 from trainables.arguments import Arguments, take
 from trainables.data.collated import on_device
 from trainables.data.splits import AnySplits
+from trainables.device_spec import DeviceSpec
 from trainables.exports.export import INT8, KINDS, export
 from trainables.exports.latency import in_turns
 from trainables.exports.onnx_file import OnnxNetwork, open_onnx
 from trainables.exports.quantise import quantise
+from trainables.latency.measuring import repeated
 from trainables.outcome import Quantised
 from trainables.training.calibration import calibration_samples
 from trainables.training.train import evaluate
@@ -50,23 +52,27 @@ def latencies(files: Files, example: Arguments, threads: int) -> dict[str, float
     return {name: time.median_ms for name, time in in_turns(runs, example, threads=threads).items()}
 
 
-def quantised(network: nn.Module, splits: AnySplits, calibration: int, timed: bool) -> Quantised:
-    """Quantise a network on the CPU, with this process's threads, and measure its file.
+def quantised(network: nn.Module, splits: AnySplits, calibration: int, timed_as: DeviceSpec | None = None) -> Quantised:
+    """Quantise a network on the CPU, and measure its file.
 
-    calibration: as for `write_int8`. timed: whether the latency of both files is measured. Raises ValueError as
-    `write_int8` does.
+    calibration: as for `write_int8`. timed_as: whose threads and batch the latency of both files is measured with,
+    always in onnxruntime; None measures none. Raises ValueError as `write_int8` does.
     """
-    started, threads = time.perf_counter(), torch.get_num_threads()
+    started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         files = write_int8(network, splits, calibration, Path(folder))
         val = on_device(splits.val, splits, CPU)
-        found = evaluate(OnnxNetwork(files.int8, threads), val)
+        found = evaluate(OnnxNetwork(files.int8, torch.get_num_threads()), val)
         seconds = time.perf_counter() - started
+        times = {}
+        if timed_as:
+            batch = repeated(val.objective.inputs(val.first()), timed_as.batch)
+            times = latencies(files, batch, timed_as.threads)
         return Quantised(
             quantised_accuracy=found.metric,
             quantised_bytes=files.int8.stat().st_size,
             exported_bytes=files.exported.stat().st_size,
             quantised_seconds=seconds,
             quantised_images=min(calibration, len(splits.train)) + len(splits.val),
-            **(latencies(files, val.objective.inputs(val.first()), threads) if timed else {}),
+            **times,
         )

@@ -97,7 +97,7 @@ def run_trial(
     outcome = Outcome(spec=spec, status="done", facts=facts, history=tuple(state.history))
     if spec.quantise == INT8:
         network = load_trial(folder, outcome, CPU, Trust([spec.dense.model]))
-        found = quantised(network, splits, spec.calibration, spec.latency)
+        found = quantised(network, splits, spec.calibration, spec.device if spec.latency else None)
         outcome = outcome.model_copy(update={"quantised": found})
     write_outcome(folder, outcome)
     _tidy(folder, outcome)

@@ -23,6 +23,7 @@ from tests.trainables.trials import (
 )
 from trainables.data import sources
 from trainables.data.splits import Splits
+from trainables.device_spec import DeviceSpec
 from trainables.evaluate import load_trial
 from trainables.models.trust import Trust
 from trainables.outcome import Quantised
@@ -99,10 +100,13 @@ def test_quantising_changes_nothing_else_and_is_charged(
 def test_latency_of_both_files_is_measured_where_the_trial_measures_latency(
     splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
-    found = quantised_of(_run(quantising(CHANNEL, latency=True), splits, storage, tmp_path))
-    for latency in (found.quantised_latency_ms, found.exported_latency_ms):
-        assert latency is not None
-        assert 0 < latency < 100
+    latencies = []
+    for batch in (1, 64):
+        spec = quantising(CHANNEL, latency=True, device=DeviceSpec(batch=batch))
+        found = quantised_of(_run(spec, splits, storage, tmp_path / str(batch)))
+        latencies.append((found.quantised_latency_ms or 0.0, found.exported_latency_ms or 0.0))
+    for one, many in zip(*latencies, strict=True):
+        assert 0 < 5 * one < many < 1000  # a batch of 64 takes at least five times as long
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 4])
