@@ -14,6 +14,7 @@ from trainables.allocation.policies import POLICIES
 from trainables.allocation.schedules import SCHEDULES
 from trainables.curriculum_spec import Curriculum
 from trainables.data.sources import SOURCES
+from trainables.exports.latency import DEVICES
 from trainables.learnability.curricula import DRAWS, PACINGS
 from trainables.learnability.curriculum_kinds import CURRICULA, Kind
 from trainables.learnability.measures import MEASURES
@@ -78,6 +79,7 @@ def listing(kind: str | None) -> dict[str, dict[str, str]]:
             {name: _about(sampler.make) for name, sampler in SAMPLERS.items()}
             | _own("sampler", "function(seed, trials) -> optuna.samplers.BaseSampler")
         ),
+        "devices": lambda: {name: device.about for name, device in DEVICES.items()},
         "spaces": lambda: {name: _about(space) for name, space in SPACES.items()},
         "studies": lambda: {name: _comment(text.splitlines()) for name, text in shipped().items()},
     }

@@ -9,8 +9,8 @@ from trainables.storage.strict_json import from_json
 PAGE, JSON, CSV, PARQUET = "index.html", "comparison.json", "comparison.csv", "comparison.parquet"
 PAIRS_CSV, PAIRS_PARQUET = "pairs.csv", "pairs.parquet"  # only with a margin
 FIGURES = (
-    *("gap", "accuracy", "macs", "curricula", "layers", "compact", "gates", "probes", "pareto", "cost", "progress"),
-    *("ranking", "importance"),
+    *("gap", "accuracy", "macs", "latency", "curricula", "layers", "compact", "gates", "probes", "pareto", "cost"),
+    *("progress", "ranking", "importance"),
 )  # names of the sections that may have charts
 OTHER_METRIC = "sparsity"  # name of the section "accuracy" where the metric is another
 FILES = {

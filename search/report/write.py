@@ -11,7 +11,7 @@ from search.report.columns import pairs_to_columns, to_columns, to_csv
 from search.report.out_files import CSV, FILES, JSON, PAGE, PAIRS_CSV, PAIRS_PARQUET, PARQUET, refuse_others_files
 from search.report.page import page
 from search.report.provenance import report_provenance
-from search.report.sections.accuracy import macs_section, sparsity_section
+from search.report.sections.accuracy import latency_section, macs_section, sparsity_section
 from search.report.sections.compact import compact_section
 from search.report.sections.cost import cost_section
 from search.report.sections.curricula import curricula_section
@@ -32,6 +32,7 @@ SECTIONS = (  # in the order of the page
     gap_section,
     sparsity_section,
     macs_section,
+    latency_section,
     curricula_section,
     kept_section,
     compact_section,

@@ -47,8 +47,11 @@ def test_a_study_measures_its_device_and_spends_its_time(tmp_path: Path) -> None
         assert row.dense_latency_ms is not None
     predicted = [row.predicted_latency_ms or 0.0 for row in rows.values()]
     assert max(predicted) <= 1.05 * min(predicted)  # all spend the same budget, to the last four channels
-    shown = howcompact("compare", str(path), cwd=tmp_path)
+    shown = howcompact("compare", str(path), "--out", "page", cwd=tmp_path)
     assert "latency on torch-cpu" in shown.stdout
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "Accuracy against latency" in page
+    assert "time on torch-cpu (% of dense)" in (tmp_path / "page" / "latency.svg").read_text()
     assert howcompact("verify", str(path), cwd=tmp_path).returncode == 0
     where = ("--where", "latency<=100", "--device", "torch-cpu")
     best = howcompact("best", str(path), *where, "--out", "best", "--json", cwd=tmp_path)

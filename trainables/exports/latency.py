@@ -165,6 +165,7 @@ def _in_onnxruntime(network: nn.Module, example: Arguments, threads: int) -> Run
 class Device:
     """A runtime for networks, and what it runs on."""
 
+    about: str  # for the catalog
     torch: str  # torch's name of what holds the inputs
     prepare: Callable[[nn.Module, Arguments, int], Run]
     is_here: Callable[[], bool]
@@ -173,9 +174,14 @@ class Device:
 
 
 DEVICES: dict[str, Device] = {
-    "torch-cpu": Device("cpu", _in_torch, lambda: True),
+    "torch-cpu": Device("PyTorch on the CPU", "cpu", _in_torch, lambda: True),
     "onnxruntime-cpu": Device(
-        "cpu", _in_onnxruntime, lambda: not missing("onnx"), "pip install 'howcompact[export]'", ("onnxruntime",)
+        "ONNX Runtime on the CPU",
+        "cpu",
+        _in_onnxruntime,
+        lambda: not missing("onnx"),
+        "pip install 'howcompact[export]'",
+        ("onnxruntime",),
     ),
-    "torch-cuda": Device("cuda", _in_torch, torch.cuda.is_available, "PyTorch sees no GPU"),
+    "torch-cuda": Device("PyTorch on the GPU", "cuda", _in_torch, torch.cuda.is_available, "PyTorch sees no GPU"),
 }

@@ -1,4 +1,4 @@
-"""Accuracy, or another metric, of each policy against sparsity and against multiply-accumulates."""
+"""Accuracy, or another metric, of each policy against sparsity, multiply-accumulates and latency."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from search.figures.axes import readable, round_numbers
 from search.figures.bands import LEFT_OUT, band
 from search.figures.chart import INK, Panel, Style, end_labels, label_width
 from search.figures.section import Section
-from search.report.sections.accuracy_tables import int8_files, kept, measured, other_metrics, reached
+from search.report.sections.accuracy_tables import int8_files, kept, measured, other_metrics, reached, timed
 from search.report.sections.evidence import Evidence, seeds_of
 from search.results.scale import ACCURACY, PERCENT, Scale, scale_of, sign_of
 
@@ -53,6 +53,17 @@ def macs_section(evidence: Evidence) -> Section:
     )
     title = f"{evidence.metrics.capitalize()} against multiply-accumulates"
     return Section("macs", title, text, groups, [kept(evidence)])
+
+
+def latency_section(evidence: Evidence) -> Section:
+    """Accuracy against the time that the pruned network takes, where it was measured."""
+    groups = {
+        name: [_curve(evidence, rows, stage, title, _faster, _time_axis) for stage, title in _stages(rows).items()]
+        for name, rows in evidence.settings.items()
+        if all(row.latency_density for row in rows)
+    }
+    text = f"{INTERVALS} Times are those of the pruned network, measured in turns with the dense one."
+    return Section("latency", f"{evidence.metrics.capitalize()} against latency", text, groups, timed(evidence))
 
 
 def _stages(rows: Sequence[ComparisonRow]) -> dict[str, str]:
@@ -135,17 +146,31 @@ def _fewer(row: ComparisonRow) -> float:
     return -math.log10(row.macs_density)
 
 
+def _faster(row: ComparisonRow) -> float:
+    assert row.latency_density is not None, "only rows that were timed are drawn against time"
+    return -math.log10(row.latency_density)
+
+
 def _sparsity_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
     _ticks(axis, {_depth(row): f"{row.sparsity:g}" for row in rows})
     axis.set_xlabel(f"sparsity (fraction of {rows[0].budget} removed)")
 
 
 def _macs_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
+    _share_axis(axis)
+    axis.set_xlabel("multiply-accumulates kept (% of dense)")
+
+
+def _time_axis(axis: Axes, rows: Sequence[ComparisonRow]) -> None:
+    _share_axis(axis)
+    axis.set_xlabel(f"time on {rows[0].device} (% of dense)")
+
+
+def _share_axis(axis: Axes) -> None:
     low, high = axis.get_xlim()
     least, most = readable(100 / 10**high, 100 / 10**low)
     axis.set_xlim(-math.log10(most / 100), -math.log10(least / 100))
     _ticks(axis, {-math.log10(share / 100): f"{share:g}" for share in round_numbers(least, most)})
-    axis.set_xlabel("multiply-accumulates kept (% of dense)")
 
 
 def _ticks(axis: Axes, names: Mapping[float, str]) -> None:

@@ -102,3 +102,25 @@ def kept(evidence: Evidence) -> Table:
     return Table(
         f"Weights and multiply-accumulates kept, and {evidence.metrics} of the recovered network", head, rows, words=2
     )
+
+
+def timed(evidence: Evidence) -> list[Table]:
+    """List the rows whose latency was measured or predicted; no table if there are none."""
+    rows = [
+        (
+            name,
+            row.policy,
+            f"{row.sparsity:g}",
+            row.device,
+            "" if row.latency_ms is None else f"{row.latency_ms:.3g}",
+            "" if row.latency_density is None else f"{100 * row.latency_density:.1f}",
+            "" if row.predicted_latency_ms is None else f"{row.predicted_latency_ms:.3g}",
+            written(row.best_val_accuracy, scale=scale_of(row.metric)),
+        )
+        for name, own in evidence.settings.items()
+        for row in own
+        if row.latency_ms is not None or row.predicted_latency_ms is not None
+    ]
+    head = ("network", "policy", "sparsity", "device", "ms", "of dense (%)", "predicted ms", evidence.head_of_metrics)
+    title = f"Milliseconds of one batch, mean over seeds, and {evidence.metrics} of the recovered network"
+    return [Table(title, head, rows, words=2)] if rows else []

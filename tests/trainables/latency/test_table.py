@@ -1,6 +1,7 @@
 """Latency tables: real measurements of this machine, and files that are none."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,8 @@ import torch
 
 from trainables.allocation.plan import plan
 from trainables.checkpoints.checkpoint import Architecture
-from trainables.device_spec import DeviceSpec
+from trainables.device_spec import DeviceName, DeviceSpec
+from trainables.exports.latency import DEVICES
 from trainables.latency.draws import FITTED, HELD_OUT, draw
 from trainables.latency.measuring import beside_dense, inputs_of, measure
 from trainables.latency.table import KEY, LatencyTable, TableHeader, table_content
@@ -26,6 +28,10 @@ EXAMPLE = BUILT.example()
 def measured() -> LatencyTable:
     torch.manual_seed(0)
     return measure(BUILT.build(), EXAMPLE, "small_cnn", "channel", 4, DeviceSpec(name="torch-cpu", batch=16))
+
+
+def test_settings_name_the_devices_that_there_are() -> None:
+    assert {*get_args(DeviceName)} == {"auto", *DEVICES}
 
 
 def test_networks_are_drawn_alike_and_keep_multiples() -> None:
