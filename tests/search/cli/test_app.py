@@ -70,7 +70,7 @@ def test_the_catalog_lists_every_kind(tmp_path: Path) -> None:
     told = json.loads(howcompact("catalog", "--json", cwd=tmp_path).stdout)["catalog"]
     assert set(told) == {
         *("models", "datasets", "criteria", "granularities", "policies", "schedules", "recoveries", "optimizers"),
-        *("curricula", "pacings", "measures", "schedulers", "samplers", "spaces", "studies"),
+        *("curricula", "pacings", "measures", "schedulers", "samplers", "devices", "spaces", "studies"),
     }
     assert {"vgg16", "resnet20", "resnet32", "resnet56", "mobilenet", "small_cnn", "resnet50"} <= set(told["models"])
     assert {"magnitude", "random", "l1", "l2"} <= set(told["criteria"])
