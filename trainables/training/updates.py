@@ -32,7 +32,8 @@ class Updates:
         """masks: name of a parameter -> bool, True where a weight stays."""
         self._model, self._recipe, self._gates = model, recipe, gates
         self._masked: list[Tensor] = [model.get_parameter(name) for name in masks]
-        self._masks = list(masks.values())
+        # of the dtype and layout of the weights, which multiplies five times as fast as bool
+        self._masks = [_like(mask, weight) for mask, weight in zip(masks.values(), self._masked, strict=True)]
         self._weights = build_optimizer(model, recipe)
         self._rates: list[float] = [group["lr"] for group in self._weights.param_groups]  # at their highest
         self._optimizers = [self._weights, *([SGD(gates.parameters(), gates.lr, foreach=True)] if gates else [])]
