@@ -38,17 +38,19 @@ def run(
 
     study: a YAML file, the name of a shipped study, or a dictionary of settings. storage: folder or URI that holds the
     studies. name: replaces the name of the study. overrides: settings as "key=value", or a dictionary from dotted names
-    to values. address: of a running Ray cluster; None starts a local one. progress: "quiet" shows warnings and failures
-    alone on stderr, "verbose" also each trial and each epoch of dense training, and keeps Ray's logs. show: gets the
-    result some seconds earlier, before MLflow has all. Raises ValueError with all that is wrong with the study, or if
-    another run of it is active. Raises StorageError if the storage fails; the same call then continues the study.
+    to values. address: of a running Ray cluster; None starts a local one. progress: "quiet" shows only warnings on
+    stderr, "verbose" also each trial and each epoch of dense training, and keeps Ray's logs. show: gets the result
+    seconds earlier, before MLflow has all. Raises ValueError with all that is wrong with the study, or while it runs
+    already, and StorageError if the storage fails; the same call then continues the study.
     """
-    from search.study.reading import read_study
-    from trainables.storage.folder import Folder
+    from trainables.garbage import uncollected
 
-    checked, root = read_study(study, overrides, name), Folder.at(storage)
-    from search.running.run import run as run_study  # Ray is imported only for a study that can run
+    with uncollected():  # imports, above all
+        from search.study.reading import read_study
+        from trainables.storage.folder import Folder
 
+        checked, root = read_study(study, overrides, name), Folder.at(storage)
+        from search.running.run import run as run_study  # Ray is imported only for a study that can run
     return run_study(checked, root, address, _warn, progress, show or (lambda summary: None))
 
 
@@ -199,8 +201,7 @@ def front(
 def verify(folder: str, *, sample: int = 3, trust: Sequence[str] = (), progress: "Verbosity" = "normal") -> "Verified":
     """Derive every number of a study's tables again from the files of its trials, and name what disagrees.
 
-    sample: number of finished trials whose accuracy is measured again; it needs their data sets. trust: as for `best`.
-    progress: as for `run`.
+    sample: finished trials whose accuracy is measured again, on their data sets. trust, progress: as `best` and `run`.
     """
     from search.results.folder import StudyFolder
     from search.running.messages import Messages

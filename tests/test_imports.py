@@ -37,7 +37,10 @@ FLOORS = (  # a room imports from lower floors only; later means lower
         *("trainables.pruning_spec", "trainables.recipe"),
     ),
     ("trainables.mistakes", "trainables.names", "trainables.own_function", "trainables.task_spec"),
-    ("trainables.arguments", "trainables.counts", "trainables.frozen", "trainables.lookup", "trainables.storage"),
+    (
+        *("trainables.arguments", "trainables.counts", "trainables.frozen", "trainables.garbage", "trainables.lookup"),
+        "trainables.storage",
+    ),
 )
 
 DOORS = {  # library -> the modules that may import it

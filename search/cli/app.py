@@ -1,6 +1,5 @@
 """The command line: parse, call, print. Each command imports heavy libraries only when it runs."""
 
-import gc
 import sys
 from functools import partial
 from pathlib import Path
@@ -39,6 +38,7 @@ from search.cli.reference import reference
 from search.cli.verification import verification
 from search.results.out_folder import refuse_out, writing
 from search.results.to_json import to_json
+from trainables.garbage import uncollected
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -128,10 +128,8 @@ def compare(
 
         refuse_out(out)
         refuse_others_files(Path(out))
-    gc.disable()  # a large comparison creates a million objects and no garbage
-    comparison = search.compare(folders, margin=margin, test=test, trust=trust)
-    gc.freeze()
-    gc.enable()
+    with uncollected():  # a large comparison creates a million objects
+        comparison = search.compare(folders, margin=margin, test=test, trust=trust)
     written: list[Any] = []
     if out is not None:
         from search.report.write import write_report

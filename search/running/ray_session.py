@@ -30,7 +30,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run at once: the folder has every finished epoch
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_preload_python_modules": "trainables.trial.trainable",  # by each worker while it waits for work
+    "RAY_preload_python_modules": "trainables.trial.preload",  # by each worker while it waits for work
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; setting it silences a warning
 }
 SLOW_START = "timed out during startup"  # part of what Ray says then
