@@ -23,3 +23,7 @@ class DeviceSpec(Frozen):
         """Leave out the path of a table whose checksum is known."""
         same = super().identity()
         return same.model_copy(update={"table": ""}) if self.table and self.content else same
+
+    def found_by(self, now: "DeviceSpec") -> "DeviceSpec":
+        """Take the path of the same table from `now`; return this unchanged where that is another device."""
+        return now if self.table and self.content and now.content == self.content else self

@@ -138,7 +138,8 @@ class StudySpec(Frozen):
         if dense.content and dense.content == self.contents.get(dense.model):
             dense = dense.model_copy(update={"weights": self.weights.get(dense.model, "")})
         dense = dense.model_copy(update={"curriculum": dense.curriculum.found_in(self.curricula)})
-        return spec.model_copy(update={"dense": dense, "curriculum": spec.curriculum.found_in(self.curricula)})
+        others = {"curriculum": spec.curriculum.found_in(self.curricula), "device": spec.device.found_by(self.device)}
+        return spec.model_copy(update={"dense": dense, **others})
 
     @property
     def timed(self) -> bool:

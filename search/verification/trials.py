@@ -44,7 +44,7 @@ def check_trial(folder: StudyFolder, key: str, checked: Checked) -> tuple[Outcom
     checked.files += 1
     if outcome.spec.key() != key:
         raise ValueError(f"{OUTCOME} is that of trial {outcome.spec.key()}")
-    moved = {"dense": outcome.spec.dense, "curriculum": outcome.spec.curriculum}  # data, weights, tables
+    moved = {name: getattr(outcome.spec, name) for name in ("dense", "curriculum", "device")}  # data, weights, tables
     if spec.model_copy(update=moved) != outcome.spec:
         raise ValueError(f"{SPEC} and {OUTCOME} differ in their settings")
     return outcome, _of_network(folder, outcome, checked) if outcome.status == "done" else []

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import search
 from search.comparison.compare import compare
 from search.results.folder import StudyFolder
+from search.running.identity import identified
 from search.study.checks import complaints
 from search.study.reading import read_study
 from search.study.spec import StudySpec
@@ -19,6 +21,7 @@ from tests.trainables.trials import DATA
 from trainables.checkpoints import checkpoint
 from trainables.checkpoints.epochs import epoch_name
 from trainables.latency.table import LatencyTable
+from trainables.storage.folder import Folder
 
 SETTINGS = (
     *("granularity=channel", "criteria=[l1]", "budget=latency", "device={name: torch-cpu, batch: 64}", "round_to=4"),
@@ -104,6 +107,20 @@ def test_a_table_of_another_machine_prices_trials_that_are_not_timed_here(table:
     assert [row.warnings for row in cells] == [[], []]  # budgets match by the table
     assert {row.latency_ms for row in cells} == {None}
     assert search.verify(folder.folder.uri, sample=0).problems == []
+
+
+def test_a_table_that_moved_is_the_same_table_and_a_changed_one_is_another(table: Path, tmp_path: Path) -> None:
+    storage = Folder.at(str(tmp_path))
+    copied, other = tmp_path / "copied.parquet", tmp_path / "other.parquet"
+    copied.write_bytes(table.read_bytes())
+    measured = LatencyTable.at(str(table))
+    other.write_bytes(replace(measured, ms=2 * measured.ms).to_parquet())
+    studies = [identified(of_table(file), storage, lambda _: None) for file in (table, copied, other)]
+    keys = [[trial.key() for trial in study.trials()] for study in studies]
+    assert keys[0] == keys[1] != keys[2]
+    (earlier, *_), moved = studies[0].trials(), studies[1]
+    assert moved.found_now(earlier).device.table == str(copied)
+    assert studies[2].found_now(earlier).device.table == str(table)
 
 
 def test_verify_names_a_time_that_the_table_does_not_give(table: Path, tmp_path: Path) -> None:
