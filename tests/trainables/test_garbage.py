@@ -38,6 +38,6 @@ def test_collection_goes_on_after_an_error() -> None:
 def test_a_worker_that_has_imported_all_collects_garbage() -> None:
     script = (
         "import gc, sys, trainables.trial.preload; assert gc.isenabled(); assert 'trainables.trial.trainable' in "
-        "sys.modules; assert 'ray' not in sys.modules"
+        "sys.modules; assert not {'ray', 'scipy', 'pandas', 'sklearn', 'torchvision', 'torch._dynamo'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

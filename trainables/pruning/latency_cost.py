@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from trainables.pruning.width_cost import Extent, WidthCost, width_cost
 
@@ -40,6 +39,8 @@ class LatencyTerms:
 
         units: (networks, parts) that they keep. ms: (networks,) milliseconds. Returns the latency in picoseconds.
         """
+        from scipy.optimize import nnls  # an import of 0.2 s that few studies need
+
         sizes = self(units)
         largest = np.maximum(sizes.max(0), 1.0)
         scaled, _ = nnls(sizes / largest / ms[:, None], np.ones(len(ms)))

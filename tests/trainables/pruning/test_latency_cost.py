@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -46,6 +46,7 @@ def test_a_block_costs_its_share_and_masks_cost_nothing() -> None:
     assert weights.latency_terms()(np.array([part.floor for part in weights.parts])).tolist() == [1]
 
 
+@settings(deadline=None)  # the first call imports scipy
 @given(st.lists(st.floats(0.0, 100.0), min_size=11, max_size=11), st.integers(0, 99))
 def test_prices_that_networks_really_have_are_found_again(prices: list[float], seed: int) -> None:
     """Times are exactly a sum of terms with prices >= 0; unseen networks are then predicted exactly."""
