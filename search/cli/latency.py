@@ -18,6 +18,7 @@ def latency_table(
     model: Annotated[str, typer.Argument(help="A model's name.")],
     device: Annotated[str, typer.Option(help="torch-cpu, torch-cuda or onnxruntime-cpu.")],
     out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    width: Annotated[float, typer.Option(help="Factor on the channels of the project's own models.")] = 1.0,
     threads: Annotated[int, typer.Option(help="Threads of the CPU.")] = 1,
     batch: Annotated[int, typer.Option(help="Samples that the network takes at once.")] = 1,
     granularity: Annotated[str, typer.Option(help="channel, block or projected-block.")] = "channel",
@@ -40,6 +41,8 @@ def latency_table(
         raise ValueError(f"--out must end with .parquet, but got {str(out)!r}; rename it")
     refuse_out(out.parent)
     settings = {
+        "model": model,
+        "width": width,
         "device": {"name": device, "threads": threads, "batch": batch},
         "granularity": granularity,
         "round_to": round_to,
@@ -50,8 +53,7 @@ def latency_table(
         if not quiet:
             print(text, file=sys.stderr)
 
-    inputs = (image, tensor)
-    table, found = measured(model, inputs, classes, spec.granularity, spec.round_to, spec.device, say)
+    table, found = measured(spec, image, tensor, classes, say)
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(table.to_parquet())

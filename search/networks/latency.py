@@ -8,13 +8,13 @@ from torch import nn
 from search.networks.network import any_fresh, fresh
 from trainables.arguments import Arguments
 from trainables.catalog import feasibility
-from trainables.device_spec import DeviceSpec
 from trainables.frozen import Frozen
 from trainables.latency.measuring import measure
 from trainables.latency.table import FIT, NOISY, LatencyTable, TableHeader
-from trainables.names import GranularityName
+from trainables.models import known
 from trainables.pruning.granularities import view
 from trainables.pruning.granularity import Prunable
+from trainables.spec import LatencySpec
 
 
 class LatencyReport(Frozen):
@@ -77,35 +77,29 @@ def _warnings(header: TableHeader, missed: float) -> list[str]:
 
 
 def measured(
-    name: str,
-    inputs: tuple[str | None, str | None],
-    classes: int,
-    granularity: GranularityName,
-    round_to: int,
-    device: DeviceSpec,
-    say: Callable[[str], None],
+    spec: LatencySpec, image: str | None, tensor: str | None, classes: int, say: Callable[[str], None]
 ) -> tuple[LatencyTable, LatencyReport]:
-    """Measure a network with fresh weights. inputs: --image and --input, of which one may be given.
+    """Measure a network with fresh weights. spec: without its data. image, tensor: --image or --input.
 
     Raises ValueError for settings that do not fit, and as `measuring.measure` does.
     """
-    image, tensor = inputs
     if image is not None and tensor is not None:
         raise ValueError("--input must go with a model's name alone, but got also --image; leave one out")
-    if granularity == "weight":
+    if spec.granularity == "weight":
         raise ValueError(
             "--granularity must be of units that are removed, as masked weights save no time, but got "
             "'weight'; use channel, block or projected-block"
         )
-    model, example = _built(name, image, tensor, classes)
-    if granularity == "channel":
-        feasibility.prove_cuts(name, model, example)
-    table = measure(model, example, name, granularity, round_to, device, say)
-    return table, report(table, view(model, granularity, example, round_to))
+    model, example = _built(spec, image, tensor, classes)
+    if spec.granularity == "channel":
+        feasibility.prove_cuts(spec.model, model, example)
+    table = measure(model, example, spec.model, spec.granularity, spec.round_to, spec.device, say)
+    return table, report(table, view(model, spec.granularity, example, spec.round_to))
 
 
-def _built(name: str, image: str | None, tensor: str | None, classes: int) -> tuple[nn.Module, Arguments]:
+def _built(spec: LatencySpec, image: str | None, tensor: str | None, classes: int) -> tuple[nn.Module, Arguments]:
+    known.check(spec.model, spec.width)
     if tensor is not None:
-        return any_fresh(name, tensor, classes, seed=0)
-    opened = fresh(name, image or "3x32x32", classes, seed=0)
+        return any_fresh(spec.model, tensor, classes, seed=0)
+    opened = fresh(spec.model, image or "3x32x32", classes, seed=0, width=spec.width)
     return opened.model, opened.architecture.example()

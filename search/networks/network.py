@@ -97,15 +97,18 @@ def trained(name: str, asker: str, trust: Trust = NO_TRUST) -> Network:
     raise untrained(asker, name)
 
 
-def fresh(name: str, image: str, classes: int, seed: int) -> Network:
-    """Build a model by its name. image: its input, as "3x32x32". Raises ValueError if one does not fit."""
+def fresh(name: str, image: str, classes: int, seed: int, width: float = 1.0) -> Network:
+    """Build a model by its name. image: its input, as "3x32x32". width: as in a study.
+
+    Raises ValueError if one does not fit.
+    """
     shape = re.fullmatch(r"(\d+)x(\d+)x(\d+)", image)
     if not shape:
         raise ValueError(f"--image must be channels x height x width, as 3x32x32, but got {image!r}")
-    channels, height, width = (int(extent) for extent in shape.groups())
-    trial_run.check_images(name, classes, (channels, height, width))
+    channels, height, across = (int(extent) for extent in shape.groups())
+    trial_run.check_images(name, classes, (channels, height, across), width)
     torch.manual_seed(seed)
-    built = Architecture(model=name, width=1.0, classes=classes, image=(channels, height, width))
+    built = Architecture(model=name, width=width, classes=classes, image=(channels, height, across))
     return Network(name, built, built.build(), None)
 
 

@@ -75,6 +75,30 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resnet20", "--granularity", "weight"], "--granularity must be of units that are removed, as masked weights"),
+        (["resnet18", "--width", "0.5"], "width must be 1.0 for resnet18, but got 0.5; only these have a width"),
+        (["resnet20", "--image", "3x8x8", "--input", "9"], "--input must go with a model's name alone, but got also"),
+        (["resnet20", "--out", "table.csv"], "--out must end with .parquet, but got 'table.csv'; rename it"),
+        (
+            ["resnet20", "--device", "onnx"],
+            "device.name must be 'auto', 'torch-cpu', 'torch-cuda' or 'onnxruntime-cpu'",
+        ),
+        (["resnet20", "--batch", "0"], "device.batch must be greater than or equal to 1, but got 0"),
+        (["resnet2"], "did you mean 'resnet20'"),
+    ],
+)
+def test_a_table_that_cannot_be_measured_is_refused_at_once(arguments: list[str], message: str, tmp_path: Path) -> None:
+    given = [*(["--device", "torch-cpu"] if "--device" not in arguments else [])]
+    given += [] if "--out" in arguments else ["--out", "table.parquet"]
+    ended = howcompact("latency-table", *arguments, *given, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert message in ended.stderr
+    assert not [*tmp_path.iterdir()]
+
+
 def of_table(table: Path, **changes: object) -> StudySpec:
     return StudySpec.model_validate(
         {
