@@ -87,7 +87,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "device.name must be 'auto', 'torch-cpu', 'torch-cuda' or 'onnxruntime-cpu'",
         ),
         (["resnet20", "--batch", "0"], "device.batch must be greater than or equal to 1, but got 0"),
-        (["resnet2"], "did you mean 'resnet20'"),
+        (["resnet2"], "model must be a known name, but got 'resnet2'; did you mean"),
     ],
 )
 def test_a_table_that_cannot_be_measured_is_refused_at_once(arguments: list[str], message: str, tmp_path: Path) -> None:
