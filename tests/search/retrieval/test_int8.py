@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 
 import search
+from search.cli.best_tables import print_network
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.retrieval.copying import Retrieved
@@ -59,19 +60,23 @@ def test_the_file_is_that_of_the_trial(study: StudyFolder, taken: Retrieved, tmp
     assert taken.verified_quantised_accuracy == taken.reported_quantised_accuracy == row.quantised_accuracy == right
 
 
-def test_the_folder_is_complete_and_the_command_says_what_the_file_does(study: StudyFolder, taken: Retrieved) -> None:
+def test_the_folder_is_complete_and_the_command_says_what_the_file_does(
+    study: StudyFolder, taken: Retrieved, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ["network.int8.onnx", "network.onnx"]
     assert taken.exports == [os.path.join(taken.checkpoint, name) for name in names]
     files = {"network.safetensors", "record.json", *names}
     assert set(manifest.read_files(Folder.at(taken.checkpoint))) == files
+    print_network(taken)
+    printed = capsys.readouterr().out
+    assert "int8 file: validation accuracy reported 0." in printed
+    assert f"{taken.quantised_bytes:,} bytes (float32 {taken.exported_bytes:,})" in printed
     home = Path(taken.checkpoint).parent
-    where = "quantised_accuracy>=0"
-    command = ("best", study.folder.uri, "--where", where, "--export", "int8", "--out", "best")  # replaces the folder
-    done = howcompact(*command, cwd=home)
+    where = ("--where", "quantised_accuracy>=0", "granularity==weight")
+    command = ("best", study.folder.uri, *where, "--export", "int8", "--out", "best")  # replaces the folder
+    done = howcompact(*command, "--json", cwd=home)
     assert done.returncode == 0, done.stderr
-    assert "int8 file: validation accuracy reported 0." in done.stdout
-    assert "best/network.int8.onnx" in done.stdout
-    assert json.loads(howcompact(*command, "--json", cwd=home).stdout)["verified_quantised_accuracy"] is not None
+    assert json.loads(done.stdout)["verified_quantised_accuracy"] is not None
 
 
 def test_a_trial_that_did_not_quantise_gets_a_file_too(study: StudyFolder, tmp_path: Path) -> None:
