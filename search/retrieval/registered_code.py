@@ -11,9 +11,9 @@ from trainables.models.trust import is_users_own
 
 CODE = (  # of trainables: the folders and files that loading a network imports, and no more
     *("checkpoints", "exports", "models", "storage"),
-    *("__init__.py", "arguments.py", "curriculum_spec.py", "data_spec.py", "frozen.py", "lookup.py", "mistakes.py"),
-    *("names.py", "outcome.py", "own_function.py", "plugins.py", "pruning_spec.py", "py.typed", "recipe.py"),
-    *("spec.py", "task_spec.py"),
+    *("__init__.py", "arguments.py", "curriculum_spec.py", "data_spec.py", "device_spec.py", "frozen.py", "lookup.py"),
+    *("mistakes.py", "names.py", "outcome.py", "own_function.py", "plugins.py", "pruning_spec.py", "py.typed"),
+    *("recipe.py", "spec.py", "task_spec.py"),
 )
 
 
