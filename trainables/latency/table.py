@@ -42,7 +42,7 @@ class TableHeader(Frozen):
     batch: int
     runs: int  # of each network
     spread: float = Field(ge=0.0)  # interquartile range of a network's runs over their median: median over networks
-    drift: float = Field(ge=0.0)  # by how much the dense network's time varied from the first group to the last
+    drift: float = Field(ge=0.0)  # largest time of the dense network in a group over its smallest, less 1
     versions: dict[str, str]  # of the runtime
     measured: str  # end of measuring: UTC, ISO 8601
 
