@@ -5,7 +5,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import search
 from search.comparison.compare import compare
@@ -21,6 +23,8 @@ from tests.trainables.trials import DATA
 from trainables.checkpoints import checkpoint
 from trainables.checkpoints.epochs import epoch_name
 from trainables.latency.table import LatencyTable
+from trainables.models.cifar import small_cnn
+from trainables.pruning.channels import Channels
 from trainables.storage.folder import Folder
 
 SETTINGS = (
@@ -97,6 +101,21 @@ def test_a_table_that_cannot_be_measured_is_refused_at_once(arguments: list[str]
     assert (ended.returncode, ended.stdout) == (2, "")
     assert message in ended.stderr
     assert not [*tmp_path.iterdir()]
+
+
+def test_an_allocation_without_a_trial_spends_the_time_of_a_table(table: Path, tmp_path: Path) -> None:
+    asked = ("allocate", "small_cnn", "--image", "1x8x8", "--granularity", "channel", "--policy", "erk")
+    asked = (*asked, "--budget", "latency", "--sparsity", "0.3")
+    shared = howcompact(*asked, "--table", str(table), "--json", cwd=tmp_path)
+    assert shared.returncode == 0, shared.stderr
+    found, measured = json.loads(shared.stdout), LatencyTable.at(str(table))
+    channels = measured.priced(Channels(small_cnn(10, 1), torch.zeros(1, 1, 8, 8)))
+    kept = np.array([round(found["parts"][part.name] * part.units) for part in channels.parts])
+    dense = channels.cost(np.array([part.units for part in channels.parts]), "latency")
+    assert 0.6 * dense < channels.cost(kept, "latency") <= 0.7 * dense
+    refused = howcompact(*asked, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "budget 'latency' must come with a table" in refused.stderr
 
 
 def of_table(table: Path, **changes: object) -> StudySpec:
