@@ -104,8 +104,8 @@ def test_a_table_that_cannot_be_measured_is_refused_at_once(arguments: list[str]
 
 
 def test_an_allocation_without_a_trial_spends_the_time_of_a_table(table: Path, tmp_path: Path) -> None:
-    asked = ("allocate", "small_cnn", "--image", "1x8x8", "--granularity", "channel", "--policy", "erk")
-    asked = (*asked, "--budget", "latency", "--sparsity", "0.3")
+    network = ("small_cnn", "--image", "1x8x8", "--granularity", "channel")
+    asked = ("allocate", *network, "--policy", "erk", "--budget", "latency", "--sparsity", "0.3")
     shared = howcompact(*asked, "--table", str(table), "--json", cwd=tmp_path)
     assert shared.returncode == 0, shared.stderr
     found, measured = json.loads(shared.stdout), LatencyTable.at(str(table))
