@@ -22,7 +22,7 @@ from trainables.outcome import Facts, Outcome
 from trainables.recipe import Recipe
 from trainables.spec import DenseSpec, EpochReport, TrialSpec
 from trainables.storage.folder import Folder
-from trainables.trial.trainable import OUTCOME
+from trainables.trial.trainable import OUTCOME, run_trial
 
 CPU = torch.device("cpu")
 DATA = DataSpec(max_train=300, max_val=90, augment="crop")
@@ -59,6 +59,13 @@ def make_shared(specs: Iterable[TrialSpec], splits: AnySplits, storage: Folder) 
 
 def dense_network(storage: Folder) -> torch.nn.Module:
     return load_dense(saved_dense(storage, DENSE), CPU)
+
+
+def finished(spec: TrialSpec, splits: AnySplits, storage: Folder, path: Path) -> Folder:
+    """Run a trial to its end. `storage` has what it shares. Return its folder, which is at `path`."""
+    folder = Folder.at(str(path))
+    list(run_trial(spec, splits, storage, folder, CPU))
+    return folder
 
 
 def outcome_of(folder: Folder) -> Outcome:

@@ -13,6 +13,7 @@ from tests.trainables.trials import (
     assert_identical,
     dense_network,
     facts_of,
+    finished,
     make_shared,
     newest,
     outcome_of,
@@ -40,18 +41,12 @@ def compensated(spec: TrialSpec, **settings: Any) -> TrialSpec:
     return spec.model_copy(update={"compensate": True, "calibration": 100, **settings})
 
 
-def _run(spec: TrialSpec, splits: Splits, storage: Folder, path: Path) -> Folder:
-    folder = Folder.at(str(path))
-    list(run_trial(spec, splits, storage, folder, CPU))
-    return folder
-
-
 @SPECS
 def test_each_stage_is_the_accuracy_of_its_network(
     spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
     spec = compensated(spec)
-    folder = _run(spec, splits, storage, tmp_path)
+    folder = finished(spec, splits, storage, tmp_path)
     facts, (first, *_) = facts_of(folder), outcome_of(folder).history
     before, network = dense_network(storage).eval(), dense_network(storage)
     train, val = residents(splits, CPU)
@@ -76,7 +71,7 @@ def test_compensation_repairs_most_of_what_pruning_breaks(settings: dict[str, An
     splits = sources.load(spec.dense.data)
     storage = Folder.at(str(tmp_path))
     make_shared([spec], splits, storage)
-    facts = facts_of(_run(compensated(spec, calibration=512), splits, storage, tmp_path / "trial"))
+    facts = facts_of(finished(compensated(spec, calibration=512), splits, storage, tmp_path / "trial"))
     assert facts.compensated_accuracy is not None
     lost, left = facts.dense_accuracy - facts.recalibrated_accuracy, facts.dense_accuracy - facts.compensated_accuracy
     assert left < 0.3 * lost
@@ -87,7 +82,7 @@ def test_compensation_changes_no_budget_and_is_charged(
     spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
     plain = spec.model_copy(update={"calibration": 100})
-    one, other = (_run(each, splits, storage, tmp_path / each.key()) for each in (plain, compensated(spec)))
+    one, other = (finished(each, splits, storage, tmp_path / each.key()) for each in (plain, compensated(spec)))
     facts, repaired = facts_of(one), facts_of(other)
     assert (facts.compensated_accuracy, facts.compensation_seconds) == (None, None)
     same = ("one_shot_accuracy", "recalibrated_accuracy", "params_kept", "macs_kept", "layers", "parts")
@@ -106,7 +101,7 @@ def test_a_killed_trial_goes_on_as_if_nothing_had_happened(
     spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = compensated(spec, schedule=STEPS)
-    whole = _run(spec, splits, storage, tmp_path / "whole")
+    whole = finished(spec, splits, storage, tmp_path / "whole")
     broken = Folder.at(str(tmp_path / "broken"))
     run_until_killed(run_trial(spec, splits, storage, broken, CPU), 1, monkeypatch)
     list(run_trial(spec, splits, storage, broken, CPU))
@@ -132,6 +127,6 @@ def test_every_step_and_every_earlier_pruning_is_compensated(
             assert not model.get_parameter(name)[~mask].any()
 
     monkeypatch.setattr(prune, "compensate", counted)
-    facts = facts_of(_run(spec, splits, storage, tmp_path))
+    facts = facts_of(finished(spec, splits, storage, tmp_path))
     layers = len(facts.layers)
     assert calls == [(0, layers - 1), (layers, 0), (layers, 0)]  # all layers but the classifier lose channels

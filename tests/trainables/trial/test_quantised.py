@@ -15,6 +15,7 @@ from tests.trainables.trials import (
     SPECS,
     WEIGHT,
     assert_identical,
+    finished,
     make_shared,
     newest,
     outcome_of,
@@ -42,12 +43,6 @@ def quantising(spec: TrialSpec, **settings: Any) -> TrialSpec:
     return spec.model_copy(update={"quantise": "int8", "calibration": 100, **settings})
 
 
-def _run(spec: TrialSpec, splits: Splits, storage: Folder, path: Path) -> Folder:
-    folder = Folder.at(str(path))
-    list(run_trial(spec, splits, storage, folder, CPU))
-    return folder
-
-
 def quantised_of(folder: Folder) -> Quantised:
     found = outcome_of(folder).quantised
     assert found is not None
@@ -64,7 +59,7 @@ def test_quantised_digits_lose_at_most_a_point_and_the_file_says_so_too(tmp_path
     spec = quantising(TrialSpec(dense=DenseSpec(recipe=recipe), sparsity=0.8, policy="erk"), calibration=512)
     splits, storage = sources.load(spec.dense.data), Folder.at(str(tmp_path))
     make_shared([spec], splits, storage)
-    folder = _run(spec, splits, storage, tmp_path / "trial")
+    folder = finished(spec, splits, storage, tmp_path / "trial")
     outcome, found = outcome_of(folder), quantised_of(folder)
     assert outcome.best is not None
     assert outcome.best.val_accuracy > 0.9
@@ -82,7 +77,7 @@ def test_quantising_changes_nothing_else_and_is_charged(
     spec: TrialSpec, splits: Splits, storage: Folder, tmp_path: Path
 ) -> None:
     plain = spec.model_copy(update={"calibration": 100})
-    one, other = (_run(each, splits, storage, tmp_path / each.key()) for each in (plain, quantising(spec)))
+    one, other = (finished(each, splits, storage, tmp_path / each.key()) for each in (plain, quantising(spec)))
     before, after, found = outcome_of(one), outcome_of(other), quantised_of(other)
     assert before.quantised is None
     assert without_times(before.history) == without_times(after.history)
@@ -103,7 +98,7 @@ def test_latency_of_both_files_is_measured_where_the_trial_measures_latency(
     latencies = []
     for batch in (1, 64):
         spec = quantising(CHANNEL, latency=True, device=DeviceSpec(batch=batch))
-        found = quantised_of(_run(spec, splits, storage, tmp_path / str(batch)))
+        found = quantised_of(finished(spec, splits, storage, tmp_path / str(batch)))
         latencies.append((found.quantised_latency_ms or 0.0, found.exported_latency_ms or 0.0))
     for one, many in zip(*latencies, strict=True):
         assert 0 < 5 * one < many < 1000  # a batch of 64 takes at least five times as long
@@ -115,7 +110,7 @@ def test_a_killed_trial_quantises_what_an_undisturbed_one_does(
 ) -> None:
     """Killed after so many epochs, the last of which is the end of training."""
     spec = quantising(WEIGHT)
-    whole, broken = _run(spec, splits, storage, tmp_path / "whole"), Folder.at(str(tmp_path / "broken"))
+    whole, broken = finished(spec, splits, storage, tmp_path / "whole"), Folder.at(str(tmp_path / "broken"))
     run_until_killed(run_trial(spec, splits, storage, broken, CPU), epochs, monkeypatch)
     torch.manual_seed(99)
     list(run_trial(spec, splits, storage, broken, CPU))
@@ -126,7 +121,7 @@ def test_a_trial_killed_while_it_quantises_does_it_again(
     splits: Splits, storage: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = quantising(WEIGHT)
-    whole, broken = _run(spec, splits, storage, tmp_path / "whole"), Folder.at(str(tmp_path / "broken"))
+    whole, broken = finished(spec, splits, storage, tmp_path / "whole"), Folder.at(str(tmp_path / "broken"))
 
     def kill(*_: object) -> None:
         raise KeyboardInterrupt
