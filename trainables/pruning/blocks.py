@@ -22,7 +22,7 @@ from trainables.names import GranularityName
 from trainables.pruning.block_chain import Block, find_chain
 from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.pruning.held import not_pruned
-from trainables.pruning.latency_cost import Latency, LatencyTerms, latency_terms, picoseconds
+from trainables.pruning.latency_cost import LatencyCost, LatencyTerms, latency_terms, picoseconds
 from trainables.pruning.residual_branches import mask_branch
 from trainables.spec import BudgetKind
 
@@ -61,7 +61,7 @@ class Blocks:
         self.layers, self.macs_fixed = self._inventory.layers, self._inventory.macs_fixed
         self.model = model
         self.example = example
-        self.latency: Latency | None = None
+        self.latency: LatencyCost | None = None
         self.chain = find_chain(model, example)
         self.stages = self._stages()
         if not self.stages:

@@ -15,7 +15,7 @@ from trainables.pruning.channel_groups import Group, batch_norm_of, group, is_sc
 from trainables.pruning.channel_prices import channel_latency, layer_cost, product_cost
 from trainables.pruning.granularity import Counts, Cut, Part, Read
 from trainables.pruning.held import not_pruned
-from trainables.pruning.latency_cost import Latency, LatencyTerms, picoseconds
+from trainables.pruning.latency_cost import LatencyCost, LatencyTerms, picoseconds
 from trainables.pruning.masked_norms import mask_norm, unmask_norms
 from trainables.pruning.removal import Removed, kept_of, remove, silence, sizes_without
 from trainables.pruning.width_cost import WidthCost
@@ -42,7 +42,7 @@ class Channels:
         self._groups, held = group(model, found.layers, self._trace)
         self.parts = tuple(_part(model, each, multiple, found.layers) for each in self._groups.values())
         groups = tuple(self._groups.values())
-        self.latency: Latency | None = None
+        self.latency: LatencyCost | None = None
         self._layer_cost = layer_cost(found.layers, self._trace, groups)
         self._costs = {"params": self._layer_cost, "macs": product_cost(self._trace, groups)}
         narrow = [part for part in self.parts if part.floor == part.units]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainables.arguments import Arguments
 from trainables.models.layers import Layer, Masks
 from trainables.pruning.held import Held
-from trainables.pruning.latency_cost import Latency, LatencyTerms
+from trainables.pruning.latency_cost import LatencyCost, LatencyTerms
 from trainables.spec import BudgetKind
 
 Counts = NDArray[np.int64]  # (parts,) number of kept units of each part
@@ -64,7 +64,7 @@ class Prunable(Protocol):
 
     model: nn.Module
     parts: tuple[Part, ...]
-    latency: Latency | None  # None: not measured
+    latency: LatencyCost | None  # None: not measured
 
     @property
     def example(self) -> Arguments:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from trainables.pruning.width_cost import Extent, WidthCost, width_cost
 
 PICOSECONDS = 1e9  # in a millisecond; a cost is a whole number of these
-Counts = NDArray[np.int64]  # (parts,) number of kept units of each part
-Latency: TypeAlias = WidthCost[NDArray[np.int64]]  # units kept -> picoseconds
+LatencyCost: TypeAlias = WidthCost[NDArray[np.int64]]  # units kept -> picoseconds
 Floats = NDArray[np.float64]
 Term = tuple[Hashable, int, list[Extent]]  # what it is a part of, its size at extents of 1, and these extents
 
@@ -34,7 +33,7 @@ class LatencyTerms:
         of_kind: Floats = terms @ (self.kinds[:, None] == np.arange(self.kinds.max() + 1))
         return of_kind
 
-    def fitted(self, units: NDArray[np.int64], ms: Floats) -> Latency:
+    def fitted(self, units: NDArray[np.int64], ms: Floats) -> LatencyCost:
         """Fit prices to measured networks, by least squares of the relative errors; no price is below 0.
 
         units: (networks, parts) that they keep. ms: (networks,) milliseconds. Returns the latency in picoseconds.
@@ -56,7 +55,7 @@ def latency_terms(terms: Sequence[Term], parts: int) -> LatencyTerms:
     return LatencyTerms(sizes, np.array([numbers[name] for name, _, _ in terms], np.int64))
 
 
-def picoseconds(latency: Latency | None, keep: Counts) -> int:
-    """Predict the latency with these numbers of units kept. It must have been measured."""
+def picoseconds(latency: LatencyCost | None, keep: NDArray[np.int64]) -> int:
+    """Predict the latency with (parts,) units kept. It must have been measured."""
     assert latency is not None, "latency must be measured before a budget of it is spent"
     return int(latency(keep))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from trainables.arguments import Arguments
 from trainables.models.layers import Masks, inventory
 from trainables.pruning.granularity import Counts, Cut, Part, Read
-from trainables.pruning.latency_cost import Latency, LatencyTerms, latency_terms, picoseconds
+from trainables.pruning.latency_cost import LatencyCost, LatencyTerms, latency_terms, picoseconds
 from trainables.spec import BudgetKind
 
 
@@ -29,7 +29,7 @@ class Weights:
         self.example = example
         self._positions = np.array([layer.positions for layer in self.layers])
         self.macs_fixed = found.macs_fixed
-        self.latency: Latency | None = None
+        self.latency: LatencyCost | None = None
 
     def latency_terms(self) -> LatencyTerms:
         """Say that the latency is a constant: masked weights save no time."""

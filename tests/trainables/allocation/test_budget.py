@@ -12,7 +12,7 @@ from torch import nn
 from trainables.allocation.budget import Path, proportional, ranked, spend, total
 from trainables.models.layers import Layer
 from trainables.pruning.granularity import Counts, Part, Prunable
-from trainables.pruning.latency_cost import Latency
+from trainables.pruning.latency_cost import LatencyCost
 from trainables.pruning.masks import Weights
 from trainables.spec import BudgetKind
 
@@ -34,7 +34,7 @@ class Additive:
     example = torch.empty(1, 1, 1, 1)
     held: ClassVar[dict[str, str]] = {}
     macs_fixed = 0
-    latency: Latency | None = None
+    latency: LatencyCost | None = None
 
     def latency_terms(self) -> Any:
         raise NotImplementedError
