@@ -35,6 +35,11 @@ class Latency:
     threads: int  # of the CPU
     hardware: str  # cpu, or the name of the GPU
 
+    @property
+    def spread(self) -> float:
+        """The interquartile range of the runs, as a fraction of their median."""
+        return (self.high_ms - self.low_ms) / self.median_ms
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -47,8 +52,8 @@ class Speed:
 
     @property
     def spread(self) -> float:
-        """The interquartile range of the runs of a network, as a fraction of their median: the larger one of both."""
-        return max((time.high_ms - time.low_ms) / time.median_ms for time in (self.dense, self.pruned))
+        """The larger spread of the two networks' runs."""
+        return max(self.dense.spread, self.pruned.spread)
 
     @property
     def speed_up(self) -> float:

@@ -82,7 +82,7 @@ def measure(
     times = [float(np.median(of_dense))]
     for group, beside in zip(groups, of_dense, strict=True):
         times += [found.low_ms / beside * times[0] for name, found in group.items() if name != DENSE]
-    spreads = [(one.high_ms - one.low_ms) / one.median_ms for group in groups for one in group.values()]
+    spreads = [found.spread for group in groups for found in group.values()]
     header = TableHeader(
         model=name,
         inputs=inputs_of(example),
