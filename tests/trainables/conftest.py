@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.trainables.image_task import PLAIN
 from tests.trainables.trials import DATA, storage_with_dense
 from tests.trainables.tried_nets import NETS
 from trainables.data import sources
@@ -45,6 +46,12 @@ def assert_same(got: Tensor, expected: Tensor) -> None:
 @pytest.fixture(scope="session")
 def splits() -> Splits:
     return sources.load(DATA)
+
+
+@pytest.fixture(scope="session")
+def images() -> Splits:
+    """The same images, not augmented, as in `tests.trainables.image_task`."""
+    return sources.load(PLAIN)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """Tasks are recorded and trained by curricula as the classification of images is: it is the built-in task."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import default_collate
 
+from tests.trainables.image_task import PLAIN, as_task, right
 from tests.trainables.trials import (
     CPU,
-    DATA,
     WEIGHT,
     assert_identical,
-    facts_of,
+    finished,
     make_shared,
     newest,
     outcome_of,
@@ -26,67 +22,26 @@ from tests.trainables.trials import (
     without_times,
 )
 from trainables.artifacts.dense import make_dense
-from trainables.artifacts.probes import probe
-from trainables.artifacts.profile import measure_profile
 from trainables.checkpoints import artifact_store, checkpoint
 from trainables.curriculum_spec import Curriculum
-from trainables.data import sources
-from trainables.data.batches import Resident
 from trainables.data.collated import labels_of, on_device
-from trainables.data.samples import Samples, inputs_of
-from trainables.data.splits import AnySplits, Split, Splits, TaskSplits
+from trainables.data.splits import AnySplits, Splits
 from trainables.learnability.measures import measures_for
 from trainables.learnability.records import Records, read_records
-from trainables.models import hub
 from trainables.names import MEASURES_OF_LABELS
-from trainables.spec import ProfileSpec, TrialSpec
+from trainables.spec import TrialSpec
 from trainables.storage.folder import Folder
-from trainables.task.classification import cross_entropy
-from trainables.task.metrics import accuracy, second
-from trainables.task.task import Task
-from trainables.training.calibration import calibration_samples
+from trainables.task.metrics import second
 from trainables.training.recorder import HITS, SAMPLES, Recorder
 from trainables.trial.trainable import run_trial
 
-PLAIN = DATA.model_copy(update={"augment": "none"})  # a task varies its samples itself
 TRIAL = WEIGHT.model_copy(update={"dense": WEIGHT.dense.model_copy(update={"data": PLAIN}), "record": "after"})
-
-
-def right(logits: Tensor, batch: Any) -> Tensor:
-    labels: Tensor = batch[1]
-    return logits.argmax(1) == labels
-
-
-@pytest.fixture(scope="module")
-def images() -> Splits:
-    return sources.load(PLAIN)
-
-
-def as_task(images: Splits, **says: Any) -> TaskSplits:
-    """Give the same samples in the same order as a task of the user's own."""
-
-    def samples(split: Split) -> Samples:
-        normalised = Resident(split, images, CPU).whole()[0]
-        found = {number: (normalised[at], split.labels[at]) for at, number in enumerate(split.ids.tolist())}
-        return Samples(found, default_collate, split.ids)
-
-    train, val = samples(images.train), samples(images.val)
-    task = Task(
-        splits={"train": train, "validation": val},
-        example=torch.zeros(1, 1, 8, 8),
-        loss=cross_entropy,
-        metric=accuracy(),
-        outputs=10,
-        logits=1,
-        **says,
-    )
-    return TaskSplits(train, val, inputs_of(task), task.objective)
 
 
 def run(spec: TrialSpec, splits: AnySplits, home: Path) -> Folder:
     storage = Folder.at(str(home))
     make_shared([spec], splits, storage)
-    list(run_trial(spec, splits, storage, storage / "trial", CPU))
+    finished(spec, splits, storage, home / "trial")
     return storage
 
 
@@ -154,18 +109,6 @@ def test_a_task_without_labels_orders_all_samples_as_one_class(images: Splits, t
     assert learnt[kept].min() >= learnt[~kept].max()
 
 
-def test_linear_probes_of_a_task_with_labels_are_those_of_the_images(images: Splits) -> None:
-    torch.manual_seed(0)
-    model, example = hub.build("resnet20", 10, 1, 0.25), torch.zeros(1, 1, 8, 8)
-    of_images, _ = probe(model, example, images, 100)
-    of_task, cost = probe(model, example, as_task(images, labels=second), 100)
-    assert of_task == of_images
-    assert len(of_task) == 10
-    assert cost.images == 100 + 90
-    with pytest.raises(ValueError, match="linear probes must read the label of each sample, but the Task gives none"):
-        probe(model, example, as_task(images, hits=right), 100)
-
-
 def halves(logits: Tensor, batch: Any) -> Tensor:
     """Half for the even or odd digit, and half for the digit itself."""
     found, labels = logits.argmax(1), second(batch)
@@ -224,29 +167,3 @@ def test_a_killed_trial_of_a_task_under_a_curriculum_ends_as_an_undisturbed_one(
     assert broken.read(SAMPLES) == (storage / "trial").read(SAMPLES)
     assert without_times(outcome_of(broken).history) == without_times(outcome_of(storage / "trial").history)
     assert_identical(newest(broken), newest(storage / "trial"))
-
-
-def answers(logits: Tensor, batch: Any) -> Tensor:
-    return torch.stack([F.cross_entropy(logits, batch[1], reduction="sum"), torch.tensor(float(len(logits)))])
-
-
-@pytest.mark.parametrize("says", [{"labels": second}, {"hits": right}], ids=["labels", "hits"])
-def test_capacity_functional_reads_hits_whatever_the_metric(
-    says: dict[str, Callable[..., Tensor]], images: Splits, tmp_path: Path
-) -> None:
-    spec = TRIAL.model_copy(update={"policy": "capacity-functional", "calibration": 60, "record": "off"})
-    splits = as_task(images, **says)
-    metric = replace(splits.objective.metric, name="loss", sums=answers)
-    other = replace(splits, objective=replace(splits.objective, metric=metric))
-    kept = [facts_of(run(spec, each, tmp_path / name) / "trial").layers for name, each in (("a", images), ("b", other))]
-    assert kept[0] == kept[1]
-
-
-def test_a_profile_of_a_task_without_hits_has_no_shares(images: Splits) -> None:
-    torch.manual_seed(0)
-    splits = as_task(images)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    samples = calibration_samples(splits, 20, CPU)
-    found = measure_profile(model, samples.images[:1], ProfileSpec(levels=3), samples)
-    assert found.right == {}
-    assert list(found.accuracy) == ["1"]
