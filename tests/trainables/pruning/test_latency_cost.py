@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from trainables.models.cifar import resnet20
+from trainables.models.vit import vit
 from trainables.pruning.blocks import Blocks
 from trainables.pruning.channels import Channels
 from trainables.pruning.latency_cost import PICOSECONDS, latency_terms
@@ -35,6 +36,17 @@ def test_terms_of_a_chain_are_those_worked_out_by_hand() -> None:
         *(macs[2], c * 64, b * 64),
         *(macs[3], 2, c),
     ]
+
+
+def test_attention_is_priced_by_its_heads() -> None:
+    """The products of attention, which have no weights, count among all products, and fall with the heads."""
+    channels = Channels(vit(10, 3, 0.5), torch.zeros(1, 3, 32, 32))
+    units = np.array([part.units for part in channels.parts])
+    heads = np.array([part.name.endswith("qkv") for part in channels.parts])
+    terms, fewer = channels.latency_terms(), np.where(heads, 1, units)
+    assert heads.any()
+    assert terms(units)[1] == channels.cost(units, "macs")
+    assert terms(fewer)[1] == channels.cost(fewer, "macs") < channels.cost(units, "macs")
 
 
 def test_a_block_costs_its_share_and_masks_cost_nothing() -> None:
