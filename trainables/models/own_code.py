@@ -97,12 +97,11 @@ def sources(module: str) -> dict[str, Path]:
 def imported_packages(file: Path) -> set[str]:
     """List the top-level modules that a file imports, without relative imports; none of a file that is no program."""
     found = set[str]()
-    with suppress(SyntaxError, ValueError):  # ValueError: no text
-        for node in ast.walk(ast.parse(file.read_bytes())):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add(node.module.partition(".")[0])
+    for node in _imports(file):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif node.module and not node.level:
+            found.add(node.module.partition(".")[0])
     return found
 
 
@@ -120,15 +119,22 @@ def _file(module: str) -> Path | None:
 
 def _imported(file: Path, package: str) -> Iterator[str]:
     """List all that a file may import; a name that is imported from a package may be a module or not."""
+    for node in _imports(file):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        else:
+            above = package.split(".")[: 1 - node.level or None] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _imports(file: Path) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Find the import statements of a file; none of a file that is no program."""
     with suppress(SyntaxError, ValueError):  # ValueError: no text
         for node in ast.walk(ast.parse(file.read_bytes())):
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                above = package.split(".")[: 1 - node.level or None] if node.level else []
-                base = ".".join([*above, *([node.module] if node.module else [])])
-                yield base
-                yield from (f"{base}.{alias.name}" for alias in node.names)
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                yield node
 
 
 def _program(source: bytes) -> str:
