@@ -1,4 +1,4 @@
-"""Work that makes many objects and no garbage runs without the search for garbage."""
+"""Turns the garbage collector off for work that makes many objects and no garbage."""
 
 import gc
 from collections.abc import Iterator

@@ -41,7 +41,7 @@ def make_latency(spec: LatencySpec, splits: AnySplits, storage: Folder, folder: 
 def load_latency(folder: Folder) -> tuple[LatencyTable, Cost]:
     """Load a latency table. Raises ValueError where it is damaged.
 
-    It costs nothing that a policy is charged: all policies of a study read the same one.
+    No policy is charged for it, as all policies of a study read the same one.
     """
     return LatencyTable.from_parquet(manifest.read_files(folder)[TABLE], f"in {folder.uri}"), NOTHING
 

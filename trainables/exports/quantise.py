@@ -29,9 +29,9 @@ def quantise(source: Path, samples: Iterable[Arguments], path: Path) -> None:
 
     Weights are symmetric int8 with a scale for each output channel, so a weight that is zero stays zero. Activations
     are uint8 with a scale and a zero point for each tensor, from the smallest and the largest value that the tensor has
-    on the samples. Biases are int32. Norms that no other layer has absorbed stay in float32, and so do masks and the
-    softmax of attention. samples: batches (B, ...) on the CPU, as the network takes them. Raises ValueError if the
-    quantiser fails.
+    on the samples. Biases are int32. Norms that the export has not folded into a layer stay in float32, and so do masks
+    and the softmax of attention. samples: batches (B, ...) on the CPU, as the network takes them. Raises ValueError if
+    the quantiser fails.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -63,7 +63,7 @@ def quantise(source: Path, samples: Iterable[Arguments], path: Path) -> None:
 def _in_float(graph: "GraphProto") -> list[str]:
     """Name the nodes that stay in float32: norms, each softmax, and what stands between products and a softmax.
 
-    There, attention adds the mask, whose minus infinity would leave no step of a scale for the scores.
+    There, attention adds a mask of minus infinity to the scores, and no scale covers that.
     """
     made_by = {output: node for node in graph.node for output in node.output}
     ahead = [node for node in graph.node if node.op_type == "Softmax"]

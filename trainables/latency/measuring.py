@@ -24,7 +24,7 @@ from trainables.training.train import to_device
 
 GROUP = 8  # networks that are in memory at once, beside the dense one
 RUNS = (10, 50)  # fewest and most of each network
-SECONDS = 60.0  # aim for all runs
+SECONDS = 60.0  # that all runs together shall take
 DENSE = "dense"
 CPUINFO = Path("/proc/cpuinfo")
 

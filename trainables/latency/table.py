@@ -21,8 +21,8 @@ from trainables.storage import columns
 from trainables.storage.folder import Folder
 from trainables.storage.strict_json import damage_as_error
 
-FIT = 0.05  # largest median error of the prediction of a fit table
-NOISY = 0.2  # interquartile range of one network's runs, as a share of their median, from which other work is likely
+FIT = 0.05  # a table is unfit if the median error of its prediction is larger
+NOISY = 0.2  # other work is likely if the spread or the drift of a table is larger
 KEY = b"howcompact.latency-table"
 
 AnyPrunable = TypeVar("AnyPrunable", bound=Prunable)

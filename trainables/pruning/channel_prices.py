@@ -33,8 +33,8 @@ def product_cost(trace: Trace, groups: Sequence[Group]) -> WidthCost[NDArray[np.
 def channel_latency(layers: Sequence[Layer], trace: Trace, groups: Sequence[Group]) -> LatencyTerms:
     """Return what latency grows with as channels go: a constant, all products, and three numbers of each kind of layer.
 
-    These are its multiply-accumulates, its outputs and its inputs, for one image. Layers are of one kind if their
-    classes, filters and positions are equal.
+    These are its multiply-accumulates, its outputs and its inputs, for one image. Layers of one kind have the same
+    class, filter and number of positions, and all or none of them have filters of a single channel.
     """
     extents = _Extents(trace, groups)
     terms: list[Term] = [("constant", 1, [])]

@@ -17,7 +17,7 @@ from trainables.pruning.width_cost import Extent, WidthCost, width_cost
 PICOSECONDS = 1e9  # in a millisecond; a cost is a whole number of these
 LatencyCost: TypeAlias = WidthCost[NDArray[np.int64]]  # units kept -> picoseconds
 Floats = NDArray[np.float64]
-Term = tuple[Hashable, int, list[Extent]]  # what it is a part of, its size at extents of 1, and these extents
+Term = tuple[Hashable, int, list[Extent]]  # its kind, its size at extents of 1, and these extents
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +49,10 @@ class LatencyTerms:
 
 
 def latency_terms(terms: Sequence[Term], parts: int) -> LatencyTerms:
-    """Gather terms; those whose first entries are equal are of one kind."""
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(name for name, _, _ in terms))}
+    """Gather the terms of a network. parts: number of its parts."""
+    numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kind for kind, _, _ in terms))}
     sizes = width_cost([(size, extents) for _, size, extents in terms], parts)
-    return LatencyTerms(sizes, np.array([numbers[name] for name, _, _ in terms], np.int64))
+    return LatencyTerms(sizes, np.array([numbers[kind] for kind, _, _ in terms], np.int64))
 
 
 def picoseconds(latency: LatencyCost | None, keep: NDArray[np.int64]) -> int:

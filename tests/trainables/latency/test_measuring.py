@@ -1,4 +1,4 @@
-"""Networks are drawn and measured on this machine."""
+"""Networks are drawn, measured on this machine, and timed in turns."""
 
 from typing import get_args
 
