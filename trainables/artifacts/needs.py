@@ -18,8 +18,7 @@ SPECS: Mapping[Source, Callable[[TrialSpec], Frozen | None]] = {  # in this orde
 def needed(spec: TrialSpec) -> dict[Source, Frozen]:
     """Return the specs of the artifacts that a trial reads beside dense networks: kind -> spec."""
     first = spec.prunings[0]  # only the first pruning starts from the dense network
-    specs = {kind: of(first) for kind, of in SPECS.items() if kind in first.inputs}
-    return {kind: spec for kind, spec in specs.items() if spec}
+    return {kind: found for kind, of in SPECS.items() if kind in first.inputs and (found := of(first))}
 
 
 def artifacts_of(spec: TrialSpec) -> list[tuple[Kind, Frozen]]:

@@ -41,7 +41,8 @@ def unreachable(specs: list[TrialSpec]) -> list[str]:
     """List what is wrong with trials once their networks are built, at their true widths.
 
     These are images and files with weights that do not fit, criteria that cannot score a network, budgets that cannot
-    be reached, and rules for layers that have no effect on any network of the trials.
+    be reached, and rules for layers that have no effect on any network of the trials. Where all this is right, they are
+    networks that cannot be quantised, although a trial shall quantise them.
     """
     inputs = sources.inputs(specs[0].dense.data)
     problems = [*unsaid(specs), *(text for spec in specs for text in weight_complaints(spec, inputs.classes))]
