@@ -5,10 +5,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from tests.search.waiting import LIMIT
 from trainables.spec import TrialSpec
 from trainables.task.loading import load_task
 
+COMMAND = str(Path(sys.executable).with_name("howcompact"))
+NOTHING: Mapping[str, str] = MappingProxyType({})
 SMALL = (
     *("dense.epochs=3", "finetune.epochs=2", "sparsities=[0.5,0.9]"),
     *("seeds=[0,1]", "search.trials=5", "calibration=64"),
@@ -29,13 +32,15 @@ EXAMPLES = Path(__file__).parents[1] / "tasks"
 FEW = ("policies=[uniform]", "sparsities=[0.5]", "seeds=[0]", "dense.epochs=1", "finetune.epochs=1", "tracking=off")
 
 
-def installed(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the installed command in a process of its own."""
-    command = Path(sys.executable).with_name("howcompact")
+def installed(*arguments: str, cwd: Path, more: Mapping[str, str] = NOTHING) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a process of its own. more: variables beside those of this process."""
+    return process(COMMAND, *arguments, cwd=cwd, more=more)
+
+
+def process(*command: str, cwd: Path, more: Mapping[str, str] = NOTHING) -> subprocess.CompletedProcess[str]:
+    """Run a process to its end, without the tracking server of this one. more: as for `installed`."""
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    return subprocess.run(
-        [command, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=LIMIT
-    )
+    return subprocess.run(command, cwd=cwd, env={**environment, **more}, capture_output=True, text=True, timeout=LIMIT)
 
 
 def howcompact(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

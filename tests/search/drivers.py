@@ -4,22 +4,21 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from tests.search.conftest import COMMAND, NOTHING
 from tests.search.waiting import LIMIT, until
 
 
-def start(home: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> subprocess.Popen[str]:
-    """Start a study by the installed command. arguments: of `howcompact run`, the source first."""
+def start(home: Path, *arguments: str, more: Mapping[str, str] = NOTHING) -> subprocess.Popen[str]:
+    """Start a study by the installed command. arguments: of `howcompact run`. more: as for `installed`."""
     return subprocess.Popen(
-        [str(Path(sys.executable).with_name("howcompact")), "run", *arguments, "--json"],
+        [COMMAND, "run", *arguments, "--json"],
         cwd=home,
-        env=os.environ | environment,
+        env=os.environ | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -167,7 +167,7 @@ def test_whoever_dies_the_same_command_goes_on_and_repeats_nothing(home: Path, t
     without_driver = histories(home)
     assert sum(map(len, without_driver.values())) < TRIALS * EPOCHS
 
-    with cluster() as nodes, start(home, *STUDY, "--address", nodes.address, environment=ENVIRONMENT) as again:
+    with cluster() as nodes, start(home, *STUDY, "--address", nodes.address, more=ENVIRONMENT) as again:
         spot = nodes.add(cpus=2)
         until(lambda: holder(home) == again.pid, 180)
         refused = howcompact("run", "digits", "--set", *SETTINGS, cwd=home)

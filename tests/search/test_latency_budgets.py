@@ -64,7 +64,7 @@ def test_a_study_measures_its_device_and_spends_its_time(tmp_path: Path) -> None
     best = howcompact("best", str(path), *where, "--out", "best", "--json", cwd=tmp_path)
     assert best.returncode == 0, best.stderr
     assert [speed["device"] for speed in json.loads(best.stdout)["speeds"]] == ["torch-cpu"]
-    again = howcompact("run", "digits", "--set", *SETTINGS, "--json", cwd=tmp_path)
+    again = installed("run", "digits", "--set", *SETTINGS, "--json", cwd=tmp_path)
     assert json.loads(again.stdout)["trials"]["new"] == 0
     assert "latency tables measured" not in again.stderr
 

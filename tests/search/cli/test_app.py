@@ -11,7 +11,7 @@ import pytest
 
 from search.cli.options import spread
 from search.results.folder import StudyFolder
-from tests.search.conftest import Run, howcompact, installed
+from tests.search.conftest import COMMAND, Run, howcompact, installed
 from tests.search.ports import free_port
 
 
@@ -186,8 +186,7 @@ def test_the_shell_completes_commands(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")  # a test may have no shell above it
     script = installed("--show-completion", "bash", cwd=tmp_path).stdout
     assert "complete -o default -F _howcompact_completion howcompact" in script
-    program = Path(sys.executable).with_name("howcompact")
-    call = f"COMP_WORDS=(howcompact comp) COMP_CWORD=1; _howcompact_completion {program}; echo ${{COMPREPLY[@]}}"
+    call = f"COMP_WORDS=(howcompact comp) COMP_CWORD=1; _howcompact_completion {COMMAND}; echo ${{COMPREPLY[@]}}"
     code = f"{script}\n{call}"
     done = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
     assert done.stdout == "compare\n", done.stderr

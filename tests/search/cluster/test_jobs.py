@@ -5,7 +5,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from ray.job_submission import JobSubmissionClient
 from search.cluster import jobs
 from search.results.folder import StudyFolder
 from search.study.reading import read_study
-from tests.search.conftest import FEW, howcompact
+from tests.search.conftest import COMMAND, FEW, howcompact
 from tests.search.heads import authentication, head
 from tests.search.ports import free_port
 from tests.search.tunnel import Cuttable
@@ -173,7 +172,7 @@ def test_following_goes_on_where_a_lost_connection_broke(address: str) -> None:
 
 def interrupt_following(address: str, job: str) -> None:
     """Follow a job that has told a line, and press Ctrl-C."""
-    command = [str(Path(sys.executable).with_name("howcompact")), "logs", job, "--address", address, "--follow"]
+    command = [COMMAND, "logs", job, "--address", address, "--follow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
         assert following.stdout is not None
         assert following.stdout.readline() == "begun\n"

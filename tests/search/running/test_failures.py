@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,7 @@ from search.results.folder import StudyFolder
 from search.running.failures import SharedFailures, message_of, raised, scores_of
 from search.searching.searcher import StudySearcher
 from search.study.spec import StudySpec
-from tests.search.conftest import FEW, howcompact
-from tests.search.waiting import LIMIT
+from tests.search.conftest import FEW, howcompact, installed
 from trainables.learnability.curriculum_kinds import is_scored
 from trainables.storage.folder import Folder, StorageError
 from trainables.training.train import DivergedError
@@ -141,11 +139,10 @@ def half_failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subproc
     home = tmp_path_factory.mktemp("two words")
     (home / "hc_hot.py").write_text(HOT)
     (home / "hc_moody.py").write_text(MOODY)
-    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--set", *FEW]
-    command += ["models=[small_cnn,hc_hot:build,hc_moody:build]", "width=1.0", "policies=[uniform,sensitivity]"]
-    command += ["calibration=61", "recalibrate=0", "data.max_train=300"]
-    environment = os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    return home, subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    settings = [*FEW, "models=[small_cnn,hc_hot:build,hc_moody:build]", "width=1.0", "policies=[uniform,sensitivity]"]
+    settings += ["calibration=61", "recalibrate=0", "data.max_train=300"]
+    path = {"PYTHONPATH": f"{home}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return home, installed("run", "digits", "--set", *settings, cwd=home, more=path)
 
 
 def test_what_fails_before_the_trials_ends_only_those_that_start_from_it(

@@ -1,9 +1,6 @@
 """What keeps Ray from starting ends as one line."""
 
 import inspect
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -15,8 +12,7 @@ from search.cli.ending import errors_as_lines
 from search.running.messages import Messages
 from search.running.ray_session import SLOW_START, ray_session, refuse_resources
 from search.study.resources import Resources
-from tests.search.conftest import FEW
-from tests.search.waiting import LIMIT
+from tests.search.conftest import FEW, installed
 
 
 def test_a_ray_that_this_process_uses_already_is_refused_with_what_to_call(
@@ -29,19 +25,14 @@ def test_a_ray_that_this_process_uses_already_is_refused_with_what_to_call(
 
 
 @pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
-def test_a_temporary_folder_with_a_long_path_is_named(tmp_path: Path, variable: str) -> None:
+def test_a_temporary_folder_with_a_long_path_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
     scratch = tmp_path / ("a-long-path-of-a-batch-system/" * 4)
     scratch.mkdir(parents=True)
-    environment = {key: value for key, value in os.environ.items() if key not in ("TMPDIR", "RAY_TMPDIR")}
-    command = [str(Path(sys.executable).with_name("howcompact")), "run", "digits", "--set", *FEW]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env={**environment, variable: str(scratch)},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
+    for name in ("TMPDIR", "RAY_TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    done = installed("run", "digits", "--set", *FEW, cwd=tmp_path, more={variable: str(scratch)})
     assert done.returncode == 2, done.stderr
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert error.startswith(f"error: {variable} must be a short path, as Ray's sockets lie below it, but is '{scratch}")

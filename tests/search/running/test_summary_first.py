@@ -1,13 +1,10 @@
 """The summary of a run comes before MLflow has its page and its end."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-from tests.search.conftest import FEW
-from tests.search.waiting import LIMIT
+from tests.search.conftest import FEW, process
 
 SCRIPT = """
 import json
@@ -33,16 +30,8 @@ print(json.dumps({"pages": pages(), "same": shown == [summary]}))
 
 
 def test_the_summary_is_shown_before_mlflow_has_its_page(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    settings = [*FEW, "tracking=auto"]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.replace("SETTINGS", repr(settings))],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
+    script = SCRIPT.replace("SETTINGS", repr([*FEW, "tracking=auto"]))
+    done = process(sys.executable, "-c", script, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     first, last = map(json.loads, done.stdout.splitlines())
     assert first == {"pages": 0, "done": 1, "trials": [1]}

@@ -57,7 +57,7 @@ def other_workers(driver: int) -> list[int]:
 def test_a_killed_worker_costs_a_trial_no_epoch_and_an_error_of_a_worker_ends_its_trial(tmp_path: Path) -> None:
     (tmp_path / "hc_failing.py").write_text(FAILING)
     path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    with start(tmp_path, "digits", "--set", *SETTINGS, environment=path) as driver:
+    with start(tmp_path, "digits", "--set", *SETTINGS, more=path) as driver:
         until(lambda: any(len(history) > 2 for history in histories(tmp_path).values()), 120)
         (victim,) = other_workers(driver.pid)
         os.kill(victim, signal.SIGKILL)
