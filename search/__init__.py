@@ -39,19 +39,19 @@ def run(
     study: a YAML file, the name of a shipped study, or a dictionary of settings. storage: folder or URI that holds the
     studies. name: replaces the name of the study. overrides: settings as "key=value", or a dictionary from dotted names
     to values. address: of a running Ray cluster; None starts a local one. progress: "quiet" shows only warnings on
-    stderr, "verbose" also each trial and each epoch of dense training, and keeps Ray's logs. show: gets the result
-    seconds earlier, before MLflow has all. Raises ValueError with all that is wrong with the study, or while it runs
-    already, and StorageError if the storage fails; the same call then continues the study.
+    stderr, "verbose" also each trial and each epoch of dense training, and keeps Ray's logs. show: a function that gets
+    the result seconds earlier, before MLflow has all of it. Raises ValueError with all that is wrong with the study, or
+    if it is running. Raises StorageError if the storage fails; the same call then continues the study.
     """
     from trainables.garbage import uncollected
 
-    with uncollected():  # imports, above all
+    with uncollected():  # most of the time is imports
         from search.study.reading import read_study
         from trainables.storage.folder import Folder
 
         checked, root = read_study(study, overrides, name), Folder.at(storage)
         from search.running.run import run as run_study  # Ray is imported only for a study that can run
-    return run_study(checked, root, address, _warn, progress, show or (lambda summary: None))
+    return run_study(checked, root, address, _warn, progress, show)
 
 
 def dry_run(
@@ -163,7 +163,7 @@ def best(
     metric: the result that chooses the trial; accuracies and sparsity are best high, all others low. where:
     constraints, such as "sparsity>=0.9", "macs<=0.5" (of the dense network's), "recovery==finetune", or
     "latency_ms<=3", measured here. export: "onnx", "torch", "int8". register: a model's name in MLflow's registry.
-    device: whose latency is measured: "torch-cpu", "torch-cuda" or "onnxruntime-cpu"; None is PyTorch, on the GPU where
+    device: where latency is measured: "torch-cpu", "torch-cuda" or "onnxruntime-cpu"; None is PyTorch, on the GPU where
     there is one. trust: models of your own, "package.module:function", that may be imported to rebuild networks. Raises
     ValueError if no trial fits.
     """
@@ -201,7 +201,7 @@ def front(
 def verify(folder: str, *, sample: int = 3, trust: Sequence[str] = (), progress: "Verbosity" = "normal") -> "Verified":
     """Derive every number of a study's tables again from the files of its trials, and name what disagrees.
 
-    sample: finished trials whose accuracy is measured again, on their data sets. trust, progress: as `best` and `run`.
+    sample: number of finished trials to measure again, on their data sets. trust: as `best`. progress: as `run`.
     """
     from search.results.folder import StudyFolder
     from search.running.messages import Messages

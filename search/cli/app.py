@@ -3,7 +3,7 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -39,9 +39,6 @@ from search.cli.verification import verification
 from search.results.out_folder import refuse_out, writing
 from search.results.to_json import to_json
 from trainables.garbage import uncollected
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 app = typer.Typer(
     name="howcompact",
@@ -79,7 +76,7 @@ def run(
     if dry_run:
         plan = search.dry_run(study, storage, name=name, overrides=settings, progress=how)
         if as_json:
-            return _print_json(plan)
+            return print(to_json(plan))
         from search.cli.dry_run_lines import print_dry_run
 
         return print_dry_run(plan)
@@ -104,7 +101,7 @@ def status(folder: StudyDir, as_json: Json = False) -> None:
 
     progress = status_of(StudyFolder.open(folder))
     if as_json:
-        return _print_json(progress)
+        return print(to_json(progress))
     from search.cli.status_lines import print_status
 
     return print_status(progress)
@@ -138,7 +135,7 @@ def compare(
         with writing(out):
             written = write_report(comparison, Path(out), [StudyFolder.open(folder) for folder in folders])
     if as_json:
-        return _print_json(comparison)
+        return print(to_json(comparison))
     from search.cli.comparison_tables import print_comparison
 
     print_comparison(comparison)
@@ -167,7 +164,7 @@ def learnability(
             study, storage, name=name, overrides=settings, address=address, out=out, progress=verbosity(context)
         )
     if as_json:
-        return _print_json(result)
+        return print(to_json(result))
     from search.cli.sample_tables import print_learnability
 
     print_learnability(result)
@@ -202,13 +199,13 @@ def best(
             )
         front = search.front(folder, **request, export=export, trust=trust)
         if as_json:
-            return _print_json(front)
+            return print(to_json(front))
         from search.cli.best_tables import print_front
 
         return print_front(front)
     retrieved = search.best(folder, **request, export=export, register=register, trust=trust)
     if as_json:
-        return _print_json(retrieved)
+        return print(to_json(retrieved))
     from search.cli.best_tables import print_network
 
     return print_network(retrieved)
@@ -225,7 +222,7 @@ def importance(folder: StudyDir, evaluator: Evaluator = "ped-anova", as_json: Js
     from search.results.folder import StudyFolder
 
     result = importances(StudyFolder.open(folder), evaluator)
-    return _print_json(result) if as_json else print_importances(result)
+    return print(to_json(result)) if as_json else print_importances(result)
 
 
 for commands in (reference, networks, latency, cluster, verification, cleaning):
@@ -238,7 +235,3 @@ def main() -> None:
     arguments = general_first(sys.argv[1:])
     with errors_as_lines(tracebacks=not {"--verbose", "-v"}.isdisjoint(arguments)):
         app(args=spread(arguments))
-
-
-def _print_json(result: "BaseModel", exclude: set[str] | None = None) -> None:
-    print(to_json(result, exclude=exclude))

@@ -44,7 +44,7 @@ class RunSummary(Frozen):
     best_command: str | None  # that takes the best network, for a shell
     comparison: Comparison | None
     tracking: str | None  # where MLflow is
-    wall_seconds: float  # until the summary
+    wall_seconds: float  # from the start of the run to this summary
     trial_seconds: float  # of the trials that this run added
 
 
@@ -57,13 +57,13 @@ def run(
     address: str | None,
     warn: Callable[[str], None],
     verbosity: Verbosity = "normal",
-    show: Show = lambda summary: None,
+    show: Show | None = None,
 ) -> RunSummary:
     """Start, continue or extend a study: run the trials that its folder lacks, track them in MLflow, compare.
 
     address: as for `run_trials`. verbosity: how much of the progress is shown on stderr. warn: gets a message of each
-    problem that does not stop the study. show: gets the summary before MLflow gets its page and its end, which take
-    seconds. Raises ValueError if another run of the study is active.
+    problem that does not stop the study. show: gets the summary before MLflow gets the page and the end of the run,
+    which takes seconds. Raises ValueError if another run of the study is active.
     """
     refuse_resources(study.resources, address)
     with Lease(storage / study.name, warn) as lease:
@@ -77,7 +77,7 @@ def _run(
     warn: Callable[[str], None],
     check: Callable[[], None],
     verbosity: Verbosity,
-    show: Show,
+    show: Show | None,
 ) -> RunSummary:
     started = time.perf_counter()
     folder = StudyFolder(storage / study.name)
@@ -126,7 +126,8 @@ def _run(
             tracking=redacted(uri) if uri else None,
             wall_seconds=time.perf_counter() - started,
         )
-        show(summary)
+        if show is not None:
+            show(summary)
         with tempfile.TemporaryDirectory() if uri and comparison else nullcontext() as scratch:
             if scratch is not None and comparison is not None:
                 from search.report.write import write_report  # a second of imports that an untracked run does not pay
