@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
+from typing import NamedTuple
 
 from search.comparison.budgets import matched
 from search.comparison.headline import BASELINE, Headline
@@ -11,19 +12,28 @@ from trainables.counts import quantity
 from trainables.pruning.held import much_fixed
 
 
-def expected_budgets(cells: Cells) -> dict[tuple[str, float], dict[int, float]]:
-    """Find what rivals should keep, by setting and sparsity, then by seed: what uniform keeps, else their median."""
-    kept: dict[tuple[str, float], dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+class Expected(NamedTuple):
+    """What rivals should keep of what their budget counts: what uniform keeps, else their median."""
+
+    spent: float
+    within: float  # how far a rival may be from it, as a fraction
+
+
+def expected_budgets(cells: Cells) -> dict[tuple[str, float], dict[int, Expected]]:
+    """Find what rivals should keep, by setting and sparsity, then by seed."""
+    rivals: dict[tuple[str, float], dict[int, dict[str, Winner]]] = defaultdict(lambda: defaultdict(dict))
     for cell, own in cells.items():
         for seed, trial in own.items():
-            kept[cell.setting, cell.sparsity][seed][cell.policy] = trial.spent
+            rivals[cell.setting, cell.sparsity][seed][cell.policy] = trial
     return {
-        target: {
-            seed: rivals[BASELINE] if BASELINE in rivals else median(rivals.values())
-            for seed, rivals in by_seed.items()
-        }
-        for target, by_seed in kept.items()
+        target: {seed: _expected(by_policy) for seed, by_policy in by_seed.items()}
+        for target, by_seed in rivals.items()
     }
+
+
+def _expected(rivals: Mapping[str, Winner]) -> Expected:
+    trials = [rivals[BASELINE]] if BASELINE in rivals else rivals.values()
+    return Expected(median(trial.spent for trial in trials), max(trial.within for trial in trials))
 
 
 def much_fixed_in(fixed: Iterable[tuple[str, float | None, int]]) -> list[str]:
@@ -42,12 +52,17 @@ OTHER_SEEDS = "seeds differ from uniform's"
 
 
 def incomparable(
-    trials: Sequence[Winner], baseline: BySeed, budgets: Mapping[int, float], mismatch: str | None
+    trials: Sequence[Winner], baseline: BySeed, budgets: Mapping[int, Expected], mismatch: str | None
 ) -> list[str]:
     """Say why a row may not be comparable: other seeds, another budget, or another training in the same arm."""
     texts = [OTHER_SEEDS] if baseline and {trial.seed for trial in trials} != set(baseline) else []
-    if unmatched := [trial for trial in trials if not matched(trial.spent, budgets[trial.seed], trial.within)]:
-        off = max(abs(trial.spent / budgets[trial.seed] - 1) for trial in unmatched)
+    unmatched = [
+        trial
+        for trial in trials
+        if not matched(trial.spent, budgets[trial.seed].spent, max(trial.within, budgets[trial.seed].within))
+    ]
+    if unmatched:
+        off = max(abs(trial.spent / budgets[trial.seed].spent - 1) for trial in unmatched)
         kind, rival = trials[0].budget, "uniform's" if baseline else "the rivals' median"
         texts.append(f"{kind} kept differ from {rival} by {off:.1%}: its gap, headline and counts leave them out")
     if mismatch:
