@@ -6,19 +6,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-NOISE = 0.1  # the same for times that were measured beside other work
 TOLERANCE = 0.01  # largest difference of two kept budgets, as a share of the larger, that still counts as a match
+NOISE = 0.1  # the same for times, however much their measured runs spread
 
 Floats = NDArray[np.float64]
 
 
 @overload
-def matched(kept: float, other: float, within: float = TOLERANCE) -> bool: ...
+def matched(kept: float, other: float, within: float) -> bool: ...
 @overload
 def matched(kept: Floats, other: Floats, within: Floats) -> NDArray[np.bool_]: ...
-def matched(
-    kept: float | Floats, other: float | Floats, within: float | Floats = TOLERANCE
-) -> bool | NDArray[np.bool_]:
+def matched(kept: float | Floats, other: float | Floats, within: float | Floats) -> bool | NDArray[np.bool_]:
     """Tell whether two budgets match: weights, multiply-accumulates or time kept; arrays are compared elementwise.
 
     within: largest difference as a share of the larger one. NaN, a result that is missing, matches nothing.
@@ -27,11 +25,11 @@ def matched(
 
 
 def spent(trials: pa.Table) -> tuple[Floats, Floats]:
-    """Find what trials keep of what their budget counts: (trials,), and (trials,) how far a rival may be from that.
+    """Find what trials keep of what their budget counts: (trials,), and how far a rival may be from that: (trials,).
 
-    Of a budget of latency this is the measured fraction of the dense network's time. It matches within the spread of
-    the measured runs, where that is more than the tolerance of counts, and within 10 % at most. Where nothing was
-    measured here, as the table is of another machine, the predicted time stands for it.
+    A budget of latency counts time: the measured fraction of the dense network's, or the predicted milliseconds where
+    nothing was measured, as the table is of another machine. Times match within the spread of the measured runs, but
+    within 1 % at least, as counts do, and within 10 % at most.
     """
 
     def column(name: str) -> Floats:

@@ -30,7 +30,7 @@ MEANS = (  # fields that are means over seeds
     *("params_fixed", "latency_ms", "latency_density", "predicted_latency_ms"),
     *("quantised_bytes", "exported_bytes", "quantised_latency_ms", "exported_latency_ms"),
 )
-NOT_IN_ALL = ("compensated_accuracy", "quantised_accuracy")  # accuracies that not every trial has
+OPTIONAL = ("compensated_accuracy", "quantised_accuracy")  # accuracies that not every trial has
 CONTROLS = {"random", "random-best", *DRAWN_AGAIN}  # policies, criteria and recoveries
 
 
@@ -84,9 +84,9 @@ class ComparisonRow(Frozen):
     exported_bytes: float | None  # of the float32 ONNX file that it was made from
     quantised_latency_ms: float | None  # of one batch in onnxruntime on the CPU
     exported_latency_ms: float | None
-    latency_density: float | None  # fraction of the dense network's, which was measured in turns with it
+    latency_density: float | None  # latency as a fraction of the dense network's, measured in turns with it
     predicted_latency_ms: float | None  # by the latency table of the budget; None: there is none
-    device: str  # whose latency was measured; empty: none
+    device: str  # where latency was measured; empty: not measured
     dense_accuracy: Estimate
     one_shot_accuracy: Estimate
     recalibrated_accuracy: Estimate
@@ -197,7 +197,7 @@ def _row(
     params, macs = fmean([trial.params_kept for trial in trials]), fmean([trial.macs_kept for trial in trials])
     same: dict[str, Any] = {name: getattr(first, name) for name in SAME}
     means: dict[str, Any] = {name: _mean([getattr(trial, name) for trial in trials]) for name in MEANS}
-    later: dict[str, Any] = {name: _estimate([getattr(trial, name) for trial in trials]) for name in NOT_IN_ALL}
+    optional: dict[str, Any] = {name: _estimate([getattr(trial, name) for trial in trials]) for name in OPTIONAL}
     return ComparisonRow(
         policy=policy,
         **same,
@@ -211,7 +211,7 @@ def _row(
         macs_density=macs / first.macs_total,
         **means,
         **accuracies._asdict(),
-        **later,
+        **optional,
         other_metrics=of_each([trial.other_metrics for trial in trials]),
         **gaps._asdict(),
         search_cost_seconds=fmean([trial.cost_seconds for trial in trials]),

@@ -60,7 +60,7 @@ class Winner(NamedTuple):
     exported_bytes: int | None
     quantised_latency_ms: float | None
     exported_latency_ms: float | None
-    latency_density: float | None  # measured, as a fraction of the dense network's
+    latency_density: float | None  # latency as a fraction of the dense network's
     predicted_latency_ms: float | None
     device: str
     spent: float  # weights, multiply-accumulates or time kept, whichever the budget counts

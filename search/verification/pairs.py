@@ -15,7 +15,7 @@ from search.results.rows import TrialRow
 
 PRECISION = 1e-9
 BUDGET = 0.01  # largest difference of two kept budgets, as a share of the larger one
-NOISE = 0.1  # the same for times, whatever their spread
+NOISE = 0.1  # the same for times, however much their measured runs spread
 
 BySeed = Mapping[int, TrialRow]
 Name = tuple[str, float, frozenset[str]]  # setting, sparsity, policies
@@ -65,7 +65,7 @@ def _spent(row: TrialRow) -> float:
 
 
 def _within(row: TrialRow) -> float:
-    """Return how far a rival may be from that: times match within their spread, of at most 10 %."""
+    """Return how far a rival may be from that: a time within the spread of its runs, 1 % at least and 10 % at most."""
     return min(max(row.latency_spread or 0.0, BUDGET), NOISE) if row.budget == "latency" else BUDGET
 
 
