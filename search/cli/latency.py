@@ -29,7 +29,7 @@ def latency_table(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure how long a network takes here at other widths. A study's setting `device` takes the file.
+    """Measure how long a network takes on this machine at many widths. A study's setting `device` takes the file.
 
     Example: howcompact latency-table resnet20 --device onnxruntime-cpu --out laptop.parquet
     """

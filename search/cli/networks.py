@@ -33,7 +33,7 @@ def allocate(
     policy: Annotated[str, typer.Option(help="An allocation policy.")],
     sparsity: Annotated[float, typer.Option(help="Fraction of the budget to remove, in [0, 1).")],
     budget: Annotated[str, typer.Option(help="params, macs or latency.")] = "params",
-    table: Annotated[str | None, typer.Option(help="Of `howcompact latency-table`, for a budget of latency.")] = None,
+    table: Annotated[str | None, typer.Option(help="File of `howcompact latency-table`, for budget latency.")] = None,
     granularity: Granularity = "weight",
     criterion: Criterion = None,
     compensate: Annotated[

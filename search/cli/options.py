@@ -24,7 +24,7 @@ Trusted = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option(help="Whose latency: torch-cpu, torch-cuda or onnxruntime-cpu; default: PyTorch, on the GPU if any."),
+    typer.Option(help="Where latency is measured: torch-cpu, torch-cuda or onnxruntime-cpu; default: PyTorch."),
 ]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is reused; start nothing.")]
 Ray = Annotated[str | None, typer.Option("--address", help="Address of a Ray cluster; default: start a local one.")]

@@ -59,7 +59,8 @@ def allocation(network: Network, settings: Mapping[str, object], seed: int) -> A
         raise ValueError(f"policy must be one that runs no trials, but got {spec.policy!r}; run a study")
     if spec.budget == "latency" and not spec.device.table:
         raise ValueError(
-            "budget 'latency' must come with a table; measure one by howcompact latency-table, add --table"
+            "budget 'latency' must come with a table, but got none; measure one by howcompact latency-table, and "
+            "give its file by --table"
         )
     if "gates" in spec.inputs:
         raise ValueError("policy and criterion must not use gates, which this command does not train; run a study")

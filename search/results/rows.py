@@ -84,12 +84,16 @@ class TrialRow(Frozen):
     latency_ms: float | None = Field(None, description="median time of one batch on the device; none: not measured")
     dense_latency_ms: float | None = Field(None, description="the same of the dense network, measured in turns")
     latency_spread: float | None = Field(None, description="interquartile range of these runs over their median")
-    predicted_latency_ms: float | None = Field(None, description="by the latency table of the budget; none: no table")
-    device: str = Field("", description="whose latency was measured; empty: none, or an older version")
+    predicted_latency_ms: float | None = Field(None, description="latency by the table of the budget; none: no table")
+    device: str = Field("", description="where latency was measured; empty: not measured, or by an older version")
     quantised_bytes: int | None = Field(None, description="size of the int8 ONNX file; none: not quantised")
     exported_bytes: int | None = Field(None, description="size of the float32 ONNX file that it was made from")
-    quantised_seconds: float | None = Field(None, description="time to export, quantise, evaluate, a part of seconds")
-    quantised_latency_ms: float | None = Field(None, description="median time of one batch in onnxruntime, int8 file")
+    quantised_seconds: float | None = Field(
+        None, description="time to export, quantise and evaluate, a part of seconds"
+    )
+    quantised_latency_ms: float | None = Field(
+        None, description="median time of one batch of the int8 file in onnxruntime"
+    )
     exported_latency_ms: float | None = Field(None, description="the same of the float32 file, measured in turns")
     ended: str = Field("", description="time of the end: UTC, ISO 8601")
     hardware: str = Field("", description="cpu or the name of the GPU, and the precision if it is not the default")

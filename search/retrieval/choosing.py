@@ -22,7 +22,7 @@ class BestRequest:
     out: str = "best"  # the folder to fill
     export: Sequence[str] = ()  # kinds of files to write beside each network
     register: str | None = None  # name of a model in MLflow's registry
-    device: str | None = None  # whose latency is measured; None: PyTorch's
+    device: str | None = None  # where latency is measured; None: PyTorch, on the GPU where there is one
 
 
 def choose(rows: Sequence[TrialRow], request: BestRequest, latency: Milliseconds) -> TrialRow:

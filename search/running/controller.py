@@ -20,7 +20,7 @@ class Controller(TuneController):
         return chosen is not None and bool(super()._maybe_reuse_cached_actor(chosen))
 
     def _without_worker(self) -> Iterator[Any]:
-        """The trials that wait for a worker, oldest first, without those whose worker starts or is handed over."""
+        """Yield the trials that wait for a worker, oldest first, but none whose worker starts or is handed over."""
         for trial in self._pending_trials_list:
             if trial in self._staged_trials and trial not in self._resetting_trials and not self._worker_starts(trial):
                 yield trial

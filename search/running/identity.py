@@ -25,9 +25,7 @@ Say = Callable[[str], None]
 
 
 def identified(study: StudySpec, storage: Folder, say: Say) -> StudySpec:
-    """Set the checksums of the study's data set, files with weights, code of the user's own, and its tables.
-
-    Of a task the metric, too.
+    """Set the checksums of the study's data set, weights, tables and code of the user's own, and its task's metric.
 
     Raises ValueError as `sources.identified` does, and for weights, code or a table that cannot be read.
     """

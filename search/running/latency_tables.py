@@ -14,7 +14,7 @@ from trainables.storage.folder import Folder
 
 
 def check_latency_budgets(specs: Iterable[TrialSpec], storage: Folder, messages: Messages) -> None:
-    """Say what each latency table predicts, and warn of an unfit one. `storage` must have them.
+    """Say how well each latency table predicts, and warn of an unfit one. storage: has the tables.
 
     Raises ValueError for a budget that a network cannot reach on its device.
     """

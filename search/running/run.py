@@ -141,7 +141,7 @@ def _run(
 
 
 def _counts(rows: list[TrialRow], before: set[str], left_out: Counter[str]) -> dict[str, Any]:
-    """The fields of a summary that count trials. before: trials that had ended before this run."""
+    """Return the fields of a summary that count trials. before: trials that had ended before this run."""
     new = [row for row in rows if row.trial not in before]
     states = {state: sum(row.status == state for row in rows) for state in ("done", "failed", "stopped")}
     states["failed"] += left_out.total()

@@ -49,7 +49,8 @@ def complaints_of_settings(study: StudySpec) -> list[str]:
         problems.append("device.content must be left out, as each run finds it; drop it")
     if study.device != DeviceSpec() and not study.timed:
         problems.append(
-            "device must come with budget 'latency', with latency, or with a search for it; set one, or drop device"
+            "device must come with budget=latency, with latency=true, or with latency_ms in search.goals or "
+            "search.constraints; set one, or drop device"
         )
     if study.contents or any(curriculum.content or curriculum.code for curriculum in study.curricula):
         problems.append("contents must be left out, as each run finds them; drop them")

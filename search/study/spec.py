@@ -113,9 +113,9 @@ class StudySpec(Frozen):
     latency: bool = Field(False, description="Whether the latency of each pruned network is measured.")
     quantise: Quantising = Field(
         "off",
-        description="Whether each trial ends by quantising its network to int8, as an ONNX file, beside float32.",
+        description="int8: each trial also quantises its network to an int8 ONNX file and measures it; off: none does.",
     )
-    device: Device = Field(DeviceSpec(), description="Whose latency: a runtime, or the file of a latency table.")
+    device: Device = Field(DeviceSpec(), description="Where latency is measured, or the file of a latency table.")
     search: SearchSpec = Field(
         SearchSpec(), description='How the policies "searched" and "random-search" look for densities.'
     )

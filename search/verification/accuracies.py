@@ -10,7 +10,7 @@ from search.retrieval.copying import allowed_difference
 from trainables.training.process import hardware, own_device
 from trainables.trial.quantisation import quantised
 
-SAME_SIZE = 0.01  # largest difference of two files, as a share: the versions of libraries are in them
+SAME_SIZE = 0.01  # largest difference of two files, as a share: each holds the versions of its libraries
 
 
 def disagreeing(
@@ -18,9 +18,9 @@ def disagreeing(
 ) -> tuple[int, list[str]]:
     """Measure the validation accuracy of some finished trials again, the same ones in each call.
 
-    Networks that their trials have quantised are quantised again. Returns the number of trials, and a problem for each
-    accuracy that differs by more than hardware explains, and for each file of another size. Raises ValueError where no
-    data set of theirs is at hand, and where packages are missing that quantise.
+    A network that its trial has quantised is quantised again. Returns the number of trials, and a problem for each
+    accuracy that differs by more than hardware explains, and for each file of another size. Raises ValueError if no
+    data set of these trials is at hand, and if the packages that quantise are missing.
     """
     finished = sorted(key for key, row in rows.items() if row.status == "done")
     chosen = random.Random(0).sample(finished, min(sample, len(finished)))
@@ -47,16 +47,16 @@ def _of_int8_file(measured: Measured, metric: str) -> Iterator[str]:
     if (reported := measured.outcome.quantised) is None:
         return
     found = quantised(measured.network, measured.splits, measured.outcome.spec.calibration)
-    own, other = reported.quantised_accuracy, found.quantised_accuracy
-    if _differ(measured, own, other):
-        yield f"reports {metric} {own:.4f} of its int8 file, but the file has {other:.4f}"
+    told, value = reported.quantised_accuracy, found.quantised_accuracy
+    if _differ(measured, value, told):
+        yield f"reports {metric} {told:.4f} of its int8 file, but the file has {value:.4f}"
     for name in ("quantised_bytes", "exported_bytes"):
-        size, expected = getattr(reported, name), getattr(found, name)
-        if abs(size - expected) > SAME_SIZE * expected:
-            yield f"reports {name} {size:,}, but the file has {expected:,}"
+        told, value = getattr(reported, name), getattr(found, name)
+        if abs(told - value) > SAME_SIZE * value:
+            yield f"reports {name} {told:,}, but the file has {value:,}"
 
 
-def _differ(measured: Measured, one: float, other: float) -> bool:
+def _differ(measured: Measured, found: float, reported: float) -> bool:
     assert measured.outcome.facts is not None
     here = hardware(own_device())
-    return abs(one - other) > allowed_difference(measured.outcome.facts.hardware, here, one)
+    return abs(found - reported) > allowed_difference(measured.outcome.facts.hardware, here, reported)

@@ -207,7 +207,10 @@ def test_blocks_spend_time_too(tmp_path: Path) -> None:
         (["device=none.parquet"], r"device.table must be a file, but .*none.parquet is not there; correct it"),
         (["device={table: a.parquet, batch: 2}"], "device.table must come without name, threads and batch"),
         (["device={content: abc}"], "device.content must be left out, as each run finds it; drop it"),
-        (["budget=macs"], "device must come with budget 'latency', with latency, or with a search for it"),
+        (
+            ["budget=macs"],
+            "device must come with budget=latency, with latency=true, or with latency_ms in search",
+        ),
         (["budget=macs", "latency=true", "device=a.parquet"], "device.table must come with budget 'latency', as the"),
         (
             ["before=[{granularity: block, criterion: l1, policy: uniform, sparsity: 0.1}]"],

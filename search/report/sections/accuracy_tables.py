@@ -105,7 +105,7 @@ def kept(evidence: Evidence) -> Table:
 
 
 def timed(evidence: Evidence) -> list[Table]:
-    """List the rows whose latency was measured or predicted; no table if there are none."""
+    """Give the latency of each network that was timed or has a prediction, if there are any."""
     rows = [
         (
             name,
