@@ -126,6 +126,17 @@ def run_trials(home: Path, specs: Iterable[TrialSpec]) -> StudyFolder:
     return study
 
 
+@pytest.fixture(scope="session")
+def latency_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a latency table of small_cnn, as the command measures it on this machine."""
+    file = tmp_path_factory.mktemp("table") / "board.parquet"
+    device = ("--device", "torch-cpu", "--batch", "64", "--round-to", "4", "--image", "1x8x8", "--quiet")
+    made = howcompact("latency-table", "small_cnn", *device, "--out", str(file), cwd=file.parent)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.startswith("latency of small_cnn on torch-cpu (")
+    return file
+
+
 @pytest.fixture
 def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Write a model that only this process can import: a module, and a package that it needs, with a data file."""

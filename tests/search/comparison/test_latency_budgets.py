@@ -1,4 +1,4 @@
-"""Budgets of time match within the spread of the measured runs of both trials, and within 10 % at most."""
+"""Budgets of latency match within the spread of the measured runs of both trials, and within 10 % at most."""
 
 from pathlib import Path
 
