@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from trainables.checkpoints import checkpoint
-from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.checkpoints.checkpoint import CPU, Checkpoint
 from trainables.checkpoints.epochs import epoch_name
 from trainables.checkpoints.record import TrainedRecord
 from trainables.data import sources
@@ -26,8 +26,6 @@ from trainables.outcome import Outcome
 from trainables.storage.folder import Folder
 from trainables.training.process import hardware, own_device
 from trainables.training.train import Evaluation, evaluate, to_device
-
-CPU = torch.device("cpu")
 
 
 class NetworkInput(Frozen):

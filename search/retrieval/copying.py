@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from search.results.versions import versions
@@ -17,7 +15,7 @@ from search.retrieval.int8_files import Int8File, Int8Writer
 from search.retrieval.latency import LatencyMeter, best_checkpoint, measure
 from search.retrieval.record import BestRecord
 from trainables.checkpoints import checkpoint, manifest
-from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.checkpoints.checkpoint import CPU, Checkpoint
 from trainables.checkpoints.record import TrainedRecord
 from trainables.data_spec import DataSpec
 from trainables.evaluate import VERIFICATIONS, Verification, rebuild
@@ -32,7 +30,6 @@ from trainables.trial.quantisation import INT8_FILE
 
 SAME_HARDWARE, OTHER_HARDWARE = 0.001, 0.005  # largest difference of verified and reported, as a share above 1
 LIBRARIES = ("howcompact", "torch", "torchvision", "numpy", "safetensors")
-CPU = torch.device("cpu")
 
 
 class Registered(Frozen):

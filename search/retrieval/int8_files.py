@@ -4,12 +4,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.checkpoints.checkpoint import CPU, Checkpoint
 from trainables.data import sources
 from trainables.data.splits import AnySplits
 from trainables.evaluate import rebuild
 from trainables.frozen import Frozen
-from trainables.trial.quantisation import CPU, INT8_FILE, latencies, write_int8
+from trainables.trial.quantisation import INT8_FILE, latencies, write_int8
 from trainables.trial.record import TrialRecord
 
 

@@ -5,13 +5,11 @@ import torch
 from search.results.folder import StudyFolder
 from search.results.rows import TrialRow
 from trainables.checkpoints import checkpoint
-from trainables.checkpoints.checkpoint import Checkpoint
+from trainables.checkpoints.checkpoint import CPU, Checkpoint
 from trainables.checkpoints.epochs import epoch_name
 from trainables.evaluate import rebuild
 from trainables.exports.latency import Speed, check_device, compare
 from trainables.training.train import to_device
-
-CPU = torch.device("cpu")
 
 
 class LatencyMeter:

@@ -20,7 +20,7 @@ from torch import nn
 
 from trainables.arguments import take
 from trainables.checkpoints import checkpoint
-from trainables.checkpoints.checkpoint import Architecture
+from trainables.checkpoints.checkpoint import CPU, Architecture
 from trainables.data import sources
 from trainables.data.batches import Resident
 from trainables.data.collated import on_device
@@ -33,7 +33,7 @@ from trainables.pruning.context import Calibration
 from trainables.storage.folder import Folder
 from trainables.training.calibration import calibration_samples
 from trainables.training.train import evaluate
-from trainables.trial.quantisation import BATCH, CPU
+from trainables.trial.quantisation import BATCH
 from trainables.trial.record import TrialRecord
 
 BATCHES = (1, 32)

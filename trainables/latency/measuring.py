@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trainables.arguments import Arguments, device_of, dtype_name, each, flat
-from trainables.checkpoints.checkpoint import Architecture
+from trainables.checkpoints.checkpoint import CPU, Architecture
 from trainables.device_spec import DeviceName, DeviceSpec
 from trainables.exports.latency import DEVICES, Latency, Speed, check_device, compare, in_turns, latency
 from trainables.latency.draws import FITTED, draw
@@ -67,7 +67,7 @@ def measure(
     inputs = each(lambda tensor: tensor.to(DEVICES[runtime].torch), repeated(example, device.batch))
 
     def prepared(network: nn.Module) -> Callable[[Arguments], object]:
-        laid_out = to_device(network.eval(), torch.device("cpu"))
+        laid_out = to_device(network.eval(), CPU)
         return DEVICES[runtime].prepare(laid_out, inputs, device.threads)
 
     dense = prepared(copy.deepcopy(model))
@@ -107,11 +107,10 @@ def beside_dense(pruned: nn.Module, architecture: Architecture, device: DeviceSp
 
     architecture: of the pruned network. example: (1, ...) on the device that the trial trains on.
     """
-    cpu = torch.device("cpu")
-    dense = to_device(architecture.whole.build(), cpu)  # in the same memory layout
+    dense = to_device(architecture.whole.build(), CPU)  # in the same memory layout
     runtime = resolved(device, device_of(example).type == "cuda")
-    batch = repeated(each(lambda tensor: tensor.to(cpu), example), device.batch)
-    (speed,) = compare(dense, copy.deepcopy(pruned).to(cpu), batch, [runtime], threads=device.threads)
+    batch = repeated(each(lambda tensor: tensor.to(CPU), example), device.batch)
+    (speed,) = compare(dense, copy.deepcopy(pruned).to(CPU), batch, [runtime], threads=device.threads)
     return speed
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from trainables.arguments import Arguments, take
+from trainables.checkpoints.checkpoint import CPU
 from trainables.data.collated import on_device
 from trainables.data.splits import AnySplits
 from trainables.device_spec import DeviceSpec
@@ -21,7 +22,6 @@ from trainables.outcome import Quantised
 from trainables.training.calibration import calibration_samples
 from trainables.training.train import evaluate
 
-CPU = torch.device("cpu")
 BATCH = 64  # calibration samples that pass through the file at once
 INT8_FILE = f"network.{INT8}{KINDS['onnx'].suffix}"
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from trainables.artifacts.dense import load_dense, saved_dense
+from trainables.checkpoints.checkpoint import CPU
 from trainables.data.batches import Resident
 from trainables.data.splits import AnySplits
 from trainables.evaluate import load_trial
@@ -29,7 +30,7 @@ from trainables.training.train import TrainingPlan, evaluate
 from trainables.training.workers import team
 from trainables.trial.promise import give_promise
 from trainables.trial.prune import prune
-from trainables.trial.quantisation import CPU, quantised
+from trainables.trial.quantisation import quantised
 from trainables.trial.record import TrialRecord
 from trainables.trial.reports import TrialFailed, TrialLost, to_tune
 
