@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search.methods.samplers import sampler
 from search.results.rows import TrialRow
 from search.searching.journal import KEY
-from search.searching.networks import Network, network_of, network_of_row
+from search.searching.networks import Network, network_of_row
 from search.searching.optuna_results import NOTES, POLICY, SAME, result_of
 from search.searching.search_history import SearchHistory
 from search.searching.search_space import Densities, Params, SearchSpace
@@ -23,6 +23,7 @@ from trainables.spec import TrialSpec
 SAMPLED, DRAWN = 10, 100  # proposals of the sampler, then random draws; a search ends if none is a new network
 
 FindOutcome = Callable[[str], Outcome | None]  # from a trial's key
+Mark = Callable[[TrialSpec], Network]
 
 
 @dataclass
@@ -42,13 +43,13 @@ class DensitySearch:
     ends. Where Optuna's journal and the history disagree, the history is right.
     """
 
-    def __init__(self, history: SearchHistory, storage: BaseStorage, find: FindOutcome) -> None:
+    def __init__(self, history: SearchHistory, storage: BaseStorage, find: FindOutcome, mark: Mark) -> None:
         """Open the Optuna study; ValueError if the search space cannot be built.
 
-        find: looks up outcomes of trials that the journal lacks.
+        find: looks up outcomes of trials that the journal lacks. mark: marks the network of a proposal.
         """
         self._history, self._settings = history, history.settings
-        self._storage, self._find = storage, find
+        self._storage, self._find, self._mark = storage, find, mark
         self._sampler = sampler(history.settings.sampler)
         self._space = SearchSpace(history)
         self._draws = np.random.default_rng(history.seed)
@@ -88,7 +89,7 @@ class DensitySearch:
                 return spec
         for _ in range(DRAWN):
             params = self._space.draw(self._draws)
-            network = network_of(self._space.spec(params))
+            network = self._mark(self._space.spec(params))
             if network not in self._ended and self._running_with(network) is None:
                 return self._taken(self._open(self._started(params)))
         return None
@@ -129,7 +130,7 @@ class DensitySearch:
     def _taken(self, trial: optuna.Trial) -> TrialSpec | None:
         """Take a proposal of a new network; otherwise tell its result, now or when the running trial ends."""
         spec = self._space.spec(trial.params)
-        network = network_of(spec)
+        network = self._mark(spec)
         if network in self._ended:
             self._tell_same(trial, self._ended[network])
         elif leader := self._running_with(network):
@@ -176,14 +177,14 @@ class DensitySearch:
                 self._add(row)
                 continue
             known = recorded[row.trial]
-            network = network_of_row(row) or network_of(self._space.spec(known.params))
+            network = network_of_row(row) or self._mark(self._space.spec(known.params))
             if known.state.is_finished():
                 self._ended[network] = known
             else:
                 self._running[row.trial] = self._take_up(known, network)
                 self.tell(row.trial, row)
         for spec in self._history.unfinished:
-            found, network = recorded.get(spec.key()), network_of(spec)
+            found, network = recorded.get(spec.key()), self._mark(spec)
             if found is None or found.state.is_finished():
                 found = self._started(self._space.params(spec.sparsity, spec.densities or {}), {KEY: spec.key()})
             self._running[spec.key()] = self._take_up(found, network)
@@ -204,7 +205,7 @@ class DensitySearch:
         """Add an ended trial that the journal lacks, if the space expresses its densities."""
         outcome = self._find(row.trial)
         ended = self._frozen(row, (outcome.spec.densities if outcome else None) or row.parts, outcome)
-        network = network_of_row(row) or (network_of(outcome.spec) if outcome else None)
+        network = network_of_row(row) or (self._mark(outcome.spec) if outcome else None)
         if network:
             self._ended[network] = ended
         if ended.params:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -12,6 +13,7 @@ from search.results.rows import TrialRow, row_of
 from search.results.searches import is_exhausted, known_exhausted, write_exhausted
 from search.searching.density_search import DRAWN, SAMPLED, DensitySearch
 from search.searching.journal import open_journal
+from search.searching.networks import network_of
 from search.searching.optuna_results import is_recorded
 from search.searching.search_history import SearchHistory, SearchKey, past_trials, search_key
 from search.study.cells import cell_key
@@ -91,7 +93,8 @@ class StudySearcher(Searcher):
     def _search(self, history: SearchHistory) -> DensitySearch:
         """Open a search if it is not open; ValueError if its space cannot be built."""
         if history not in self._searches:
-            self._searches[history] = DensitySearch(history, self._storage, self._folder.outcome)
+            mark = partial(network_of, storage=self._folder.folder.parent)
+            self._searches[history] = DensitySearch(history, self._storage, self._folder.outcome, mark)
         return self._searches[history]
 
     @property

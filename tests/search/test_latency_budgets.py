@@ -6,6 +6,7 @@ from pathlib import Path
 import search
 from search.comparison.compare import compare
 from search.results.folder import StudyFolder
+from search.searching.networks import network_of_row
 from tests.search.conftest import howcompact, installed
 from tests.search.in_process import run_in_process
 from tests.search.latency_budgets import of_device
@@ -15,7 +16,8 @@ from trainables.latency.table import LatencyTable
 SETTINGS = (
     *("granularity=channel", "criteria=[l1]", "budget=latency", "device={name: torch-cpu, batch: 64}", "round_to=4"),
     *("sparsities=[0.3]", "seeds=[0]", "dense.epochs=2", "finetune.epochs=1", "calibration=64", "tracking=off"),
-    *("policies=[uniform,rdp,gates]", "gates.epochs=1", "data.max_train=300", "search={}"),
+    *("policies=[uniform,rdp,gates,searched]", "gates.epochs=1", "data.max_train=300"),
+    *("search.trials=4", "search.warm_start=[uniform]"),
 )
 
 
@@ -29,15 +31,16 @@ def test_a_study_measures_its_device_and_spends_its_time(tmp_path: Path) -> None
     (table,) = (path.parent / "artifacts" / "latency").glob("*/latency.parquet")
     measured = LatencyTable.from_parquet(table.read_bytes(), "it")
     assert measured.header.batch == 64
-    rows = {row.policy: row for row in folder.rows()}
-    assert {*rows} == {"uniform", "rdp", "gates"}
-    for row in rows.values():
+    rows = folder.rows()
+    assert {row.policy for row in rows} == {"uniform", "rdp", "gates", "searched"}
+    assert len({network_of_row(row) for row in rows if row.policy == "searched"}) == 3  # none is trained twice
+    for row in rows:
         assert row.device == "torch-cpu"
         assert row.predicted_latency_ms is not None
         assert row.predicted_latency_ms <= 0.7 * measured.dense_ms * 1.2  # the dense network's time as it is predicted
         assert row.latency_ms is not None
         assert row.dense_latency_ms is not None
-    predicted = [row.predicted_latency_ms or 0.0 for row in rows.values()]
+    predicted = [row.predicted_latency_ms or 0.0 for row in rows]
     assert max(predicted) <= 1.05 * min(predicted)  # all spend the same budget, to the last four channels
     shown = howcompact("compare", str(path), "--out", "page", cwd=tmp_path)
     assert "latency on torch-cpu" in shown.stdout

@@ -13,6 +13,7 @@ from search.methods.samplers import SAMPLERS
 from search.methods.spaces import SMALLEST, SPACES
 from search.results.rows import row_of
 from search.searching.density_search import DensitySearch
+from search.searching.networks import network_of
 from search.searching.search_history import SearchHistory
 from search.study.search_spec import SearchSpec
 from tests.search.searching.test_searcher import PARTS, STUDY, finished
@@ -29,7 +30,7 @@ def history_of(cells: tuple[TrialSpec, ...] = (CELL,), policy: str = SEARCHED, *
 
 
 def opened(history: SearchHistory) -> DensitySearch:
-    return DensitySearch(history, InMemoryStorage(), lambda key: None)
+    return DensitySearch(history, InMemoryStorage(), lambda key: None, network_of)
 
 
 def search_of(cells: tuple[TrialSpec, ...] = (CELL,), policy: str = SEARCHED, **given: Any) -> DensitySearch:

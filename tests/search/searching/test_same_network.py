@@ -21,6 +21,7 @@ from search.running.callback import Dropped
 from search.running.progress import Progress
 from search.searching.density_search import DensitySearch
 from search.searching.journal import KEY
+from search.searching.networks import network_of
 from search.searching.optuna_results import ERROR, SAME
 from search.searching.search_history import SearchHistory
 from search.searching.searcher import StudySearcher
@@ -113,7 +114,7 @@ def test_every_sampler_and_the_control_propose_new_networks_only(policy: str, sa
 def search_of(policy: str = SEARCHED, cell: TrialSpec = CELL, **given: Any) -> DensitySearch:
     values = COARSE.search.model_dump() | {"warm_start": []} | given
     history = SearchHistory(policy, [cell], type(COARSE.search).model_validate(values))
-    return DensitySearch(history, InMemoryStorage(), lambda key: None)
+    return DensitySearch(history, InMemoryStorage(), lambda key: None, network_of)
 
 
 @pytest.mark.parametrize("status", ["done", "stopped", "failed"])

@@ -12,6 +12,7 @@ from search.comparison.wording import network_of
 from search.methods.spaces import SPACES
 from search.results.constraints import conditions, value_of
 from search.results.rows import row_of
+from search.searching import networks
 from search.searching.density_search import DensitySearch
 from search.searching.search_history import SearchHistory
 from search.study.reading import read_study
@@ -159,7 +160,7 @@ def test_a_search_varies_the_free_parts_and_its_networks_keep_the_rules(space: s
     start = start.model_copy(update={"parts": densities, "layers": densities})
     settings = SearchSpec(space=space, trials=9, warm_start=("capacity",))
     history = SearchHistory(policy, [cell], settings, starts=[start])
-    search = DensitySearch(history, InMemoryStorage(), lambda key: None)
+    search = DensitySearch(history, InMemoryStorage(), lambda key: None, networks.network_of)
     free = {"block1.conv", "block2.conv", "block4.conv", "hidden"}
     for _ in range(3):
         proposed = search.ask()
