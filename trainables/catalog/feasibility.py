@@ -169,12 +169,17 @@ def _view(spec: TrialSpec, inputs: Inputs) -> _Blank:
             random_units = pruning.model_copy(update={"policy": "uniform", "criterion": "random", "gates": Gates()})
             plan(model, example, of_what_is_left(random_units, whole, left)).carry_out()
             left = count(model, {}, example)
+    return _Blank(_seen(spec, model, example), whole, left)
+
+
+def _seen(spec: TrialSpec, model: nn.Module, example: Arguments) -> Prunable:
+    """View a network as a trial does. It has its latency if the trial names a table, which must be of this network."""
     prunable = view(model, spec.granularity, example, spec.round_to, spec.layers)
-    if spec.device.table:
-        table = LatencyTable.at(spec.device.table)
-        table.refuse_other(prunable, inputs_of(example))
-        prunable = table.priced(prunable)
-    return _Blank(prunable, whole, left)
+    if not spec.device.table:
+        return prunable
+    table = LatencyTable.at(spec.device.table)
+    table.refuse_other(prunable, inputs_of(example))
+    return table.priced(prunable)
 
 
 def _try(dense: DenseSpec, built: Architecture) -> None:
@@ -202,4 +207,4 @@ def _refuse_frozen(spec: TrialSpec, model: nn.Module) -> None:
 def blank(spec: TrialSpec) -> Prunable:
     """Return the prunable units of a trial's network with fresh weights; see `unreachable` for the checks."""
     built = Architecture.of(spec.dense, sources.inputs(spec.dense.data))
-    return view(built.build(), spec.granularity, built.example(), spec.round_to, spec.layers)
+    return _seen(spec, built.build(), built.example())

@@ -78,13 +78,15 @@ def ruled(trials: Iterable[TrialSpec]) -> list[str]:
 def bent(trials: Iterable[TrialSpec]) -> list[str]:
     """List, for each network, the sparsities to which given densities are bent, as they have another sparsity.
 
-    Trials with earlier prunings are left out, as in `whole_layers`.
+    Trials with earlier prunings are left out, as in `whole_layers`, and budgets of a latency that is not measured yet.
     """
     given = [trial for trial in trials if trial.policy == GIVEN and not trial.before]
     lines: list[str] = []
     for spec in {trial.dense.model: trial for trial in given}.values():
         asked = dict.fromkeys(trial.sparsity for trial in given if trial.dense.model == spec.dense.model)
         prunable, densities = feasibility.blank(spec), spec.densities or {}
+        if spec.budget == "latency" and prunable.latency is None:
+            continue
         shares = [round(densities.get(part.name, 1.0) * part.units) for part in prunable.parts]
         units = np.clip(np.array(shares, dtype=np.int64), floors(prunable), ceilings(prunable))
         kept = prunable.cost(units, spec.budget) / prunable.cost(dense_counts(prunable), spec.budget)

@@ -1,6 +1,7 @@
 """Policy "given": densities from tables and trials, their keys, their names in tables, and how they meet a budget."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from search.study.spec import StudySpec
 from tests.search.comparison.test_compare import outcome, study_of
 from tests.search.conftest import howcompact
 from tests.search.in_process import run_in_process
+from tests.search.latency_budgets import of_device
 from tests.search.study.test_rules import SMALL
 from tests.trainables.allocation.test_policies import NETWORKS
 from tests.trainables.problems import problem, quotas
@@ -162,6 +164,13 @@ def test_a_run_says_to_which_sparsities_densities_are_bent() -> None:
         f"small_cnn: the given densities have sparsity {own:.4f}; one factor bends them to 0.5, 0.9"
     ]
     assert bent(study({"densities": DENSITIES}, sparsities=[own]).trials()) == []
+
+
+def test_densities_bend_to_a_time_that_a_table_knows(latency_table: Path) -> None:
+    settings = {"policies": ["given"], "given": {"densities": {"block1.conv": 0.5}}}
+    (line,) = bent(of_device(latency_table, **settings).trials())
+    assert re.fullmatch(r"small_cnn: the given densities have sparsity 0\.\d{4}; one factor bends them to 0\.3", line)
+    assert bent(of_device("torch-cpu", **settings).trials()) == []  # nothing is measured yet
 
 
 def test_other_densities_are_other_policies_in_a_comparison(tmp_path: Path) -> None:
