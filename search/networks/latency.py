@@ -34,8 +34,8 @@ class LatencyReport(Frozen):
         """Say it in one line."""
         return (
             f"latency of {self.header.model} on {self.header.setting}: {self.dense_ms:.4g} ms dense, down to "
-            f"{self.least_ms:.4g} ms over {self.networks} networks; the prediction misses {self.held_out} of them, "
-            f"which it has not seen, by {self.median_error:.1%} in the median and {self.largest_error:.1%} at most"
+            f"{self.least_ms:.4g} ms over {self.networks} networks; for the {self.held_out} that the fit left out, "
+            f"the prediction is off by {self.median_error:.1%} in the median and {self.largest_error:.1%} at most"
         )
 
 
@@ -79,7 +79,7 @@ def _warnings(header: TableHeader, missed: float) -> list[str]:
 def measured(
     spec: LatencySpec, image: str | None, tensor: str | None, classes: int, say: Callable[[str], None]
 ) -> tuple[LatencyTable, LatencyReport]:
-    """Measure a network with fresh weights. spec: without its data. image, tensor: --image or --input.
+    """Measure a network with fresh weights. image, tensor: what --image or --input says. say: gets the progress.
 
     Raises ValueError for settings that do not fit, and as `measuring.measure` does.
     """

@@ -21,7 +21,7 @@ from trainables.storage.credentials import redacted
 __all__ = ["Finished", "Status", "Tracker", "UsedData"]
 
 GATHER_SECONDS = 1.0  # between two looks for events
-HELD_SECONDS = 10.0  # news of a running trial waits for its end: then a trial takes four calls
+HELD_SECONDS = 10.0  # news of a running trial waits so long for its end; a trial that ends by then takes four calls
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds without a call after a failure; each further failure doubles them
 MOST_WAITING = 50_000  # metric points that may wait while a server does not answer
 SUMMARY = "the summary"  # its key among the trials in `Inbox.owed`
