@@ -1,7 +1,7 @@
 """The commands for one network, without a study."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,9 +9,6 @@ from search.cli.options import Json, Trusted
 from search.results.out_folder import refuse_out, writing
 from search.results.to_json import to_json
 from trainables.models.trust import Trust
-
-if TYPE_CHECKING:
-    from trainables.arguments import Arguments
 
 networks = typer.Typer()
 
@@ -103,20 +100,17 @@ def inspect(
     Example: howcompact inspect hf:BertModel --input 16:int64
     """
     from search.networks.inspection import inspection
-    from search.networks.network import any_fresh, fresh, saved
+    from search.networks.network import by_name, not_alone, saved
     from search.study.rules import checked_rules
 
     rules = checked_rules(layers)
     opened = saved(network, Trust(trust))
-    if tensor is not None and (opened or image is not None):
-        other = "a checkpoint, which knows its input" if opened else "--image"
-        raise ValueError(f"--input must go with a model's name alone, but got also {other}; leave one out")
-    example: Arguments
-    if tensor is not None:
-        model, example = any_fresh(network, tensor, classes, seed=0)
-    else:
-        opened = opened or fresh(network, image or "3x32x32", classes, seed=0)
+    if opened and tensor is not None:
+        raise not_alone("a checkpoint, which knows its input")
+    if opened:
         model, example = opened.model, opened.architecture.example()
+    else:
+        model, example = by_name(network, image, tensor, classes)
     found = inspection(network, model, example, rules, opened.rules if opened else "")
     if as_json:
         return print(to_json(found))

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-from torch import nn
 
-from search.networks.network import any_fresh, fresh
-from trainables.arguments import Arguments
+from search.networks.network import by_name
 from trainables.catalog import feasibility
 from trainables.frozen import Frozen
 from trainables.latency.measuring import measure
@@ -83,23 +81,14 @@ def measured(
 
     Raises ValueError for settings that do not fit, and as `measuring.measure` does.
     """
-    if image is not None and tensor is not None:
-        raise ValueError("--input must go with a model's name alone, but got also --image; leave one out")
     if spec.granularity == "weight":
         raise ValueError(
             "--granularity must be of units that are removed, as masked weights save no time, but got "
             "'weight'; use channel, block or projected-block"
         )
-    model, example = _built(spec, image, tensor, classes)
+    known.check(spec.model, spec.width)
+    model, example = by_name(spec.model, image, tensor, classes, spec.width)
     if spec.granularity == "channel":
         feasibility.prove_cuts(spec.model, model, example)
     table = measure(model, example, spec.model, spec.granularity, spec.round_to, spec.device, say)
     return table, report(table, view(model, spec.granularity, example, spec.round_to))
-
-
-def _built(spec: LatencySpec, image: str | None, tensor: str | None, classes: int) -> tuple[nn.Module, Arguments]:
-    known.check(spec.model, spec.width)
-    if tensor is not None:
-        return any_fresh(spec.model, tensor, classes, seed=0)
-    opened = fresh(spec.model, image or "3x32x32", classes, seed=0, width=spec.width)
-    return opened.model, opened.architecture.example()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from search.results.names import rules_name
-from trainables.arguments import blank
+from trainables.arguments import Arguments, blank
 from trainables.catalog import checks
 from trainables.checkpoints import checkpoint, manifest
 from trainables.checkpoints.checkpoint import Architecture
@@ -110,6 +110,26 @@ def fresh(name: str, image: str, classes: int, seed: int, width: float = 1.0) ->
     torch.manual_seed(seed)
     built = Architecture(model=name, width=width, classes=classes, image=(channels, height, across))
     return Network(name, built, built.build(), None)
+
+
+def by_name(
+    name: str, image: str | None, tensor: str | None, classes: int, width: float = 1.0
+) -> tuple[nn.Module, Arguments]:
+    """Build a model by its name, and return it with an example (1, ...). image, tensor: what --image or --input says.
+
+    Raises ValueError as `fresh` and `any_fresh` do, and if there are both.
+    """
+    if tensor is None:
+        built = fresh(name, image or "3x32x32", classes, seed=0, width=width)
+        return built.model, built.architecture.example()
+    if image is not None:
+        raise not_alone("--image")
+    return any_fresh(name, tensor, classes, seed=0)
+
+
+def not_alone(other: str) -> ValueError:
+    """Refuse --input beside something else that gives the input."""
+    return ValueError(f"--input must go with a model's name alone, but got also {other}; leave one out")
 
 
 def any_fresh(name: str, tensor: str, classes: int, seed: int) -> tuple[nn.Module, Tensor]:
