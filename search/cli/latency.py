@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from search.cli.options import Json, Quiet
+from search.cli.options import Classes, InputImage, InputTensor, Json, Quiet
 from search.results.out_folder import refuse_out, writing
 from search.results.to_json import to_json
 
@@ -23,9 +23,9 @@ def latency_table(
     batch: Annotated[int, typer.Option(help="Samples that the network takes at once.")] = 1,
     granularity: Annotated[str, typer.Option(help="channel, block or projected-block.")] = "channel",
     round_to: Annotated[int, typer.Option(help="Channels are kept in multiples of this.")] = 8,
-    image: Annotated[str | None, typer.Option(help="Channels x height x width; default: 3x32x32.")] = None,
-    tensor: Annotated[str | None, typer.Option("--input", help="For no images: extents[:type], as 16:int64.")] = None,
-    classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
+    image: InputImage = None,
+    tensor: InputTensor = None,
+    classes: Classes = 10,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

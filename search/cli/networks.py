@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search.cli.options import Json, Trusted
+from search.cli.options import Classes, InputImage, InputTensor, Json, Trusted
 from search.results.out_folder import refuse_out, writing
 from search.results.to_json import to_json
 from trainables.models.trust import Trust
@@ -15,7 +15,6 @@ networks = typer.Typer()
 Checkpoint = Annotated[str, typer.Argument(help="The folder of a checkpoint.")]
 Model = Annotated[str, typer.Argument(help="A model's name, or the folder of a checkpoint.")]
 Image = Annotated[str, typer.Option(help="Channels x height x width, for a model's name.")]
-Classes = Annotated[int, typer.Option(help="Number of classes, for a model's name.")]
 Granularity = Annotated[str, typer.Option(help="weight, channel, block or projected-block.")]
 Criterion = Annotated[str | None, typer.Option(help="Default: magnitude for weights, l1 for channels and blocks.")]
 Rules = Annotated[
@@ -84,10 +83,8 @@ def allocate(
 @networks.command()
 def inspect(
     network: Model,
-    image: Annotated[str | None, typer.Option(help="Channels x height x width; default: 3x32x32.")] = None,
-    tensor: Annotated[
-        str | None, typer.Option("--input", help="For no images: extents[:type], as 16:int64 for tokens, or 2x128.")
-    ] = None,
+    image: InputImage = None,
+    tensor: InputTensor = None,
     layers: Rules = None,
     classes: Classes = 10,
     trust: Trusted = [],  # noqa: B006

@@ -26,6 +26,11 @@ Device = Annotated[
     str | None,
     typer.Option(help="Where latency is measured: torch-cpu, torch-cuda or onnxruntime-cpu; default: PyTorch."),
 ]
+InputImage = Annotated[str | None, typer.Option(help="Channels x height x width; default: 3x32x32.")]
+InputTensor = Annotated[
+    str | None, typer.Option("--input", help="For no images: extents[:type], as 16:int64 for tokens, or 2x128.")
+]
+Classes = Annotated[int, typer.Option(help="Number of classes, for a model's name.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is reused; start nothing.")]
 Ray = Annotated[str | None, typer.Option("--address", help="Address of a Ray cluster; default: start a local one.")]
 Address = Annotated[
