@@ -1,9 +1,9 @@
 """What int8 files cost and save, and how they are best quantised: `python -m tests.benchmarks.int8 CHECKPOINT`.
 
-CHECKPOINT is a folder that `best` wrote. Its network is written as ONNX in float32, in int8 as trials do it, and so
-with one choice changed at a time. Each file is evaluated on the validation samples, and timed in onnxruntime on one
-thread, all files in turns. A name of a network in place of CHECKPOINT is that network with fresh weights, for 32 x 32
-images of noise: it is timed only.
+CHECKPOINT is a folder that `best` wrote. Its network is written as ONNX files: one in float32, one in int8 as trials do
+it, and one in int8 for each choice that can be made otherwise. Each file is evaluated on the validation samples, and
+timed in onnxruntime on one thread, all files in turns. The name of a network may stand in place of CHECKPOINT. That
+network has fresh weights and gets 32 x 32 images of noise, so it is only timed.
 """
 
 import sys
@@ -88,9 +88,9 @@ def files_of(subject: Subject, folder: Path) -> dict[str, Path]:
     return paths
 
 
-def main(name: str) -> None:
-    """Print a line of Markdown for each file."""
-    subject = trained(name) if Path(name).is_dir() else fresh(name)
+def main(source: str) -> None:
+    """Print a line of Markdown for each file. source: a checkpoint's folder, or the name of a network."""
+    subject = trained(source) if Path(source).is_dir() else fresh(source)
     with tempfile.TemporaryDirectory() as folder:
         paths = files_of(subject, Path(folder))
         runs = {name: open_onnx(file) for name, file in paths.items()}
