@@ -1,4 +1,4 @@
-"""The settings of a device: whose latency counts."""
+"""The settings of a device: on what a network is timed."""
 
 from typing import Literal, Self
 
@@ -11,9 +11,9 @@ DeviceName = Literal["auto", "torch-cpu", "torch-cuda", "onnxruntime-cpu"]
 
 
 class DeviceSpec(Frozen):
-    """A runtime of the machine that measures, or a table that was measured elsewhere."""
+    """A device of the machine that measures, or a table that was measured elsewhere."""
 
-    name: DeviceName = Field("auto", description="The runtime; auto: PyTorch, on the GPU where a trial has one.")
+    name: DeviceName = Field("auto", description="The device; auto: PyTorch, on the GPU where a trial has one.")
     threads: int = Field(1, ge=1, le=1024, description="Threads of the CPU.")
     batch: int = Field(1, ge=1, le=1 << 16, description="Samples that the network takes at once.")
     table: Address = Field("", description="Path or URI of a table of `howcompact latency-table`, for another machine.")

@@ -65,7 +65,7 @@ class Facts(Frozen):
     latency_ms: float | None = None  # of one batch, median; None if it was not measured
     dense_latency_ms: float | None = None  # of the dense network, in turns with it
     latency_spread: float | None = None  # interquartile range of the runs over their median
-    device: str = ""  # whose latency was measured; empty: an older version, or none
+    device: str = ""  # on which it was timed; empty: an older version, or not timed
 
     @model_validator(mode="before")
     @classmethod

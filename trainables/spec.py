@@ -126,7 +126,7 @@ class TrialSpec(Frozen):
     gates: Gates = Gates()  # the settings of criteria and policies that read trained gates
     probe: int = Field(5000, ge=1)  # training samples that the linear probes of criterion "probe" learn from
     latency: bool = False  # whether the latency of the pruned network is measured
-    device: DeviceSpec = DeviceSpec()  # whose latency is measured, or is the budget
+    device: DeviceSpec = DeviceSpec()  # on which networks are timed, for `latency` and for a budget of it
     quantise: Quantise = "off"  # whether the best epoch's network is quantised at the end, on the calibration samples
     curriculum: Curriculum = Curriculum()  # of recovery; the one of dense training is in `dense`
     record: Taken = "off"  # when recovery records each training sample: during its epoch, after the epoch, or never
